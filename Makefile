@@ -1,0 +1,63 @@
+# Each target makes the virtual environment first where it is missing. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+# The first of these that is Python 3.10 or newer makes the environment; `make PYTHON=python3.12 test` decides for you.
+PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+SOURCES := discordplex tests benchmarks
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "discordplex needs Python 3.10 or newer, and none was found: install one from https://www.python.org or your system's packages."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "Python's venv module is missing. On Debian and Ubuntu: sudo apt install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: pyproject.toml | $(VENV)/.made
+	@echo "installing discordplex into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.made
+	@echo "installing discordplex and its tools into $(VENV)"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run ## a whole call on this machine, in discordplex-demo/: no token, no GPU
+	$(BIN)/discordplex demo
+
+run: $(VENV)/.run ## the bot, with discordplex.toml or the environment
+	$(BIN)/discordplex run
+
+test: $(VENV)/.dev ## the tests, with branch coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+style: $(VENV)/.dev ## format and lint
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(VENV)/.dev ## mypy, strict, over package, tests and benchmarks
+	$(BIN)/mypy
+
+check: style types test ## exactly what CI runs
+
+bench: $(VENV)/.dev ## what the design budgets, measured; writes benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and everything made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json
+	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
+
+.PHONY: help demo run test style types check bench clean

@@ -1,0 +1,1 @@
+"""Sound: frames, codecs, buffers. Pure: no socket, no asyncio; only `sink.py` and `source.py` import discord."""

@@ -1,0 +1,66 @@
+"""AudioFormat: every rate, length and byte count of the house is derived here and typed nowhere else."""
+
+from dataclasses import dataclass
+
+SAMPLE_BYTES = 2
+"""All PCM here is little-endian signed 16 bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """PCM int16 of one rate and channel count, cut into frames of `frame_ms`."""
+
+    rate_hz: int
+    channels: int
+    frame_ms: int = 20
+
+    @property
+    def frame_seconds(self) -> float:
+        """A frame's length in seconds."""
+        return self.frame_ms / 1000
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples per channel in a frame."""
+        return self.rate_hz * self.frame_ms // 1000
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample over all channels."""
+        return SAMPLE_BYTES * self.channels
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame over all channels."""
+        return self.frame_samples * self.sample_bytes
+
+    @property
+    def frames_per_second(self) -> int:
+        """Frames in a second."""
+        return 1000 // self.frame_ms
+
+    @property
+    def silence(self) -> bytes:
+        """One frame of digital silence."""
+        return bytes(self.frame_bytes)
+
+    def duration_ms(self, pcm_bytes: int) -> float:
+        """How long `pcm_bytes` bytes of this format last."""
+        return pcm_bytes / self.sample_bytes / self.rate_hz * 1000
+
+    def bytes_of_ms(self, duration_ms: float) -> int:
+        """Bytes of `duration_ms` of this format, rounded down to whole samples."""
+        return int(self.rate_hz * duration_ms / 1000) * self.sample_bytes
+
+
+DISCORD = AudioFormat(rate_hz=48_000, channels=2)
+"""What Discord's voice carries and what py-cord's sinks and sources speak."""
+
+ENGINE = AudioFormat(rate_hz=48_000, channels=1)
+"""What crosses the engine port, both ways."""
+
+MODEL = AudioFormat(rate_hz=24_000, channels=1)
+"""What a Moshi-family model hears and speaks inside its codec."""
+
+MODEL_STEP_MS = 80
+"""A Moshi-family model steps once for each 80 ms of input (12.5 Hz), one step in, one step out."""

@@ -1,0 +1,48 @@
+"""Frame: 20 ms of PCM of exactly the right length, and the reframer that cuts any batch into such frames."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from discordplex.audio.format import AudioFormat
+from discordplex.errors import LocalProtocolError
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of PCM with its format and the moment (`Clock.now`) it was complete."""
+
+    pcm: bytes
+    format: AudioFormat
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.pcm) != self.format.frame_bytes:
+            message = f"a frame of {self.format} has {self.format.frame_bytes} bytes, not {len(self.pcm)}"
+            raise LocalProtocolError(message)
+
+
+class Reframer:
+    """Bytes of any length in, exact frames out; what is left waits for more. Not thread-safe."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._frame_bytes = audio_format.frame_bytes
+        self._rest = bytearray()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for the rest of their frame; always less than a frame."""
+        return len(self._rest)
+
+    def push(self, pcm: bytes) -> Iterator[bytes]:
+        """Take a batch and give every frame that is now whole, in order."""
+        if not self._rest and len(pcm) == self._frame_bytes:
+            return iter((bytes(pcm),))
+        self._rest += pcm
+        whole = len(self._rest) // self._frame_bytes * self._frame_bytes
+        ready = bytes(self._rest[:whole])
+        del self._rest[:whole]
+        return (ready[start : start + self._frame_bytes] for start in range(0, whole, self._frame_bytes))
+
+    def clear(self) -> None:
+        """Throw away what waits for the rest of its frame."""
+        self._rest.clear()

@@ -1,0 +1,1 @@
+"""The Discord application on py-cord: it decides when a call exists. No audio in here."""

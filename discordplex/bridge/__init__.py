@@ -1,0 +1,1 @@
+"""A call: people -> engine, engine -> people. Knows the engine port, never an engine."""

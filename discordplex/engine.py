@@ -1,0 +1,162 @@
+"""The port every engine stands behind: what a call asks of an engine, and what an engine tells a call.
+
+PCM crosses the port as `audio.format.ENGINE` (48 kHz mono int16) both ways; an engine converts inside. `VoiceEngine` serves a
+full-duplex model, which hears one mix and speaks when it likes, as well as a turn-taking one, which wants each speaker apart and hands
+over whole replies.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol, TypeAlias
+
+from typing_extensions import Self
+
+from discordplex.metrics import Metrics
+
+SpeakerId: TypeAlias = int
+"""A Discord user id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who the engine shall be in a call: a voice by its name and a role as text."""
+
+    voice: str
+    text_prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCaps:
+    """What a call may expect of an engine."""
+
+    full_duplex: bool
+    """It listens while it speaks and answers without turns."""
+    attributes_speakers: bool
+    """It uses who said what; otherwise it mixes all speakers into one."""
+    realtime_paced: bool
+    """Its audio arrives as fast as it is to be played; otherwise whole replies come at once and wait in the playout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engine listens from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """What the engine says: ENGINE-format PCM of any whole number of samples, in order."""
+
+    pcm: bytes
+    item: str = ""
+    """Which reply it belongs to, "" where the engine has no such notion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of text to be joined to its predecessors without separators."""
+
+    text: str
+    role: Literal["engine", "person"] = "engine"
+    speaker: SpeakerId | None = None
+    final: bool = False
+    """Nothing more comes for this item."""
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A person cut the engine short: audio not yet played of `item` ("" for all) is to be thrown away."""
+
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something failed and the call goes on. `message` is a plain sentence for people."""
+
+    message: str
+    stage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The engine is gone; the last event. `reason` is a plain sentence; `retry` tells whether opening again can help."""
+
+    reason: str
+    retry: bool = True
+
+
+EngineEvent: TypeAlias = Ready | Audio | Text | Interrupted | Problem | Closed
+
+
+class VoiceEngine(Protocol):
+    """One conversation with an engine. All methods: the event loop's thread.
+
+    `async with` connects and returns once the engine listens; it raises EngineError with a sentence for people. Leaving it closes the
+    connection whatever happened, and never raises.
+    """
+
+    caps: EngineCaps
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        """What people said in one 20 ms tick: one ENGINE frame for each active speaker, `{}` for silence.
+
+        Called every 20 ms without exception: for a full-duplex model this is its clock. Never waits for a stalled peer: what cannot be
+        sent now is dropped before it is encoded, and counted. Does nothing once the engine has closed.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """What the engine does, in order, beginning with Ready, ending after Closed. One consumer."""
+        ...
+
+    async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
+        """Stop speaking: the people's side cut `item` short after `played_ms` of it. Does nothing where the engine has no turns."""
+        ...
+
+
+class EngineLease(Protocol):
+    """The right to hold one call on one engine server, until released to its provider."""
+
+    name: str
+    """For logs and people: which server, without secrets."""
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
+        ...
+
+
+class EngineProvider(Protocol):
+    """Where calls get their engines. It knows no people and keeps no queue. All methods: the event loop's thread."""
+
+    @property
+    def capacity(self) -> int:
+        """How many calls can be held at once."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """How many leases `acquire` would give right now."""
+        ...
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """Voice names a persona may use; empty where the engine takes any."""
+        ...
+
+    def check(self, voice: str, text_prompt: str) -> str | None:
+        """Why the engine would refuse this persona, as a plain sentence; None where it would not."""
+        ...
+
+    def acquire(self) -> EngineLease | None:
+        """A lease, or None while every engine is taken. Never blocks, never connects."""
+        ...
+
+    def release(self, lease: EngineLease) -> None:
+        """Give a lease back; a second time does nothing."""
+        ...

@@ -1,0 +1,48 @@
+"""Everything discordplex raises on purpose.
+
+* DiscordplexError: `str(error)` is one plain sentence for a newcomer: what happened and what to do.
+    * ConfigError: the command line or the configuration is wrong (exit code 2).
+    * EngineError: an engine cannot take or keep a call; `retry` tells whether trying again can help.
+    * VoiceError: Discord's voice side refused or lost us; `code` is the close code where there is one.
+    * ProtocolError: bytes that break a protocol.
+        * LocalProtocolError: we misused it. A bug of ours: let the session fail.
+        * RemoteProtocolError: the peer did. Count it, drop it, go on.
+"""
+
+
+class DiscordplexError(Exception):
+    """A failure that a person may read: `str()` says what happened and what to do."""
+
+
+class ConfigError(DiscordplexError):
+    """The command line or the configuration is wrong."""
+
+
+class EngineError(DiscordplexError):
+    """An engine cannot take or keep a call."""
+
+    def __init__(self, message: str, *, retry: bool = True) -> None:
+        """`message` is a sentence for people; `retry` is False where the same request can never succeed."""
+        super().__init__(message)
+        self.retry = retry
+
+
+class VoiceError(DiscordplexError):
+    """Discord's voice side refused or lost us."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        """`message` is a sentence for people; `code` the voice gateway's close code, None where there was none."""
+        super().__init__(message)
+        self.code = code
+
+
+class ProtocolError(DiscordplexError):
+    """Bytes that break a protocol; the subclass says whose fault."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We did what the protocol does not allow in this phase: a bug of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what the protocol does not allow: count it, drop it, go on."""

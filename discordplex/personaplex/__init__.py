@@ -1,0 +1,1 @@
+"""One engine: NVIDIA PersonaPlex, over its WebSocket dialect."""
