@@ -1,0 +1,79 @@
+"""What Discord says of the token, the gateway and the permissions, asked over its REST API."""
+
+import asyncio
+import ssl
+from typing import Any
+
+import aiohttp
+
+from discordplex.config import Config
+from discordplex.doctor.finding import Finding, failure, ok, warning
+
+REQUEST_TIMEOUT_S = 10.0
+WANTED = {
+    "View Channels": 1 << 10,
+    "Send Messages": 1 << 11,
+    "Read Message History": 1 << 16,
+    "Connect": 1 << 20,
+    "Speak": 1 << 21,
+}
+"""Permission bits of Discord's API reference."""
+ADMINISTRATOR = 1 << 3
+UNAUTHORIZED = 401
+
+
+async def check_discord(config: Config) -> list[Finding]:
+    """The token, the gateway, and what the bot may do in each server."""
+    token = config.discord.token
+    if token is None or not token.get_secret_value():
+        return [failure("token", "There is no bot token.", "Set DISCORDPLEX_DISCORD__TOKEN, or discord.token in the configuration file.")]
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
+    session = aiohttp.ClientSession(
+        connector=connector,
+        headers={"Authorization": f"Bot {token.get_secret_value()}"},
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+    )
+    async with session:
+        try:
+            return await ask(session, config.discord.api_url.rstrip("/"))
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError) as fault:
+            says = f"Discord cannot be reached at {config.discord.api_url} ({type(fault).__name__})."
+            return [failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE.")]
+
+
+async def ask(session: aiohttp.ClientSession, api_url: str) -> list[Finding]:
+    """Ask Discord one thing after the other; stop at a refused token."""
+    status, user = await get(session, f"{api_url}/users/@me")
+    if status == UNAUTHORIZED:
+        return [failure("token", "Discord refuses the bot token.", "Copy it again from the developer portal: Bot, Reset Token.")]
+    findings = [ok("token", f"The token belongs to {user.get('username', 'a user')} ({user.get('id', '?')}).")]
+    findings.append(await check_gateway(session, api_url))
+    _, guilds = await get(session, f"{api_url}/users/@me/guilds")
+    if not guilds:
+        return [*findings, warning("servers", "The bot is in no server.", "Invite it with the URL that the README describes.")]
+    return [*findings, *[check_guild(guild) for guild in guilds]]
+
+
+async def check_gateway(session: aiohttp.ClientSession, api_url: str) -> Finding:
+    """Does the gateway say hello."""
+    _, gateway = await get(session, f"{api_url}/gateway")
+    async with session.ws_connect(f"{gateway['url']}?v=10&encoding=json") as socket:
+        hello = await socket.receive_json(timeout=REQUEST_TIMEOUT_S)
+    if hello.get("op") != 10:  # noqa: PLR2004 -- the gateway's hello
+        return failure("gateway", "Discord's gateway answers with something else than hello.", "Try again later; see discordstatus.com.")
+    return ok("gateway", "Discord's gateway answers.")
+
+
+def check_guild(guild: dict[str, Any]) -> Finding:
+    """May the bot do in this server what a call needs. Channels may still say otherwise."""
+    name, granted = guild.get("name", guild["id"]), int(guild.get("permissions", 0))
+    missing = [] if granted & ADMINISTRATOR else [wanted for wanted, bit in WANTED.items() if not granted & bit]
+    if missing:
+        return warning(f"server {name}", f"The bot's roles lack: {', '.join(missing)}.", "Grant them in the server settings, Roles.")
+    return ok(f"server {name}", "The bot may see, write, connect and speak.")
+
+
+async def get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
+    """One GET: its status and its JSON."""
+    async with session.get(url) as response:
+        return response.status, await response.json(content_type=None)

@@ -1,0 +1,84 @@
+"""What is installed on this machine: Python, the Discord library, the codecs, the encryption."""
+
+import sys
+from collections.abc import Callable
+from importlib import metadata
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import OpusDecoder, OpusEncoder
+from discordplex.doctor.finding import Finding, failure, ok, warning
+
+OLDEST_PYTHON = (3, 10)
+
+
+def check_machine() -> list[Finding]:
+    """Every check that needs nothing but this machine."""
+    return [check_python(), check_discord_library(), check_opus(), check_oggopus(), check_dave()]
+
+
+def check_python() -> Finding:
+    """Is this Python new enough."""
+    version = sys.version.split()[0]
+    if sys.version_info < OLDEST_PYTHON:
+        return failure("python", f"This is Python {version}.", "Install Python 3.10 or newer.")
+    return ok("python", f"Python {version}.")
+
+
+def check_discord_library(installed: Callable[[str], str | None] | None = None) -> Finding:
+    """Is py-cord there, and alone: discord.py owns the same import name and overwrites its files."""
+    version_of = installed or installed_version
+    pycord, rival = version_of("py-cord"), version_of("discord.py")
+    mend = "Run: pip uninstall -y discord.py py-cord && pip install --force-reinstall 'py-cord>=2.8.1,<2.9'"
+    if pycord is None:
+        return failure("discord library", "py-cord is not installed.", mend)
+    if rival is not None:
+        return failure("discord library", "py-cord and discord.py are both installed and overwrite each other.", mend)
+    return ok("discord library", f"py-cord {pycord}.")
+
+
+def check_opus() -> Finding:
+    """Does a frame survive libopus."""
+    try:
+        packet = OpusEncoder().encode(DISCORD.silence)
+        intact = len(OpusDecoder().decode(packet)) == DISCORD.frame_bytes
+    except Exception as fault:  # noqa: BLE001 -- a broken native library may raise anything; the doctor says it
+        return failure(
+            "libopus", f"libopus does not work here ({type(fault).__name__}).", "Run: pip install --force-reinstall opuslib-next-bundled"
+        )
+    if not intact:
+        return failure(
+            "libopus", "libopus answers, but with frames of a wrong length.", "Run: pip install --force-reinstall opuslib-next-bundled"
+        )
+    return ok("libopus", f"libopus codes and decodes (opuslib-next-bundled {installed_version('opuslib-next-bundled')}).")
+
+
+def check_oggopus() -> Finding:
+    """Which OggOpus speaks to the engine."""
+    version = installed_version("sphn")
+    if version is None:
+        return ok("oggopus", "sphn has no wheel here; the built-in pager over libopus takes its place.")
+    return ok("oggopus", f"sphn {version}.")
+
+
+def check_dave() -> Finding:
+    """Can calls be encrypted end to end, which Discord demands."""
+    try:
+        import dave  # noqa: PLC0415 -- a native library: its absence is a finding, not a crash
+    except ImportError:
+        return failure(
+            "encryption",
+            "libdave is missing, and Discord refuses calls without end-to-end encryption (close code 4017).",
+            "Run: pip install 'dave.py>=1.1,<2'",
+        )
+    protocol = dave.get_max_supported_protocol_version()
+    if protocol < 1:
+        return warning("encryption", f"libdave is there but speaks protocol {protocol} only.", "Run: pip install -U 'dave.py>=1.1,<2'")
+    return ok("encryption", f"libdave (dave.py {installed_version('dave.py')}) speaks DAVE protocol {protocol}.")
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, None where it is not."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
