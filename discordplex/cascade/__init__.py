@@ -1,0 +1,1 @@
+"""Another engine: listen, transcribe, think, speak, through the OpenAI-compatible API."""

@@ -1,0 +1,47 @@
+"""Counters, gauges and histograms."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.metrics import HISTOGRAM_WINDOW, Histogram, Metrics, percentile
+
+
+def test_a_name_is_one_object() -> None:
+    """Asking twice for a name gives the same counter, gauge and histogram."""
+    metrics = Metrics()
+    metrics.counter("a").add(2)
+    metrics.counter("a").add()
+    metrics.gauge("b").set(1.23456)
+    metrics.histogram("c").record(7)
+    assert metrics.snapshot() == {
+        "a": 3,
+        "b": 1.235,
+        "c": {"count": 1, "p50": 7, "p95": 7, "p99": 7, "max": 7},
+    }
+
+
+def test_a_snapshot_is_json() -> None:
+    """Also an empty histogram can be written as JSON."""
+    metrics = Metrics()
+    metrics.histogram("empty")
+    assert json.loads(json.dumps(metrics.snapshot()))["empty"]["p50"] is None
+
+
+def test_the_maximum_outlives_the_window() -> None:
+    """Percentiles forget what is older than the window; count and maximum do not."""
+    histogram = Histogram()
+    histogram.record(1000)
+    for _ in range(HISTOGRAM_WINDOW):
+        histogram.record(1)
+    assert histogram.summary() == {"count": HISTOGRAM_WINDOW + 1, "p50": 1, "p95": 1, "p99": 1, "max": 1000}
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.floats(0, 100))
+def test_a_percentile_is_one_of_the_values(values: list[float], percent: float) -> None:
+    """Nearest rank: never a number that nobody recorded, and at least that share lies at or below it."""
+    found = percentile(values, percent)
+    assert found in values
+    assert found is not None
+    assert sum(value <= found for value in values) >= len(values) * percent / 100
