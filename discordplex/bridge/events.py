@@ -1,0 +1,63 @@
+"""What a call tells the bot while it lives. Facts only: the sentences that people read are made in `bot/replies.py`."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from discordplex.engine import SpeakerId
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The engine is being opened for the first time in this call; nobody is heard yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The engine is there for the first time: people are heard from now on. Once a call at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The engine could not be opened, or went away; it is tried again by itself. Comes once for each failed try."""
+
+    reason: str
+    """A plain sentence."""
+    retry_in_s: float
+    """Seconds until the next try."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineBack:
+    """The engine is there again after `EngineLost`; only in a call that was `Listening` before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One stretch of speech as text, so far. A later one of the same key replaces it."""
+
+    key: int
+    """The same for one stretch, greater for each later one; some numbers are never used."""
+    text: str
+    """The whole stretch up to now, never empty, without leading space."""
+    final: bool
+    """Nothing more comes for this key."""
+    speaker: SpeakerId | None
+    """Who said it, None for the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something failed and the call goes on. `message` is a plain sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over; the last event, after the last caption. Exactly once for each call that was run."""
+
+    reason: str | None
+    """A plain sentence, None where it ended as asked."""
+
+
+CallEvent: TypeAlias = Opening | Listening | EngineLost | EngineBack | Caption | Trouble | Ended

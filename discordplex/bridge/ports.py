@@ -1,0 +1,70 @@
+"""What a call asks of the voice side: something to hear with, something to speak with, and the link itself.
+
+`audio.Sink`, `audio.StreamingPlaybackSource` and `voice.VoiceConnection` satisfy these; a call knows none of them by name.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from discordplex.engine import SpeakerId
+
+
+class HearingSink(Protocol):
+    """What people said, waiting to be taken. All methods here: the event loop's thread."""
+
+    @property
+    def last_arrival(self) -> float | None:
+        """When (`Clock.now`) the newest frame of the last `take` arrived; None where that took nothing."""
+        ...
+
+    def take(self) -> Mapping[SpeakerId, bytes]:
+        """The next ENGINE frame of each speaker who has one, empty while nobody speaks. Never blocks."""
+        ...
+
+    def forget(self, user_id: SpeakerId, /) -> None:
+        """Throw away what is kept about a person who left; an unknown one does nothing."""
+        ...
+
+
+class SpeakingSource(Protocol):
+    """What the engine says, waiting to be played. All methods here: the event loop's thread."""
+
+    @property
+    def pushed_samples(self) -> int:
+        """Samples that were pushed so far, whatever became of them."""
+        ...
+
+    @property
+    def played_samples(self) -> int:
+        """Samples of those that were played so far."""
+        ...
+
+    @property
+    def depth_ms(self) -> float:
+        """How much waits to be played."""
+        ...
+
+    def push(self, pcm: bytes, /) -> None:
+        """Queue ENGINE PCM of any whole number of samples. Never blocks."""
+        ...
+
+    def flush(self) -> int:
+        """Throw away what waits; how many samples that were."""
+        ...
+
+
+class VoiceLink(Protocol):
+    """The wire to the voice channel. The bot owns it; a call looks at it and may ask for its repair."""
+
+    @property
+    def people(self) -> frozenset[SpeakerId]:
+        """Who is in the channel now."""
+        ...
+
+    async def repair(self, why: str, /) -> None:
+        """Make the wire anew: people speak and nothing arrives."""
+        ...
+
+    async def disconnect(self, *, force: bool = False) -> None:
+        """Leave the channel; a second time does nothing."""
+        ...
