@@ -1,0 +1,130 @@
+"""One speaker's audio -> utterances. Pure: a detector says how likely a window is speech, time is counted in samples.
+
+Each person has a segmenter of their own, so that nobody's talk is glued to another's. A tick without audio is silence: Discord sends
+nothing while a person's own gate is closed.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from discordplex.audio.format import AudioFormat
+
+EARS = AudioFormat(rate_hz=16_000, channels=1, frame_ms=32)
+"""What the detectors hear: windows of 512 samples at 16 kHz."""
+
+START_PROBABILITY = 0.5
+STAY_PROBABILITY = 0.35
+"""Hysteresis: speech begins at the upper mark and goes on until below the lower (threshold 0.5, hysteresis 0.15 in the comparison of
+detectors that chose these)."""
+START_SPEECH_MS = 96
+START_WITHIN_MS = 192
+"""Speech has begun once that much of the last while was speech: a click or a cough of one window is none."""
+PRE_ROLL_MS = 320
+"""Kept from before the beginning: soft consonants come before what a detector is sure of."""
+TAIL_MS = 160
+"""Kept from the pause behind the end, so that the last sound is whole."""
+
+
+class State(enum.Enum):
+    """Is this person speaking."""
+
+    QUIET = enum.auto()
+    SPEAKING = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The person certainly speaks now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of speech: EARS PCM with a little before and after it."""
+
+    pcm: bytes
+    voiced_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """What had begun was too short to be an utterance."""
+
+
+SegmenterEvent = SpeechStarted | Utterance | Discarded
+
+
+@dataclass(frozen=True, slots=True)
+class Endpointing:
+    """When an utterance ends and what is too short to be one."""
+
+    end_of_speech_ms: float = 500
+    min_voiced_ms: float = 250
+    """Shorter ones are dropped: transcription models invent text for noises."""
+    max_utterance_ms: float = 30_000
+    """A longer one is handed over in pieces, so that an open microphone cannot hold a turn for ever."""
+
+
+class Segmenter:
+    """Windows of one speaker in, utterances out."""
+
+    def __init__(self, probability: Callable[[bytes], float], endpointing: Endpointing | None = None) -> None:
+        """`probability` tells how likely one EARS window is speech, 0 to 1; it may keep state."""
+        self._probability = probability
+        self._endpointing = endpointing or Endpointing()
+        self._state = State.QUIET
+        self._recent: deque[bool] = deque(maxlen=round(START_WITHIN_MS / EARS.frame_ms))
+        self._pre_roll: deque[bytes] = deque(maxlen=round(PRE_ROLL_MS / EARS.frame_ms))
+        self._windows: list[bytes] = []
+        self._voiced_ms = 0.0
+        self._pause_ms = 0.0
+
+    @property
+    def speaking(self) -> bool:
+        """Between SpeechStarted and the end of that utterance."""
+        return self._state is State.SPEAKING
+
+    def push(self, window: bytes | None) -> list[SegmenterEvent]:
+        """The next window; None where nothing was sent, which is silence and costs no detection."""
+        pcm = EARS.silence if window is None else window
+        probability = 0.0 if window is None else self._probability(window)
+        if self._state is State.QUIET:
+            return self._listen(pcm, probability)
+        return self._follow(pcm, probability)
+
+    def _listen(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
+        self._pre_roll.append(pcm)
+        self._recent.append(probability >= START_PROBABILITY)
+        if sum(self._recent) * EARS.frame_ms < START_SPEECH_MS:
+            return []
+        self._state = State.SPEAKING
+        self._windows = list(self._pre_roll)
+        self._voiced_ms = sum(self._recent) * EARS.frame_ms
+        self._pause_ms = 0.0
+        return [SpeechStarted()]
+
+    def _follow(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
+        self._windows.append(pcm)
+        if probability >= STAY_PROBABILITY:
+            self._voiced_ms += EARS.frame_ms
+            self._pause_ms = 0.0
+        else:
+            self._pause_ms += EARS.frame_ms
+        if self._pause_ms >= self._endpointing.end_of_speech_ms:
+            return [self._end()]
+        if len(self._windows) * EARS.frame_ms >= self._endpointing.max_utterance_ms:
+            return [self._end()]
+        return []
+
+    def _end(self) -> SegmenterEvent:
+        surplus = max(0, round((self._pause_ms - TAIL_MS) / EARS.frame_ms))
+        windows = self._windows[: len(self._windows) - surplus]
+        voiced_ms = self._voiced_ms
+        self._state = State.QUIET
+        self._recent.clear()
+        self._pre_roll.clear()
+        self._windows = []
+        if voiced_ms < self._endpointing.min_voiced_ms:
+            return Discarded()
+        return Utterance(b"".join(windows), voiced_ms)
