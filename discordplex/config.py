@@ -1,31 +1,59 @@
 """The settings, as frozen models that are validated once.
 
-`config.example.toml` documents every key; `docs/` says where each value may come from.
+`config.example.toml` documents every key. `Config.load` reads, the strongest first: the command line, the environment, `.env`, a TOML file,
+the defaults. Making a `Config` by hand reads nothing.
 """
 
-from typing import Literal
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import Self
+
+from discordplex.config_checks import ApiUrl, BotToken, Captions, EngineUrls, Text
+from discordplex.config_sources import (
+    Given,
+    from_dotenv,
+    from_environ,
+    from_overrides,
+    from_toml,
+    list_of,
+    nest,
+    unknown,
+)
+from discordplex.errors import ConfigError
+from discordplex.redact import redact
+
+CONFIG_FILE = Path("discordplex.toml")
+"""Read where no other is named; may be missing."""
+
+DOTENV_FILE = Path(".env")
 
 
 class Section(BaseModel):
     """One table of the configuration: frozen, no key but the named ones."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class DiscordConfig(Section):
     """Which Discord, as whom."""
 
-    token: SecretStr | None = None
-    api_url: str = "https://discord.com/api/v10"
+    token: BotToken | None = None
+    api_url: ApiUrl = "https://discord.com/api/v10"
 
 
 class BotConfig(Section):
     """When a call exists and where its words go."""
 
     auto_join: bool = True
-    captions: str = "voice"
+    captions: Captions = "voice"
     """`voice` (the voice channel's own chat), a text channel's id, or `off`."""
 
 
@@ -38,7 +66,7 @@ class EngineConfig(Section):
 class PersonaPlexConfig(Section):
     """The PersonaPlex servers; each carries one call at a time."""
 
-    urls: tuple[str, ...] = ("ws://localhost:8998/api/chat",)
+    urls: EngineUrls = ("ws://localhost:8998/api/chat",)
     handshake_timeout_s: float = Field(default=60.0, gt=0)
     verify_tls: bool = True
 
@@ -46,18 +74,20 @@ class PersonaPlexConfig(Section):
 class PersonaConfig(Section):
     """Who the engine is where nobody chose otherwise."""
 
-    voice: str = "NATF0.pt"
-    text_prompt: str = "You are a wise and friendly teacher. Answer questions or provide advice in a clear and engaging way."
+    voice: Text = "NATF0.pt"
+    text_prompt: Text = "You are a wise and friendly teacher. Answer questions or provide advice in a clear and engaging way."
 
 
 class StoreConfig(Section):
     """Where settings live that outlive a restart."""
 
-    url: str = "sqlite+aiosqlite:///discordplex.db"
+    url: Text = "sqlite+aiosqlite:///discordplex.db"
 
 
-class Config(Section):
+class Config(BaseSettings):
     """All of it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     discord: DiscordConfig = DiscordConfig()
     bot: BotConfig = BotConfig()
@@ -65,3 +95,109 @@ class Config(Section):
     personaplex: PersonaPlexConfig = PersonaPlexConfig()
     persona: PersonaConfig = PersonaConfig()
     store: StoreConfig = StoreConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what the constructor was given: `load` gathers the sources itself, as its errors tell where a value came from."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> Self:
+        """The settings in force. `overrides` (by dotted key) beat `environ` (os.environ where None), `.env`, and the TOML file at `path`.
+
+        Without a path `discordplex.toml` in the working directory is read where it exists. Raises ConfigError: a plain sentence a line.
+        """
+        return cls.validated(gather(path, os.environ if environ is None else environ, overrides or {}))
+
+    @classmethod
+    def validated(cls, given: Mapping[str, Given]) -> Self:
+        """Settings of these values, the rest by default; raises ConfigError with a sentence for each value that is wrong."""
+        values = {key: parsed(one, KEYS[key]) for key, one in given.items()}
+        try:
+            return cls(**nest(values))
+        except ValidationError as fault:
+            raise ConfigError("\n".join(sentence(error, given, values) for error in fault.errors(include_url=False))) from None
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a model with what it holds."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+KEYS = dict(leaves(Config))
+"""Every setting by its dotted key."""
+
+
+def is_secret(key: str) -> bool:
+    """Whether nobody may read its value."""
+    return "SecretStr" in str(KEYS[key].annotation)
+
+
+def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Given]:
+    """What is set, by dotted key, the strongest source winning; raises ConfigError where a source is unreadable or has unknown keys."""
+    if path is not None and not path.is_file():
+        raise ConfigError(f"The settings file {path} does not exist.")
+    file = path or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
+    sources = [
+        from_toml(file, Config) if file else {},
+        from_dotenv(DOTENV_FILE),
+        from_environ(environ),
+        from_overrides(overrides),
+    ]
+    problems = [misplaced(key, one) for source in sources for key, one in source.items() if key not in KEYS]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return {key: one for source in sources for key, one in source.items()}
+
+
+def misplaced(key: str, given: Given) -> str:
+    """The sentence about a key that is none."""
+    if key in Config.model_fields:
+        return f"{given} is a table, not a value: write [{key}] and its keys below."
+    return unknown(given, key, KEYS)
+
+
+def parsed(given: Given, field: FieldInfo) -> Any:
+    """The value, with a list read from the text that variables and the command line carry."""
+    return list_of(given) if "tuple" in str(field.annotation) and isinstance(given.value, str) else given.value
+
+
+def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[str, Any]) -> str:
+    """What is wrong with a value: its key, what is expected, what was given (never a secret), where it came from."""
+    path = [str(part) for part in error["loc"]]
+    key = next(known for known in (".".join(path[:length]) for length in range(len(path), 0, -1)) if known in KEYS)
+    fault = error.get("ctx", {}).get("error")
+    expected = str(fault) if isinstance(fault, ValueError) else expectation(KEYS[key])
+    one = given[key]
+    shown = "" if is_secret(key) else f", but {shown_value(values[key])} was given"
+    return f"{key} {expected}{shown} ({one.place if one.name == key else f'{one.place} as {one.name}'})."
+
+
+def shown_value(value: Any) -> str:
+    """A value as TOML and JSON would write it, passwords in URLs masked."""
+    return redact(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def expectation(field: FieldInfo) -> str:
+    """What a key takes, in words."""
+    kind = str(field.annotation)
+    choices = getattr(field.annotation, "__args__", ())
+    if "Literal" in kind:
+        return f"must be {' or '.join(json.dumps(choice) for choice in choices)}"
+    if field.annotation is bool:
+        return "must be true or false"
+    if field.annotation is float:
+        return "must be a number above 0"
+    return """must be a list of texts (JSON in a variable: '["one", "two"]')""" if "tuple" in kind else "must be text"

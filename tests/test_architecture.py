@@ -10,8 +10,9 @@ PACKAGE = Path(__file__).parent.parent / "discordplex"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["errors"],
-    ["config", "metrics", "clock"],
+    ["errors", "redact"],
+    ["config_checks", "config_sources"],
+    ["config", "metrics", "clock", "logs", "pycord"],
     ["audio"],
     ["engine"],
     ["voice", "personaplex", "cascade"],
@@ -20,6 +21,7 @@ LAYERS = [
     ["loopback"],
     ["demo", "doctor"],
     ["app"],
+    ["verbs"],
     ["cli"],
     ["__main__"],
 ]
@@ -35,7 +37,11 @@ WALLS = {
 
 PURE = [
     "voice.gateway",
+    "voice.messages",
+    "voice.events",
+    "voice.closing",
     "voice.rtp",
+    "voice.transport",
     "voice.reorder",
     "personaplex.protocol",
     "personaplex.connection",
@@ -51,6 +57,8 @@ LOOPBACK_MAY_USE = {
     "voice.rtp",
     "voice.transport",
     "voice.gateway",
+    "voice.messages",
+    "voice.events",
     "voice.reorder",
     "personaplex.protocol",
     "personaplex.endpoint",

@@ -1,0 +1,217 @@
+"""The command line: parse, delegate, exit code.
+
+0: done. 1: it failed while running. 2: the command line or the configuration is wrong. Errors go to stderr as plain sentences. Starting is
+quick because a verb imports what it needs by itself (`verbs.py`).
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from discordplex import __version__, verbs
+from discordplex.errors import ConfigError, DiscordplexError
+
+DONE, FAILED, WRONG = 0, 1, 2
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+STAYS = ("run", "standin", "loopback")
+"""Verbs that end when they are told to, and have then done what they should."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb that `argv` (the process's own where None) names, and give the exit code.
+
+    Raises SystemExit for --help and usage errors, as argparse does.
+    """
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return WRONG
+    with ending_early() if args.verb in STAYS else contextlib.nullcontext():
+        return attempt(args)
+
+
+def attempt(args: argparse.Namespace) -> int:
+    """Run the chosen verb; whatever it raises becomes a sentence and an exit code."""
+    try:
+        return int(args.run(args))
+    except DiscordplexError as fault:
+        return complain(str(fault), WRONG if isinstance(fault, ConfigError) else FAILED)
+    except KeyboardInterrupt:
+        return DONE if args.verb in STAYS else complain("interrupted", FAILED)
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as in `discordplex config show | head -1`; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as fault:
+        return complain(plain(fault), FAILED)
+    except Exception as fault:
+        if getattr(args, "log_level", "") == "debug":
+            raise
+        kind = type(fault).__name__
+        return complain(f"something broke inside discordplex ({kind}: {fault}); --log-level debug shows where, please report it", FAILED)
+
+
+@contextlib.contextmanager
+def ending_early() -> Iterator[None]:
+    """Let SIGTERM end the process with exit code 0 until the verb watches for it by itself: there is nothing to clean up yet."""
+    before = signal.signal(signal.SIGTERM, end_early)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def end_early(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """What SIGTERM does while a verb starts."""
+    raise SystemExit(DONE)
+
+
+def complain(sentence: str, code: int) -> int:
+    """Say on stderr what is wrong, a line for each fault, and give the exit code."""
+    for line in sentence.splitlines():
+        print(f"discordplex: {line}", file=sys.stderr)
+    return code
+
+
+def plain(fault: OSError) -> str:
+    """An operating system's complaint as a sentence: which file, what about it."""
+    what = (fault.strerror or str(fault) or type(fault).__name__).lower()
+    return f"{fault.filename}: {what}" if fault.filename else what
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every verb with its options."""
+    parser = argparse.ArgumentParser(prog="discordplex", description="People in a Discord voice channel talk with a speech AI.")
+    parser.add_argument("--version", action="version", version=f"discordplex {__version__}")
+    commands = parser.add_subparsers(dest="verb", metavar="COMMAND")
+    add_run(commands)
+    add_demo(commands)
+    add_standin(commands)
+    add_loopback(commands)
+    add_doctor(commands)
+    add_config(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse documents the object and gives its type no public name
+
+
+def add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`run`."""
+    run = commands.add_parser("run", parents=[settings(), logging()], help="the bot, until Ctrl-C or SIGTERM")
+    run.add_argument("--report", type=Path, metavar="FILE", help="write what was measured to FILE (JSON) at the end")
+    run.set_defaults(run=verbs.run)
+
+
+def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`demo`."""
+    demo = commands.add_parser(
+        "demo", parents=[logging()], help="a whole call on this machine: no token, no GPU, no network", description=verbs.DEMO_DESCRIPTION
+    )
+    demo.add_argument("--speech", type=Path, metavar="FILE.wav", help="what the person says (default: a short clip that comes along)")
+    demo.add_argument(
+        "--out", type=Path, metavar="DIR", default=Path("discordplex-demo"), help="where the results go (default: %(default)s)"
+    )
+    demo.add_argument(
+        "--engine", default="parrot", metavar="ENGINE", help="parrot (default), echo, talker, cascade, or a server's ws:// URL"
+    )
+    demo.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: the speech and the answer)")
+    demo.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else, on stdout")
+    demo.set_defaults(run=verbs.demo)
+
+
+def add_standin(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`standin`."""
+    standin = commands.add_parser("standin", parents=[logging()], help="a PersonaPlex-protocol server with no model in it")
+    standin.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    standin.add_argument("--port", type=port, default=8998, help="port, 0 for any (default: %(default)s)")
+    standin.add_argument(
+        "--mode",
+        choices=("parrot", "echo", "talker"),
+        default="parrot",
+        help="repeat when the person pauses (default), at once, or speak by itself",
+    )
+    standin.add_argument("--ready-file", type=Path, metavar="FILE", help="write the server's URL to FILE once it accepts calls")
+    standin.set_defaults(run=verbs.standin)
+
+
+def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`loopback`."""
+    loopback = commands.add_parser("loopback", parents=[logging()], help="a Discord on this machine, for any Discord library")
+    loopback.add_argument("--dir", type=Path, metavar="DIR", required=True, help="where ca.pem and ready.json go")
+    loopback.add_argument("--port", type=port, default=0, help="port, 0 for any (default: %(default)s)")
+    loopback.add_argument("--speaker", type=Path, metavar="FILE.wav", help="let a person enter the first voice channel and speak this")
+    loopback.set_defaults(run=verbs.loopback)
+
+
+def add_doctor(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`doctor`."""
+    doctor = commands.add_parser("doctor", parents=[settings(), logging()], help="check what `run` needs, and say how to mend it")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.set_defaults(run=verbs.doctor)
+
+
+def add_config(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`config` and what it can do."""
+    config = commands.add_parser("config", help="the settings: show, check, init")
+    actions = config.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", parents=[settings()], help="the settings in force and where they come from, secrets masked")
+    show.set_defaults(run=verbs.config_show)
+    check = actions.add_parser("check", parents=[settings()], help="whether the settings are valid")
+    check.set_defaults(run=verbs.config_check)
+    init = actions.add_parser("init", help="write a commented file to start from")
+    init.add_argument("file", type=Path, nargs="?", default=Path("discordplex.toml"), metavar="FILE", help="default: %(default)s")
+    init.set_defaults(run=verbs.config_init)
+
+
+def settings() -> argparse.ArgumentParser:
+    """Options of every verb that reads the settings."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: ./discordplex.toml where it exists)")
+    parser.add_argument(
+        "--set", action="append", default=[], type=assignment, metavar="KEY=VALUE", help="a setting, as in bot.captions=off"
+    )
+    return parser
+
+
+def logging() -> argparse.ArgumentParser:
+    """Options of every verb that writes log lines."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--log-format", choices=("rich", "json"), help="default: rich on a terminal, json anywhere else")
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: %(default)s")
+    return parser
+
+
+def assignment(word: str) -> tuple[str, str]:
+    """KEY=VALUE."""
+    key, equals, value = word.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+    return key, value
+
+
+def port(word: str) -> int:
+    """A TCP port, 0 for any."""
+    if not word.isdecimal() or int(word) > 65535:  # noqa: PLR2004 - the largest port there is
+        raise argparse.ArgumentTypeError(f"{word!r} is not a port from 0 to 65535")
+    return int(word)
+
+
+def positive(word: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number above 0")
+    return seconds

@@ -1,0 +1,70 @@
+"""What a setting's value must be, as types.
+
+The checks behind them give the value in its clean form or raise ValueError, worded to follow the key's name.
+"""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+
+def text(value: str) -> str:
+    """Text without its outer blanks; not empty."""
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value.strip()
+
+
+def token(value: SecretStr) -> SecretStr:
+    """A bot token: one word."""
+    word = value.get_secret_value().strip()
+    if not word or re.search(r"\s", word):
+        raise ValueError("must be the bare bot token, one word without blanks")
+    return SecretStr(word)
+
+
+def url(value: str, *schemes: str) -> str:
+    """A URL of one of the schemes that names a host."""
+    try:
+        parts = urlsplit(value.strip())
+        whole = parts.scheme in schemes and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        whole = False
+    if not whole or re.search(r"\s", value.strip()) or parts.fragment:
+        raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)} and names a host")
+    return value.strip()
+
+
+def api_url(value: str) -> str:
+    """The REST base with its version, without a slash at the end."""
+    base = url(value, "https", "http").rstrip("/")
+    if not re.search(r"/v\d+$", base):
+        raise ValueError("must end with the API's version, as in https://discord.com/api/v10")
+    return base
+
+
+def engine_urls(value: tuple[str, ...]) -> tuple[str, ...]:
+    """WebSocket servers, at least one, none twice."""
+    urls = tuple(url(one, "ws", "wss") for one in value)
+    if not urls:
+        raise ValueError("must name at least one server")
+    if len(set(urls)) < len(urls):
+        raise ValueError("names a server twice; each server carries one call at a time")
+    return urls
+
+
+def captions(value: Any) -> Any:
+    """`voice`, `off` or a channel id; TOML may give the id as a number."""
+    word = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if word not in ("voice", "off") and not re.fullmatch(r"[1-9][0-9]{0,19}", word):
+        raise ValueError('must be "voice", "off" or the id of a text channel')
+    return word
+
+
+Text = Annotated[str, AfterValidator(text)]
+BotToken = Annotated[SecretStr, AfterValidator(token)]
+ApiUrl = Annotated[str, AfterValidator(api_url)]
+EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
+Captions = Annotated[str, BeforeValidator(captions)]

@@ -1,0 +1,157 @@
+"""Where settings come from: the command line, the environment, `.env` and TOML, each brought into one shape.
+
+A source becomes `{dotted key: Given}`; `Given` knows where it came from, so that an error can say so. Nothing here knows a single key.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotenv.parser import parse_stream
+from pydantic_settings import BaseSettings, TomlConfigSettingsSource
+
+from discordplex.errors import ConfigError
+
+PREFIX = "DISCORDPLEX_"
+"""What every environment variable of ours begins with."""
+
+LEVELS = "__"
+"""What stands for the dot of a key in an environment variable."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as somebody gave it, with the name it was given under and the place."""
+
+    value: Any = field(repr=False)
+    name: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.place}"
+
+
+def from_toml(path: Path, settings: type[BaseSettings]) -> dict[str, Given]:
+    """Every key of a TOML file; raises ConfigError with a sentence where it cannot be read as one."""
+    try:
+        tables = TomlConfigSettingsSource(settings, path).toml_data
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+    except ValueError as fault:
+        if path.read_bytes().startswith(BYTE_ORDER_MARK):
+            raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one.") from None
+        raise ConfigError(f"{path} is not valid TOML: {decapitalise(str(fault))}.") from None
+    except OSError as fault:
+        raise ConfigError(f"{path} cannot be read: {fault.strerror or fault}.") from None
+    return {key: Given(value, key, f"in {path}") for key, value in flatten(tables)}
+
+
+def from_dotenv(path: Path) -> dict[str, Given]:
+    """Every `DISCORDPLEX_` variable of a `.env` file; empty where there is no file. Values are taken as they stand."""
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            bindings = list(parse_stream(stream))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+    except OSError as fault:
+        raise ConfigError(f"{path} cannot be read: {fault.strerror or fault}.") from None
+    for binding in bindings:
+        if binding.error and PREFIX in binding.original.string:
+            raise ConfigError(f"{path}, line {binding.original.line}: this is not NAME=VALUE.")
+    return from_environ({binding.key: binding.value or "" for binding in bindings if binding.key}, place=f"in {path}")
+
+
+def from_environ(environ: Mapping[str, str], place: str = "in the environment") -> dict[str, Given]:
+    """Every `DISCORDPLEX_` variable; an empty one counts as not set, as compose files pass those."""
+    found = {}
+    for name, value in environ.items():
+        if name.upper().startswith(PREFIX) and value:
+            found[key_of(name)] = Given(value, name, place)
+    return found
+
+
+def from_overrides(overrides: Mapping[str, Any]) -> dict[str, Given]:
+    """What the command line says, by dotted key."""
+    return {key: Given(value, key, "on the command line") for key, value in overrides.items()}
+
+
+def key_of(variable: str) -> str:
+    """`discord.token` of `DISCORDPLEX_DISCORD__TOKEN`."""
+    return variable[len(PREFIX) :].lower().replace(LEVELS, ".")
+
+
+def variable_of(key: str) -> str:
+    """`DISCORDPLEX_DISCORD__TOKEN` of `discord.token`."""
+    return PREFIX + key.upper().replace(".", LEVELS)
+
+
+def flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys of nested tables; an empty table has none."""
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables of dotted keys: `flatten` undone."""
+    tables: dict[str, Any] = {}
+    for key, value in values.items():
+        *path, name = key.split(".")
+        table = tables
+        for step in path:
+            table = table.setdefault(step, {})
+        table[name] = value
+    return tables
+
+
+def unknown(given: Given, key: str, known: Iterable[str]) -> str:
+    """The sentence about a key that nobody knows: where it stands, and the nearest that is known."""
+    known = sorted(known)
+    near = nearest(key, known)
+    if near is None:
+        return f"{given} is not a setting; the settings are {', '.join(known)}."
+    shown = variable_of(near) if given.name.upper().startswith(PREFIX) else near
+    return f"{given} is not a setting; did you mean {shown}?"
+
+
+def nearest(key: str, known: Iterable[str]) -> str | None:
+    """The known key most like `key`, by the whole of it or by its last part; None where nothing comes near."""
+    by_plain = {plain(name): name for name in known}
+    close = difflib.get_close_matches(plain(key), by_plain, n=1, cutoff=0.7)
+    if close:
+        return by_plain[close[0]]
+    by_last = {plain(name.rpartition(".")[2]): name for name in known}
+    for last in (plain(key.rpartition(".")[2]), plain(key)):
+        close = difflib.get_close_matches(last, by_last, n=1, cutoff=0.7)
+        if close:
+            return by_last[close[0]]
+    return None
+
+
+def plain(name: str) -> str:
+    """A name without what people mix up: case, dots, dashes, underscores."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def list_of(given: Given) -> Any:
+    """The JSON list that a variable's text holds; where it holds none, the text itself, which no list setting accepts."""
+    try:
+        value = json.loads(given.value)
+    except ValueError:
+        return given.value
+    return value if isinstance(value, list) else given.value
+
+
+def decapitalise(sentence: str) -> str:
+    """A sentence as the second half of another."""
+    return sentence[:1].lower() + sentence[1:].rstrip(".")

@@ -1,0 +1,32 @@
+"""Which library owns the import name `discord`: py-cord and discord.py both claim it, and only one can have it."""
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from discordplex.errors import DiscordplexError
+
+OURS = "py-cord"
+
+RIVALS = ("discord.py", "discord.py-self")
+"""Distributions that install their files into the same folder."""
+
+
+def installed(distribution: str) -> bool:
+    """Whether pip knows it here."""
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def require_pycord(is_installed: Callable[[str], bool] = installed) -> None:
+    """Do nothing where `discord` is py-cord alone; otherwise raise DiscordplexError with the commands that mend it."""
+    rivals = [name for name in RIVALS if is_installed(name)]
+    if rivals:
+        raise DiscordplexError(
+            f'{rivals[0]} is installed here, and it owns the same import name "discord" as py-cord, which discordplex needs; mend it with: '
+            f"pip uninstall -y {' '.join(rivals)} {OURS} && pip install 'py-cord>=2.8.1,<2.9'"
+        )
+    if not is_installed(OURS):
+        raise DiscordplexError("py-cord is missing; mend it with: pip install 'py-cord>=2.8.1,<2.9'")

@@ -1,0 +1,181 @@
+"""What each verb of the command line does: read the settings, set up the log, delegate. Heavy imports happen inside."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from discordplex.errors import ConfigError
+
+if TYPE_CHECKING:
+    from discordplex.config import Config
+    from discordplex.config_sources import Given
+
+DEMO_DESCRIPTION = (
+    "A loopback Discord, a person who speaks, the real bot and an engine, all on this machine. Writes conversation.wav, "
+    "transcript.jsonl, timeline.png and report.json."
+)
+
+WITHOUT_IDENTITY = (
+    "discord.token is missing: put the bot's token into DISCORDPLEX_DISCORD__TOKEN (environment or .env), or token under [discord] in "
+    "discordplex.toml. Tokens come from https://discord.com/developers/applications; `discordplex demo` needs none."
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The bot, until it is told to stop."""
+    config = load(args)
+    if config.discord.token is None:
+        raise ConfigError(WITHOUT_IDENTITY)
+    start_log(args)
+    require_pycord()
+    from discordplex import app
+
+    return asyncio.run(app.run(config, report=args.report))
+
+
+def demo(args: argparse.Namespace) -> int:
+    """A whole call on this machine."""
+    start_log(args, quiet=True)
+    require_pycord()
+    from discordplex.demo.scenario import DemoOptions
+    from discordplex.demo.show import run_demo
+
+    return run_demo(DemoOptions(speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json))
+
+
+def standin(args: argparse.Namespace) -> int:
+    """A PersonaPlex server with no model in it, until it is told to stop."""
+    start_log(args)
+    from discordplex.loopback.personaplex.serve import serve
+
+    until_stopped(lambda stop: serve(args.host, args.port, args.mode, args.ready_file, stop))
+    return 0
+
+
+def loopback(args: argparse.Namespace) -> int:
+    """A Discord on this machine, until it is told to stop."""
+    start_log(args)
+    from discordplex.loopback.discord.serve import serve
+
+    until_stopped(lambda stop: serve(args.dir, args.port, args.speaker, stop))
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Checks, each with its mend."""
+    config = load(args)
+    start_log(args, quiet=True)
+    from discordplex import doctor as checks
+
+    return int(checks.run(config, as_json=args.json))
+
+
+def config_show(args: argparse.Namespace) -> int:
+    """The settings in force as TOML, each with where it comes from."""
+    from discordplex.config import Config, gather
+
+    given = gather(args.config, os.environ, dict(args.set))
+    sys.stdout.write("\n".join(listing(Config.validated(given), given)) + "\n")
+    return 0
+
+
+def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
+    """Lines of TOML that say every setting in force and where it comes from; a secret is masked."""
+    from discordplex.config import KEYS, is_secret, shown_value
+    from discordplex.redact import MASK
+
+    table = ""
+    for key in KEYS:
+        section, _, name = key.rpartition(".")
+        if section != table:
+            yield f"\n[{section}]" if table else f"[{section}]"
+            table = section
+        value = getattr(getattr(config, section), name)
+        origin = given[key].place if key in given else "default"
+        shown = f'"{MASK}"' if is_secret(key) else shown_value(value)
+        yield f"# {name} is not set" if value is None else f"{name} = {shown}  # {origin}"
+
+
+def config_check(args: argparse.Namespace) -> int:
+    """Nothing but whether the settings are valid, also as an engine sees them."""
+    config = load(args)
+    from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
+
+    for url in config.personaplex.urls:
+        Endpoint.parse(url)
+
+    problems = [check_voice(config.persona.voice), check_prompt(config.persona.text_prompt)]
+    found = [f"persona: {problem}" for problem in problems if problem]
+    if found:
+        raise ConfigError("\n".join(found))
+    sys.stdout.write("The settings are valid.\n")
+    if config.discord.token is None:
+        sys.stdout.write("discord.token is not set yet; `discordplex run` needs it.\n")
+    return 0
+
+
+def config_init(args: argparse.Namespace) -> int:
+    """A commented file to start from; never over an existing one."""
+    text = files("discordplex").joinpath("config.example.toml").read_text(encoding="utf-8")
+    file: Path = args.file
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{file} exists already and stays as it is; name another file or move it away.") from None
+    sys.stdout.write(f"Wrote {file}. Put the bot's token in, then: discordplex config check\n")
+    return 0
+
+
+def load(args: argparse.Namespace) -> "Config":
+    """The settings in force; from here on their secrets are masked in every log line."""
+    from discordplex.config import Config
+    from discordplex.logs import keep_secret
+
+    config = Config.load(args.config, os.environ, dict(args.set))
+    keep_secret(config.discord.token)
+    return config
+
+
+def start_log(args: argparse.Namespace, *, quiet: bool = False) -> None:
+    """Log lines as asked; `quiet` verbs speak by themselves and show warnings only, unless more was asked for."""
+    from discordplex.logs import set_up
+
+    set_up(args.log_format, "warning" if quiet and args.log_level == "info" else args.log_level)
+
+
+def require_pycord() -> None:
+    """Refuse to go on where another library owns the name `discord`."""
+    from discordplex import pycord
+
+    pycord.require_pycord()
+
+
+def until_stopped(serve: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
+    """Run a server until SIGINT or SIGTERM, then let it end cleanly."""
+
+    async def serve_until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with calling(lambda: loop.call_soon_threadsafe(stop.set)):
+            await serve(stop)
+
+    asyncio.run(serve_until_stopped())
+
+
+@contextlib.contextmanager
+def calling(action: Callable[[], object]) -> Iterator[None]:
+    """Call `action` at each SIGINT and SIGTERM. Not loop.add_signal_handler: Windows has none."""
+    before = {number: signal.signal(number, lambda _number, _frame: action()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
