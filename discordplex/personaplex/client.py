@@ -1,0 +1,198 @@
+"""PersonaPlexClient: the asyncio shell around one conversation's `Connection`. It owns the socket and the tasks that serve it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import structlog
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+
+from discordplex.clock import Clock
+from discordplex.engine import Persona
+from discordplex.errors import EngineError, RemoteProtocolError
+from discordplex.personaplex import endings
+from discordplex.personaplex.connection import Connection, Ended, Event, Phase
+from discordplex.personaplex.dialing import FAILURES, dial, ending_of
+from discordplex.personaplex.endings import Ending
+from discordplex.personaplex.endpoint import Endpoint, estimated_tokens
+
+HANDSHAKE_BASE_S = 20.0
+HANDSHAKE_PER_TOKEN_S = 0.1
+"""A GPU needs 2 to 9 s; a token of the role is one step of 50 to 60 ms."""
+
+KEEP_ALIVE_S = 12.0
+"""Between pings, once the server reads: keeps NAT and proxies from forgetting us. Whether it is well is the audio's to show."""
+
+log = structlog.get_logger()
+
+
+def handshake_deadline_s(text_prompt: str, configured_s: float) -> float:
+    """How long prompts may take: as configured, but never less than this role needs on a slow card."""
+    return max(configured_s, HANDSHAKE_BASE_S + HANDSHAKE_PER_TOKEN_S * estimated_tokens(text_prompt))
+
+
+class PersonaPlexClient:
+    """One WebSocket, from `open` to `close`. `on_event` is called on the loop for each event, in order; it must not block."""
+
+    def __init__(self, *, endpoint: Endpoint, persona: Persona, clock: Clock, verify_tls: bool, on_event: Callable[[Event], None]) -> None:
+        self._endpoint = endpoint
+        self._persona = persona
+        self._clock = clock
+        self._verify_tls = verify_tls
+        self._on_event = on_event
+        self._connection = Connection(endpoint.name)
+        self._socket: ClientConnection | None = None
+        self._settled = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ending: Ending | None = None
+        self.bad_messages = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether audio can be sent now."""
+        return self._connection.phase is Phase.LIVE and self._socket is not None and self._socket.state is State.OPEN
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What we sent and the kernel has not taken yet, because the server does not read."""
+        return self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
+
+    async def open(self, handshake_timeout_s: float) -> None:
+        """Connect and wait until the engine listens. Raises EngineError with a sentence; then everything is closed again."""
+        try:
+            await self._dial()
+            self._spawn(self._read(), "read")
+            await self._await_handshake(handshake_timeout_s)
+        except BaseException:
+            await self.close()
+            raise
+        self._spawn(self._keep_alive(), "keep-alive")
+
+    async def send_audio(self, ogg: bytes) -> None:
+        """Send bytes of our OggOpus stream. Never waits for the peer; does nothing once the conversation is over."""
+        socket = self._socket
+        if socket is None or not self.live:
+            return
+        try:
+            await socket.send(self._connection.audio_message(ogg))
+        except ConnectionClosed:
+            # The reading task sees it too, and it is the one that tells.
+            return
+
+    def stalled(self, waited_s: float) -> None:
+        """Give up: we sent for `waited_s` and nothing came."""
+        if self._connection.phase is Phase.LIVE:
+            self._connection.stalled(waited_s)
+            self._dispatch()
+
+    async def close(self) -> None:
+        """Hang up and leave nothing behind, within about a second. A second time does nothing."""
+        # A call is mostly left by cancelling it, and a socket left open would block the server for everybody.
+        with anyio.CancelScope(shield=True):
+            self._connection.leave()
+            self._dispatch()
+            try:
+                if self._socket is not None:
+                    await self._socket.close()
+            except BaseException:
+                self._abort()
+                raise
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                self._tasks.clear()
+
+    async def _dial(self) -> None:
+        try:
+            self._socket = await dial(self._endpoint, self._endpoint.url(self._persona), verify_tls=self._verify_tls)
+        except FAILURES as error:
+            ending = ending_of(error, self._endpoint)
+            self._connection.failed(ending)
+            self._dispatch()
+            raise EngineError(ending.reason, retry=ending.retry) from error
+        self._connection.upgraded(self._clock.now())
+
+    async def _await_handshake(self, timeout_s: float) -> None:
+        await self._settle(self._clock.now() + timeout_s)
+        if self._connection.phase is Phase.PROMPTING:
+            self._connection.late(timeout_s)
+            self._dispatch()
+        if self._ending is not None:
+            raise EngineError(self._ending.reason, retry=self._ending.retry)
+
+    async def _settle(self, deadline: float) -> None:
+        """Return at the handshake, at the end, or at `deadline`."""
+        settled = asyncio.create_task(self._settled.wait())
+        timer = asyncio.create_task(self._sleep_until(deadline))
+        try:
+            await asyncio.wait({settled, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            settled.cancel()
+            timer.cancel()
+            await asyncio.gather(settled, timer, return_exceptions=True)
+
+    async def _sleep_until(self, deadline: float) -> None:
+        await self._clock.sleep_until(deadline)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=f"personaplex {name}: {self._endpoint.name}"))
+
+    async def _read(self) -> None:
+        """Take messages until the socket ends. The one place that knows why it did."""
+        socket = self._socket
+        if socket is None:
+            return
+        try:
+            while True:
+                self._receive(await socket.recv())
+        except ConnectionClosed as closed:
+            self._lost(closed)
+        except Exception:
+            # A bug of ours must end the call, not leave it deaf.
+            log.exception("engine reader failed", server=self._endpoint.name)
+            self._connection.lost(endings.ABNORMAL_CLOSURE, self._clock.now())
+        self._dispatch()
+
+    def _receive(self, data: bytes | str) -> None:
+        try:
+            self._connection.receive(data)
+        except RemoteProtocolError as fault:
+            self.bad_messages += 1
+            log.warning("engine sent a bad message", server=self._endpoint.name, fault=str(fault))
+        self._dispatch()
+
+    def _lost(self, closed: ConnectionClosed) -> None:
+        if closed.rcvd is None and closed.sent is not None and closed.sent.code == endings.TOO_BIG:
+            self._connection.flooded()
+        else:
+            self._connection.lost(closed.rcvd.code if closed.rcvd is not None else endings.ABNORMAL_CLOSURE, self._clock.now())
+
+    def _dispatch(self) -> None:
+        for event in self._connection.take_events():
+            if isinstance(event, Ended):
+                self._ending = event.ending
+            self._on_event(event)
+        if self._connection.phase in (Phase.LIVE, Phase.CLOSED):
+            self._settled.set()
+
+    async def _keep_alive(self) -> None:
+        """Ping now and then while the call lasts. Never before the handshake: a busy server answers none."""
+        socket = self._socket
+        if socket is None:
+            return
+        due = self._clock.now()
+        try:
+            while True:
+                due += KEEP_ALIVE_S
+                await self._clock.sleep_until(due)
+                await socket.ping()
+        except ConnectionClosed:
+            return
+
+    def _abort(self) -> None:
+        if self._socket is not None:
+            self._socket.transport.abort()

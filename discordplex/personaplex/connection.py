@@ -1,0 +1,183 @@
+"""One conversation with a PersonaPlex server as a state machine: messages in, events and messages out, no IO.
+
+`NEXT` is the law: the illegal move raises LocalProtocolError. The shell (`client.py`) tells what happened to the socket and hands over
+what it received; it then takes the events. Who wants to send asks here for the bytes.
+
+```
+CONNECTING --upgraded--> PROMPTING --handshake--> LIVE
+     |                       |                     |
+   failed                lost, late           lost, stalled
+     '-----------------------+---------------------'--------> CLOSED
+```
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from discordplex.errors import LocalProtocolError, RemoteProtocolError
+from discordplex.personaplex import endings, protocol
+from discordplex.personaplex.endings import Ending
+
+
+class Phase(enum.Enum):
+    """Where a conversation is."""
+
+    CONNECTING = "connecting"
+    PROMPTING = "prompting"
+    """Connected; the server loads voice and role, or is busy. All we would send is thrown away, the first page of our stream with it."""
+    LIVE = "live"
+    CLOSED = "closed"
+
+
+NEXT = {
+    (Phase.CONNECTING, "upgraded"): Phase.PROMPTING,
+    (Phase.CONNECTING, "failed"): Phase.CLOSED,
+    (Phase.CONNECTING, "leave"): Phase.CLOSED,
+    (Phase.PROMPTING, "handshake"): Phase.LIVE,
+    (Phase.PROMPTING, "lost"): Phase.CLOSED,
+    (Phase.PROMPTING, "late"): Phase.CLOSED,
+    (Phase.PROMPTING, "leave"): Phase.CLOSED,
+    # Nobody sends a second handshake; it would change nothing.
+    (Phase.LIVE, "handshake"): Phase.LIVE,
+    (Phase.LIVE, "lost"): Phase.CLOSED,
+    (Phase.LIVE, "stalled"): Phase.CLOSED,
+    (Phase.LIVE, "leave"): Phase.CLOSED,
+    # The socket's end is reported after we gave up or left, too; the first reason stays the reason.
+    (Phase.CLOSED, "lost"): Phase.CLOSED,
+    (Phase.CLOSED, "leave"): Phase.CLOSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The prompts are loaded: begin a new OggOpus stream, and send 20 ms every 20 ms from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCame:
+    """The next bytes of the engine's OggOpus stream."""
+
+    ogg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TextCame:
+    """One piece of the engine's text, not yet folded."""
+
+    piece: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complained:
+    """The server told of an error, in its words, and the conversation goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The conversation is over; always the last event, and only once."""
+
+    ending: Ending
+
+
+Content = TypeVar("Content", bytes, str)
+
+Event: TypeAlias = Opened | AudioCame | TextCame | Complained | Ended
+
+
+class Connection:
+    """The phases of one conversation. `name` is the server's address as it may be shown to people."""
+
+    def __init__(self, name: str) -> None:
+        self.phase = Phase.CONNECTING
+        self._name = name
+        self._events: list[Event] = []
+        self._upgraded_at = 0.0
+
+    # What happened to the socket.
+
+    def upgraded(self, now: float) -> None:
+        """HTTP became a WebSocket at `now` on the caller's clock."""
+        self._move("upgraded")
+        self._upgraded_at = now
+
+    def failed(self, ending: Ending) -> None:
+        """It never did."""
+        self._end("failed", ending)
+
+    def receive(self, data: bytes | str) -> None:
+        """A WebSocket message came. Raises RemoteProtocolError for one that cannot be, after which everything goes on."""
+        message = protocol.parse(data)
+        if self.phase is Phase.CLOSED:
+            return
+        if isinstance(message, protocol.Handshake):
+            fresh = self.phase is Phase.PROMPTING
+            self._move("handshake")
+            self._events += [Opened()] if fresh else []
+        elif isinstance(message, protocol.AudioBytes):
+            self._events.append(AudioCame(self._expected(message.ogg)))
+        elif isinstance(message, protocol.TextPiece):
+            self._events.append(TextCame(self._expected(message.text)))
+        elif isinstance(message, protocol.ErrorText):
+            self._events.append(Complained(message.text))
+
+    def lost(self, code: int, now: float) -> None:
+        """The socket has closed, with this code (1006: without one), and not because we asked for it."""
+        if self.phase is Phase.PROMPTING:
+            self._end("lost", endings.lost_before_ready(self._name, code, now - self._upgraded_at))
+        else:
+            self._end("lost", endings.lost_live(self._name, code))
+
+    def flooded(self) -> None:
+        """The socket was closed by us, because a message exceeded what any server sends."""
+        self._end("lost", endings.oversized(self._name))
+
+    # What we decide.
+
+    def late(self, waited_s: float) -> None:
+        """No handshake came within `waited_s`."""
+        self._end("late", endings.handshake_late(self._name, waited_s))
+
+    def stalled(self, waited_s: float) -> None:
+        """We sent for `waited_s`, and nothing came."""
+        self._end("stalled", endings.stalled(self._name, waited_s))
+
+    def leave(self) -> None:
+        """We hang up. A second time does nothing."""
+        self._end("leave", endings.left())
+
+    # What comes out.
+
+    def audio_message(self, ogg: bytes) -> bytes:
+        """The message that carries these bytes of our stream. Raises LocalProtocolError in any phase but LIVE.
+
+        Whatever is sent before the handshake is thrown away by the server, the stream's first page with it, and without that page the
+        first one after the handshake ends the conversation.
+        """
+        if self.phase is not Phase.LIVE:
+            raise LocalProtocolError(f"audio may not be sent while {self.phase.value}")
+        return protocol.encode(protocol.AudioBytes(ogg))
+
+    def take_events(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def _expected(self, content: Content) -> Content:
+        if self.phase is not Phase.LIVE:
+            raise RemoteProtocolError("the server spoke before its handshake")
+        return content
+
+    def _end(self, cause: str, ending: Ending) -> None:
+        over = self.phase is Phase.CLOSED
+        self._move(cause)
+        if not over:
+            self._events.append(Ended(ending))
+
+    def _move(self, cause: str) -> None:
+        phase = NEXT.get((self.phase, cause))
+        if phase is None:
+            raise LocalProtocolError(f"{cause!r} cannot happen while {self.phase.value}")
+        self.phase = phase

@@ -1,0 +1,103 @@
+"""Opens the WebSocket to a server, and says in one sentence why it did not open."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidProxy, InvalidStatus, ProxyError, WebSocketException
+
+from discordplex.personaplex import endings
+from discordplex.personaplex.endings import Ending
+from discordplex.personaplex.endpoint import Endpoint
+
+UPGRADE_TIMEOUT_S = 10.0
+"""A healthy server upgrades within milliseconds (measured: 3 ms), even while it is busy."""
+
+CLOSE_TIMEOUT_S = 1.0
+"""A server that is busy with another call reads nothing, so it never answers our goodbye; a bot that leaves does not wait for it."""
+
+MAX_MESSAGE_BYTES = 1 << 20
+"""From the server; its own limit for ours is four times that, and its largest message is a page of some 300 bytes."""
+
+WRITE_LIMIT_BYTES = 1 << 20
+"""Above this `send` would wait for the peer. It is never reached: the engine drops PCM long before."""
+
+SEND_BUFFER_BYTES = 16 * 1024
+"""For the kernel: two to four seconds of pages. Its default would swallow minutes of speech before anybody noticed that the server
+does not read, and the server would have to hear it all afterwards."""
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+FAILURES = (OSError, asyncio.TimeoutError, WebSocketException)
+"""All that `dial` raises."""
+
+
+async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool) -> ClientConnection:
+    """An open WebSocket, without compression and without keep-alive: a server that loads prompts or is busy answers no ping.
+
+    Raises one of FAILURES; `ending_of` tells what it means.
+    """
+    options: dict[str, Any] = {}
+    if endpoint.secure:
+        # Reading the certificates takes tens of milliseconds, and other calls are running on this loop.
+        options["ssl"] = await asyncio.to_thread(tls_context, verify=verify_tls)
+    if endpoint.host in LOCAL_HOSTS:
+        options["proxy"] = None
+    connection = await connect(
+        url,
+        compression=None,
+        ping_interval=None,
+        open_timeout=UPGRADE_TIMEOUT_S,
+        close_timeout=CLOSE_TIMEOUT_S,
+        max_size=MAX_MESSAGE_BYTES,
+        write_limit=WRITE_LIMIT_BYTES,
+        **options,
+    )
+    raw = connection.transport.get_extra_info("socket")
+    if raw is not None:
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return connection
+
+
+def tls_context(*, verify: bool) -> ssl.SSLContext:
+    """The usual trust (SSL_CERT_FILE included), or none where the owner of the server said so."""
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def ending_of(error: BaseException, endpoint: Endpoint) -> Ending:
+    """What a failure of `dial` means, as a sentence."""
+    return next((meaning(error, endpoint) for kinds, meaning in MEANINGS if isinstance(error, kinds)), endings.unreachable(endpoint.name))
+
+
+def tls_ending(error: ssl.SSLError, endpoint: Endpoint) -> Ending:
+    """What OpenSSL meant."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return endings.untrusted(endpoint.name, error.verify_message)
+    if error.reason in NOT_TLS:
+        return endings.no_tls(endpoint.name)
+    return endings.tls_failed(endpoint.name, error.reason or "the handshake failed")
+
+
+NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+"""What OpenSSL 1.1 and 3 call an answer that is plain HTTP."""
+
+MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any, Endpoint], Ending]], ...] = (
+    # On Python 3.10 the two time-outs differ, and every one of these is an OSError: the order counts.
+    ((asyncio.TimeoutError, TimeoutError), lambda _, endpoint: endings.upgrade_late(endpoint.name, UPGRADE_TIMEOUT_S)),
+    ((ssl.SSLError,), tls_ending),
+    ((socket.gaierror,), lambda _, endpoint: endings.unknown_host(endpoint.name, endpoint.host)),
+    ((InvalidMessage, ConnectionResetError, BrokenPipeError), lambda _, endpoint: endings.hung_up(endpoint.name, secure=endpoint.secure)),
+    ((InvalidStatus,), lambda error, endpoint: endings.refused(endpoint.name, error.response.status_code)),
+    # A proxy that fails is a kind of these; what is left of them says that something else than a WebSocket answered.
+    ((ProxyError, InvalidProxy), lambda _, endpoint: endings.unreachable(endpoint.name)),
+    ((InvalidHandshake,), lambda _, endpoint: endings.not_websocket(endpoint.name)),
+)

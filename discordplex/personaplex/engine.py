@@ -1,0 +1,225 @@
+"""PersonaPlexEngine: the engine port in PersonaPlex's dialect. A client, an OggOpus stream each way, and a watchdog."""
+
+import asyncio
+import enum
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import TracebackType
+
+import structlog
+from typing_extensions import Self
+
+from discordplex.audio.format import ENGINE, MODEL_STEP_MS
+from discordplex.audio.mixer import mix
+from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
+from discordplex.clock import Clock
+from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, Persona, Problem, Ready, SpeakerId, Text
+from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolError
+from discordplex.metrics import Metrics
+from discordplex.personaplex import connection
+from discordplex.personaplex.client import PersonaPlexClient, handshake_deadline_s
+from discordplex.personaplex.endings import Ending
+from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
+from discordplex.personaplex.ledger import Ledger
+from discordplex.personaplex.mailbox import Mailbox
+from discordplex.personaplex.text import TextFolder
+
+STALL_S = 3.0
+"""We send and nothing comes: a server that was told to stop, a stuck lock and a dead peer all look like this."""
+
+WATCH_S = 0.25
+"""How often the watchdog looks."""
+
+SERVED_MS = 10_000.0
+"""So much received audio shows that a server is well. Its upgrade, and even its handshake, show nothing."""
+
+SPOKEN_LIMIT = 200
+"""Characters of a server's own error text that are passed on."""
+
+log = structlog.get_logger()
+
+
+class Outcome(enum.Enum):
+    """What a conversation shows about its server."""
+
+    SERVED = "served"
+    FAILED = "failed"
+
+
+class PersonaPlexEngine:
+    """One conversation with one server; not to be opened twice. `report` hears, on the loop, what it shows about the server's health."""
+
+    caps = EngineCaps(full_duplex=True, attributes_speakers=False, realtime_paced=True)
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        persona: Persona,
+        clock: Clock,
+        metrics: Metrics,
+        handshake_timeout_s: float = 60.0,
+        verify_tls: bool = True,
+        report: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._persona = persona
+        self._clock = clock
+        self._timeout_s = handshake_deadline_s(persona.text_prompt, handshake_timeout_s)
+        self._report = report
+        self._mailbox = Mailbox()
+        self._folder = TextFolder()
+        self._ledger = Ledger()
+        self._writer: OggOpusWriter | None = None
+        self._reader: OggOpusReader | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self._warned = False
+        self._served = False
+        self._opened = False
+        self._last_block_at = 0.0
+        self._measure(metrics)
+        self._client = PersonaPlexClient(endpoint=endpoint, persona=persona, clock=clock, verify_tls=verify_tls, on_event=self._on_event)
+
+    def _measure(self, metrics: Metrics) -> None:
+        self._frames_sent = metrics.counter("engine.frames_sent")
+        self._frames_dropped = metrics.counter("engine.frames_dropped")
+        self._blocks_received = metrics.counter("engine.blocks_received")
+        self._blocks_damaged = metrics.counter("engine.blocks_damaged")
+        self._events_dropped = metrics.gauge("engine.events_dropped")
+        self._bad_messages = metrics.gauge("engine.bad_messages")
+        self._lag = metrics.gauge("engine.lag_ms")
+        self._handshake = metrics.gauge("engine.handshake_ms")
+        self._write_time = metrics.histogram("engine.uplink_write_ms")
+        self._read_time = metrics.histogram("engine.downlink_read_ms")
+        self._spacing = metrics.histogram("engine.block_spacing_ms")
+
+    async def __aenter__(self) -> Self:
+        """Connect and return once the engine listens. Raises EngineError with a sentence for people."""
+        if self._opened:
+            raise LocalProtocolError("an engine is opened once; make a new one")
+        self._opened = True
+        refusal = check_voice(self._persona.voice) or check_prompt(self._persona.text_prompt)
+        if refusal:
+            raise EngineError(refusal, retry=False)
+        started = self._clock.now()
+        await self._client.open(self._timeout_s)
+        self._handshake.set((self._clock.now() - started) * 1000)
+        log.info("engine listens", server=self._endpoint.name, handshake_ms=round(self._handshake.value))
+        self._watchdog = asyncio.create_task(self._watch(), name=f"personaplex watchdog: {self._endpoint.name}")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the socket, whatever happened: a server keeps its lock for a client that is merely silent."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        await self._client.close()
+        if self._watchdog is not None:
+            await asyncio.gather(self._watchdog, return_exceptions=True)
+
+    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        """Send one tick: the speakers' mix, or silence. See the port for what it promises."""
+        writer = self._writer
+        if writer is None or not self._client.live:
+            return
+        if not self._ledger.may_send(speech=bool(frames), backlog_bytes=self._client.backlog_bytes):
+            self._frames_dropped.add()
+            self._warn()
+            return
+        started = self._clock.now()
+        page = writer.write(mix(frames.values()) if frames else ENGINE.silence)
+        if page:
+            await self._client.send_audio(page)
+        now = self._clock.now()
+        self._ledger.sent(now)
+        self._frames_sent.add()
+        self._lag.set(self._ledger.lag_ms)
+        self._write_time.record((now - started) * 1000)
+
+    async def events(self) -> AsyncIterator[EngineEvent]:
+        """What the engine does, in order, beginning with Ready, ending after Closed. One consumer."""
+        while True:
+            event = await self._mailbox.take()
+            yield event
+            if isinstance(event, Closed):
+                return
+
+    async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
+        """Do nothing: the model hears people while it speaks, and stops by itself."""
+
+    def _on_event(self, event: connection.Event) -> None:
+        if isinstance(event, connection.AudioCame):
+            self._on_audio(event.ogg)
+        elif isinstance(event, connection.TextCame):
+            self._tell_text(self._folder.feed(event.piece))
+        elif isinstance(event, connection.Opened):
+            # A new stream for each conversation, and not before now: the server throws away what comes earlier, and dies of a
+            # stream whose first page it has not seen.
+            self._writer = OggOpusWriter(ENGINE.rate_hz)
+            self._reader = OggOpusReader(ENGINE.rate_hz)
+            self._mailbox.put(Ready())
+        elif isinstance(event, connection.Complained):
+            self._mailbox.put(Problem(f"PersonaPlex reports a problem: {event.text[:SPOKEN_LIMIT]}", stage="engine"))
+        else:
+            self._on_end(event.ending)
+        self._events_dropped.set(self._mailbox.dropped)
+        self._bad_messages.set(self._client.bad_messages)
+
+    def _on_audio(self, ogg: bytes) -> None:
+        if self._reader is None:
+            return
+        arrived = self._clock.now()
+        try:
+            pcm = self._reader.read(ogg)
+        except RemoteProtocolError as fault:
+            # The step behind a damaged page was taken all the same; without it the account would show a lag that is none.
+            self._blocks_damaged.add()
+            self._ledger.received(MODEL_STEP_MS)
+            log.warning("engine audio damaged", server=self._endpoint.name, fault=str(fault))
+            return
+        self._ledger.received(ENGINE.duration_ms(len(pcm)))
+        if pcm:
+            self._mailbox.put(Audio(pcm))
+            self._note_block(arrived)
+
+    def _note_block(self, arrived: float) -> None:
+        if self._blocks_received.value:
+            self._spacing.record((arrived - self._last_block_at) * 1000)
+        self._last_block_at = arrived
+        self._blocks_received.add()
+        self._lag.set(self._ledger.lag_ms)
+        self._read_time.record((self._clock.now() - arrived) * 1000)
+        if not self._served and self._ledger.received_ms >= SERVED_MS:
+            self._served = True
+            self._report(Outcome.SERVED)
+
+    def _tell_text(self, text: str) -> None:
+        if text:
+            self._mailbox.put(Text(text))
+
+    def _on_end(self, ending: Ending) -> None:
+        self._writer = None
+        self._tell_text(self._folder.flush())
+        self._mailbox.put(Closed(ending.reason, retry=ending.retry))
+        if ending.cause == "left":
+            log.info("engine left", server=self._endpoint.name, sent_s=round(self._ledger.sent_ms / 1000, 1))
+            return
+        log.warning("engine lost", server=self._endpoint.name, cause=ending.cause, retry=ending.retry)
+        self._report(Outcome.FAILED)
+
+    def _warn(self) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        behind_s = max(self._ledger.behind_ms, 0) / 1000
+        log.warning("engine too slow", server=self._endpoint.name, behind_s=round(behind_s, 1))
+        reason = f"PersonaPlex at {self._endpoint.name} cannot keep up: part of what is said will not reach it. It needs a faster GPU."
+        self._mailbox.put(Problem(reason, stage="engine"))
+
+    async def _watch(self) -> None:
+        due = self._clock.now()
+        while True:
+            due += WATCH_S
+            await self._clock.sleep_until(due)
+            silent_s = self._ledger.silent_for_s(self._clock.now())
+            if silent_s > STALL_S:
+                self._client.stalled(silent_s)
+                return

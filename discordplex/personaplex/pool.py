@@ -1,0 +1,182 @@
+"""PersonaPlexPool: several servers, one call each. It deals out leases and knows which servers are well; it knows no people.
+
+A server must never see a second connection: a busy one takes it without a word and keeps it waiting, and by merely connecting a client
+overwrites the voice and role of the conversation that is being set up. So a server's slot is free only when its lease was given back
+*and* the last socket to it is closed, and nothing here ever probes.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from types import TracebackType
+
+import structlog
+from typing_extensions import Self
+
+from discordplex.clock import Clock
+from discordplex.config import PersonaPlexConfig
+from discordplex.engine import EngineLease, Persona, VoiceEngine
+from discordplex.errors import ConfigError, LocalProtocolError
+from discordplex.metrics import Metrics
+from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, check_voice
+from discordplex.personaplex.engine import Outcome, PersonaPlexEngine
+
+FIRST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 120.0
+"""A server that failed is set aside for this long, twice as long each time, until it has served again."""
+
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(eq=False)
+class Server:
+    """One server of the pool: who has it, and how it has been."""
+
+    endpoint: Endpoint
+    leased: bool = False
+    connected: bool = False
+    failures: int = 0
+    aside_until: float = float("-inf")
+
+    @property
+    def free(self) -> bool:
+        """Whether a lease on it can be given."""
+        return not self.leased and not self.connected
+
+    def report(self, outcome: Outcome, now: float) -> None:
+        """Remember what a conversation showed."""
+        if outcome is Outcome.SERVED:
+            self.failures = 0
+            self.aside_until = float("-inf")
+            return
+        self.aside_until = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self.failures)
+        self.failures = min(self.failures + 1, 16)
+        log.info("engine server set aside", server=self.endpoint.name, failures=self.failures)
+
+
+class PersonaPlexPool:
+    """The EngineProvider over the configured servers. Raises ConfigError for an address that is none. All methods: the loop's thread."""
+
+    def __init__(self, config: PersonaPlexConfig, *, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        endpoints = dict.fromkeys(Endpoint.parse(url) for url in config.urls)
+        if not endpoints:
+            raise ConfigError("personaplex.urls is empty: name at least one server, such as ws://localhost:8998/api/chat.")
+        self._servers = [Server(endpoint) for endpoint in endpoints]
+
+    @property
+    def capacity(self) -> int:
+        """How many calls can be held at once: one for each server."""
+        return len(self._servers)
+
+    @property
+    def free(self) -> int:
+        """How many leases `acquire` would give right now."""
+        return sum(server.free for server in self._servers)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """The model's 18 voices."""
+        return VOICES
+
+    def check(self, voice: str, text_prompt: str) -> str | None:
+        """Why a server would refuse this persona, as a plain sentence; None where it would not."""
+        return check_voice(voice) or check_prompt(text_prompt)
+
+    def acquire(self) -> "PersonaPlexLease | None":
+        """A lease on the best free server, or None while all are taken.
+
+        A server that was set aside comes last but is given all the same: the person then hears what is wrong with it, not that it is busy.
+        """
+        server = self._best()
+        if server is None:
+            return None
+        server.leased = True
+        return PersonaPlexLease(self, server)
+
+    def release(self, lease: EngineLease) -> None:
+        """Give a lease back; a second time does nothing."""
+        if isinstance(lease, PersonaPlexLease):
+            lease.give_back()
+
+    def move(self, server: Server) -> Server:
+        """Where a lease's next conversation goes: to its own server, or to a free one that is well while its own is set aside."""
+        if server.aside_until <= self._clock.now():
+            return server
+        other = self._best()
+        if other is None or self._set_aside_s(other) > 0:
+            return server
+        server.leased, other.leased = False, True
+        return other
+
+    def engine(self, server: Server, persona: Persona, metrics: Metrics) -> "LeasedEngine":
+        """A conversation on `server`, not yet connected."""
+        return LeasedEngine(server, config=self._config, persona=persona, clock=self._clock, metrics=metrics)
+
+    def _best(self) -> Server | None:
+        return min((server for server in self._servers if server.free), key=self._set_aside_s, default=None)
+
+    def _set_aside_s(self, server: Server) -> float:
+        return max(0.0, server.aside_until - self._clock.now())
+
+
+class PersonaPlexLease:
+    """The right to hold one call, until released."""
+
+    def __init__(self, pool: PersonaPlexPool, server: Server) -> None:
+        self._pool = pool
+        self._server: Server | None = server
+        self.name = server.endpoint.name
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        """A new conversation, not yet connected; on another free server where this one has just failed.
+
+        Raises LocalProtocolError while the last conversation is still open, or after the lease was given back.
+        """
+        if self._server is None:
+            raise LocalProtocolError("this lease was given back")
+        if self._server.connected:
+            raise LocalProtocolError("leave the last conversation before opening another")
+        self._server = self._pool.move(self._server)
+        self.name = self._server.endpoint.name
+        return self._pool.engine(self._server, persona, metrics)
+
+    def give_back(self) -> None:
+        """Free the server for others, at once or when its socket has closed."""
+        if self._server is not None:
+            self._server.leased = False
+            self._server = None
+
+
+class LeasedEngine(PersonaPlexEngine):
+    """A conversation that marks its server as connected from before the first packet until after the last."""
+
+    def __init__(self, server: Server, *, config: PersonaPlexConfig, persona: Persona, clock: Clock, metrics: Metrics) -> None:
+        self._server = server
+        super().__init__(
+            endpoint=server.endpoint,
+            persona=persona,
+            clock=clock,
+            metrics=metrics,
+            handshake_timeout_s=config.handshake_timeout_s,
+            verify_tls=config.verify_tls,
+            report=lambda outcome: server.report(outcome, clock.now()),
+        )
+
+    async def __aenter__(self) -> Self:
+        """As its parent; raises LocalProtocolError where another conversation holds the server."""
+        if self._server.connected:
+            raise LocalProtocolError("one connection to a server at a time")
+        self._server.connected = True
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._server.connected = False
+            raise
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """As its parent."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            self._server.connected = False
