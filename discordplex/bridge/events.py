@@ -1,7 +1,7 @@
 """What a call tells the bot while it lives. Facts only: the sentences that people read are made in `bot/replies.py`."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from discordplex.engine import SpeakerId
 
@@ -42,7 +42,8 @@ class Caption:
     final: bool
     """Nothing more comes for this key."""
     speaker: SpeakerId | None
-    """Who said it, None for the engine."""
+    """Who said it, None for the engine and for a person whom the engine could not tell apart."""
+    role: Literal["engine", "person"] = "engine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,114 @@
+"""Text pieces -> readable stretches of speech, each shown as its sound is heard. Pure: time and positions come from outside.
+
+A position counts samples pushed to the source. An engine's piece belongs to the audio that follows it, so it is shown once everything
+pushed before it has been played.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from discordplex.bridge.events import Caption
+from discordplex.engine import SpeakerId, Text
+
+PAUSE_S = 2.0
+"""Without text for so long, and a stretch has ended."""
+MOST_WAITING = 2000
+"""Pieces that wait for their sound; beyond them the oldest is shown early, since text is not to be lost."""
+
+
+@dataclass(slots=True)
+class Stretch:
+    """One party's text from a pause to the next: what is shown, and the pieces that wait for their sound."""
+
+    key: int
+    role: Literal["engine", "person"]
+    speaker: SpeakerId | None
+    item: str
+    active_at: float
+    """When a piece last arrived or was last shown."""
+    text: str = ""
+    waiting: deque[tuple[int, str]] = field(default_factory=deque)
+    ended: bool = False
+    """Takes no more pieces; final as soon as nothing waits."""
+
+    def show(self, heard: int, now: float) -> bool:
+        """Move the pieces whose sound has begun at position `heard` into the text; whether that changed what people read."""
+        before = len(self.text)
+        while self.waiting and (self.waiting[0][0] <= heard or len(self.waiting) > MOST_WAITING):
+            _, piece = self.waiting.popleft()
+            self.text += piece if self.text else piece.lstrip()
+            self.active_at = now
+        return len(self.text) > before
+
+    def cut(self, heard: int) -> None:
+        """Throw away the pieces whose sound had not begun at `heard`, and end."""
+        self.waiting = deque(piece for piece in self.waiting if piece[0] <= heard)
+        self.ended = True
+
+    def caption(self, *, final: bool) -> Caption:
+        """What people read of it now."""
+        return Caption(self.key, self.text, final, self.speaker, self.role)
+
+
+class Captions:
+    """The open stretches of one call. Whoever owns it calls `advance` a few times a second and passes the captions on."""
+
+    def __init__(self, pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
+        self._stretches: list[Stretch] = []
+        self._keys = 0
+
+    def add(self, text: Text, *, position: int, now: float) -> None:
+        """Keep a piece that came when `position` samples had been pushed. What a person said waits for no sound."""
+        speaker = text.speaker if text.role == "person" else None
+        stretch = self._open(text.role, speaker, text.item, now)
+        if text.text:
+            stretch.waiting.append((position if text.role == "engine" else 0, text.text))
+            stretch.active_at = now
+        stretch.ended = stretch.ended or text.final
+
+    def advance(self, *, heard: int, now: float) -> Iterator[Caption]:
+        """What has become readable with the position `heard`, at `now`: each stretch that grew or ended, oldest first."""
+        for stretch in list(self._stretches):
+            grew = stretch.show(heard, now)
+            over = not stretch.waiting and (stretch.ended or now - stretch.active_at >= self._pause_s)
+            if over:
+                self._stretches.remove(stretch)
+            if stretch.text and (grew or over):
+                yield stretch.caption(final=over)
+
+    def cut(self, *, heard: int, item: str = "") -> None:
+        """The engine was cut short at the position `heard`: what it had not begun to say of `item` ("" for all) is never shown."""
+        for stretch in self._engine_stretches():
+            if item in ("", stretch.item):
+                stretch.cut(heard)
+
+    def end_stretch(self) -> None:
+        """The engine is gone: another one's text does not continue this one's."""
+        for stretch in self._engine_stretches():
+            stretch.ended = True
+
+    def close(self) -> Iterator[Caption]:
+        """The call is over: everything that waits is shown, and every stretch is final."""
+        for stretch in self._stretches:
+            stretch.show(heard=max((position for position, _ in stretch.waiting), default=0), now=stretch.active_at)
+            if stretch.text:
+                yield stretch.caption(final=True)
+        self._stretches = []
+
+    def _engine_stretches(self) -> Iterator[Stretch]:
+        return (stretch for stretch in self._stretches if stretch.role == "engine")
+
+    def _open(self, role: Literal["engine", "person"], speaker: SpeakerId | None, item: str, now: float) -> Stretch:
+        """The stretch that a piece continues, or a new one."""
+        for stretch in self._stretches:
+            if (stretch.role, stretch.speaker) != (role, speaker) or stretch.ended:
+                continue
+            if stretch.item == item and (stretch.waiting or now - stretch.active_at < self._pause_s):
+                return stretch
+            stretch.ended = True
+        self._keys += 1
+        self._stretches.append(Stretch(self._keys, role, speaker, item, active_at=now))
+        return self._stretches[-1]

@@ -1,0 +1,150 @@
+"""Engine -> people: what the engine does becomes sound, captions and troubles."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from discordplex.audio.format import ENGINE
+from discordplex.bridge.captions import Captions
+from discordplex.bridge.events import CallEvent, Trouble
+from discordplex.bridge.ports import SpeakingSource
+from discordplex.clock import Clock
+from discordplex.engine import Audio, Closed, EngineEvent, Interrupted, Problem, Text, VoiceEngine
+from discordplex.metrics import Metrics
+
+REPLIES = 64
+"""Replies whose place in the source is remembered; an engine that names none of its replies has one."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """Where the audio of one item lies on the line of pushed samples."""
+
+    item: str
+    begin: int
+    end: int
+
+
+def heard_samples(source: SpeakingSource) -> int:
+    """How far people have heard, on the line of pushed samples.
+
+    Reckoned from what still waits and not from what was played: a buffer that trims or overruns throws samples away that are neither.
+    """
+    return source.pushed_samples - round(source.depth_ms * ENGINE.rate_hz / 1000)
+
+
+class Downlink:
+    """One call's mouth. Thread: loop.
+
+    Metrics: `downlink.samples` (audio that engines sent), `downlink.flushed_samples` (of it, cut by a barge-in), `downlink.late_samples`
+    (of it, sent for a reply that had been cut already), `downlink.texts`, `downlink.depth_ms` (what waits to be played when more comes),
+    `downlink.gap_ms` (from one block of audio to the next, for engines that send in real time).
+    """
+
+    def __init__(
+        self, *, source: SpeakingSource, captions: Captions, tell: Callable[[CallEvent], None], clock: Clock, metrics: Metrics
+    ) -> None:
+        """`tell` is called on the loop with each `Trouble`."""
+        self._source = source
+        self._captions = captions
+        self._tell = tell
+        self._clock = clock
+        self._replies: deque[Reply] = deque(maxlen=REPLIES)
+        self._cut_item = ""
+        self._received = 0
+        self._block_at: float | None = None
+        self._samples = metrics.counter("downlink.samples")
+        self._flushed = metrics.counter("downlink.flushed_samples")
+        self._late = metrics.counter("downlink.late_samples")
+        self._texts = metrics.counter("downlink.texts")
+        self._depth_ms = metrics.histogram("downlink.depth_ms")
+        self._gap_ms = metrics.histogram("downlink.gap_ms")
+
+    @property
+    def received_s(self) -> float:
+        """How much audio the engine of the last `run` sent."""
+        return self._received / ENGINE.rate_hz
+
+    async def run(self, engine: VoiceEngine) -> Closed:
+        """Pass on what `engine` does until it closes; why it did."""
+        self._begin()
+        events = engine.events()
+        try:
+            async for event in events:
+                if isinstance(event, Closed):
+                    return event
+                await self._pass_on(event, engine)
+        finally:
+            if isinstance(events, AsyncGenerator):  # left early, it would be closed by the garbage collector, in a task of its own
+                await events.aclose()
+        return Closed("The engine ended the conversation without saying why.")
+
+    async def interrupt(self, engine: VoiceEngine, item: str = "") -> None:
+        """Silence at once, and tell `engine` how much of its reply was heard.
+
+        What was pushed after `item` is thrown away with it. Nothing left of it to be played: nothing happens, so that an engine may
+        answer this with an `Interrupted` of its own.
+        """
+        heard = heard_samples(self._source)
+        reply = self._reply_at(heard, item)
+        self._captions.cut(heard=heard, item=item)
+        if item:
+            self._cut_item = item
+        if reply is None:
+            return
+        self._flushed.add(self._source.flush())
+        self._replies.clear()
+        self._cut_item = reply.item
+        played_ms = max(0, heard - reply.begin) * 1000 / ENGINE.rate_hz
+        await engine.interrupt(reply.item, played_ms if reply.item else None)
+
+    async def _pass_on(self, event: EngineEvent, engine: VoiceEngine) -> None:
+        match event:
+            case Audio():
+                self._hear(event, paced=engine.caps.realtime_paced)
+            case Text():
+                self._read(event)
+            case Interrupted(item):
+                await self.interrupt(engine, item)
+            case Problem(message):
+                self._tell(Trouble(message))
+
+    def _begin(self) -> None:
+        self._received = 0
+        self._replies.clear()
+        self._cut_item = ""
+        self._block_at = None
+
+    def _hear(self, audio: Audio, *, paced: bool) -> None:
+        """Queue a block for playing and remember whose it is."""
+        samples = len(audio.pcm) // ENGINE.sample_bytes
+        self._received += samples
+        self._samples.add(samples)
+        if audio.item and audio.item == self._cut_item:
+            self._late.add(samples)
+            return
+        self._measure(paced=paced)
+        begin = self._source.pushed_samples
+        self._source.push(audio.pcm)
+        if self._replies and self._replies[-1].item == audio.item:
+            self._replies[-1].end = begin + samples
+        else:
+            self._replies.append(Reply(audio.item, begin, begin + samples))
+
+    def _measure(self, *, paced: bool) -> None:
+        now = self._clock.now()
+        self._depth_ms.record(self._source.depth_ms)
+        if paced and self._block_at is not None:
+            self._gap_ms.record((now - self._block_at) * 1000)
+        self._block_at = now
+
+    def _read(self, text: Text) -> None:
+        if text.role == "engine" and text.item and text.item == self._cut_item:
+            return
+        self._texts.add()
+        self._captions.add(text, position=self._source.pushed_samples, now=self._clock.now())
+
+    def _reply_at(self, heard: int, item: str) -> Reply | None:
+        """The reply that is being heard at that position, of that item where one is named; None where all of it was heard."""
+        unheard = (reply for reply in self._replies if reply.end > heard and item in ("", reply.item))
+        return next(unheard, None)

@@ -1,0 +1,145 @@
+"""VoiceSession: one call's lifetime. Everything in a call begins and ends here."""
+
+import random
+from collections.abc import Callable
+
+import anyio
+import structlog
+
+from discordplex.bridge.captions import Captions
+from discordplex.bridge.downlink import Downlink, heard_samples
+from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening
+from discordplex.bridge.lifetime import cause_of, opened
+from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
+from discordplex.bridge.retry import Retry, RetryRule
+from discordplex.bridge.uplink import Uplink
+from discordplex.clock import Clock
+from discordplex.engine import Closed, EngineLease, Persona, VoiceEngine
+from discordplex.errors import EngineError
+from discordplex.metrics import Metrics
+
+log = structlog.get_logger()
+
+CHORES_S = 0.1
+"""How often captions are brought up to what was heard."""
+INTERNAL_ERROR = "The call ended because of an internal error; the log has the cause."
+
+
+class VoiceSession:
+    """One call, from the first try to open the engine to its end. Thread: loop, also for making it.
+
+    It holds the lease while it runs but does not release it, and it leaves the voice channel alone: both outlive it in the bot's hands.
+    `on_event` is called on the loop with each `CallEvent`, must not block, and should not raise: that ends the call.
+    """
+
+    def __init__(
+        self,
+        *,
+        lease: EngineLease,
+        persona: Persona,
+        sink: HearingSink,
+        source: SpeakingSource,
+        link: VoiceLink,
+        on_event: Callable[[CallEvent], None],
+        clock: Clock,
+        metrics: Metrics,
+        retry_rule: RetryRule | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._lease = lease
+        self._persona = persona
+        self._sink = sink
+        self._source = source
+        self._link = link
+        self._tell = on_event
+        self._clock = clock
+        self._metrics = metrics
+        self._captions = Captions()
+        self._uplink = Uplink(sink=sink, clock=clock, metrics=metrics)
+        self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
+        self._retry = Retry(chance=chance, rule=retry_rule)
+        self._scope = anyio.CancelScope()
+        self._engine: VoiceEngine | None = None
+        self._listened = False
+
+    async def run(self) -> None:
+        """Live the call. Once only.
+
+        Returns after `Ended`: with a reason where the engine is lost for good or a part of the call failed (then the log has the cause),
+        without one after `stop`. Cancelled from outside, it tells `Ended(None)` and lets the cancellation pass. However it ends, the
+        last captions are told, the engine is closed, and no task is left.
+        """
+        reason: str | None = None
+        try:
+            with self._scope:
+                reason = await self._live()
+        except Exception as error:  # the edge of a call: a bug in one must not end the others
+            log.exception("call failed", engine=self._lease.name, exc_info=cause_of(error))
+            reason = INTERNAL_ERROR
+        finally:
+            for caption in self._captions.close():
+                self._tell(caption)
+            self._tell(Ended(reason))
+
+    def stop(self) -> None:
+        """End the call as asked: `run` returns soon. A second time, or after the end, it does nothing."""
+        self._scope.cancel()
+
+    async def interrupt(self) -> None:
+        """Cut short what the engine is saying, at a person's wish; nothing where no engine is there."""
+        if self._engine is not None:
+            await self._downlink.interrupt(self._engine)
+
+    async def _live(self) -> str:
+        """All of the call's tasks; why the engine is lost for good. The failure of one part ends the others."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._uplink.run, name="bridge:uplink")
+            tasks.start_soon(self._do_chores, name="bridge:chores")
+            reason = await self._converse()
+            tasks.cancel_scope.cancel()
+        return reason
+
+    async def _converse(self) -> str:
+        """Keep an engine in the call for as long as that can be had; why not any more."""
+        self._tell(Opening())
+        while True:
+            lost = await self._hold_engine()
+            self._captions.end_stretch()
+            retry_in_s = self._retry.failed(self._clock.now()) if lost.retry else None
+            log.warning("engine lost", engine=self._lease.name, reason=lost.reason, retry_in_s=retry_in_s)
+            if retry_in_s is None:
+                return lost.reason
+            self._tell(EngineLost(lost.reason, retry_in_s))
+            await self._clock.sleep_until(self._clock.now() + retry_in_s)
+
+    async def _hold_engine(self) -> Closed:
+        """One conversation with the engine, from opening it to losing it."""
+        try:
+            async with opened(self._lease.open(self._persona, self._metrics), self._clock) as engine:
+                return await self._converse_with(engine)
+        except EngineError as error:
+            return Closed(str(error), retry=error.retry)
+
+    async def _converse_with(self, engine: VoiceEngine) -> Closed:
+        self._tell(EngineBack() if self._listened else Listening())
+        self._listened = True
+        self._engine = engine
+        try:
+            with self._uplink.into(engine):
+                return await self._downlink.run(engine)
+        finally:
+            self._engine = None
+            self._retry.received(self._downlink.received_s)
+
+    async def _do_chores(self) -> None:
+        """Captions as they are heard, and the sink rid of people who left."""
+        due = self._clock.now()
+        people = self._link.people
+        while True:
+            for caption in self._captions.advance(heard=heard_samples(self._source), now=self._clock.now()):
+                self._tell(caption)
+            for gone in people - self._link.people:
+                self._sink.forget(gone)
+            people = self._link.people
+            due = max(due + CHORES_S, self._clock.now())
+            await self._clock.sleep_until(due)

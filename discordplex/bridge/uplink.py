@@ -1,0 +1,68 @@
+"""People -> engine: what the sink holds goes to the engine every 20 ms, silence included."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from discordplex.bridge.metronome import Metronome
+from discordplex.bridge.ports import HearingSink
+from discordplex.clock import Clock
+from discordplex.engine import VoiceEngine
+from discordplex.metrics import Metrics
+
+
+class Uplink:
+    """One call's ears. Thread: loop.
+
+    It ticks for as long as the call lives, with an engine or without: while there is none, what people say is thrown away, so that an
+    engine never hears what was said before it listened.
+
+    Metrics: `uplink.ticks` (frames of model time sent), `uplink.silent` (of those, without anybody speaking), `uplink.skipped` (ticks
+    that a stall swallowed), `uplink.unheard` (frames that came while no engine was there), `uplink.wait_ms` (from a frame's arrival to
+    the engine having taken it).
+    """
+
+    def __init__(self, *, sink: HearingSink, clock: Clock, metrics: Metrics) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._engine: VoiceEngine | None = None
+        self._ticks = metrics.counter("uplink.ticks")
+        self._silent = metrics.counter("uplink.silent")
+        self._skipped = metrics.counter("uplink.skipped")
+        self._unheard = metrics.counter("uplink.unheard")
+        self._wait_ms = metrics.histogram("uplink.wait_ms")
+        self._phase_ms = metrics.gauge("uplink.phase_ms")
+
+    @contextmanager
+    def into(self, engine: VoiceEngine) -> Iterator[None]:
+        """For the time of this block, `engine` hears what people say."""
+        self._engine = engine
+        try:
+            yield
+        finally:
+            self._engine = None
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        metronome = Metronome(self._clock.now())
+        while True:
+            await self._clock.sleep_until(metronome.due)
+            self._skipped.add(metronome.skip(self._clock.now()))
+            await self._tick(metronome)
+            self._phase_ms.set(metronome.offset_s * 1000)
+
+    async def _tick(self, metronome: Metronome) -> None:
+        """Send one frame of model time and set the next deadline."""
+        frames = self._sink.take()
+        arrival = self._sink.last_arrival
+        if self._engine is None:
+            self._unheard.add(len(frames))
+        else:
+            self._ticks.add()
+            await self._engine.push(frames)
+        if not frames or arrival is None:
+            self._silent.add(self._engine is not None)
+            metronome.tick_silent()
+            return
+        if self._engine is not None:
+            self._wait_ms.record((self._clock.now() - arrival) * 1000)
+        metronome.tick(arrival, frames.keys())
