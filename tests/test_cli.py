@@ -1,0 +1,249 @@
+"""The command line: what it accepts, where it delegates, and which exit code a failure gets."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discordplex import __version__, cli, verbs
+from discordplex.config import Config
+from discordplex.errors import ConfigError, DiscordplexError, EngineError
+
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without settings, an environment without ours, and no log of ours left behind."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("DISCORDPLEX_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(verbs, "start_log", lambda _args, **_more: None)
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command line."""
+    try:
+        code = cli.main(argv)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version says name and version."""
+    assert outcome(capsys, "--version") == (0, f"discordplex {__version__}\n", "")
+
+
+def test_no_verb_is_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a verb the help is shown, and the exit code says that nothing was done."""
+    code, out, err = outcome(capsys)
+    assert (code, out) == (2, "")
+    assert "usage: discordplex" in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sing"],
+        ["run", "--nonsense"],
+        ["run", "--set", "bot.captions"],
+        ["run", "--log-level", "loud"],
+        ["demo", "--seconds", "0"],
+        ["demo", "--seconds", "inf"],
+        ["standin", "--port", "65536"],
+        ["standin", "--mode", "opera"],
+        ["loopback"],
+        ["config"],
+    ],
+)
+def test_a_wrong_command_line_is_2(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    """What cannot be understood ends with 2 and a word on stderr."""
+    code, out, err = outcome(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert "error:" in err
+
+
+@pytest.mark.parametrize(
+    "argv", [["run"], ["demo"], ["standin"], ["loopback"], ["doctor"], ["config"], ["config", "show"], ["config", "init"]]
+)
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    """Each verb has --help."""
+    code, out, _err = outcome(capsys, *argv, "--help")
+    assert code == 0
+    assert f"usage: discordplex {' '.join(argv)}" in out
+
+
+def test_run_without_a_token_says_where_to_put_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newcomer's first mistake is answered with what to do."""
+    code, out, err = outcome(capsys, "run")
+    assert (code, out) == (2, "")
+    assert "DISCORDPLEX_DISCORD__TOKEN" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_run_with_a_wrong_setting_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """A setting that is wrong is told in a sentence."""
+    code, _out, err = outcome(capsys, "run", "--set", "bot.auto_join=perhaps", "--set", "bot.captions=x")
+    assert code == 2
+    assert [line.split()[:2] for line in err.splitlines()] == [["discordplex:", "bot.auto_join"], ["discordplex:", "bot.captions"]]
+
+
+def test_run_hands_settings_and_report_to_the_application(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` gives the application the settings in force, and its exit code to the shell."""
+    seen: list[tuple[Config, Path | None]] = []
+
+    async def run(config: Config, *, report: Path | None) -> int:
+        seen.append((config, report))
+        return 1
+
+    monkeypatch.setattr("discordplex.app.run", run)
+    code, _out, err = outcome(capsys, "run", "--set", f"discord.token={TOKEN}", "--set", "bot.captions=off", "--report", "r.json")
+    assert (code, err) == (1, "")
+    assert seen[0][0].bot.captions == "off"
+    assert seen[0][1] == Path("r.json")
+
+
+FAULTS: list[tuple[BaseException, int, str]] = [
+    (ConfigError("Discord refuses the token."), 2, "Discord refuses the token."),
+    (EngineError("No engine answers."), 1, "No engine answers."),
+    (DiscordplexError("one\ntwo"), 1, "one\ndiscordplex: two"),
+    (PermissionError(13, "Permission denied", "out.json"), 1, "out.json: permission denied"),
+    (OSError("no route"), 1, "no route"),
+    (RuntimeError("odd"), 1, "something broke inside discordplex (RuntimeError: odd); --log-level debug shows where, please report it"),
+]
+
+
+@pytest.mark.parametrize(("fault", "code", "sentence"), FAULTS)
+def test_failures_are_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: BaseException, code: int, sentence: str
+) -> None:
+    """Whatever a verb raises ends in a sentence on stderr, without a traceback, and in the right exit code."""
+    monkeypatch.setattr(verbs, "standin", raising(fault))
+    assert outcome(capsys, "standin") == (code, "", f"discordplex: {sentence}\n")
+
+
+def raising(fault: BaseException) -> Callable[[Any], int]:
+    def verb(_args: object) -> int:
+        raise fault
+
+    return verb
+
+
+def test_debug_shows_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --log-level debug a bug of ours keeps its traceback."""
+    monkeypatch.setattr(verbs, "standin", raising(RuntimeError("odd")))
+    with pytest.raises(RuntimeError, match="odd"):
+        cli.main(["standin", "--log-level", "debug"])
+
+
+@pytest.mark.parametrize(("verb", "code"), [("standin", 0), ("demo", 1)])
+def test_an_interrupt_ends_a_server_well_and_fails_the_demo(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str, code: int
+) -> None:
+    """Ctrl-C is how one ends a server; a demo that was cut short did not do what it should."""
+    monkeypatch.setattr(verbs, verb, raising(KeyboardInterrupt()))
+    assert outcome(capsys, verb)[0] == code
+
+
+def test_a_server_runs_until_a_signal_and_ends_cleanly() -> None:
+    """SIGTERM sets the event that a server waits for, and the old handlers come back afterwards."""
+    ended = []
+
+    async def serve(stop: asyncio.Event) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await stop.wait()
+        ended.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    verbs.until_stopped(serve)
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_sigterm_while_a_server_starts_is_a_good_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a verb watches for SIGTERM by itself there is nothing to clean up: exit code 0."""
+
+    def start(_args: object) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 1
+
+    monkeypatch.setattr(verbs, "standin", start)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["standin"])
+    assert end.value.code == 0
+
+
+def test_config_show_masks_secrets_and_names_sources(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`config show` is TOML with each setting's origin, and never the token or a password."""
+    monkeypatch.setenv("DISCORDPLEX_DISCORD__TOKEN", TOKEN)
+    Path("discordplex.toml").write_text('[store]\nurl = "postgresql://me:hunter2@db/x"\n', encoding="utf-8")
+    code, out, _err = outcome(capsys, "config", "show", "--set", "bot.captions=off")
+    assert code == 0
+    assert 'token = "***"  # in the environment' in out
+    assert 'url = "postgresql://***@db/x"  # in discordplex.toml' in out
+    assert 'captions = "off"  # on the command line' in out
+    assert "auto_join = true  # default" in out
+    assert TOKEN not in out
+    assert "hunter2" not in out
+
+
+def test_what_config_show_prints_can_be_read_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The listing is a settings file."""
+    _code, out, _err = outcome(capsys, "config", "show", "--set", 'persona.text_prompt=say "hi" – often')
+    (tmp_path / "again.toml").write_text(out, encoding="utf-8")
+    assert Config.load(tmp_path / "again.toml", {}).persona.text_prompt == 'say "hi" – often'
+
+
+def test_config_check_tells_what_is_missing_for_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Valid settings without a token are valid, with a hint."""
+    code, out, err = outcome(capsys, "config", "check")
+    assert (code, err) == (0, "")
+    assert "valid" in out
+    assert "discord.token is not set" in out
+
+
+def test_config_check_asks_the_engine_side_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A voice that no server has is found before a server is asked."""
+    code, _out, err = outcome(capsys, "config", "check", "--set", "persona.voice=NATF9.pt")
+    assert code == 2
+    assert "NATF9.pt" in err
+
+
+def test_config_init_writes_the_example_and_never_over_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """`config init` starts a settings file, and refuses to touch one that exists."""
+    assert outcome(capsys, "config", "init")[0] == 0
+    assert Config.load(None, {}) == Config()
+    written = Path("discordplex.toml").read_bytes()
+    code, _out, err = outcome(capsys, "config", "init")
+    assert code == 2
+    assert "exists already" in err
+    assert Path("discordplex.toml").read_bytes() == written
+
+
+def test_importing_the_command_line_imports_no_library() -> None:
+    """--help is quick because nothing heavy is loaded for it."""
+    program = "import sys; from discordplex import cli; cli.make_parser().format_help(); print(*sys.modules)"
+    loaded = {module.split(".")[0] for module in python("-c", program).stdout.split()}
+    assert not loaded & {"discord", "numpy", "pydantic", "structlog", "aiohttp", "rich", "PIL", "websockets"}
+
+
+def test_the_process_exits_with_the_code() -> None:
+    """`python -m discordplex` is the command line, exit code included."""
+    done = python("-m", "discordplex", "run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("discordplex: discord.token is missing")
+    assert "Traceback" not in done.stderr
+
+
+def python(*args: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DISCORDPLEX_")}
+    return subprocess.run([sys.executable, *args], check=False, capture_output=True, text=True, env=environ)  # noqa: S603 - our own interpreter

@@ -1,0 +1,283 @@
+"""The settings: where they come from, which wins, and a sentence for everything that can be wrong."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discordplex.config import KEYS, Config, DiscordConfig
+from discordplex.config_sources import from_toml, variable_of
+from discordplex.errors import ConfigError
+
+TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without discordplex.toml and .env."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(
+    *,
+    toml: str | None = None,
+    dotenv: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    if toml is not None:
+        Path("discordplex.toml").write_text(toml, encoding="utf-8")
+    if dotenv is not None:
+        Path(".env").write_text(dotenv, encoding="utf-8")
+    return Config.load(None, environ or {}, overrides)
+
+
+def problem(**sources: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(**sources)
+    return str(caught.value)
+
+
+def test_defaults_need_no_source() -> None:
+    """Without any source every key has its documented default."""
+    config = load()
+    assert config == Config()
+    assert config.discord.token is None
+    assert config.personaplex.urls == ("ws://localhost:8998/api/chat",)
+
+
+SOURCES: dict[str, Any] = {
+    "toml": '[persona]\nvoice = "toml"',
+    "dotenv": "DISCORDPLEX_PERSONA__VOICE=dotenv",
+    "environ": {"DISCORDPLEX_PERSONA__VOICE": "environ"},
+    "overrides": {"persona.voice": "overrides"},
+}
+
+
+@pytest.mark.parametrize("count", range(1, 5))
+def test_the_stronger_source_wins(count: int) -> None:
+    """The command line beats the environment, which beats .env, which beats the TOML file."""
+    names = list(SOURCES)[:count]
+    assert load(**{name: SOURCES[name] for name in names}).persona.voice == names[-1]
+
+
+def test_sources_add_up_within_a_table() -> None:
+    """A stronger source that sets one key of a table leaves its neighbours alone."""
+    config = load(toml='[persona]\nvoice = "a"\ntext_prompt = "b"', environ={"DISCORDPLEX_PERSONA__VOICE": "c"})
+    assert (config.persona.voice, config.persona.text_prompt) == ("c", "b")
+
+
+def test_a_named_file_replaces_the_one_in_the_directory(tmp_path: Path) -> None:
+    """With --config, discordplex.toml is not read at all."""
+    Path("discordplex.toml").write_text("nonsense", encoding="utf-8")
+    other = tmp_path / "other.toml"
+    other.write_text("[bot]\nauto_join = false", encoding="utf-8")
+    assert Config.load(other, {}).bot.auto_join is False
+
+
+def test_making_a_config_by_hand_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the environment nor a file reaches a Config that is not loaded."""
+    monkeypatch.setenv("DISCORDPLEX_PERSONA__VOICE", "x")
+    monkeypatch.setenv("PERSONA", '{"voice": "y"}')
+    Path(".env").write_text("DISCORDPLEX_PERSONA__VOICE=z", encoding="utf-8")
+    assert Config().persona.voice == "NATF0.pt"
+
+
+def test_loading_reads_the_process_environment_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `environ` the process's own variables count."""
+    monkeypatch.setenv("DISCORDPLEX_PERSONA__VOICE", "x")
+    assert Config.load().persona.voice == "x"
+
+
+def test_a_list_in_a_variable_is_json() -> None:
+    """Several servers fit into one variable."""
+    config = load(environ={"DISCORDPLEX_PERSONAPLEX__URLS": '["ws://a:1/api/chat", "wss://b/api/chat"]'})
+    assert config.personaplex.urls == ("ws://a:1/api/chat", "wss://b/api/chat")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    """Compose files pass variables on that nobody has set."""
+    assert load(environ={"DISCORDPLEX_DISCORD__TOKEN": ""}, dotenv="DISCORDPLEX_PERSONA__VOICE=\n") == Config()
+
+
+def test_dotenv_belongs_to_others_too() -> None:
+    """Variables without our prefix, quotes, comments, `export` and a byte order mark are no obstacle."""
+    dotenv = "\ufeff# mine\nOTHER=1\nexport DISCORDPLEX_PERSONA__VOICE='a b' # said\nnonsense of another program\n"
+    assert load(dotenv=dotenv).persona.voice == "a b"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [('"voice"', "voice"), ('"off"', "off"), ('"1234567890"', "1234567890"), ("1234567890", "1234567890")]
+)
+def test_captions_take_a_word_or_a_channel(given: str, kept: str) -> None:
+    """An id may be a number in TOML; it is kept as text."""
+    assert load(toml=f"[bot]\ncaptions = {given}").bot.captions == kept
+
+
+def test_outer_blanks_and_slashes_go() -> None:
+    """What people paste along is taken off."""
+    config = load(environ={"DISCORDPLEX_DISCORD__TOKEN": f" {TOKEN}\n", "DISCORDPLEX_DISCORD__API_URL": "https://127.0.0.1:4/api/v10/"})
+    assert config.discord.token is not None
+    assert config.discord.token.get_secret_value() == TOKEN
+    assert config.discord.api_url == "https://127.0.0.1:4/api/v10"
+
+
+def test_a_config_is_frozen() -> None:
+    """Nobody changes a setting behind another's back."""
+    config = load()
+    with pytest.raises(ValueError, match="frozen"):
+        config.bot = config.bot
+    with pytest.raises(ValueError, match="frozen"):
+        config.bot.auto_join = False
+
+
+def test_a_token_is_never_shown() -> None:
+    """Neither repr nor str of the settings contains the token."""
+    config = load(environ={"DISCORDPLEX_DISCORD__TOKEN": TOKEN})
+    assert TOKEN not in repr(config) + str(config) + repr(DiscordConfig.model_validate({"token": TOKEN}))
+
+
+UNKNOWN = [
+    ({"toml": "[bot]\nauto_jion = true"}, "bot.auto_jion in discordplex.toml is not a setting; did you mean bot.auto_join?"),
+    ({"toml": "[discord.token]\nx = 1"}, "discord.token.x in discordplex.toml is not a setting; did you mean discord.token?"),
+    (
+        {"dotenv": "DISCORDPLEX_DISCORD__TOKN=x"},
+        "DISCORDPLEX_DISCORD__TOKN in .env is not a setting; did you mean DISCORDPLEX_DISCORD__TOKEN?",
+    ),
+    (
+        {"environ": {"DISCORDPLEX_TOKEN": "x"}},
+        "DISCORDPLEX_TOKEN in the environment is not a setting; did you mean DISCORDPLEX_DISCORD__TOKEN?",
+    ),
+    (
+        {"environ": {"DISCORDPLEX_DISCORD_TOKEN": "x"}},
+        "DISCORDPLEX_DISCORD_TOKEN in the environment is not a setting; did you mean DISCORDPLEX_DISCORD__TOKEN?",
+    ),
+    ({"overrides": {"bot.caption": "off"}}, "bot.caption on the command line is not a setting; did you mean bot.captions?"),
+    ({"toml": "bot = 3"}, "bot in discordplex.toml is a table, not a value: write [bot] and its keys below."),
+]
+
+
+@pytest.mark.parametrize(("sources", "expected"), UNKNOWN)
+def test_an_unknown_key_names_the_nearest_and_its_place(sources: dict[str, Any], expected: str) -> None:
+    """Whatever the source, a key that does not exist is an error that helps."""
+    assert problem(**sources) == expected
+
+
+def test_a_key_like_no_other_lists_them_all() -> None:
+    """Where nothing comes near, every key is named."""
+    said = problem(environ={"DISCORDPLEX_XYZZY": "1"})
+    assert all(key in said for key in KEYS)
+
+
+WRONG = [
+    ('[bot]\nauto_join = "maybe"', 'bot.auto_join must be true or false, but "maybe" was given'),
+    ("[bot]\ncaptions = true", 'bot.captions must be "voice", "off" or the id of a text channel, but true was given'),
+    ('[bot]\ncaptions = "chat"', 'bot.captions must be "voice", "off" or the id of a text channel, but "chat" was given'),
+    ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex", but "parrot" was given'),
+    ("[personaplex]\nhandshake_timeout_s = 0", "personaplex.handshake_timeout_s must be a number above 0, but 0 was given"),
+    ("[personaplex]\nhandshake_timeout_s = nan", "personaplex.handshake_timeout_s must be a number above 0, but NaN was given"),
+    ("[personaplex]\nurls = []", "personaplex.urls must name at least one server, but [] was given"),
+    (
+        '[personaplex]\nurls = ["ws://a/x", "ws://a/x"]',
+        'personaplex.urls names a server twice; each server carries one call at a time, but ["ws://a/x", "ws://a/x"] was given',
+    ),
+    (
+        '[personaplex]\nurls = ["http://u:pw@a/x"]',
+        'personaplex.urls must be a URL that begins with ws:// or wss:// and names a host, but ["http://***@a/x"] was given',
+    ),
+    (
+        '[personaplex]\nurls = ["ws://a:99999/x"]',
+        'personaplex.urls must be a URL that begins with ws:// or wss:// and names a host, but ["ws://a:99999/x"] was given',
+    ),
+    (
+        '[discord]\napi_url = "https://discord.com/api"',
+        'discord.api_url must end with the API\'s version, as in https://discord.com/api/v10, but "https://discord.com/api" was given',
+    ),
+    ('[persona]\ntext_prompt = "  "', 'persona.text_prompt must not be empty, but "  " was given'),
+    ("[persona]\nvoice = 3", "persona.voice must be text, but 3 was given"),
+]
+
+
+@pytest.mark.parametrize(("toml", "expected"), WRONG)
+def test_a_wrong_value_says_what_is_expected(toml: str, expected: str) -> None:
+    """A wrong value is named with its key, what was given and what is expected."""
+    assert problem(toml=toml) == f"{expected} (in discordplex.toml)."
+
+
+@pytest.mark.parametrize("value", ["ws://a/x", "[1]", '["ws://a/x"', '{"a": 1}'])
+def test_bad_json_in_a_variable_is_a_sentence(value: str) -> None:
+    """A list that is none says how one is written."""
+    said = problem(environ={"DISCORDPLEX_PERSONAPLEX__URLS": value})
+    assert said.startswith("""personaplex.urls must be a list of texts (JSON in a variable: '["one", "two"]'), but """)
+    assert said.endswith("(in the environment as DISCORDPLEX_PERSONAPLEX__URLS).")
+
+
+@pytest.mark.parametrize("secret", ["Bot hunter2", 12345678, ["hunter2"]])
+def test_a_wrong_token_is_not_repeated(secret: Any) -> None:
+    """The error about a token says what is expected and not what was given."""
+    said = problem(overrides={"discord.token": secret})
+    assert said.startswith("discord.token must be ")
+    assert "hunter2" not in said
+    assert "1234" not in said
+
+
+def test_every_problem_gets_a_line() -> None:
+    """Two wrong values are told at once."""
+    said = problem(toml="[bot]\nauto_join = 3\n[persona]\nvoice = 3")
+    assert [line.split()[0] for line in said.splitlines()] == ["bot.auto_join", "persona.voice"]
+
+
+def test_malformed_toml_says_where() -> None:
+    """A file that is not TOML is named with the line."""
+    said = problem(toml='[bot]\ncaptions = = "off"\n')
+    assert said.startswith("discordplex.toml is not valid TOML: ")
+    assert "line 2" in said
+
+
+def test_a_malformed_dotenv_line_says_where() -> None:
+    """A line of ours in .env that cannot be read is named."""
+    assert problem(dotenv="A=1\nDISCORDPLEX_PERSONA__VOICE 'x'y\n") == ".env, line 2: this is not NAME=VALUE."
+
+
+def test_a_missing_file_is_a_sentence() -> None:
+    """A settings file that was named must exist."""
+    with pytest.raises(ConfigError, match=r"^The settings file none\.toml does not exist\.$"):
+        Config.load(Path("none.toml"), {})
+
+
+@pytest.mark.parametrize("name", ["discordplex.toml", ".env"])
+def test_a_file_that_is_not_utf8_is_a_sentence(name: str) -> None:
+    """Text in another encoding is refused with the mend."""
+    Path(name).write_bytes(b'A = "\xff\xfe"')
+    with pytest.raises(ConfigError, match="save it as UTF-8"):
+        Config.load(None, {})
+
+
+def test_a_byte_order_mark_in_toml_is_a_sentence() -> None:
+    """What Windows' editor puts in front is told apart from a mistake of the person."""
+    assert problem(toml="\ufeff[bot]\n") == "discordplex.toml begins with a byte order mark; save it as UTF-8 without one."
+
+
+EXAMPLES = [Path(__file__).parent.parent / "config.example.toml", Path(__file__).parent.parent / "discordplex" / "config.example.toml"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_the_example_equals_the_defaults(path: Path) -> None:
+    """What the example sets is what holds without it."""
+    assert Config.load(path, {}) == Config()
+
+
+def test_the_example_is_what_the_package_carries() -> None:
+    """`config init` writes the file that one reads in the repository."""
+    assert EXAMPLES[0].read_bytes() == EXAMPLES[1].read_bytes()
+
+
+def test_the_example_documents_every_key() -> None:
+    """Every key but the token is set in the example, and the token is explained there."""
+    text = EXAMPLES[0].read_text(encoding="utf-8")
+    shown = from_toml(EXAMPLES[0], Config)
+    assert set(KEYS) - set(shown) == {"discord.token"}
+    assert "# token = " in text
+    assert variable_of("discord.token") in text
