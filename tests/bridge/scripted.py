@@ -1,0 +1,159 @@
+"""The fault side of the bridge's tests: an engine, a sink and a source that do exactly what a test says."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import TracebackType
+
+from typing_extensions import Self
+
+from discordplex.audio.format import ENGINE
+from discordplex.engine import Closed, EngineCaps, EngineEvent, Persona, Ready, SpeakerId, VoiceEngine
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+
+FULL_DUPLEX = EngineCaps(full_duplex=True, attributes_speakers=False, realtime_paced=True)
+TURN_TAKING = EngineCaps(full_duplex=False, attributes_speakers=True, realtime_paced=False)
+
+PERSONA = Persona(voice="NATF0.pt", text_prompt="You are a test.")
+
+
+async def nothing() -> None:
+    """The least that an engine can do."""
+
+
+class ScriptedEngine:
+    """A VoiceEngine under a test's command; it notes what it is told, and when."""
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        caps: EngineCaps = FULL_DUPLEX,
+        on_open: Callable[[], Awaitable[None]] = nothing,
+        on_push: Callable[[], Awaitable[None]] = nothing,
+        on_close: Callable[[], Awaitable[None]] = nothing,
+    ) -> None:
+        self.caps = caps
+        self.clock = clock
+        self.heard: list[tuple[float, dict[SpeakerId, bytes]]] = []
+        self.interrupts: list[tuple[str, float | None]] = []
+        self.opened_at: float | None = None
+        self.closed_at: float | None = None
+        self._on_open, self._on_push, self._on_close = on_open, on_push, on_close
+        self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+
+    def does(self, *events: EngineEvent) -> None:
+        """What the engine does next."""
+        for event in events:
+            self._events.put_nowait(event)
+
+    async def __aenter__(self) -> Self:
+        await self._on_open()
+        self.opened_at = self.clock.now()
+        self.does(Ready())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._on_close()
+        self.closed_at = self.clock.now()
+
+    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        self.heard.append((self.clock.now(), dict(frames)))
+        await self._on_push()
+
+    async def events(self) -> AsyncIterator[EngineEvent]:
+        while True:
+            event = await self._events.get()
+            yield event
+            if isinstance(event, Closed):
+                return
+
+    async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
+        self.interrupts.append((item, played_ms))
+
+
+class ScriptedLease:
+    """A lease that opens the engines a test made, in turn."""
+
+    name = "scripted"
+
+    def __init__(self, *engines: ScriptedEngine) -> None:
+        self.waiting = deque(engines)
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        assert persona == PERSONA
+        assert isinstance(metrics, Metrics)
+        return self.waiting.popleft()
+
+
+class ScriptedSink:
+    """Frames that arrive at times a test set, one speaker after another."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.last_arrival: float | None = None
+        self.forgotten: list[SpeakerId] = []
+        self._clock = clock
+        self._frames: deque[tuple[float, SpeakerId, bytes]] = deque()
+
+    def will_hear(self, at: float, speaker: SpeakerId = 1, pcm: bytes = ENGINE.silence) -> None:
+        """A frame of `speaker` arrives at `at`; call it in the order of time."""
+        self._frames.append((at, speaker, pcm))
+
+    def take(self) -> dict[SpeakerId, bytes]:
+        self.last_arrival = None
+        if not self._frames or self._frames[0][0] > self._clock.now():
+            return {}
+        self.last_arrival, speaker, pcm = self._frames.popleft()
+        return {speaker: pcm}
+
+    def forget(self, user_id: SpeakerId, /) -> None:
+        self.forgotten.append(user_id)
+
+
+class ScriptedSource:
+    """A source that plays when a test says so."""
+
+    def __init__(self) -> None:
+        self.pushed_samples = 0
+        self.played_samples = 0
+        self.flushes = 0
+        self._waiting = 0
+
+    @property
+    def depth_ms(self) -> float:
+        return self._waiting / ENGINE.rate_hz * 1000
+
+    def push(self, pcm: bytes, /) -> None:
+        samples = len(pcm) // ENGINE.sample_bytes
+        self.pushed_samples += samples
+        self._waiting += samples
+
+    def flush(self) -> int:
+        self.flushes += 1
+        flushed, self._waiting = self._waiting, 0
+        return flushed
+
+    def play(self, milliseconds: float) -> None:
+        """So much of what waits is heard."""
+        samples = min(self._waiting, round(milliseconds * ENGINE.rate_hz / 1000))
+        self.played_samples += samples
+        self._waiting -= samples
+
+
+class ScriptedLink:
+    """A voice link that says who is there."""
+
+    def __init__(self, *people: SpeakerId) -> None:
+        self.people = frozenset(people)
+
+    async def repair(self, why: str, /) -> None:
+        raise AssertionError(why)
+
+    async def disconnect(self, *, force: bool = False) -> None:
+        raise AssertionError(force)
+
+
+def pcm_of_ms(milliseconds: float) -> bytes:
+    """Engine audio of that length."""
+    return bytes(ENGINE.bytes_of_ms(milliseconds))
