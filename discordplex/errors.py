@@ -2,6 +2,7 @@
 
 * DiscordplexError: `str(error)` is one plain sentence for a newcomer: what happened and what to do.
     * ConfigError: the command line or the configuration is wrong (exit code 2).
+    * LoginError: Discord refuses the bot token (exit code 1).
     * EngineError: an engine cannot take or keep a call; `retry` tells whether trying again can help.
     * VoiceError: Discord's voice side refused or lost us; `code` is the close code where there is one.
     * ProtocolError: bytes that break a protocol.
@@ -16,6 +17,10 @@ class DiscordplexError(Exception):
 
 class ConfigError(DiscordplexError):
     """The command line or the configuration is wrong."""
+
+
+class LoginError(DiscordplexError):
+    """Discord refuses the bot token, or refuses it from now on."""
 
 
 class EngineError(DiscordplexError):

@@ -1,0 +1,67 @@
+"""Text made fit for a Discord message: harmless markdown, pieces below the limit. Pure."""
+
+import re
+from collections.abc import Iterator
+
+MESSAGE_LIMIT = 2_000
+"""Characters Discord takes in one message (API reference, Create Message)."""
+
+PIECE_LIMIT = 1_900
+"""Longest piece that we make, in code points. What Discord counts as a character is not documented, so emoji get some room."""
+
+ANYWHERE = re.compile(r"([\\*_~`|<\[])")
+"""What begins a style, a spoiler, code, a mention or a masked link wherever it stands."""
+
+LINE_START = re.compile(r"^([ \t]*)(#(?=#{0,2}\s)|>(?=\s|>>)|-(?=[\s#])|\d+(?=\.\s))", re.MULTILINE)
+"""What begins a heading, a quote or a list where it opens a line."""
+
+SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")
+"""A full stop with what may follow it, then space."""
+
+
+def harmless(text: str) -> str:
+    """The same words, so escaped that Discord shows them as they are: no style, no mention, no link behind other words."""
+    escaped = ANYWHERE.sub(r"\\\1", text)
+    return LINE_START.sub(lambda found: f"{found[1]}{escape_opening(found[2])}", escaped)
+
+
+def escape_opening(opening: str) -> str:
+    """A line's opening as text. The number of a list is escaped behind itself: a backslash before a digit is shown."""
+    return f"{opening}\\" if opening.isdigit() else f"\\{opening}"
+
+
+def shorten(text: str, length: int) -> str:
+    """The first words of `text` within `length` characters, with an ellipsis where something is missing."""
+    flat = " ".join(text.split())
+    if len(flat) <= length:
+        return flat
+    head = flat[: length - 1]
+    return f"{head.rpartition(' ')[0] or head}…"
+
+
+def split(text: str, limit: int = PIECE_LIMIT) -> Iterator[str]:
+    """`text` in pieces of at most `limit` characters, cut behind a sentence, else behind a word, else anywhere.
+
+    A cut depends on nothing but the piece's own characters and the one behind them: what was cut stays cut the same way while the text
+    grows. Only the white space at a cut is lost.
+    """
+    rest = text.strip()
+    while len(rest) > limit:
+        at = cut(rest, limit)
+        yield rest[:at].rstrip()
+        rest = rest[at:].lstrip()
+    if rest:
+        yield rest
+
+
+def cut(text: str, limit: int) -> int:
+    """Where to end a piece of a text that is longer than `limit`; never within an escape."""
+    window = text[: limit + 1]
+    ends = [found.end() for found in SENTENCE_END.finditer(window) if found.end() > limit // 2]
+    if ends:
+        return ends[-1]
+    word = max(window.rfind(" "), window.rfind("\n"))
+    if word > limit // 2:
+        return word
+    backslashes = len(text[:limit]) - len(text[:limit].rstrip("\\"))
+    return limit - backslashes % 2

@@ -1,0 +1,109 @@
+"""A channel that keeps what is written into it, and engines that are only counted."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from discordplex.engine import EngineLease, Persona, VoiceEngine
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+
+
+@dataclass(eq=False)
+class FakeMessage:
+    """A message with every text it ever had."""
+
+    channel: "FakeChannel"
+    texts: list[str]
+    deleted: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.texts[-1]
+
+    async def edit(self, *, content: str, allowed_mentions: Any) -> None:
+        self.channel.write("edit", allowed_mentions)
+        self.texts.append(content)
+
+    async def delete(self) -> None:
+        self.channel.write("delete", self.channel.NO_MENTIONS)
+        self.deleted = True
+
+
+@dataclass(eq=False)
+class FakeChannel:
+    """A text channel that fails on demand and remembers when each write came."""
+
+    clock: FakeClock
+    id: int = 77
+    messages: list[FakeMessage] = field(default_factory=list)
+    writes: list[tuple[float, str]] = field(default_factory=list)
+    faults: list[Exception | None] = field(default_factory=list)
+    """What the next writes raise, in order; None lets one pass."""
+    nonces: list[str] = field(default_factory=list)
+
+    NO_MENTIONS = None
+
+    def write(self, kind: str, allowed_mentions: Any) -> None:
+        assert kind == "delete" or allowed_mentions.to_dict() == {"parse": []}
+        self.writes.append((self.clock.now(), kind))
+        fault = self.faults.pop(0) if self.faults else None
+        if fault:
+            raise fault
+
+    async def send(self, content: str, *, allowed_mentions: Any, nonce: str, **flags: bool) -> FakeMessage:
+        assert flags == {"silent": True, "suppress": True, "enforce_nonce": True}
+        assert content.strip(), "Discord refuses an empty message"
+        assert len(content) < 2000
+        self.nonces.append(nonce)
+        self.write("send", allowed_mentions)
+        message = FakeMessage(self, [content])
+        self.messages.append(message)
+        return message
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.messages if not message.deleted]
+
+
+@dataclass(eq=False)
+class CountedLease:
+    """A place at an engine that does not exist."""
+
+    name: str
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        raise NotImplementedError
+
+
+class CountedEngines:
+    """An EngineProvider of `capacity` engines that are only counted."""
+
+    def __init__(self, capacity: int = 1) -> None:
+        self.capacity = capacity
+        self.held: list[EngineLease] = []
+        self._numbers = itertools.count(1)
+        self.refuses: str | None = None
+
+    @property
+    def free(self) -> int:
+        return self.capacity - len(self.held)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        return ()
+
+    def check(self, voice: str, text_prompt: str) -> str | None:  # noqa: ARG002 -- the port's shape
+        return self.refuses
+
+    def acquire(self) -> EngineLease | None:
+        if self.free < 1:
+            return None
+        lease = CountedLease(f"engine {next(self._numbers)}")
+        self.held.append(lease)
+        return lease
+
+    def release(self, lease: EngineLease) -> None:
+        if lease in self.held:
+            self.held.remove(lease)

@@ -1,0 +1,141 @@
+"""Who has a call, who waits, who is next."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.bot.sessions import Elsewhere, Granted, Here, Place, SessionRegistry, Soon, Waiting
+from tests.bot.fakes import CountedEngines
+
+A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
+
+
+@pytest.fixture
+def registry(engines: Callable[[int], CountedEngines]) -> SessionRegistry:
+    return SessionRegistry(engines(1))
+
+
+def everybody(place: Place) -> bool:
+    return bool(place)
+
+
+def test_the_first_gets_the_engine_the_others_their_number(registry: SessionRegistry) -> None:
+    """First come, first served, and asking again neither loses nor improves a place."""
+    assert isinstance(registry.ask(A1), Granted)
+    assert registry.ask(A1) == Here()
+    assert registry.ask(B1) == Waiting(1)
+    assert registry.ask(C1) == Waiting(2)
+    assert registry.ask(B1) == Waiting(1)
+    assert registry.queue == (B1, C1)
+
+
+def test_an_ended_call_serves_the_next_who_still_waits(registry: SessionRegistry) -> None:
+    """Whoever went away meanwhile is passed over and struck off."""
+    for place in (A1, B1, C1):
+        registry.ask(place)
+    assert registry.serve(everybody) is None
+    registry.end(A1.guild_id)
+    served = registry.serve(lambda place: place != B1)
+    assert served is not None
+    assert served.place == C1
+    assert registry.queue == ()
+
+
+def test_a_second_channel_of_a_guild_waits_for_its_own_guild(engines: Callable[[int], CountedEngines]) -> None:
+    """It is told where the call is, and served when that ends, though another engine is free all the time."""
+    registry = SessionRegistry(engines(2))
+    registry.ask(A1)
+    assert registry.ask(A2) == Elsewhere(A1.channel_id, 1)
+    assert isinstance(registry.ask(B1), Granted)
+    registry.end(B1.guild_id)
+    assert registry.serve(everybody) is None
+    registry.ending(A1.guild_id)
+    assert registry.ask(A2) == Soon()
+    registry.end(A1.guild_id)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == A2
+
+
+def test_who_returns_while_the_call_is_torn_down_is_next(registry: SessionRegistry) -> None:
+    """A call that ends cannot be entered any more; the same channel asks for a new one."""
+    registry.ask(A1)
+    registry.ending(A1.guild_id)
+    assert registry.ask(A1) == Soon()
+    assert registry.ask(B1) == Waiting(2)
+    registry.end(A1.guild_id)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == A1
+
+
+def test_a_call_that_moves_takes_its_new_channel_out_of_the_queue(registry: SessionRegistry) -> None:
+    """Who waited there has the call now."""
+    registry.ask(A1)
+    registry.ask(A2)
+    registry.move(A1.guild_id, A2.channel_id)
+    assert registry.queue == ()
+    assert registry.ask(A2) == Here()
+
+
+def test_nobody_overtakes_the_queue(engines: Callable[[int], CountedEngines]) -> None:
+    """An engine that came back by itself goes to the first who waits, not to the one who happens to ask."""
+    provider = engines(0)
+    registry = SessionRegistry(provider)
+    registry.ask(A1)
+    provider.capacity = 1
+    assert registry.ask(B1) == Waiting(2)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == A1
+
+
+def test_a_lease_is_held_until_the_end_and_given_back_once(engines: Callable[[int], CountedEngines]) -> None:
+    """Ending twice gives back once; a guild that is forgotten does not wait any more."""
+    provider = engines(1)
+    registry = SessionRegistry(provider)
+    registry.ask(A1)
+    registry.ask(B1)
+    registry.ending(A1.guild_id)
+    assert provider.free == 0
+    registry.end(A1.guild_id)
+    registry.end(A1.guild_id)
+    assert provider.free == 1
+    registry.forget_guild(B1.guild_id)
+    assert registry.queue == ()
+    assert not registry.withdraw(B1)
+
+
+PLACES = [Place(guild, guild * 10 + channel) for guild in range(1, 5) for channel in range(2)]
+
+
+@given(
+    capacity=st.integers(1, 3),
+    steps=st.lists(st.tuples(st.sampled_from(["ask", "end", "withdraw", "serve", "ending"]), st.sampled_from(PLACES))),
+)
+def test_whatever_happens_the_books_balance(
+    engines: Callable[[int], CountedEngines], capacity: int, steps: list[tuple[str, Place]]
+) -> None:
+    """No engine serves two calls, no guild has two, nobody both waits and talks, and nobody is overtaken."""
+    provider = engines(capacity)
+    registry = SessionRegistry(provider)
+    for step, place in steps:
+        before = registry.queue
+        if step == "ask":
+            registry.ask(place)
+        elif step == "end":
+            registry.end(place.guild_id)
+        elif step == "withdraw":
+            registry.withdraw(place)
+        elif step == "serve":
+            registry.serve(everybody)
+        elif registry.seat(place.guild_id):
+            registry.ending(place.guild_id)
+        assert registry.calls + provider.free == provider.capacity
+        stayed = [place for place in before if place in registry.queue]
+        assert list(registry.queue)[: len(stayed)] == stayed
+        for waiting in registry.queue:
+            seat = registry.seat(waiting.guild_id)
+            assert seat is None or seat.ending or seat.channel_id != waiting.channel_id
