@@ -1,0 +1,64 @@
+"""The few functions of libopus that we call, bound by ctypes to the library that `opuslib_next` carries in its wheel.
+
+ctypes releases the GIL around each call, so that encoding and decoding run beside the event loop. The functions are fetched by
+subscription, which gives each caller objects of its own: `opuslib_next`'s own prototypes stay as they are.
+"""
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_int, c_int16, c_int32, c_void_p
+from typing import Any, Final
+
+from opuslib_next.api import libopus
+
+from discordplex.errors import LocalProtocolError
+
+APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
+"""What the encoder optimises for: OPUS_APPLICATION_VOIP, _AUDIO, _RESTRICTED_LOWDELAY."""
+
+SET_BITRATE: Final = 4002
+SET_INBAND_FEC: Final = 4012
+SET_PACKET_LOSS_PERC: Final = 4014
+GET_LOOKAHEAD: Final = 4027
+
+MAX_PACKET_BYTES: Final = 4000
+"""What opus.h recommends as room for one packet; three 20 ms frames of the highest rate would fit."""
+MAX_PACKET_MS: Final = 120
+"""The longest packet that RFC 6716 allows."""
+
+
+def _function(name: str, result: Any, *arguments: Any) -> Any:
+    function = libopus[name]
+    function.restype = result
+    function.argtypes = arguments
+    return function
+
+
+_pcm = POINTER(c_int16)
+strerror = _function("opus_strerror", c_char_p, c_int)
+version = _function("opus_get_version_string", c_char_p)
+packet_get_nb_samples = _function("opus_packet_get_nb_samples", c_int, c_char_p, c_int32, c_int32)
+encoder_get_size = _function("opus_encoder_get_size", c_int, c_int)
+encoder_init = _function("opus_encoder_init", c_int, c_void_p, c_int32, c_int, c_int)
+encode = _function("opus_encode", c_int32, c_void_p, c_char_p, c_int, c_void_p, c_int32)
+# Variadic: only the fixed arguments are declared, which is what ctypes needs to know on Apple's arm64.
+encoder_ctl = _function("opus_encoder_ctl", c_int, c_void_p, c_int)
+decoder_get_size = _function("opus_decoder_get_size", c_int, c_int)
+decoder_init = _function("opus_decoder_init", c_int, c_void_p, c_int32, c_int)
+decode = _function("opus_decode", c_int, c_void_p, c_char_p, c_int32, _pcm, c_int, c_int)
+
+
+def explain(code: int) -> str:
+    """What libopus calls this negative result."""
+    return str(strerror(code), "ascii")
+
+
+def check(code: int, doing: str) -> int:
+    """`code` where it is a result; LocalProtocolError where libopus refused what we asked for."""
+    if code < 0:
+        raise LocalProtocolError(f"libopus refused to {doing}: {explain(code)}")
+    return code
+
+
+def state(size_bytes: int) -> ctypes.Array[ctypes.c_char]:
+    """Memory for a codec's state, freed with the object that holds it."""
+    return ctypes.create_string_buffer(size_bytes)

@@ -1,0 +1,109 @@
+"""Opus packets to PCM and back, with forward error correction and concealment.
+
+Measured on one core, speech, per 20 ms frame of 48 kHz stereo: decoding 25 to 40 us; encoding 85 us at 64 kbit/s (CELT), 170 us where
+`expected_loss_percent` over 0 makes libopus choose hybrid packets, the only ones here that can carry FEC.
+"""
+
+import ctypes
+from typing import Final, Literal
+
+from discordplex.audio import libopus
+from discordplex.audio.format import SAMPLE_BYTES
+from discordplex.errors import LocalProtocolError, RemoteProtocolError
+
+SILENCE_PACKET: Final = b"\xf8\xff\xfe"
+"""20 ms of digital silence, stereo; five of them end a stretch of speech on Discord."""
+
+Application = Literal["audio", "voip", "lowdelay"]
+
+
+def packet_samples(packet: bytes, rate_hz: int = 48_000) -> int:
+    """Samples per channel that `packet` decodes to at `rate_hz`. RemoteProtocolError where it is no Opus packet."""
+    if not packet:
+        raise RemoteProtocolError("an Opus packet is empty")
+    samples: int = libopus.packet_get_nb_samples(packet, len(packet), rate_hz)
+    if samples <= 0:
+        raise RemoteProtocolError(f"an Opus packet cannot be read: {libopus.explain(samples)}")
+    return samples
+
+
+class OpusDecoder:
+    """One stream's decoder. Carries the stream's state: one speaker, one decoder, one thread at a time."""
+
+    def __init__(self, rate_hz: int = 48_000, channels: int = 2) -> None:
+        self._sample_bytes = SAMPLE_BYTES * channels
+        self._room_samples = rate_hz * libopus.MAX_PACKET_MS // 1000
+        self._pcm = (ctypes.c_int16 * (self._room_samples * channels))()
+        self._state = libopus.state(libopus.decoder_get_size(channels))
+        libopus.check(libopus.decoder_init(self._state, rate_hz, channels), f"decode {rate_hz} Hz with {channels} channels")
+
+    def decode(self, packet: bytes) -> bytes:
+        """The packet's PCM, 2.5 to 120 ms. RemoteProtocolError where it is corrupt; the decoder lives on."""
+        if not packet:  # libopus would take it for a lost packet and conceal as much as there is room for
+            raise RemoteProtocolError("an Opus packet is empty")
+        return self._taken(libopus.decode(self._state, packet, len(packet), self._pcm, self._room_samples, 0))
+
+    def conceal(self, next_packet: bytes | None = None, samples: int = 960) -> bytes:
+        """What `samples` lost samples per channel may have been: from the FEC in `next_packet` if it carries any, else extrapolated.
+
+        Then decode `next_packet` as usual. `samples` is a multiple of 2.5 ms and at most 120 ms.
+        """
+        if not 0 < samples <= self._room_samples:
+            raise LocalProtocolError(f"cannot conceal {samples} samples at once")
+        if next_packet:
+            recovered = libopus.decode(self._state, next_packet, len(next_packet), self._pcm, samples, 1)
+            if recovered > 0:  # without FEC inside, libopus has extrapolated; a corrupt packet falls through
+                return self._taken(recovered)
+        return self._taken(libopus.check(libopus.decode(self._state, None, 0, self._pcm, samples, 0), f"conceal {samples} samples"))
+
+    def _taken(self, samples: int) -> bytes:
+        if samples < 0:
+            raise RemoteProtocolError(f"an Opus packet is corrupt: {libopus.explain(samples)}")
+        return ctypes.string_at(self._pcm, samples * self._sample_bytes)
+
+
+class OpusEncoder:
+    """One stream's encoder. One thread at a time.
+
+    With `fec`, a packet with speech repeats the one before in low quality, but only while `expected_loss_percent` is over 0: at 0 libopus
+    chooses CELT packets, which have no room for it (measured at 64 and 128 kbit/s). "lowdelay" is always CELT.
+    """
+
+    def __init__(
+        self,
+        rate_hz: int = 48_000,
+        channels: int = 2,
+        *,
+        bitrate: int | None = 64_000,
+        application: Application = "audio",
+        fec: bool = True,
+        expected_loss_percent: int = 5,
+    ) -> None:
+        """`bitrate` in bits per second, None for libopus's own choice."""
+        self._sample_bytes = SAMPLE_BYTES * channels
+        self._packet = ctypes.create_string_buffer(libopus.MAX_PACKET_BYTES)
+        self._state = libopus.state(libopus.encoder_get_size(channels))
+        code = libopus.encoder_init(self._state, rate_hz, channels, libopus.APPLICATIONS[application])
+        libopus.check(code, f"encode {rate_hz} Hz with {channels} channels")
+        if bitrate is not None:
+            self._set(libopus.SET_BITRATE, bitrate)
+        self._set(libopus.SET_INBAND_FEC, int(fec))
+        self._set(libopus.SET_PACKET_LOSS_PERC, expected_loss_percent)
+
+    @property
+    def lookahead_samples(self) -> int:
+        """Samples by which the decoded sound lags behind the input, at the encoder's rate."""
+        found = ctypes.c_int32()
+        libopus.check(libopus.encoder_ctl(self._state, libopus.GET_LOOKAHEAD, ctypes.byref(found)), "tell its lookahead")
+        return found.value
+
+    def encode(self, pcm: bytes) -> bytes:
+        """One frame of 2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms as one packet. LocalProtocolError for any other length."""
+        samples, odd_bytes = divmod(len(pcm), self._sample_bytes)
+        if odd_bytes:
+            raise LocalProtocolError(f"{len(pcm)} bytes are no whole number of samples")
+        size = libopus.encode(self._state, pcm, samples, self._packet, libopus.MAX_PACKET_BYTES)
+        return ctypes.string_at(self._packet, libopus.check(size, f"encode a frame of {samples} samples"))
+
+    def _set(self, request: int, value: int) -> None:
+        libopus.check(libopus.encoder_ctl(self._state, request, ctypes.c_int32(value)), f"set {request} to {value}")
