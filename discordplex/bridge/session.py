@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from discordplex.bridge.captions import Captions
@@ -72,6 +73,7 @@ class VoiceSession:
         reason: str | None = None
         try:
             with self._scope:
+                await anyio.lowlevel.checkpoint()  # stopped before it began: nothing is opened
                 reason = await self._live()
         except Exception as error:  # the edge of a call: a bug in one must not end the others
             log.exception("call failed", engine=self._lease.name, exc_info=cause_of(error))
