@@ -47,6 +47,9 @@ PURE = [
     "personaplex.connection",
     "audio",
     "bridge.retry",
+    "bridge.captions",
+    "bridge.metronome",
+    "bridge.events",
     "bot.autojoin",
 ]
 """State and bytes only: no loop, no socket, no thread."""
