@@ -48,9 +48,15 @@ class Chat:
             message.revisions.append(Revision(self._directory.clock.now(), str(body["content"] or "")))
         message.body |= {key: value for key, value in body.items() if key != "content"}
         message.edited_iso = self._directory.iso_now()
-        self._directory.tell(MessageEdited(message))
+        self._tell(message, MessageEdited(message))
 
     def delete(self, message: Message) -> None:
         """Take a message out of its channel; the record keeps it."""
         message.deleted_at_s = self._directory.clock.now()
-        self._directory.tell(MessageDeleted(message))
+        self._tell(message, MessageDeleted(message))
+
+    def _tell(self, message: Message, fact: MessageEdited | MessageDeleted) -> None:
+        if message in self._by_channel.get(message.channel_id, ()):
+            self._directory.tell(fact)
+        else:
+            self._directory.note("ephemeral message changed")

@@ -48,12 +48,16 @@ class Directory:
     def snowflake(self) -> str:
         """A new id: the wall clock's milliseconds and a serial number, so ids rise with time."""
         self._serial += 1
-        ms = int((self._wall_offset_s + self.clock.now()) * 1000) - DISCORD_EPOCH_MS
+        ms = int(self.unix_now_s() * 1000) - DISCORD_EPOCH_MS
         return str(ms << 22 | self._serial & 0x3FFFFF)
+
+    def unix_now_s(self) -> float:
+        """Now, in seconds since 1970."""
+        return self._wall_offset_s + self.clock.now()
 
     def iso_now(self) -> str:
         """Now, as Discord writes times."""
-        return datetime.fromtimestamp(self._wall_offset_s + self.clock.now(), tz=timezone.utc).isoformat()
+        return datetime.fromtimestamp(self.unix_now_s(), tz=timezone.utc).isoformat()
 
     # People, bots, guilds
 
@@ -100,6 +104,10 @@ class Directory:
         self.tell(ChannelChanged(channel, created=True))
         return channel
 
+    def touch(self, channel: Channel) -> None:
+        """Tell that a channel was altered."""
+        self.tell(ChannelChanged(channel))
+
     def channel(self, channel_id: str) -> Channel | None:
         """The channel or thread of that id in any guild."""
         return next((guild.channels[channel_id] for guild in self.guilds.values() if channel_id in guild.channels), None)
@@ -133,6 +141,11 @@ class Directory:
             found |= guild.roles[role_id].permissions
         return found
 
+    def may_in_guild(self, user_id: str, guild: Guild, permission: str) -> bool:
+        """Whether a member has one permission in the guild as a whole."""
+        granted = self.guild_permissions(user_id, guild)
+        return user_id == guild.owner_id or bool(granted & (bit(permission) | bit("administrator")))
+
     def may(self, user_id: str, channel: Channel, permission: str | int) -> bool:
         """Whether a user has one permission in a channel."""
         wanted = bit(permission)
@@ -144,4 +157,4 @@ class Directory:
         entry = channel.overwrites.setdefault(target_id, Overwrite(target_id, kind))
         entry.allow = (entry.allow & ~deny) | allow
         entry.deny = (entry.deny & ~allow) | deny
-        self.tell(ChannelChanged(channel))
+        self.touch(channel)

@@ -233,6 +233,14 @@ class CommandsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class InteractionSent:
+    """Somebody used a command or a component of an application."""
+
+    application_id: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something else happened that a waiting test may ask about (a login, an interaction's reply)."""
 
@@ -250,5 +258,6 @@ Fact = (
     | ChannelChanged
     | Typing
     | CommandsChanged
+    | InteractionSent
     | Noted
 )

@@ -1,0 +1,159 @@
+"""LoopbackDiscord: one TLS port on this machine that is REST API, gateway and voice gateway."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+from typing_extensions import Self
+
+from discordplex.clock import Clock, SystemClock
+from discordplex.loopback.discord.acts import Acts
+from discordplex.loopback.discord.certificate import CA_FILE, server_context
+from discordplex.loopback.discord.gateway import Gateway
+from discordplex.loopback.discord.impairments import Impairments
+from discordplex.loopback.discord.interactions import ANSWER_WITHIN_S, Interactions
+from discordplex.loopback.discord.model import Guild, User
+from discordplex.loopback.discord.population import populate
+from discordplex.loopback.discord.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.rest import Rest, RestFaults
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.world import World
+
+GATEWAY_VERSIONS = ("9", "10")
+"""What distinguishes the main gateway from the voice gateway (up to 8) where both are asked for at `/`."""
+
+
+class LoopbackDiscord(Acts):
+    """A whole Discord, open between `async with` and its end.
+
+    Two guilds, four bots and four people are there from the start, with the same ids and tokens each time (`ready()` lists them).
+    `world` is its state, `interactions` what was asked of applications, `rest`, `gateway` and `voice` are its doors, each with faults.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        dir: Path | None = None,  # noqa: A002  the command line's word for it
+        *,
+        clock: Clock | None = None,
+        voice: Callable[[World], VoiceGateway] | None = None,
+        impairments: Impairments | None = None,
+        privileged_intents: bool = True,
+        answer_within_s: float = ANSWER_WITHIN_S,
+        writes: Limit = WRITES,
+    ) -> None:
+        """Set up, still closed.
+
+        Args:
+            port: TCP port on 127.0.0.1; 0 takes a free one.
+            dir: where ca.pem is written, or found from an earlier run; None is a temporary directory.
+            clock: what rate limits, message times and interactions go by.
+            voice: makes the voice gateway, where it needs options of its own.
+            impairments: what the network does to every voice stream, where `voice` is not given.
+            privileged_intents: whether the applications are allowed the privileged intents; without, asking for one closes with 4014.
+            answer_within_s: how long an application has for its first answer to an interaction.
+            writes: how many messages may be written or edited per channel.
+        """
+        world = World(clock or SystemClock())
+        populate(world)
+        super().__init__(world, Interactions(world, answer_within_s=answer_within_s))
+        self.rest = Rest(self.world, self.interactions, writes=writes)
+        self.gateway = Gateway(self.world, privileged_intents=privileged_intents)
+        self.voice = voice(self.world) if voice else VoiceGateway(self.world, impairments=impairments)
+        self.port = port
+        self._directory = dir
+        self._exits = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as exits:
+            if self._directory is None:
+                self._directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-loopback-")))
+            await exits.enter_async_context(self.voice)
+            runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            exits.push_async_callback(runner.cleanup)
+            exits.push_async_callback(self.gateway.close)
+            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=server_context(self._directory)).start()
+            self.port = runner.addresses[0][1]
+            self.rest.gateway_url = self.gateway.url = f"wss://127.0.0.1:{self.port}"
+            self.world.voice_endpoint = f"127.0.0.1:{self.port}"
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        await self._exits.__aexit__(kind, fault, trace)
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_route("*", "/api/{path:.*}", self.rest.answer)
+        for path in ("/gateway", "/gateway/"):
+            application.router.add_get(path, self.gateway.accept)
+        application.router.add_get("/", self._accept)
+        return application
+
+    async def _accept(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("v") in GATEWAY_VERSIONS:
+            return await self.gateway.accept(request)
+        return await self.voice.handle(request)
+
+    # What is there
+
+    @property
+    def api_url(self) -> str:
+        """Where the REST API is, without a version."""
+        return f"https://127.0.0.1:{self.port}/api"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that clients must trust."""
+        if self._directory is None:
+            raise RuntimeError("the loopback is not open")
+        return self._directory / CA_FILE
+
+    @property
+    def guilds(self) -> list[Guild]:
+        """The guilds."""
+        return list(self.world.guilds.values())
+
+    @property
+    def users(self) -> list[User]:
+        """Everybody."""
+        return list(self.world.users.values())
+
+    @property
+    def bots(self) -> list[User]:
+        """The applications' users."""
+        return [user for user in self.users if user.bot]
+
+    @property
+    def people(self) -> list[User]:
+        """The others."""
+        return [user for user in self.users if not user.bot]
+
+    @property
+    def faults(self) -> RestFaults:
+        """What goes wrong with REST on purpose."""
+        return self.rest.faults
+
+    @property
+    def unknown_routes(self) -> list[tuple[str, str]]:
+        """Method and path of every REST call that nobody answers."""
+        return self.rest.unknown_routes
+
+    def ready(self) -> dict[str, Any]:
+        """Everything that a client needs in order to log in, as it stands in ready.json."""
+        guilds = [
+            {
+                "id": guild.id,
+                "name": guild.name,
+                "text_channel_id": guild.text_channel.id,
+                "voice_channel_ids": [channel.id for channel in guild.voice_channels],
+            }
+            for guild in self.guilds
+        ]
+        users = [{"id": user.id, "name": user.name, "bot": user.bot, "token": user.token} for user in self.users]
+        return {"api_url": self.api_url, "guilds": guilds, "users": users}
