@@ -1,0 +1,251 @@
+"""From a datagram to somebody's sound; every datagram that is not sound is counted with its reason.
+
+Order of work per datagram: transport, extension and padding, duplicate, whose it is, end-to-end encryption, order, Opus, sink.
+Counters are `voice.rx.<reason>`. Nothing a network can send raises here.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder
+from discordplex.errors import RemoteProtocolError
+from discordplex.metrics import Metrics
+from discordplex.voice.e2ee import E2ee
+from discordplex.voice.reorder import WAIT, Arrival, Missing, Packet, Reorder
+from discordplex.voice.rtp import RtpError, RtpPacket, strip
+from discordplex.voice.transport import Transport
+
+MAX_STREAMS = 64
+"""Speakers at once; the one that was silent longest makes room for a new one."""
+
+MAX_HELD = 50
+"""Packets of an unknown speaker that wait for a name: one second."""
+
+MAX_CONCEALED = 5
+"""Lost frames in a row that are filled in. After 100 ms libopus has faded to silence, and a longer fill would arrive as pure delay."""
+
+MAX_NAMES = 1024
+"""Names that are kept; a stage has no more people who may speak."""
+
+E2EE_MARKER = b"\xfa\xfa"
+"""How every end-to-end encrypted frame ends."""
+
+DISCOVERY = struct.Struct("!HHI64sH")
+DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
+KEEPALIVE_BYTES = 8
+
+
+class PcmSink(Protocol):
+    """Where sound goes: 48 kHz stereo int16, any length, with the id of who said it."""
+
+    def write(self, data: bytes, user: int, /) -> None:
+        """Keep it. Thread: receive. Never blocks, never raises."""
+        ...
+
+
+class Stream:
+    """One SSRC: its order, its decoder, and whose it is once that is known."""
+
+    __slots__ = ("concealed", "decoder", "frame_samples", "heard_at", "held", "reorder", "user_id")
+
+    def __init__(self) -> None:
+        self.user_id: int | None = None
+        self.reorder = Reorder()
+        self.decoder = OpusDecoder(DISCORD.rate_hz, DISCORD.channels)
+        self.held: deque[tuple[int, bytes]] = deque(maxlen=MAX_HELD)
+        self.concealed = MAX_CONCEALED
+        self.frame_samples = DISCORD.frame_samples
+        self.heard_at = 0.0
+
+
+class Receiver:
+    """What one voice session hears. `receive` and `tick` belong to the receive thread, everything else to the loop."""
+
+    def __init__(self, *, e2ee: E2ee, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
+        self.transport: Transport | None = None
+        self.ignored: frozenset[int] = frozenset()
+        self.opened = 0
+        self._e2ee = e2ee
+        self._sink = sink
+        self._metrics = metrics
+        self._on_discovery = on_discovery
+        self._users: dict[int, int] = {}
+        self._streams: dict[int, Stream] = {}
+        self._news: deque[tuple[int, int | None]] = deque()
+        self._frames = metrics.counter("voice.rx.frames")
+
+    def name(self, ssrc: int, user_id: int) -> None:
+        """This SSRC is this person's. Wake the wire afterwards, so that what was held is heard now. Thread: loop."""
+        self._news.append((user_id, ssrc))
+
+    def forget(self, user_id: int) -> None:
+        """This person is gone, and so are their streams. Thread: loop."""
+        self._news.append((user_id, None))
+
+    @property
+    def due(self) -> float | None:
+        """When a gap is given up although nothing more arrives. Thread: receive."""
+        dues = [due for stream in self._streams.values() if (due := stream.reorder.due) is not None]
+        return min(dues, default=None)
+
+    def tick(self, now: float) -> None:
+        """Decide what waited for a name or for time. Thread: receive."""
+        self._take_news(now)
+        for stream in self._streams.values():
+            self._deliver(stream, now)
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Take one datagram from the network. Thread: receive."""
+        self._take_news(now)
+        try:
+            self._take(datagram, now)
+        except RtpError as fault:
+            self._count(fault.reason)
+
+    def failed(self, error: Exception) -> None:
+        """A bug of ours was met while taking a datagram; the wire has logged it and the call goes on. Thread: receive."""
+        del error
+        self._count("faults")
+
+    def _take(self, datagram: bytes, now: float) -> None:
+        if len(datagram) == DISCOVERY.size and datagram[:2] == DISCOVERY_REPLY.to_bytes(2, "big"):
+            self._take_discovery(datagram)
+        elif len(datagram) == KEEPALIVE_BYTES:
+            self._count("keepalives")
+        elif self.transport is None:
+            self._count("early")
+        else:
+            packet = RtpPacket.parse(datagram)
+            payload = strip(self.transport.open(packet), packet)
+            self.opened += 1
+            self._take_payload(packet, payload, now)
+
+    def _take_discovery(self, datagram: bytes) -> None:
+        _, _, _, address, port = DISCOVERY.unpack(datagram)
+        try:
+            self._on_discovery(address.partition(b"\x00")[0].decode("ascii"), port)
+        except UnicodeDecodeError:
+            self._count("discovery_damaged")
+
+    def _take_payload(self, packet: RtpPacket, payload: bytes, now: float) -> None:
+        stream = self._stream(packet.ssrc, now)
+        arrival = stream.reorder.look(packet.sequence)
+        if arrival is Arrival.DUPLICATE or arrival is Arrival.LATE:
+            self._count("duplicates" if arrival is Arrival.DUPLICATE else "late")
+            return
+        if arrival is Arrival.RESYNC:
+            self._count("resyncs")
+        if stream.user_id is None and not self._e2ee.encrypted:
+            self._hold(stream, packet.sequence, payload)
+        else:
+            self._open(packet.ssrc, stream, packet.sequence, payload, now)
+
+    def _stream(self, ssrc: int, now: float) -> Stream:
+        stream = self._streams.get(ssrc)
+        if stream is None:
+            if len(self._streams) == MAX_STREAMS:
+                del self._streams[min(self._streams, key=lambda other: self._streams[other].heard_at)]
+                self._count("streams_evicted")
+            stream = self._streams[ssrc] = Stream()
+            stream.user_id = self._users.get(ssrc)
+        stream.heard_at = now
+        return stream
+
+    def _hold(self, stream: Stream, sequence: int, payload: bytes) -> None:
+        if len(stream.held) == MAX_HELD:
+            self._count("unnamed")
+        stream.held.append((sequence, payload))
+
+    def _open(self, ssrc: int, stream: Stream, sequence: int, payload: bytes, now: float) -> None:
+        """Decrypt a payload, put it into its place, and pass on what is in order now."""
+        exempt = payload in (b"", SILENCE_PACKET)  # the voice server sends both in the clear, inside encrypted calls too
+        opened: bytes | None = payload
+        if stream.user_id is None:
+            found = None if exempt else self._e2ee.find_sender(payload, frozenset(self._users.values()))
+            if found is None:
+                self._count("unnamed")
+                return
+            stream.user_id, opened = found
+            self._users[ssrc] = stream.user_id
+            self._count("named_by_key")
+        elif stream.user_id in self.ignored:
+            self._count("ignored")
+            return
+        elif not exempt:
+            opened = self._e2ee.decrypt(stream.user_id, payload)
+            if opened is None:
+                self._count("unopened" if payload.endswith(E2EE_MARKER) else "unencrypted")
+        if stream.user_id not in self.ignored:
+            stream.reorder.push(sequence, opened, now)
+            self._deliver(stream, now)
+
+    def _deliver(self, stream: Stream, now: float) -> None:
+        while (fact := stream.reorder.pull(now)) is not WAIT:
+            if isinstance(fact, Packet):
+                self._decode(stream, fact.payload)
+            elif isinstance(fact, Missing):
+                self._conceal(stream, fact)
+
+    def _decode(self, stream: Stream, payload: bytes) -> None:
+        if not payload:
+            self._count("empty")
+            return
+        try:
+            pcm = stream.decoder.decode(payload)
+        except RemoteProtocolError:
+            self._count("corrupt")
+            self._conceal(stream, Missing(1, None))
+            return
+        stream.concealed = MAX_CONCEALED if payload == SILENCE_PACKET else 0  # what is lost after the end of speech was a pause
+        stream.frame_samples = len(pcm) // DISCORD.sample_bytes
+        self._frames.add()
+        self._write(stream, pcm)
+
+    def _conceal(self, stream: Stream, missing: Missing) -> None:
+        """Fill a gap in, the frame before the next packet from that packet's FEC; of a long gap, only what is still worth it."""
+        self._metrics.counter("voice.rx.lost").add(missing.count)
+        for left in range(min(missing.count, MAX_CONCEALED - stream.concealed), 0, -1):
+            stream.concealed += 1
+            self._count("concealed")
+            try:
+                self._write(stream, stream.decoder.conceal(missing.following if left == 1 else None, stream.frame_samples))
+            except RemoteProtocolError:
+                self._count("corrupt")
+
+    def _write(self, stream: Stream, pcm: bytes) -> None:
+        if stream.user_id is not None:
+            self._sink.write(pcm, stream.user_id)
+
+    def _take_news(self, now: float) -> None:
+        while self._news:
+            user_id, ssrc = self._news.popleft()
+            if ssrc is None:
+                self._drop(user_id)
+            else:
+                self._name(ssrc, user_id, now)
+
+    def _name(self, ssrc: int, user_id: int, now: float) -> None:
+        if len(self._users) >= MAX_NAMES and ssrc not in self._users:
+            self._users.pop(next(iter(self._users)))
+        self._users[ssrc] = user_id
+        stream = self._streams.get(ssrc)
+        if stream is None or stream.user_id == user_id:
+            return
+        if stream.user_id is not None:
+            self._count("renamed")
+        stream.user_id = user_id
+        while stream.held:
+            sequence, payload = stream.held.popleft()
+            if stream.reorder.look(sequence) in (Arrival.WANTED, Arrival.RESYNC):
+                self._open(ssrc, stream, sequence, payload, now)
+
+    def _drop(self, user_id: int) -> None:
+        for ssrc in [ssrc for ssrc, owner in self._users.items() if owner == user_id]:
+            del self._users[ssrc]
+            self._streams.pop(ssrc, None)
+
+    def _count(self, reason: str) -> None:
+        self._metrics.counter(f"voice.rx.{reason}").add()

@@ -1,0 +1,159 @@
+"""What we say: 20 ms pacing on absolute deadlines, from the source's frame to the socket.
+
+RTP timestamps follow the clock, silence included; sequence numbers count what is sent.
+"""
+
+import math
+import random
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import SILENCE_PACKET, OpusEncoder
+from discordplex.clock import Clock
+from discordplex.metrics import Metrics
+from discordplex.voice import rtp
+from discordplex.voice.e2ee import E2ee
+from discordplex.voice.transport import Transport
+
+SILENCE = DISCORD.silence
+
+GATE_PEAK = 32
+"""A frame whose loudest sample is below this (-60 dBFS) is silence."""
+
+HANGOVER_FRAMES = 15
+"""Frames below the gate that are still sent: 300 ms, longer than a pause between two words."""
+
+SILENCE_FRAMES = 5
+"""What Discord asks for before a pause, so that the listeners' decoders do not smear the last sound."""
+
+CATCH_UP_FRAMES = 2
+"""A thread that wakes later than this skips what it missed: a burst would only stay in the listeners' jitter buffers."""
+
+BITRATE = 96_000
+"""Measured per frame of speech: 80 us at 96 kbit/s in CELT (71 at 64, 90 at 128), and 150 us with FEC, which also halves the bits that
+the speech itself gets. Clients conceal a lost CELT frame well."""
+
+HOLD_FRAMES = 10
+"""While nothing may be sent, the source is left alone for so long (200 ms: a repair takes 20 to 70); then its frames are dropped."""
+
+
+class PcmSource(Protocol):
+    """Where our sound comes from."""
+
+    def read(self) -> bytes:
+        """The next 20 ms of 48 kHz stereo int16, b"" once it has ended. Thread: send. Never blocks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """One voice session's way out."""
+
+    ssrc: int
+    transport: Transport
+    e2ee: E2ee
+    socket: socket.socket
+
+
+class Sender:
+    """One call's mouth; it survives its voice sessions. `tick` belongs to the send thread, everything else to the loop."""
+
+    def __init__(self, *, source: PcmSource, clock: Clock, metrics: Metrics, on_speaking: Callable[[bool], None]) -> None:
+        self.deadline = clock.now() + DISCORD.frame_seconds
+        self._source = source
+        self._clock = clock
+        self._metrics = metrics
+        self._on_speaking = on_speaking
+        self._encoder = OpusEncoder(DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0)
+        self._lock = threading.Lock()
+        self._outlet: Outlet | None = None
+        self._held_frames = 0
+        self._sequence = random.randrange(rtp.SEQUENCES)
+        self._timestamp = random.randrange(rtp.TIMESTAMPS)
+        self._speaking = False
+        self._quiet_frames = 0
+        self._lateness = metrics.histogram("voice.tx.lateness_ms")
+        self._sent = metrics.counter("voice.tx.packets")
+
+    def attach(self, outlet: Outlet) -> None:
+        """Send through this session from the next frame on. Thread: loop."""
+        with self._lock:
+            self._outlet = outlet
+            self._held_frames = 0
+
+    def detach(self) -> None:
+        """Send nothing more; when this returns the socket is not used again. Thread: loop."""
+        with self._lock:
+            self._outlet = None
+            self._speaking = False
+
+    def failed(self, error: Exception) -> None:
+        """A bug of ours was met while sending; the wire has logged it and the call goes on. Thread: send."""
+        del error
+        self._metrics.counter("voice.tx.faults").add()
+
+    def tick(self, now: float) -> None:
+        """Send the frame that is due. Thread: send."""
+        self._lateness.record((now - self.deadline) * 1000)
+        late_frames = math.floor((now - self.deadline) / DISCORD.frame_seconds)
+        skipped = late_frames if late_frames > CATCH_UP_FRAMES else 0
+        self._metrics.counter("voice.tx.skipped").add(skipped)
+        self.deadline += (1 + skipped) * DISCORD.frame_seconds
+        self._timestamp = rtp.ts_add(self._timestamp, (1 + skipped) * DISCORD.frame_samples)
+        with self._lock:
+            self._send_frame(self._outlet)
+
+    def _send_frame(self, outlet: Outlet | None) -> None:
+        if outlet is None or not outlet.e2ee.ready:
+            self._held_frames += 1
+            if self._held_frames > HOLD_FRAMES and self._source.read():
+                self._metrics.counter("voice.tx.dropped").add()
+            return
+        self._held_frames = 0
+        pcm = self._source.read()
+        self._quiet_frames = 0 if is_audible(pcm) else self._quiet_frames + 1
+        if self._quiet_frames == 0:
+            self._say_speaking(speaking=True)
+        elif not pcm:  # the source has ended: no hangover
+            self._quiet_frames = max(self._quiet_frames, HANGOVER_FRAMES + 1)
+        if not self._speaking:
+            return
+        if self._quiet_frames <= HANGOVER_FRAMES:
+            self._send(outlet, self._encoder.encode(pcm))
+        elif self._quiet_frames <= HANGOVER_FRAMES + SILENCE_FRAMES:
+            self._send(outlet, SILENCE_PACKET)
+        else:
+            self._say_speaking(speaking=False)
+
+    def _say_speaking(self, *, speaking: bool) -> None:
+        if speaking is not self._speaking:
+            self._speaking = speaking
+            self._on_speaking(speaking)
+
+    def _send(self, outlet: Outlet, packet: bytes) -> None:
+        payload = outlet.e2ee.encrypt(packet)
+        if payload is None:
+            self._metrics.counter("voice.tx.dropped").add()
+            return
+        header = rtp.build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=outlet.ssrc)
+        self._sequence = rtp.seq_add(self._sequence, 1)
+        try:
+            outlet.socket.send(outlet.transport.seal(header, payload))
+        except OSError:  # the network is away, or full: the next frame tries again
+            self._metrics.counter("voice.tx.socket_errors").add()
+        else:
+            self._sent.add()
+
+
+def is_audible(pcm: bytes) -> bool:
+    """Whether any sample of the frame reaches the gate."""
+    if not pcm or pcm == SILENCE:
+        return False
+    samples = np.frombuffer(pcm, dtype=np.int16)
+    return bool(samples.max() >= GATE_PEAK or samples.min() <= -GATE_PEAK)
