@@ -203,11 +203,11 @@ async def test_an_engine_started_late_is_found(clock: FakeClock) -> None:
 
 @pytest.mark.parametrize(("audio_s", "waits"), [(9, [1, 2]), (10, [1, 1])])
 async def test_only_audio_ends_a_streak_of_failures(clock: FakeClock, audio_s: float, waits: list[float]) -> None:
-    """An engine that connects and dies is waited for longer each time, unless it gave ten seconds of audio."""
+    """An engine that connects and dies is waited for longer each time, unless it gave ten seconds of audio at a stretch."""
     engines = [ScriptedEngine(clock) for _ in range(3)]
     call = Call(clock, *engines)
     await call.start()
-    engines[0].does(Closed("Gone."))
+    engines[0].does(Audio(pcm_of_ms(9000)), Closed("Gone."))
     await clock.advance(1.1)
     engines[1].does(Audio(pcm_of_ms(audio_s * 1000)), Closed("Gone."))
     await settle()
