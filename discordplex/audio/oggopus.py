@@ -1,0 +1,141 @@
+"""OggOpus streams: PCM to pages for an engine's ears, pages to PCM from its mouth.
+
+The codec behind the container is sphn where it can be imported, else libopus; both were read by each other in tests. Neither direction
+trims the pre-skip, and nor do PersonaPlex and sphn: sample n in is sample n out, later by the encoder's lookahead alone, so that the two
+ends count the same time. (sphn declares 3840 samples and means 312; who trims what it declares cuts 73 ms of speech.)
+
+Measured, per 20 ms: sphn encodes 48 kHz mono in about 160 us and decodes in 20 to 45; libopus with "lowdelay" encodes in 60.
+"""
+
+import random
+from typing import Final, Literal, Protocol
+
+from discordplex.audio import sphncodec
+from discordplex.audio.format import AudioFormat
+from discordplex.audio.frame import Reframer
+from discordplex.audio.ogg import PacketReader, PageWriter
+from discordplex.audio.oggheaders import head_packet, is_head, is_header, tags_packet
+from discordplex.audio.opus import Application, OpusDecoder, OpusEncoder
+from discordplex.errors import LocalProtocolError, RemoteProtocolError
+
+Backend = Literal["sphn", "libopus"]
+
+BACKEND: Final[Backend] = "sphn" if sphncodec.AVAILABLE else "libopus"
+"""What serves where nobody asks for one."""
+
+GRANULE_HZ: Final = 48_000
+"""Granule positions and pre-skip are counted at this rate, whatever was encoded (RFC 7845, section 4)."""
+
+
+class PagesOfPcm(Protocol):
+    """PCM of exactly one packet in, pages out, headers before the first."""
+
+    def encode(self, pcm: bytes) -> bytes:
+        """The pages that this packet completes."""
+        ...
+
+
+class PcmOfPackets(Protocol):
+    """Packets of one stream in, PCM out."""
+
+    def decode(self, packet: bytes) -> bytes:
+        """The packet's PCM; RemoteProtocolError where it is corrupt, and the next one is welcome."""
+        ...
+
+
+class OggOpusWriter:
+    """One mono stream from its first page on. One thread at a time.
+
+    A peer that lost the first page cannot read the rest: make a new writer for each connection. Drop PCM before `write`, never pages.
+    """
+
+    def __init__(
+        self,
+        rate_hz: int = 48_000,
+        *,
+        packet_ms: int = 20,
+        bitrate: int | None = None,
+        application: Application = "voip",
+        backend: Backend | None = None,
+    ) -> None:
+        """`packet_ms`, `bitrate` and `application` other than the defaults are served by libopus alone, so they choose it."""
+        plain = sphncodec.PACKET_MS.get(rate_hz) == packet_ms and bitrate is None and application == "voip"
+        chosen = backend or (BACKEND if plain else "libopus")
+        if chosen == "sphn" and not plain:
+            raise LocalProtocolError(f"sphn cannot make {packet_ms} ms packets of {rate_hz} Hz with chosen bitrate and application")
+        self._packets = Reframer(AudioFormat(rate_hz=rate_hz, channels=1, frame_ms=packet_ms))
+        self._pages: PagesOfPcm
+        if chosen == "sphn":
+            self._pages = sphncodec.SphnPages(rate_hz)
+        else:
+            self._pages = LibopusPages(rate_hz, bitrate=bitrate, application=application)
+
+    def write(self, pcm: bytes) -> bytes:
+        """PCM of any length in; every page that it completes out, one packet on each, the two header pages before the first."""
+        return b"".join(self._pages.encode(packet) for packet in self._packets.push(pcm))
+
+
+class OggOpusReader:
+    """One stream after another, however the pages were cut. One thread at a time.
+
+    Needs no header page: a reader that is made in the middle of a stream decodes from there. A header page starts a new stream.
+    """
+
+    def __init__(self, rate_hz: int = 48_000, *, backend: Backend | None = None) -> None:
+        self._rate_hz = rate_hz
+        self._backend = backend or BACKEND
+        self._packets = PacketReader()
+        self._kept = b""
+        self._open()
+
+    def read(self, pages: bytes) -> bytes:
+        """The PCM (mono int16) of every packet that is now whole.
+
+        RemoteProtocolError once for each input that was damaged; what was sound in it comes with the next call, and `read(b"")` is one.
+        """
+        pcm = bytearray(self._kept)
+        self._kept = b""
+        packets = self._packets.read(pages)
+        faults = self._packets.take_faults()
+        for packet in packets:
+            try:
+                pcm += self._decoded(packet)
+            except RemoteProtocolError as fault:
+                faults.append(str(fault))
+        if faults:
+            self._kept = bytes(pcm)
+            raise RemoteProtocolError(f"the engine's audio stream is damaged: {'; '.join(dict.fromkeys(faults))}")
+        return bytes(pcm)
+
+    def _decoded(self, packet: bytes) -> bytes:
+        if is_head(packet):
+            self._open()
+        return b"" if is_header(packet) else self._decoder.decode(packet)
+
+    def _open(self) -> None:
+        self._decoder: PcmOfPackets
+        if self._backend == "sphn":
+            self._decoder = sphncodec.SphnPackets(self._rate_hz)
+        else:
+            self._decoder = OpusDecoder(self._rate_hz, channels=1)
+
+
+class LibopusPages:
+    """A mono stream of our own making: libopus and the pager. TCP carries it, so it spends no bits on FEC."""
+
+    def __init__(self, rate_hz: int, *, bitrate: int | None, application: Application) -> None:
+        self._rate_hz = rate_hz
+        self._encoder = OpusEncoder(rate_hz, 1, bitrate=bitrate, application=application, fec=False, expected_loss_percent=0)
+        self._pages = PageWriter(serial=random.getrandbits(32))
+        self._granule = 0
+
+    def encode(self, pcm: bytes) -> bytes:
+        """One packet on a page of its own, the header pages before the first."""
+        headers = b"" if self._granule else self._headers()
+        self._granule += len(pcm) // 2 * GRANULE_HZ // self._rate_hz
+        return headers + self._pages.page([self._encoder.encode(pcm)], granule=self._granule)
+
+    def _headers(self) -> bytes:
+        pre_skip = self._encoder.lookahead_samples * GRANULE_HZ // self._rate_hz
+        head = self._pages.page([head_packet(rate_hz=self._rate_hz, pre_skip=pre_skip)], granule=0, bos=True)
+        return head + self._pages.page([tags_packet()], granule=0)

@@ -1,0 +1,27 @@
+"""PCM bytes as numbers and back; where a level is bent, it is bent here."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FULL_SCALE = 32_768.0
+"""An int16 sample's absolute maximum; 1.0 as float."""
+
+
+def int16_of(pcm: bytes) -> NDArray[np.int16]:
+    """The samples of `pcm`, read-only and without a copy."""
+    return np.frombuffer(pcm, dtype="<i2")
+
+
+def float_of(pcm: bytes) -> NDArray[np.float32]:
+    """The samples of `pcm` as float32 in -1.0 up to 1.0."""
+    samples = int16_of(pcm).astype(np.float32)
+    samples *= 1 / FULL_SCALE
+    return samples
+
+
+def pcm_of(samples: NDArray[np.float32]) -> bytes:
+    """float32 in -1.0 to 1.0 as PCM, rounded; what is louder is clipped, never wrapped."""
+    scaled = samples * FULL_SCALE
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled)
+    return bytes(scaled.astype("<i2").tobytes())
