@@ -1,0 +1,90 @@
+"""VoiceConnection: one WebSocket of a voice client, with its outgoing messages in order and its ways to die."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import WSMsgType, web
+
+from discordplex.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """The last thing in an outbox: close with this code."""
+
+    code: int
+
+
+class VoiceConnection:
+    """A WebSocket whose `post` never waits. `pump` has to run beside `messages`, both for as long as the connection lives."""
+
+    def __init__(self, wire: web.WebSocketResponse, request: web.Request, *, clock: Clock) -> None:
+        self.delay_s = 0.0
+        """How much later than they were posted messages leave: a slow control channel."""
+        self.closed_with: int | None = None
+        """The code that we closed with."""
+        self._wire = wire
+        self._request = request
+        self._clock = clock
+        self._outbox: asyncio.Queue[tuple[float, str | bytes | Farewell]] = asyncio.Queue()
+
+    @property
+    def client_code(self) -> int | None:
+        """The close code that the WebSocket ended with; None or 1006 for a lost connection."""
+        return self._wire.close_code
+
+    def post(self, message: str | bytes) -> None:
+        """Send a message behind all earlier ones; lost without a word where the connection dies first."""
+        self._outbox.put_nowait((self._clock.now() + self.delay_s, message))
+
+    def close(self, code: int) -> None:
+        """Close with a code, behind all earlier messages, however slow. The first close counts."""
+        if self.closed_with is None:
+            self.closed_with = code
+            self._outbox.put_nowait((0.0, Farewell(code)))
+
+    def reset(self) -> None:
+        """Drop the TCP connection with a reset, in the middle of whatever is under way."""
+        transport = self._request.transport
+        if transport is None:
+            return
+        raw = transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+    async def pump(self) -> None:
+        """Send what was posted, until the farewell or until the wire is gone."""
+        while True:
+            due, message = await self._outbox.get()
+            if due > self._clock.now():
+                await self._clock.sleep_until(due)
+            if isinstance(message, Farewell):
+                await self._wire.close(code=message.code)
+                return
+            if self._wire.closed or not await self._send(message):
+                return
+
+    async def messages(self, silence_s: float) -> AsyncIterator[str | bytes]:
+        """What the client sends until the connection ends. Raises TimeoutError after `silence_s` without a message."""
+        while True:
+            try:
+                message = await self._wire.receive(timeout=silence_s)
+            except asyncio.TimeoutError as fault:  # TimeoutError itself only from Python 3.11 on
+                raise TimeoutError from fault
+            if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+                yield message.data
+            elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                return
+
+    async def _send(self, message: str | bytes) -> bool:
+        try:
+            if isinstance(message, str):
+                await self._wire.send_str(message)
+            else:
+                await self._wire.send_bytes(message)
+        except (ConnectionError, RuntimeError):  # aiohttp: RuntimeError where the transport is gone already
+            return False
+        return True

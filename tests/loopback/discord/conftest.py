@@ -1,0 +1,101 @@
+"""A voice-only Discord for the tests of the voice half: a world, its voice gateway behind TLS, and nothing else."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trustme
+from aiohttp import web
+
+from discordplex.clock import SystemClock
+from discordplex.loopback.discord.model import User
+from discordplex.loopback.discord.population import populate
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.world import World
+
+
+@dataclass
+class VoicePlace:
+    """What a `Person` needs of the loopback, and short names for its inhabitants."""
+
+    world: World
+    voice: VoiceGateway
+    ca_file: Path
+
+    @property
+    def people(self) -> list[User]:
+        return [user for user in self.world.users.values() if not user.bot]
+
+    @property
+    def lounge(self) -> str:
+        return next(iter(self.world.guilds.values())).voice_channels[0].id
+
+    @property
+    def study(self) -> str:
+        return next(iter(self.world.guilds.values())).voice_channels[1].id
+
+    @property
+    def guild(self) -> str:
+        return next(iter(self.world.guilds))
+
+
+OpenPlace = Callable[..., AbstractAsyncContextManager[VoicePlace]]
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def open_place(authority: trustme.CA, tmp_path: Path) -> OpenPlace:
+    """Opens a voice-only Discord; keyword arguments go to its `VoiceGateway`."""
+
+    @asynccontextmanager
+    async def opened(**options: Any) -> AsyncIterator[VoicePlace]:
+        world = World(SystemClock())
+        populate(world)
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        async with VoiceGateway(world, **({"record_media": True} | options)) as voice, served(voice, authority, world):
+            yield VoicePlace(world, voice, tmp_path / "ca.pem")
+
+    return opened
+
+
+@asynccontextmanager
+async def served(voice: VoiceGateway, authority: trustme.CA, world: World) -> AsyncIterator[None]:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
+    application = web.Application()
+    application.router.add_get("/", voice.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+        await site.start()
+        world.voice_endpoint = f"127.0.0.1:{runner.addresses[0][1]}"
+        yield
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def place(open_place: OpenPlace) -> AsyncIterator[VoicePlace]:
+    async with open_place() as found:
+        yield found
+
+
+def tone(seconds: float, pitch_hz: float = 440.0, level: float = 0.3) -> bytes:
+    """A sine as ENGINE PCM."""
+    t = np.arange(int(seconds * 48_000)) / 48_000
+    return bytes((np.sin(2 * np.pi * pitch_hz * t) * 32767 * level).astype("<i2").tobytes())
+
+
+@pytest.fixture(name="tone")
+def _tone() -> Callable[..., bytes]:
+    return tone
