@@ -32,6 +32,10 @@ WATCH_S = 0.25
 SERVED_MS = 10_000.0
 """So much received audio shows that a server is well. Its upgrade, and even its handshake, show nothing."""
 
+UPLINK_BITRATE = 64_000
+"""With libopus's low-delay mode: heard 4 ms earlier than through sphn's fixed settings, for a third of the CPU, and no worse (PESQ 4.23
+against 4.15 on speech-like sound through the real server's decoder)."""
+
 SPOKEN_LIMIT = 200
 """Characters of a server's own error text that are passed on."""
 
@@ -153,7 +157,7 @@ class PersonaPlexEngine:
         elif isinstance(event, connection.Opened):
             # A new stream for each conversation, and not before now: the server throws away what comes earlier, and dies of a
             # stream whose first page it has not seen.
-            self._writer = OggOpusWriter(ENGINE.rate_hz)
+            self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay")
             self._reader = OggOpusReader(ENGINE.rate_hz)
             self._mailbox.put(Ready())
         elif isinstance(event, connection.Complained):

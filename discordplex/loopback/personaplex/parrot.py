@@ -1,0 +1,98 @@
+"""Parrot: listens, and when the person pauses says back what it heard, with a line of text about it.
+
+Enough of a conversation to show that both directions work: it takes turns, keeps silent while it listens, and stops when it is
+interrupted.
+"""
+
+import enum
+
+import numpy as np
+
+from discordplex.audio.format import MODEL, MODEL_STEP_MS
+from discordplex.loopback.personaplex.codec import STEP_BYTES
+from discordplex.loopback.personaplex.mind import Spoken
+
+PAUSE_MS = 700
+"""A pause this long ends what the person says: longer than one between words, shorter than one that feels like waiting."""
+
+LOUD_RMS = 0.010
+"""Of full scale, -40 dB: begins an utterance."""
+
+QUIET_RMS = 0.005
+"""-46 dB: below this it is a pause. Apart from `LOUD_RMS`, so that a fading voice is not cut up."""
+
+LEAD_IN_STEPS = 2
+"""Steps kept from before the voice was loud enough: words begin softly."""
+
+MEMORY_STEPS = 60_000 // MODEL_STEP_MS
+"""A minute; of a longer speech it remembers the end."""
+
+
+class Turn(enum.Enum):
+    """What the parrot does."""
+
+    WAITING = "waiting"
+    LISTENING = "listening"
+    SPEAKING = "speaking"
+
+
+class Parrot:
+    """One listener with a memory of one utterance."""
+
+    def __init__(self) -> None:
+        self.turn = Turn.WAITING
+        self._heard: list[bytes] = []
+        self._quiet_steps = 0
+        self._to_say: list[Spoken] = []
+
+    def step(self, heard: bytes) -> Spoken:
+        """Hear one step; say one step of what was heard before, or nothing."""
+        level = rms(heard)
+        self._heard.append(heard)
+        if self.turn is Turn.LISTENING:
+            self._listen(level)
+        elif level > LOUD_RMS:
+            # Also in the middle of its own words: who is interrupted stops and listens.
+            self.turn = Turn.LISTENING
+            self._quiet_steps = 0
+            self._to_say.clear()
+            del self._heard[: -LEAD_IN_STEPS - 1]
+        if self.turn is Turn.SPEAKING:
+            return self._say()
+        del self._heard[:-MEMORY_STEPS]
+        return Spoken()
+
+    def _listen(self, level: float) -> None:
+        self._quiet_steps = self._quiet_steps + 1 if level < QUIET_RMS else 0
+        if self._quiet_steps * MODEL_STEP_MS >= PAUSE_MS:
+            said = self._heard[: -self._quiet_steps]
+            self._to_say = script(said)
+            self._heard.clear()
+            self.turn = Turn.SPEAKING
+
+    def _say(self) -> Spoken:
+        del self._heard[:-LEAD_IN_STEPS]
+        spoken = self._to_say.pop(0)
+        if not self._to_say:
+            self.turn = Turn.WAITING
+        return spoken
+
+
+def rms(pcm: bytes) -> float:
+    """How loud: 1.0 is full scale."""
+    samples = np.frombuffer(pcm, np.int16).astype(np.float32) / 32768
+    return float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
+
+
+def script(heard: list[bytes]) -> list[Spoken]:
+    """The heard steps again, a piece of text with each; the last step takes what pieces are left."""
+    pieces = pieces_about(len(heard) * STEP_BYTES)
+    steps = [Spoken(pcm, tuple(pieces[index : index + 1])) for index, pcm in enumerate(heard)]
+    steps[-1] = Spoken(heard[-1], tuple(pieces[len(heard) - 1 :]))
+    return steps
+
+
+def pieces_about(pcm_bytes: int) -> list[str]:
+    """`I heard you for 1.6 s.` cut as a tokenizer cuts it: words begin with their space, numbers come digit by digit."""
+    seconds = f"{MODEL.duration_ms(pcm_bytes) / 1000:.1f}"
+    return [" I", " heard", " you", " for", " ", *seconds, " s", "."]

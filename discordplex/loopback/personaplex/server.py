@@ -1,0 +1,220 @@
+"""StandInServer: a PersonaPlex server to test and to play against, on 127.0.0.1, with no model in it.
+
+It is built on aiohttp, as the real one, so that pings, limits and close codes behave alike. One client converses at a time; a second one
+is upgraded and then hears nothing at all, not even a pong, until the first has left.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from aiohttp import web
+from typing_extensions import Self
+
+from discordplex.clock import Clock, SystemClock
+from discordplex.loopback.personaplex.conversation import Asked, Conversation, Desk
+from discordplex.loopback.personaplex.faults import Faults
+from discordplex.loopback.personaplex.log import Connected, Log, Record, Refused
+from discordplex.loopback.personaplex.mind import Echo, MindFactory, Mode
+from discordplex.loopback.personaplex.parrot import Parrot
+from discordplex.loopback.personaplex.talker import Talker
+from discordplex.personaplex.endpoint import DEFAULT_PATH, VOICES
+
+MINDS: Mapping[Mode, MindFactory] = {"echo": Echo, "parrot": Parrot, "talker": Talker}
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""aiohttp's default; beyond it the connection is closed with 1009."""
+
+
+class StandInServer:
+    """`async with StandInServer(mode="echo") as server:` listens at `server.url` and writes down in `server.log` what happens.
+
+    `step_ms` is what a model step takes (measured on a machine that keeps up: 25; beyond 80 the server falls behind for good),
+    `prompt_step_ms` what a step of the prompts takes (a GPU: 50 to 60; here fast, for tests). `packets_per_step=2` is the layout of
+    moshi 0.2.13.
+    """
+
+    def __init__(
+        self,
+        mode: Mode = "echo",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        faults: Faults | None = None,
+        step_ms: float = 25.0,
+        prompt_step_ms: float = 2.0,
+        packets_per_step: int = 1,
+        mind: MindFactory | None = None,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        faults = faults or Faults()
+        self._desk = Desk(
+            clock=clock or SystemClock(),
+            mind=mind or MINDS[mode],
+            faults=faults,
+            step_ms=step_ms,
+            prompt_step_ms=prompt_step_ms,
+            packets_per_step=packets_per_step,
+            dice=random.Random(faults.seed),
+        )
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._clients = 0
+        self._transports: set[asyncio.BaseTransport] = set()
+        self._conversations: list[Conversation] = []
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    # What tests look at and turn.
+
+    @property
+    def log(self) -> Log:
+        """What happened, with times on the server's clock."""
+        return self._desk.log
+
+    @property
+    def url(self) -> str:
+        """Where to connect to."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'ws' if self._tls is None else 'wss'}://{host}:{self._port}{DEFAULT_PATH}"
+
+    @property
+    def faults(self) -> Faults:
+        """What is wrong; assign another to change it."""
+        return self._desk.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._desk.faults = faults
+
+    @property
+    def step_ms(self) -> float:
+        """What a model step takes; assign to change it."""
+        return self._desk.step_ms
+
+    @step_ms.setter
+    def step_ms(self, step_ms: float) -> None:
+        self._desk.step_ms = step_ms
+
+    def crash(self) -> None:
+        """The audio loop of each conversation raises: a clean close with 1000, and the next client is served."""
+        self._each(Conversation.crash)
+
+    def reset(self) -> None:
+        """The process dies under its conversations: TCP reset. It listens on, as if restarted at once."""
+        self._each(Conversation.reset)
+
+    def stop_reading(self) -> None:
+        """Leave what comes in the socket's buffers."""
+        self._each(lambda conversation: conversation.reading.clear())
+
+    def read_again(self) -> None:
+        """Go on reading, and answer all that has come."""
+        self._each(lambda conversation: conversation.reading.set())
+
+    def inject(self, message: bytes | str) -> None:
+        """Send each client one more message: any bytes, or a WebSocket text message."""
+        self._each(lambda conversation: conversation.inject(message))
+
+    async def close_with(self, code: int) -> None:
+        """Close each conversation with a code."""
+        for conversation in list(self._conversations):
+            await conversation.close(code)
+
+    async def go_silent(self) -> None:
+        """What SIGTERM does to the real server: conversations stay open without a word or a sound, new connections are refused."""
+        self._each(lambda conversation: setattr(conversation, "silent", True))
+        await self.stop_listening()
+
+    async def stop_listening(self) -> None:
+        """Refuse new connections."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+
+    # Its life.
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises OSError where the port cannot be had."""
+        app = web.Application()
+        app.router.add_get(DEFAULT_PATH, self._chat)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        self._site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls)
+        try:
+            await self._site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Drop who is still there, and stop."""
+        await self.stop_listening()
+        for transport in list(self._transports):
+            transport.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        if self._desk.faults.http_status is not None:
+            return web.Response(status=self._desk.faults.http_status)
+        websocket = web.WebSocketResponse(autoping=False, max_msg_size=MAX_MESSAGE_BYTES)
+        await websocket.prepare(request)
+        self._clients += 1
+        number, query = self._clients, dict(request.query)
+        self._write(Connected, number, path=request.path, query=query)
+        transport = request.transport
+        refusal = objection(query)
+        if refusal or transport is None:
+            # The real handler raises here: too late for HTTP, so the connection just ends.
+            self._write(Refused, number, why=refusal or "gone already")
+            if transport is not None:
+                transport.close()
+            return websocket
+        self._transports.add(transport)
+        try:
+            await self._converse(number, websocket, transport, Asked(query["voice_prompt"], query["text_prompt"]))
+        finally:
+            self._transports.discard(transport)
+        return websocket
+
+    async def _converse(self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, asked: Asked) -> None:
+        # Before the lock, on the model that everybody shares: that is the real server's bug, and the reason to connect one at a time.
+        self._desk.asked = asked
+        async with self._desk.model:
+            if not asked.text_prompt:
+                # The voice is run, then the missing tokens are looped over.
+                await asyncio.sleep(0)
+                self._write(Refused, number, why="empty text_prompt")
+                transport.close()
+                return
+            conversation = Conversation(number=number, desk=self._desk, websocket=websocket, transport=transport)
+            self._conversations.append(conversation)
+            try:
+                await conversation.run()
+            finally:
+                self._conversations.remove(conversation)
+
+    def _each(self, turn: Callable[[Conversation], object]) -> None:
+        for conversation in list(self._conversations):
+            turn(conversation)
+
+    def _write(self, kind: type[Record], number: int, /, **facts: object) -> None:
+        self._desk.log.add(kind(self._desk.clock.now(), number, **facts))
+
+
+def objection(query: Mapping[str, str]) -> str | None:
+    """Why the real handler would raise on this query; None where it would not."""
+    if "seed" in query:
+        return "seed"
+    if "text_prompt" not in query or "voice_prompt" not in query:
+        return "a prompt is missing"
+    if query["voice_prompt"] not in VOICES:
+        return "no such voice"
+    return None

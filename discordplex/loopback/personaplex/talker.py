@@ -1,0 +1,67 @@
+"""Talker: speaks by itself, with text in step with its words, and goes on while the person talks: full duplex, as the model does it.
+
+Its clip was synthesised with flite's free `slt` voice and is kept as the OggOpus stream that the server itself would send; the times of
+its words come from the synthesiser.
+"""
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+from discordplex.audio.format import MODEL_STEP_MS
+from discordplex.loopback.personaplex.codec import STEP_BYTES, Ear
+from discordplex.loopback.personaplex.mind import Spoken
+
+PAUSE_STEPS = 2_000 // MODEL_STEP_MS
+"""Between one time and the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Speech in model steps, and the pieces of text that begin in each."""
+
+    steps: tuple[Spoken, ...]
+
+    @property
+    def text(self) -> str:
+        """All that is said."""
+        return "".join(piece for step in self.steps for piece in step.pieces)
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it lasts."""
+        return len(self.steps) * MODEL_STEP_MS
+
+
+@functools.cache
+def clip() -> Clip:
+    """The clip that comes with the package."""
+    folder = resources.files("discordplex.loopback.personaplex")
+    pcm = Ear().feed(folder.joinpath("talker.ogg").read_bytes())
+    timings: list[tuple[str, float]] = json.loads(folder.joinpath("talker.json").read_text(encoding="utf-8"))
+    return Clip(tuple(steps_of(pcm, timings)))
+
+
+def steps_of(pcm: bytes, timings: list[tuple[str, float]]) -> list[Spoken]:
+    """`pcm` in whole model steps, each with the pieces whose time, in ms, falls into it; silence fills the last."""
+    pcm += bytes(-len(pcm) % STEP_BYTES)
+    pieces: list[list[str]] = [[] for _ in range(0, len(pcm), STEP_BYTES)]
+    for piece, at_ms in timings:
+        pieces[min(int(at_ms / MODEL_STEP_MS), len(pieces) - 1)].append(piece)
+    return [Spoken(pcm[index * STEP_BYTES : (index + 1) * STEP_BYTES], tuple(found)) for index, found in enumerate(pieces)]
+
+
+class Talker:
+    """Says its clip over and over, with a pause between, whatever it hears."""
+
+    def __init__(self) -> None:
+        self._steps = clip().steps + (Spoken(),) * PAUSE_STEPS
+        self._next = 0
+
+    def step(self, heard: bytes) -> Spoken:
+        """The next step of the clip. What was heard matters only in that it moved time on."""
+        del heard
+        spoken = self._steps[self._next]
+        self._next = (self._next + 1) % len(self._steps)
+        return spoken
