@@ -93,8 +93,8 @@ class Connection:
         else:
             try:
                 await act(body)
-            except (KeyError, TypeError, ValueError):
-                log.warning("gateway message of the wrong shape", opcode=opcode, exc_info=True)
+            except (KeyError, TypeError, ValueError) as fault:
+                log.warning("gateway message of the wrong shape", opcode=opcode, fault=type(fault).__name__)
                 await self.drop(DECODE_ERROR)
 
     # One method per opcode

@@ -125,9 +125,8 @@ def _thread_part(which: Channel) -> Json:
 
 
 def voice_state(directory: Directory, state: VoiceState, *, with_member: bool) -> Json:
-    """Where somebody is in voice; events carry the member along, the guild's own list does not."""
+    """Where somebody is in voice; events carry guild and member along, a guild's own list does not (documented)."""
     found: Json = {
-        "guild_id": state.guild_id,
         "channel_id": state.channel_id,
         "user_id": state.user_id,
         "session_id": state.session_id,
@@ -140,7 +139,7 @@ def voice_state(directory: Directory, state: VoiceState, *, with_member: bool) -
         "request_to_speak_timestamp": None,
     }
     whose = directory.guilds[state.guild_id].members.get(state.user_id)
-    return found | {"member": member(directory, whose)} if with_member and whose else found
+    return found | {"guild_id": state.guild_id, "member": member(directory, whose)} if with_member and whose else found
 
 
 def guild(which: Guild) -> Json:

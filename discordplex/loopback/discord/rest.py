@@ -85,8 +85,8 @@ class Rest:
             answer = route.answer(call)
         except ApiError as refusal:
             return _refuse(refusal, headers)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            log.warning("REST body of the wrong shape", method=route.method, route=route.name, exc_info=True)
+        except (KeyError, TypeError, ValueError, AttributeError) as fault:
+            log.warning("REST body of the wrong shape", method=route.method, route=route.name, fault=type(fault).__name__)
             return _refuse(ApiError(400, 50035, "Invalid Form Body"), headers)
         return web.Response(status=204, headers=headers) if answer is None else _json(200, answer, headers)
 
@@ -107,7 +107,7 @@ class Rest:
 
 
 async def _body(request: web.Request) -> Any:
-    if request.content_type.startswith("multipart/"):
+    if request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
         form = await request.post()
         body = json.loads(str(form["payload_json"])) if "payload_json" in form else {}
         files = [field for field in form.values() if isinstance(field, web.FileField)]

@@ -11,6 +11,7 @@ from aiohttp import web
 from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
+from discordplex.errors import ConfigError
 from discordplex.loopback.discord.acts import Acts
 from discordplex.loopback.discord.certificate import CA_FILE, server_context
 from discordplex.loopback.discord.gateway import Gateway
@@ -77,7 +78,7 @@ class LoopbackDiscord(Acts):
             await runner.setup()
             exits.push_async_callback(runner.cleanup)
             exits.push_async_callback(self.gateway.close)
-            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=server_context(self._directory)).start()
+            await self._listen(runner, self._directory)
             self.port = runner.addresses[0][1]
             self.rest.gateway_url = self.gateway.url = f"wss://127.0.0.1:{self.port}"
             self.world.voice_endpoint = f"127.0.0.1:{self.port}"
@@ -86,6 +87,12 @@ class LoopbackDiscord(Acts):
 
     async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         await self._exits.__aexit__(kind, fault, trace)
+
+    async def _listen(self, runner: web.AppRunner, directory: Path) -> None:
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=server_context(directory)).start()
+        except OSError as fault:
+            raise ConfigError(f"Port {self.port} of 127.0.0.1 cannot be opened: {fault.strerror}. Choose another one, or 0.") from fault
 
     def _application(self) -> web.Application:
         application = web.Application()

@@ -1,0 +1,57 @@
+"""A loopback Discord as a process of its own: `discordplex loopback`."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import structlog
+
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.recording import load_speech
+from discordplex.loopback.discord.server import LoopbackDiscord
+
+log = structlog.get_logger()
+
+READY_FILE = "ready.json"
+
+PAUSE_S = 4.0
+"""Between two times that the speaker says the recording: whoever comes late hears it too, and an engine can answer in between."""
+
+
+async def serve(directory: Path, port: int, speaker: Path | None, stop: asyncio.Event) -> None:
+    """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json.
+
+    With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
+    recording cannot be used.
+    """
+    speech = load_speech(speaker) if speaker else None
+    _take_down(directory)
+    async with LoopbackDiscord(port, directory) as discord, anyio.create_task_group() as tasks:
+        _put_up(directory, discord.ready())
+        log.info("loopback Discord is up", port=discord.port, guilds=len(discord.guilds), users=len(discord.users))
+        if speech:
+            tasks.start_soon(_speak, discord, speech, name="speaker")
+        await stop.wait()
+        tasks.cancel_scope.cancel()
+    _take_down(directory)
+
+
+async def _speak(discord: LoopbackDiscord, speech: bytes) -> None:
+    async with Person(discord, discord.people[0], discord.guilds[0].voice_channels[0].id) as person:
+        while True:
+            await person.say(speech)
+            await asyncio.sleep(PAUSE_S)
+
+
+def _put_up(directory: Path, ready: dict[str, Any]) -> None:
+    """Write ready.json in one step: who sees the file sees all of it."""
+    draft = directory / f".{READY_FILE}.new"
+    draft.write_text(json.dumps(ready, indent=2) + "\n", encoding="utf-8")
+    draft.replace(directory / READY_FILE)
+
+
+def _take_down(directory: Path) -> None:
+    """Nobody may take an earlier run's ready.json for this one's."""
+    (directory / READY_FILE).unlink(missing_ok=True)
