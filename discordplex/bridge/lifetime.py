@@ -1,8 +1,10 @@
 """How a call's parts end: an engine that is left in bounded time, and the one cause out of a group of failures."""
 
+import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import structlog
@@ -28,21 +30,29 @@ async def opened(engine: VoiceEngine, clock: Clock) -> AsyncIterator[VoiceEngine
             log.warning("engine did not close in time", waited_s=CLOSE_S)
 
 
-async def within(seconds: float, clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do `work` although the caller is cancelled, but cancel it after `seconds`; whether it finished by itself."""
-    deadline = clock.now() + seconds
-    finished = False
-    async with anyio.create_task_group() as tasks:
+async def within(seconds: float, clock: Clock, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    """Do `work` although the caller is or gets cancelled, but cancel it after `seconds`; whether it finished by itself.
 
-        async def give_up() -> None:
-            await clock.sleep_until(deadline)
-            tasks.cancel_scope.cancel()
-
-        tasks.cancel_scope.shield = True
-        tasks.start_soon(give_up, name="bridge:deadline")
-        await work()
-        finished = True
-        tasks.cancel_scope.cancel()
+    A cancellation that comes meanwhile passes when `work` is over: who asks twice is not served faster, and a half-closed engine keeps
+    its server busy.
+    """
+    doing = asyncio.create_task(work(), name="bridge:closing")
+    deadline = asyncio.create_task(clock.sleep_until(clock.now() + seconds), name="bridge:deadline")
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not (doing.done() or deadline.done()):
+            try:
+                await asyncio.wait({doing, deadline}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        finished = doing.done()
+        doing.cancel()
+        deadline.cancel()
+        await asyncio.gather(doing, deadline, return_exceptions=True)
+    if cancelled is not None:
+        raise cancelled
+    if finished:
+        doing.result()
     return finished
 
 

@@ -309,6 +309,39 @@ async def test_closing_is_not_cut_short_by_what_caused_it(clock: FakeClock) -> N
         assert call.told[-1] == Ended(None)
 
 
+async def test_asking_twice_does_not_cut_the_closing_short(clock: FakeClock) -> None:
+    """A second cancellation waits for the engine's good-bye as the first one does, and passes after it."""
+
+    async def say_good_bye() -> None:
+        await clock.sleep_until(clock.now() + 1)
+
+    engine = ScriptedEngine(clock, on_close=say_good_bye)
+    call = Call(clock, engine)
+    await call.start()
+    assert call.task
+    call.task.cancel()
+    await clock.advance(0.5)
+    call.task.cancel()
+    await clock.advance(0.4)
+    assert not call.task.done()
+    await clock.advance(0.2)
+    assert call.task.cancelled()
+    assert engine.closed_at == 1001
+    assert call.told[-1] == Ended(None)
+
+
+async def test_an_engine_that_cannot_even_close_ends_the_call_as_a_bug(clock: FakeClock) -> None:
+    """Closing never raises, says the port; an engine that breaks this is an internal error with its cause in the log."""
+    engine = ScriptedEngine(clock, on_close=failing(ZeroDivisionError("bug")))
+    call = Call(clock, engine)
+    await call.start()
+    engine.does(Closed("Gone."))
+    with capture_logs() as logs:
+        await clock.advance(0.1)
+    assert call.told[-1] == Ended(INTERNAL_ERROR)
+    assert [type(entry["exc_info"]) for entry in logs] == [ZeroDivisionError]
+
+
 async def test_stop_is_idempotent(clock: FakeClock) -> None:
     """`stop` ends the call without cancelling its task; before, during and after, as often as one likes."""
     call = Call(clock, ScriptedEngine(clock))
