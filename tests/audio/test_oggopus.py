@@ -154,6 +154,8 @@ class MortalSphn:
     OpusStreamWriter = OldWriter
 
     class OpusStreamReader(OldReader):
+        """Counts the pages of all readers together."""
+
         pages = 0
 
         def append_bytes(self, pages: bytes) -> None:

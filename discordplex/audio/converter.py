@@ -1,0 +1,151 @@
+"""48 kHz and 24 kHz, stereo and mono: what an engine wants, made of what Discord carries, and back.
+
+The path to and from PersonaPlex needs none of it (Opus itself decodes at either rate); engines that take raw PCM do.
+
+Converting a signal in pieces gives the same samples as converting it whole: the filters carry their state, and their sums are sums of
+whole numbers below 2**53 held in float64, which are exact in whatever order they are added. Measured per 20 ms: downmix 3 to 8 us,
+upmix 3 us, down 25 us, up 15 us.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.samples import int16_of
+
+SCALE_BITS: Final = 24
+SIDE: Final = (
+    5_336_299,
+    -1_767_981,
+    1_047_951,
+    -734_970,
+    557_842,
+    -442_646,
+    360_983,
+    -299_622,
+    251_576,
+    -212_811,
+    180_836,
+    -154_029,
+    131_287,
+    -111_832,
+    95_093,
+    -80_642,
+    68_146,
+    -57_339,
+    48_005,
+    -39_962,
+    33_054,
+    -27_148,
+    22_123,
+    -17_874,
+    14_305,
+    -11_330,
+    8_872,
+    -6_859,
+    5_229,
+    -3_923,
+    2_891,
+    -2_087,
+    1_471,
+    -1_008,
+    667,
+    -422,
+    252,
+    -139,
+    66,
+    -24,
+)
+"""The half-band filter that both directions share, from its middle outwards: `firwin(159, 0.5, window=("kaiser", 10))` times 2**24.
+
+Every second tap of a half-band filter is zero, so its 159 taps cost 80 and let the pass band reach 11 kHz unharmed, where 127 ordinary ones
+must begin to fall at 9. From 13 kHz on it stops 99 dB, below an int16's last bit. It delays by 79 samples at 48 kHz, 1.65 ms.
+"""
+
+_EVEN: Final = np.array([*reversed(SIDE), *SIDE], dtype=np.float64)
+_MIDDLE: Final = float(1 << (SCALE_BITS - 1))
+_REACH: Final = len(SIDE)
+
+_CANCELLED: Final = 0.05
+"""Left and right cancel where their mean has less than this part of the left's power (-13 dB); strangers keep half of it."""
+
+
+class Downsampler:
+    """48 kHz int16 in, 24 kHz mono int16 out. One stream, one thread at a time.
+
+    Channels are averaged as they are; `downmix` first where left and right may be inverted.
+    """
+
+    def __init__(self, channels: int = DISCORD.channels) -> None:
+        self._channels = channels
+        self._rest = b""
+        self._even = np.zeros(2 * _REACH - 1)
+        self._odd = np.zeros(_REACH)
+
+    def convert(self, pcm: bytes) -> bytes:
+        """PCM of any length; gives every output sample that it completes."""
+        pcm = self._rest + pcm
+        whole = len(pcm) - len(pcm) % (4 * self._channels)
+        self._rest = pcm[whole:]
+        if not whole:
+            return b""
+        mono = int16_of(pcm[:whole]).reshape(-1, self._channels).sum(axis=1, dtype=np.float64)
+        even = np.concatenate([self._even, mono[::2]])
+        odd = np.concatenate([self._odd, mono[1::2]])
+        self._even, self._odd = even[1 - 2 * _REACH :], odd[-_REACH:]
+        filtered = np.correlate(even, _EVEN, "valid") + _MIDDLE * odd[:-_REACH]
+        return _int16(filtered, SCALE_BITS, self._channels).tobytes()
+
+
+class Upsampler:
+    """24 kHz mono int16 in, 48 kHz int16 out with the mono in each channel. One stream, one thread at a time."""
+
+    def __init__(self, channels: int = DISCORD.channels) -> None:
+        self._channels = channels
+        self._rest = b""
+        self._past = np.zeros(2 * _REACH - 1)
+
+    def convert(self, pcm: bytes) -> bytes:
+        """PCM of any length; gives two output samples for each whole one."""
+        pcm = self._rest + pcm
+        whole = len(pcm) // 2 * 2
+        self._rest = pcm[whole:]
+        if not whole:
+            return b""
+        mono = np.concatenate([self._past, int16_of(pcm[:whole])])
+        self._past = mono[1 - 2 * _REACH :]
+        made = np.empty((whole // 2, 2, self._channels), dtype="<i2")
+        made[:, 0, :] = _int16(np.correlate(mono, _EVEN, "valid"), SCALE_BITS - 1, 1)[:, np.newaxis]
+        made[:, 1, :] = mono[_REACH : -_REACH + 1].astype("<i2")[:, np.newaxis]
+        return made.tobytes()
+
+
+def downmix(stereo: bytes) -> bytes:
+    """Stereo to mono: the mean; where left and right cancel each other, as from an inverted microphone cable, the left alone.
+
+    Decided for the whole of `stereo`, so give it a frame at a time.
+    """
+    both = int16_of(stereo).reshape(-1, 2)
+    left, right = both[:, 0], both[:, 1]
+    if np.array_equal(left, right):
+        return left.tobytes()
+    mean = (left.astype(np.float32) + right) * np.float32(0.5)
+    power = np.square(left, dtype=np.float32).sum()
+    if float(mean @ mean) < _CANCELLED * float(power):
+        return left.tobytes()
+    return bytes(mean.astype("<i2").tobytes())
+
+
+def upmix(mono: bytes) -> bytes:
+    """Mono to stereo: each sample twice."""
+    return np.repeat(int16_of(mono), 2).tobytes()
+
+
+def _int16(sums: NDArray[np.float64], bits: int, channels: int) -> NDArray[np.int16]:
+    """Sums of samples times taps as samples: rounded, clipped, never wrapped."""
+    sums /= (1 << bits) * channels
+    np.rint(sums, out=sums)
+    np.clip(sums, -32_768, 32_767, out=sums)
+    return sums.astype("<i2")
