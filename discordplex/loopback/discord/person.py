@@ -94,6 +94,7 @@ class Person:
         self.ears = Ears(sealer, self.heard, on_heard, self._packet_came)
         self._line: PersonLine | None = None
         self._session: VoiceSession | None = None
+        self._entered = False
         self._news = asyncio.Event()
         self._secured = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -107,7 +108,7 @@ class Person:
         self._task = asyncio.create_task(self._live(), name=f"person-{self.user.name}")
         try:
             self._enter_channel()
-            await self._until_secured()
+            await self.wait_until_secured()
         except BaseException:
             await self.leave()
             raise
@@ -128,9 +129,9 @@ class Person:
             await asyncio.gather(task, return_exceptions=True)
         guild_id = self._guild_id()
         state = self._discord.world.voice_state(self.user.id, guild_id)
-        if state is not None and self._session is not None:
+        if state is not None and self._entered:
             self._discord.world.voice_leave(self.user.id, guild_id)
-        self._session = None
+        self._entered = False
 
     async def say(self, pcm: bytes) -> None:
         """Say ENGINE PCM (48 kHz mono int16) in real time, then five silence frames; nothing is sent before or after."""
@@ -149,6 +150,22 @@ class Person:
     async def wait_for_audio(self, user_id: str | None = None, seconds: float = 0.1, *, timeout_s: float = 10.0) -> None:
         """Return once `seconds` of sound (not silence) have been heard from a user, or from anybody. Raises TimeoutError."""
         await self.wait_until(lambda: self.heard.audible_s(user_id) >= seconds, timeout_s=timeout_s)
+
+    async def wait_until_secured(self, *, timeout_s: float = ENTER_TIMEOUT_S) -> None:
+        """Return once media may flow. Raises VoiceError where the voice servers refuse the person for good."""
+        secured = asyncio.create_task(self._secured.wait())
+        alive = {self._task} if self._task is not None else set()
+        try:
+            await asyncio.wait({secured, *alive}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not self._secured.is_set():
+                code = self.closures[-1] if self.closures else None
+                raise VoiceError(f"{self.user.name} could not enter the call (close code {code})", code=code)
+        finally:
+            secured.cancel()
+
+    async def wait_until_closed(self, *, timeout_s: float = 10.0) -> None:
+        """Return once no voice connection stands: after a kick, or for good. Raises TimeoutError."""
+        await self.wait_until(lambda: self._line is None, timeout_s=timeout_s)
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
         """Return once a condition holds; it is looked at after each datagram heard. Raises TimeoutError."""
@@ -176,18 +193,7 @@ class Person:
     def _enter_channel(self) -> None:
         if self._discord.world.voice_join(self.user.id, self._guild_id(), self.channel_id) is None:
             raise VoiceError(f"{self.user.name} may not enter channel {self.channel_id}")
-
-    async def _until_secured(self) -> None:
-        if self._task is None:
-            return
-        secured = asyncio.create_task(self._secured.wait())
-        try:
-            await asyncio.wait({secured, self._task}, timeout=ENTER_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-            if not self._secured.is_set():
-                code = self.closures[-1] if self.closures else None
-                raise VoiceError(f"{self.user.name} could not enter the call (close code {code})", code=code)
-        finally:
-            secured.cancel()
+        self._entered = True
 
     async def _live(self) -> None:
         """Keep a line for whatever session the world gives, until there is no hope for one."""
@@ -215,6 +221,7 @@ class Person:
             return await self._line.run()
         finally:
             self._line = None
+            self._look()
             self.mouth.seat = self.ears.seat = None
             self._secured.clear()
 

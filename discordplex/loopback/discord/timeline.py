@@ -124,11 +124,12 @@ class Timeline:
         Without `start_s` from the timeline's beginning, without `end_s` to the end of the last packet; without a user everybody, summed.
         """
         packets = self.packets(user_id)
-        first = 0 if start_s is None else round((start_s - self.origin_s) * ENGINE.rate_hz)
+        begin_s = self.origin_s if start_s is None else start_s
+        first = round((begin_s - self.origin_s) * ENGINE.rate_hz)
         if end_s is None:
             last = max((packet.position + len(packet.pcm) // SAMPLE_BYTES for packet in packets), default=first)
         else:
-            last = round((end_s - self.origin_s) * ENGINE.rate_hz)
+            last = first + round((end_s - begin_s) * ENGINE.rate_hz)  # spans of one length are equally long on every timeline
         mixed = np.zeros(max(0, last - first), np.int32)
         for packet in packets:
             _lay(mixed, packet.position - first, packet.pcm)
