@@ -60,13 +60,22 @@ class Connection:
             tasks.start_soon(self._send_events, name="gateway events")
             try:
                 await self._send({"op": 10, "s": None, "t": None, "d": {"heartbeat_interval": self._gateway.heartbeat_ms, "_trace": []}})
-                async for message in self._socket:
-                    if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                        await self._receive(message.data)
+                await self._read()
             except ConnectionError:
                 log.debug("gateway connection lost")
             tasks.cancel_scope.cancel()
-        self.ended_cleanly = not self._closed_by_us and self._socket.close_code in CLEAN
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                await self._receive(message.data)
+                continue
+            if message.type is WSMsgType.CLOSE:
+                # Remembered here: a client that tears the connection down right after its close frame leaves only 1006 with aiohttp.
+                self.ended_cleanly = not self._closed_by_us and message.data in CLEAN
+                await close_socket(self._socket, 1000)
+            return
 
     async def drop(self, code: int | None) -> None:
         """Close with a code, or reset the TCP connection where there is none."""

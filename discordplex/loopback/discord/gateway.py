@@ -40,7 +40,7 @@ class Gateway:
         """Serve one WebSocket until it closes."""
         if self.refuse_connections:
             return web.Response(status=503, text="the gateway takes no connections")
-        socket = web.WebSocketResponse(compress=False, timeout=1.0, max_msg_size=1 << 16)
+        socket = web.WebSocketResponse(compress=False, autoclose=False, timeout=1.0, max_msg_size=1 << 16)
         await socket.prepare(request)
         connection = Connection(self, socket, request, compressed=request.query.get("compress") == "zlib-stream")
         self._connections.add(connection)
