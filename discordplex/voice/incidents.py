@@ -1,0 +1,44 @@
+"""What a call may hear from its voice connection."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The wire is lost. `final`: for good, the bot is out of the channel; otherwise it is being mended already."""
+
+    reason: str
+    """A plain sentence."""
+    code: int | None
+    """The voice gateway's close code, where there was one."""
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The wire is back after a Lost that was not final."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonJoined:
+    """Somebody is in the channel; those who were there before us come as well."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersonLeft:
+    """Somebody is no longer in the channel."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A moderator moved the bot; the wire follows by itself."""
+
+    channel_id: int
+
+
+ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | Moved

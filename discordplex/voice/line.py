@@ -1,0 +1,296 @@
+"""One voice session of Discord's: its gateway, its group, its datagrams, over as many WebSockets as it takes.
+
+The shell around `gateway.py`: it moves messages, asks for our address, beats the heart, and says how each WebSocket ended. What to do
+then is decided in `client.py`.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from discordplex.clock import Clock
+from discordplex.errors import RemoteProtocolError, VoiceError
+from discordplex.metrics import Metrics
+from discordplex.voice.closing import Closing, Repair, classify
+from discordplex.voice.e2ee import E2ee
+from discordplex.voice.events import (
+    E2eeEvent,
+    HeartbeatAcked,
+    Hello,
+    PeopleJoined,
+    PersonGone,
+    Ready,
+    Resumed,
+    SessionDescription,
+    Speaking,
+    VoiceEvent,
+)
+from discordplex.voice.gateway import VERSION, Credentials, Phase, VoiceGateway, choose_mode
+from discordplex.voice.media import Media
+from discordplex.voice.receiver import PcmSink
+from discordplex.voice.sender import Sender
+from discordplex.voice.wire import Wire
+
+log = structlog.get_logger()
+
+OPEN_TIMEOUT_S = 10.0
+"""For TCP, TLS and the WebSocket's upgrade; and again from there to a session that is live."""
+
+CLOSE_TIMEOUT_S = 0.5
+"""For the other side to say goodbye as well: a process that stops has five seconds for everything."""
+
+SETTLE_S = 2.0
+"""After this long without a list of people, nobody else is in the channel: the list is not sent to somebody alone."""
+
+KEEPALIVE_PERIOD_S = 5.0
+"""How often Discord's own clients keep their address open."""
+
+
+class LineOwner(Protocol):
+    """Who hears what happens on a line. All calls come on the loop, and none may raise."""
+
+    def line_live(self) -> None:
+        """Audio flows, for the first time or again."""
+        ...
+
+    def line_joined(self, user_ids: Iterable[int], /) -> None:
+        """These people are in the channel."""
+        ...
+
+    def line_left(self, user_id: int, /) -> None:
+        """This person is not any more."""
+        ...
+
+    def line_settled(self) -> None:
+        """Everybody who is in the channel has been named."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborators:
+    """What every line of one call shares."""
+
+    wire: Wire
+    sink: PcmSink
+    sender: Sender
+    metrics: Metrics
+    clock: Clock
+    tls: ssl.SSLContext
+
+
+class Line:
+    """One voice session. `run` serves one WebSocket at a time; `close` ends the session. For the loop only."""
+
+    def __init__(
+        self, *, credentials: Credentials, endpoint: str, channel_id: Callable[[], int], owner: LineOwner, shared: Collaborators
+    ) -> None:
+        self.e2ee = E2ee(user_id=credentials.user_id, metrics=shared.metrics)
+        self.gateway = VoiceGateway(credentials, max_dave_protocol_version=self.e2ee.max_protocol_version)
+        self.proven = False
+        self._endpoint = endpoint
+        self._channel_id = channel_id
+        self._owner = owner
+        self._shared = shared
+        self._media = Media(wire=shared.wire, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee)
+        self.receiver = self._media.receiver
+        self._opened_before = 0
+        self._ending: Closing | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._outgoing = asyncio.Event()
+
+    @property
+    def ssrc(self) -> int | None:
+        """The number of our own stream, once the voice server has given it."""
+        return self._media.ssrc
+
+    @property
+    def flows(self) -> bool:
+        """Whether this WebSocket has carried a heartbeat's answer, or audio has arrived while it lived."""
+        return self.proven or self.receiver.opened > self._opened_before
+
+    def say_goodbye(self, closing: Closing) -> None:
+        """The task that serves this line is about to be cancelled: the WebSocket shall be closed in good order."""
+        self._ending = closing
+
+    def stop(self, closing: Closing) -> None:
+        """End `run` or `rest`; the present `run`, or else the next one, then gives this."""
+        self._ending = self._ending or closing
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def close(self) -> None:
+        """Give the datagram socket back. Idempotent."""
+        self._media.close()
+
+    def say_speaking(self, *, speaking: bool) -> None:
+        """Tell the channel that our audio starts or stops."""
+        if self.ssrc is not None:
+            self.gateway.speaking(speaking=speaking, ssrc=self.ssrc)
+            self._outgoing.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait before the next `run`, unless stopped."""
+        if self._ending is None:
+            with anyio.CancelScope() as self._scope:
+                await self._shared.clock.sleep_until(self._shared.clock.now() + seconds)
+
+    async def run(self) -> Closing:
+        """Open one WebSocket, serve it to its end, and say how it ended. Raises nothing that a network can cause."""
+        self.proven = False
+        self._opened_before = self.receiver.opened
+        code: int | None = None
+        if self._ending is None:
+            with anyio.CancelScope() as self._scope:
+                code = await self._open_and_serve()
+        ending, self._ending = self._ending, None
+        return ending or classify(code)
+
+    async def _open_and_serve(self) -> int | None:
+        try:
+            socket = await self._connect()
+        except (OSError, asyncio.TimeoutError, WebSocketException) as error:
+            log.warning("voice server not reached", error=type(error).__name__)
+            return None
+        await self._serve(socket)
+        return socket.close_code
+
+    async def _connect(self) -> ClientConnection:
+        # No pings of the WebSocket's own: the voice gateway has heartbeats. Nothing larger than a welcome of a full channel is expected.
+        return await connect(
+            f"wss://{self._endpoint}/?v={VERSION}",
+            ssl=self._shared.tls,
+            compression=None,
+            ping_interval=None,
+            open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+        )
+
+    async def _serve(self, socket: ClientConnection) -> None:
+        self.gateway.connected()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._write, socket, name="voice gateway writer")
+                tasks.start_soon(self._watch_start, name="voice gateway start")
+                tasks.start_soon(self._keep_alive, name="voice keep-alive")
+                await self._read(socket, tasks)
+                tasks.cancel_scope.cancel()
+        finally:
+            self.gateway.lost()
+            with anyio.CancelScope(shield=True):
+                await self._hang_up(socket)
+
+    async def _hang_up(self, socket: ClientConnection) -> None:
+        if self._ending is None or self._ending.repair is not Repair.END:
+            socket.transport.abort()  # no goodbye: a session that is resumed or replaced must not be ended, nor be waited for
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(socket.close(), 2 * CLOSE_TIMEOUT_S)
+
+    async def _read(self, socket: ClientConnection, tasks: anyio.abc.TaskGroup) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for message in socket:
+                try:
+                    event = self.gateway.receive(message)
+                except RemoteProtocolError as fault:
+                    self._shared.metrics.counter("voice.gateway.bad_messages").add()
+                    log.warning("voice gateway sent a bad message", fault=str(fault))
+                    continue
+                self._follow(event, tasks)
+                self._outgoing.set()
+
+    async def _write(self, socket: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self._outgoing.wait()
+                self._outgoing.clear()
+                for message in self.gateway.messages_to_send():
+                    await socket.send(message)
+
+    async def _watch_start(self) -> None:
+        await self._shared.clock.sleep_until(self._shared.clock.now() + OPEN_TIMEOUT_S)
+        if self.gateway.phase is not Phase.LIVE:
+            self.stop(Closing(Repair.RESUME, "Discord's voice server accepted the connection and then said nothing useful"))
+
+    def _follow(self, event: VoiceEvent | None, tasks: anyio.abc.TaskGroup) -> None:
+        """One event of the gateway: each kind has its one place here."""
+        if isinstance(event, Hello):
+            tasks.start_soon(self._beat, event.heartbeat_interval_s, name="voice heartbeat")
+        elif isinstance(event, Ready):
+            tasks.start_soon(self._open_media, event, name="voice datagrams")
+        elif isinstance(event, SessionDescription):
+            self._described(event, tasks)
+        elif isinstance(event, Resumed):
+            self._owner.line_live()
+        elif isinstance(event, HeartbeatAcked):
+            self._acked(event)
+        else:
+            self._follow_people(event)
+
+    def _follow_people(self, event: VoiceEvent | None) -> None:
+        if isinstance(event, Speaking):
+            self.receiver.name(event.ssrc, event.user_id)
+            self._shared.wire.wake()
+        elif isinstance(event, PeopleJoined):
+            self.e2ee.join(event.user_ids)
+            self._owner.line_joined(event.user_ids)
+        elif isinstance(event, PersonGone):
+            self.e2ee.leave(event.user_id)
+            self.receiver.forget(event.user_id)
+            self._owner.line_left(event.user_id)
+        elif isinstance(event, E2eeEvent):
+            for command in self.e2ee.receive(event):
+                self.gateway.command(command)
+
+    async def _open_media(self, ready: Ready) -> None:
+        try:
+            mode = choose_mode(ready.modes)
+            address, port = await self._media.open(ready)
+        except VoiceError as error:
+            self.stop(Closing(Repair.REJOIN, str(error).rstrip(".")))
+            return
+        self.gateway.select_protocol(address=address, port=port, mode=mode)
+        self._outgoing.set()
+
+    def _described(self, description: SessionDescription, tasks: anyio.abc.TaskGroup) -> None:
+        try:
+            started = self._media.start(description)
+        except VoiceError as error:
+            self.stop(Closing(Repair.REJOIN, str(error).rstrip(".")))
+            return
+        if started and self.ssrc is not None:
+            version = description.dave_protocol_version
+            for command in self.e2ee.start(channel_id=self._channel_id(), ssrc=self.ssrc, protocol_version=version):
+                self.gateway.command(command)
+            self.say_speaking(speaking=True)  # Discord wants it once before the first packet
+            tasks.start_soon(self._settle, name="voice settle")
+            self._owner.line_live()
+
+    async def _settle(self) -> None:
+        await self._shared.clock.sleep_until(self._shared.clock.now() + SETTLE_S)
+        self._owner.line_settled()
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await self._shared.clock.sleep_until(self._shared.clock.now() + KEEPALIVE_PERIOD_S)
+            self._media.keep_alive()
+
+    async def _beat(self, interval_s: float) -> None:
+        deadline = self._shared.clock.now()
+        while True:
+            deadline += interval_s
+            await self._shared.clock.sleep_until(deadline)
+            if not self.gateway.heartbeat(int(time.time() * 1000)):
+                self.stop(Closing(Repair.RESUME, "Discord's voice server stopped answering"))
+            self._outgoing.set()
+
+    def _acked(self, acked: HeartbeatAcked) -> None:
+        self.proven = self.proven or self.gateway.phase is Phase.LIVE
+        self._shared.metrics.gauge("voice.gateway.rtt_ms").set(time.time() * 1000 - acked.nonce)
