@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -87,6 +88,23 @@ def tls_ending(error: ssl.SSLError, endpoint: Endpoint) -> Ending:
     return endings.tls_failed(endpoint.name, error.reason or "the handshake failed")
 
 
+STATUS = re.compile(r"HTTP/\d\.\d (\d{3})")
+
+
+def answer_ending(error: InvalidMessage, endpoint: Endpoint) -> Ending:
+    """What came instead of an HTTP/1.1 answer: nothing, rubbish, or aiohttp's refusal of a request line that is too long.
+
+    That one is HTTP/1.0, for aiohttp has not understood the request; websockets rejects it and quotes it in the cause (15.0 to 17.4).
+    """
+    cause = error.__cause__
+    status = STATUS.search(str(cause))
+    if status is not None:
+        return endings.refused(endpoint.name, int(status[1]))
+    if isinstance(cause, (EOFError, OSError)):
+        return endings.hung_up(endpoint.name, secure=endpoint.secure)
+    return endings.not_websocket(endpoint.name)
+
+
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
 """What OpenSSL 1.1 and 3 call an answer that is plain HTTP."""
 
@@ -95,7 +113,8 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any, Endpoint],
     ((asyncio.TimeoutError, TimeoutError), lambda _, endpoint: endings.upgrade_late(endpoint.name, UPGRADE_TIMEOUT_S)),
     ((ssl.SSLError,), tls_ending),
     ((socket.gaierror,), lambda _, endpoint: endings.unknown_host(endpoint.name, endpoint.host)),
-    ((InvalidMessage, ConnectionResetError, BrokenPipeError), lambda _, endpoint: endings.hung_up(endpoint.name, secure=endpoint.secure)),
+    ((InvalidMessage,), answer_ending),
+    ((ConnectionResetError, BrokenPipeError), lambda _, endpoint: endings.hung_up(endpoint.name, secure=endpoint.secure)),
     ((InvalidStatus,), lambda error, endpoint: endings.refused(endpoint.name, error.response.status_code)),
     # A proxy that fails is a kind of these; what is left of them says that something else than a WebSocket answered.
     ((ProxyError, InvalidProxy), lambda _, endpoint: endings.unreachable(endpoint.name)),

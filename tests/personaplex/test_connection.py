@@ -1,5 +1,7 @@
 """The phases of a conversation, without a network."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,7 +172,7 @@ MOVES = st.sampled_from(["upgraded", "handshake", "audio", "late", "stalled", "l
 def test_no_order_of_events_breaks_the_law(moves: list[str]) -> None:
     """Whatever happens in whatever order: each move is in the table or raises, audio goes out when live only, and it ends once."""
     connection = Connection(NAME)
-    turns = {
+    turns: dict[str, Callable[[], object]] = {
         "upgraded": lambda: connection.upgraded(0.0),
         "handshake": lambda: connection.receive(b"\x00"),
         "audio": lambda: connection.receive(b"\x01x"),

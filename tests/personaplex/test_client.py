@@ -1,0 +1,304 @@
+"""The socket's owner, against a stand-in server over real WebSockets: the good way, and every way to fail."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from discordplex.engine import Persona
+from discordplex.errors import EngineError
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.personaplex.faults import Faults
+from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Pinged, Prompting
+from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.personaplex import dialing
+from discordplex.personaplex.client import KEEP_ALIVE_S, handshake_deadline_s
+from discordplex.personaplex.connection import AudioCame, Complained, Opened, TextCame
+from tests.personaplex.harness import PERSONA, Events, client_of, opened, plain_server
+
+
+async def refusal(url: str, *, persona: Persona = PERSONA, verify_tls: bool = True) -> EngineError:
+    """What `open` raises, with everything closed behind it."""
+    client = client_of(url, persona=persona, verify_tls=verify_tls)
+    with pytest.raises(EngineError) as caught:
+        await client.open(20.0)
+    assert not client.live
+    return caught.value
+
+
+async def test_open_returns_at_the_handshake_and_close_says_goodbye() -> None:
+    """One connection with the persona in its query, nothing sent before the handshake, and a clean close at the end."""
+    events = Events()
+    async with StandInServer("echo") as server:
+        async with opened(server.url, events) as client:
+            assert client.live
+            assert events[0] == Opened()
+        await server.log.wait_for(lambda log: log.of(Closed))
+        assert [record.query for record in server.log.of(Connected)] == [
+            {"text_prompt": PERSONA.text_prompt, "voice_prompt": PERSONA.voice},
+        ]
+        assert not server.log.of(Discarded)
+        assert [(record.code, record.by) for record in server.log.of(Closed)] == [(1000, "client")]
+    assert (await events.ending()).cause == "left"
+
+
+async def test_messages_of_all_kinds_become_events() -> None:
+    """Text, audio and complaints come through; rubbish is counted and nothing stops."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events) as client:
+        for message in (b"", b"\x06", b"\x02\xff", "WebSocket text", b"\x09?", b"\x02 Hi", b"\x05Oh", b"\x01OggS"):
+            server.inject(message)
+        await events.until(lambda events: AudioCame(b"OggS") in events)
+        assert [event for event in events if isinstance(event, (TextCame, Complained))] == [TextCame(" Hi"), Complained("Oh")]
+        assert client.bad_messages == 2
+        assert client.live
+
+
+async def test_pings_begin_after_the_handshake() -> None:
+    """None while prompts are loaded, one each dozen of seconds from then on: a server that is busy answers none, and would be given up."""
+    clock = FakeClock()
+    async with StandInServer("echo") as server:
+        client = client_of(server.url, clock=clock)
+        opening = asyncio.create_task(client.open(60.0))
+        await server.log.wait_for(lambda log: log.of(Prompting))
+        await clock.advance(3 * KEEP_ALIVE_S)
+        await opening
+        await clock.advance(KEEP_ALIVE_S)
+        await server.log.wait_for(lambda log: len(log.of(Pinged)) == 1)
+        await clock.advance(KEEP_ALIVE_S)
+        await server.log.wait_for(lambda log: len(log.of(Pinged)) == 2)
+        assert min(record.at for record in server.log.of(Pinged)) > server.log.of(Handshook)[0].at
+        await client.close()
+
+
+async def test_nobody_listens(closed_port: int) -> None:
+    """A refused connection says which address, and how to mend it."""
+    error = await refusal(f"ws://127.0.0.1:{closed_port}")
+    assert str(error) == f"No PersonaPlex server answers at ws://127.0.0.1:{closed_port}/api/chat: start it or set personaplex.urls."
+    assert error.retry
+
+
+async def test_the_name_is_unknown() -> None:
+    """A host that does not resolve is named."""
+    error = await refusal("ws://no-such-host.invalid:8998")
+    assert "no machine is known as no-such-host.invalid" in str(error)
+    assert error.retry
+
+
+async def test_nothing_answers_the_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that accepts and stays silent is given up after a while."""
+    monkeypatch.setattr(dialing, "UPGRADE_TIMEOUT_S", 0.05)
+    async with plain_server(lambda _: None) as address:
+        error = await refusal(address)
+    assert "did not answer within" in str(error)
+    assert error.retry
+
+
+async def test_something_else_answers() -> None:
+    """What speaks no HTTP is no PersonaPlex server; what merely closes may want TLS, or be a tunnel without a far end."""
+
+    def mail_server(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 smtp.example ESMTP\r\n\r\n")
+        writer.close()
+
+    async with plain_server(mail_server) as address:
+        error = await refusal(address)
+    assert "is no PersonaPlex server" in str(error)
+    assert not error.retry
+    async with plain_server(lambda writer: writer.close()) as address:
+        error = await refusal(address)
+    assert "hung up without an answer" in str(error)
+    assert error.retry
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "/api/chat"), (403, "let us in"), (503, "in trouble")])
+async def test_http_says_no(status: int, words: str) -> None:
+    """An HTTP answer other than 101 is told with its status."""
+    async with StandInServer("echo", faults=Faults(http_status=status)) as server:
+        error = await refusal(server.url)
+    assert words in str(error)
+    assert f"HTTP {status}" in str(error)
+    assert error.retry == (status >= 500)
+
+
+async def test_another_path_is_not_found() -> None:
+    """The server has its chat at one path, and the sentence names it."""
+    async with StandInServer("echo") as server:
+        error = await refusal(server.url.replace("/api/chat", "/chat"))
+    assert "/api/chat" in str(error)
+    assert not error.retry
+
+
+async def test_a_role_too_long_for_the_server() -> None:
+    """The server answers 400 to a request line beyond its limit, and the sentence says what to shorten."""
+    async with StandInServer("echo") as server:
+        error = await refusal(server.url, persona=Persona("NATF0.pt", "a" * 8300))
+    assert "the text prompt is too long" in str(error)
+    assert not error.retry
+
+
+async def test_the_longest_role_that_we_let_through_passes() -> None:
+    """Just below our own limit the server still upgrades and shakes hands."""
+    async with StandInServer("echo", prompt_step_ms=0.1) as server:
+        client = client_of(server.url, persona=Persona("NATF0.pt", "a" * 7899))
+        await client.open(20.0)
+        await client.close()
+
+
+@pytest.mark.parametrize("persona", [Persona("NATF2", "hi"), Persona("", "hi"), Persona("NATF2.pt", "")])
+async def test_a_bad_query_is_dropped_at_once(persona: Persona) -> None:
+    """Upgrade, then 1006 within milliseconds: a voice or a role that the server cannot use, and no second try can."""
+    async with StandInServer("echo") as server:
+        error = await refusal(server.url, persona=persona)
+    assert "choose another voice" in str(error)
+    assert not error.retry
+
+
+async def test_a_busy_server_is_recognised() -> None:
+    """A second client is connected and hears nothing; at the deadline it is told that the server is busy, and leaves at once."""
+    async with StandInServer("echo") as server, opened(server.url, Events()):
+        client = client_of(server.url)
+        with pytest.raises(EngineError, match="busy with another call, or very slow") as caught:
+            await client.open(0.2)
+        assert caught.value.retry
+        assert len(server.log.of(Connected)) == 2
+        assert len(server.log.of(Handshook)) == 1
+        assert not server.log.of(Pinged)
+
+
+async def test_a_second_client_is_served_when_the_first_leaves() -> None:
+    """The lock is handed on as soon as the holder has closed."""
+    async with StandInServer("echo") as server:
+        async with opened(server.url, Events()):
+            second = client_of(server.url)
+            opening = asyncio.create_task(second.open(20.0))
+            await server.log.wait_for(lambda log: len(log.of(Connected)) == 2)
+            assert not opening.done()
+        await opening
+        assert second.live
+        await second.close()
+
+
+async def test_an_opening_that_is_cancelled_leaves_nothing_behind() -> None:
+    """Whoever gives up during the prompts frees the server for the next."""
+    async with StandInServer("echo", prompt_step_ms=100) as server:
+        client = client_of(server.url)
+        opening = asyncio.create_task(client.open(20.0))
+        await server.log.wait_for(lambda log: log.of(Prompting))
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await server.log.wait_for(lambda log: log.of(Closed))
+
+
+async def test_a_certificate_nobody_vouches_for(tls: ssl.SSLContext) -> None:
+    """A self-signed server is refused with the name of the setting that accepts it."""
+    async with StandInServer("echo", tls=tls) as server:
+        error = await refusal(server.url)
+        assert "personaplex.verify_tls" in str(error)
+        assert not error.retry
+        client = client_of(server.url, verify_tls=False)
+        await client.open(20.0)
+        assert client.live
+        await client.close()
+
+
+async def test_a_certificate_from_the_trust_store(
+    tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE makes an own authority trusted, as everywhere."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with StandInServer("echo", tls=tls) as server:
+        client = client_of(server.url)
+        await client.open(20.0)
+        assert client.live
+        await client.close()
+
+
+async def test_plain_to_a_tls_port(tls: ssl.SSLContext) -> None:
+    """`ws://` to a server that wants TLS: the sentence names the other scheme."""
+    async with StandInServer("echo", tls=tls) as server:
+        error = await refusal(server.url.replace("wss", "ws"))
+    assert "write wss://" in str(error)
+
+
+async def test_tls_to_a_plain_port() -> None:
+    """`wss://` to a server without TLS: the sentence names the other scheme, and no second try helps."""
+    async with StandInServer("echo") as server:
+        error = await refusal(server.url.replace("ws", "wss"))
+    assert "write ws://" in str(error)
+    assert not error.retry
+
+
+async def test_the_audio_loop_crashes() -> None:
+    """A close with 1000 that nobody asked for is the server's crash, and may be tried again."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events):
+        server.crash()
+        ending = await events.ending()
+    assert (ending.cause, ending.retry) == ("close 1000", True)
+    assert "audio loop has crashed" in ending.reason
+
+
+async def test_the_process_dies() -> None:
+    """A TCP reset in the middle of a call is told as a broken connection."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events) as client:
+        server.reset()
+        ending = await events.ending()
+        await client.send_audio(b"too late")
+    assert (ending.cause, ending.retry) == ("broken off", True)
+
+
+@pytest.mark.parametrize(("code", "retry"), [(1001, True), (1009, False), (1011, True), (1013, True)])
+async def test_other_close_codes(code: int, retry: bool) -> None:  # noqa: FBT001 -- a table's column
+    """Whatever code a server or a proxy closes with is named, and sorted into worth another try or not."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events):
+        await server.close_with(code)
+        ending = await events.ending()
+    assert (ending.cause, ending.retry) == (f"close {code}", retry)
+
+
+async def test_our_own_oversized_message_is_refused_with_1009() -> None:
+    """Beyond four MiB aiohttp closes with 1009, and that is what we tell."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events) as client:
+        await client.send_audio(bytes(5 << 20))
+        ending = await events.ending()
+    assert ending.cause == "close 1009"
+
+
+async def test_a_flood_is_cut_off() -> None:
+    """A message that no PersonaPlex server would send ends the call on our side."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events):
+        server.inject(bytes(2 << 20))
+        ending = await events.ending()
+    assert (ending.cause, ending.retry) == ("oversized", False)
+
+
+async def test_giving_up_on_a_silent_server() -> None:
+    """A stall ends the conversation with its own reason, whatever the socket says afterwards."""
+    events = Events()
+    async with StandInServer("echo") as server, opened(server.url, events) as client:
+        client.stalled(3.2)
+        client.stalled(3.3)
+        assert (await events.ending()).cause == "stalled"
+        assert not client.live
+
+
+async def test_closing_twice_is_closing_once() -> None:
+    """Close is idempotent, also before open."""
+    client = client_of("ws://localhost:1")
+    await client.close()
+    await client.close()
+
+
+@pytest.mark.parametrize(("text", "configured_s", "deadline_s"), [("x", 60, 60), ("x", 5, 20.1), ("x" * 3000, 60, 120)])
+def test_prompts_get_the_time_they_need(text: str, configured_s: float, deadline_s: float) -> None:
+    """The deadline is the configured one, and later by itself for a very long role."""
+    assert handshake_deadline_s(text, configured_s) == pytest.approx(deadline_s)

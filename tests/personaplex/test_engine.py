@@ -1,0 +1,333 @@
+"""The engine against a stand-in server: sound and text both ways, the server's clock, and every way to be lost in the middle."""
+
+import asyncio
+import functools
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from discordplex.audio.format import ENGINE
+from discordplex.clock import SystemClock
+from discordplex.engine import Audio, Closed, EngineEvent, Persona, Problem, Ready, Text
+from discordplex.errors import EngineError, LocalProtocolError
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.personaplex import log as records
+from discordplex.loopback.personaplex.faults import Faults
+from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.personaplex.talker import clip
+from discordplex.metrics import Metrics
+from discordplex.personaplex.endpoint import Endpoint
+from discordplex.personaplex.engine import Outcome, PersonaPlexEngine
+from tests.personaplex.harness import PERSONA
+
+
+class Call:
+    """An engine with somebody who listens to it."""
+
+    def __init__(self, url: str, *, persona: Persona = PERSONA, clock: SystemClock | FakeClock | None = None) -> None:
+        self.metrics = Metrics()
+        self.outcomes: list[Outcome] = []
+        self.events: list[EngineEvent] = []
+        self._changed = asyncio.Event()
+        self.engine = PersonaPlexEngine(
+            endpoint=Endpoint.parse(url),
+            persona=persona,
+            clock=clock or SystemClock(),
+            metrics=self.metrics,
+            report=self.outcomes.append,
+        )
+
+    @property
+    def pcm(self) -> bytes:
+        """All that the engine said."""
+        return b"".join(event.pcm for event in self.events if isinstance(event, Audio))
+
+    @property
+    def text(self) -> str:
+        """All that it wrote."""
+        return "".join(event.text for event in self.events if isinstance(event, Text))
+
+    async def listen(self) -> None:
+        async for event in self.engine.events():
+            self.events.append(event)
+            self._changed.set()
+
+    async def until(self, predicate: Callable[["Call"], object]) -> None:
+        async def wait() -> None:
+            while not predicate(self):
+                self._changed.clear()
+                await self._changed.wait()
+
+        await asyncio.wait_for(wait(), 20)
+
+    async def closed(self) -> Closed:
+        """The last event."""
+        await self.until(lambda call: call.events and isinstance(call.events[-1], Closed))
+        last = self.events[-1]
+        assert isinstance(last, Closed)
+        return last
+
+    async def say(self, pcm: bytes) -> None:
+        """Push whole frames, as fast as they go."""
+        for start in range(0, len(pcm), ENGINE.frame_bytes):
+            await self.engine.push({1: pcm[start : start + ENGINE.frame_bytes]})
+
+    async def be_silent(self, ticks: int) -> None:
+        for _ in range(ticks):
+            await self.engine.push({})
+
+
+@asynccontextmanager
+async def calling(url: str, *, clock: FakeClock | None = None) -> AsyncIterator[Call]:
+    call = Call(url, clock=clock)
+    async with call.engine:
+        listener = asyncio.create_task(call.listen())
+        try:
+            yield call
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+
+def tone(duration_ms: int, hz: float = 440.0) -> bytes:
+    count = ENGINE.rate_hz * duration_ms // 1000
+    wave = 8000 * np.sin(2 * math.pi * hz * np.arange(count) / ENGINE.rate_hz)
+    return wave.astype("<i2").tobytes()
+
+
+def has_said(call: Call, duration_ms: float) -> bool:
+    return len(call.pcm) >= ENGINE.bytes_of_ms(duration_ms)
+
+
+def level(pcm: bytes) -> float:
+    return float(np.sqrt(np.mean(np.square(np.frombuffer(pcm, "<i2").astype(float))))) if pcm else 0.0
+
+
+@pytest.mark.parametrize("packets_per_step", [1, 2])
+async def test_what_is_said_comes_back(packets_per_step: int) -> None:
+    """A second of tone through an echo comes back as a second of tone, in NVIDIA's layout and in moshi's."""
+    async with StandInServer("echo", step_ms=0, packets_per_step=packets_per_step) as server, calling(server.url) as call:
+        await call.say(tone(1040))
+        await call.until(functools.partial(has_said, duration_ms=1040))
+        assert len(call.pcm) == ENGINE.bytes_of_ms(1040)
+        middle = call.pcm[ENGINE.bytes_of_ms(200) : ENGINE.bytes_of_ms(800)]
+        spectrum = np.abs(np.fft.rfft(np.frombuffer(middle, "<i2")))
+        assert abs(np.argmax(spectrum) / 0.6 - 440) < 5
+        assert level(middle) == pytest.approx(8000 / math.sqrt(2), rel=0.15)
+        assert call.events[0] == Ready()
+
+
+async def test_speakers_are_mixed() -> None:
+    """Two who speak at once are both heard."""
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url) as call:
+        low, high = tone(800, 300), tone(800, 1700)
+        for start in range(0, len(low), ENGINE.frame_bytes):
+            frame = slice(start, start + ENGINE.frame_bytes)
+            await call.engine.push({1: low[frame], 2: high[frame]})
+        await call.until(functools.partial(has_said, duration_ms=800))
+        spectrum = np.abs(np.fft.rfft(np.frombuffer(call.pcm[-ENGINE.bytes_of_ms(500) :], "<i2")))
+        peaks = {round(index / 0.5, -1) for index in np.argsort(spectrum)[-2:]}
+        assert peaks == {300.0, 1700.0}
+
+
+async def test_every_tick_is_one_page_silence_included() -> None:
+    """Nothing goes out before the handshake, then one page for each tick, spoken or not: the model's clock is our input."""
+    async with StandInServer("echo", step_ms=0) as server:
+        async with calling(server.url) as call:
+            await call.be_silent(20)
+            await call.say(tone(200))
+            await call.be_silent(20)
+            await server.log.wait_for(lambda log: len(log.of(records.Heard)) >= 50)
+            await call.until(functools.partial(has_said, duration_ms=960))
+        await server.log.wait_for(lambda log: log.of(records.Closed))
+        assert [record.samples for record in server.log.of(records.Heard)] == [480] * 50
+        assert not server.log.of(records.Discarded)
+        assert len(server.log.of(records.Connected)) == 1
+        assert [record.code for record in server.log.of(records.Closed)] == [1000]
+    assert call.metrics.counter("engine.frames_sent").value == 50
+    assert call.metrics.counter("engine.frames_dropped").value == 0
+
+
+async def test_text_is_folded_and_joined() -> None:
+    """What the talker says arrives as its sentence, while it speaks."""
+    async with StandInServer("talker", step_ms=0) as server, calling(server.url) as call:
+        await call.be_silent(clip().duration_ms // ENGINE.frame_ms)
+        await call.until(functools.partial(has_said, duration_ms=clip().duration_ms))
+        assert call.text == clip().text
+        assert level(call.pcm) > 500
+
+
+async def test_bytes_of_a_character_are_joined_and_an_unfinished_one_is_shown() -> None:
+    """Byte pieces become characters; what the end of the call leaves unfinished is marked."""
+    async with StandInServer("echo") as server, calling(server.url) as call:
+        for piece in ("<0xC3>", "<0xA9>", "<s>", " au", "<0xF0>"):
+            server.inject(b"\x02" + piece.encode())
+        await call.until(lambda call: call.text == "é au")
+        server.crash()
+        await call.closed()
+        assert call.text == "é au\ufffd"
+
+
+async def test_damaged_audio_is_a_hole_and_not_the_end() -> None:
+    """A page with a wrong checksum is counted and skipped, and the next ones are heard."""
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url) as call:
+        await call.say(tone(400))
+        await call.until(functools.partial(has_said, duration_ms=400))
+        broken = b"\x01OggS\x00\x00" + bytes(20) + b"\x01\x04abcd"
+        server.inject(broken)
+        await call.say(tone(800))
+        await call.until(functools.partial(has_said, duration_ms=1200))
+        assert call.metrics.counter("engine.blocks_damaged").value == 1
+        assert isinstance(call.events[-1], Audio)
+
+
+async def test_a_server_that_falls_silent_is_given_up() -> None:
+    """We send, nothing comes: after three seconds the call is over and may be tried again; until then it is not."""
+    clock = FakeClock()
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url, clock=clock) as call:
+        await call.be_silent(20)
+        await call.until(functools.partial(has_said, duration_ms=400))
+        await server.go_silent()
+        await call.be_silent(20)
+        await clock.advance(2.9)
+        assert not isinstance(call.events[-1], Closed)
+        await clock.advance(0.5)
+        closed = await call.closed()
+    assert closed.retry
+    assert "has sent nothing for 3 s" in closed.reason
+    assert call.outcomes == [Outcome.FAILED]
+
+
+async def test_a_pause_of_ours_is_no_fault_of_the_server() -> None:
+    """Where nothing is sent nothing is owed: a call that is being repaired is not given up."""
+    clock = FakeClock()
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url, clock=clock) as call:
+        await call.be_silent(21)
+        await call.until(functools.partial(has_said, duration_ms=400))
+        await clock.advance(60)
+        assert not isinstance(call.events[-1], Closed)
+
+
+async def test_a_server_that_does_not_read_never_stops_the_metronome() -> None:
+    """Frames are dropped before they are encoded, counted, and told once; push returns at once all the while."""
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url) as call:
+        await call.be_silent(8)
+        await call.until(functools.partial(has_said, duration_ms=160))
+        server.stop_reading()
+        # Noise is what costs most bytes.
+        noise = np.random.default_rng(1).integers(-20_000, 20_000, ENGINE.rate_hz * 4).astype("<i2").tobytes()
+        await asyncio.wait_for(call.say(noise), 10)
+        dropped = call.metrics.counter("engine.frames_dropped").value
+        assert dropped > 50
+        await call.until(lambda call: any(isinstance(event, Problem) for event in call.events))
+        assert sum(isinstance(event, Problem) for event in call.events) == 1
+        server.read_again()
+        sent = call.metrics.counter("engine.frames_sent").value
+        await call.until(functools.partial(has_said, duration_ms=sent // 4 * 80))
+        assert server.log.of(records.Crashed) == []
+
+
+async def test_a_slow_server_is_not_left_behind_for_good() -> None:
+    """Steps that take too long let the lag grow, and then silence is left out instead of piling up."""
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url) as call:
+        await call.be_silent(8)
+        await call.until(functools.partial(has_said, duration_ms=160))
+        server.step_ms = 60_000
+        await call.be_silent(100)
+        assert call.metrics.gauge("engine.lag_ms").value < 800
+        assert call.metrics.counter("engine.frames_dropped").value > 60
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(Faults(crash_after_steps=3), "audio loop has crashed"), (Faults(reset_after_steps=3), "broke off")],
+)
+async def test_a_server_that_dies_in_the_middle(fault: Faults, words: str) -> None:
+    """The last event says in a sentence what happened and that another try can help; pushing on does nothing."""
+    async with StandInServer("echo", step_ms=0, faults=fault) as server, calling(server.url) as call:
+        await call.be_silent(20)
+        closed = await call.closed()
+        await call.be_silent(5)
+    assert closed.retry
+    assert words in closed.reason
+    assert call.outcomes == [Outcome.FAILED]
+
+
+async def test_a_complaint_of_the_server_is_passed_on() -> None:
+    """An error message is a problem in the server's words, cut to a bearable length, and the call goes on."""
+    async with StandInServer("echo") as server, calling(server.url) as call:
+        server.inject(b"\x05" + b"x" * 1000)
+        await call.until(lambda call: any(isinstance(event, Problem) for event in call.events))
+        problem = call.events[-1]
+        assert isinstance(problem, Problem)
+        assert len(problem.message) < 300
+
+
+async def test_the_server_shows_that_it_is_well_by_ten_seconds_of_audio() -> None:
+    """Neither connect nor handshake counts; ten seconds of what it said do, once."""
+    async with StandInServer("echo", step_ms=0) as server, calling(server.url) as call:
+        for seconds in range(1, 12):
+            assert (call.outcomes == []) == (seconds <= 10)
+            await call.say(bytes(ENGINE.bytes_of_ms(1000)))
+            await call.until(functools.partial(has_said, duration_ms=seconds * 1000 - 80))
+    assert call.outcomes == [Outcome.SERVED]
+
+
+async def test_leaving_is_no_failure() -> None:
+    """Who hangs up leaves a closed socket and a last event, and nothing is held against the server."""
+    async with StandInServer("echo") as server:
+        async with calling(server.url) as call:
+            pass
+        await server.log.wait_for(lambda log: log.of(records.Closed))
+    await call.listen()
+    assert isinstance(call.events[-1], Closed)
+    assert call.outcomes == []
+
+
+@pytest.mark.parametrize("persona", [Persona("NATF2", "hi"), Persona("NATF2.pt", " ")])
+async def test_a_persona_the_server_would_die_of_is_never_sent(persona: Persona) -> None:
+    """A bad voice or role is refused before anything is connected."""
+    async with StandInServer("echo") as server:
+        with pytest.raises(EngineError) as refusal:
+            await Call(server.url, persona=persona).engine.__aenter__()
+        assert not refusal.value.retry
+        assert not list(server.log)
+
+
+async def test_an_engine_is_opened_once() -> None:
+    """A second opening is a bug of the caller."""
+    async with StandInServer("echo") as server, calling(server.url) as call:
+        with pytest.raises(LocalProtocolError):
+            await call.engine.__aenter__()
+
+
+async def test_a_call_that_is_cancelled_closes_its_socket() -> None:
+    """However a call ends, the server is free afterwards."""
+    async with StandInServer("echo") as server:
+
+        async def hold() -> None:
+            async with calling(server.url):
+                await asyncio.Event().wait()
+
+        call = asyncio.create_task(hold())
+        await server.log.wait_for(lambda log: log.of(records.Handshook))
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await server.log.wait_for(lambda log: [record.code for record in log.of(records.Closed)] == [1000])
+
+
+async def test_what_the_call_measures() -> None:
+    """Handshake, lag, write and read times and block spacing are there for the benchmarks."""
+    async with StandInServer("echo") as server, calling(server.url) as call:
+        await call.be_silent(12)
+        await call.until(functools.partial(has_said, duration_ms=240))
+    found = call.metrics.snapshot()
+    assert found["engine.handshake_ms"] > 0
+    assert found["engine.lag_ms"] == 0
+    assert found["engine.uplink_write_ms"]["count"] == 12
+    assert found["engine.downlink_read_ms"]["count"] == 3
+    assert found["engine.block_spacing_ms"]["count"] == 2

@@ -1,0 +1,195 @@
+"""Leases on servers: one call each, the healthy first, never two connections."""
+
+import asyncio
+
+import pytest
+
+from discordplex.clock import SystemClock
+from discordplex.config import PersonaPlexConfig
+from discordplex.engine import EngineProvider
+from discordplex.errors import ConfigError, EngineError, LocalProtocolError
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.personaplex.faults import Faults
+from discordplex.loopback.personaplex.log import Closed, Connected
+from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.metrics import Metrics
+from discordplex.personaplex.endpoint import VOICES, Endpoint
+from discordplex.personaplex.engine import Outcome
+from discordplex.personaplex.pool import FIRST_PAUSE_S, LONGEST_PAUSE_S, PersonaPlexLease, PersonaPlexPool, Server
+from tests.personaplex.harness import PERSONA
+
+DEAD = "ws://127.0.0.1:1/api/chat"
+
+
+def pool_of(*urls: str, clock: FakeClock | None = None) -> PersonaPlexPool:
+    # Around the configuration's own check, which refuses some spellings that the pool understands.
+    config = PersonaPlexConfig.model_construct(urls=urls, handshake_timeout_s=60.0, verify_tls=True)
+    return PersonaPlexPool(config, clock=clock or SystemClock())
+
+
+def taken(pool: PersonaPlexPool) -> PersonaPlexLease:
+    lease = pool.acquire()
+    assert lease is not None
+    return lease
+
+
+async def failing(lease: PersonaPlexLease) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        async with lease.open(PERSONA, Metrics()):
+            pass
+    return caught.value
+
+
+def test_each_server_carries_one_call() -> None:
+    """Two servers give two leases and then none, until one is given back; giving back twice frees one."""
+    pool: EngineProvider = pool_of("a", "b")
+    assert (pool.capacity, pool.free) == (2, 2)
+    first, second = pool.acquire(), pool.acquire()
+    assert first is not None
+    assert second is not None
+    assert {first.name, second.name} == {"ws://a:8998/api/chat", "ws://b:8998/api/chat"}
+    assert pool.acquire() is None
+    pool.release(first)
+    pool.release(first)
+    assert (pool.capacity, pool.free) == (2, 1)
+
+
+def test_one_server_written_twice_is_one_server() -> None:
+    """Two spellings of an address do not make two calls on it."""
+    assert pool_of("ws://a:8998", "a", "http://a:8998/api/chat/").capacity == 1
+
+
+@pytest.mark.parametrize("urls", [(), ("ftp://a",), ("a", "ws://b?seed=4")])
+def test_addresses_are_checked_at_the_door(urls: tuple[str, ...]) -> None:
+    """What cannot be a server is a configuration error, told before anything else happens."""
+    with pytest.raises(ConfigError, match=r"personaplex\.urls"):
+        pool_of(*urls)
+
+
+def test_personas_are_checked_for_the_server() -> None:
+    """The pool knows the model's voices, and refuses what the server would die of."""
+    pool = pool_of("a")
+    assert pool.voices == VOICES
+    assert pool.check("NATF0.pt", "You are kind.") is None
+    assert "did you mean NATF0.pt" in str(pool.check("NATF0", "You are kind."))
+    assert "empty" in str(pool.check("NATF0.pt", " "))
+
+
+async def test_a_lease_opens_one_conversation_after_another() -> None:
+    """The next one may begin when the last has closed, and not earlier."""
+    async with StandInServer("echo") as server:
+        lease = taken(pool_of(server.url))
+        async with lease.open(PERSONA, Metrics()):
+            with pytest.raises(LocalProtocolError):
+                lease.open(PERSONA, Metrics())
+        async with lease.open(PERSONA, Metrics()):
+            assert len(server.log.of(Connected)) == 2
+
+
+async def test_two_engines_of_one_lease_never_connect_at_once() -> None:
+    """Even engines that were made together open one at a time."""
+    async with StandInServer("echo") as server:
+        lease = taken(pool_of(server.url))
+        first, second = lease.open(PERSONA, Metrics()), lease.open(PERSONA, Metrics())
+        async with first:
+            with pytest.raises(LocalProtocolError):
+                await second.__aenter__()
+        assert len(server.log.of(Connected)) == 1
+
+
+async def test_a_server_is_free_when_its_socket_is_closed() -> None:
+    """A lease given back too early does not let a second connection in."""
+    async with StandInServer("echo") as server:
+        pool = pool_of(server.url)
+        lease = taken(pool)
+        async with lease.open(PERSONA, Metrics()):
+            pool.release(lease)
+            assert pool.free == 0
+            assert pool.acquire() is None
+        await server.log.wait_for(lambda log: log.of(Closed))
+        assert pool.free == 1
+        with pytest.raises(LocalProtocolError):
+            lease.open(PERSONA, Metrics())
+
+
+async def test_a_failed_opening_leaves_the_server_free() -> None:
+    """Refused, or cancelled in the middle: the next conversation can be opened."""
+    async with StandInServer("echo", faults=Faults(http_status=503)) as server:
+        lease = taken(pool_of(server.url))
+        assert "in trouble" in str(await failing(lease))
+        server.faults = Faults()
+        opening = asyncio.create_task(lease.open(PERSONA, Metrics()).__aenter__())
+        await server.log.wait_for(lambda log: log.of(Connected))
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with lease.open(PERSONA, Metrics()):
+            pass
+
+
+async def test_a_failed_server_comes_last() -> None:
+    """While a server is set aside the others are given first, but where it is the only one it is given all the same."""
+    clock = FakeClock()
+    pool = pool_of(DEAD, "b", clock=clock)
+    lease = taken(pool)
+    assert lease.name == DEAD
+    error = await failing(lease)
+    assert "No PersonaPlex server answers" in str(error)
+    pool.release(lease)
+    healthy, last = taken(pool), taken(pool)
+    assert [healthy.name, last.name] == ["ws://b:8998/api/chat", DEAD]
+    pool.release(healthy)
+    pool.release(last)
+    await clock.advance(FIRST_PAUSE_S)
+    assert taken(pool).name == DEAD
+
+
+async def test_a_lease_moves_to_a_server_that_is_well() -> None:
+    """The next try of a call whose server died goes to another one that is free, and the dead one is free for who wants it."""
+    async with StandInServer("echo") as server:
+        pool = pool_of(DEAD, server.url)
+        lease = taken(pool)
+        await failing(lease)
+        async with lease.open(PERSONA, Metrics()):
+            assert lease.name == server.url
+            assert pool.free == 1
+            assert taken(pool).name == DEAD
+        assert pool.free == 0
+
+
+async def test_a_lease_stays_where_nothing_better_is_free() -> None:
+    """With every other server taken the same one is tried again."""
+    pool = pool_of(DEAD, "b")
+    lease, other = taken(pool), taken(pool)
+    await failing(lease)
+    lease.open(PERSONA, Metrics())
+    assert (lease.name, other.name) == (DEAD, "ws://b:8998/api/chat")
+
+
+def test_pauses_grow_until_a_server_has_served() -> None:
+    """Each failure doubles the pause, up to a limit; ten seconds of its audio make it as new."""
+    server = Server(Endpoint.parse("a"))
+    pauses = []
+    for _ in range(20):
+        server.report(Outcome.FAILED, 100.0)
+        pauses.append(server.aside_until - 100.0)
+    assert pauses[:4] == [FIRST_PAUSE_S, FIRST_PAUSE_S * 2, FIRST_PAUSE_S * 4, FIRST_PAUSE_S * 8]
+    assert pauses[-1] == LONGEST_PAUSE_S
+    server.report(Outcome.SERVED, 100.0)
+    assert server.aside_until < 0
+    server.report(Outcome.FAILED, 100.0)
+    assert server.aside_until == 100.0 + FIRST_PAUSE_S
+
+
+async def test_a_busy_server_is_told_by_a_sentence() -> None:
+    """Somebody else's call on the same server: connected, no handshake, and the deadline says so."""
+    async with StandInServer("echo", prompt_step_ms=0) as server, taken(pool_of(server.url)).open(PERSONA, Metrics()):
+        config = PersonaPlexConfig(urls=(server.url,), handshake_timeout_s=0.1)
+        clock = FakeClock()
+        lease = taken(PersonaPlexPool(config, clock=clock))
+        opening = asyncio.create_task(failing(lease))
+        await server.log.wait_for(lambda log: len(log.of(Connected)) == 2)
+        await clock.advance(30)
+        error = await opening
+    assert "busy with another call" in str(error)
+    assert error.retry
