@@ -1,10 +1,11 @@
-"""A channel that keeps what is written into it, and engines that are only counted."""
+"""A channel that keeps what is written into it, engines that are only counted, a room whose people a test moves."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from discordplex.bot.sessions import Place
 from discordplex.engine import EngineLease, Persona, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
@@ -107,3 +108,23 @@ class CountedEngines:
     def release(self, lease: EngineLease) -> None:
         if lease in self.held:
             self.held.remove(lease)
+
+
+@dataclass(eq=False)
+class ScriptedRoom:
+    """A voice channel whose people a test moves."""
+
+    place: Place
+    captions_channel: FakeChannel | None
+    people: frozenset[int] = frozenset()
+    problem: str | None = None
+    asked_to_move: int = 0
+
+    def obstacle(self) -> str | None:
+        return self.problem
+
+    async def connect(self, make: Callable[..., Any], *, timeout_s: float) -> Any:
+        raise NotImplementedError
+
+    async def move_voice_here(self) -> None:
+        self.asked_to_move += 1

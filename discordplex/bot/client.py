@@ -1,0 +1,65 @@
+"""BotApplication: the whole bot, login after login, until it is told to stop."""
+
+import asyncio
+
+import discord
+import discord.http
+import structlog
+
+from discordplex.bot import replies
+from discordplex.bot.gateway import until
+from discordplex.bot.login import Login, Parts
+from discordplex.clock import Clock
+from discordplex.config import Config
+from discordplex.engine import EngineProvider
+from discordplex.errors import ConfigError, LoginError
+from discordplex.metrics import Metrics
+from discordplex.voice.wire import Wire
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""Pauses between tries to reach Discord, doubling from the one to the other."""
+
+
+class BotApplication:
+    """`run` it, `stop` it. Thread: loop, for both and for making it."""
+
+    def __init__(self, *, config: Config, provider: EngineProvider, wire: Wire, clock: Clock, metrics: Metrics) -> None:
+        self._parts = Parts(config=config, provider=provider, wire=wire, clock=clock, metrics=metrics)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Make `run` return: out of every channel, engines closed, gateway and HTTP closed, within five seconds. Again does nothing."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Be the bot until `stop`. While Discord cannot be reached it is tried again, with growing pauses.
+
+        Raises:
+            ConfigError: there is no token.
+            LoginError: Discord refuses the token.
+        """
+        token = self._token()
+        api_url, clock = self._parts.config.discord.api_url, self._parts.clock
+        discord.http.Route.API_BASE_URL = api_url
+        pause_s = FIRST_PAUSE_S
+        while not self._stop.is_set():
+            login = Login(self._parts)
+            cause = await login.run(token, self._stop)
+            if cause is None or self._stop.is_set():
+                return
+            pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
+            log.warning("discord unreachable", detail=replies.discord_unreachable(api_url, cause), retry_in_s=pause_s)
+            await until(self._stop, clock.sleep_until(clock.now() + pause_s))
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _token(self) -> str:
+        token = self._parts.config.discord.token
+        word = token.get_secret_value().strip() if token else ""
+        if not word:
+            raise ConfigError(replies.LOGIN_MISSING)
+        if not word.isascii() or not word.isprintable() or " " in word:
+            raise LoginError(replies.LOGIN_REFUSED)
+        return word

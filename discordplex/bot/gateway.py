@@ -1,0 +1,186 @@
+"""GatewayClient: py-cord's bot with as little of it switched on as a call needs, and an orderly way out."""
+
+import asyncio
+import contextlib
+import ssl
+import sys
+from collections.abc import Awaitable, Iterator
+from typing import Any, Protocol
+
+import aiohttp
+import discord
+import structlog
+from typing_extensions import Self
+
+from discordplex.bot.commands import reply_to_failure
+
+log = structlog.get_logger()
+
+READY_TIMEOUT_S = 0.5
+"""How long py-cord waits for one more guild before it says ready. Nothing of ours waits for that but the way out."""
+
+LOGIN_TIMEOUT_S = 60.0
+"""A server that takes connections and never answers is as good as unreachable."""
+
+GOODBYE_S = 1.0
+"""How long the gateway may take to close, and unanswered commands to finish."""
+
+
+class Listener(Protocol):
+    """Who hears what happens on Discord. Called on the loop; must return at once."""
+
+    def connected(self) -> None:
+        """A gateway session began. Everything that was known of an earlier one is void."""
+        ...
+
+    def guild_here(self, guild: discord.Guild) -> None:
+        """A guild is there: at start, when we are invited, after an outage."""
+        ...
+
+    def guild_gone(self, guild_id: int) -> None:
+        """We are not in this guild any more."""
+        ...
+
+    def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
+        """A person (no bot) changed the voice channel; None is no channel."""
+        ...
+
+
+def least_intents() -> discord.Intents:
+    """Guilds and voice states: neither is privileged, and no message of anybody reaches us."""
+    return discord.Intents(guilds=True, voice_states=True)
+
+
+class GatewayClient(discord.Bot):
+    """One login. `async with` around `run` ends it orderly: gateway closed, commands answered, HTTP closed, nothing pending.
+
+    Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
+            intents=least_intents(),
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context()),
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+            cache_default_sounds=False,
+            auto_sync_commands=False,
+            guild_ready_timeout=READY_TIMEOUT_S,
+        )
+        self._listener = listener
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._handlers_running: set[asyncio.Task[Any]] = set()
+        self._connecting: asyncio.Task[None] | None = None
+
+    async def run_until(self, token: str, stop: asyncio.Event) -> None:
+        """Log in and stay until `stop`; gateway drops are reconnected by py-cord. Raises what ended the connection before."""
+        await until(stop, asyncio.wait_for(self.login(token), LOGIN_TIMEOUT_S))
+        if not stop.is_set():
+            self._connecting = asyncio.create_task(self.connect(reconnect=True), name="gateway")
+            await until(stop, asyncio.shield(self._connecting))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Leave: the gateway first, so that Discord sees us go; then what is still being answered; then HTTP."""
+        if self.ws is not None:
+            with contextlib.suppress(asyncio.TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
+                await asyncio.wait_for(self.ws.close(code=1000), GOODBYE_S)
+        if self._connecting:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), READY_TIMEOUT_S + GOODBYE_S)
+        await self._finish_handlers()
+        await self.close()
+        if self.http.connector is not None:
+            await self.http.connector.close()
+
+    async def _finish_handlers(self) -> None:
+        if self._handlers_running:
+            _, late = await asyncio.wait(self._handlers_running, timeout=GOODBYE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def _handling(self) -> Iterator[None]:
+        """Remember the running event handler until it is done, so that the way out can wait for it."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError
+        self._handlers_running.add(task)
+        try:
+            yield
+        finally:
+            self._handlers_running.discard(task)
+
+    # Events, by py-cord's names
+
+    async def on_connect(self) -> None:
+        """A session began; py-cord says `on_ready` once it has seen the guilds."""
+        self._settled.clear()
+        self._listener.connected()
+
+    async def on_ready(self) -> None:
+        """Py-cord has nothing running by itself any more."""
+        self._settled.set()
+
+    async def on_disconnect(self) -> None:
+        """The gateway is lost; py-cord reconnects."""
+        log.info("discord gateway lost, reconnecting")
+
+    async def on_resumed(self) -> None:
+        """The gateway is back, and nothing was missed."""
+        log.info("discord gateway resumed")
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """A guild that was known is there."""
+        self._listener.guild_here(guild)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """A guild is new."""
+        self._listener.guild_here(guild)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """A guild threw us out, or is gone."""
+        self._listener.guild_gone(guild.id)
+
+    async def on_voice_state_update(self, member: discord.Member, before: discord.VoiceState, after: discord.VoiceState) -> None:
+        """Somebody came, went, moved, muted themselves."""
+        was = before.channel.id if before.channel else None
+        now = after.channel.id if after.channel else None
+        if not member.bot and was != now:
+            self._listener.person_moved(member.guild, member.id, was, now)
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """A slash command."""
+        with self._handling():
+            await self.process_application_commands(interaction)
+
+    async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
+        """A command raised."""
+        with self._handling():
+            await reply_to_failure(context, exception)
+
+    async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
+        """An event handler raised; it concerns no other event."""
+        log.error("event handler failed", handler=event_method, exc_info=sys.exc_info())
+
+
+async def until(stop: asyncio.Event, work: Awaitable[None]) -> None:
+    """Wait for `work`, or for `stop`: then `work` is cancelled. Raises what `work` raised."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)

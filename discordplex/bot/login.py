@@ -1,0 +1,204 @@
+"""Login: one stay on Discord, from logging in to having left. Ties the gateway's events to the switchboard."""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+import discord
+import structlog
+
+from discordplex.bot import replies
+from discordplex.bot.autojoin import Move
+from discordplex.bot.call import Call, CallContext
+from discordplex.bot.commands import add_commands
+from discordplex.bot.gateway import GatewayClient
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, strangers
+from discordplex.bot.sessions import Place, SessionRegistry
+from discordplex.bot.switchboard import Switchboard
+from discordplex.bot.timers import Timers
+from discordplex.clock import Clock
+from discordplex.config import Config
+from discordplex.engine import EngineLease, EngineProvider, Persona
+from discordplex.errors import DiscordplexError, LoginError
+from discordplex.metrics import Metrics
+from discordplex.voice.wire import Wire
+
+log = structlog.get_logger()
+
+LAST_WORDS_S = 2.0
+"""How long the last captions may take after the calls have ended."""
+
+ASK_STRANGERS_S = 2.0
+"""How long Discord may take to say which of the users in a channel are bots. Without an answer all count as people."""
+
+STRANGERS_PER_QUESTION = 100
+"""Discord answers for no more users at once (documented)."""
+
+COMMANDS_PAUSE_S = 30.0
+"""Until the slash commands are registered again after that failed."""
+
+UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
+"""What is raised while Discord, or the way to it, is down."""
+
+REFUSED_TOKEN = 4004
+TOO_MANY_GUILDS = 4011
+"""Gateway close codes (documented)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every login of a bot shares."""
+
+    config: Config
+    provider: EngineProvider
+    wire: Wire
+    clock: Clock
+    metrics: Metrics
+
+
+class Login:
+    """One login, with its own client, calls and queue; nothing of it is used again. Thread: loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        config, persona = parts.config, parts.config.persona
+        self._persona = Persona(voice=persona.voice, text_prompt=persona.text_prompt)
+        self._numbers = itertools.count(1)
+        self._notices = Noticeboard(clock=parts.clock, metrics=parts.metrics)
+        self._timers = Timers(parts.clock)
+        self._switchboard = Switchboard(
+            registry=SessionRegistry(parts.provider),
+            room_at=self._room_at,
+            new_call=self._new_call,
+            check=functools.partial(parts.provider.check, persona.voice, persona.text_prompt),
+            notices=self._notices,
+            auto_join=config.bot.auto_join,
+            clock=parts.clock,
+        )
+        self._client = GatewayClient(self)
+        self._sessions = 0
+        add_commands(self._client, self._switchboard)
+
+    @property
+    def was_connected(self) -> bool:
+        """Whether Discord let us in at all."""
+        return self._sessions > 0
+
+    async def run(self, token: str, stop: asyncio.Event) -> str | None:
+        """Log in and stay until `stop`; then leave every channel, the gateway, HTTP.
+
+        Returns:
+            Why Discord could not be reached or was lost for good; None after `stop`.
+
+        Raises:
+            LoginError: Discord refuses the token.
+        """
+        try:
+            async with self._client:
+                try:
+                    await self._client.run_until(token, stop)
+                finally:
+                    await self._end_calls()
+        except discord.LoginFailure:
+            raise LoginError(replies.LOGIN_REFUSED) from None
+        except discord.ConnectionClosed as closed:
+            return self._judge(closed)
+        except UNREACHABLE as fault:
+            return cause_of(fault)
+        return None
+
+    # What happens on Discord
+
+    def connected(self) -> None:
+        """A session began. With a second one Discord has forgotten in which channels we are."""
+        self._sessions += 1
+        log.info("connected to discord", session=self._sessions)
+        if self._sessions == 1:
+            self._timers.beside("commands", self._register_commands())
+        else:
+            self._switchboard.drop_calls()
+
+    def guild_here(self, guild: discord.Guild) -> None:
+        """Who already sits in a voice channel counts as entering."""
+        self._timers.beside(("sweep", guild.id), self._sweep(guild))
+
+    def guild_gone(self, guild_id: int) -> None:
+        """Nothing of this guild concerns us any more."""
+        self._switchboard.guild_gone(guild_id)
+
+    def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
+        """A person changed the voice channel."""
+        move = Move(person_id, before, after)
+        self._switchboard.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild))
+
+    # Parts of it
+
+    async def _end_calls(self) -> None:
+        await self._timers.close()
+        await self._switchboard.close()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._notices.flush(), LAST_WORDS_S)
+        await self._notices.close()
+
+    async def _register_commands(self) -> None:
+        while True:
+            try:
+                await self._client.sync_commands()
+            except UNREACHABLE as fault:
+                log.warning("slash commands not registered", cause=cause_of(fault), retry_in_s=COMMANDS_PAUSE_S)
+            else:
+                return
+            await self._parts.clock.sleep_until(self._parts.clock.now() + COMMANDS_PAUSE_S)
+
+    async def _sweep(self, guild: discord.Guild) -> None:
+        """Enter where people sit: the fullest channel first, the others are told where we are."""
+        if not self._parts.config.bot.auto_join:
+            return
+        unknown = strangers(guild)
+        for start in range(0, len(unknown), STRANGERS_PER_QUESTION):
+            asked = unknown[start : start + STRANGERS_PER_QUESTION]
+            try:
+                await asyncio.wait_for(guild.query_members(user_ids=asked, limit=STRANGERS_PER_QUESTION, cache=True), ASK_STRANGERS_S)
+            except (asyncio.TimeoutError, OSError, aiohttp.ClientError):
+                log.warning("who sits in voice is not known", guild=guild.id, users=len(asked))
+        seated = people_by_channel(guild)
+        for channel_id in sorted(seated.keys() - closed_channels(guild), key=lambda channel_id: -len(seated[channel_id])):
+            self._switchboard.enter(Place(guild.id, channel_id))
+
+    def _room_at(self, place: Place) -> Room | None:
+        guild = self._client.get_guild(place.guild_id)
+        channel = guild.get_channel(place.channel_id) if guild else None
+        if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
+            return None
+        return DiscordRoom(channel, captions=self._parts.config.bot.captions)
+
+    def _new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> Call:
+        parts = self._parts
+        context = CallContext(notices=self._notices, persona=self._persona, wire=parts.wire, clock=parts.clock, metrics=parts.metrics)
+        return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved)
+
+    def _judge(self, closed: discord.ConnectionClosed) -> str:
+        """What a close code of the gateway means that py-cord does not reconnect after."""
+        if closed.code == REFUSED_TOKEN:
+            raise LoginError(replies.LOGIN_REFUSED) from None
+        if closed.code == TOO_MANY_GUILDS:
+            raise DiscordplexError(replies.TOO_MANY_GUILDS) from None
+        return f"the gateway closed with code {closed.code}"
+
+
+def cause_of(fault: BaseException) -> str:
+    """Why Discord could not be reached, in a few words without anything secret."""
+    if isinstance(fault, discord.HTTPException):
+        return f"HTTP status {fault.status}"
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return "its TLS certificate is not trusted; SSL_CERT_FILE names the authorities to trust"
+    if isinstance(fault, asyncio.TimeoutError):
+        return "no answer in time"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
+    return type(fault).__name__

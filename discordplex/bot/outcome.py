@@ -1,0 +1,66 @@
+"""What the switchboard needs of a call, and how one ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from discordplex.bot import replies
+from discordplex.bot.rooms import Room
+from discordplex.engine import EngineLease, Persona
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended."""
+
+    reason: str | None
+    """A plain sentence; None where it ended as asked."""
+    retry: bool = True
+    """Whether it may be tried again without anybody asking."""
+    listened_s: float = 0.0
+    """For how long people were heard in it."""
+
+
+class AnyCall(Protocol):
+    """What the switchboard needs of a `call.Call`."""
+
+    room: Room
+    phase: str
+    since: float
+    engine: str
+    persona: Persona
+
+    async def joined(self) -> str | None:
+        """Return once it is known whether we got into the channel: None where we did, else why not."""
+        ...
+
+    def hang_up(self) -> None:
+        """End it as asked."""
+        ...
+
+    async def run(self) -> Outcome:
+        """Its whole life."""
+        ...
+
+    async def follow(self, room: Room) -> None:
+        """Go with the people into another channel."""
+        ...
+
+
+class NewCall(Protocol):
+    """Makes a call that is not running yet."""
+
+    def __call__(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> AnyCall:
+        """`quiet` says nothing before it works; `moved` hears of the channel that Discord moved us to."""
+        ...
+
+
+def status_of(call: AnyCall, now: float) -> replies.CallStatus:
+    """A call as /status shows it."""
+    return replies.CallStatus(
+        channel_id=call.room.place.channel_id,
+        phase=call.phase,
+        engine=call.engine,
+        persona=call.persona,
+        minutes=int((now - call.since) / 60),
+    )

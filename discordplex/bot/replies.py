@@ -1,0 +1,192 @@
+"""Every sentence the bot may say. Pure. `docs/troubleshooting.md` explains each, and a test holds it against this file.
+
+What comes from outside (names, sentences of other rooms) is made harmless here; channels are shown by Discord itself (`<#id>`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from discordplex.bot.text import harmless, shorten
+from discordplex.engine import Persona
+
+ROLE_LENGTH = 120
+"""Characters of a role that a notice shows."""
+
+# What is said in the captions channel
+
+
+def hello(channel_id: int, persona: Persona, engine: str) -> str:
+    """The bot has come and the engine is being opened."""
+    return f"{listening_to(channel_id, persona, engine)} One moment: I hear you as soon as the engine has got ready."
+
+
+def listening(channel_id: int, persona: Persona, engine: str) -> str:
+    """The engine is there."""
+    return f"{listening_to(channel_id, persona, engine)} Go ahead, speak."
+
+
+def listening_to(channel_id: int, persona: Persona, engine: str) -> str:
+    """Who listens, to whom people talk, where their voices go."""
+    role = harmless(shorten(persona.text_prompt, ROLE_LENGTH))
+    return (
+        f"🎙️ I am listening in <#{channel_id}>. You talk with the voice **{harmless(persona.voice)}** (“{role}”). "
+        f"What is said here goes to the engine {harmless(engine)}; I record none of it."
+    )
+
+
+def engine_lost(reason: str) -> str:
+    """The engine could not be opened or went away, and is tried again."""
+    return f"{told(reason)} I keep trying."
+
+
+def engine_back(reason: str) -> str:
+    """The engine is there again after `engine_lost`."""
+    return f"The engine is here again. It was away for a moment: {told(reason)}"
+
+
+def gave_up(reason: str) -> str:
+    """The call ended although nobody wanted it to."""
+    return f"{told(reason)} I have left the channel; `/join` calls me back."
+
+
+def could_not_join(channel_id: int, reason: str) -> str:
+    """No call came about."""
+    return f"I cannot join <#{channel_id}>: {told(reason)}"
+
+
+def trouble(message: str) -> str:
+    """Something failed and the call goes on."""
+    return told(message)
+
+
+def sent_away(name: str) -> str:
+    """Somebody used /leave while people are in the call."""
+    return f"{harmless(name)} asked me to leave. `/join` calls me back."
+
+
+def waiting(number: int) -> str:
+    """Every engine is taken."""
+    place = "You are next" if number == 1 else f"You are number {number} in the queue"
+    return f"I am in another conversation right now. {place}: stay in the voice channel, and I come as soon as it is your turn."
+
+
+def elsewhere(channel_id: int) -> str:
+    """The guild's call is in another channel."""
+    return (
+        f"I am talking in <#{channel_id}> and can be in one channel of a server only. Come over, or stay: I come here when that call ends."
+    )
+
+
+# Why a channel cannot be joined; each follows `could_not_join`
+
+MISSING_PERMISSION = {
+    "view_channel": "I may not see this channel. Give my role the permission View Channel.",
+    "connect": "I may not enter this channel. Give my role the permission Connect.",
+    "speak": "I may not speak in this channel. Give my role the permission Speak.",
+}
+AFK = "It is the server's AFK channel, in which nobody can talk."
+STAGE = "It is a stage, and I talk in voice channels only."
+NOT_LET_IN = "Discord did not let me in, and did not say why. Try again, or look at the channel's permissions and its user limit."
+NO_VOICE_ROOM = "Discord and I do not agree on where I am. Try again in a moment."
+INTERNAL = "Something in me failed; my log has the cause."
+
+
+def full(limit: int) -> str:
+    """The user limit is reached."""
+    return f"It is full ({limit} of {limit}). Raise its user limit, or give my role the permission Move Members."
+
+
+def moved_away(channel_id: int) -> str:
+    """The people went where the bot cannot follow."""
+    return f"Everybody went to <#{channel_id}>, and I could not follow."
+
+
+GATEWAY_REPLACED = "Discord began a new session with me, which ended the call."
+
+# What slash commands answer
+
+NOT_IN_VOICE = "Enter a voice channel first, then use `/join` again."
+COMMAND_FAILED = "That did not work, and it is my fault; my log has the cause."
+NOTHING_TO_LEAVE = "I am in no voice channel of this server."
+LEFT = "I have left the voice channel."
+LEFT_QUEUE = "I am in no voice channel of this server, and nobody of it waits for me any more."
+COMING_SOON = "I am just leaving; I come as soon as I have left."
+
+
+def joined(channel_id: int) -> str:
+    """/join worked."""
+    return f"I am in <#{channel_id}>."
+
+
+def already_here(channel_id: int) -> str:
+    """/join where the call is."""
+    return f"I am in <#{channel_id}> already."
+
+
+@dataclass(frozen=True, slots=True)
+class CallStatus:
+    """A guild's call, as /status shows it."""
+
+    channel_id: int
+    phase: str
+    engine: str
+    persona: Persona
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What /status shows."""
+
+    call: CallStatus | None
+    calls: int
+    capacity: int
+    queue_length: int
+    own_places: Sequence[tuple[int, int]]
+    """(channel id, number in the queue) of this guild's channels that wait."""
+    auto_join: bool
+    refused: str | None = None
+    """Why the engine would refuse the persona, None where it would not."""
+
+
+def status(now: Status) -> str:
+    """/status: who it talks with, who waits."""
+    lines = [call_line(now.call) if now.call else "I am in no call in this server."]
+    lines.append(f"Engines: {now.calls} of {now.capacity} in use, {now.queue_length} waiting.")
+    lines += [f"<#{channel_id}> is number {number} in the queue." for channel_id, number in now.own_places]
+    if not now.call and not now.own_places:
+        lines.append("Enter a voice channel and I come." if now.auto_join else "Enter a voice channel and use `/join`.")
+    if now.refused:
+        lines.append(told(now.refused))
+    return "\n".join(lines)
+
+
+def call_line(call: CallStatus) -> str:
+    """One guild's call in one line."""
+    since = f"for {call.minutes} min" if call.minutes else "just now"
+    return f"In <#{call.channel_id}>: {call.phase}, {since}, with the voice **{harmless(call.persona.voice)}** on {harmless(call.engine)}."
+
+
+def told(sentence: str) -> str:
+    """A sentence of another room, fit for a message."""
+    flat = harmless(shorten(sentence, 600))
+    return flat if flat.endswith((".", "!", "?", "…")) else f"{flat}."
+
+
+# What the operator reads
+
+
+LOGIN_MISSING = (
+    "There is no bot token. Make one at https://discord.com/developers/applications (your application, Bot, Reset Token), "
+    "then set DISCORDPLEX_DISCORD__TOKEN or discord.token."
+)
+LOGIN_REFUSED = (
+    "Discord refuses the bot token. Copy it again from https://discord.com/developers/applications (your application, Bot, Reset Token) "
+    "and set DISCORDPLEX_DISCORD__TOKEN or discord.token."
+)
+TOO_MANY_GUILDS = "The bot is in more servers than one connection may serve; discordplex does not split itself over several."
+
+
+def discord_unreachable(api_url: str, cause: str) -> str:
+    """Nobody answers where Discord should be."""
+    return f"Discord cannot be reached at {api_url} ({cause}); trying again."

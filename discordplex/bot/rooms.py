@@ -1,0 +1,137 @@
+"""Room: a voice channel as the bot sees it. Who sits there, what keeps us out, where its words go."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import discord
+import discord.voice
+
+from discordplex.bot import replies
+from discordplex.bot.sessions import Place
+
+Link = TypeVar("Link", bound=discord.voice.VoiceProtocol[Any])
+NEEDED = ("view_channel", "connect", "speak")
+
+
+class Room(Protocol):
+    """One voice channel, as it is now. Everything here: the event loop's thread."""
+
+    @property
+    def place(self) -> Place:
+        """Which one."""
+        ...
+
+    @property
+    def people(self) -> frozenset[int]:
+        """Who sits in it, bots left out."""
+        ...
+
+    @property
+    def captions_channel(self) -> Any | None:
+        """Where its captions and notices go, None where they go nowhere or we may not write there."""
+        ...
+
+    def obstacle(self) -> str | None:
+        """What keeps us from talking in it, as a plain sentence; None where nothing is known."""
+        ...
+
+    async def connect(self, make: Callable[[discord.Client, Any], Link], *, timeout_s: float) -> Link:
+        """Join it. Raises what py-cord and the voice wire raise."""
+        ...
+
+    async def move_voice_here(self) -> None:
+        """Take the guild's voice connection, which stands in another channel, into this one."""
+        ...
+
+
+class DiscordRoom:
+    """A `Room` on py-cord's channel."""
+
+    def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, *, captions: str) -> None:
+        self._channel = channel
+        self._captions = captions
+
+    @property
+    def place(self) -> Place:
+        """Which one."""
+        return Place(self._channel.guild.id, self._channel.id)
+
+    @property
+    def people(self) -> frozenset[int]:
+        """Who sits in it, bots left out."""
+        return people_in(self._channel)
+
+    @property
+    def captions_channel(self) -> Any | None:
+        """The channel that the setting names. A channel of another guild is none of ours: then it is the voice channel's own chat."""
+        guild = self._channel.guild
+        if self._captions == "off":
+            return None
+        named = guild.get_channel_or_thread(int(self._captions)) if self._captions.isdigit() else None
+        channel: Any = named or self._channel
+        may = channel.permissions_for(guild.me)
+        return channel if may.view_channel and may.send_messages and hasattr(channel, "send") else None
+
+    def obstacle(self) -> str | None:
+        """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""
+        channel, guild = self._channel, self._channel.guild
+        if isinstance(channel, discord.StageChannel):
+            return replies.STAGE
+        if guild.afk_channel and guild.afk_channel.id == channel.id:
+            return replies.AFK
+        may = channel.permissions_for(guild.me)
+        missing = next((name for name in NEEDED if not getattr(may, name)), None)
+        if missing:
+            return replies.MISSING_PERMISSION[missing]
+        inside = [user_id for user_id in channel.voice_states if user_id != guild.me.id]
+        if channel.user_limit and len(inside) >= channel.user_limit and not may.move_members:
+            return replies.full(channel.user_limit)
+        return None
+
+    async def connect(self, make: Callable[[discord.Client, Any], Link], *, timeout_s: float) -> Link:
+        """Join it, after clearing away a connection that some accident left behind."""
+        stale = self._channel.guild.voice_client
+        if stale is not None:
+            await stale.disconnect(force=True)
+        return await self._channel.connect(cls=make, timeout=timeout_s, reconnect=True)
+
+    async def move_voice_here(self) -> None:
+        """Ask Discord to move our voice connection here."""
+        await self._channel.guild.change_voice_state(channel=self._channel)
+
+
+Guild: TypeAlias = discord.Guild
+
+
+def people_in(channel: discord.VoiceChannel | discord.StageChannel) -> frozenset[int]:
+    """Who sits in a channel, bots left out; who is not known to be a bot counts as a person."""
+    return frozenset(user_id for user_id in channel.voice_states if not is_bot(channel.guild, user_id))
+
+
+def is_bot(guild: Guild, user_id: int) -> bool:
+    """Whether this member is known to be a bot."""
+    member = guild.get_member(user_id)
+    return member is not None and member.bot
+
+
+def people_by_channel(guild: Guild) -> dict[int, frozenset[int]]:
+    """Who sits where in a guild, bots left out; empty channels left out."""
+    found = {channel.id: people_in(channel) for channel in voice_channels(guild)}
+    return {channel_id: people for channel_id, people in found.items() if people}
+
+
+def voice_channels(guild: Guild) -> Iterable[discord.VoiceChannel | discord.StageChannel]:
+    """Every channel in which one can talk."""
+    return [*guild.voice_channels, *guild.stage_channels]
+
+
+def closed_channels(guild: Guild) -> frozenset[int]:
+    """Channels in which we never talk: the AFK channel, stages."""
+    afk = {guild.afk_channel.id} if guild.afk_channel else set()
+    return frozenset(afk | {stage.id for stage in guild.stage_channels})
+
+
+def strangers(guild: Guild) -> list[int]:
+    """Who sits in a voice channel without being known: Discord's first message about a guild names them by id alone, bots or not."""
+    seated = {user_id for channel in voice_channels(guild) for user_id in channel.voice_states}
+    return sorted(user_id for user_id in seated if guild.get_member(user_id) is None)

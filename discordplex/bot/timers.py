@@ -1,0 +1,67 @@
+"""Named things that happen later, or beside: each name at most once, none left behind."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
+
+import structlog
+
+from discordplex.clock import Clock
+
+log = structlog.get_logger()
+
+
+class Timers:
+    """Tasks by name. Thread: loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._named: dict[Hashable, asyncio.Task[None]] = {}
+        self._alive: set[asyncio.Task[None]] = set()
+
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._named
+
+    @property
+    def names(self) -> tuple[Hashable, ...]:
+        """What is still to come."""
+        return tuple(self._named)
+
+    def later(self, name: Hashable, delay_s: float, then: Callable[[], None]) -> None:
+        """Call `then` after `delay_s`, in place of what had this name."""
+        deadline = self._clock.now() + delay_s
+
+        async def wait() -> None:
+            await self._clock.sleep_until(deadline)
+            self._named.pop(name, None)
+            then()
+
+        self.beside(name, wait())
+
+    def beside(self, name: Hashable, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside everything else, in place of what had this name. Its failure is logged."""
+        self.cancel(name)
+        task = asyncio.create_task(work, name=f"bot:{name}")
+        self._named[name] = task
+        self._alive.add(task)
+        task.add_done_callback(lambda done: self._finished(name, done))
+
+    def cancel(self, name: Hashable) -> None:
+        """It shall not happen. A name that is unknown, or whose time has come, does nothing."""
+        task = self._named.pop(name, None)
+        if task and task is not asyncio.current_task():
+            task.cancel()
+
+    async def close(self) -> None:
+        """Cancel everything and wait until it is gone."""
+        for name in self.names:
+            self.cancel(name)
+        if self._alive:
+            await asyncio.wait(self._alive)
+
+    def _finished(self, name: Hashable, task: asyncio.Task[None]) -> None:
+        self._alive.discard(task)
+        if self._named.get(name) is task:
+            del self._named[name]
+        if not task.cancelled() and task.exception():
+            log.error("something that was to happen failed", name=str(name), exc_info=task.exception())

@@ -1,0 +1,60 @@
+"""What people read."""
+
+import pytest
+
+from discordplex.bot import replies
+from discordplex.engine import Persona
+
+PERSONA = Persona("NATF0.pt", "You are a *wise* and friendly teacher. " * 20)
+
+
+def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
+    """Listening, the channel, the voice, the role, the engine: each is in the first words, and markup in a role is harmless."""
+    for text in (replies.hello(5, PERSONA, "gpu.example:8998"), replies.listening(5, PERSONA, "gpu.example:8998")):
+        assert "listening in <#5>" in text
+        assert "**NATF0.pt**" in text
+        assert r"You are a \*wise\* and friendly teacher." in text
+        assert "gpu.example:8998" in text
+        assert len(text) < 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        replies.engine_lost("The engine is *gone*"),
+        replies.engine_back("The engine is *gone*"),
+        replies.gave_up("The engine is *gone*"),
+        replies.could_not_join(5, "The engine is *gone*"),
+        replies.trouble("The engine is *gone*"),
+        replies.sent_away("*gone*"),
+    ],
+)
+def test_what_comes_from_outside_is_harmless(text: str) -> None:
+    """A sentence of another room, or a person's name, styles nothing and ends like a sentence."""
+    assert r"\*gone\*" in text
+    assert text.endswith(".")
+    assert ".." not in text
+
+
+def test_status_fits_the_situation() -> None:
+    """In a call, waiting, idle: three different things are worth knowing."""
+    call = replies.CallStatus(channel_id=5, phase="listening", engine="gpu", persona=PERSONA, minutes=3)
+    busy = replies.Status(call=call, calls=1, capacity=1, queue_length=1, own_places=[(6, 1)], auto_join=True)
+    assert replies.status(busy).splitlines() == [
+        "In <#5>: listening, for 3 min, with the voice **NATF0.pt** on gpu.",
+        "Engines: 1 of 1 in use, 1 waiting.",
+        "<#6> is number 1 in the queue.",
+    ]
+    idle = replies.Status(call=None, calls=0, capacity=1, queue_length=0, own_places=[], auto_join=False, refused="Bad voice.")
+    assert replies.status(idle).splitlines() == [
+        "I am in no call in this server.",
+        "Engines: 0 of 1 in use, 0 waiting.",
+        "Enter a voice channel and use `/join`.",
+        "Bad voice.",
+    ]
+
+
+def test_waiting_names_the_place() -> None:
+    """The first in the queue is next."""
+    assert "You are next" in replies.waiting(1)
+    assert "number 3" in replies.waiting(3)

@@ -1,0 +1,411 @@
+"""From what people do to calls that begin, move, wait and end: rooms and calls are scripted, everything between is real."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from discordplex.bot import replies
+from discordplex.bot.autojoin import Move
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.outcome import Outcome
+from discordplex.bot.patience import FIRST_PAUSE_S
+from discordplex.bot.rooms import Room
+from discordplex.bot.sessions import Place, SessionRegistry
+from discordplex.bot.switchboard import FOLLOW_TIMEOUT_S, GOOD_CALL_S, GRACE_S, QUEUE_POLL_S, Switchboard
+from discordplex.engine import EngineLease, Persona
+from discordplex.loopback.clock import FakeClock, settle
+from discordplex.metrics import Metrics
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+
+A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
+ANNA, BERT, CARA = 100, 200, 300
+PERSONA = Persona("NATF0.pt", "You are a test.")
+
+
+@dataclass(eq=False)
+class ScriptedCall:
+    """A call that ends when and how a test says."""
+
+    room: Room
+    engine: str
+    quiet: bool
+    moved: Callable[[int], None]
+    since: float
+    phase: str = "listening"
+    persona: Persona = PERSONA
+    outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Set to end the call."""
+    close_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Teardown lasts until this is set."""
+    join_problem: str | None = None
+
+    def __post_init__(self) -> None:
+        self.close_gate.set()
+
+    async def joined(self) -> str | None:
+        return self.join_problem
+
+    def hang_up(self) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(Outcome(None))
+
+    async def run(self) -> Outcome:
+        outcome = await self.outcome
+        await self.close_gate.wait()
+        return outcome
+
+    async def follow(self, room: Room) -> None:
+        self.room = room
+        await room.move_voice_here()
+
+
+class Town:
+    """Guilds of rooms, the switchboard above them, and every call that was ever made."""
+
+    def __init__(
+        self, clock: FakeClock, engines: CountedEngines, *, auto_join: bool = True, places: Sequence[Place] = (A1, A2, B1, C1)
+    ) -> None:
+        self.clock = clock
+        self.engines = engines
+        self.rooms = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
+        self.calls: list[ScriptedCall] = []
+        self.notices = Noticeboard(clock=clock, metrics=Metrics())
+        self.refusal: str | None = None
+        self.board = Switchboard(
+            registry=SessionRegistry(engines),
+            room_at=self.rooms.get,
+            new_call=self.new_call,
+            check=lambda: self.refusal,
+            notices=self.notices,
+            auto_join=auto_join,
+            clock=clock,
+        )
+
+    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> ScriptedCall:
+        self.calls.append(ScriptedCall(room, lease.name, quiet, moved, self.clock.now()))
+        return self.calls[-1]
+
+    def move(self, person: int, before: Place | None, after: Place | None) -> None:
+        guild_id = (before or after or A1).guild_id
+        if before:
+            self.rooms[before].people -= {person}
+        if after:
+            self.rooms[after].people |= {person}
+        people = {place.channel_id: room.people for place, room in self.rooms.items() if place.guild_id == guild_id}
+        move = Move(person, before.channel_id if before else None, after.channel_id if after else None)
+        self.board.person_moved(guild_id, move, people, closed=())
+
+    @property
+    def live(self) -> list[Place]:
+        """Where calls are now."""
+        return [call.room.place for call in self.calls if not call.outcome.done()]
+
+    def said(self, place: Place) -> list[str]:
+        channel = self.rooms[place].captions_channel
+        return channel.texts if channel else []
+
+
+@pytest.fixture
+async def town(clock: FakeClock) -> AsyncIterator[Town]:
+    town = Town(clock, CountedEngines(1))
+    yield town
+    for call in town.calls:
+        call.close_gate.set()
+    await town.board.close()
+    await town.notices.close()
+    assert town.engines.held == []
+
+
+async def test_who_enters_gets_a_call_and_who_leaves_last_ends_it(town: Town, clock: FakeClock) -> None:
+    """The call begins at once and ends after the grace, with its engine given back."""
+    town.move(ANNA, None, A1)
+    await settle()
+    assert town.live == [A1]
+    assert not town.calls[0].quiet
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S - 0.1)
+    assert town.live == [A1]
+    await clock.advance(0.2)
+    assert town.live == []
+    assert town.engines.free == 1
+
+
+async def test_who_returns_within_the_grace_keeps_the_call(town: Town, clock: FakeClock) -> None:
+    """A client that reconnects does not cost the conversation."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S / 2)
+    town.move(ANNA, None, A1)
+    await clock.advance(10)
+    assert len(town.calls) == 1
+    assert town.live == [A1]
+
+
+async def test_the_queue_is_told_and_served_in_turn(town: Town, clock: FakeClock) -> None:
+    """Others hear their place once, however many they are; who has gone is passed over."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, B1)
+    town.move(CARA, None, B1)
+    town.move(CARA, None, C1)
+    await clock.advance(1)
+    assert town.said(B1) == [replies.waiting(1)]
+    assert town.said(C1) == [replies.waiting(2)]
+    town.move(BERT, B1, None)
+    town.move(CARA, B1, None)
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S + 0.1)
+    assert town.live == [C1]
+
+
+async def test_a_second_channel_is_told_where_the_bot_is_and_served_after(town: Town, clock: FakeClock) -> None:
+    """One bot has one voice per server: the others may come over, or stay."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A2)
+    town.move(CARA, None, A2)
+    await clock.advance(5)
+    assert town.said(A2) == [replies.elsewhere(A1.channel_id)]
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S + 0.1)
+    assert town.live == [A2]
+
+
+async def test_the_call_follows_when_everybody_moves(town: Town, clock: FakeClock) -> None:
+    """The last of two takes the call along; nobody there waits any more, and the conversation stays the same one."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A1)
+    await settle()
+    town.move(ANNA, A1, A2)
+    town.move(BERT, A1, A2)
+    await settle()
+    assert town.rooms[A2].asked_to_move == 1
+    town.calls[0].moved(A2.channel_id)
+    await clock.advance(FOLLOW_TIMEOUT_S + GRACE_S + 1)
+    assert len(town.calls) == 1
+    assert town.live == [A2]
+    town.move(ANNA, A2, None)
+    town.move(BERT, A2, None)
+    await clock.advance(GRACE_S + 0.1)
+    assert town.live == []
+
+
+async def test_a_call_that_cannot_follow_says_so_and_ends(town: Town, clock: FakeClock) -> None:
+    """Discord stays silent where it does not let us in; a missing permission is known before."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.move(ANNA, A1, A2)
+    await clock.advance(FOLLOW_TIMEOUT_S + 0.1)
+    assert town.live == []
+    await clock.advance(1)
+    assert town.said(A2) == [replies.could_not_join(A2.channel_id, replies.NOT_LET_IN)]
+    town.move(ANNA, A2, A1)
+    await settle()
+    town.rooms[A2].problem = "No."
+    town.move(ANNA, A1, A2)
+    await clock.advance(2)
+    assert town.live == []
+    assert town.said(A2)[-1] == replies.could_not_join(A2.channel_id, "No.")
+    assert town.rooms[A2].asked_to_move == 1
+
+
+async def test_a_moderator_who_drags_the_bot_drags_the_call(town: Town, clock: FakeClock) -> None:
+    """Into an empty channel: it leaves after the grace. Among people: it stays."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.calls[0].moved(A2.channel_id)
+    assert town.calls[0].room.place == A2
+    town.move(ANNA, A1, A2)
+    await clock.advance(GRACE_S + 1)
+    assert town.live == [A2]
+    town.calls[0].moved(A1.channel_id)
+    await clock.advance(GRACE_S + 0.1)
+    assert town.live == []
+    await clock.advance(1)
+    assert town.said(A1) == []
+
+
+async def test_a_failed_call_is_tried_again_after_growing_pauses(town: Town, clock: FakeClock) -> None:
+    """Nobody's presence alone causes a storm of tries, and the later ones are quiet."""
+    town.move(ANNA, None, A1)
+    await settle()
+    for pause_s in (FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S):
+        tries = len(town.calls)
+        town.calls[-1].outcome.set_result(Outcome("It broke."))
+        await clock.advance(pause_s - 0.1)
+        assert len(town.calls) == tries
+        await clock.advance(0.2)
+        assert len(town.calls) == tries + 1
+        assert town.calls[-1].quiet
+
+
+async def test_a_new_entry_does_not_wait_for_the_pause(town: Town, clock: FakeClock) -> None:
+    """Whoever comes tries anew at once; a call that lasted makes the next failure a first one."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.calls[0].outcome.set_result(Outcome("It broke."))
+    await settle()
+    town.move(BERT, None, A1)
+    await settle()
+    assert len(town.calls) == 2
+    town.calls[1].outcome.set_result(Outcome("It broke.", listened_s=GOOD_CALL_S))
+    await clock.advance(FIRST_PAUSE_S + 0.1)
+    assert len(town.calls) == 3
+
+
+async def test_who_was_thrown_out_does_not_come_back_uncalled(town: Town, clock: FakeClock) -> None:
+    """A moderator's kick, and /leave, hold until somebody enters or asks."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.calls[0].outcome.set_result(Outcome("Thrown out.", retry=False))
+    await clock.advance(1000)
+    assert len(town.calls) == 1
+    assert await town.board.join(A1) == replies.joined(A1.channel_id)
+    assert await town.board.leave(A1.guild_id, "Anna") == replies.LEFT
+    await clock.advance(1000)
+    assert len(town.calls) == 2
+    assert town.said(A1) == [replies.sent_away("Anna")]
+    assert await town.board.leave(A1.guild_id, "Anna") == replies.NOTHING_TO_LEAVE
+
+
+async def test_leave_cancels_the_next_try_and_the_queue(town: Town, clock: FakeClock) -> None:
+    """/leave means: do not come by yourself."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.calls[0].outcome.set_result(Outcome("It broke."))
+    await settle()
+    assert await town.board.leave(A1.guild_id, "Anna") == replies.NOTHING_TO_LEAVE
+    await clock.advance(1000)
+    assert len(town.calls) == 1
+    town.move(CARA, None, C1)
+    town.move(BERT, None, B1)
+    await settle()
+    assert await town.board.leave(B1.guild_id, "Bert") == replies.LEFT_QUEUE
+    town.move(CARA, C1, None)
+    await clock.advance(GRACE_S + 0.1)
+    assert town.live == []
+
+
+async def test_who_enters_while_the_last_call_is_torn_down_is_next(town: Town, clock: FakeClock) -> None:
+    """The engine is never given twice: the new call begins when the old one is gone."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.calls[0].close_gate.clear()
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S + 0.1)
+    town.move(ANNA, None, A1)
+    await clock.advance(5)
+    assert len(town.calls) == 1
+    town.calls[0].close_gate.set()
+    await settle()
+    assert town.live == [A1]
+    assert town.said(A1) == []
+
+
+@pytest.mark.parametrize("what", ["obstacle", "persona"])
+async def test_what_cannot_work_is_said_once_and_not_tried(town: Town, clock: FakeClock, what: str) -> None:
+    """A missing permission or a bad voice costs no engine and no join."""
+    if what == "obstacle":
+        town.rooms[A1].problem = "I may not."
+    else:
+        town.refusal = "I may not."
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A1)
+    await clock.advance(5)
+    assert town.calls == []
+    assert town.said(A1) == [replies.could_not_join(A1.channel_id, "I may not.")]
+    assert await town.board.join(A1) == replies.could_not_join(A1.channel_id, "I may not.")
+    town.move(ANNA, A1, None)
+    town.move(BERT, A1, None)
+    town.move(ANNA, None, A1)
+    await clock.advance(5)
+    assert len(town.said(A1)) == 2
+
+
+async def test_an_engine_that_comes_back_by_itself_serves_the_queue(town: Town, clock: FakeClock) -> None:
+    """Nobody tells when a server is well again, so the queue looks."""
+    town.engines.capacity = 0
+    town.move(ANNA, None, A1)
+    await clock.advance(10)
+    assert town.calls == []
+    town.engines.capacity = 1
+    await clock.advance(QUEUE_POLL_S)
+    assert town.live == [A1]
+
+
+async def test_join_answers_in_words(town: Town) -> None:
+    """Every outcome of /join is a sentence."""
+    assert await town.board.join(Place(9, 9)) == replies.NOT_IN_VOICE
+    for place in (A1, A2, B1):
+        town.rooms[place].people = frozenset({ANNA})
+    assert await town.board.join(A1) == replies.joined(A1.channel_id)
+    assert await town.board.join(A1) == replies.already_here(A1.channel_id)
+    assert await town.board.join(A2) == replies.elsewhere(A1.channel_id)
+    assert await town.board.join(B1) == replies.waiting(2)
+
+
+async def test_join_calls_the_bot_away_from_an_empty_channel(town: Town) -> None:
+    """Nobody is told to wait for a call without people."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.rooms[A1].people = frozenset()
+    town.rooms[A2].people = frozenset({BERT})
+    assert await town.board.join(A2) == replies.COMING_SOON
+    await settle()
+    assert town.live == [A2]
+
+
+async def test_without_auto_join_only_join_begins_a_call(clock: FakeClock) -> None:
+    """People come and go unasked; a call that was asked for still ends when it is empty."""
+    town = Town(clock, CountedEngines(1), auto_join=False)
+    town.move(ANNA, None, A1)
+    await settle()
+    assert town.calls == []
+    await town.board.join(A1)
+    assert town.live == [A1]
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S + 0.1)
+    assert town.live == []
+    await town.board.close()
+    await town.notices.close()
+
+
+async def test_a_guild_that_is_gone_leaves_nothing(town: Town, clock: FakeClock) -> None:
+    """Its call ends, its queue places go, the next guild is served."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A2)
+    town.move(CARA, None, C1)
+    await settle()
+    town.board.guild_gone(A1.guild_id)
+    await clock.advance(0.1)
+    assert town.live == [C1]
+
+
+async def test_status_tells_a_guild_what_concerns_it(town: Town, clock: FakeClock) -> None:
+    """Its call, its places in the queue, how busy the engines are."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A2)
+    town.move(CARA, None, C1)
+    await clock.advance(125)
+    status = town.board.status(A1.guild_id)
+    assert status.call is not None
+    assert (status.call.channel_id, status.call.minutes, status.calls, status.capacity) == (A1.channel_id, 2, 1, 1)
+    assert status.own_places == [(A2.channel_id, 1)]
+    assert town.board.status(C1.guild_id).own_places == [(C1.channel_id, 2)]
+
+
+async def test_fifty_guilds_ask_at_once_for_four_engines(clock: FakeClock) -> None:
+    """Order is kept, nobody is lost, nobody served twice, every one told."""
+    places = [Place(guild, guild * 100) for guild in range(1, 51)]
+    town = Town(clock, CountedEngines(4), places=places)
+    for place in places:
+        town.move(ANNA, None, place)
+    await clock.advance(3)
+    assert [town.said(place) for place in places[4:7]] == [[replies.waiting(1)], [replies.waiting(2)], [replies.waiting(3)]]
+    while any(not call.outcome.done() for call in town.calls):
+        next(call for call in town.calls if not call.outcome.done()).hang_up()
+        await settle()
+    assert [call.room.place for call in town.calls] == places
+    await town.board.close()
+    await town.notices.close()
