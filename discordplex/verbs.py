@@ -44,8 +44,7 @@ def demo(args: argparse.Namespace) -> int:
     """A whole call on this machine."""
     start_log(args, quiet=True)
     require_pycord()
-    from discordplex.demo.scenario import DemoOptions
-    from discordplex.demo.show import run_demo
+    from discordplex.demo.command import DemoOptions, run_demo
 
     return run_demo(DemoOptions(speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json))
 

@@ -1,5 +1,6 @@
 """A sheet to draw on with soft edges and wrapped text, on Pillow's own font: no system font is needed."""
 
+import unicodedata
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -93,5 +94,6 @@ def has_glyph(character: str) -> bool:
 
 
 def drawable(text: str) -> str:
-    """Text with what the font lacks left out."""
-    return "".join(character for character in text if has_glyph(character))
+    """Text as the font can show it: letters it lacks lose their accents, everything else that it lacks is left out."""
+    simpler = (character if has_glyph(character) else unicodedata.normalize("NFKD", character) for character in text)
+    return "".join(character for character in "".join(simpler) if has_glyph(character))

@@ -65,30 +65,6 @@ class Recording:
         return np.column_stack((left, right)).tobytes()
 
 
-@dataclass(slots=True)
-class Microphone:
-    """What one side said, laid onto a canvas of the recording's length."""
-
-    origin_s: float
-    """Clock time of the recording's first sample."""
-    said: list[tuple[float, bytes]]
-    """Clock time of the first sample, ENGINE PCM."""
-
-    def pcm(self, end_s: float) -> bytes:
-        """Everything said until `end_s` on the clock, silence between."""
-        canvas = np.zeros(samples(end_s - self.origin_s), "<i2")
-        for at_s, pcm in self.said:
-            start = samples(at_s - self.origin_s)
-            piece = np.frombuffer(pcm, "<i2")[: max(0, len(canvas) - start)]
-            canvas[start : start + len(piece)] = piece
-        return canvas.tobytes()
-
-
-def samples(seconds: float) -> int:
-    """Samples of ENGINE audio in so many seconds."""
-    return max(0, round(seconds * ENGINE.rate_hz))
-
-
 def paired(person: bytes, bot: bytes) -> Recording:
     """Both sides as one recording: the shorter one gets silence at its end."""
     length = max(len(person), len(bot))

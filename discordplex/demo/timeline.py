@@ -1,5 +1,6 @@
 """timeline.png: both voices over time, what was said where it was said, and how long each answer took. Pillow only."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -161,8 +162,8 @@ class Timeline:
         """Each line of a role where it was said; one that would not fit before the next begins further left, as far as there is room."""
         lines = sorted((line for line in self._picture.lines if line.role == role), key=lambda line: line.at_s)
         free = float(self._left)
-        for line, following in zip(lines, [*lines[1:], None], strict=True):
-            right = self._x(following.at_s) - 18 if following else float(self._right)
+        for line, following_s in zip(lines, [*(line.at_s for line in lines[1:]), math.inf], strict=False):
+            right = self._x(following_s) - 18 if following_s < math.inf else float(self._right)
             wanted = min(BUBBLE_WIDEST, text_width(line.text, BUBBLE_SIZE) / BUBBLE_LINES * 1.2 + 2 * BUBBLE_PAD + 40)
             left = max(free, min(self._x(line.at_s) - 6, right - wanted))
             room = max(BUBBLE_NARROWEST, min(BUBBLE_WIDEST, right - left)) - 2 * BUBBLE_PAD

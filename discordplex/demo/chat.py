@@ -1,0 +1,101 @@
+"""The voice channel's chat during the demo, and who comes and goes: as it happens for the view, in order for the report."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from discordplex.bot import replies
+from discordplex.config import PersonaConfig
+from discordplex.demo.live import Show
+from discordplex.demo.recording import Span
+from discordplex.demo.timeline import Line
+from discordplex.engine import Persona
+from discordplex.errors import DiscordplexError
+from discordplex.loopback.discord.model import Channel, Fact, Message, MessageEdited, MessagePosted, User, VoiceStateChanged
+from discordplex.loopback.discord.server import LoopbackDiscord
+
+CAPTION_BEFORE_S = 1.0
+CAPTION_AFTER_S = 2.0
+"""A message that appears from so long before a stretch of the bot's speech to so long after it says what was spoken."""
+
+ANYBODY = Persona(voice=PersonaConfig().voice, text_prompt=PersonaConfig().text_prompt)
+
+
+class ChatLog:
+    """The chat of one voice channel with the bot and the person in it. Loop's thread."""
+
+    def __init__(self, discord: LoopbackDiscord, channel: Channel, bot: User, person: User, show: Show) -> None:
+        self.origin_s = 0.0
+        """Clock time of the recording's beginning."""
+        self._discord, self._channel, self._bot, self._person, self._show = discord, channel, bot, person, show
+        self._moves: list[Line] = []
+        self._listening = False
+
+    def hear(self, fact: Fact) -> None:
+        """Show what concerns the channel."""
+        if isinstance(fact, MessagePosted | MessageEdited) and fact.message.channel_id == self._channel.id:
+            self._listening = self._listening or self._begins(fact.message)
+            self._show.line(fact.message.id, self._line_of(fact.message, spoken=self._listening and not self._begins(fact.message)))
+        elif isinstance(fact, VoiceStateChanged) and fact.after.user_id in (self._bot.id, self._person.id):
+            self._move(fact)
+
+    def _move(self, fact: VoiceStateChanged) -> None:
+        who = self._bot if fact.after.user_id == self._bot.id else self._person
+        before = fact.before.channel_id if fact.before else None
+        if before == fact.after.channel_id:
+            return
+        text = f"{who.name} enters {self._channel.name}" if fact.after.channel_id else f"{who.name} leaves"
+        self._moves.append(Line("notice", who.name, max(0.0, self._discord.world.clock.now() - self.origin_s), text))
+        self._show.step(f"{text}.")
+
+    async def listening(self, timeout_s: float) -> None:
+        """Return once the bot says that it listens. Raises DiscordplexError with what it says instead, or with how long it said nothing."""
+        try:
+            said = await self._discord.wait_for(self._verdict, timeout_s=timeout_s)
+        except TimeoutError:
+            raise DiscordplexError(f"The bot did not begin to listen within {timeout_s:.0f} s.") from None
+        if said != LISTENS:
+            raise DiscordplexError(f"The bot does not listen. It says: {said}")
+
+    def _verdict(self) -> str | None:
+        """LISTENS, or a complaint of the bot's; None while neither is there."""
+        own = [message for message in self._discord.messages(self._channel.id) if message.author_id == self._bot.id]
+        if any(self._begins(message) for message in own):
+            return LISTENS
+        return next((self._readable(message.content) for message in own if not message.content.startswith(GREETING)), None)
+
+    def _begins(self, message: Message) -> bool:
+        return message.author_id == self._bot.id and message.content.endswith(LISTENS)
+
+    def lines(self, spoken: Sequence[Span]) -> Iterator[Line]:
+        """Everything that was written and who came and went; a caption stands where the speech that it belongs to began."""
+        free = list(spoken)
+        for message in self._discord.messages(self._channel.id):
+            if message.author_id != self._bot.id or message.deleted_at_s is not None:
+                continue
+            line = self._line_of(message, spoken=True)
+            near = [span for span in spoken if span.start_s - CAPTION_BEFORE_S <= line.at_s <= span.end_s + CAPTION_AFTER_S]
+            if not near or self._begins(message):
+                yield replace(line, role="notice")
+            else:
+                first = next((span for span in near if span in free), None)
+                if first in free:
+                    free.remove(first)
+                yield replace(line, at_s=first.start_s if first else line.at_s)
+        yield from self._moves
+
+    def _line_of(self, message: Message, *, spoken: bool) -> Line:
+        at_s = max(0.0, message.created_at_s - self.origin_s)
+        return Line("bot" if spoken else "notice", self._bot.name, at_s, self._readable(message.content))
+
+    def _readable(self, content: str) -> str:
+        """Discord's markdown as plain text."""
+        text = content.replace(f"<#{self._channel.id}>", f"#{self._channel.name}").replace("**", "")
+        return re.sub(r"\\([\\*_~`|<\[#>-])", r"\1", text).strip()
+
+
+GREETING = replies.listening_to(0, ANYBODY, "").partition("<#")[0]
+"""How the bot's notice begins while everything is well."""
+
+LISTENS = replies.listening(0, ANYBODY, "").removeprefix(replies.listening_to(0, ANYBODY, ""))
+"""How it ends once the bot listens."""

@@ -1,0 +1,67 @@
+"""`discordplex demo`: play a call, show it, write it down, and say in a few lines how it went."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from discordplex.demo.clip import speech
+from discordplex.demo.live import Plain, show_for
+from discordplex.demo.recording import spans
+from discordplex.demo.report import report, summary, write
+from discordplex.demo.scenario import Call, check_engine, play
+from discordplex.errors import DiscordplexError
+from discordplex.loopback.discord.population import BOTS, PEOPLE
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the command line asks for."""
+
+    speech: Path | None
+    out: Path
+    engine: str
+    seconds: float | None
+    as_json: bool
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Exit code 0 where the person got an answer. Raises DiscordplexError with a sentence, or OSError where the files cannot be written."""
+    check_engine(options.engine)
+    said = speech(options.speech)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with show_for(f"discordplex demo, {options.engine}", {"person": PEOPLE[0], "bot": BOTS[0]}, as_json=options.as_json) as show:
+        call = asyncio.run(until_terminated(play(options.engine, said, options.seconds, show)))
+    measured = report(call, options.engine)
+    write(measured, call, options.out)
+    if options.as_json:
+        sys.stdout.write(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    else:
+        Plain(sys.stdout).step("\n" + "\n".join(summary(measured, call, options.out)))
+    return verdict(call)
+
+
+async def until_terminated(call: Coroutine[Any, Any, Call]) -> Call:
+    """The call's outcome; SIGTERM ends it like Ctrl-C, so that no bot is left behind."""
+    task = asyncio.ensure_future(call)
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: loop.call_soon_threadsafe(task.cancel))
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise DiscordplexError("The demo was cut short.") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def verdict(call: Call) -> int:
+    """0 where the person heard something and the bot ended well; raises DiscordplexError with what was wrong otherwise."""
+    if not spans(call.recording.bot):
+        raise DiscordplexError(f"{call.person} heard nothing of {call.bot}; the report tells how far the frames came.")
+    if call.exit_code != 0:
+        raise DiscordplexError(f"The bot ended with exit code {call.exit_code}; it should be 0.")
+    return 0

@@ -1,0 +1,185 @@
+"""What a person sees while the demo runs: a live view on a terminal, a few plain lines in a pipe, nothing beside JSON."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, TextIO
+
+from rich.box import ASCII, ROUNDED
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import Self
+
+from discordplex.demo.timeline import Line
+from discordplex.demo.turns import Side, Turns, Voice
+
+STYLES: dict[str, str] = {"person": "bold bright_blue", "bot": "bold dark_orange", "notice": "dim"}
+BLOCKS, PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
+HISTORY, HISTORY_STEP_S = 40, 0.1
+KEPT_LINES = 8
+LOUDEST = 0.25
+"""The level that fills a bar: loud speech, -12 dBFS."""
+
+
+class Show(Protocol):
+    """What the scenario tells about. A context manager; all methods: the loop's thread, `turns` may be written by the media thread."""
+
+    turns: Turns
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def step(self, sentence: str) -> None:
+        """What happens now."""
+        ...
+
+    def line(self, key: str, line: Line) -> None:
+        """Somebody said or wrote something; the same key again replaces it."""
+        ...
+
+    def stats(self, counted: Mapping[str, Any]) -> None:
+        """What the bot has counted so far."""
+        ...
+
+
+class Quiet:
+    """Shows nothing: the report is to be the only output."""
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing to end."""
+
+    def step(self, sentence: str) -> None:
+        """Nothing."""
+
+    def line(self, key: str, line: Line) -> None:
+        """Nothing."""
+
+    def stats(self, counted: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class Plain(Quiet):
+    """A line for each thing that happened, as a pipe or a log file wants it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._pending: dict[str, Line] = {}
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what was said last."""
+        self._flush("")
+
+    def step(self, sentence: str) -> None:
+        """One line."""
+        self._flush("")
+        self._write(sentence)
+
+    def line(self, key: str, line: Line) -> None:
+        """One line, once nobody adds to it any more: when the next one begins."""
+        self._flush(key)
+        self._pending[key] = line
+
+    def _flush(self, but: str) -> None:
+        for key in [key for key in self._pending if key != but]:
+            line = self._pending.pop(key)
+            self._write(f"{line.at_s:5.1f} s  {line.who}: {line.text}")
+
+    def _write(self, text: str) -> None:
+        encoding = self._stream.encoding or "ascii"
+        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self._stream.flush()
+
+
+class LiveView(Quiet):
+    """A panel that is drawn again ten times a second: both voices, what was said, how fast it is."""
+
+    def __init__(self, console: Console, title: str, names: Mapping[Side, str]) -> None:
+        super().__init__()
+        self._unicode = "utf" in console.encoding
+        self._title = title
+        self._names = names
+        self._step = ""
+        self._lines: dict[str, Line] = {}
+        self._counted: Mapping[str, Any] = {}
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=1 / HISTORY_STEP_S, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        """Take the panel away."""
+        self._live.stop()
+
+    def step(self, sentence: str) -> None:
+        """Shown at the bottom until the next."""
+        self._step = sentence
+
+    def line(self, key: str, line: Line) -> None:
+        """Shown among the newest lines."""
+        self._lines[key] = line
+
+    def stats(self, counted: Mapping[str, Any]) -> None:
+        """Shown as one line of figures."""
+        self._counted = counted
+
+    def render(self) -> RenderableType:
+        """The panel as it stands. Thread: the live view's own."""
+        now = time.perf_counter()
+        content = Group(self._voices(now), Text(), self._said(), Text(), Text(self._figures(), "green"), Text(self._step, "dim"))
+        return Panel(content, title=self._title, box=ROUNDED if self._unicode else ASCII, padding=(1, 2), width=84)
+
+    def _voices(self, now: float) -> Table:
+        table = Table.grid(padding=(0, 2))
+        sides: tuple[tuple[Side, Voice], ...] = (("person", self.turns.person), ("bot", self.turns.bot))
+        for side, voice in sides:
+            bars = "".join(self._block(level) for level in voice.levels(now, HISTORY, HISTORY_STEP_S))
+            table.add_row(Text(self._names[side], STYLES[side]), Text(bars, STYLES[side]), "speaks" if voice.speaks(now) else "")
+        return table
+
+    def _block(self, level: float) -> str:
+        blocks = BLOCKS if self._unicode else PLAIN_BLOCKS
+        return blocks[min(len(blocks) - 1, round((level / LOUDEST) ** 0.5 * (len(blocks) - 1)))]
+
+    def _said(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for line in sorted(self._lines.values(), key=lambda line: line.at_s)[-KEPT_LINES:]:
+            table.add_row(Text(f"{line.at_s:5.1f} s", "dim"), Text(line.who, STYLES[line.role]), Text(line.text))
+        return table
+
+    def _figures(self) -> str:
+        return (
+            " · ".join(figures(self._counted, self.turns.latency_ms))
+            if self._unicode
+            else ", ".join(figures(self._counted, self.turns.latency_ms))
+        )
+
+
+def figures(counted: Mapping[str, Any], latency_ms: float | None) -> list[str]:
+    """The newest figures worth watching, in words."""
+    found = [] if latency_ms is None else [f"voice to voice {latency_ms:.0f} ms"]
+    wait = counted.get("uplink_wait_ms")
+    if isinstance(wait, dict) and wait.get("p50") is not None:
+        found.append(f"person to engine {wait['p50']:.1f} ms")
+    if "voice_rx_frames" in counted:
+        found.append(f"{counted['voice_rx_frames']} frames heard, {counted.get('voice_rx_lost', 0)} lost")
+    return found
+
+
+def show_for(title: str, names: Mapping[Side, str], *, as_json: bool) -> Show:
+    """The view that fits where stdout goes."""
+    if as_json:
+        return Quiet()
+    return LiveView(Console(), title, names) if sys.stdout.isatty() else Plain(sys.stdout)

@@ -1,0 +1,180 @@
+"""What a demo leaves behind: the report as data and as text, and the four files."""
+
+import json
+import platform
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from discordplex import __version__
+from discordplex.audio.format import DISCORD
+from discordplex.audio.wav import write_wav
+from discordplex.demo.recording import Answer, answers, spans
+from discordplex.demo.scenario import Call
+from discordplex.demo.timeline import Picture, draw
+from discordplex.loopback.personaplex.parrot import PAUSE_MS
+
+SEQUENCES = 1 << 16
+
+LIBRARIES = ("py-cord", "dave.py", "websockets", "aiohttp", "sphn", "opuslib-next-bundled", "cryptography", "numpy")
+
+STAGES = {
+    "uplink.wait_ms": "person to engine",
+    "engine.uplink_write_ms": "writing to the engine",
+    "engine.downlink_read_ms": "reading from the engine",
+    "downlink.depth_ms": "held for playing",
+    "voice.tx.lateness_ms": "lateness of sending",
+}
+"""Histograms of the bot that make up a call's latency, in the order of a frame's way."""
+
+DROPS = ("voice.rx.lost", "engine.frames_dropped", "voice.tx.dropped", "uplink.skipped")
+"""Counters of the bot: each counts frames that were not passed on."""
+
+TRANSCRIPT, PICTURE, SOUND, REPORT = "transcript.jsonl", "timeline.png", "conversation.wav", "report.json"
+
+
+def lost(sequences: Iterable[int]) -> int:
+    """How many packets are missing between the first and the last of these RTP sequence numbers, whatever their order."""
+    seen: set[int] = set()
+    last = None
+    for sequence in sequences:
+        last = sequence if last is None else last + (sequence - last + SEQUENCES // 2) % SEQUENCES - SEQUENCES // 2
+        seen.add(last)
+    return max(seen) - min(seen) + 1 - len(seen) if seen else 0
+
+
+def waits(call: Call, engine: str) -> list[Answer]:
+    """How soon each sentence was answered."""
+    return answers(spans(call.recording.person), spans(call.recording.bot), echo=engine == "echo")
+
+
+def report(call: Call, engine: str) -> dict[str, Any]:
+    """Everything that was measured, ready for JSON."""
+    metrics: Mapping[str, Any] = call.bot_report.get("metrics", {})
+    heard_lost = lost(call.heard_sequences)
+    return {
+        "discordplex": __version__,
+        "engine": engine,
+        "seconds": round(call.recording.seconds, 3),
+        "online_after_s": round(call.started_s, 3),
+        "listening_after_s": round(call.listened_s, 3),
+        "exit_code": call.exit_code,
+        "frames": {
+            "person_sent": len(call.said_sequences),
+            "bot_heard": metrics.get("voice.rx.frames"),
+            "person_heard": len(call.heard_sequences),
+            "person_missed": heard_lost,
+            "bot_dropped": {name: metrics[name] for name in DROPS if name in metrics},
+            "lost": heard_lost + sum(metrics.get(name, 0) for name in DROPS),
+        },
+        "latency_ms": {
+            "voice_to_voice": [round(wait.latency_ms) for wait in waits(call, engine)],
+            **{name: metrics[name] for name in STAGES if name in metrics},
+        },
+        "cpu_percent": cpu_percent(call),
+        "cpu_s": call.bot_report.get("cpu_s"),
+        "memory_mib": call.bot_report.get("rss_mib"),
+        "versions": versions(),
+        "bot": call.bot_report,
+    }
+
+
+def cpu_percent(call: Call) -> float | None:
+    """How much of a core the bot used during the conversation; over its whole life where it did not say so while it ran."""
+    told = [(at_s, float(counted["cpu_s"])) for at_s, counted in call.stats if "cpu_s" in counted]
+    if len(told) > 1:
+        (first_s, first), (last_s, last) = told[0], told[-1]
+        return round(100 * (last - first) / (last_s - first_s), 1)
+    used, lived = float(call.bot_report.get("cpu_s", 0)), float(call.bot_report.get("uptime_s", 0))
+    return round(100 * used / lived, 1) if used and lived else None
+
+
+def versions() -> dict[str, str]:
+    """What it ran on."""
+    found = {"python": platform.python_version(), "platform": platform.platform(terse=True), "machine": platform.machine()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def summary(measured: Mapping[str, Any], call: Call, out: Path) -> Iterator[str]:
+    """The report in a few lines for people."""
+    frames, latency = measured["frames"], measured["latency_ms"]
+    yield f"{measured['engine']} engine, {measured['seconds']:.1f} s"
+    if latency["voice_to_voice"]:
+        yield f"  voice to voice    {waited(latency['voice_to_voice'])}{whose_wait(measured['engine'])}"
+    else:
+        yield f"  voice to voice    {call.bot} answered nothing"
+    for name, label in STAGES.items():
+        if name in latency and latency[name]["count"]:
+            yield f"  {label:<24}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99"
+    heard = f"{frames['person_sent']} sent by {call.person}, {frames['person_heard']} heard from {call.bot}"
+    yield f"  frames            {heard}, {frames['lost']} lost"
+    yield f"  the bot           {', '.join(usage(measured))}"
+    yield f"  in {out}{'' if str(out).endswith('/') else '/'}: {SOUND}, {TRANSCRIPT}, {PICTURE}, {REPORT}"
+
+
+def usage(measured: Mapping[str, Any]) -> Iterator[str]:
+    """What the bot took of the machine."""
+    if measured["cpu_percent"] is not None:
+        yield f"{measured['cpu_percent']:.1f} % of a core"
+    if measured["memory_mib"] is not None:
+        yield f"{measured['memory_mib']:.0f} MiB"
+    yield f"online after {measured['online_after_s']:.1f} s, listening {measured['listening_after_s']:.1f} s after the person came"
+
+
+def waited(each_ms: Sequence[int]) -> str:
+    """The median of some waits, and their range where there are several."""
+    median = f"{statistics.median(each_ms):.0f} ms"
+    return f"{median} (from {min(each_ms)} to {max(each_ms)} ms)" if len(each_ms) > 1 else median
+
+
+def whose_wait(engine: str) -> str:
+    """What of the wait is the engine's own doing."""
+    if engine == "parrot":
+        return f"; {PAUSE_MS} ms of it the parrot waits to be sure that one has finished"
+    return "; from the beginning of a word to the beginning of its echo" if engine == "echo" else ""
+
+
+def write(measured: Mapping[str, Any], call: Call, out: Path) -> None:
+    """Write the four files into `out`, which is made where it is missing. Raises OSError where that cannot be."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_wav(out / SOUND, call.recording.stereo, DISCORD)
+    lines = [
+        json.dumps({"who": line.who, "at_s": round(line.at_s, 3), "text": line.text, "kind": line.role}, ensure_ascii=False)
+        for line in sorted(call.lines, key=lambda line: line.at_s)
+    ]
+    (out / TRANSCRIPT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    draw(picture(measured, call)).save(out / PICTURE, optimize=True)
+    (out / REPORT).write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def picture(measured: Mapping[str, Any], call: Call) -> Picture:
+    """What timeline.png shows of a call."""
+    return Picture(
+        title=f"{call.person} talks with {call.bot}",
+        subtitle=f"{measured['engine']} engine · {measured['seconds']:.1f} s · discordplex {__version__}",
+        person=call.person,
+        bot=call.bot,
+        recording=call.recording,
+        lines=call.lines,
+        answers=waits(call, measured["engine"]),
+        facts=list(facts(measured)),
+    )
+
+
+def facts(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures at the top of the picture."""
+    each_ms = measured["latency_ms"]["voice_to_voice"]
+    if each_ms:
+        yield f"{statistics.median(each_ms):.0f} ms", "echo" if measured["engine"] == "echo" else "voice to voice"
+    yield str(measured["frames"]["lost"]), "frames lost"
+    if measured["cpu_percent"] is not None:
+        yield f"{measured['cpu_percent']:.1f} %", "of a core"
+    if measured["memory_mib"] is not None:
+        yield f"{measured['memory_mib']:.0f} MiB", "memory"

@@ -1,0 +1,242 @@
+"""The demo's call: a loopback Discord, a person who speaks, the real bot and an engine meet, and `play` brings back what happened."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from discordplex.audio.format import ENGINE
+from discordplex.clock import SystemClock
+from discordplex.demo.chat import ChatLog
+from discordplex.demo.child import BotProcess, bot_environment, trust
+from discordplex.demo.clip import Speech
+from discordplex.demo.live import Show
+from discordplex.demo.recording import Recording, Span, paired, spans
+from discordplex.demo.timeline import Line
+from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.loopback.discord.model import Fact, Noted
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.personaplex.mind import MODES
+from discordplex.loopback.personaplex.server import StandInServer
+
+START_WITHIN_S = 30.0
+LISTEN_WITHIN_S = 90.0
+"""Loading the prompts takes a real server up to a minute."""
+LEAVE_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 6.0
+"""After the last word; a model that has not begun by then will not."""
+QUIET_S = 1.2
+"""So long a silence ends an answer."""
+LONGEST_ANSWER_S = 30.0
+BETWEEN_S = 3.0
+"""Of silence before the person begins again, where the call is to last longer than the speech."""
+LOOK_S = 0.05
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """All that is known about a call that was played."""
+
+    person: str
+    bot: str
+    channel: str
+    recording: Recording
+    lines: Sequence[Line]
+    said_sequences: Sequence[int]
+    """RTP sequence numbers of the person's packets."""
+    heard_sequences: Sequence[int]
+    """RTP sequence numbers of the bot's packets that reached the person."""
+    started_s: float
+    """From the start of the bot's process until it was online."""
+    listened_s: float
+    """From the person's entry until the bot listened."""
+    exit_code: int
+    bot_report: Mapping[str, Any]
+    stats: Sequence[tuple[float, Mapping[str, Any]]]
+    """The bot's statistics during the conversation, with the clock time at which each came."""
+
+
+async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -> Call:
+    """A whole call. Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running."""
+    async with contextlib.AsyncExitStack() as rooms:
+        folder = Path(rooms.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-demo-", ignore_cleanup_errors=True)))
+        discord = await rooms.enter_async_context(LoopbackDiscord())
+        show.step(f"A loopback Discord is at {discord.api_url}.")
+        url = await engine_url(engine, rooms)
+        show.step(f"The engine is {engine} at {url}.")
+        settings = {
+            "DISCORDPLEX_DISCORD__TOKEN": discord.bots[0].token,
+            "DISCORDPLEX_DISCORD__API_URL": f"{discord.api_url}/v10",
+            "DISCORDPLEX_PERSONAPLEX__URLS": f'["{url}"]',
+        }
+        environ = bot_environment(os.environ, settings, trust(discord.ca_file, folder / "trusted.pem"))
+        scene = Scene(discord, speech, seconds, show)
+        bot = await rooms.enter_async_context(BotProcess(folder, environ, scene.take_event))
+        return await scene.run(bot)
+
+
+async def engine_url(engine: str, rooms: contextlib.AsyncExitStack) -> str:
+    """Where the engine is; a stand-in is started for the names of one."""
+    mode = next((mode for mode in MODES if mode == engine), None)
+    return engine if mode is None else (await rooms.enter_async_context(StandInServer(mode))).url
+
+
+def check_engine(engine: str) -> None:
+    """Raises ConfigError where the demo cannot play with such an engine."""
+    if engine == "cascade":
+        raise ConfigError(
+            "The cascade engine is not in this version yet; --engine takes parrot, echo, talker or a PersonaPlex server's URL."
+        )
+    if engine not in MODES and not engine.startswith(("ws://", "wss://")):
+        raise ConfigError(f"There is no engine {engine!r}; --engine takes parrot, echo, talker or a PersonaPlex server's ws:// URL.")
+
+
+class Scene:
+    """One call, from the bot's start to its end."""
+
+    def __init__(self, discord: LoopbackDiscord, speech: Speech, seconds: float | None, show: Show) -> None:
+        self._discord, self._speech, self._seconds, self._show = discord, speech, seconds, show
+        self._clock = SystemClock()
+        self._guild = discord.guilds[0]
+        self._channel = self._guild.voice_channels[0]
+        self._bot, self._user = discord.bots[0], discord.people[0]
+        self._chat = ChatLog(discord, self._channel, self._bot, self._user, show)
+        self._online = asyncio.Event()
+        self._stats: list[tuple[float, Mapping[str, Any]]] = []
+        self._loop = asyncio.get_running_loop()
+        self._said, self._said_from_s = b"", 0.0
+        self._sentences: deque[tuple[Span, str]] = deque()
+
+    def take_event(self, event: Mapping[str, Any]) -> None:
+        """A log line of the bot."""
+        if event.get("event") == "call stats":
+            self._stats.append((self._clock.now(), event))
+            self._show.stats(event)
+
+    async def run(self, bot: BotProcess) -> Call:
+        """Play it. The bot may not end before it is told to."""
+        unsubscribe = self._discord.world.subscribe(self._hear)
+        try:
+            self._show.step("The bot is starting.")
+            started = self._clock.now()
+            await unless(bot, self._online.wait(), START_WITHIN_S, "The bot did not come online")
+            online = self._clock.now()
+            call, begun = await unless(bot, self._converse(), None, "")
+            self._show.step("The bot ends.")
+            code, report = await bot.stop()
+        finally:
+            unsubscribe()
+        return Call(
+            **call, started_s=online - started, exit_code=code, bot_report=report, stats=[one for one in self._stats if one[0] >= begun]
+        )
+
+    def _hear(self, fact: Fact) -> None:
+        if isinstance(fact, Noted) and fact.what == "gateway online":
+            self._online.set()
+        self._chat.hear(fact)
+
+    async def _converse(self) -> tuple[dict[str, Any], float]:
+        """From the person's entry to the bot's leaving: what the call brought, and the clock time from which the bot listened."""
+        origin = self._chat.origin_s = self._clock.now()
+        person = Person(self._discord, self._user, self._channel.id, on_sent=self._frame_said, on_heard=self._frame_heard)
+        async with person:
+            await self._chat.listening(LISTEN_WITHIN_S)
+            begun = self._clock.now()
+            await self._talk(person)
+        await self._until_alone()
+        end = self._clock.now()
+        recording = paired(
+            person.said.pcm(self._user.id, start_s=origin, end_s=end), person.heard.pcm(self._bot.id, start_s=origin, end_s=end)
+        )
+        call = {
+            "person": self._user.name,
+            "bot": self._bot.name,
+            "channel": self._channel.name,
+            "recording": recording,
+            "lines": [*self._spoken(recording), *self._chat.lines(spans(recording.bot))],
+            "said_sequences": [packet.sequence for packet in person.said.packets(self._user.id)],
+            "heard_sequences": [packet.sequence for packet in person.heard.packets(self._bot.id)],
+            "listened_s": begun - origin,
+        }
+        return call, begun
+
+    async def _until_alone(self) -> None:
+        try:
+            await self._discord.wait_for(lambda: self._discord.voice_state(self._bot) is None, timeout_s=LEAVE_WITHIN_S)
+        except TimeoutError:
+            raise DiscordplexError(f"The bot did not leave the empty channel within {LEAVE_WITHIN_S:.0f} s.") from None
+
+    async def _talk(self, person: Person) -> None:
+        """Say everything and listen to the answer; with a time given, exactly so long."""
+        pcm = self._script()
+        began = self._clock.now()
+        self._said, self._said_from_s = pcm, began
+        self._sentences = deque(zip(spans(pcm), itertools.cycle(self._speech.words), strict=False))
+        await person.say(pcm)
+        if self._seconds is not None:
+            await self._clock.sleep_until(began + self._seconds)
+        else:
+            await self._until_answered()
+
+    async def _until_answered(self) -> None:
+        """Return once the bot has answered and is quiet, or when no answer comes."""
+        turns, spoken = self._show.turns, self._clock.now()
+        while (now := self._clock.now()) < spoken + LONGEST_ANSWER_S:
+            answered = turns.bot.last_s > turns.person.last_s
+            if answered and now - turns.bot.last_s > QUIET_S:
+                return
+            if not answered and now - spoken > ANSWER_WITHIN_S:
+                return
+            await self._clock.sleep_until(now + LOOK_S)
+
+    def _script(self) -> bytes:
+        """What to say: the speech once, or over and over for as long as was asked for."""
+        if self._seconds is None:
+            return self._speech.pcm
+        wanted = ENGINE.bytes_of_ms(self._seconds * 1000)
+        once = self._speech.pcm + ENGINE.silence * round(BETWEEN_S * ENGINE.frames_per_second)
+        return (once * (wanted // len(once) + 1))[:wanted]
+
+    def _frame_said(self, _index: int, at_s: float) -> None:
+        """The person said a frame. Not by its index: frames of silence are not counted. Thread: media."""
+        start = round((at_s - self._said_from_s) * ENGINE.frames_per_second) * ENGINE.frame_bytes
+        self._show.turns.heard("person", self._said[start : start + ENGINE.frame_bytes], at_s)
+        if self._sentences and at_s - self._said_from_s >= self._sentences[0][0].start_s:
+            _, words = self._sentences.popleft()
+            line = Line("person", self._user.name, at_s - self._chat.origin_s, words)
+            self._loop.call_soon_threadsafe(self._show.line, f"person {at_s}", line)
+
+    def _frame_heard(self, user_id: str | None, pcm: bytes, at_s: float) -> None:
+        """The person heard a packet. Thread: media."""
+        if user_id in (None, self._bot.id):
+            self._show.turns.heard("bot", pcm, at_s)
+
+    def _spoken(self, recording: Recording) -> list[Line]:
+        """The person's sentences where they were said; none where the words are not known."""
+        found, words = spans(recording.person), self._speech.words
+        if not words:
+            return []
+        return [Line("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)]
+
+
+async def unless(bot: BotProcess, awaited: Awaitable[Found], timeout_s: float | None, failure: str) -> Found:
+    """What `awaited` gives. Raises DiscordplexError where the bot dies first, or where it takes longer than `timeout_s`."""
+    wanted, death = asyncio.ensure_future(awaited), asyncio.ensure_future(bot.died())
+    try:
+        await asyncio.wait({wanted, death}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if wanted.done():
+            return wanted.result()
+        raise DiscordplexError(death.result() if death.done() else f"{failure} within {timeout_s:.0f} s. {bot.last_words()}".strip())
+    finally:
+        for task in (wanted, death):
+            task.cancel()
+        await asyncio.gather(wanted, death, return_exceptions=True)
