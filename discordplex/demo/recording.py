@@ -10,7 +10,7 @@ from discordplex.audio.format import ENGINE
 
 Levels: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 
-FULL_SCALE = 32768.0
+FULL_SCALE = np.float32(32768)
 
 SPEECH_DBFS = -45.0
 """A frame above this is speech: far above what a codec makes of silence, far below quiet talking."""
@@ -73,7 +73,7 @@ def paired(person: bytes, bot: bytes) -> Recording:
 
 def levels(pcm: bytes, per_second: float = ENGINE.frames_per_second) -> Levels:
     """Root mean square of each slice, 1.0 being full scale."""
-    wave = np.frombuffer(pcm, "<i2").astype(np.float64) / FULL_SCALE
+    wave = np.frombuffer(pcm, "<i2").astype(np.float32) / FULL_SCALE
     edges = np.arange(0, len(wave), ENGINE.rate_hz / per_second).astype(np.intp)
     if not len(edges):
         return np.zeros(0)

@@ -45,10 +45,10 @@ def test_more_words_make_a_higher_picture(voice: Voice) -> None:
     assert worded.height > bare.height
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.4, 7.0, 90.0, 4000.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.4, 7.0, 90.0, 700.0])
 def test_any_length_can_be_drawn(voice: Voice, seconds: float) -> None:
-    """From nothing at all to more than an hour."""
-    pcm = voice([], seconds) if seconds < 100 else bytes(int(seconds) * 96_000)
+    """From nothing at all to a long call."""
+    pcm = voice([], seconds)
     lines = [Line("bot", "Plex", seconds / 10 * number, "word " * 60) for number in range(12)]
     notices = [Line("notice", "Plex", seconds, "x" * 400), Line("notice", "Plex", 0.0, "x" * 400)]
     answers = [Answer(seconds / 2, seconds / 2 + 0.7), Answer(0.0, 0.0), Answer(seconds, seconds)]
