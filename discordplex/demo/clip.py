@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from discordplex.audio.wav import read_wav
+from discordplex.loopback.discord.recording import load_speech
 
 FILE = "hello.wav"
 WORDS = ("Hello there, parrot!", "How are you today?", "That is lovely. Goodbye!")
@@ -25,8 +25,8 @@ class Speech:
 
 
 def speech(file: Path | None) -> Speech:
-    """The person's own file, or the clip. Raises DiscordplexError with a sentence where the file is no WAV."""
+    """The person's own file, or the clip. Raises ConfigError with a sentence where the file is no WAV."""
     if file is not None:
-        return Speech(read_wav(file))
+        return Speech(load_speech(file))
     with as_file(files("discordplex.demo").joinpath(FILE)) as clip:
-        return Speech(read_wav(clip), WORDS)
+        return Speech(load_speech(clip), WORDS)

@@ -3,14 +3,14 @@
 import json
 import platform
 import statistics
+import wave
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from discordplex import __version__
-from discordplex.audio.format import DISCORD
-from discordplex.audio.wav import write_wav
+from discordplex.audio.format import DISCORD, SAMPLE_BYTES
 from discordplex.demo.recording import Answer, answers, spans
 from discordplex.demo.scenario import Call
 from discordplex.demo.timeline import Picture, draw
@@ -144,7 +144,7 @@ def whose_wait(engine: str) -> str:
 def write(measured: Mapping[str, Any], call: Call, out: Path) -> None:
     """Write the four files into `out`, which is made where it is missing. Raises OSError where that cannot be."""
     out.mkdir(parents=True, exist_ok=True)
-    write_wav(out / SOUND, call.recording.stereo, DISCORD)
+    write_sound(call.recording.stereo, out / SOUND)
     lines = [
         json.dumps({"who": line.who, "at_s": round(line.at_s, 3), "text": line.text, "kind": line.role}, ensure_ascii=False)
         for line in sorted(call.lines, key=lambda line: line.at_s)
@@ -152,6 +152,15 @@ def write(measured: Mapping[str, Any], call: Call, out: Path) -> None:
     (out / TRANSCRIPT).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     draw(picture(measured, call)).save(out / PICTURE, optimize=True)
     (out / REPORT).write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_sound(stereo: bytes, path: Path) -> None:
+    """48 kHz stereo PCM as a WAV file."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(DISCORD.channels)
+        file.setsampwidth(SAMPLE_BYTES)
+        file.setframerate(DISCORD.rate_hz)
+        file.writeframes(stereo)
 
 
 def picture(measured: Mapping[str, Any], call: Call) -> Picture:
