@@ -48,7 +48,7 @@ OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 0.5
 """For the other side to say goodbye as well: a process that stops has five seconds for everything."""
 
-SETTLE_S = 2.0
+SETTLE_S = 1.0
 """After this long without a list of people, nobody else is in the channel: the list is not sent to somebody alone."""
 
 KEEPALIVE_PERIOD_S = 5.0

@@ -1,0 +1,51 @@
+"""A loopback Discord with a bot in it for the tests of the voice connection."""
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from discordplex.clock import SystemClock
+from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.metrics import Metrics
+from discordplex.voice.wire import Wire
+from tests.loopback.discord.clients import logged_in
+from tests.voice.booth import Booth
+
+OpenBooth = Callable[..., AbstractAsyncContextManager[Booth]]
+
+
+@pytest.fixture
+def no_stray_threads() -> Iterator[None]:
+    """Whatever a test does, the threads of its wire end with it."""
+    yield
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("voice-")]
+
+
+@pytest.fixture
+def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenBooth:
+    """Opens a loopback Discord with a bot in it; keyword arguments go to the loopback."""
+    del no_stray_threads
+
+    @asynccontextmanager
+    async def opened(**options: Any) -> AsyncIterator[Booth]:
+        async with LoopbackDiscord(**options) as loopback, logged_in(loopback, loopback.bots[0]) as bot:
+            monkeypatch.setenv("SSL_CERT_FILE", str(loopback.ca_file))
+            metrics = Metrics()
+            with Wire(clock=SystemClock(), metrics=metrics) as wire:
+                booth = Booth(loopback, bot, wire, metrics)
+                try:
+                    yield booth
+                finally:
+                    for link in bot.voice_clients:
+                        await link.disconnect(force=True)
+
+    return opened
+
+
+@pytest.fixture
+async def booth(open_booth: OpenBooth) -> AsyncIterator[Booth]:
+    async with open_booth() as found:
+        yield found

@@ -1,0 +1,244 @@
+"""VoiceConnection inside a real py-cord bot, on the loopback Discord."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from discordplex.errors import VoiceError
+from discordplex.loopback.discord.impairments import Impairments
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.world import World
+from discordplex.voice.incidents import Lost, Moved, PersonJoined, PersonLeft, Restored
+from discordplex.voice.transport import MODES
+from tests.voice.booth import Booth, tone
+from tests.voice.conftest import OpenBooth
+
+SENTENCE = tone(0.5, channels=1)
+FRAMES = 30
+"""What a person sends for it: half a second, and the five frames of silence that end it."""
+
+
+def kinds(booth: Booth) -> list[str]:
+    return [type(event).__name__ for event in booth.events]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_both_ways_and_then_nothing_is_left(open_booth: OpenBooth, mode: str) -> None:
+    """In both transport modes the bot hears a person by their id and is heard, and leaving leaves nothing behind."""
+
+    def one_mode(world: World) -> VoiceGateway:
+        return VoiceGateway(world, modes=(mode,))
+
+    async with open_booth(voice=one_mode) as booth, booth.person() as ada:
+        link = await booth.connect()
+        assert link.people == {int(booth.ada.id)}
+        await ada.say(SENTENCE)
+        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
+        assert booth.counted("rx.frames") == FRAMES
+        booth.mouth.say(tone(0.5))
+        await ada.wait_for_audio(booth.bot_id, 0.5)
+        await link.disconnect()
+        assert booth.left_nothing()
+        assert booth.counted("wire.faults") == 0
+
+
+def close_4015(booth: Booth) -> None:
+    booth.loopback.voice.close_connection(booth.bot_id, 4015)
+
+
+def close_4000(booth: Booth) -> None:
+    booth.loopback.voice.close_connection(booth.bot_id, 4000)
+
+
+def reset(booth: Booth) -> None:
+    booth.loopback.voice.reset_connection(booth.bot_id)
+
+
+@pytest.mark.parametrize("break_it", [close_4015, reset])
+async def test_a_resumed_session_loses_no_frame(booth: Booth, break_it: Callable[[Booth], None]) -> None:
+    """While a person and the bot speak, the control channel is lost and resumed: every frame arrives on the same stream."""
+    async with booth.person() as ada:
+        link = await booth.connect()
+        ssrc = link.ssrc
+        booth.mouth.say(tone(0.5))
+        saying = asyncio.create_task(ada.say(SENTENCE))
+        await ada.wait_for_audio(booth.bot_id, 0.1)
+        break_it(booth)
+        await saying
+        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
+        await ada.wait_for_audio(booth.bot_id, 0.5)
+        await booth.until(lambda: Restored() in booth.events)
+        assert [kind for kind in kinds(booth) if kind != "PersonJoined"] == ["Lost", "Restored"]
+        assert link.ssrc == ssrc
+        assert booth.counted("tx.dropped") == 0
+
+
+async def test_a_lost_session_is_entered_anew(booth: Booth) -> None:
+    """After 4006 the bot leaves and enters again by itself, and both hear each other once more."""
+    async with booth.person() as ada:
+        link = await booth.connect()
+        booth.loopback.voice.close_connection(booth.bot_id, 4006)
+        await booth.until(lambda: Restored() in booth.events)
+        lost = booth.events[kinds(booth).index("Lost")]
+        assert isinstance(lost, Lost)
+        assert (lost.code, lost.final) == (4006, False)
+        assert "no longer valid" in lost.reason
+        await ada.say(SENTENCE)
+        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
+        booth.mouth.say(tone(0.2))
+        await ada.wait_for_audio(booth.bot_id, 0.2)
+        assert link.people == {int(booth.ada.id)}
+        assert "PersonLeft" not in kinds(booth)
+
+
+async def test_a_moved_bot_follows(booth: Booth) -> None:
+    """A moderator drags the bot away: it says so, hears the people of the new channel, and forgets those of the old one."""
+    async with booth.person(0) as ada, booth.person(1, booth.study) as ben:
+        link = await booth.connect()
+        await booth.loopback.move(booth.bot_id, booth.study)
+        await booth.until(lambda: int(ben.user.id) in link.people)
+        assert Moved(int(booth.study.id)) in booth.events
+        await ben.say(SENTENCE)
+        await booth.until(lambda: booth.ear.frames(ben.user.id) == FRAMES)
+        await booth.until(lambda: PersonLeft(int(ada.user.id)) in booth.events)
+        assert link.people == {int(ben.user.id)}
+        assert link.channel.id == int(booth.study.id)
+        assert "Lost" not in kinds(booth)
+
+
+async def test_a_new_voice_server_is_followed(booth: Booth) -> None:
+    """Discord takes the server away, names none, and then names another: the call goes on there."""
+    async with booth.person() as ada:
+        await booth.connect()
+        booth.loopback.world.new_voice_server(booth.loopback.guilds[0].id, booth.bot_id)
+        connected = booth.loopback.voice.participant
+        await booth.loopback.wait_for(lambda: connected(booth.bot_id))
+        booth.mouth.say(tone(0.2))
+        await ada.wait_for_audio(booth.bot_id, 0.2)
+        assert "Lost" not in kinds(booth)
+
+
+async def test_a_kicked_bot_is_out(booth: Booth) -> None:
+    """Somebody disconnects the bot: that is final, py-cord knows it, and a later disconnect does no harm."""
+    link = await booth.connect()
+    booth.loopback.kick_from_voice(booth.bot_id)
+    await booth.until(lambda: "Lost" in kinds(booth))
+    lost = booth.events[-1]
+    assert isinstance(lost, Lost)
+    assert lost.final
+    assert lost.reason == "The bot was removed from the voice channel."
+    assert booth.left_nothing()
+    await link.disconnect()
+
+
+async def test_what_cannot_be_mended_is_final(booth: Booth) -> None:
+    """After 4021 nothing is tried again: the loss is final, with its code and a sentence."""
+    await booth.connect()
+    booth.loopback.voice.close_connection(booth.bot_id, 4021)
+    await booth.until(lambda: "Lost" in kinds(booth))
+    lost = booth.events[-1]
+    assert isinstance(lost, Lost)
+    assert (lost.code, lost.final) == (4021, True)
+    await booth.loopback.wait_for(booth.left_nothing)
+
+
+async def test_a_call_that_demands_encryption_is_explained(booth: Booth) -> None:
+    """Close code 4017 makes connect() fail with one sentence and the code, and nothing is left behind."""
+    booth.loopback.voice.refuse(booth.bot_id, 4017)
+    with pytest.raises(VoiceError, match="demands end-to-end encryption") as refused:
+        await booth.connect()
+    assert refused.value.code == 4017
+    await booth.loopback.wait_for(booth.left_nothing)
+
+
+async def test_a_full_channel_is_explained(booth: Booth) -> None:
+    """Discord does not answer where the bot may not enter; connect() gives up with a sentence."""
+    booth.loopback.limit_users(booth.lounge, 1)
+    booth.loopback.enter(booth.ada, booth.lounge)
+    with pytest.raises(VoiceError, match="full, or the bot may lack the permission"):
+        await booth.connect(timeout_s=0.1)
+    assert booth.left_nothing()
+
+
+async def test_a_refused_identify_is_tried_again(booth: Booth) -> None:
+    """A token that is refused once leads to a new session, within the same connect()."""
+    booth.loopback.voice.refuse(booth.bot_id, 4004)
+    link = await booth.connect()
+    assert link.ssrc is not None
+
+
+async def test_a_cancelled_connect_leaves_nothing(booth: Booth) -> None:
+    """Whoever stops waiting for connect() finds the bot outside."""
+    booth.loopback.voice.delay_control(booth.bot_id, 30.0)
+    connecting = asyncio.create_task(booth.connect())
+    await booth.loopback.wait_for(lambda: booth.loopback.voice_state(booth.bot_id))
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    await booth.loopback.wait_for(booth.left_nothing)
+
+
+async def test_disconnect_in_the_middle_of_a_repair(booth: Booth) -> None:
+    """Leaving while the wire is being mended, and leaving twice at once, ends both and tells of no final loss."""
+    link = await booth.connect()
+    booth.loopback.voice.close_connection(booth.bot_id, 4006)
+    await booth.until(lambda: "Lost" in kinds(booth))
+    await asyncio.gather(link.disconnect(), link.disconnect(force=True))
+    assert not booth.bot.voice_clients
+    assert not [event for event in booth.events if isinstance(event, Lost) and event.final]
+    await booth.loopback.wait_for(booth.left_nothing)
+
+
+async def test_repair_makes_the_wire_anew(booth: Booth) -> None:
+    """On request the bot leaves and enters again, on a new stream, and returns when audio can flow."""
+    async with booth.person() as ada:
+        link = await booth.connect()
+        ssrc = link.ssrc
+        await link.repair("nobody is heard")
+        assert link.ssrc != ssrc
+        booth.mouth.say(tone(0.2))
+        await ada.wait_for_audio(booth.bot_id, 0.2)
+
+
+async def test_people_come_and_go(booth: Booth) -> None:
+    """Each person is announced once, whether they were there before or come later, and leaves once."""
+    async with booth.person(0) as ada:
+        link = await booth.connect()
+        async with booth.person(1) as ben:
+            await booth.until(lambda: int(ben.user.id) in link.people)
+        await booth.until(lambda: int(ben.user.id) not in link.people)
+        ids = [int(person.user.id) for person in (ada, ben)]
+        assert booth.events == [PersonJoined(ids[0]), PersonJoined(ids[1]), PersonLeft(ids[1])]
+
+
+async def test_frames_before_the_name_are_not_lost(booth: Booth) -> None:
+    """Audio that arrives before Discord says whose it is, is heard once it has."""
+    booth.loopback.voice.delay_speaking(booth.ada.id, 0.3)
+    async with booth.person() as ada:
+        await booth.connect()
+        await ada.say(SENTENCE)
+        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
+
+
+async def test_who_opted_out_is_not_decoded(booth: Booth) -> None:
+    """Ignored people are dropped as packets; others are heard."""
+    async with booth.person(0) as ada, booth.person(1) as ben:
+        link = await booth.connect()
+        link.ignore([int(ada.user.id)])
+        await asyncio.gather(ada.say(SENTENCE), ben.say(SENTENCE))
+        await booth.until(lambda: booth.ear.frames(ben.user.id) == FRAMES)
+        assert booth.ear.frames(ada.user.id) == 0
+        assert booth.counted("rx.ignored") >= FRAMES
+
+
+async def test_a_dirty_network_is_heard_through(booth: Booth) -> None:
+    """Padding, extensions, duplicates, reordering and junk leave every frame in its place; nothing raises."""
+    dirt = Impairments(duplicate=0.1, reorder=0.1, padding=0.3, extensions=0.5, csrc=0.2, junk=0.2, seed=7)
+    booth.loopback.voice.relay.impair(booth.bot_id, downlink=dirt)
+    async with booth.person() as ada:
+        await booth.connect()
+        await ada.say(SENTENCE)
+        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
+        assert booth.counted("rx.lost") == 0
+        assert booth.counted("wire.faults") == 0
