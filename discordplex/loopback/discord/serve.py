@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,15 @@ PAUSE_S = 4.0
 """Between two times that the speaker says the recording: whoever comes late hears it too, and an engine can answer in between."""
 
 
-async def serve(directory: Path, port: int, speaker: Path | None, stop: asyncio.Event) -> None:
-    """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json.
+async def serve(
+    directory: Path,
+    port: int,
+    speaker: Path | None,
+    stop: asyncio.Event,
+    *,
+    announce: Callable[[dict[str, Any]], object] = lambda _: None,
+) -> None:
+    """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json, which `announce` is told too.
 
     With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
     recording cannot be used.
@@ -30,6 +38,7 @@ async def serve(directory: Path, port: int, speaker: Path | None, stop: asyncio.
     _take_down(directory)
     async with LoopbackDiscord(port, directory) as discord, anyio.create_task_group() as tasks:
         _put_up(directory, discord.ready())
+        announce(discord.ready())
         log.info("loopback Discord is up", port=discord.port, guilds=len(discord.guilds), users=len(discord.users))
         if speech:
             tasks.start_soon(_speak, discord, speech, name="speaker")

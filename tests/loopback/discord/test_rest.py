@@ -1,0 +1,201 @@
+"""Tests of discordplex.loopback.discord.rest and the routes, by plain HTTPS."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from discordplex.loopback.discord.certificate import client_context
+from discordplex.loopback.discord.model import User
+from discordplex.loopback.discord.permissions import BITS
+from discordplex.loopback.discord.rate_limits import Limit
+from discordplex.loopback.discord.server import LoopbackDiscord
+
+
+class Caller:
+    """Plain HTTPS as one user."""
+
+    def __init__(self, loopback: LoopbackDiscord, http: aiohttp.ClientSession, user: User) -> None:
+        self.loopback = loopback
+        self.guild = loopback.guilds[0]
+        self.user = user
+        self._http = http
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, version: str = "/v10"
+    ) -> tuple[int, Any, Any]:
+        """Status, JSON and headers of the answer."""
+        headers = {"Authorization": f"Bot {self.user.token}" if token is None else token}
+        async with self._http.request(method, self.loopback.api_url + version + path, json=body, headers=headers) as response:
+            found = await response.json() if response.content_type == "application/json" else await response.text()
+            return response.status, found, response.headers
+
+
+@pytest.fixture
+async def caller(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
+    async with LoopbackDiscord(dir=tmp_path_factory.mktemp("ca"), writes=Limit(2, 60.0)) as loopback:
+        connector = aiohttp.TCPConnector(ssl=client_context(loopback.ca_file))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            yield Caller(loopback, session, loopback.bots[0])
+
+
+async def test_json_is_plain_json(caller: Caller) -> None:
+    """The content type has no charset (py-cord would not read it); with and without a version the answer is the same."""
+    status, me, headers = await caller.ask("GET", "/users/@me")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert me["bot"] is True
+    assert (await caller.ask("GET", "/users/@me", version=""))[1] == me
+
+
+async def test_a_person_is_no_bot(caller: Caller) -> None:
+    """People log in with their bare token and have no `bot` key."""
+    ada = caller.loopback.people[0]
+    status, me, _ = await caller.ask("GET", "/users/@me", token=ada.token)
+    assert (status, me["id"]) == (200, ada.id)
+    assert "bot" not in me
+
+
+@pytest.mark.parametrize("token", ["", "Bot nobody's"])
+async def test_a_wrong_token_is_401(caller: Caller, token: str) -> None:
+    """In Discord's own error shape."""
+    status, body, _ = await caller.ask("GET", "/users/@me", token=token)
+    assert (status, body) == (401, {"message": "401: Unauthorized", "code": 0})
+
+
+async def test_unknown_routes_are_recorded(caller: Caller) -> None:
+    """What nobody answers is a 404 that a test can see afterwards."""
+    status, body, _ = await caller.ask("POST", "/stars/7")
+    assert (status, body) == (404, {"message": "404: Not Found", "code": 0})
+    assert caller.loopback.unknown_routes == [("POST", "/stars/7")]
+
+
+async def test_unknown_things_have_their_codes(caller: Caller) -> None:
+    """Each kind of thing that is not there has its documented code."""
+    text = caller.guild.text_channel.id
+    for path, code in (
+        ("/channels/1", 10003),
+        ("/guilds/1", 10004),
+        ("/users/1", 10013),
+        (f"/channels/{text}/messages/1", 10008),
+        (f"/guilds/{caller.guild.id}/members/1", 10007),
+        (f"/guilds/{caller.guild.id}/voice-states/@me", 10065),
+        (f"/applications/{caller.user.id}/commands/1", 10063),
+        ("/webhooks/1/nothing/messages/@original", 10015),
+    ):
+        status, body, _ = await caller.ask("GET", path)
+        assert (status, body["code"]) == (404, code), path
+
+
+async def test_the_third_write_is_refused(caller: Caller) -> None:
+    """Posts and edits share a channel's limit; the 429 says how long to wait, and another channel is not touched by it."""
+    text, lounge = caller.guild.text_channel.id, caller.guild.voice_channels[0].id
+    _, message, headers = await caller.ask("POST", f"/channels/{text}/messages", {"content": "one"})
+    assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == ("2", "1")
+    _, edited, headers = await caller.ask("PATCH", f"/channels/{text}/messages/{message['id']}", {"content": "two"})
+    assert (edited["content"], headers["X-RateLimit-Remaining"]) == ("two", "0")
+    assert edited["edited_timestamp"]
+    status, body, headers = await caller.ask("POST", f"/channels/{text}/messages", {"content": "three"})
+    assert (status, body["global"]) == (429, False)
+    assert 59 < body["retry_after"] <= 60
+    assert float(headers["Retry-After"]) == body["retry_after"]
+    assert (await caller.ask("POST", f"/channels/{lounge}/messages", {"content": "here"}))[0] == 200
+    assert len(caller.loopback.rest.refusals) == 1
+
+
+async def test_bodies_of_the_wrong_shape_are_400(caller: Caller) -> None:
+    """Empty messages, no JSON, fields that are missing: the server says so and stays up."""
+    text = caller.guild.text_channel.id
+    status, body, _ = await caller.ask("POST", f"/channels/{text}/messages", {"content": ""})
+    assert (status, body["code"]) == (400, 50006)
+    assert (await caller.ask("POST", f"/channels/{text}/messages", ["x"]))[0] == 400
+    assert (await caller.ask("POST", f"/channels/{text}/threads", {}))[0] == 400
+    status, body, _ = await caller.ask("PUT", f"/applications/{caller.user.id}/commands", [{"name": "x" * 33, "description": "d"}])
+    assert body["errors"]["name"]["_errors"][0]["code"] == "BASE_TYPE_BAD_LENGTH"
+
+
+async def test_a_thread_is_a_channel(caller: Caller) -> None:
+    """A thread is made in a text channel, also from a message, and takes messages; in a voice channel there are none."""
+    text, lounge = caller.guild.text_channel.id, caller.guild.voice_channels[0].id
+    _, message, _ = await caller.ask("POST", f"/channels/{text}/messages", {"content": "start"})
+    _, thread, _ = await caller.ask("POST", f"/channels/{text}/messages/{message['id']}/threads", {"name": "aside"})
+    assert (thread["id"], thread["type"], thread["parent_id"]) == (message["id"], 11, text)
+    _, other, _ = await caller.ask("POST", f"/channels/{text}/threads", {"name": "more", "type": 11})
+    assert (await caller.ask("POST", f"/channels/{other['id']}/messages", {"content": "in it"}))[0] == 200
+    assert (await caller.ask("POST", f"/channels/{lounge}/threads", {"name": "no"}))[0] == 403
+
+
+async def test_the_voice_status_needs_presence(caller: Caller) -> None:
+    """Only from inside the channel may one set its status, and at most 500 characters of it."""
+    lounge = caller.guild.voice_channels[0]
+    path = f"/channels/{lounge.id}/voice-status"
+    assert (await caller.ask("PUT", path, {"status": "busy"}))[:2] == (403, {"message": "Missing Permissions", "code": 50013})
+    caller.loopback.enter(caller.user, lounge)
+    assert (await caller.ask("PUT", path, {"status": "busy"}))[0] == 204
+    assert lounge.status == "busy"
+    assert (await caller.ask("PUT", path, {"status": "x" * 501}))[0] == 400
+    assert (await caller.ask("PUT", path, {"status": None}))[0] == 204
+    assert lounge.status is None
+
+
+async def test_a_moderator_moves_and_disconnects(caller: Caller) -> None:
+    """PATCH of a member moves, mutes and disconnects them, with the permission to move members only."""
+    lounge, study = caller.guild.voice_channels
+    ben = caller.loopback.people[1]
+    path = f"/guilds/{caller.guild.id}/members/{ben.id}"
+    caller.loopback.enter(ben, lounge)
+    assert (await caller.ask("PATCH", path, {"channel_id": study.id}))[0] == 403
+    caller.guild.roles[caller.guild.id].permissions |= BITS["move_members"] | BITS["mute_members"]
+    assert (await caller.ask("PATCH", path, {"channel_id": study.id, "mute": True}))[1]["mute"] is True
+    state = caller.loopback.voice_state(ben)
+    assert state
+    assert (state.channel_id, state.mute) == (study.id, True)
+    await caller.ask("PATCH", path, {"channel_id": None})
+    assert caller.loopback.voice_state(ben) is None
+
+
+async def test_commands_keep_their_ids(caller: Caller) -> None:
+    """Overwriting the list keeps the id of a command of the same name; guilds have lists of their own; another's list is closed."""
+    path = f"/applications/{caller.user.id}/commands"
+    _, (first,), _ = await caller.ask("PUT", path, [{"name": "join", "description": "Join"}])
+    _, (again, _), _ = await caller.ask("PUT", path, [{"name": "join", "description": "J"}, {"name": "leave", "description": "L"}])
+    assert (again["id"], again["description"], again["application_id"]) == (first["id"], "J", caller.user.id)
+    assert {"type", "version", "options"} <= set(again)
+    local = f"/applications/{caller.user.id}/guilds/{caller.guild.id}/commands"
+    _, made, _ = await caller.ask("POST", local, {"name": "here", "description": "Here"})
+    assert made["guild_id"] == caller.guild.id
+    _, altered, _ = await caller.ask("PATCH", f"{local}/{made['id']}", {"description": "There"})
+    assert (altered["id"], altered["description"]) == (made["id"], "There")
+    assert (await caller.ask("DELETE", f"{local}/{made['id']}"))[0] == 204
+    assert (await caller.ask("GET", local))[1] == []
+    assert len((await caller.ask("GET", path))[1]) == 2
+    assert (await caller.ask("GET", f"/applications/{caller.loopback.bots[1].id}/commands"))[1]["code"] == 20012
+
+
+async def test_faults_hit_what_they_are_told_to(caller: Caller) -> None:
+    """REST can answer 5xx, late, or break the connection, for some paths or for all, until it is mended."""
+    faults = caller.loopback.faults
+    faults.status, faults.only = 503, "/messages$"
+    text = caller.guild.text_channel.id
+    assert (await caller.ask("POST", f"/channels/{text}/messages", {"content": "lost"}))[0] == 503
+    assert caller.loopback.messages(text) == []
+    assert (await caller.ask("GET", "/users/@me"))[0] == 200
+    faults.status, faults.only, faults.delay_s = None, "", 0.01
+    assert (await caller.ask("GET", "/users/@me"))[0] == 200
+    faults.delay_s, faults.resets = 0.0, True
+    with pytest.raises(aiohttp.ClientError):
+        await caller.ask("GET", "/users/@me")
+    faults.resets = False
+    assert (await caller.ask("GET", "/users/@me"))[0] == 200
+
+
+async def test_the_history_is_paged(caller: Caller) -> None:
+    """Messages come newest first, within what is asked for; without the right to the history there are none."""
+    text = caller.guild.text_channel
+    ids = [caller.loopback.write(caller.loopback.people[0], text, str(index)).id for index in range(5)]
+    path = f"/channels/{text.id}/messages"
+    assert [message["content"] for message in (await caller.ask("GET", f"{path}?limit=2"))[1]] == ["4", "3"]
+    assert [message["content"] for message in (await caller.ask("GET", f"{path}?before={ids[2]}"))[1]] == ["1", "0"]
+    assert [message["content"] for message in (await caller.ask("GET", f"{path}?after={ids[2]}"))[1]] == ["4", "3"]
+    caller.loopback.deny(caller.guild, text, caller.user, "read_message_history")
+    assert (await caller.ask("GET", path))[1] == []
