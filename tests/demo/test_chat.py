@@ -1,0 +1,104 @@
+"""The chat of the demo: when the bot listens, what was a caption, what a notice."""
+
+import asyncio
+
+import pytest
+
+from discordplex.bot import replies
+from discordplex.demo.chat import ANYBODY, ChatLog
+from discordplex.demo.live import Quiet
+from discordplex.demo.recording import Span
+from discordplex.demo.timeline import Line
+from discordplex.errors import DiscordplexError
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.discord.model import Channel, User
+from discordplex.loopback.discord.server import LoopbackDiscord
+
+
+class Shown(Quiet):
+    """Remembers what it was told to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+        self.lines: dict[str, Line] = {}
+
+    def step(self, sentence: str) -> None:
+        self.steps.append(sentence)
+
+    def line(self, key: str, line: Line) -> None:
+        self.lines[key] = line
+
+
+class Room:
+    """A channel of a Discord that is not open, with its chat log."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(100.0)
+        self.discord = LoopbackDiscord(clock=self.clock)
+        self.channel: Channel = self.discord.guilds[0].voice_channels[0]
+        self.bot: User = self.discord.bots[0]
+        self.person: User = self.discord.people[0]
+        self.shown = Shown()
+        self.log = ChatLog(self.discord, self.channel, self.bot, self.person, self.shown)
+        self.log.origin_s = 100.0
+        self.discord.world.subscribe(self.log.hear)
+
+    def greeting(self, *, ready: bool) -> str:
+        make = replies.listening if ready else replies.hello
+        return make(int(self.channel.id), ANYBODY, "parrot")
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+async def test_the_bot_listens_when_it_says_so(room: Room) -> None:
+    """Not with its greeting, but once that says that one may speak."""
+    waiting = asyncio.ensure_future(room.log.listening(5.0))
+    message = room.discord.write(room.bot, room.channel, room.greeting(ready=False))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    room.discord.world.chat.edit(message, {"content": room.greeting(ready=True)})
+    await waiting
+    assert room.shown.lines[message.id].role == "notice"
+    assert "#Lounge" in room.shown.lines[message.id].text
+
+
+async def test_a_complaint_of_the_bot_is_the_reason(room: Room) -> None:
+    """What the bot says instead of listening is told, without markdown."""
+    room.discord.write(room.bot, room.channel, replies.engine_lost("Nobody answers at ws://host_a/x."))
+    with pytest.raises(DiscordplexError, match=r"It says: Nobody answers at ws://host_a/x\. I keep trying\.$"):
+        await room.log.listening(5.0)
+
+
+async def test_a_bot_that_says_nothing_is_not_waited_for_for_ever(room: Room) -> None:
+    """After the time that was given, a sentence says so."""
+    with pytest.raises(DiscordplexError, match=r"^The bot did not begin to listen within 0 s\.$"):
+        await room.log.listening(0.0)
+
+
+async def test_comings_and_goings_are_shown(room: Room) -> None:
+    """Who enters and who leaves, but not who mutes."""
+    room.discord.enter(room.person, room.channel)
+    room.discord.world.voice_mute(room.person.id, room.discord.guilds[0].id, mute=True)
+    await room.clock.advance(2.0)
+    room.discord.leave(room.person)
+    assert room.shown.steps == ["Ada enters Lounge.", "Ada leaves."]
+    assert [(line.at_s, line.text) for line in room.log.lines([])] == [(0.0, "Ada enters Lounge"), (2.0, "Ada leaves")]
+
+
+async def test_captions_stand_where_the_speech_began(room: Room) -> None:
+    """A message beside the bot's speech is a caption, anything else a notice; a second one of the same speech keeps its own time."""
+    room.discord.write(room.bot, room.channel, room.greeting(ready=True))
+    await room.clock.advance(5.0)
+    room.discord.write(room.bot, room.channel, "I heard \\*you\\*.")
+    await room.clock.advance(0.5)
+    room.discord.write(room.bot, room.channel, "And more.")
+    room.discord.write(room.person, room.channel, "what a person writes is not in it")
+    await room.clock.advance(20.0)
+    room.discord.write(room.bot, room.channel, "The engine is here again.")
+    lines = list(room.log.lines([Span(4.2, 6.0)]))
+    assert [(line.role, line.at_s) for line in lines] == [("notice", 0.0), ("bot", 4.2), ("bot", 5.5), ("notice", 25.5)]
+    assert lines[1].text == "I heard *you*."

@@ -1,0 +1,125 @@
+"""The demo as a command: what it accepts, and how it ends."""
+
+import asyncio
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import wave
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discordplex.demo import command
+from discordplex.demo.clip import WORDS, speech
+from discordplex.demo.command import DemoOptions, run_demo, until_terminated, verdict
+from discordplex.demo.recording import paired, spans
+from discordplex.demo.scenario import Call
+from discordplex.errors import ConfigError, DiscordplexError
+
+Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
+
+
+@pytest.fixture
+def call(voice: Voice) -> Call:
+    return Call(
+        person="Ada",
+        bot="Plex",
+        channel="Lounge",
+        recording=paired(voice([(1.0, 2.0)], 6.0), voice([(2.9, 3.9)], 6.0)),
+        lines=[],
+        said_sequences=range(50),
+        heard_sequences=range(50),
+        started_s=1.9,
+        listened_s=0.4,
+        exit_code=0,
+        bot_report={},
+        stats=[],
+    )
+
+
+def options(out: Path, **changed: Any) -> DemoOptions:
+    return dataclasses.replace(DemoOptions(speech=None, out=out, engine="parrot", seconds=None, as_json=False), **changed)
+
+
+def test_the_clip_is_short_and_has_a_word_for_each_sentence() -> None:
+    """Three sentences with room for an answer after each, in a file of modest size."""
+    said = speech(None)
+    found = spans(said.pcm)
+    assert len(found) == len(said.words) == len(WORDS)
+    assert all(following.start_s - one.end_s > one.end_s - one.start_s + 1 for one, following in itertools.pairwise(found))
+    assert (Path(command.__file__).parent / "hello.wav").stat().st_size < 350_000
+
+
+def test_an_own_recording_has_no_known_words(tmp_path: Path) -> None:
+    """A person's file is used as it is."""
+    with wave.open(str(tmp_path / "own.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes(b"\1\0" * 480)
+    said = speech(tmp_path / "own.wav")
+    assert (said.pcm, said.words) == (b"\1\0" * 480, ())
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"engine": "cascade"}, "not in this version yet"),
+        ({"engine": "http://x"}, "There is no engine 'http://x'"),
+        ({"speech": Path("missing.wav")}, r"missing\.wav cannot be read"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path, changed: dict[str, Any], sentence: str) -> None:
+    """A wrong engine or file is a wrong command line: nothing is started."""
+    with pytest.raises(ConfigError, match=sentence):
+        run_demo(options(tmp_path, **changed))
+
+
+def test_json_is_the_only_output(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json stdout is the report and nothing else, and the files are there all the same."""
+    monkeypatch.setattr(command, "play", played(call))
+    assert run_demo(options(tmp_path / "out", as_json=True)) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+
+
+def test_a_pipe_gets_the_summary(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the end a few lines say how it went."""
+    monkeypatch.setattr(command, "play", played(call))
+    assert run_demo(options(tmp_path)) == 0
+    assert "voice to voice    900 ms" in capsys.readouterr().out
+
+
+def played(call: Call) -> Callable[..., Any]:
+    async def play(*_args: object) -> Call:
+        return call
+
+    return play
+
+
+def test_a_demo_without_an_answer_failed(call: Call, voice: Voice) -> None:
+    """A call in which the bot kept silent, or ended badly, is no success."""
+    with pytest.raises(DiscordplexError, match="Ada heard nothing of Plex"):
+        verdict(dataclasses.replace(call, recording=paired(voice([(1, 2)], 3), b"")))
+    with pytest.raises(DiscordplexError, match="exit code -9"):
+        verdict(dataclasses.replace(call, exit_code=-9))
+
+
+async def test_sigterm_ends_the_call_first() -> None:
+    """A demo that is told to end cleans up, then says that it was cut short."""
+    cleaned = []
+
+    async def endless() -> Call:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+        raise AssertionError
+
+    with pytest.raises(DiscordplexError, match="cut short"):
+        await until_terminated(endless())
+    assert cleaned == [True]
