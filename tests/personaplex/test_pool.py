@@ -13,6 +13,7 @@ from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Closed, Connected
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
+from discordplex.personaplex import dialing
 from discordplex.personaplex.endpoint import VOICES, Endpoint
 from discordplex.personaplex.engine import Outcome
 from discordplex.personaplex.pool import FIRST_PAUSE_S, LONGEST_PAUSE_S, PersonaPlexLease, PersonaPlexPool, Server
@@ -181,8 +182,9 @@ def test_pauses_grow_until_a_server_has_served() -> None:
     assert server.aside_until == 100.0 + FIRST_PAUSE_S
 
 
-async def test_a_busy_server_is_told_by_a_sentence() -> None:
+async def test_a_busy_server_is_told_by_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's call on the same server: connected, no handshake, and the deadline says so."""
+    monkeypatch.setattr(dialing, "CLOSE_TIMEOUT_S", 0.05)
     async with StandInServer("echo", prompt_step_ms=0) as server, taken(pool_of(server.url)).open(PERSONA, Metrics()):
         config = PersonaPlexConfig(urls=(server.url,), handshake_timeout_s=0.1)
         clock = FakeClock()

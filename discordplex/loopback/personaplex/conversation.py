@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from discordplex.audio.format import MODEL
 from discordplex.clock import Clock
@@ -82,6 +82,7 @@ class Conversation:
         self._live = False
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._by_server = False
+        self._rejected_with: int | None = None
         self._ear = Ear()
         self._mouth = Mouth(desk.packets_per_step)
         self._mind = desk.mind()
@@ -143,6 +144,9 @@ class Conversation:
         while True:
             await self.reading.wait()
             message = await self._socket.receive()
+            if isinstance(message.data, WebSocketError):
+                # aiohttp has closed with this code; what its client made of it changes nothing.
+                self._rejected_with = int(message.data.code)
             if message.type in ENDS:
                 return
             if message.type is WSMsgType.PING:
@@ -234,7 +238,7 @@ class Conversation:
     def _misbehave(self) -> None:
         faults = self._desk.faults
         if self._steps == faults.crash_after_steps:
-            self.crash("told to")
+            raise StreamDead("told to")
         if self._steps == faults.silent_after_steps:
             self.silent = True
         if self._steps == faults.reset_after_steps:
@@ -252,13 +256,13 @@ class Conversation:
             self._crash.cancel()
 
     async def _close(self) -> None:
-        code = self._socket.close_code
+        code = self._rejected_with or self._socket.close_code
         if code is None:
             self._by_server = True
             await self._socket.close(code=WSCloseCode.OK)
             code = int(WSCloseCode.OK)
-        by = "network" if code == ABNORMAL else "server" if self._by_server or code == WSCloseCode.MESSAGE_TOO_BIG else "client"
-        self._log(log.Closed, code=code, by=by)
+        by = "network" if code == ABNORMAL else "server" if self._by_server or self._rejected_with else "client"
+        self._log(log.Closed, code=int(code), by=by)
 
     def _log(self, kind: type[log.Record], /, **facts: object) -> None:
         self._desk.log.add(kind(self._desk.clock.now(), self._number, **facts))

@@ -8,8 +8,7 @@ import enum
 
 import numpy as np
 
-from discordplex.audio.format import MODEL, MODEL_STEP_MS
-from discordplex.loopback.personaplex.codec import STEP_BYTES
+from discordplex.audio.format import MODEL_STEP_MS
 from discordplex.loopback.personaplex.mind import Spoken
 
 PAUSE_MS = 700
@@ -42,6 +41,7 @@ class Parrot:
     def __init__(self) -> None:
         self.turn = Turn.WAITING
         self._heard: list[bytes] = []
+        self._lead_in_steps = 0
         self._quiet_steps = 0
         self._to_say: list[Spoken] = []
 
@@ -57,6 +57,7 @@ class Parrot:
             self._quiet_steps = 0
             self._to_say.clear()
             del self._heard[: -LEAD_IN_STEPS - 1]
+            self._lead_in_steps = len(self._heard) - 1
         if self.turn is Turn.SPEAKING:
             return self._say()
         del self._heard[:-MEMORY_STEPS]
@@ -66,7 +67,7 @@ class Parrot:
         self._quiet_steps = self._quiet_steps + 1 if level < QUIET_RMS else 0
         if self._quiet_steps * MODEL_STEP_MS >= PAUSE_MS:
             said = self._heard[: -self._quiet_steps]
-            self._to_say = script(said)
+            self._to_say = script(said, (len(said) - self._lead_in_steps) * MODEL_STEP_MS / 1000)
             self._heard.clear()
             self.turn = Turn.SPEAKING
 
@@ -84,15 +85,14 @@ def rms(pcm: bytes) -> float:
     return float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
 
 
-def script(heard: list[bytes]) -> list[Spoken]:
+def script(heard: list[bytes], speech_s: float) -> list[Spoken]:
     """The heard steps again, a piece of text with each; the last step takes what pieces are left."""
-    pieces = pieces_about(len(heard) * STEP_BYTES)
+    pieces = pieces_about(speech_s)
     steps = [Spoken(pcm, tuple(pieces[index : index + 1])) for index, pcm in enumerate(heard)]
     steps[-1] = Spoken(heard[-1], tuple(pieces[len(heard) - 1 :]))
     return steps
 
 
-def pieces_about(pcm_bytes: int) -> list[str]:
+def pieces_about(speech_s: float) -> list[str]:
     """`I heard you for 1.6 s.` cut as a tokenizer cuts it: words begin with their space, numbers come digit by digit."""
-    seconds = f"{MODEL.duration_ms(pcm_bytes) / 1000:.1f}"
-    return [" I", " heard", " you", " for", " ", *seconds, " s", "."]
+    return [" I", " heard", " you", " for", " ", *f"{speech_s:.1f}", " s", "."]

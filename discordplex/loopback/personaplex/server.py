@@ -44,7 +44,7 @@ class StandInServer:
         *,
         faults: Faults | None = None,
         step_ms: float = 25.0,
-        prompt_step_ms: float = 2.0,
+        prompt_step_ms: float = 1.0,
         packets_per_step: int = 1,
         mind: MindFactory | None = None,
         tls: ssl.SSLContext | None = None,
