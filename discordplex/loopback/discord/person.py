@@ -7,14 +7,17 @@ loop, everything that must not be late on the media thread (`person_media.py` sa
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, Protocol
 
 from typing_extensions import Self
 
 from discordplex.errors import VoiceError
+from discordplex.loopback.discord.dave.davey_member import DaveyMember
+from discordplex.loopback.discord.dave.libdave_member import LibdaveMember
+from discordplex.loopback.discord.dave.member import Member
 from discordplex.loopback.discord.model import Fact, User, VoiceSession, VoiceSessionEnded, VoiceSessionStarted
 from discordplex.loopback.discord.person_line import PersonLine
 from discordplex.loopback.discord.person_media import Clear, Ears, Mouth, Seat
@@ -23,6 +26,8 @@ from discordplex.loopback.discord.voice_gateway import VoiceGateway
 from discordplex.loopback.discord.voice_messages import Close, Op
 from discordplex.loopback.discord.world import World
 from discordplex.voice.transport import MODES
+
+MEMBERS: Mapping[str, type[Member]] = MappingProxyType({"libdave": LibdaveMember, "davey": DaveyMember})
 
 ENTER_TIMEOUT_S = 10.0
 
@@ -65,6 +70,7 @@ class Person:
         channel_id: str,
         *,
         mode: str = MODES[0],
+        e2ee: Literal["libdave", "davey"] | None = None,
         on_sent: Callable[[int, float], None] | None = None,
         on_heard: Callable[[str | None, bytes, float], None] | None = None,
     ) -> None:
@@ -75,12 +81,14 @@ class Person:
             user: who enters.
             channel_id: the voice channel.
             mode: the transport mode to ask for, where the server offers it.
+            e2ee: which implementation of DAVE the person speaks through; None offers the call none.
             on_sent: called with (index of the frame, `time.perf_counter`) after each frame of speech left. Thread: media.
             on_heard: called with (user id or None, ENGINE PCM, `time.perf_counter`) for each packet heard. Thread: media.
         """
         self.user = user
         self.channel_id = channel_id
-        self.dave_version = 0
+        self.member = MEMBERS[e2ee](user.id) if e2ee else None
+        """The person's end of the encryption."""
         origin_s = time.perf_counter()
         self.heard = Timeline(origin_s)
         """What the person hears, on one clock with `said`."""
@@ -89,7 +97,7 @@ class Person:
         """Close codes of the voice sessions that ended under the person, newest last."""
         self._discord = discord
         self._mode = mode
-        sealer = Clear()
+        sealer = self.member or Clear()
         self.mouth = Mouth(sealer, self.said, user.id, on_sent)
         self.ears = Ears(sealer, self.heard, on_heard, self._packet_came)
         self._line: PersonLine | None = None
@@ -162,6 +170,14 @@ class Person:
                 raise VoiceError(f"{self.user.name} could not enter the call (close code {code})", code=code)
         finally:
             secured.cancel()
+
+    async def wait_until_encrypted(self, *others: "Person", timeout_s: float = 10.0) -> None:
+        """Return once one group holds this person and `others`, as this person sees it, and no change of keys is under way."""
+        member = self.member
+        if member is None:
+            raise VoiceError(f"{self.user.name} does not encrypt")
+        wanted = {self.user.id, *(other.user.id for other in others)}
+        await self.wait_until(lambda: member.settled and wanted <= member.members, timeout_s=timeout_s)
 
     async def wait_until_closed(self, *, timeout_s: float = 10.0) -> None:
         """Return once no voice connection stands: after a kick, or for good. Raises TimeoutError."""
@@ -240,14 +256,27 @@ class Person:
         self.mouth.seat = self.ears.seat = seat
         self._secured.set()
 
+    @property
+    def dave_version(self) -> int:
+        """What an identify offers."""
+        return self.member.max_version if self.member else 0
+
     def on_text(self, op: int, data: Any) -> None:
-        """Learn whose an SSRC is."""
+        """Learn whose an SSRC is, and what becomes of the encryption."""
         if op == Op.SPEAKING:
             self.heard.claim(data["ssrc"], data["user_id"])
-            self._look()
+        if self.member is not None and self._line is not None:
+            if op == Op.SESSION_DESCRIPTION:
+                self.member.begin(self.channel_id, data["dave_protocol_version"])
+            else:
+                self.member.take_text(op, data, self._line)
+        self._look()
 
     def on_binary(self, op: int, payload: bytes) -> None:
-        """Nothing here is binary without encryption."""
+        """Follow the encryption."""
+        if self.member is not None and self._line is not None:
+            self.member.take_binary(op, payload, self._line)
+        self._look()
 
     # Waiting
 

@@ -29,7 +29,10 @@ MAX_RESUMES = 20
 class Listener(Protocol):
     """Who follows a line: `Person`, and with encryption its end of it. Everything here runs on the loop that runs the line."""
 
-    dave_version: int
+    @property
+    def dave_version(self) -> int:
+        """The newest version of end-to-end encryption that an identify offers; 0: none."""
+        ...
 
     def on_secured(self, seat: Seat) -> None:
         """Media may flow with this seat."""

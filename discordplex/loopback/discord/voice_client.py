@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from discordplex.errors import RemoteProtocolError
+from discordplex.loopback.discord.dave.delivery import Delivery
 from discordplex.loopback.discord.voice_call import Participant
 from discordplex.loopback.discord.voice_connection import VoiceConnection
 from discordplex.loopback.discord.voice_messages import Close, Op, parse_binary, parse_text
@@ -43,6 +44,10 @@ class VoiceClient:
             Op.SELECT_PROTOCOL: self._select_protocol,
             Op.SPEAKING: self._speaking,
             Op.VIDEO: self._ignore,
+            Op.TRANSITION_READY: lambda who, data: self._delivery(who).take_ready(who, data),
+            Op.KEY_PACKAGE: lambda who, payload: self._delivery(who).take_key_package(who, payload),
+            Op.COMMIT_WELCOME: lambda who, payload: self._delivery(who).take_commit(who, payload),
+            Op.INVALID_COMMIT_WELCOME: lambda who, data: self._delivery(who).take_invalid(who, data),
         }
 
     def receive(self, message: str | bytes) -> None:
@@ -134,13 +139,14 @@ class VoiceClient:
         if mode not in self._rules.modes:
             raise Refusal(Close.UNKNOWN_MODE)
         key = self._sessions.secure(participant, mode)
+        delivery = self._sessions.delivery(participant.session.channel_id)
         description = {
             "mode": mode,
             "secret_key": list(key),
             "audio_codec": "opus",
             "video_codec": "H264",
             "media_session_id": participant.session.session_id,
-            "dave_protocol_version": 0,
+            "dave_protocol_version": delivery.version_for(participant) if delivery else 0,
         }
         participant.send(Op.SESSION_DESCRIPTION, description)
         self._sessions.enter(participant)
@@ -157,6 +163,12 @@ class VoiceClient:
             asyncio.get_running_loop().call_later(delay_s, call.announce_speaking, participant, flags)
         else:
             call.announce_speaking(participant, flags)
+
+    def _delivery(self, participant: Participant) -> Delivery:
+        found = self._sessions.delivery(participant.session.channel_id)
+        if found is None:
+            raise Refusal(Close.UNKNOWN_OPCODE)
+        return found
 
     def _ignore(self, participant: Participant, data: Any) -> None:
         """Video and other things that an audio call does without."""

@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from discordplex.errors import LocalProtocolError
 from discordplex.loopback.discord import voice_messages
+from discordplex.loopback.discord.dave.delivery import Delivery
 from discordplex.loopback.discord.impairments import Impairments
 from discordplex.loopback.discord.media import MediaThread
 from discordplex.loopback.discord.model import Fact, VoiceSessionEnded
@@ -42,7 +43,8 @@ class VoiceGateway:
         impairments: Impairments | None = None,
         modes: tuple[str, ...] = MODES,
         heartbeat_interval_ms: float = HEARTBEAT_INTERVAL_MS,
-        require_dave: bool = False,
+        dave: bool = False,
+        require_dave: bool | None = None,
         record_media: bool = False,
     ) -> None:
         """Set up, still closed.
@@ -52,15 +54,16 @@ class VoiceGateway:
             impairments: what the network does to every stream towards every user; `relay.impair` changes it per user.
             modes: the transport modes on offer, in the server's order.
             heartbeat_interval_ms: what hello asks for.
-            require_dave: whether a client that offers no end-to-end encryption is closed with 4017, as on Discord.
+            dave: whether calls are encrypted end to end.
+            require_dave: whether a client that offers no end-to-end encryption is closed with 4017, as on Discord; if not said, as `dave`.
             record_media: whether the relay keeps every packet that it forwards.
         """
         self.world = world
         self.media = MediaThread()
         self.relay = Relay(self.media, impairments=impairments, record=record_media)
-        self.sessions = VoiceSessions(world, self.relay)
+        self.sessions = VoiceSessions(world, self.relay, dave=dave)
         self._heartbeat_interval_ms = heartbeat_interval_ms
-        self._rules = Rules(modes=modes, require_dave=require_dave)
+        self._rules = Rules(modes=modes, require_dave=dave if require_dave is None else require_dave)
         self._connections: set[VoiceConnection] = set()
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -86,6 +89,10 @@ class VoiceGateway:
     def participant(self, user_id: str) -> Participant | None:
         """The newest voice session of a user that is still alive, None where there is none."""
         return self.sessions.of_user(user_id)
+
+    def delivery(self, channel_id: str) -> Delivery | None:
+        """The DAVE delivery service of the call in a channel; None where calls are not encrypted."""
+        return self.sessions.delivery(channel_id)
 
     # Faults
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from discordplex.loopback.discord.dave.delivery import Delivery
 from discordplex.loopback.discord.model import VoiceEnd, VoiceSession
 from discordplex.loopback.discord.relay import Relay
 from discordplex.loopback.discord.voice_call import Call, Participant, Said
@@ -28,12 +29,15 @@ CODE_OF_END: Mapping[VoiceEnd, Close] = MappingProxyType(
 class VoiceSessions:
     """The voice sessions of a world. Everything here runs on the server's loop; only the relay has a thread of its own."""
 
-    def __init__(self, world: World, relay: Relay) -> None:
+    def __init__(self, world: World, relay: Relay, *, dave: bool) -> None:
+        """`dave`: whether calls are encrypted end to end."""
         self.world = world
         self.relay = relay
         self.log: deque[Said] = deque(maxlen=LOG_MESSAGES)
         """The newest messages on all control channels, in order."""
+        self._dave = dave
         self._calls: dict[str, Call] = {}
+        self._deliveries: dict[str, Delivery] = {}
         self._by_token: dict[str, Participant] = {}
         self._revoked: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -42,6 +46,12 @@ class VoiceSessions:
     def call(self, channel_id: str) -> Call:
         """The call in a channel; empty where nobody has connected to it."""
         return self._calls.setdefault(channel_id, Call(channel_id))
+
+    def delivery(self, channel_id: str) -> Delivery | None:
+        """The DAVE delivery service of the call in a channel; None where calls are not encrypted."""
+        if self._dave and channel_id not in self._deliveries:
+            self._deliveries[channel_id] = Delivery(self.call(channel_id), self.world.note)
+        return self._deliveries.get(channel_id)
 
     def of_user(self, user_id: str) -> Participant | None:
         """The newest session of a user that is still alive."""
@@ -82,6 +92,9 @@ class VoiceSessions:
         call = self.call(participant.session.channel_id)
         if participant not in call:
             call.enter(participant)
+            delivery = self.delivery(call.channel_id)
+            if delivery is not None:
+                delivery.enter(participant)
             self.world.note(f"voice entered {participant.user_id}")
 
     def detach(self, participant: Participant) -> None:
@@ -118,11 +131,22 @@ class VoiceSessions:
         if connection is not None:
             connection.close(code)
         self.relay.leave(participant.ssrc)
-        self.call(participant.session.channel_id).leave(participant)
+        self._leave_call(participant)
         self.world.note(f"voice left {participant.user_id}")
+
+    def _leave_call(self, participant: Participant) -> None:
+        call = self.call(participant.session.channel_id)
+        if participant not in call:
+            return
+        call.leave(participant)
+        delivery = self.delivery(call.channel_id)
+        if delivery is not None:
+            delivery.leave(participant)
 
     def close(self) -> None:
         """Forget every session, without a word to anybody; idempotent."""
+        for delivery in self._deliveries.values():
+            delivery.close()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
