@@ -20,6 +20,7 @@ from discordplex.loopback.discord.model import (
     VoiceServerGone,
     VoiceSessionStarted,
     VoiceStateChanged,
+    VoiceStatusChanged,
 )
 from discordplex.loopback.discord.world import World
 
@@ -148,6 +149,14 @@ def _(fact: ChannelChanged, world: World) -> Iterator[Dispatch]:
     kind = "THREAD" if fact.channel.kind == THREAD else "CHANNEL"
     payload = payloads.channel(fact.channel) | ({"newly_created": True} if kind == "THREAD" and fact.created else {})
     yield Dispatch(f"{kind}_{'CREATE' if fact.created else 'UPDATE'}", payload, guild_id=fact.channel.guild_id, intent=GUILDS)
+
+
+@dispatches.register
+def _(fact: VoiceStatusChanged, world: World) -> Iterator[Dispatch]:
+    del world
+    channel = fact.channel
+    payload = {"id": channel.id, "guild_id": channel.guild_id, "status": channel.status}
+    yield Dispatch("VOICE_CHANNEL_STATUS_UPDATE", payload, guild_id=channel.guild_id, intent=GUILDS)
 
 
 @dispatches.register

@@ -217,6 +217,13 @@ class ChannelChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceStatusChanged:
+    """The line below a voice channel's name reads differently."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
 class Typing:
     """Somebody types."""
 
@@ -256,6 +263,7 @@ Fact = (
     | MessageEdited
     | MessageDeleted
     | ChannelChanged
+    | VoiceStatusChanged
     | Typing
     | CommandsChanged
     | InteractionSent

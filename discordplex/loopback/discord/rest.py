@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,7 @@ class Rest:
         place = named.get("channel") or named.get("guild") or named.get("token") or named.get("application") or ""
         bucket = route.bucket or f"{route.method} {route.name}"
         limit = self._writes if route.bucket else COMMON
-        return self._limiter.take((caller.id if caller else "", bucket, place), limit, f"{abs(hash(bucket)):x}")
+        return self._limiter.take((caller.id if caller else "", bucket, place), limit, f"{zlib.crc32(bucket.encode()):08x}")
 
     async def _spoil(self, request: web.Request) -> web.Response | None:
         if self.faults.delay_s:

@@ -4,7 +4,7 @@ from typing import Any
 
 from discordplex.loopback.discord import payloads
 from discordplex.loopback.discord.api import ApiError, Call, Json, Table, invalid_form, missing_access, missing_permissions
-from discordplex.loopback.discord.model import MESSAGE_LIMIT_CHARS, THREAD, Channel, Typing
+from discordplex.loopback.discord.model import MESSAGE_LIMIT_CHARS, THREAD, Channel, Typing, VoiceStatusChanged
 from discordplex.loopback.discord.permissions import Overwrite
 
 table = Table()
@@ -85,7 +85,7 @@ def put_voice_status(call: Call) -> Any:
     if status and len(status) > STATUS_LIMIT_CHARS:
         raise invalid_form("status", "BASE_TYPE_MAX_LENGTH", f"Must be {STATUS_LIMIT_CHARS} or fewer in length.")
     channel.status = status or None
-    call.world.touch(channel)
+    call.world.tell(VoiceStatusChanged(channel))
 
 
 @table.route("POST", "/channels/{channel}/typing")

@@ -199,3 +199,65 @@ async def test_the_history_is_paged(caller: Caller) -> None:
     assert [message["content"] for message in (await caller.ask("GET", f"{path}?after={ids[2]}"))[1]] == ["4", "3"]
     caller.loopback.deny(caller.guild, text, caller.user, "read_message_history")
     assert (await caller.ask("GET", path))[1] == []
+
+
+async def test_a_manager_alters_a_channel(caller: Caller) -> None:
+    """Name, limit and overwrites of a channel can be changed by who manages channels, and read by everybody."""
+    lounge = caller.guild.voice_channels[0]
+    assert (await caller.ask("PATCH", f"/channels/{lounge.id}", {"name": "Den"}))[0] == 403
+    caller.guild.roles[caller.guild.id].permissions |= BITS["manage_channels"]
+    _, altered, _ = await caller.ask("PATCH", f"/channels/{lounge.id}", {"name": "Den", "user_limit": 2})
+    assert (altered["name"], altered["user_limit"], lounge.user_limit) == ("Den", 2, 2)
+    overwrite = {"type": 1, "allow": "0", "deny": str(BITS["speak"])}
+    assert (await caller.ask("PUT", f"/channels/{lounge.id}/permissions/{caller.user.id}", overwrite))[0] == 204
+    _, shown, _ = await caller.ask("GET", f"/channels/{lounge.id}")
+    assert shown["permission_overwrites"] == [{"id": caller.user.id, **overwrite}]
+
+
+async def test_only_the_author_edits(caller: Caller) -> None:
+    """Another's message cannot be edited, and deleted only by who manages messages; one's own always."""
+    text = caller.guild.text_channel
+    theirs = [caller.loopback.write(caller.loopback.people[0], text, "theirs").id for _ in range(3)]
+    path = f"/channels/{text.id}/messages"
+    assert (await caller.ask("PATCH", f"{path}/{theirs[0]}", {"content": "mine"}))[1]["code"] == 50005
+    assert (await caller.ask("DELETE", f"{path}/{theirs[0]}"))[1]["code"] == 50013
+    assert (await caller.ask("PUT", f"{path}/{theirs[0]}/reactions/%F0%9F%91%8D/@me"))[0] == 204
+    caller.guild.roles[caller.guild.id].permissions |= BITS["manage_messages"]
+    assert (await caller.ask("DELETE", f"{path}/{theirs[0]}"))[0] == 204
+    assert (await caller.ask("POST", f"{path}/bulk-delete", {"messages": [*theirs[1:], "1"]}))[0] == 204
+    assert (await caller.ask("GET", path))[1] == []
+
+
+async def test_a_reply_can_be_read_and_taken_back(caller: Caller) -> None:
+    """Over REST alone an application answers, reads, edits and deletes its reply; the callback tells about it when asked."""
+    caller.loopback.world.commands[caller.user.id, None] = [{"id": "1", "name": "now", "type": 1}]
+    interactions = caller.loopback.interactions
+    opened = interactions.use_command(caller.loopback.people[0].id, caller.guild.text_channel, "now", {})
+    callback = f"/interactions/{opened.id}/{opened.token}/callback?with_response=true"
+    status, told, _ = await caller.ask("POST", callback, {"type": 4, "data": {"content": "yes"}}, token="")
+    assert (status, told["resource"]["message"]["content"]) == (200, "yes")
+    reply = f"/webhooks/{caller.user.id}/{opened.token}/messages/@original"
+    _, shown, _ = await caller.ask("GET", reply, token="")
+    assert (shown["id"], shown["type"]) == (told["interaction"]["response_message_id"], 20)
+    assert (await caller.ask("PATCH", reply, {"content": "no"}, token=""))[1]["content"] == "no"
+    assert (await caller.ask("DELETE", reply, token=""))[0] == 204
+    assert (await caller.ask("GET", reply, token=""))[1]["code"] == 10008
+
+
+async def test_what_a_client_reads_at_the_start(caller: Caller) -> None:
+    """Every list that libraries ask for at login is there and non-empty where something exists."""
+    guild = f"/guilds/{caller.guild.id}"
+    for path, count in (
+        ("/users/@me/guilds", 2),
+        (f"{guild}/channels", 3),
+        (f"{guild}/roles", 2),
+        (f"{guild}/members?limit=1000", 8),
+        ("/soundboard-default-sounds", 1),
+    ):
+        status, found, _ = await caller.ask("GET", path)
+        assert (status, len(found)) == (200, count), path
+    assert (await caller.ask("GET", "/gateway/bot"))[1]["url"] == (await caller.ask("GET", "/gateway", token=""))[1]["url"]
+    assert (await caller.ask("GET", "/oauth2/applications/@me"))[1]["id"] == caller.user.id
+    assert (await caller.ask("GET", f"/applications/{caller.user.id}/emojis"))[1] == {"items": []}
+    assert (await caller.ask("GET", f"{guild}/members/@me"))[1]["user"]["id"] == caller.user.id
+    assert (await caller.ask("GET", guild))[1]["name"] == "Lighthouse"
