@@ -6,7 +6,6 @@ import math
 import random
 import socket
 import struct
-from collections.abc import Iterable
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
@@ -18,8 +17,8 @@ from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Log
 from discordplex.loopback.personaplex.mind import MindFactory
 from discordplex.loopback.personaplex.ogg import StreamDead
-from discordplex.personaplex import protocol
-from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, TextPiece
+from discordplex.loopback.personaplex.outbox import Outbox
+from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, TextPiece, encode
 
 VOICE_STEPS = 50 + 6
 """A voice has 50 frames (for the voices that come with the model; third-party figure), and six steps of silence follow it."""
@@ -67,6 +66,10 @@ class Desk:
     asked: Asked | None = None
     dice: random.Random = dataclasses.field(default_factory=random.Random)
 
+    async def pause(self, seconds: float) -> None:
+        """Let that much time pass."""
+        await self.clock.sleep_until(self.clock.now() + seconds)
+
 
 class Conversation:
     """From the lock to the close. Methods: the loop's thread."""
@@ -80,42 +83,37 @@ class Conversation:
         self._socket = websocket
         self._transport = transport
         self._live = False
-        self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._death: StreamDead | None = None
+        self._dying = asyncio.Event()
         self._by_server = False
         self._rejected_with: int | None = None
         self._ear = Ear()
         self._mouth = Mouth(desk.packets_per_step)
         self._mind = desk.mind()
+        # Without a bound, for the real server has none: whoever sends too much is answered later and later.
         self._heard = bytearray()
-        # Neither this nor `_heard` has a bound: the real server sheds nothing, and that is the point.
-        self._out: asyncio.Queue[tuple[float, list[bytes]]] = asyncio.Queue()
+        self._outbox = Outbox(websocket, desk.clock, self._log_sent)
         self._heard_more = asyncio.Event()
         self._steps = 0
 
     async def run(self) -> None:
         """Converse until the client leaves or the audio loop dies; then close, always with 1000, as the real server does."""
-        tasks = [asyncio.create_task(self._read())]
+        reading = asyncio.create_task(self._read())
+        tasks = [asyncio.create_task(self._prompt())]
         try:
-            tasks.append(asyncio.create_task(self._prompt()))
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if tasks[0].done():
-                return
-            await tasks.pop()
-            tasks += [asyncio.create_task(self._think()), asyncio.create_task(self._send()), asyncio.create_task(self._fail())]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([reading, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                tasks += map(asyncio.create_task, (self._think(), self._outbox.run(), self._fail()))
+                await asyncio.wait([reading, *tasks[1:]], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-            self._note_crash(results)
-            await self._close()
+            await self._end(reading, tasks)
 
     # Faults on demand.
 
     def crash(self, why: str = "told to") -> None:
         """An exception in the audio loop."""
-        if not self._crash.done():
-            self._crash.set_exception(StreamDead(why))
+        self._death = StreamDead(why)
+        self._dying.set()
 
     def reset(self) -> None:
         """The process dies: TCP reset, and what was in the buffers is gone."""
@@ -130,14 +128,11 @@ class Conversation:
         self._by_server = True
         await self._socket.close(code=code)
 
-    def inject(self, message: bytes | str, delay_s: float = 0.0) -> None:
-        """Send any message in the order of the others."""
-        # A string marks a WebSocket text message: no kind byte, no bytes.
-        self._out.put_nowait(
-            (self._desk.clock.now() + delay_s, [message] if isinstance(message, bytes) else [TEXT_MARK + message.encode()])
-        )
+    def inject(self, message: bytes | str) -> None:
+        """Send any message after those that wait; a string as a WebSocket text message."""
+        self._outbox.put(message)
 
-    # The four loops.
+    # Its loops.
 
     async def _read(self) -> None:
         """Receive until the client leaves."""
@@ -161,19 +156,19 @@ class Conversation:
         """Load voice and role, step by step, then shake hands."""
         self._log(log.Prompting)
         step_s = self._desk.prompt_step_ms / 1000
-        await self._pause(VOICE_STEPS * step_s)
+        await self._desk.pause(VOICE_STEPS * step_s)
         # Read only now, from where every client that connects leaves its own: a mere connect hijacks a session that is being set up.
         asked = self._desk.asked or Asked("", "")
-        await self._pause(asked.text_steps * step_s)
+        await self._desk.pause(asked.text_steps * step_s)
         if self._desk.faults.no_handshake:
             await asyncio.Event().wait()
         self._live = True
         # Written down first: a client may answer before this task runs again.
         self._log(log.Handshook, voice=asked.voice, text_prompt=asked.text_prompt)
-        await self._socket.send_bytes(protocol.encode(Handshake()))
+        await self._socket.send_bytes(encode(Handshake()))
         if self._desk.packets_per_step == 1:
             for page in self._mouth.headers():
-                await self._socket.send_bytes(protocol.encode(AudioBytes(page)))
+                await self._socket.send_bytes(encode(AudioBytes(page)))
 
     async def _think(self) -> None:
         """Step whenever 80 ms have been heard: no input, no output."""
@@ -188,24 +183,14 @@ class Conversation:
             self._steps += 1
             self._misbehave()
             if not self.silent:
-                messages: Iterable[protocol.Message] = (*map(TextPiece, spoken.pieces), AudioBytes(pages))
-                due = self._desk.clock.now() + self._desk.dice.uniform(0, self._desk.faults.late_ms) / 1000
-                self._out.put_nowait((due, [protocol.encode(message) for message in messages]))
-
-    async def _send(self) -> None:
-        """Send each block when it is due; one that is late makes the next ones wait."""
-        while True:
-            due, messages = await self._out.get()
-            await self._desk.clock.sleep_until(due)
-            for message in messages:
-                self._log_sent(message)
-                if message.startswith(TEXT_MARK):
-                    await self._socket.send_str(message.removeprefix(TEXT_MARK).decode())
-                else:
-                    await self._socket.send_bytes(message)
+                messages: tuple[Message, ...] = (*map(TextPiece, spoken.pieces), AudioBytes(pages))
+                late_s = self._desk.dice.uniform(0, self._desk.faults.late_ms) / 1000
+                self._outbox.put(*map(encode, messages), delay_s=late_s)
 
     async def _fail(self) -> None:
-        await self._crash
+        await self._dying.wait()
+        if self._death is not None:
+            raise self._death
 
     # Their parts.
 
@@ -244,35 +229,27 @@ class Conversation:
         if self._steps == faults.reset_after_steps:
             self.reset()
 
-    async def _pause(self, seconds: float) -> None:
-        await self._desk.clock.sleep_until(self._desk.clock.now() + seconds)
-
-    def _note_crash(self, results: list[BaseException | None]) -> None:
-        for result in results:
-            if isinstance(result, StreamDead):
-                self._by_server = True
-                self._log(log.Crashed, why=str(result))
-        if not self._crash.done():
-            self._crash.cancel()
-
-    async def _close(self) -> None:
-        code = self._rejected_with or self._socket.close_code
-        if code is None:
+    async def _end(self, reading: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        for death in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(death, StreamDead):
+                self._log(log.Crashed, why=str(death))
+        if not reading.done():
+            # While somebody still reads: to cancel `receive` would make aiohttp forget the goodbye.
             self._by_server = True
             await self._socket.close(code=WSCloseCode.OK)
-            code = int(WSCloseCode.OK)
-        by = "network" if code == ABNORMAL else "server" if self._by_server or self._rejected_with else "client"
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        code = self._rejected_with or self._socket.close_code or WSCloseCode.OK
+        by = "server" if self._by_server or self._rejected_with else "network" if code == ABNORMAL else "client"
         self._log(log.Closed, code=int(code), by=by)
 
     def _log(self, kind: type[log.Record], /, **facts: object) -> None:
         self._desk.log.add(kind(self._desk.clock.now(), self._number, **facts))
 
-    def _log_sent(self, message: bytes) -> None:
-        if message[:1] == bytes((Kind.TEXT,)):
-            self._log(log.Texted, piece=message[1:].decode(errors="replace"))
-        elif message[:1] == bytes((Kind.AUDIO,)):
-            self._log(log.Said, size=len(message))
-
-
-TEXT_MARK = b"\xff\x00WebSocket text\x00"
-"""Begins what is to go out as a WebSocket text message; no message of the protocol begins so."""
+    def _log_sent(self, kind: Kind, payload: bytes) -> None:
+        if kind is Kind.TEXT:
+            self._log(log.Texted, piece=payload.decode(errors="replace"))
+        else:
+            self._log(log.Said, size=len(payload))

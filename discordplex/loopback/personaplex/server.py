@@ -14,7 +14,7 @@ from aiohttp import web
 from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
-from discordplex.loopback.personaplex.conversation import Asked, Conversation, Desk
+from discordplex.loopback.personaplex.conversation import VOICE_STEPS, Asked, Conversation, Desk
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, Log, Record, Refused
 from discordplex.loopback.personaplex.mind import Echo, MindFactory, Mode
@@ -190,7 +190,7 @@ class StandInServer:
         async with self._desk.model:
             if not asked.text_prompt:
                 # The voice is run, then the missing tokens are looped over.
-                await asyncio.sleep(0)
+                await self._desk.pause(VOICE_STEPS * self._desk.prompt_step_ms / 1000)
                 self._write(Refused, number, why="empty text_prompt")
                 transport.close()
                 return

@@ -1,6 +1,7 @@
 """The stand-in server as a bare WebSocket client meets it: what was measured on the real one."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -13,6 +14,7 @@ from websockets.asyncio.client import connect
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
+from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import (
     Closed,
@@ -21,6 +23,7 @@ from discordplex.loopback.personaplex.log import (
     Discarded,
     Handshook,
     Heard,
+    Log,
     Odd,
     Pinged,
     Prompting,
@@ -77,6 +80,10 @@ def pages(frames: int) -> list[bytes]:
 async def say(socket: aiohttp.ClientWebSocketResponse, frames: int) -> None:
     for page in pages(frames):
         await socket.send_bytes(page)
+
+
+def has_heard(log: Log, count: int) -> bool:
+    return len(log.of(Heard)) >= count
 
 
 async def test_a_conversation_from_handshake_to_close() -> None:
@@ -233,6 +240,7 @@ async def test_damage_kills_the_audio_loop(how: str) -> None:
             assert await end_of(socket) == 1000
         async with socket_to(server) as socket:
             await handshake(socket)
+        assert [(record.code, record.by) for record in server.log.of(Closed, client=1)] == [(1000, "server")]
 
 
 async def test_a_burst_is_answered_in_full() -> None:
@@ -242,9 +250,8 @@ async def test_a_burst_is_answered_in_full() -> None:
         await say(socket, 100)
         for _ in range(25):
             assert (await data_of(socket))[:1] == AUDIO
-        times = [record.at for record in server.log.of(Said)]
-        # No step is shorter than it takes, and 25 blocks of audio took nothing like 25 * 80 ms of waiting.
-        assert all(later - earlier >= 0.004 for earlier, later in pairwise(times))
+        # 25 steps of 5 ms, and not one block sooner.
+        assert server.log.of(Said)[-1].at - server.log.of(Handshook)[0].at >= 25 * 0.005
 
 
 async def test_blocks_come_late_but_in_order() -> None:
@@ -259,6 +266,42 @@ async def test_blocks_come_late_but_in_order() -> None:
             if data[:1] == AUDIO:
                 numbers.append(int.from_bytes(data[19:23], "little"))
         assert numbers == list(range(2, 22))
+
+
+async def test_a_machine_that_keeps_up_spaces_its_blocks_naturally() -> None:
+    """71 to 98 ms apart, 80 in the middle, as measured: on a clock of our own, so that nothing else moves them."""
+    clock, steps = FakeClock(), 100
+    async with StandInServer("echo", faults=Faults(natural_spacing=True, seed=2), clock=clock) as server, socket_to(server) as socket:
+        await server.log.wait_for(lambda log: log.of(Prompting))
+        await clock.advance(1)
+        await handshake(socket)
+        for number, page in enumerate(pages(4 * steps), start=1):
+            await socket.send_bytes(page)
+            await server.log.wait_for(functools.partial(has_heard, count=number))
+            await clock.advance(0.02)
+    times = [record.at for record in server.log.of(Said)]
+    spacing_ms = sorted((later - earlier) * 1000 for earlier, later in pairwise(times))
+    assert len(times) >= steps - 1
+    assert 62 <= spacing_ms[0] <= 78
+    assert 79 <= spacing_ms[len(spacing_ms) // 2] <= 81
+    assert 82 <= spacing_ms[-1] <= 98
+
+
+async def test_a_slow_machine_falls_behind_for_good() -> None:
+    """Steps of 100 ms for 80 ms of input: the answer to each second comes a quarter of a second later than the last one's."""
+    clock = FakeClock()
+    async with StandInServer("echo", step_ms=100, clock=clock) as server, socket_to(server) as socket:
+        await server.log.wait_for(lambda log: log.of(Prompting))
+        await clock.advance(1)
+        await handshake(socket)
+        start = clock.now()
+        for number, page in enumerate(pages(200), start=1):
+            await socket.send_bytes(page)
+            await server.log.wait_for(functools.partial(has_heard, count=number))
+            await clock.advance(0.02)
+    lags = [record.at - start - 0.08 * number for number, record in enumerate(server.log.of(Said), start=1)]
+    assert lags[0] == pytest.approx(0.1, abs=0.03)
+    assert lags[-1] == pytest.approx(0.1 + 0.02 * (len(lags) - 1), abs=0.03)
 
 
 async def test_sigterm_leaves_a_silent_connection() -> None:
