@@ -25,14 +25,6 @@ class Reply:
     end: int
 
 
-def heard_samples(source: SpeakingSource) -> int:
-    """How far people have heard, on the line of pushed samples.
-
-    Reckoned from what still waits and not from what was played: a buffer that trims or overruns throws samples away that are neither.
-    """
-    return source.pushed_samples - round(source.depth_ms * ENGINE.rate_hz / 1000)
-
-
 class Downlink:
     """One call's mouth. Thread: loop.
 
@@ -85,7 +77,7 @@ class Downlink:
         What was pushed after `item` is thrown away with it. Nothing left of it to be played: nothing happens, so that an engine may
         answer this with an `Interrupted` of its own.
         """
-        heard = heard_samples(self._source)
+        heard = self._source.played_samples
         reply = self._reply_at(heard, item)
         self._captions.cut(heard=heard, item=item)
         if item:

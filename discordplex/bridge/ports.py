@@ -36,7 +36,7 @@ class SpeakingSource(Protocol):
 
     @property
     def played_samples(self) -> int:
-        """Samples of those that were played so far."""
+        """How far people have heard, on the line of pushed samples: what was trimmed or flushed lies behind it too."""
         ...
 
     @property

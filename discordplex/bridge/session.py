@@ -8,7 +8,7 @@ import anyio.lowlevel
 import structlog
 
 from discordplex.bridge.captions import Captions
-from discordplex.bridge.downlink import Downlink, heard_samples
+from discordplex.bridge.downlink import Downlink
 from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening
 from discordplex.bridge.lifetime import cause_of, opened
 from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
@@ -138,7 +138,7 @@ class VoiceSession:
         due = self._clock.now()
         people = self._link.people
         while True:
-            for caption in self._captions.advance(heard=heard_samples(self._source), now=self._clock.now()):
+            for caption in self._captions.advance(heard=self._source.played_samples, now=self._clock.now()):
                 self._tell(caption)
             for gone in people - self._link.people:
                 self._sink.forget(gone)

@@ -132,6 +132,7 @@ class ScriptedSource:
     def flush(self) -> int:
         self.flushes += 1
         flushed, self._waiting = self._waiting, 0
+        self.played_samples += flushed
         return flushed
 
     def play(self, milliseconds: float) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from discordplex.bridge.captions import Captions
-from discordplex.bridge.downlink import Downlink, heard_samples
+from discordplex.bridge.downlink import Downlink
 from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.engine import Audio, Closed, EngineEvent, Interrupted, Problem, Ready, Text
 from discordplex.loopback.clock import FakeClock
@@ -32,7 +32,7 @@ class Call:
 
     def shown(self) -> list[str]:
         """What people read at this moment."""
-        return [caption.text for caption in self.captions.advance(heard=heard_samples(self.source), now=self.clock.now())]
+        return [caption.text for caption in self.captions.advance(heard=self.source.played_samples, now=self.clock.now())]
 
 
 @pytest.fixture
