@@ -73,10 +73,11 @@ class LoopbackDiscord(Acts):
         async with contextlib.AsyncExitStack() as exits:
             if self._directory is None:
                 self._directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-loopback-")))
-            await exits.enter_async_context(self.voice)
             runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
             await runner.setup()
             exits.push_async_callback(runner.cleanup)
+            # Both end before the runner's cleanup, which would wait for their connections.
+            await exits.enter_async_context(self.voice)
             exits.push_async_callback(self.gateway.close)
             await self._listen(runner, self._directory)
             self.port = runner.addresses[0][1]
