@@ -22,7 +22,9 @@ from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona
 from discordplex.errors import VoiceError
 from discordplex.metrics import Metrics
-from discordplex.voice.client import REMOVED, Lost, Moved, VoiceConnection
+from discordplex.voice.client import VoiceConnection
+from discordplex.voice.incidents import Lost, Moved
+from discordplex.voice.upkeep import REMOVED
 from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()

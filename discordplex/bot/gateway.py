@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import aiohttp
 import discord
 import structlog
+from discord.gateway import DiscordWebSocket
 from typing_extensions import Self
 
 from discordplex.bot.commands import reply_to_failure
 
 log = structlog.get_logger()
 
-READY_TIMEOUT_S = 0.5
+READY_TIMEOUT_S = 0.1
 """How long py-cord waits for one more guild before it says ready. Nothing of ours waits for that but the way out."""
 
 LOGIN_TIMEOUT_S = 60.0
@@ -24,6 +25,9 @@ LOGIN_TIMEOUT_S = 60.0
 
 GOODBYE_S = 1.0
 """How long the gateway may take to close, and unanswered commands to finish."""
+
+GOODBYE, RESUMABLE = 1000, 4000
+"""Close codes: the first ends the gateway session and with it our stay in voice, the second lets it be resumed (documented)."""
 
 
 class Listener(Protocol):
@@ -87,18 +91,22 @@ class GatewayClient(discord.Bot):
 
     async def __aexit__(self, *_error: object) -> None:
         """Leave: the gateway first, so that Discord sees us go; then what is still being answered; then HTTP."""
-        if self.ws is not None:
-            with contextlib.suppress(asyncio.TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
-                await asyncio.wait_for(self.ws.close(code=1000), GOODBYE_S)
         if self._connecting:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
+        await self._close_gateway(self.ws, code=GOODBYE)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._settled.wait(), READY_TIMEOUT_S + GOODBYE_S)
         await self._finish_handlers()
         await self.close()
         if self.http.connector is not None:
             await self.http.connector.close()
+
+    @staticmethod
+    async def _close_gateway(websocket: DiscordWebSocket | None, *, code: int) -> None:
+        if websocket is not None:
+            with contextlib.suppress(asyncio.TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
+                await asyncio.wait_for(websocket.close(code=code), GOODBYE_S)
 
     async def _finish_handlers(self) -> None:
         if self._handlers_running:
@@ -131,8 +139,10 @@ class GatewayClient(discord.Bot):
         self._settled.set()
 
     async def on_disconnect(self) -> None:
-        """The gateway is lost; py-cord reconnects."""
+        """The gateway is lost; py-cord reconnects, but leaves the lost socket open: nobody else closes it."""
         log.info("discord gateway lost, reconnecting")
+        with self._handling():
+            await self._close_gateway(self.ws, code=RESUMABLE)
 
     async def on_resumed(self) -> None:
         """The gateway is back, and nothing was missed."""

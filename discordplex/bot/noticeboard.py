@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Hashable
+from typing import Any
 
 import structlog
 
@@ -25,7 +26,7 @@ class Noticeboard:
 
     def say(self, room: Room, text: str, *, key: Hashable = None) -> None:
         """Write a notice; the same `key` again replaces it. Where we may not write, the log has it alone."""
-        poster = self._poster(room)
+        poster = self._poster(room.notices_channel)
         if poster:
             poster.notice(text, key=key)
 
@@ -38,7 +39,7 @@ class Noticeboard:
 
     def caption(self, room: Room, key: Hashable, text: str, *, final: bool) -> None:
         """Write what somebody says: the whole stretch so far."""
-        poster = self._poster(room)
+        poster = self._poster(room.captions_channel)
         if poster:
             poster.caption(key, text, final=final)
 
@@ -58,8 +59,7 @@ class Noticeboard:
         if unwritten:
             log.warning("captions were left unwritten", channels=unwritten)
 
-    def _poster(self, room: Room) -> Poster | None:
-        channel = room.captions_channel
+    def _poster(self, channel: Any | None) -> Poster | None:
         if channel is None:
             return None
         poster = self._posters.get(channel.id)

@@ -58,7 +58,7 @@ class TextChannel(Protocol):
         *,
         allowed_mentions: discord.AllowedMentions,
         silent: bool,
-        suppress: bool,
+        suppress_embeds: bool,
         nonce: str,
         enforce_nonce: bool,
     ) -> Any:
@@ -183,7 +183,7 @@ class Poster:
         if draft.message is None:
             draft.nonce = draft.nonce or secrets.token_hex(12)  # a second try of a write that did arrive makes no second message
             draft.message = await self.channel.send(
-                text, allowed_mentions=NO_MENTIONS, silent=True, suppress=True, nonce=draft.nonce, enforce_nonce=True
+                text, allowed_mentions=NO_MENTIONS, silent=True, suppress_embeds=True, nonce=draft.nonce, enforce_nonce=True
             )
         elif text:
             await draft.message.edit(content=text, allowed_mentions=NO_MENTIONS)

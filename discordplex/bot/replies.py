@@ -96,13 +96,6 @@ def full(limit: int) -> str:
     return f"It is full ({limit} of {limit}). Raise its user limit, or give my role the permission Move Members."
 
 
-def moved_away(channel_id: int) -> str:
-    """The people went where the bot cannot follow."""
-    return f"Everybody went to <#{channel_id}>, and I could not follow."
-
-
-GATEWAY_REPLACED = "Discord began a new session with me, which ended the call."
-
 # What slash commands answer
 
 NOT_IN_VOICE = "Enter a voice channel first, then use `/join` again."

@@ -31,6 +31,11 @@ class Room(Protocol):
         """Where its captions and notices go, None where they go nowhere or we may not write there."""
         ...
 
+    @property
+    def notices_channel(self) -> Any | None:
+        """Where its notices go: the same, or another channel of the guild where we may not write there. None with captions off."""
+        ...
+
     def obstacle(self) -> str | None:
         """What keeps us from talking in it, as a plain sentence; None where nothing is known."""
         ...
@@ -68,9 +73,21 @@ class DiscordRoom:
         if self._captions == "off":
             return None
         named = guild.get_channel_or_thread(int(self._captions)) if self._captions.isdigit() else None
-        channel: Any = named or self._channel
-        may = channel.permissions_for(guild.me)
-        return channel if may.view_channel and may.send_messages and hasattr(channel, "send") else None
+        channel = named or self._channel
+        return channel if may_write(channel) else None
+
+    @property
+    def notices_channel(self) -> Any | None:
+        """Where its notices go.
+
+        Who may not enter a voice channel may not write in its chat either, and the people shall know: then the server's channel for system
+        messages tells them, else its first text channel.
+        """
+        guild = self._channel.guild
+        if self._captions == "off":
+            return None
+        others = [channel for channel in (guild.system_channel, *guild.text_channels) if channel and may_write(channel)]
+        return self.captions_channel or (others[0] if others else None)
 
     def obstacle(self) -> str | None:
         """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""
@@ -101,6 +118,13 @@ class DiscordRoom:
 
 
 Guild: TypeAlias = discord.Guild
+
+
+def may_write(channel: Any) -> bool:
+    """Whether we may write into a channel of any kind. The chat of a voice channel is closed to whoever may not enter it."""
+    may = channel.permissions_for(channel.guild.me)
+    inside = may.connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)
+    return bool(may.view_channel and may.send_messages and inside and hasattr(channel, "send"))
 
 
 def people_in(channel: discord.VoiceChannel | discord.StageChannel) -> frozenset[int]:

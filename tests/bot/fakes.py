@@ -54,7 +54,7 @@ class FakeChannel:
             raise fault
 
     async def send(self, content: str, *, allowed_mentions: Any, nonce: str, **flags: bool) -> FakeMessage:
-        assert flags == {"silent": True, "suppress": True, "enforce_nonce": True}
+        assert flags == {"silent": True, "suppress_embeds": True, "enforce_nonce": True}
         assert content.strip(), "Discord refuses an empty message"
         assert len(content) < 2000
         self.nonces.append(nonce)
@@ -119,6 +119,10 @@ class ScriptedRoom:
     people: frozenset[int] = frozenset()
     problem: str | None = None
     asked_to_move: int = 0
+
+    @property
+    def notices_channel(self) -> FakeChannel | None:
+        return self.captions_channel
 
     def obstacle(self) -> str | None:
         return self.problem

@@ -1,0 +1,388 @@
+"""The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from discordplex.bot import replies, switchboard
+from discordplex.bot.client import BotApplication
+from discordplex.bot.gateway import GatewayClient
+from discordplex.clock import SystemClock
+from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
+from discordplex.errors import ConfigError, LoginError
+from discordplex.loopback.discord.model import Channel, Guild, User
+from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.personaplex.log import Closed, Connected, Handshook
+from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.metrics import Metrics
+from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.voice.wire import Wire
+
+STOP_WITHIN_S = 5.0
+NOWHERE = "ws://127.0.0.1:9/api/chat"
+
+
+@dataclass
+class Street:
+    """A loopback Discord and an engine, and short names for what is in them."""
+
+    discord: LoopbackDiscord
+    engine: StandInServer
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def bot(self) -> User:
+        return self.discord.bots[0]
+
+    @property
+    def guild(self) -> Guild:
+        return self.discord.guilds[0]
+
+    @property
+    def lounge(self) -> Channel:
+        return self.guild.voice_channels[0]
+
+    @property
+    def study(self) -> Channel:
+        return self.guild.voice_channels[1]
+
+    @property
+    def ada(self) -> User:
+        return self.discord.people[0]
+
+    @property
+    def ben(self) -> User:
+        return self.discord.people[1]
+
+    def texts(self, channel: Channel) -> list[str]:
+        """What the bot's messages in a channel say now."""
+        return [message.content for message in self.discord.messages(channel) if message.author_id == self.bot.id]
+
+    async def says(self, channel: Channel, part: str, timeout_s: float = 10.0) -> str:
+        """Wait until a message of the bot in a channel contains `part`."""
+        return await self.discord.wait_for(lambda: next((text for text in self.texts(channel) if part in text), ""), timeout_s=timeout_s)
+
+    async def sits_in(self, channel: Channel | None, timeout_s: float = 10.0) -> None:
+        """Wait until the bot is in this voice channel, or in none."""
+        wanted = channel.id if channel else None
+        await self.discord.wait_for(lambda: self.where == wanted, timeout_s=timeout_s)
+
+    @property
+    def where(self) -> str | None:
+        """The bot's voice channel."""
+        state = self.discord.voice_state(self.bot)
+        return state.channel_id if state else None
+
+    async def listens(self, conversations: int = 1) -> None:
+        """Wait until so many conversations were opened with the engine."""
+        await self.engine.log.wait_for(lambda log: len(log.of(Handshook)) >= conversations)
+
+    def config(
+        self,
+        *,
+        token: str | None = None,
+        urls: tuple[str, ...] = (),
+        api_url: str | None = None,
+        bot: BotConfig | None = None,
+        persona: PersonaConfig | None = None,
+    ) -> Config:
+        return Config(
+            discord=DiscordConfig(token=SecretStr(token or self.bot.token), api_url=api_url or f"{self.discord.api_url}/v10"),
+            bot=bot or BotConfig(),
+            persona=persona or PersonaConfig(),
+            personaplex=PersonaPlexConfig(urls=urls or (self.engine.url,)),
+        )
+
+    @asynccontextmanager
+    async def bot_running(self, config: Config | None = None) -> AsyncIterator[BotApplication]:
+        """The bot between its start and an end that is in time and leaves nothing behind."""
+        config = config or self.config()
+        clock = SystemClock()
+        with Wire(clock=clock, metrics=self.metrics) as wire:
+            provider = PersonaPlexPool(config.personaplex, clock=clock)
+            application = BotApplication(config=config, provider=provider, wire=wire, clock=clock, metrics=self.metrics)
+            running = asyncio.create_task(application.run(), name="bot")
+            try:
+                yield application
+            finally:
+                application.stop()
+                await asyncio.wait_for(running, STOP_WITHIN_S)
+            assert provider.free == provider.capacity
+        assert self.where is None
+        assert not self.discord.gateway.online(self.bot.id)
+        assert not self.discord.unknown_routes
+        assert not self.discord.rest.refusals
+        mine = [task.get_name() for task in asyncio.all_tasks() if "pycord" in task.get_name() or "bot" in task.get_name()]
+        assert mine == []
+
+
+@pytest.fixture
+async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+    async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
+        monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
+        monkeypatch.setattr(switchboard, "GRACE_S", 0.3)  # saves the tests many seconds; its real length is tested on a fake clock
+        yield Street(discord, engine)
+
+
+async def test_a_person_comes_talks_and_goes(street: Street) -> None:
+    """The bot joins, says that it listens and to whom one talks, opens the engine; when the person leaves, it leaves and hangs up."""
+    async with street.bot_running():
+        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
+        street.discord.enter(street.ada, street.lounge)
+        await street.sits_in(street.lounge, timeout_s=2)
+        hello = await street.says(street.lounge, "listening")
+        assert "NATF0.pt" in hello
+        await street.listens()
+        await street.says(street.lounge, "Go ahead")
+        assert len(street.texts(street.lounge)) == 1
+        street.discord.leave(street.ada)
+        await street.sits_in(None, timeout_s=5)
+        await street.engine.log.wait_for(lambda log: log.of(Closed), 5)
+    assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
+    assert len(street.engine.log.of(Connected)) == 1
+
+
+async def test_who_sits_there_already_counts_as_entering(street: Street) -> None:
+    """At start the bot joins people, and not a channel in which only bots sit."""
+    street.discord.enter(street.discord.bots[1], street.study)
+    street.discord.enter(street.discord.bots[2], street.lounge)
+    street.discord.enter(street.ada, street.lounge)
+    async with street.bot_running():
+        await street.sits_in(street.lounge)
+        await street.listens()
+    assert street.texts(street.study) == []
+
+
+async def test_bots_alone_are_left_alone(street: Street) -> None:
+    """Another bot calls nobody, and when the last person leaves it is no reason to stay."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.sits_in(street.lounge)
+        street.discord.enter(street.discord.bots[1], street.lounge)
+        street.discord.leave(street.ada)
+        await street.sits_in(None, timeout_s=5)
+
+
+async def test_stop_in_the_middle_of_a_call(street: Street) -> None:
+    """A person still sits there: the bot leaves the channel, the engine is closed by us, and it all ends in time."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+    await street.engine.log.wait_for(lambda log: log.of(Closed))
+    assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
+
+
+async def test_what_the_engine_says_is_written(street: Street) -> None:
+    """Text arrives as one message in the voice channel's own chat, and mentions in it are harmless."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        for piece in (" Good", " morning,", " *dear* @everyone."):
+            street.engine.inject(b"\x02" + piece.encode())
+        text = await street.says(street.lounge, "everyone")
+        assert text == r"Good morning, \*dear\* @everyone."
+    message = next(message for message in street.discord.messages(street.lounge) if "everyone" in message.content)
+    assert message.body["allowed_mentions"] == {"parse": []}
+
+
+@pytest.mark.parametrize("captions", ["text", "off"])
+async def test_captions_go_where_the_setting_says(street: Street, captions: str) -> None:
+    """Into a text channel by its id, or nowhere."""
+    setting = BotConfig(captions=street.guild.text_channel.id if captions == "text" else "off")
+    async with street.bot_running(street.config(bot=setting)):
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        if captions == "text":
+            await street.says(street.guild.text_channel, "listening")
+    assert street.texts(street.lounge) == []
+    assert bool(street.texts(street.guild.text_channel)) == (captions == "text")
+
+
+async def test_the_other_guild_waits_for_the_engine(street: Street) -> None:
+    """It is told its place, is not joined while it waits, and is served when the first call ends."""
+    other = street.discord.guilds[1].voice_channels[0]
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        street.discord.enter(street.ben, other)
+        await street.says(other, "You are next")
+        assert street.where == street.lounge.id
+        street.discord.leave(street.ada)
+        await street.sits_in(other)
+        await street.says(other, "listening")
+    assert len(street.engine.log.of(Connected)) == 2
+
+
+async def test_a_second_channel_is_told_where_the_bot_is(street: Street) -> None:
+    """Its people may come over; when the call ends and they still sit there, it is their turn."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.sits_in(street.lounge)
+        street.discord.enter(street.ben, street.study)
+        await street.says(street.study, f"<#{street.lounge.id}>")
+        street.discord.leave(street.ada)
+        await street.sits_in(street.study)
+
+
+async def test_the_bot_follows_with_the_same_conversation(street: Street) -> None:
+    """Everybody moves: so does the bot, and the engine notices nothing."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        street.discord.enter(street.ben, street.lounge)
+        await street.listens()
+        await street.discord.move(street.ada, street.study)
+        await street.discord.move(street.ben, street.study)
+        await street.sits_in(street.study)
+        street.engine.inject(b"\x02 Still here.")
+        await street.says(street.study, "Still here.")
+    assert len(street.engine.log.of(Connected)) == 1
+
+
+async def test_a_bot_that_was_thrown_out_stays_out(street: Street) -> None:
+    """It says so, hangs up, and comes back when somebody asks."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        street.discord.kick_from_voice(street.bot)
+        await street.says(street.lounge, "`/join` calls me back")
+        await street.engine.log.wait_for(lambda log: log.of(Closed))
+        reply = await street.discord.press_slash(street.ada, street.lounge, "join")
+        assert reply.content == replies.joined(int(street.lounge.id))
+        await street.listens(2)
+
+
+@pytest.mark.parametrize(
+    ("obstruct", "sentence"),
+    [
+        (lambda street: street.discord.deny(street.guild, street.lounge, street.bot, "speak"), "permission Speak"),
+        (lambda street: street.discord.deny(street.guild, street.lounge, street.bot, "connect"), "permission Connect"),
+        (lambda street: street.discord.limit_users(street.lounge, 1), "It is full"),
+    ],
+    ids=["speak", "connect", "full"],
+)
+async def test_what_keeps_the_bot_out_is_said_where_people_see_it(
+    street: Street, obstruct: Callable[[Street], None], sentence: str
+) -> None:
+    """One sentence, once, in the channel's chat, or in the server's first channel where that is closed to the bot; and no try to join."""
+    obstruct(street)
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        closed = "Connect" in sentence
+        where = street.guild.text_channel if closed else street.lounge
+        await street.says(where, sentence)
+        street.discord.enter(street.ben, street.lounge)
+        reply = await street.discord.press_slash(street.ada, street.guild, "join")
+        assert sentence in reply.content
+    assert len(street.texts(where)) == 1
+    assert street.engine.log.of(Connected) == []
+
+
+async def test_an_unreachable_engine_is_said_once(street: Street) -> None:
+    """However often it is tried."""
+    async with street.bot_running(street.config(urls=(NOWHERE,))):
+        street.discord.enter(street.ada, street.lounge)
+        await street.says(street.lounge, "I keep trying")
+        street.discord.leave(street.ada)
+        await street.sits_in(None)
+    assert len(street.texts(street.lounge)) == 2
+
+
+async def test_a_persona_that_the_engine_would_refuse_is_not_tried(street: Street) -> None:
+    """A bad voice is told in words before the channel is joined."""
+    async with street.bot_running(street.config(persona=PersonaConfig(voice="NATX9.pt"))):
+        street.discord.enter(street.ada, street.lounge)
+        await street.says(street.lounge, "NATX9")
+    assert street.engine.log.of(Connected) == []
+
+
+async def test_a_voice_server_that_demands_encryption_is_explained(street: Street) -> None:
+    """Close code 4017 becomes a sentence, and the bot is out of the channel."""
+    street.discord.voice.refuse(street.bot.id, 4017)
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.says(street.lounge, "4017")
+        await street.sits_in(None)
+
+
+async def test_the_slash_commands(street: Street) -> None:
+    """Each answers its caller alone, in words, also when there is nothing to do."""
+    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
+        await street.discord.wait_for(lambda: street.discord.world.commands.get((street.bot.id, None)))
+        press = street.discord.press_slash
+        assert (await press(street.ada, street.guild, "join")).content == replies.NOT_IN_VOICE
+        assert (await press(street.ada, street.guild, "leave")).content == replies.NOTHING_TO_LEAVE
+        street.discord.enter(street.ada, street.lounge)
+        assert "use `/join`" in (await press(street.ada, street.guild, "status")).content
+        joined = await press(street.ada, street.guild, "join")
+        assert joined.content == replies.joined(int(street.lounge.id))
+        assert joined.ephemeral
+        await street.listens()
+        assert "with the voice **NATF0.pt**" in (await press(street.ben, street.guild, "status")).content
+        assert (await press(street.ben, street.guild, "leave")).content == replies.LEFT
+        await street.says(street.lounge, "Ben asked me to leave")
+
+
+async def test_a_gateway_drop_does_not_end_the_call(street: Street) -> None:
+    """py-cord resumes, the conversation goes on, and what people do afterwards is seen."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        await street.discord.gateway.drop(street.bot.id, code=4000)
+        await street.discord.wait_for(lambda: not street.discord.gateway.online(street.bot.id))
+        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
+        assert street.where == street.lounge.id
+        assert len(street.engine.log.of(Connected)) == 1
+        street.discord.leave(street.ada)
+        await street.sits_in(None)
+
+
+async def test_a_new_gateway_session_begins_the_call_anew(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long outage Discord has forgotten where the bot is; the people who still sit there get their call back."""
+
+    async def at_once(*_ids: object, **_flags: object) -> None:
+        """Identify without the five seconds that py-cord waits."""
+
+    monkeypatch.setattr(GatewayClient, "before_identify_hook", at_once)
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        street.discord.gateway.forget_sessions()
+        await street.discord.gateway.drop(street.bot.id)
+        await street.listens(2)
+        await street.sits_in(street.lounge)
+
+
+@pytest.mark.parametrize(
+    ("token", "error"),
+    [
+        ("not-the-token", LoginError("Discord refuses the bot token")),
+        ("nöt-ä-token", LoginError("Discord refuses")),
+        (None, ConfigError("no bot")),
+    ],
+)
+async def test_a_wrong_token_is_one_sentence(street: Street, token: str | None, error: Exception) -> None:
+    """Discord refuses it, or it could never be one: LoginError; none at all: ConfigError. Nothing is left open."""
+    config = street.config(token=token) if token else street.config().model_copy(update={"discord": DiscordConfig()})
+    clock = SystemClock()
+    with Wire(clock=clock, metrics=street.metrics) as wire:
+        provider = PersonaPlexPool(config.personaplex, clock=clock)
+        application = BotApplication(config=config, provider=provider, wire=wire, clock=clock, metrics=street.metrics)
+        with pytest.raises(type(error), match=str(error)):
+            await asyncio.wait_for(application.run(), 10)
+
+
+async def test_discord_may_come_later(street: Street) -> None:
+    """While it cannot be reached the bot says so and keeps trying, and is there as soon as Discord is."""
+    async with LoopbackDiscord(dir=street.discord.ca_file.parent) as gone:
+        port = gone.port
+    config = street.config(api_url=f"https://127.0.0.1:{port}/api/v10")
+    with capture_logs() as logged:
+        async with street.bot_running(config), LoopbackDiscord(port, dir=street.discord.ca_file.parent) as late:
+            await late.wait_for(lambda: late.gateway.online(late.bots[0].id))
+    first = next(entry for entry in logged if entry["event"] == "discord unreachable")
+    assert f"127.0.0.1:{port}" in first["detail"]
