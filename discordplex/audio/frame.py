@@ -43,6 +43,12 @@ class Reframer:
         del self._rest[:whole]
         return (ready[start : start + self._frame_bytes] for start in range(0, whole, self._frame_bytes))
 
+    def take_rest(self) -> bytes:
+        """Give up waiting: what is there of the unfinished frame, without its end."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return rest
+
     def clear(self) -> None:
         """Throw away what waits for the rest of its frame."""
         self._rest.clear()

@@ -1,0 +1,107 @@
+"""How unevenly audio arrives, measured against its own sample clock. Pure: times come in, numbers come out.
+
+A chunk's offset is its arrival minus its place in the stream. On a perfect link all offsets are equal; how far the latest lies behind
+the earliest is what a playout must hold so that nobody hears the jitter.
+"""
+
+from collections import deque
+from typing import Final
+
+from discordplex.audio.format import MODEL_STEP_MS
+
+WINDOW_S: Final = 7.0
+"""Audio, not time, after which a chunk is forgotten: a pause forgets nothing. Seven seconds leave three of the ten in which a buffer is to
+shrink for doing so gently; their 87 chunks of 80 ms show all but a percent or two of a link's range."""
+
+_TOGETHER: Final = 1 / 4
+"""A chunk that follows another within this part of its own length came with it; within a model's step its arrival says nothing new."""
+_STEP_S: Final = MODEL_STEP_MS / 1000 + 1e-6
+_CATCHING_UP: Final = 1 / 8
+"""A chunk that comes sooner after the last than it lasts, by this part of its length, is sent by a producer that catches up."""
+
+
+class Lateness:
+    """Offsets over a sliding window. Offsets further apart than `band_s` are not jitter: the producer paused, stalled or caught up."""
+
+    def __init__(self, band_s: float) -> None:
+        self._band_s = band_s
+        self._window: deque[tuple[float, float]] = deque()
+        self._worst: deque[tuple[float, float]] = deque()
+        self._last_offset = 0.0
+        self._last_arrival = 0.0
+        self._step_s = 0.0
+        self._catching_up = False
+        self.earliest = 0.0
+        """The least offset of the window: the arrival of a chunk that was not late."""
+        self.heard_s = 0.0
+        """Audio observed so far."""
+
+    @property
+    def spread(self) -> float:
+        """How late the latest chunk of the window was against the earliest, in seconds."""
+        return self._worst[0][1] if self._worst else 0.0
+
+    def late_by(self, place_s: float, now: float) -> float:
+        """How late a chunk is that arrives now."""
+        return now - place_s - self.earliest if self._window else 0.0
+
+    def observe(self, place_s: float, length_s: float, now: float) -> None:
+        """A chunk of `length_s` that begins `place_s` into the stream has arrived."""
+        self.heard_s = place_s + length_s
+        came_together = bool(self._window) and now - self._last_arrival < length_s * _TOGETHER
+        self._last_arrival = now
+        if came_together and self._step_s + length_s <= _STEP_S:
+            self._step_s += length_s
+            return
+        self._step_s = length_s
+        offset = now - place_s
+        self._drop_strangers(offset, length_s)
+        self._last_offset = offset
+        self._enter(place_s, offset)
+
+    def remember(self, spread_s: float) -> None:
+        """Take the link for this bad until the window has passed."""
+        while self._worst and self._worst[-1][1] <= spread_s:
+            self._worst.pop()
+        self._worst.append((self.heard_s, spread_s))
+        while self._worst[0][0] < self.heard_s - WINDOW_S:
+            self._worst.popleft()
+
+    def restart(self) -> None:
+        """The producer paused: its next chunk is not late, whenever it comes. What the link is like stays known."""
+        self._window.clear()
+
+    def _enter(self, place_s: float, offset: float) -> None:
+        if not self._window:
+            self.earliest = offset
+        elif offset < self.earliest:  # all that was late is now known to have been later
+            sooner = self.earliest - offset
+            self._worst = deque((heard_s, spread + sooner) for heard_s, spread in self._worst)
+            self.earliest = offset
+        self._window.append((place_s, offset))
+        self._forget_before(place_s - WINDOW_S)
+        self.remember(offset - self.earliest)
+
+    def _forget_before(self, place_s: float) -> None:
+        least_left = False
+        while self._window[0][0] < place_s:
+            least_left |= self._window.popleft()[1] <= self.earliest
+        if least_left:
+            self.earliest = min(offset for _, offset in self._window)
+
+    def _drop_strangers(self, offset: float, length_s: float) -> None:
+        """Forget offsets that say nothing about the one that has come.
+
+        After a jump ahead, a stalled producer may catch up: while chunks come faster than they last, only the newest counts.
+        """
+        if not self._window:
+            return
+        if offset - self.earliest > self._band_s:
+            self._catching_up = True
+            self._window.clear()
+        elif self._catching_up and offset < self._last_offset - length_s * _CATCHING_UP:
+            self._window.clear()
+        else:
+            self._catching_up = False
+            if offset < self.earliest:  # else none can be further away than the band
+                self._window = deque(entry for entry in self._window if entry[1] <= offset + self._band_s)

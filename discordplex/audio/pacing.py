@@ -1,0 +1,146 @@
+"""Pacing: how long a playout buffer shall hold its frames. Pure arithmetic on times and places; `playout.py` does what it says.
+
+A place is seconds of audio since the stream began. What is held is measured from the earliest arrivals: `now - place - earliest`.
+"""
+
+import enum
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from discordplex.audio.format import ENGINE
+from discordplex.audio.lateness import Lateness
+
+FRAME_S: Final = ENGINE.frame_seconds
+_EPSILON_S: Final = 1e-6
+_TICKS_MEASURED: Final = 5
+"""A consumer's late tick makes everything look held too long; the least of so many does not."""
+_LEARNING_S: Final = 5.0
+"""Audio after which a link's calm is believed."""
+_MILD_S: Final = 0.030
+_BEYOND: Final = (1.1, 0.6)
+"""The widest spread seen in a few seconds falls short of the widest there is: expect a tenth more, and 60 % more of what is over 30 ms."""
+_SEVERE_S: Final = 0.060
+"""From this spread on, a frame stretched within speech is the lesser evil than trusting what was seen so far."""
+_AFTER_HOLE: Final = (2.2, 0.020)
+"""A hole says that what was seen is not all: expect so many times the spread and so many seconds. Found by simulation: with chunks late by
+0 to 150 ms at random, no larger jump saves a hole and a smaller one costs a third."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What kind of producer a buffer serves."""
+
+    initial_ms: float
+    """Held beyond the earliest arrival while the link is unknown."""
+    floor_ms: float
+    """The same, once the link is known to be calm."""
+    ceiling_ms: float
+    """The most that is held against jitter; later than this is a stall."""
+    margin_ms: float
+    """Held beyond the spread that was seen and a tenth of it."""
+    capacity_ms: float
+    """What is older, or more than this, is dropped, oldest first."""
+    trim: bool = True
+    """Whether backlog goes. False keeps whole whatever was pushed, and begins at once."""
+    wary: bool = False
+    """Whether a hole makes it expect worse than it has seen, and thin cover is mended within silence."""
+    pauses: bool = False
+    """Whether the producer may just stop after a quiet frame: then that is no hole to learn from."""
+
+
+STREAM: Final = Profile(initial_ms=20, floor_ms=10, ceiling_ms=150, margin_ms=4, capacity_ms=2000, wary=True)
+"""An engine that speaks in real time."""
+REPLIES: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=0, margin_ms=0, capacity_ms=180_000, trim=False, pauses=True)
+"""An engine that hands over whole replies."""
+SPEAKER: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=80, margin_ms=1, capacity_ms=400, pauses=True)
+"""A person's packets, already in order."""
+
+
+class Thinness(enum.Enum):
+    """How well what is held covers the link's jitter."""
+
+    ENOUGH = enum.auto()
+    LITTLE = enum.auto()
+    """Just what was seen."""
+    TOO_LITTLE = enum.auto()
+    """The next chunk as late as the latest one leaves a hole."""
+
+
+class Pacing:
+    """What is held, what should be, and the difference in frames."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._ceiling_s = profile.ceiling_ms / 1000
+        self._lateness = Lateness(band_s=self._ceiling_s + FRAME_S)
+        self._ticks: deque[float] = deque(maxlen=_TICKS_MEASURED)
+
+    @property
+    def target_s(self) -> float:
+        """What shall be held beyond the earliest arrivals."""
+        profile = self._profile
+        calm_ms = profile.initial_ms if self._lateness.heard_s < _LEARNING_S else profile.floor_ms
+        spread = self._lateness.spread
+        feared = spread * _BEYOND[0] + max(0.0, spread - _MILD_S) * _BEYOND[1]
+        return min(max(calm_ms / 1000, feared + profile.margin_ms / 1000), self._ceiling_s)
+
+    def arrived(self, place_s: float, length_s: float, now: float) -> None:
+        """A chunk has come in."""
+        self._lateness.observe(place_s, length_s, now)
+
+    def paused(self) -> None:
+        """The producer had nothing to say: its next chunk is not late."""
+        self._lateness.restart()
+
+    def hole(self, place_s: float, length_s: float, now: float) -> bool:
+        """A chunk has come in that was missed. Whether it was late by what a buffer can learn to cover; if not, the producer stalled."""
+        learnt = self._lateness.late_by(place_s, now) <= self._ceiling_s + FRAME_S
+        self._lateness.observe(place_s, length_s, now)
+        if learnt and self._profile.wary:
+            factor, beyond_s = _AFTER_HOLE
+            self._lateness.remember(min(self._lateness.spread * factor + beyond_s, self._ceiling_s))
+        return learnt
+
+    def may_begin(self, place_s: float, now: float) -> bool:
+        """Whether the frame at `place_s` may be played, and all after it in step."""
+        self._ticks.clear()
+        return not self._profile.trim or now - place_s - self._lateness.earliest + _EPSILON_S >= self.target_s
+
+    def tick(self, place_s: float, now: float) -> None:
+        """The frame at `place_s` is due now."""
+        self._ticks.append(now - place_s)
+
+    def moved(self, frames: int) -> None:
+        """The playout was put off by so many frames; brought forward where negative."""
+        self._ticks = deque((offset + frames * FRAME_S for offset in self._ticks), maxlen=_TICKS_MEASURED)
+
+    @property
+    def excess_frames(self) -> int:
+        """Frames that could be dropped with the target still held."""
+        return max(0, int((self._held_s - self.target_s + _EPSILON_S) / FRAME_S)) if self._is_measured else 0
+
+    @property
+    def frames_over_ceiling(self) -> int:
+        """Frames that no jitter asks for, beyond the one that waits for its tick."""
+        return max(0, math.ceil((self._held_s - self._ceiling_s - _EPSILON_S) / FRAME_S) - 1) if self._is_measured else 0
+
+    @property
+    def thinness(self) -> Thinness:
+        """Whether enough is held, judged by what is expected and by what was seen."""
+        if not self._profile.wary or not self._is_measured:
+            return Thinness.ENOUGH
+        spread = self._lateness.spread
+        if self._held_s < min(self.target_s if spread > _SEVERE_S else spread, self._ceiling_s) - _EPSILON_S:
+            return Thinness.TOO_LITTLE
+        barely = spread + self._profile.margin_ms / 2000
+        return Thinness.LITTLE if self._held_s < min(barely, self._ceiling_s) - _EPSILON_S else Thinness.ENOUGH
+
+    @property
+    def _is_measured(self) -> bool:
+        return self._profile.trim and len(self._ticks) == _TICKS_MEASURED
+
+    @property
+    def _held_s(self) -> float:
+        return min(self._ticks) - self._lateness.earliest

@@ -1,0 +1,250 @@
+"""PlayoutBuffer: the one place where audio crosses from a thread to another, and where uneven arrival becomes a steady beat.
+
+A producer pushes chunks as they come, a consumer pops a frame every 20 ms. Each frame is held as long as the link demands (`pacing.py`,
+`lateness.py`): less than two frames' length on a calm link, up to `ceiling_ms` and the wait for the tick on a bad one. Three things move
+the playout once it runs:
+
+* a hole (nothing there to pop, and more came later) puts it off, and what must be expected is then waited for: one hole, not many;
+* too much held is dropped: quiet frames at once, others after some patience and with a crossfade;
+* too little held is mended by playing a quiet frame twice, before a hole does it.
+
+Whole frames are dropped and played twice: a chunk's first frame leaves at a tick, so a finer step would delay sound and protect nothing.
+"""
+
+import enum
+import threading
+from collections import deque
+from typing import Final, NamedTuple
+
+from discordplex.audio.format import ENGINE
+from discordplex.audio.frame import Reframer
+from discordplex.audio.pacing import FRAME_S, Pacing, Profile, Thinness
+from discordplex.audio.splice import crossfade, is_quiet
+from discordplex.metrics import Metrics
+
+_PATIENCE_S: Final = 0.5
+"""How long loud excess waits for a quiet frame before it goes, a frame at a time, one each `_BITE_S`."""
+_BITE_S: Final = 0.1
+_BACKLOG_PATIENCE_S: Final = 1.0
+"""How long a backlog waits that would take too long by bites: it goes at one cut and takes words with it."""
+_BACKLOG_FRAMES: Final = 8
+_STALE_S: Final = 2 * FRAME_S
+"""After so long nothing will complete a frame's beginning: it is played as it is, and silence after it."""
+
+
+class Phase(enum.Enum):
+    """FILL: nothing is played until enough is held. DRAIN: a frame each tick; running dry leads back to FILL."""
+
+    FILL = enum.auto()
+    DRAIN = enum.auto()
+
+
+class _Held(NamedTuple):
+    pcm: bytes
+    arrived: float
+    begins_chunk: bool
+
+
+class PlayoutBuffer:
+    """ENGINE frames between two threads: one pushes, one pops, either may flush.
+
+    One lock guards all state. It is held for microseconds, and nothing waits within it; measured: push of 80 ms 12 us, pop 3 us.
+    """
+
+    def __init__(self, *, profile: Profile, metrics: Metrics, name: str) -> None:
+        """`name` begins the names of the metrics; several buffers of one pair of threads may share it."""
+        self._profile = profile
+        self._pacing = Pacing(profile)
+        self._lock = threading.Lock()
+        self._reframer = Reframer(ENGINE)
+        self._frames: deque[_Held] = deque()
+        self._phase = Phase.FILL
+        self._dry_after: bytes | None = None
+        self._last_frame = ENGINE.silence
+        self._pushed_bytes = 0
+        self._pushed_at = 0.0
+        self._popped_arrival = 0.0
+        self._excess_since: float | None = None
+        self._bitten_at = 0.0
+        self._underruns = metrics.counter(f"{name}.underruns")
+        self._stalls = metrics.counter(f"{name}.stalls")
+        self._overruns = metrics.counter(f"{name}.overruns")
+        self._expired = metrics.counter(f"{name}.expired")
+        self._trimmed = metrics.counter(f"{name}.trimmed")
+        self._stretched = metrics.counter(f"{name}.stretched")
+        self._hold_ms = metrics.histogram(f"{name}.hold_ms")
+
+    def push(self, pcm: bytes, now: float) -> None:
+        """Take ENGINE PCM of any length that arrived at `now`. Thread: producer. Never blocks; drops the oldest where there is no room."""
+        with self._lock:
+            self._learn(len(pcm), now)
+            for number, frame in enumerate(self._reframer.push(pcm)):
+                self._frames.append(_Held(frame, now, number == 0))
+            self._pushed_bytes += len(pcm)
+            self._pushed_at = now
+            room = int(self._profile.capacity_ms / ENGINE.frame_ms)
+            while len(self._frames) > room:
+                self._frames.popleft()
+                self._overruns.add()
+
+    def pop(self, now: float) -> bytes | None:
+        """The frame that is due at `now`, or None for silence. Thread: consumer, once each 20 ms. Never blocks."""
+        with self._lock:
+            self._expire(now)
+            if self._phase is Phase.FILL and not self._begin(now):
+                return None
+            if not self._frames:
+                return self._run_dry(now)
+            self._pacing.tick(self._place_s(), now)
+            if self._is_to_stretch(now):
+                return self._play_twice()
+            self._relieve(now)
+            return self._play(now)
+
+    def flush(self) -> int:
+        """Throw away what was not played; how many samples that were. Thread: either. What is known of the link stays known."""
+        with self._lock:
+            waiting = self._waiting_bytes()
+            self._frames.clear()
+            self._reframer.clear()
+            self._phase = Phase.FILL
+            self._dry_after = None
+            return waiting // ENGINE.sample_bytes
+
+    @property
+    def pushed_samples(self) -> int:
+        """Samples taken so far. Thread: any."""
+        return self._pushed_bytes // ENGINE.sample_bytes
+
+    @property
+    def passed_samples(self) -> int:
+        """The place in what was pushed that the consumer has reached: played, trimmed or flushed. Thread: any."""
+        with self._lock:
+            return (self._pushed_bytes - self._waiting_bytes()) // ENGINE.sample_bytes
+
+    @property
+    def depth_ms(self) -> float:
+        """Audio that waits. Thread: any."""
+        with self._lock:
+            return ENGINE.duration_ms(self._waiting_bytes())
+
+    @property
+    def popped_arrival(self) -> float:
+        """When the frame that was popped last had arrived; 0.0 before the first. Thread: consumer."""
+        return self._popped_arrival
+
+    @property
+    def target_ms(self) -> float:
+        """What is held beyond the earliest arrivals, before the wait for the tick. Thread: any."""
+        with self._lock:
+            return self._pacing.target_s * 1000
+
+    def _learn(self, length_bytes: int, now: float) -> None:
+        place_s, length_s = _seconds(self._pushed_bytes), _seconds(length_bytes)
+        dry_after, self._dry_after = self._dry_after, None
+        if dry_after is None:
+            self._pacing.arrived(place_s, length_s, now)
+        elif self._profile.pauses and is_quiet(dry_after):
+            self._pacing.paused()
+            self._pacing.arrived(place_s, length_s, now)
+        elif self._pacing.hole(place_s, length_s, now):
+            self._underruns.add()
+        else:
+            self._stalls.add()
+
+    def _begin(self, now: float) -> bool:
+        if not self._frames and not self._complete_stale(now):
+            return False
+        if not self._pacing.may_begin(self._place_s(), now):
+            return False
+        self._phase = Phase.DRAIN
+        self._excess_since = None
+        return True
+
+    def _complete_stale(self, now: float) -> bool:
+        if not self._reframer.pending_bytes or now - self._pushed_at < _STALE_S:
+            return False
+        rest = self._reframer.take_rest()
+        padding = ENGINE.frame_bytes - len(rest)
+        self._pushed_bytes += padding
+        self._frames.append(_Held(rest + bytes(padding), self._pushed_at, begins_chunk=False))
+        return True
+
+    def _run_dry(self, now: float) -> bytes | None:
+        if self._complete_stale(now):
+            return self._play(now)
+        self._phase = Phase.FILL
+        self._dry_after = self._last_frame
+        return None
+
+    def _expire(self, now: float) -> None:
+        oldest = now - self._profile.capacity_ms / 1000
+        while self._frames and self._frames[0].arrived < oldest:
+            self._frames.popleft()
+            self._expired.add()
+
+    def _relieve(self, now: float) -> None:
+        """Drop what is held beyond the target, as gently as time allows; at least one frame stays."""
+        excess = min(self._pacing.excess_frames, len(self._frames) - 1)
+        while excess > 0 and is_quiet(self._frames[0].pcm):
+            self._cut(1)
+            excess -= 1
+        if excess <= 0:
+            self._excess_since = None
+            return
+        if self._excess_since is None:
+            self._excess_since = now
+        waited_s = now - self._excess_since
+        over_ceiling = min(self._pacing.frames_over_ceiling, excess)
+        if excess > _BACKLOG_FRAMES:
+            if waited_s >= _BACKLOG_PATIENCE_S:
+                self._cut(excess)
+        elif over_ceiling:
+            self._cut(over_ceiling)
+        elif waited_s >= _PATIENCE_S and self._may_bite(now):
+            self._cut(1)
+
+    def _is_to_stretch(self, now: float) -> bool:
+        thinness = self._pacing.thinness
+        if thinness is Thinness.ENOUGH:
+            return False
+        return is_quiet(self._frames[0].pcm) or (thinness is Thinness.TOO_LITTLE and self._may_bite(now))
+
+    def _may_bite(self, now: float) -> bool:
+        if now - self._bitten_at < _BITE_S:
+            return False
+        self._bitten_at = now
+        return True
+
+    def _cut(self, frames: int) -> None:
+        """Leave out the next frames, crossing from the first of them into the one after the last."""
+        leaving = self._frames[0].pcm
+        for _ in range(frames):
+            self._frames.popleft()
+        self._frames[0] = self._frames[0]._replace(pcm=crossfade(leaving, self._frames[0].pcm))
+        self._pacing.moved(-frames)
+        self._trimmed.add(frames)
+
+    def _play_twice(self) -> bytes:
+        """The last frame once more, begun with a ramp from the one that should have come."""
+        self._pacing.moved(1)
+        self._stretched.add()
+        return crossfade(self._frames[0].pcm, self._last_frame)
+
+    def _play(self, now: float) -> bytes:
+        frame = self._frames.popleft()
+        if frame.begins_chunk:
+            self._hold_ms.record((now - frame.arrived) * 1000)
+        self._popped_arrival = frame.arrived
+        self._last_frame = frame.pcm
+        return frame.pcm
+
+    def _waiting_bytes(self) -> int:
+        return len(self._frames) * ENGINE.frame_bytes + self._reframer.pending_bytes
+
+    def _place_s(self) -> float:
+        return _seconds(self._pushed_bytes - self._waiting_bytes())
+
+
+def _seconds(pcm_bytes: int) -> float:
+    return pcm_bytes / ENGINE.sample_bytes / ENGINE.rate_hz

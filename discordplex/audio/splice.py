@@ -1,0 +1,44 @@
+"""Joins and ends that do not click: crossfade, fade in, fade out."""
+
+from typing import Final
+
+import numpy as np
+
+from discordplex.audio.format import ENGINE
+from discordplex.audio.samples import int16_of
+
+RAMP_SAMPLES: Final = ENGINE.rate_hz * 5 // 1000
+"""5 ms: long enough not to click, shorter than any sound of speech."""
+
+QUIET_RMS: Final = 160
+"""-46 dB of full scale: breath and a codec's idle noise lie below, speech above."""
+
+_UP: Final = ((np.arange(RAMP_SAMPLES) + 0.5) / RAMP_SAMPLES).astype(np.float32)
+_DOWN: Final = _UP[::-1].copy()
+
+
+def is_quiet(pcm: bytes) -> bool:
+    """Whether nobody would miss it."""
+    samples = int16_of(pcm).astype(np.float32)
+    return float(samples @ samples) < QUIET_RMS**2 * max(1, len(samples))
+
+
+def crossfade(leaving: bytes, coming: bytes) -> bytes:
+    """`coming`, begun with a ramp from `leaving`, which would have been heard at this moment. Both: a frame."""
+    blended = int16_of(leaving)[:RAMP_SAMPLES] * _DOWN + int16_of(coming)[:RAMP_SAMPLES] * _UP
+    return bytes(blended.astype("<i2").tobytes()) + coming[RAMP_SAMPLES * ENGINE.sample_bytes :]
+
+
+def fade_in(frame: bytes) -> bytes:
+    """`frame` from silence."""
+    ramped = int16_of(frame)[:RAMP_SAMPLES] * _UP
+    return bytes(ramped.astype("<i2").tobytes()) + frame[RAMP_SAMPLES * ENGINE.sample_bytes :]
+
+
+def fade_out(last: bytes) -> bytes:
+    """A frame that ends what `last` left hanging: its end again, backwards and falling, then silence.
+
+    Backwards, because the wave then goes on from where it stopped.
+    """
+    tail = int16_of(last)[: -RAMP_SAMPLES - 1 : -1] * _DOWN
+    return bytes(tail.astype("<i2").tobytes()).ljust(ENGINE.frame_bytes, b"\0")
