@@ -55,10 +55,10 @@ class DaveyMember(Member):
             return False
         return True
 
-    def _prepare_keys(self, version: int) -> None:
+    def _prepare_keys(self, number: int, version: int) -> None:  # noqa: ARG002  # davey has changed already, whatever the number
         self._session.set_passthrough_mode(version == 0, PASSTHROUGH_S)
 
-    def _execute_keys(self, version: int) -> None:
+    def _execute_keys(self, number: int, version: int) -> None:
         """Nothing: davey has changed already."""
 
     def _encrypt(self, ssrc: int, opus: bytes) -> bytes | None:  # noqa: ARG002  # davey has one key for all streams

@@ -75,8 +75,8 @@ class Group:
         change = Change(revoked=self._take_back(user_id))
         newcomer = user_id not in self.waiting
         self.waiting[user_id] = key_package
-        if self.founded and set(self.members) <= set(self.waiting):
-            return self._start_over()  # everybody has lost the state: nobody is left who could commit
+        if self.founded and not self._holders_beside(user_id):
+            return self._start_over()
         if newcomer and not self.founded:
             change.caught_up[user_id] = list(self.in_flight)
         leaf = self._leaf_of(user_id)
@@ -92,11 +92,15 @@ class Group:
         leaf = self._leaf_of(user_id)
         if leaf is None:
             return change
-        if set(self.members) <= {user_id, *self.waiting}:
+        if not self._holders_beside(user_id):
             return self._start_over()
         if not self._is_being_removed(leaf):
             change.proposed.append(self._propose(user_id, leaf))
         return change
+
+    def _holders_beside(self, user_id: str) -> list[str]:
+        """Who else can still commit: the others are gone, or have lost the group's state."""
+        return [sitting for leaf, sitting in self.leaves.items() if sitting != user_id and not self._is_being_removed(leaf)]
 
     def _start_over(self) -> Change:
         """Nobody holds the group's state any more: those who wait found a new one. They were not shown the old one's proposals."""

@@ -25,6 +25,7 @@ class LibdaveMember(Member):
         self._session = dave.Session(None)
         self._encryptor = dave.Encryptor()
         self._decryptors: dict[str, dave.Decryptor] = {}
+        self._own_ratchets: dict[int, dave.IKeyRatchet | None] = {}
         self._roster: dict[int, list[int]] = {}
 
     @property
@@ -66,7 +67,8 @@ class LibdaveMember(Member):
         self._roster |= changed
         return True
 
-    def _prepare_keys(self, version: int) -> None:
+    def _prepare_keys(self, number: int, version: int) -> None:
+        self._own_ratchets[number] = self._session.get_key_ratchet(self.user_id) if version else None
         for user_id in (self.peers | self.members) - {self.user_id}:
             decryptor = self._decryptors.setdefault(user_id, dave.Decryptor())
             decryptor.transition_to_passthrough_mode(version == 0, KEEP_OLD_KEYS_S)
@@ -74,10 +76,12 @@ class LibdaveMember(Member):
             if ratchet is not None:
                 decryptor.transition_to_key_ratchet(ratchet, KEEP_OLD_KEYS_S)
 
-    def _execute_keys(self, version: int) -> None:
+    def _execute_keys(self, number: int, version: int) -> None:
+        """The session may be an epoch further by now, where others cannot follow yet: the ratchet is the one of the transition."""
+        ratchet = self._own_ratchets.pop(number, None)
         self._encryptor.set_passthrough_mode(version == 0)
         if version:
-            self._encryptor.set_key_ratchet(self._session.get_key_ratchet(self.user_id))
+            self._encryptor.set_key_ratchet(ratchet)
 
     def _encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
         if not self._encryptor.has_key_ratchet():
@@ -87,6 +91,4 @@ class LibdaveMember(Member):
 
     def _decrypt(self, user_id: str, payload: bytes) -> bytes | None:
         decryptor = self._decryptors.get(user_id)
-        if decryptor is None:
-            return None if self.version else payload
-        return decryptor.decrypt(dave.MediaType.audio, payload)
+        return decryptor.decrypt(dave.MediaType.audio, payload) if decryptor else None

@@ -12,6 +12,9 @@ from discordplex.loopback.discord.voice_messages import Op
 
 TRANSITION = struct.Struct("!H")
 
+MARKER = b"\xfa\xfa"
+"""The last two bytes of every encrypted frame."""
+
 
 class Line(Protocol):
     """Where answers go."""
@@ -127,7 +130,7 @@ class Member(ABC):
         self._agreed = version
         self._pending[number] = version
         with self._lock:
-            self._prepare_keys(version)
+            self._prepare_keys(number, version)
         if number:
             line.send(Op.TRANSITION_READY, {"transition_id": number})
         else:
@@ -139,7 +142,7 @@ class Member(ABC):
             return
         with self._lock:
             self.version = version
-            self._execute_keys(version)
+            self._execute_keys(number, version)
 
     # Media, on the media thread
 
@@ -151,6 +154,8 @@ class Member(ABC):
     def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes] | None:
         """Whose packet it was and what it holds. Without a known sender, the key that opens it names them."""
         with self._lock:
+            if not self.version and not payload.endswith(MARKER):
+                return user_id, payload
             if user_id is not None:
                 opus = self._decrypt(user_id, payload)
                 return None if opus is None else (user_id, opus)
@@ -158,7 +163,7 @@ class Member(ABC):
                 opus = self._decrypt(candidate, payload)
                 if opus is not None:
                     return candidate, opus
-            return None if self.version else (None, payload)
+            return None
 
     # What the library does; always called with the lock held
 
@@ -185,12 +190,12 @@ class Member(ABC):
         """Enter the group of a welcome; whether that worked."""
 
     @abstractmethod
-    def _prepare_keys(self, version: int) -> None:
-        """Be able to open what others send after the transition."""
+    def _prepare_keys(self, number: int, version: int) -> None:
+        """Be able to open what others send after the transition, and keep one's own key for it: transitions overlap."""
 
     @abstractmethod
-    def _execute_keys(self, version: int) -> None:
-        """Send with the new keys from now on."""
+    def _execute_keys(self, number: int, version: int) -> None:
+        """Send with the transition's key from now on."""
 
     @abstractmethod
     def _encrypt(self, ssrc: int, opus: bytes) -> bytes | None: ...
