@@ -1,6 +1,7 @@
 """What a person sees while the demo runs: a live view on a terminal, a few plain lines in a pipe, nothing beside JSON."""
 
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -21,6 +22,7 @@ STYLES: dict[str, str] = {"person": "bold bright_blue", "bot": "bold dark_orange
 BLOCKS, PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 HISTORY, HISTORY_STEP_S = 40, 0.1
 KEPT_LINES = 8
+LONGEST_TEXT = 170
 LOUDEST = 0.25
 """The level that fills a bar: loud speech, -12 dBFS."""
 
@@ -156,7 +158,11 @@ class LiveView(Quiet):
     def _said(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for line in sorted(self._lines.values(), key=lambda line: line.at_s)[-KEPT_LINES:]:
-            table.add_row(Text(f"{line.at_s:5.1f} s", "dim"), Text(line.who, STYLES[line.role]), Text(line.text))
+            table.add_row(
+                Text(f"{line.at_s:5.1f} s", "dim"),
+                Text(line.who, STYLES[line.role]),
+                Text(textwrap.shorten(line.text, LONGEST_TEXT, placeholder="...")),
+            )
         return table
 
     def _figures(self) -> str:

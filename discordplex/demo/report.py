@@ -24,13 +24,16 @@ STAGES = {
     "uplink.wait_ms": "person to engine",
     "engine.uplink_write_ms": "writing to the engine",
     "engine.downlink_read_ms": "reading from the engine",
-    "downlink.depth_ms": "held for playing",
+    "playout.hold_ms": "held for playing",
     "voice.tx.lateness_ms": "lateness of sending",
 }
 """Histograms of the bot that make up a call's latency, in the order of a frame's way."""
 
-DROPS = ("voice.rx.lost", "engine.frames_dropped", "voice.tx.dropped", "uplink.skipped")
+DROPS = ("voice.rx.lost", "sink.overruns", "uplink.skipped", "engine.frames_dropped", "playout.overruns", "voice.tx.dropped")
 """Counters of the bot: each counts frames that were not passed on."""
+
+HOLES = ("sink.underruns", "playout.underruns")
+"""Counters of the bot: each counts moments in which speech was interrupted because its next frame was late."""
 
 TRANSCRIPT, PICTURE, SOUND, REPORT = "transcript.jsonl", "timeline.png", "conversation.wav", "report.json"
 
@@ -46,7 +49,9 @@ def lost(sequences: Iterable[int]) -> int:
 
 
 def waits(call: Call, engine: str) -> list[Answer]:
-    """How soon each sentence was answered."""
+    """How soon each sentence was answered; the talker answers nobody."""
+    if engine == "talker":
+        return []
     return answers(spans(call.recording.person), spans(call.recording.bot), echo=engine == "echo")
 
 
@@ -67,6 +72,7 @@ def report(call: Call, engine: str) -> dict[str, Any]:
             "person_heard": len(call.heard_sequences),
             "person_missed": heard_lost,
             "bot_dropped": {name: metrics[name] for name in DROPS if name in metrics},
+            "holes": sum(metrics.get(name, 0) for name in HOLES),
             "lost": heard_lost + sum(metrics.get(name, 0) for name in DROPS),
         },
         "latency_ms": {
@@ -106,7 +112,9 @@ def summary(measured: Mapping[str, Any], call: Call, out: Path) -> Iterator[str]
     """The report in a few lines for people."""
     frames, latency = measured["frames"], measured["latency_ms"]
     yield f"{measured['engine']} engine, {measured['seconds']:.1f} s"
-    if latency["voice_to_voice"]:
+    if measured["engine"] == "talker":
+        yield "  voice to voice    the talker answers nobody, it speaks by itself"
+    elif latency["voice_to_voice"]:
         yield f"  voice to voice    {waited(latency['voice_to_voice'])}{whose_wait(measured['engine'])}"
     else:
         yield f"  voice to voice    {call.bot} answered nothing"
@@ -114,7 +122,7 @@ def summary(measured: Mapping[str, Any], call: Call, out: Path) -> Iterator[str]
         if name in latency and latency[name]["count"]:
             yield f"  {label:<24}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99"
     heard = f"{frames['person_sent']} sent by {call.person}, {frames['person_heard']} heard from {call.bot}"
-    yield f"  frames            {heard}, {frames['lost']} lost"
+    yield f"  frames            {heard}, {frames['lost']} lost, {frames['holes']} holes"
     yield f"  the bot           {', '.join(usage(measured))}"
     yield f"  in {out}{'' if str(out).endswith('/') else '/'}: {SOUND}, {TRANSCRIPT}, {PICTURE}, {REPORT}"
 

@@ -72,7 +72,7 @@ async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -
         discord = await rooms.enter_async_context(LoopbackDiscord())
         show.step(f"A loopback Discord is at {discord.api_url}.")
         url = await engine_url(engine, rooms)
-        show.step(f"The engine is {engine} at {url}.")
+        show.step(f"The engine is at {url}.")
         settings = {
             "DISCORDPLEX_DISCORD__TOKEN": discord.bots[0].token,
             "DISCORDPLEX_DISCORD__API_URL": f"{discord.api_url}/v10",
@@ -177,7 +177,7 @@ class Scene:
 
     async def _talk(self, person: Person) -> None:
         """Say everything and listen to the answer; with a time given, exactly so long."""
-        pcm = self._script()
+        pcm = script(self._speech, self._seconds)
         began = self._clock.now()
         self._said, self._said_from_s = pcm, began
         self._sentences = deque(zip(spans(pcm), itertools.cycle(self._speech.words), strict=False))
@@ -197,14 +197,6 @@ class Scene:
             if not answered and now - spoken > ANSWER_WITHIN_S:
                 return
             await self._clock.sleep_until(now + LOOK_S)
-
-    def _script(self) -> bytes:
-        """What to say: the speech once, or over and over for as long as was asked for."""
-        if self._seconds is None:
-            return self._speech.pcm
-        wanted = ENGINE.bytes_of_ms(self._seconds * 1000)
-        once = self._speech.pcm + ENGINE.silence * round(BETWEEN_S * ENGINE.frames_per_second)
-        return (once * (wanted // len(once) + 1))[:wanted]
 
     def _frame_said(self, _index: int, at_s: float) -> None:
         """The person said a frame. Not by its index: frames of silence are not counted. Thread: media."""
@@ -226,6 +218,15 @@ class Scene:
         if not words:
             return []
         return [Line("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)]
+
+
+def script(speech: Speech, seconds: float | None) -> bytes:
+    """What to say: the speech once, or over and over for as long as was asked for."""
+    if seconds is None:
+        return speech.pcm
+    wanted = ENGINE.bytes_of_ms(seconds * 1000)
+    once = speech.pcm + ENGINE.silence * round(BETWEEN_S * ENGINE.frames_per_second)
+    return (once * (wanted // len(once) + 1))[:wanted]
 
 
 async def unless(bot: BotProcess, awaited: Awaitable[Found], timeout_s: float | None, failure: str) -> Found:

@@ -195,7 +195,8 @@ class Timeline:
         return (max(self._left, x - width + 6), width) if self._flipped(line) else (x - 6, width)
 
     def _flipped(self, line: Line) -> bool:
-        return self._x(line.at_s) + text_width(line.text, NOTICE_SIZE) + 20 > self._right
+        room = self._right - self._x(line.at_s)
+        return text_width(line.text, NOTICE_SIZE) + 20 > room and room < (self._right - self._left) / 2
 
     def _draw_chat(self) -> None:
         if self._rows:

@@ -20,6 +20,7 @@ METRICS: dict[str, Any] = {
     "voice.rx.frames": 150,
     "voice.rx.lost": 2,
     "engine.frames_dropped": 1,
+    "playout.underruns": 4,
     "uplink.wait_ms": {"count": 150, "p50": 5.2, "p95": 9.0, "p99": 11.5, "max": 12.0},
 }
 
@@ -104,7 +105,15 @@ def test_the_summary_is_short_and_says_the_essential(make_call: Callable[..., Ca
     """A few lines: how fast, how complete, how heavy, where the files are."""
     call = make_call()
     text = "\n".join(summary(report(call, "parrot"), call, Path("out")))
-    for part in ("900 ms", "700 ms of it the parrot waits", "5.2 ms median", "3 lost", "20.0 % of a core", "96 MiB", "conversation.wav"):
+    for part in (
+        "900 ms",
+        "700 ms of it the parrot waits",
+        "5.2 ms median",
+        "3 lost, 4 holes",
+        "20.0 % of a core",
+        "96 MiB",
+        "conversation.wav",
+    ):
         assert part in text
     assert len(text.splitlines()) <= 12
 
