@@ -61,7 +61,7 @@ class Metronome:
             self._speakers = frozenset(speakers)
         self._quiet_ticks = 0
         self._phases.append(arrival % PERIOD_S)
-        self._advance(self._towards_packets())
+        self._advance(self._towards_packets(self.due - arrival))
 
     def tick_silent(self) -> None:
         """This tick took nothing: set the next deadline. In a pause the ticks go home to the middle of their range."""
@@ -76,8 +76,8 @@ class Metronome:
         self.offset_s += slide_s
         self.due += PERIOD_S + slide_s
 
-    def _towards_packets(self) -> float:
-        """How far the next tick is from its place: negative where it should come earlier."""
+    def _towards_packets(self, waited_s: float) -> float:
+        """How far the next tick is from its place: negative where it should come earlier. This tick's frame had waited `waited_s`."""
         if len(self._phases) < FEWEST_FRAMES or (cluster := cluster_of(self._phases)) is None:
             self._sliding = False
             return 0.0
@@ -87,6 +87,8 @@ class Metronome:
         # Among the later arrivals, some frames miss their tick: go later. Anywhere else every frame is in time and only waits too long:
         # go earlier, however far; going later past an arrival would leave every frame waiting for one tick more.
         error_s = BEHIND_S + short_s if short_s < latest - median else BEHIND_S - lead_s
+        if error_s > 0 and waited_s > PERIOD_S - TOLERANCE_S:
+            error_s -= PERIOD_S  # it has missed a tick already: nothing is in danger, and the same phase lies earlier too
         self._sliding = abs(error_s) > (SETTLED_S if self._sliding else TOLERANCE_S)
         return error_s if self._sliding else 0.0
 
