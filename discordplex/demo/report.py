@@ -113,17 +113,17 @@ def summary(measured: Mapping[str, Any], call: Call, out: Path) -> Iterator[str]
     frames, latency = measured["frames"], measured["latency_ms"]
     yield f"{measured['engine']} engine, {measured['seconds']:.1f} s"
     if measured["engine"] == "talker":
-        yield "  voice to voice    the talker answers nobody, it speaks by itself"
+        yield "  voice to voice            the talker answers nobody, it speaks by itself"
     elif latency["voice_to_voice"]:
-        yield f"  voice to voice    {waited(latency['voice_to_voice'])}{whose_wait(measured['engine'])}"
+        yield f"  voice to voice            {waited(latency['voice_to_voice'])}{whose_wait(measured['engine'])}"
     else:
-        yield f"  voice to voice    {call.bot} answered nothing"
+        yield f"  voice to voice            {call.bot} answered nothing"
     for name, label in STAGES.items():
         if name in latency and latency[name]["count"]:
-            yield f"  {label:<24}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99"
+            yield f"  {label:<26}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99"
     heard = f"{frames['person_sent']} sent by {call.person}, {frames['person_heard']} heard from {call.bot}"
-    yield f"  frames            {heard}, {frames['lost']} lost, {frames['holes']} holes"
-    yield f"  the bot           {', '.join(usage(measured))}"
+    yield f"  frames                    {heard}, lost: {frames['lost']}, holes: {frames['holes']}"
+    yield f"  the bot                   {', '.join(usage(measured))}"
     yield f"  in {out}{'' if str(out).endswith('/') else '/'}: {SOUND}, {TRANSCRIPT}, {PICTURE}, {REPORT}"
 
 

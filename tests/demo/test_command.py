@@ -90,7 +90,7 @@ def test_a_pipe_gets_the_summary(tmp_path: Path, call: Call, monkeypatch: pytest
     """At the end a few lines say how it went."""
     monkeypatch.setattr(command, "play", played(call))
     assert run_demo(options(tmp_path)) == 0
-    assert "voice to voice    900 ms" in capsys.readouterr().out
+    assert "voice to voice            900 ms" in capsys.readouterr().out
 
 
 def played(call: Call) -> Callable[..., Any]:

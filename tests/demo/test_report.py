@@ -109,7 +109,7 @@ def test_the_summary_is_short_and_says_the_essential(make_call: Callable[..., Ca
         "900 ms",
         "700 ms of it the parrot waits",
         "5.2 ms median",
-        "3 lost, 4 holes",
+        "lost: 3, holes: 4",
         "20.0 % of a core",
         "96 MiB",
         "conversation.wav",
