@@ -1,15 +1,15 @@
 """The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
-from discordplex.bot import replies, switchboard
+from discordplex.bot import poster, replies, switchboard
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
 from discordplex.clock import SystemClock
@@ -24,6 +24,7 @@ from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.voice.wire import Wire
 
 STOP_WITHIN_S = 5.0
+REAL_WRITE_INTERVAL_S = poster.WRITE_INTERVAL_S
 NOWHERE = "ws://127.0.0.1:9/api/chat"
 
 
@@ -125,7 +126,9 @@ class Street:
 async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
     async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
-        monkeypatch.setattr(switchboard, "GRACE_S", 0.3)  # saves the tests many seconds; its real length is tested on a fake clock
+        # These save many seconds; their real lengths are tested on a fake clock, and below.
+        monkeypatch.setattr(switchboard, "GRACE_S", 0.3)
+        monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.2)
         yield Street(discord, engine)
 
 
@@ -177,8 +180,9 @@ async def test_stop_in_the_middle_of_a_call(street: Street) -> None:
     assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
 
 
-async def test_what_the_engine_says_is_written(street: Street) -> None:
-    """Text arrives as one message in the voice channel's own chat, and mentions in it are harmless."""
+async def test_what_the_engine_says_is_written(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text is one message in the voice channel's own chat, its mentions are harmless, and no two writes fall into one second."""
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     async with street.bot_running():
         street.discord.enter(street.ada, street.lounge)
         await street.listens()
@@ -188,6 +192,9 @@ async def test_what_the_engine_says_is_written(street: Street) -> None:
         assert text == r"Good morning, \*dear\* @everyone."
     message = next(message for message in street.discord.messages(street.lounge) if "everyone" in message.content)
     assert message.body["allowed_mentions"] == {"parse": []}
+    writes = sorted(revision.at_s for message in street.discord.messages(street.lounge) for revision in message.revisions)
+    assert len(writes) >= 3
+    assert all(later - sooner >= 1.0 for sooner, later in itertools.pairwise(writes))
 
 
 @pytest.mark.parametrize("captions", ["text", "off"])
@@ -376,13 +383,19 @@ async def test_a_wrong_token_is_one_sentence(street: Street, token: str | None, 
             await asyncio.wait_for(application.run(), 10)
 
 
-async def test_discord_may_come_later(street: Street) -> None:
+async def test_discord_may_come_later(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it cannot be reached the bot says so and keeps trying, and is there as soon as Discord is."""
-    async with LoopbackDiscord(dir=street.discord.ca_file.parent) as gone:
+    said, sentence_of = asyncio.Queue[str](), replies.discord_unreachable
+
+    def overheard(api_url: str, cause: str) -> str:
+        said.put_nowait(sentence_of(api_url, cause))
+        return sentence_of(api_url, cause)
+
+    monkeypatch.setattr(replies, "discord_unreachable", overheard)
+    directory = street.discord.ca_file.parent
+    async with LoopbackDiscord(dir=directory) as gone:
         port = gone.port
-    config = street.config(api_url=f"https://127.0.0.1:{port}/api/v10")
-    with capture_logs() as logged:
-        async with street.bot_running(config), LoopbackDiscord(port, dir=street.discord.ca_file.parent) as late:
-            await late.wait_for(lambda: late.gateway.online(late.bots[0].id))
-    first = next(entry for entry in logged if entry["event"] == "discord unreachable")
-    assert f"127.0.0.1:{port}" in first["detail"]
+    async with AsyncExitStack() as later, street.bot_running(street.config(api_url=f"https://127.0.0.1:{port}/api/v10")):
+        assert f"127.0.0.1:{port}" in await said.get()
+        late = await later.enter_async_context(LoopbackDiscord(port, dir=directory))
+        await late.wait_for(lambda: late.gateway.online(late.bots[0].id))
