@@ -159,6 +159,7 @@ class Line:
             socket = await self._connect()
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             log.warning("voice server not reached", error=type(error).__name__)
+            self._ending = Closing(Repair.RESUME, "Discord's voice server could not be reached")
             return None
         await self._serve(socket)
         return socket.close_code

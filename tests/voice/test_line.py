@@ -1,0 +1,382 @@
+"""One voice session against servers that misbehave: real WebSockets and datagrams, our own clock."""
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+
+import pytest
+import trustme
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from discordplex.clock import SystemClock
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+from discordplex.voice.closing import Closing, Repair
+from discordplex.voice.gateway import Credentials
+from discordplex.voice.line import Collaborators, Line
+from discordplex.voice.receiver import DISCOVERY
+from discordplex.voice.sender import Sender
+from discordplex.voice.transport import MODES
+from discordplex.voice.wire import Wire
+from tests.voice.booth import Ear, Mouth
+
+HELLO = json.dumps({"op": 8, "d": {"heartbeat_interval": 1000}})
+DESCRIPTION = json.dumps({"op": 4, "d": {"mode": MODES[0], "secret_key": [7] * 32, "dave_protocol_version": 0}})
+Behaviour = Callable[[ServerConnection], Awaitable[None]]
+
+
+def ready(port: int, host: str = "127.0.0.1", modes: Iterable[str] = MODES) -> str:
+    return json.dumps({"op": 2, "d": {"ssrc": 5, "ip": host, "port": port, "modes": list(modes)}})
+
+
+class Owner:
+    """Hears what happens on the line."""
+
+    def __init__(self) -> None:
+        self.live = asyncio.Event()
+        self.lives = 0
+
+    def line_live(self) -> None:
+        self.lives += 1
+        self.live.set()
+
+    def line_joined(self, user_ids: Iterable[int], /) -> None:
+        pass
+
+    def line_left(self, user_id: int, /) -> None:
+        pass
+
+    def line_settled(self) -> None:
+        pass
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """The voice server's datagram port: answers IP discovery, if it is in the mood."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.mute = False
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # narrowed as asyncio documents
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if len(data) == DISCOVERY.size:
+            self.requests += 1
+            if not self.mute:
+                self.transport.sendto(DISCOVERY.pack(2, 70, 5, b"203.0.113.7", 4711), addr)
+
+
+class Rig:
+    """A line and the server that it talks with."""
+
+    def __init__(self, line: Line, owner: Owner, clock: FakeClock, metrics: Metrics, udp: Datagrams) -> None:
+        self.line = line
+        self.owner = owner
+        self.clock = clock
+        self.metrics = metrics
+        self.udp = udp
+        self.behaviour: Behaviour = silence
+
+    @property
+    def port(self) -> int:
+        return int(self.udp.transport.get_extra_info("sockname")[1])
+
+    async def establish(self, connection: ServerConnection) -> None:
+        """Everything that a good server does until the session is live; what the client said on the way."""
+        await connection.send(HELLO)
+        assert json.loads(await connection.recv())["op"] == 0
+        await connection.send(ready(self.port))
+        selected = json.loads(await connection.recv())
+        assert selected == {"op": 1, "d": {"protocol": "udp", "data": {"address": "203.0.113.7", "port": 4711, "mode": MODES[0]}}}
+        await connection.send(DESCRIPTION)
+        assert json.loads(await connection.recv())["op"] == 5
+
+
+async def silence(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+OpenRig = Callable[..., AbstractAsyncContextManager[Rig]]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def wire(no_stray_threads: None) -> Iterator[Wire]:
+    del no_stray_threads
+    with Wire(clock=SystemClock(), metrics=Metrics()) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
+    async with open_rig(authority, wire) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
+    server_tls, client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server_tls)
+    authority.configure_trust(client_tls)
+    clock, metrics, owner = FakeClock(), Metrics(), Owner()
+    made: list[Rig] = []
+
+    async def behave(connection: ServerConnection) -> None:
+        await made[0].behaviour(connection)
+
+    def refuse(connection: ServerConnection, request: Request) -> Response | None:
+        del request
+        return connection.respond(HTTPStatus.BAD_GATEWAY, "no") if made[0].behaviour is refused else None
+
+    transport, udp = await asyncio.get_running_loop().create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", 0))
+    try:
+        async with serve(behave, "127.0.0.1", 0, ssl=server_tls, process_request=refuse, compression=None) as server:
+            sender = Sender(source=Mouth(), clock=clock, metrics=metrics, on_speaking=lambda _: None)
+            port = next(iter(server.sockets)).getsockname()[1]
+            line = Line(
+                credentials=Credentials(1, 2, "session", "token"),
+                endpoint=f"127.0.0.1:{port}",
+                channel_id=lambda: 7,
+                owner=owner,
+                shared=Collaborators(wire, Ear(), sender, metrics, clock, client_tls),
+            )
+            made.append(Rig(line, owner, clock, metrics, udp))
+            yield made[0]
+            line.close()
+    finally:
+        transport.close()
+
+
+async def refused(connection: ServerConnection) -> None:
+    del connection
+
+
+async def test_a_good_server_makes_it_live(rig: Rig) -> None:
+    """Hello, identify, discovery, key, and op 5 before anything else; a goodbye ends it with its code."""
+
+    async def good(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        await rig.owner.live.wait()
+        await connection.close(4006)
+
+    rig.behaviour = good
+    closing = await rig.line.run()
+    assert (closing.repair, closing.code) == (Repair.REJOIN, 4006)
+    assert rig.line.ssrc == 5
+
+
+async def test_a_second_socket_resumes(rig: Rig) -> None:
+    """After a loss the same line resumes: the datagram socket stays, and the session is live without a new key."""
+
+    async def loses(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        await connection.close(4015)
+
+    async def resumes(connection: ServerConnection) -> None:
+        await connection.send(HELLO)
+        assert json.loads(await connection.recv())["op"] == 7
+        await connection.send(json.dumps({"op": 9}))
+        await connection.close(4021)
+
+    rig.behaviour = loses
+    assert (await rig.line.run()).repair is Repair.RESUME
+    rig.behaviour = resumes
+    assert (await rig.line.run()).code == 4021
+    assert rig.owner.lives == 2
+
+
+async def test_rubbish_is_counted_and_survived(rig: Rig) -> None:
+    """Between good messages, everything that is none: the session becomes live all the same."""
+    rubbish: list[str | bytes] = [
+        "",
+        "{",
+        "[]",
+        '{"op":2}',
+        '{"op":9}',
+        b"",
+        b"\x00\x01\x1d",
+        b"\xff" * 40,
+        '{"op":11,"d":{"user_ids":[null]}}',
+    ]
+
+    async def dirty(connection: ServerConnection) -> None:
+        for message in rubbish:
+            await connection.send(message)
+        await rig.establish(connection)
+        for message in rubbish:
+            await connection.send(message)
+        await connection.close(4021)
+
+    rig.behaviour = dirty
+    assert (await rig.line.run()).code == 4021
+    assert rig.owner.lives == 1
+    assert rig.metrics.counter("voice.gateway.bad_messages").value >= 12
+
+
+async def test_a_server_that_says_nothing_is_left(rig: Rig) -> None:
+    """Ten seconds after the upgrade without a session, the connection counts as lost."""
+    accepted = asyncio.Event()
+
+    async def mute(connection: ServerConnection) -> None:
+        accepted.set()
+        await connection.wait_closed()
+
+    rig.behaviour = mute
+    running = asyncio.create_task(rig.line.run())
+    await accepted.wait()
+    while not running.done():
+        await rig.clock.advance(5.0)
+    assert running.result().repair is Repair.RESUME
+    assert "nothing useful" in running.result().sentence
+
+
+async def test_unanswered_heartbeats_are_a_loss(rig: Rig) -> None:
+    """The heartbeat comes at the server's interval with the last number; one that is not answered ends the connection, to be resumed."""
+    beats: list[object] = []
+
+    async def deaf(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        beats.extend([json.loads(message)["d"]["seq_ack"] async for message in connection])
+
+    rig.behaviour = deaf
+    running = asyncio.create_task(rig.line.run())
+    await rig.owner.live.wait()
+    while not running.done():
+        await rig.clock.advance(0.5)
+    assert running.result().repair is Repair.RESUME
+    assert "stopped answering" in running.result().sentence
+    assert not rig.line.flows
+    assert beats in ([-1], [])
+
+
+async def test_an_answered_heartbeat_proves_that_it_works(rig: Rig) -> None:
+    """Only then may the count of tries start again."""
+
+    async def alive(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        nonce = json.loads(await connection.recv())["d"]["t"]
+        await connection.send(json.dumps({"op": 6, "d": {"t": nonce}}))
+        await connection.close(4015)
+
+    rig.behaviour = alive
+    running = asyncio.create_task(rig.line.run())
+    await rig.owner.live.wait()
+    assert not rig.line.flows
+    await rig.clock.advance(1.0)
+    await running
+    assert rig.line.flows
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (lambda rig: ready(rig.port, modes=["xsalsa20_poly1305"]), "no transport encryption"),
+        (lambda rig: ready(rig.port, host="voice.example"), "no address"),
+        (lambda rig: ready(rig.port, host="1.2.3.4.5"), "no address"),
+    ],
+)
+async def test_an_impossible_session_is_entered_anew(rig: Rig, message: Callable[[Rig], str], sentence: str) -> None:
+    """A server that cannot be spoken to by datagrams is left with a sentence."""
+
+    async def impossible(connection: ServerConnection) -> None:
+        await connection.send(HELLO)
+        await connection.recv()
+        await connection.send(message(rig))
+        await connection.wait_closed()
+
+    rig.behaviour = impossible
+    closing = await rig.line.run()
+    assert closing.repair is Repair.REJOIN
+    assert sentence in closing.sentence
+
+
+async def test_a_silent_datagram_port_is_explained(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question for our address is repeated; without any answer a firewall is suspected."""
+    monkeypatch.setattr("discordplex.voice.media.DISCOVERY_PATIENCE_S", 0.01)
+    rig.udp.mute = True
+
+    async def unreachable(connection: ServerConnection) -> None:
+        await connection.send(HELLO)
+        await connection.recv()
+        await connection.send(ready(rig.port))
+        await connection.wait_closed()
+
+    rig.behaviour = unreachable
+    closing = await rig.line.run()
+    assert "firewall" in closing.sentence
+    assert rig.udp.requests == 6
+
+
+async def test_a_description_out_of_place_is_refused(rig: Rig) -> None:
+    """A key for a mode that does not exist, or before our address is known, ends the session and nothing else."""
+
+    async def hasty(connection: ServerConnection) -> None:
+        await connection.send(HELLO)
+        await connection.recv()
+        await connection.send(ready(rig.port))
+        await connection.send(DESCRIPTION.replace(MODES[0], "rot13"))
+        await connection.wait_closed()
+
+    rig.behaviour = hasty
+    closing = await rig.line.run()
+    assert closing.repair is Repair.REJOIN
+    assert rig.owner.lives == 0
+
+
+async def test_a_server_that_is_not_there_is_a_loss(rig: Rig) -> None:
+    """A refused upgrade is told like a lost connection, to be tried again."""
+    rig.behaviour = refused
+    closing = await rig.line.run()
+    assert closing.repair is Repair.RESUME
+    assert "could not be reached" in closing.sentence
+
+
+async def test_stop_ends_whatever_goes_on(rig: Rig) -> None:
+    """A stop before, while connecting, while running or while resting is what the next or present run gives."""
+    closing = Closing(Repair.WAIT, "elsewhere")
+    rig.line.stop(closing)
+    await rig.line.rest(5.0)
+    assert await rig.line.run() is closing
+    live = asyncio.Event()
+
+    async def good(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        live.set()
+        await connection.wait_closed()
+
+    rig.behaviour = good
+    running = asyncio.create_task(rig.line.run())
+    await live.wait()
+    rig.line.stop(closing)
+    assert await running is closing
+    resting = asyncio.create_task(rig.line.rest(1000.0))
+    await asyncio.sleep(0)
+    rig.line.stop(closing)
+    await resting
+    assert await rig.line.run() is closing
+
+
+async def test_no_message_of_a_server_escapes(rig: Rig) -> None:
+    """Sixty random messages into a live session, and it still follows its close code."""
+    dice = random.Random(5)
+    rubbish = [dice.randbytes(dice.randrange(60)) for _ in range(60)]
+
+    async def noisy(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        for message in rubbish:
+            await connection.send(message)
+            await connection.send(message.decode("latin-1"))
+        await connection.close(4006)
+
+    rig.behaviour = noisy
+    assert (await rig.line.run()).code == 4006

@@ -1,0 +1,282 @@
+"""From datagrams to sound: each datagram that is not sound has its reason."""
+
+import random
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import SILENCE_PACKET, OpusEncoder
+from discordplex.metrics import Metrics
+from discordplex.voice import rtp
+from discordplex.voice.e2ee import E2ee
+from discordplex.voice.receiver import DISCOVERY, MAX_CONCEALED, MAX_HELD, MAX_STREAMS, Receiver
+from discordplex.voice.transport import MODES, Transport
+from tests.voice.booth import Ear, tone
+from tests.voice.delivery import call_of
+
+KEY = bytes(range(32))
+ANN, BOB, CAT = 11, 22, 33
+SSRC = 500
+
+
+def opus_packets(count: int = 20, *, fec: bool = False) -> list[bytes]:
+    encoder = OpusEncoder(application="voip" if fec else "audio", bitrate=32_000, fec=fec, expected_loss_percent=20 if fec else 0)
+    pcm = tone(count / 50)
+    return [encoder.encode(pcm[at : at + DISCORD.frame_bytes]) for at in range(0, len(pcm), DISCORD.frame_bytes)]
+
+
+PACKETS = opus_packets()
+
+
+class Studio:
+    """A receiver, and a sender of datagrams for it."""
+
+    def __init__(self, e2ee: E2ee | None = None) -> None:
+        self.metrics = Metrics()
+        self.ear = Ear()
+        if e2ee is None:
+            e2ee = E2ee(user_id=1, metrics=self.metrics)
+            e2ee.start(channel_id=7, ssrc=1, protocol_version=0)
+        self.found: list[tuple[str, int]] = []
+        self.receiver = Receiver(e2ee=e2ee, sink=self.ear, metrics=self.metrics, on_discovery=lambda *where: self.found.append(where))
+        self.receiver.transport = Transport.for_mode(MODES[0], KEY)
+        self._outside = Transport.for_mode(MODES[0], KEY)
+        self.now = 100.0
+
+    def datagram(self, sequence: int, payload: bytes, *, ssrc: int = SSRC, padding: int = 0, words: int | None = 1) -> bytes:
+        header = rtp.build_header(sequence=sequence, timestamp=sequence * 960, ssrc=ssrc, padded=padding > 0, extension_words=words)
+        return self._outside.seal(header, rtp.build_plaintext(payload, extension=bytes(4 * (words or 0)), padding_bytes=padding))
+
+    def send(self, sequences: Iterable[int], *, ssrc: int = SSRC) -> None:
+        for sequence in sequences:
+            self.receiver.receive(self.datagram(sequence, PACKETS[sequence % len(PACKETS)], ssrc=ssrc), self.now)
+            self.now += 0.02
+
+    def counts(self) -> dict[str, int]:
+        return {
+            name.removeprefix("voice.rx."): value
+            for name, value in self.metrics.snapshot().items()
+            if name.startswith("voice.rx.") and value
+        }
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio()
+
+
+def test_named_frames_are_heard_at_once(studio: Studio) -> None:
+    """Each datagram of a known speaker is a frame in the sink by the time `receive` returns."""
+    studio.receiver.name(SSRC, ANN)
+    for sequence in range(5):
+        studio.send([sequence])
+        assert studio.ear.frames(ANN) == sequence + 1
+    assert studio.counts() == {"frames": 5}
+    assert studio.receiver.opened == 5
+
+
+def test_padding_and_extensions_come_off(studio: Studio) -> None:
+    """With any dress around it the same Opus packet arrives."""
+    studio.receiver.name(SSRC, ANN)
+    for sequence, (padding, words) in enumerate([(0, None), (5, 0), (255, 3), (1, 1)]):
+        studio.receiver.receive(studio.datagram(sequence, PACKETS[0], padding=padding, words=words), 100.0)
+    assert studio.counts() == {"frames": 4}
+
+
+@pytest.mark.parametrize(
+    ("datagram", "reason"),
+    [
+        (b"", "short"),
+        (b"12345678", "keepalives"),
+        (b"\x80\xc9" + bytes(30), "rtcp"),
+        (b"\x80\x65" + bytes(40), "payload_type"),
+        (b"\x80\x78" + bytes(60), "unauthentic"),
+        (b"\x00" * 74, "version"),
+    ],
+)
+def test_what_is_no_frame_has_a_reason(studio: Studio, datagram: bytes, reason: str) -> None:
+    """Each is counted under its own name."""
+    studio.receiver.receive(datagram, 100.0)
+    assert studio.counts() == {reason: 1}
+
+
+def test_datagrams_before_the_key_are_early(studio: Studio) -> None:
+    """Without a transport nothing can be opened; the answer to IP discovery is understood all the same."""
+    studio.receiver.transport = None
+    studio.send([1])
+    studio.receiver.receive(DISCOVERY.pack(2, 70, 5, b"203.0.113.7", 50_001), 100.0)
+    studio.receiver.receive(DISCOVERY.pack(2, 70, 5, b"\xff" * 10, 50_001), 100.0)
+    assert studio.counts() == {"early": 1, "discovery_damaged": 1}
+    assert studio.found == [("203.0.113.7", 50_001)]
+
+
+def test_duplicates_and_late_ones_are_dropped(studio: Studio) -> None:
+    """Each sequence number is heard once."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0, 1, 1, 0, 2, 4, 5, 6, 7, 3])
+    assert studio.counts() == {"frames": 7, "duplicates": 2, "lost": 1, "concealed": 1, "late": 1}
+
+
+def test_a_lost_frame_is_filled_in() -> None:
+    """The sink gets a frame for the one that was lost, made from the next packet's FEC where it carries any."""
+    studio = Studio()
+    studio.receiver.name(SSRC, ANN)
+    packets = opus_packets(fec=True)
+    for sequence in [*range(10), *range(11, 16)]:
+        studio.receiver.receive(studio.datagram(sequence, packets[sequence]), 100.0)
+    assert studio.ear.frames(ANN) == 16
+    assert studio.counts() == {"frames": 15, "lost": 1, "concealed": 1}
+
+
+def test_a_long_gap_is_filled_in_for_a_while_only(studio: Studio) -> None:
+    """Of thirty lost frames five are filled in: more would only be late."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([*range(3), *range(33, 40)])
+    assert studio.counts() == {"frames": 10, "lost": 30, "concealed": MAX_CONCEALED}
+
+
+def test_a_gap_is_given_up_by_time(studio: Studio) -> None:
+    """When nothing more arrives, `due` says when the held packets come out."""
+    studio.receiver.name(SSRC, ANN)
+    assert studio.receiver.due is None
+    studio.send([0, 2])
+    assert studio.receiver.due == pytest.approx(100.08)
+    studio.receiver.tick(100.07)
+    assert studio.ear.frames(ANN) == 1
+    studio.receiver.tick(100.08)
+    assert studio.ear.frames(ANN) == 3
+    assert studio.receiver.due is None
+
+
+def test_a_pause_is_not_a_loss(studio: Studio) -> None:
+    """After the silence marker nothing is filled in, even where the markers themselves were lost."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0])
+    studio.receiver.receive(studio.datagram(1, SILENCE_PACKET), 100.0)
+    studio.send([4, 5, 6, 7])
+    assert studio.counts() == {"frames": 6, "lost": 2}
+
+
+def test_pure_padding_takes_a_number_and_nothing_else(studio: Studio) -> None:
+    """An empty packet is no sound and no gap."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0])
+    studio.receiver.receive(studio.datagram(1, b"", padding=9), 100.0)
+    studio.send([2])
+    assert studio.counts() == {"frames": 2, "empty": 1}
+
+
+def test_corrupt_opus_is_counted_and_filled_in(studio: Studio) -> None:
+    """The stream goes on behind a packet that no decoder takes."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0])
+    studio.receiver.receive(studio.datagram(1, b"\xff\xff\xff"), 100.0)
+    studio.send([2])
+    assert studio.counts() == {"frames": 2, "corrupt": 1, "lost": 1, "concealed": 1}
+
+
+def test_frames_wait_for_their_name(studio: Studio) -> None:
+    """Without encryption only Discord knows whose they are: they are held, in order, and the oldest go first."""
+    studio.send(range(MAX_HELD + 2))
+    assert studio.ear.pcm == {}
+    studio.receiver.name(SSRC, ANN)
+    studio.receiver.tick(studio.now)
+    assert studio.ear.frames(ANN) == MAX_HELD
+    assert studio.counts() == {"unnamed": 2, "frames": MAX_HELD}
+
+
+def test_who_leaves_takes_the_stream_along(studio: Studio) -> None:
+    """After `forget` the SSRC is unknown again; the next session's stream under the same number starts from nothing."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send(range(3))
+    studio.receiver.forget(ANN)
+    studio.send(range(3, 5))
+    studio.receiver.name(SSRC, BOB)
+    studio.send([5])
+    assert (studio.ear.frames(ANN), studio.ear.frames(BOB)) == (3, 3)
+
+
+def test_who_opted_out_is_not_decoded(studio: Studio) -> None:
+    """Ignored speakers leave no sound, whether they were ignored before or while they spoke."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0])
+    studio.receiver.ignored = frozenset({ANN})
+    studio.send([1, 2])
+    assert studio.counts() == {"frames": 1, "ignored": 2}
+
+
+def test_streams_are_bounded(studio: Studio) -> None:
+    """One speaker too many takes the place of the one that was silent longest."""
+    for ssrc in range(MAX_STREAMS + 1):
+        studio.receiver.name(ssrc, ANN + ssrc)
+        studio.send([0], ssrc=ssrc)
+    assert studio.counts() == {"frames": MAX_STREAMS + 1, "streams_evicted": 1}
+    studio.send([1], ssrc=MAX_STREAMS)
+    assert studio.ear.frames(ANN + MAX_STREAMS) == 2
+
+
+def test_encrypted_speakers_are_known_by_their_key() -> None:
+    """In an encrypted call the first packet is heard although nobody has said whose it is, and the name is kept."""
+    _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
+    studio = Studio(ann.e2ee)
+    for sequence, sender in enumerate([bob, bob, cat]):
+        frame = sender.e2ee.encrypt(PACKETS[sequence])
+        assert frame
+        studio.receiver.receive(studio.datagram(sequence, frame, ssrc=sender.ssrc), 100.0)
+    assert (studio.ear.frames(BOB), studio.ear.frames(CAT)) == (2, 1)
+    assert studio.counts() == {"frames": 3, "named_by_key": 2}
+
+
+def test_an_unknown_opted_out_speaker_is_dropped_too() -> None:
+    """Who was found by their key and is ignored is not decoded."""
+    _, (ann, bob) = call_of(ANN, BOB)
+    studio = Studio(ann.e2ee)
+    studio.receiver.ignored = frozenset({BOB})
+    for sequence in range(2):
+        frame = bob.e2ee.encrypt(PACKETS[sequence])
+        assert frame
+        studio.receiver.receive(studio.datagram(sequence, frame), 100.0)
+    assert studio.ear.pcm == {}
+    assert studio.counts() == {"named_by_key": 1, "ignored": 1}
+
+
+def test_clear_frames_in_an_encrypted_call_are_dropped() -> None:
+    """An unencrypted frame is counted apart from a damaged one, and the silence marker is exempt."""
+    _, (ann, bob) = call_of(ANN, BOB)
+    studio = Studio(ann.e2ee)
+    studio.receiver.name(SSRC, BOB)
+    frame = bob.e2ee.encrypt(PACKETS[0])
+    assert frame
+    for sequence, payload in enumerate([frame, PACKETS[1], frame, SILENCE_PACKET]):
+        studio.receiver.receive(studio.datagram(sequence, payload), 100.0)
+    assert studio.counts() == {"frames": 2, "unencrypted": 1, "unopened": 1, "lost": 2, "concealed": 2}
+
+
+def test_loss_by_script_leaves_the_timeline_whole(studio: Studio) -> None:
+    """With every twentieth packet lost, as many frames reach the sink as were sent."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send(sequence for sequence in range(200) if sequence % 20 != 10)
+    assert studio.ear.frames(ANN) == 200
+    assert studio.counts() == {"frames": 190, "lost": 10, "concealed": 10}
+
+
+STUDIO = Studio()
+STUDIO.receiver.name(SSRC, ANN)
+
+
+@settings(deadline=None)
+@given(payload=st.binary(max_size=80), sequence=st.integers(0, 65_535), ssrc=st.sampled_from([SSRC, 1, 2, 3]), seed=st.integers(0, 999))
+def test_no_datagram_raises(payload: bytes, sequence: int, ssrc: int, seed: int) -> None:
+    """Authentic nonsense, and the same damaged, cut or without its transport's dress: the receiver counts and goes on."""
+    datagram = STUDIO.datagram(sequence, payload, ssrc=ssrc)
+    dice = random.Random(seed)
+    damaged = bytearray(datagram)
+    damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+    for candidate in (datagram, bytes(damaged), datagram[: dice.randrange(len(datagram))], payload):
+        STUDIO.receiver.receive(candidate, STUDIO.now)
+    STUDIO.now += dice.random()
+    STUDIO.receiver.tick(STUDIO.now)
+    assert STUDIO.receiver.due is None or STUDIO.receiver.due > STUDIO.now
