@@ -26,7 +26,8 @@ class Lateness:
     def __init__(self, band_s: float) -> None:
         self._band_s = band_s
         self._window: deque[tuple[float, float]] = deque()
-        self._worst: deque[tuple[float, float]] = deque()
+        self._latest = 0.0
+        self._remembered: deque[tuple[float, float]] = deque()
         self._last_offset = 0.0
         self._last_arrival = 0.0
         self._step_s = 0.0
@@ -38,8 +39,8 @@ class Lateness:
 
     @property
     def spread(self) -> float:
-        """How late the latest chunk of the window was against the earliest, in seconds."""
-        return self._worst[0][1] if self._worst else 0.0
+        """How late the latest chunk was against the earliest, in seconds, or what is remembered."""
+        return max(self._latest - self.earliest, self._remembered[0][1] if self._remembered else 0.0)
 
     def late_by(self, place_s: float, now: float) -> float:
         """How late a chunk is that arrives now."""
@@ -61,33 +62,35 @@ class Lateness:
 
     def remember(self, spread_s: float) -> None:
         """Take the link for this bad until the window has passed."""
-        while self._worst and self._worst[-1][1] <= spread_s:
-            self._worst.pop()
-        self._worst.append((self.heard_s, spread_s))
-        while self._worst[0][0] < self.heard_s - WINDOW_S:
-            self._worst.popleft()
+        while self._remembered and self._remembered[-1][1] <= spread_s:
+            self._remembered.pop()
+        self._remembered.append((self.heard_s, spread_s))
 
     def restart(self) -> None:
         """The producer paused: its next chunk is not late, whenever it comes. What the link is like stays known."""
+        if self._window:
+            self.remember(self._latest - self.earliest)
         self._window.clear()
 
     def _enter(self, place_s: float, offset: float) -> None:
-        if not self._window:
-            self.earliest = offset
-        elif offset < self.earliest:  # all that was late is now known to have been later
-            sooner = self.earliest - offset
-            self._worst = deque((heard_s, spread + sooner) for heard_s, spread in self._worst)
-            self.earliest = offset
+        self.earliest = min(self.earliest, offset) if self._window else offset
+        self._latest = max(self._latest, offset) if self._window else offset
         self._window.append((place_s, offset))
         self._forget_before(place_s - WINDOW_S)
-        self.remember(offset - self.earliest)
 
     def _forget_before(self, place_s: float) -> None:
-        least_left = False
+        while self._remembered and self._remembered[0][0] < place_s:
+            self._remembered.popleft()
+        extreme_left = False
         while self._window[0][0] < place_s:
-            least_left |= self._window.popleft()[1] <= self.earliest
-        if least_left:
-            self.earliest = min(offset for _, offset in self._window)
+            left = self._window.popleft()[1]
+            extreme_left |= left in (self.earliest, self._latest)
+        if extreme_left:
+            self._measure()
+
+    def _measure(self) -> None:
+        offsets = [offset for _, offset in self._window]
+        self.earliest, self._latest = min(offsets), max(offsets)
 
     def _drop_strangers(self, offset: float, length_s: float) -> None:
         """Forget offsets that say nothing about the one that has come.
@@ -98,10 +101,12 @@ class Lateness:
             return
         if offset - self.earliest > self._band_s:
             self._catching_up = True
-            self._window.clear()
+            self.restart()
         elif self._catching_up and offset < self._last_offset - length_s * _CATCHING_UP:
             self._window.clear()
         else:
             self._catching_up = False
-            if offset < self.earliest:  # else none can be further away than the band
+            if offset < self._latest - self._band_s:
                 self._window = deque(entry for entry in self._window if entry[1] <= offset + self._band_s)
+                if self._window:
+                    self._measure()
