@@ -1,6 +1,7 @@
 """The socket's owner, against a stand-in server over real WebSockets: the good way, and every way to fail."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, H
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import dialing
 from discordplex.personaplex.client import KEEP_ALIVE_S, handshake_deadline_s
-from discordplex.personaplex.connection import AudioCame, Complained, Opened, TextCame
+from discordplex.personaplex.connection import AudioCame, Complained, Event, Opened, TextCame
+from discordplex.personaplex.endpoint import Endpoint
 from tests.personaplex.harness import PERSONA, Events, client_of, opened, plain_server
 
 
@@ -274,6 +276,29 @@ async def test_a_flood_is_cut_off() -> None:
     assert (ending.cause, ending.retry) == ("oversized", False)
 
 
+async def test_what_a_server_does_not_read_is_seen_soon() -> None:
+    """The kernel takes little of it, the rest shows as backlog, and sending never waits."""
+    async with StandInServer("echo") as server, opened(server.url, Events()) as client:
+        assert client.backlog_bytes == 0
+        server.stop_reading()
+        for _ in range(80):
+            await asyncio.wait_for(client.send_audio(bytes(10_000)), 5)
+        assert client.backlog_bytes > 0
+    assert client.backlog_bytes == 0
+
+
+async def test_the_kernel_buffers_seconds_and_not_minutes() -> None:
+    """The socket's send buffer is small, so that a stall is noticed while it can still be mended."""
+    async with StandInServer("echo") as server:
+        endpoint = Endpoint.parse(server.url)
+        connection = await dialing.dial(endpoint, endpoint.url(PERSONA), verify_tls=True)
+        # Linux doubles what is asked for, for its own bookkeeping.
+        assert (
+            connection.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 4 * dialing.SEND_BUFFER_BYTES
+        )
+        await connection.close()
+
+
 async def test_giving_up_on_a_silent_server() -> None:
     """A stall ends the conversation with its own reason, whatever the socket says afterwards."""
     events = Events()
@@ -282,6 +307,40 @@ async def test_giving_up_on_a_silent_server() -> None:
         client.stalled(3.3)
         assert (await events.ending()).cause == "stalled"
         assert not client.live
+
+
+class Clumsy(Events):
+    """A listener with a bug."""
+
+    def add(self, event: Event) -> None:
+        super().add(event)
+        if isinstance(event, TextCame):
+            raise ZeroDivisionError
+
+
+async def test_a_bug_of_ours_ends_the_call() -> None:
+    """Whatever breaks while a message is read, the call is told that it is over instead of going deaf."""
+    events = Clumsy()
+    async with StandInServer("echo") as server, opened(server.url, events):
+        server.inject(b"\x02 Hi")
+        ending = await events.ending()
+    assert ending.cause == "broken off"
+
+
+async def test_a_goodbye_that_is_cancelled_still_closes() -> None:
+    """Who cannot wait for the server's goodbye leaves a closed socket all the same."""
+    async with StandInServer("echo") as server:
+        client = client_of(server.url)
+        await client.open(20.0)
+        server.stop_reading()
+        await client.send_audio(b"?")
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        server.read_again()
+        await server.log.wait_for(lambda log: log.of(Closed))
 
 
 async def test_closing_twice_is_closing_once() -> None:

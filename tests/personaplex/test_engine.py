@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import anyio
 import numpy as np
 import pytest
 
@@ -304,19 +305,29 @@ async def test_an_engine_is_opened_once() -> None:
             await call.engine.__aenter__()
 
 
+async def hold(url: str) -> None:
+    async with calling(url):
+        await asyncio.Event().wait()
+
+
 async def test_a_call_that_is_cancelled_closes_its_socket() -> None:
     """However a call ends, the server is free afterwards."""
     async with StandInServer("echo") as server:
-
-        async def hold() -> None:
-            async with calling(server.url):
-                await asyncio.Event().wait()
-
-        call = asyncio.create_task(hold())
+        call = asyncio.create_task(hold(server.url))
         await server.log.wait_for(lambda log: log.of(records.Handshook))
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+        await server.log.wait_for(lambda log: [record.code for record in log.of(records.Closed)] == [1000])
+
+
+async def test_a_cancelled_task_group_closes_the_socket_too() -> None:
+    """A scope that is cancelled interrupts every wait in it; the goodbye is said all the same."""
+    async with StandInServer("echo") as server:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold, server.url)
+            await server.log.wait_for(lambda log: log.of(records.Handshook))
+            tasks.cancel_scope.cancel()
         await server.log.wait_for(lambda log: [record.code for record in log.of(records.Closed)] == [1000])
 
 

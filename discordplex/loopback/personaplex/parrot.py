@@ -55,7 +55,6 @@ class Parrot:
             # Also in the middle of its own words: who is interrupted stops and listens.
             self.turn = Turn.LISTENING
             self._quiet_steps = 0
-            self._to_say.clear()
             del self._heard[: -LEAD_IN_STEPS - 1]
             self._lead_in_steps = len(self._heard) - 1
         if self.turn is Turn.SPEAKING:
