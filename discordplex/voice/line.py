@@ -51,6 +51,9 @@ CLOSE_TIMEOUT_S = 0.5
 SETTLE_S = 1.0
 """After this long without a list of people, nobody else is in the channel: the list is not sent to somebody alone."""
 
+FIRST_BEAT_S = 1.0
+"""The first heartbeat comes early: its answer proves that a mended connection works, so that the next loss is mended at once."""
+
 KEEPALIVE_PERIOD_S = 5.0
 """How often Discord's own clients keep their address open."""
 
@@ -284,10 +287,10 @@ class Line:
             self._media.keep_alive()
 
     async def _beat(self, interval_s: float) -> None:
-        deadline = self._shared.clock.now()
+        deadline = self._shared.clock.now() + min(interval_s, FIRST_BEAT_S)
         while True:
-            deadline += interval_s
             await self._shared.clock.sleep_until(deadline)
+            deadline += interval_s
             if not self.gateway.heartbeat(int(time.time() * 1000)):
                 self.stop(Closing(Repair.RESUME, "Discord's voice server stopped answering"))
             self._outgoing.set()

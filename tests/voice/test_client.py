@@ -14,9 +14,9 @@ from discordplex.voice.transport import MODES
 from tests.voice.booth import Booth, tone
 from tests.voice.conftest import OpenBooth
 
-SENTENCE = tone(0.5, channels=1)
-FRAMES = 30
-"""What a person sends for it: half a second, and the five frames of silence that end it."""
+SENTENCE = tone(0.3, channels=1)
+FRAMES = 20
+"""What a person sends for it: 15 frames, and the five frames of silence that end it."""
 
 
 def kinds(booth: Booth) -> list[str]:
@@ -36,8 +36,8 @@ async def test_both_ways_and_then_nothing_is_left(open_booth: OpenBooth, mode: s
         await ada.say(SENTENCE)
         await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
         assert booth.counted("rx.frames") == FRAMES
-        booth.mouth.say(tone(0.5))
-        await ada.wait_for_audio(booth.bot_id, 0.5)
+        booth.mouth.say(tone(0.4))
+        await ada.wait_for_audio(booth.bot_id, 0.4)
         await link.disconnect()
         assert booth.left_nothing()
         assert booth.counted("wire.faults") == 0
@@ -61,13 +61,13 @@ async def test_a_resumed_session_loses_no_frame(booth: Booth, break_it: Callable
     async with booth.person() as ada:
         link = await booth.connect()
         ssrc = link.ssrc
-        booth.mouth.say(tone(0.5))
+        booth.mouth.say(tone(0.4))
         saying = asyncio.create_task(ada.say(SENTENCE))
         await ada.wait_for_audio(booth.bot_id, 0.1)
         break_it(booth)
         await saying
         await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
-        await ada.wait_for_audio(booth.bot_id, 0.5)
+        await ada.wait_for_audio(booth.bot_id, 0.4)
         await booth.until(lambda: Restored() in booth.events)
         assert [kind for kind in kinds(booth) if kind != "PersonJoined"] == ["Lost", "Restored"]
         assert link.ssrc == ssrc
