@@ -210,3 +210,16 @@ async def test_junk_does_not_open(relay: Relay, phones: list[Phone]) -> None:
         except RtpError:
             continue
     assert relay.sent_to("20") == 30
+
+
+async def test_a_reordered_packet_is_overtaken_on_the_wire(relay: Relay, phones: list[Phone]) -> None:
+    """The relay holds a packet back for as long as its impairments say, and the others go ahead."""
+    relay.impair("20", downlink=Impairments(reorder=0.2, seed=2))
+    speaker, listener = await Seat(relay, phones[0], 10).discover(), await Seat(relay, phones[1], 20).discover()
+    for sequence in range(20):
+        speaker.phone.send(speaker.packet(b"x", sequence=sequence))
+    arrived = [(await listener.hear())[0].sequence for _ in range(20)]
+    late = relay.counts("20")["down.reordered"]
+    assert 0 < late < 10
+    assert sorted(arrived[: 20 - late]) == arrived[: 20 - late]
+    assert sorted(arrived) == list(range(20)) != arrived

@@ -61,6 +61,7 @@ class Delivery:
         """`note` is told in words what happened, so that whoever waits looks again."""
         self.version = PROTOCOL_VERSION
         """The protocol version in force; 0 while somebody in the call cannot encrypt."""
+        self.ready_timeout_s = READY_TIMEOUT_S
         self.faults = Faults()
         self.epochs: list[Epoch] = []
         """Every epoch since the call began."""
@@ -193,7 +194,7 @@ class Delivery:
         everybody = list(concerned)
         number = self._next
         self._next = number % (TRANSITIONS - 1) + 1  # zero means: at once
-        timer = asyncio.get_running_loop().call_later(READY_TIMEOUT_S, self._time_is_up, number)
+        timer = asyncio.get_running_loop().call_later(self.ready_timeout_s, self._time_is_up, number)
         transition = Transition(number, everybody, {participant.user_id for participant in everybody}, timer)
         self._transitions[number] = transition
         return transition

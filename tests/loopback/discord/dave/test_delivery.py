@@ -251,3 +251,25 @@ async def test_a_forged_key_package_is_not_proposed(secret: "VoicePlace") -> Non
         assert sum(delivery.rejected[reason] for reason in delivery.rejected if "key package" in reason or "too early" in reason) == 4
         assert delivery.epochs == before
         assert delivery.settled
+
+
+async def test_keys_change_when_everybody_is_ready(secret: "VoicePlace") -> None:
+    """A commit is announced, everybody reports ready, and only then everybody is told to change keys."""
+    async with gathered(secret, "libdave", "davey"):
+        steps = [said for said in secret.voice.sessions.log if said.op in (29, 30, 23, 22)]
+        assert [said.op for said in steps] == [29, 30, 23, 23, 22, 22]
+        numbers = [int.from_bytes(said.data[:2], "big") if said.op > 28 else said.data["transition_id"] for said in steps]
+        assert numbers == [1] * 6
+
+
+async def test_who_never_reports_ready_does_not_hold_up_the_rest(secret: "VoicePlace") -> None:
+    """After the time-out the keys change without them."""
+    delivery = secret.voice.delivery(secret.lounge)
+    assert delivery is not None
+    delivery.ready_timeout_s = 0.1
+    users = list(secret.world.users.values())
+    secret.voice.delay_control(users[1].id, 0.5)
+    async with Person(secret, users[0], secret.lounge, e2ee="libdave") as prompt, Person(secret, users[1], secret.lounge, e2ee="libdave"):
+        await prompt.wait_until(lambda: bool(prompt.member and prompt.member.settled and users[1].id in prompt.member.members))
+        ready = [said.user_id for said in secret.voice.sessions.log if said.op == Op.TRANSITION_READY]
+        assert ready == [users[0].id]
