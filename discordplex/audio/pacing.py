@@ -39,7 +39,7 @@ class Profile:
     ceiling_ms: float
     """The most that is held against jitter; later than this is a stall."""
     margin_ms: float
-    """Held beyond the spread that was seen and a tenth of it."""
+    """Held beyond what the spread, once there is one, makes fear."""
     capacity_ms: float
     """What is older, or more than this, is dropped, oldest first."""
     trim: bool = True
@@ -83,8 +83,8 @@ class Pacing:
         profile = self._profile
         calm_ms = profile.initial_ms if self._lateness.heard_s < _LEARNING_S else profile.floor_ms
         spread = self._lateness.spread
-        feared = spread * _BEYOND[0] + max(0.0, spread - _MILD_S) * _BEYOND[1]
-        return min(max(calm_ms / 1000, feared + profile.margin_ms / 1000), self._ceiling_s)
+        feared = spread * _BEYOND[0] + max(0.0, spread - _MILD_S) * _BEYOND[1] + (profile.margin_ms / 1000 if spread > _EPSILON_S else 0)
+        return min(max(calm_ms / 1000, feared), self._ceiling_s)
 
     def arrived(self, place_s: float, length_s: float, now: float) -> None:
         """A chunk has come in."""
@@ -103,10 +103,11 @@ class Pacing:
             self._lateness.remember(min(self._lateness.spread * factor + beyond_s, self._ceiling_s))
         return learnt
 
-    def may_begin(self, place_s: float, now: float) -> bool:
-        """Whether the frame at `place_s` may be played, and all after it in step."""
+    def may_begin(self, place_s: float, arrived: float, now: float) -> bool:
+        """Whether the frame at `place_s`, which came at `arrived`, may be played, and all after it in step."""
         self._ticks.clear()
-        return not self._profile.trim or now - place_s - self._lateness.earliest + _EPSILON_S >= self.target_s
+        held_s = max(now - arrived, now - place_s - self._lateness.earliest)
+        return not self._profile.trim or held_s + _EPSILON_S >= self.target_s
 
     def tick(self, place_s: float, now: float) -> None:
         """The frame at `place_s` is due now."""

@@ -155,7 +155,7 @@ class PlayoutBuffer:
     def _begin(self, now: float) -> bool:
         if not self._frames and not self._complete_stale(now):
             return False
-        if not self._pacing.may_begin(self._place_s(), now):
+        if not self._pacing.may_begin(self._place_s(), self._frames[0].arrived, now):
             return False
         self._phase = Phase.DRAIN
         self._excess_since = None

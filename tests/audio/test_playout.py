@@ -197,40 +197,6 @@ def test_a_second_reply_is_no_hole() -> None:
     assert metrics.counter("test.underruns").value == 0
 
 
-def test_a_calm_speaker_waits_for_nothing() -> None:
-    """Packets in order are popped at the next tick after they came."""
-    times = arrivals(random.Random(6), 500, uniform(0), block_s=0.02)
-    played = play(times, lambda _: FRAME, profile=SPEAKER, phase_s=0.003)
-    assert played.holes == []
-    assert max(hold for _, hold in played.holds) <= TICK_MS
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=seeds)
-def test_a_speakers_pauses_teach_nothing(seed: int) -> None:
-    """Utterances that end in Discord's silence frames, 0.1 to 2 s apart: no underrun, and the next one is not held longer."""
-    rng = random.Random(seed)
-    times: list[float] = []
-    pieces: list[bytes] = []
-    began = START
-    for _ in range(8):
-        count = rng.randrange(20, 100)
-        times += [began + number * 0.02 + rng.uniform(0, 0.001) for number in range(count)]
-        pieces += [FRAME] * (count - 5) + [ENGINE.silence] * 5
-        began += count * 0.02 + rng.uniform(0.1, 2)
-    played = play(times, lambda number: pieces[number], profile=SPEAKER, phase_s=rng.uniform(0, 0.02))
-    assert played.count("underruns") == 0
-    assert max(hold for _, hold in played.holds) <= 3 + TICK_MS
-
-
-def test_a_speakers_jitter_is_learnt() -> None:
-    """Packets late by 0 to 30 ms leave few holes after the first, and are held no longer than the jitter and a tick or two."""
-    times = arrivals(random.Random(7), 1500, uniform(30), block_s=0.02)
-    played = play(times, lambda _: FRAME, profile=SPEAKER)
-    assert len([hole for hole in played.holes if hole.began > START + 3]) <= 2
-    assert max(played.holds_between(START + 3, START + 30)) <= 30 + 3.5 * TICK_MS
-
-
 @pytest.mark.parametrize(("profile", "most_ms"), [(STREAM, 2000), (SPEAKER, 400)])
 def test_what_is_pushed_into_the_void_is_bounded(profile: Profile, most_ms: int) -> None:
     """With nobody popping, the newest audio stays, the oldest goes, and each frame that went is counted."""

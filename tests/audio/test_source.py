@@ -1,0 +1,136 @@
+"""The source always answers, and never clicks."""
+
+import discord
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.audio.format import DISCORD, ENGINE
+from discordplex.audio.pacing import REPLIES
+from discordplex.audio.source import StreamingPlaybackSource
+from discordplex.metrics import Metrics
+from tests.audio.signals import pcm, samples, tone
+
+BLOCK = pcm(tone(0.08, hz=311))
+
+
+class SetClock:
+    """A clock that the test sets; nobody sleeps on it."""
+
+    def __init__(self) -> None:
+        self.time = 50.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep_until(self, deadline: float) -> None:
+        raise NotImplementedError
+
+
+def source_and_clock() -> tuple[StreamingPlaybackSource, SetClock]:
+    clock = SetClock()
+    return StreamingPlaybackSource(clock=clock, metrics=Metrics()), clock
+
+
+def reads(source: StreamingPlaybackSource, clock: SetClock, count: int) -> list[bytes]:
+    heard = []
+    for _ in range(count):
+        clock.time += DISCORD.frame_seconds
+        heard.append(source.read())
+    return heard
+
+
+def largest_step(data: bytes) -> float:
+    left = samples(data, 0, 2)
+    return float(abs(left[1:] - left[:-1]).max())
+
+
+def test_it_is_a_pcm_source_of_the_library() -> None:
+    """py-cord takes it for what it is."""
+    source, _ = source_and_clock()
+    assert isinstance(source, discord.AudioSource)
+    assert source.is_opus() is False
+
+
+def test_silence_until_something_comes() -> None:
+    """With nothing pushed, every read is a frame of silence."""
+    source, clock = source_and_clock()
+    assert reads(source, clock, 3) == [DISCORD.silence] * 3
+
+
+def test_what_is_pushed_is_heard_on_both_sides() -> None:
+    """The engine's mono comes out of both channels, in order, but for the ramp at its beginning."""
+    source, clock = source_and_clock()
+    source.push(BLOCK)
+    heard = b"".join(reads(source, clock, 6))
+    left, right = samples(heard, 0, 2), samples(heard, 1, 2)
+    assert (left == right).all()
+    said = samples(BLOCK)
+    start = int(abs(left).argmax() - abs(said).argmax())
+    offset = next(at for at in range(0, len(left), 960) if left[at : at + 960].any())
+    assert abs(start - offset) < 960
+    assert (left[offset + 240 : offset + len(said)] == said[240:]).all()
+
+
+@given(st.lists(st.one_of(st.integers(0, 4000), st.none()), max_size=40))
+def test_every_read_is_a_whole_frame(steps: list[int | None]) -> None:
+    """Whatever is pushed and however unevenly it is read, a read is 3840 bytes."""
+    source, clock = source_and_clock()
+    for step in steps:
+        clock.time += 0.013
+        if step is None:
+            assert len(source.read()) == DISCORD.frame_bytes == 3840
+        else:
+            source.push(bytes(2 * step))
+
+
+def test_begin_and_end_do_not_click() -> None:
+    """Around a lone block, no step between samples is larger than the tone's own."""
+    source, clock = source_and_clock()
+    source.push(pcm(tone(0.08, hz=311) + tone(0.08, hz=100, peak=3000)))
+    heard = b"".join(reads(source, clock, 10))
+    said = samples(BLOCK)
+    assert largest_step(heard) < 1.5 * abs(said[1:] - said[:-1]).max()
+    assert not any(heard[-DISCORD.frame_bytes :])
+
+
+def test_a_flush_ends_the_sound_within_5_ms() -> None:
+    """After a flush, the next read falls to silence in a ramp, and the rest is gone."""
+    source, clock = source_and_clock()
+    source.push(BLOCK)
+    reads(source, clock, 2)
+    assert source.flush() == 2 * ENGINE.frame_samples
+    tail, after = reads(source, clock, 2)
+    assert any(tail)
+    assert not any(tail[240 * DISCORD.sample_bytes :])
+    assert after == DISCORD.silence
+
+
+def test_places_tell_what_was_heard() -> None:
+    """played_samples follows pushed_samples; what was flushed counts as passed."""
+    source, clock = source_and_clock()
+    source.push(BLOCK)
+    assert (source.pushed_samples, source.played_samples, source.depth_ms) == (3840, 0, 80)
+    reads(source, clock, 2)
+    assert (source.played_samples, source.depth_ms) == (1920, 40)
+    source.flush()
+    assert (source.pushed_samples, source.played_samples, source.depth_ms) == (3840, 3840, 0)
+
+
+@pytest.mark.parametrize("end", ["close", "cleanup"])
+def test_only_a_closed_source_ends(end: str) -> None:
+    """After close, under either name and twice, a read gives nothing."""
+    source, clock = source_and_clock()
+    source.push(BLOCK)
+    getattr(source, end)()
+    getattr(source, end)()
+    assert reads(source, clock, 2) == [b"", b""]
+
+
+def test_whole_replies_are_not_trimmed() -> None:
+    """A source for replies plays ten seconds pushed at once to the end."""
+    clock = SetClock()
+    source = StreamingPlaybackSource(clock=clock, metrics=Metrics(), profile=REPLIES)
+    source.push(BLOCK * 125)
+    heard = reads(source, clock, 505)
+    assert sum(any(frame) for frame in heard) == 501
