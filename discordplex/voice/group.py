@@ -73,7 +73,6 @@ class Group:
         self._channel_id = 0
         self._group_version = 0  # libdave forgets it at a reset
         self._members: set[int] = set()
-        self._external_sender: bytes | None = None
         self._pending: dict[int, Transition] = {}
         self._session = dave.Session(self._failed)
 
@@ -105,7 +104,8 @@ class Group:
     def receive(self, event: E2eeEvent) -> list[E2eeCommand]:
         """Follow one event and give the answers, in order."""
         if isinstance(event, ExternalSender):
-            self._set_external_sender(event.package)
+            if event.package:  # libdave 1.1.0 dereferences the first byte of an empty one, and the process is gone
+                self._session.set_external_sender(event.package)  # it keeps it over a reset
         elif isinstance(event, Proposals):
             commit = self._session.process_proposals(event.payload, self._expected())
             return [SendCommitWelcome(commit)] if commit else []
@@ -121,11 +121,6 @@ class Group:
         else:
             self._execute(event)
         return []
-
-    def _set_external_sender(self, package: bytes) -> None:
-        if package:  # libdave 1.1.0 dereferences the first byte of an empty one, and the process is gone
-            self._external_sender = package
-            self._session.set_external_sender(package)
 
     def _process_commit(self, event: AnnounceCommit) -> list[E2eeCommand]:
         result = self._session.process_commit(event.commit)
@@ -171,8 +166,6 @@ class Group:
         self._group_version = protocol_version
         self._session.reset()
         self._session.init(protocol_version, self._channel_id, str(self._user_id))
-        if self._external_sender is not None:
-            self._session.set_external_sender(self._external_sender)
         package = self._session.get_marshalled_key_package()
         return [] if package is None else [SendKeyPackage(package)]
 

@@ -67,6 +67,7 @@ def test_a_new_key_is_used_when_the_transition_is_executed_and_not_before() -> N
     assert cat.e2ee.decrypt(ANN, before) is None
     assert bob.e2ee.decrypt(ANN, before) == SPEECH
     assert not cat.e2ee.ready
+    assert bob.e2ee.decrypt(ANN, SPEECH) is None
     delivery.execute(transition_id)
     after = sealed(ann)
     assert cat.e2ee.decrypt(ANN, after) == SPEECH

@@ -162,16 +162,18 @@ async def refused(connection: ServerConnection) -> None:
 
 
 async def test_a_good_server_makes_it_live(rig: Rig) -> None:
-    """Hello, identify, discovery, key, and op 5 before anything else; a goodbye ends it with its code."""
+    """Hello, identify, discovery, key, op 5; the same key again changes nothing, and a goodbye ends it with its code."""
 
     async def good(connection: ServerConnection) -> None:
         await rig.establish(connection)
         await rig.owner.live.wait()
+        await connection.send(DESCRIPTION)
         await connection.close(4006)
 
     rig.behaviour = good
     closing = await rig.line.run()
     assert (closing.repair, closing.code) == (Repair.REJOIN, 4006)
+    assert rig.owner.lives == 1
     assert rig.line.ssrc == 5
 
 

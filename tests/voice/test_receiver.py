@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discordplex.audio.format import DISCORD
-from discordplex.audio.opus import SILENCE_PACKET, OpusEncoder
+from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.metrics import Metrics
 from discordplex.voice import rtp
 from discordplex.voice.e2ee import E2ee
@@ -128,6 +128,11 @@ def test_a_lost_frame_is_filled_in() -> None:
     for sequence in [*range(10), *range(11, 16)]:
         studio.receiver.receive(studio.datagram(sequence, packets[sequence]), 100.0)
     assert studio.ear.frames(ANN) == 16
+    decoder = OpusDecoder()
+    for packet in packets[:10]:
+        decoder.decode(packet)
+    at = 10 * DISCORD.frame_bytes
+    assert studio.ear.pcm[ANN][at : at + DISCORD.frame_bytes] == decoder.conceal(packets[11])
     assert studio.counts() == {"frames": 15, "lost": 1, "concealed": 1}
 
 

@@ -124,6 +124,7 @@ def test_sequence_numbers_wrap_at_sixteen_bits() -> None:
     assert seq_add(65_535, 1) == 0
     assert seq_add(0, -1) == 65_535
     assert seq_diff(0, 65_535) == 1
+    assert seq_diff(0, 0) == 0
     assert seq_diff(65_535, 0) == -1
     assert seq_diff(32_768, 0) == -32_768
 

@@ -157,7 +157,9 @@ def test_nothing_is_sent_in_the_clear_before_the_group_exists(stage: Stage) -> N
     alone.start(channel_id=7, ssrc=77, protocol_version=1)
     stage.attach(alone)
     stage.mouth.say(tone(1.0))
-    assert stage.tick(20) == []
+    assert stage.tick(HOLD_FRAMES) == []
+    assert len(stage.mouth.frames) == 50
+    assert stage.tick(10) == []
     _, (ann, bob) = call_of(11, 22)
     stage.attach(ann.e2ee)
     packets = stage.tick(5)

@@ -41,8 +41,7 @@ class Play:
         if self.failures:
             self.failures -= 1
             raise ConnectionResetError
-        if self.invitations.in_channel:
-            self.invitations.left()
+        assert not self.invitations.left()  # our own doing
 
     def serve(self) -> None:
         self._tokens += 1
