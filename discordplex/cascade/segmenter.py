@@ -85,6 +85,11 @@ class Segmenter:
         """Between SpeechStarted and the end of that utterance."""
         return self._state is State.SPEAKING
 
+    @property
+    def voiced_ms(self) -> float:
+        """How much of the current utterance was speech so far; of the last one between two."""
+        return self._voiced_ms
+
     def push(self, window: bytes | None) -> list[SegmenterEvent]:
         """The next window; None where nothing was sent, which is silence and costs no detection."""
         pcm = EARS.silence if window is None else window
