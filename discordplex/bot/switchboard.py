@@ -75,8 +75,6 @@ class Switchboard:
         channel_id = seat.channel_id if seat and not seat.ending else None
         if move.before is not None and not people.get(move.before):
             self._emptied(Place(guild_id, move.before))
-        if channel_id is not None and people.get(channel_id):
-            self._timers.cancel(("grace", guild_id))
         decision = decide(move, call=channel_id, people=people, auto_join=self._auto_join, closed=closed)
         if self._closing or isinstance(decision, Stay):
             return

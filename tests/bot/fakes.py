@@ -43,6 +43,8 @@ class FakeChannel:
     faults: list[Exception | None] = field(default_factory=list)
     """What the next writes raise, in order; None lets one pass."""
     nonces: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+    """Happens while a message is being sent."""
 
     NO_MENTIONS = None
 
@@ -58,6 +60,7 @@ class FakeChannel:
         assert content.strip(), "Discord refuses an empty message"
         assert len(content) < 2000
         self.nonces.append(nonce)
+        self.meanwhile()
         self.write("send", allowed_mentions)
         message = FakeMessage(self, [content])
         self.messages.append(message)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import SecretStr
 
-from discordplex.bot import poster, replies, switchboard
+from discordplex.bot import patience, poster, replies, switchboard
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
 from discordplex.clock import SystemClock
@@ -115,7 +115,8 @@ class Street:
                 await asyncio.wait_for(running, STOP_WITHIN_S)
             assert provider.free == provider.capacity
         assert self.where is None
-        assert not self.discord.gateway.online(self.bot.id)
+        await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))
+        assert self.discord.gateway.sessions == {}, "a goodbye ends the session; without one Discord waits for us to resume it"
         assert not self.discord.unknown_routes
         assert not self.discord.rest.refusals
         mine = [task.get_name() for task in asyncio.all_tasks() if "pycord" in task.get_name() or "bot" in task.get_name()]
@@ -250,8 +251,9 @@ async def test_the_bot_follows_with_the_same_conversation(street: Street) -> Non
     assert len(street.engine.log.of(Connected)) == 1
 
 
-async def test_a_bot_that_was_thrown_out_stays_out(street: Street) -> None:
-    """It says so, hangs up, and comes back when somebody asks."""
+async def test_a_bot_that_was_thrown_out_stays_out(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, hangs up, and comes back when somebody asks, not by itself."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.0)
     async with street.bot_running():
         street.discord.enter(street.ada, street.lounge)
         await street.listens()
@@ -359,7 +361,7 @@ async def test_a_new_gateway_session_begins_the_call_anew(street: Street, monkey
         street.discord.enter(street.ada, street.lounge)
         await street.listens()
         street.discord.gateway.forget_sessions()
-        await street.discord.gateway.drop(street.bot.id)
+        await street.discord.gateway.drop(street.bot.id, code=4000)
         await street.listens(2)
         await street.sits_in(street.lounge)
 

@@ -90,6 +90,21 @@ async def test_a_growing_text_does_not_starve_a_notice(poster: Poster, channel: 
     assert channel.writes[2][1] == "send"
 
 
+async def test_what_grows_while_it_is_written_goes_behind_the_others(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """The text that came during a write is not lost, and who waited longer is written first."""
+
+    def more() -> None:
+        poster.caption(1, "One two", final=True)
+        channel.meanwhile = lambda: None
+
+    channel.meanwhile = more
+    poster.caption(1, "One", final=False)
+    poster.notice("Something happened.")
+    await clock.advance(5)
+    assert channel.texts == ["One two", "Something happened."]
+    assert [kind for _, kind in channel.writes] == ["send", "send", "edit"]
+
+
 async def test_a_keyed_notice_changes_in_place(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
     """The engine that is lost and found again is one message."""
     poster.notice("Lost.", key="engine")

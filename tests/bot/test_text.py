@@ -49,6 +49,7 @@ def test_split_cuts_at_sentences_then_at_words() -> None:
     assert list(split("One two three. Four five six.", 20)) == ["One two three.", "Four five six."]
     assert list(split("one two three four five", 12)) == ["one two", "three four", "five"]
     assert list(split("x" * 25, 10)) == ["x" * 10, "x" * 10, "x" * 5]
+    assert list(split(harmless("*" * 6), 5)) == [r"\*\*", r"\*\*", r"\*\*"]
 
 
 def test_shorten_ends_with_a_whole_word() -> None:
