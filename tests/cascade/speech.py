@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE
+from discordplex.audio.wav import read_wav
 from discordplex.cascade.segmenter import EARS
-from discordplex.loopback.discord.recording import load_speech
 
 
 @functools.cache
 def clip() -> bytes:
     """The clip as ENGINE PCM: three sentences with seconds of silence after each."""
     with as_file(files("discordplex.demo").joinpath("hello.wav")) as file:
-        return load_speech(file)
+        return read_wav(file)
 
 
 @functools.cache
