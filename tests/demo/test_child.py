@@ -13,6 +13,7 @@ from discordplex.demo.child import BotProcess, bot_environment, trust
 
 REPORTS = """
 import json, signal, sys
+signal.alarm(20)
 def stop(*_):
     open(sys.argv[sys.argv.index("--report") + 1], "w").write('{"cpu_s": 1.5}')
     sys.exit(0)
@@ -28,6 +29,7 @@ DIES = "import sys; print('discordplex: Discord refuses the bot token.', file=sy
 STUBBORN = """
 import signal, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.alarm(20)  # so that it goes even where nobody ends it
 print("x" * 3_000_000, file=sys.stderr, flush=True)
 print('{"event": "up"}', file=sys.stderr, flush=True)
 while True:
