@@ -68,13 +68,17 @@ def stop_on_signals(application: BotApplication) -> Iterator[None]:
     wanted = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.getsignal(number) for number in wanted}
 
-    def stop(number: int, _frame: object = None) -> None:
-        signal.signal(number, previous[signal.Signals(number)])
+    def stop(number: int) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
-        loop.call_soon_threadsafe(application.stop)
+        application.stop()
+
+    def on_signal(number: int, _frame: object = None) -> None:
+        # Nothing else here: a handler interrupts whatever runs, also a log line that holds its lock.
+        signal.signal(number, previous[signal.Signals(number)])
+        loop.call_soon_threadsafe(stop, number)
 
     for number in wanted:
-        signal.signal(number, stop)
+        signal.signal(number, on_signal)
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Noticeboard: which poster writes for which voice channel, and what has been said there already."""
 
 import asyncio
+import functools
 from collections.abc import Hashable
 from typing import Any
 
@@ -22,12 +23,14 @@ class Noticeboard:
         self._clock = clock
         self._metrics = metrics
         self._posters: dict[int, Poster] = {}
+        self._spares: dict[int, Any | None] = {}
         self._told: dict[Place, set[str]] = {}
 
     def say(self, room: Room, text: str, *, key: Hashable = None) -> None:
         """Write a notice; the same `key` again replaces it. Where we may not write, the log has it alone."""
         poster = self._poster(room.notices_channel)
         if poster:
+            self._spares[poster.channel.id] = room.spare_channel
             poster.notice(text, key=key)
 
     def say_once(self, room: Room, text: str, *, key: Hashable = None) -> None:
@@ -64,5 +67,14 @@ class Noticeboard:
             return None
         poster = self._posters.get(channel.id)
         if poster is None:
-            poster = self._posters[channel.id] = Poster(channel, clock=self._clock, metrics=self._metrics)
+            say_elsewhere = functools.partial(self._say_elsewhere, channel.id)
+            poster = Poster(channel, clock=self._clock, metrics=self._metrics, on_refused=say_elsewhere)
+            self._posters[channel.id] = poster
         return poster
+
+    def _say_elsewhere(self, channel_id: int, text: str) -> None:
+        """Discord refused a notice although nothing spoke against it."""
+        spare = self._spares.get(channel_id)
+        poster = self._poster(spare) if spare is not None and spare.id != channel_id else None
+        if poster:
+            poster.notice(text)

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -86,11 +86,13 @@ class Draft:
 class Poster:
     """Writes into one channel, at most once a second, always the newest state of the message that waits longest.
 
-    `notice` and `caption` return at once. All methods: the event loop's thread.
+    `notice` and `caption` return at once. All methods: the event loop's thread. `on_refused` gets each notice that Discord does not let
+    us write here, so that it can be said elsewhere.
     """
 
-    def __init__(self, channel: TextChannel, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, channel: TextChannel, *, clock: Clock, metrics: Metrics, on_refused: Callable[[str], None] = lambda _: None) -> None:
         self.channel = channel
+        self._on_refused = on_refused
         self._clock = clock
         self._metrics = metrics
         self._drafts: dict[tuple[Key, int], Draft] = {}
@@ -159,7 +161,7 @@ class Poster:
     async def _write(self, key: tuple[Key, int], draft: Draft) -> float:
         """Bring one message up to date; the seconds until the next write."""
         if self._clock.now() < self._silent_until:
-            self._drop_all()
+            self._give_back()
             return 0.0
         text = draft.wanted
         try:
@@ -197,7 +199,7 @@ class Poster:
             return
         log.warning("not allowed to write in a channel", channel=self.channel.id, status=fault.status, code=fault.code)
         self._silent_until = self._clock.now() + SILENCE_WHEN_REFUSED_S
-        self._drop_all()
+        self._give_back()
 
     def _failed(self, key: tuple[Key, int], draft: Draft, fault: BaseException) -> float:
         draft.failures += 1
@@ -222,9 +224,13 @@ class Poster:
             clean = (key for key in self._drafts if key not in self._waiting)
             self._drop(next(clean, None) or next(iter(self._waiting)))
 
-    def _drop_all(self) -> None:
+    def _give_back(self) -> None:
+        """Nothing can be written here: the notices that wait go to whoever may know another place."""
+        notices = [self._drafts[key].wanted for key in self._waiting if isinstance(key[0], tuple) and key[0][0] == "notice"]
         for key in list(self._waiting):
             self._drop(key)
+        for text in notices:
+            self._on_refused(text)
 
     def _drop(self, key: tuple[Key, int]) -> None:
         if key in self._waiting:

@@ -66,8 +66,10 @@ def sent_away(name: str) -> str:
 
 def waiting(number: int) -> str:
     """Every engine is taken."""
-    place = "You are next" if number == 1 else f"You are number {number} in the queue"
-    return f"I am in another conversation right now. {place}: stay in the voice channel, and I come as soon as it is your turn."
+    return (
+        f"I am busy with another conversation right now. You are number {number} in the queue: "
+        "stay in the voice channel, and I come as soon as it is your turn."
+    )
 
 
 def elsewhere(channel_id: int) -> str:

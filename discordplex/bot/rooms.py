@@ -33,7 +33,12 @@ class Room(Protocol):
 
     @property
     def notices_channel(self) -> Any | None:
-        """Where its notices go: the same, or another channel of the guild where we may not write there. None with captions off."""
+        """Where its notices go first: the same, or its own chat although we may not enter. None with captions off."""
+        ...
+
+    @property
+    def spare_channel(self) -> Any | None:
+        """Where its notices go when Discord does not let us write there; None where there is no such channel."""
         ...
 
     def obstacle(self) -> str | None:
@@ -78,16 +83,19 @@ class DiscordRoom:
 
     @property
     def notices_channel(self) -> Any | None:
-        """Where its notices go.
+        """Where its notices go first: its own chat also where we may not enter, since it is there that people look."""
+        if self._captions == "off":
+            return None
+        chat = self._channel if may_send(self._channel) else None
+        return self.captions_channel or chat or self.spare_channel
 
-        Who may not enter a voice channel may not write in its chat either, and the people shall know: then the server's channel for system
-        messages tells them, else its first text channel.
-        """
+    @property
+    def spare_channel(self) -> Any | None:
+        """The server's channel for system messages, else its first text channel that we may write in."""
         guild = self._channel.guild
         if self._captions == "off":
             return None
-        others = [channel for channel in (guild.system_channel, *guild.text_channels) if channel and may_write(channel)]
-        return self.captions_channel or (others[0] if others else None)
+        return next((channel for channel in (guild.system_channel, *guild.text_channels) if channel and may_write(channel)), None)
 
     def obstacle(self) -> str | None:
         """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""
@@ -122,9 +130,14 @@ Guild: TypeAlias = discord.Guild
 
 def may_write(channel: Any) -> bool:
     """Whether we may write into a channel of any kind. The chat of a voice channel is closed to whoever may not enter it."""
+    inside = channel.permissions_for(channel.guild.me).connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)
+    return bool(inside and may_send(channel))
+
+
+def may_send(channel: Any) -> bool:
+    """Whether the permissions alone let us see a channel and write in it."""
     may = channel.permissions_for(channel.guild.me)
-    inside = may.connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)
-    return bool(may.view_channel and may.send_messages and inside and hasattr(channel, "send"))
+    return bool(may.view_channel and may.send_messages and hasattr(channel, "send"))
 
 
 def people_in(channel: discord.VoiceChannel | discord.StageChannel) -> frozenset[int]:

@@ -127,6 +127,10 @@ class ScriptedRoom:
     def notices_channel(self) -> FakeChannel | None:
         return self.captions_channel
 
+    @property
+    def spare_channel(self) -> FakeChannel | None:
+        return None
+
     def obstacle(self) -> str | None:
         return self.problem
 

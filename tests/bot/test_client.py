@@ -218,7 +218,7 @@ async def test_the_other_guild_waits_for_the_engine(street: Street) -> None:
         street.discord.enter(street.ada, street.lounge)
         await street.listens()
         street.discord.enter(street.ben, other)
-        await street.says(other, "You are next")
+        await street.says(other, "number 1 in the queue")
         assert street.where == street.lounge.id
         street.discord.leave(street.ada)
         await street.sits_in(other)

@@ -56,5 +56,5 @@ def test_status_fits_the_situation() -> None:
 
 def test_waiting_names_the_place() -> None:
     """The first in the queue is next."""
-    assert "You are next" in replies.waiting(1)
+    assert "number 1 in the queue" in replies.waiting(1)
     assert "number 3" in replies.waiting(3)

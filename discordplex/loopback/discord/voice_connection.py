@@ -26,15 +26,12 @@ class VoiceConnection:
         """How much later than they were posted messages leave: a slow control channel."""
         self.closed_with: int | None = None
         """The code that we closed with."""
+        self.client_code: int | None = None
+        """The code of the client's close frame. Not aiohttp's `close_code`, which says 1000 also where TCP ended without one."""
         self._wire = wire
         self._request = request
         self._clock = clock
         self._outbox: asyncio.Queue[tuple[float, str | bytes | Farewell]] = asyncio.Queue()
-
-    @property
-    def client_code(self) -> int | None:
-        """The close code that the WebSocket ended with; None or 1006 for a lost connection."""
-        return self._wire.close_code
 
     def post(self, message: str | bytes) -> None:
         """Send a message behind all earlier ones; lost without a word where the connection dies first."""
@@ -49,7 +46,7 @@ class VoiceConnection:
     def reset(self) -> None:
         """Drop the TCP connection with a reset, in the middle of whatever is under way."""
         transport = self._request.transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         raw = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -76,7 +73,10 @@ class VoiceConnection:
                 raise TimeoutError from fault
             if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
                 yield message.data
-            elif message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+            elif message.type is WSMsgType.CLOSE:
+                self.client_code = message.data
+                return
+            elif message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return
 
     async def _send(self, message: str | bytes) -> bool:

@@ -1,0 +1,90 @@
+"""One call through every room: a person speaks on a real Discord wire, an engine answers over its own, the bot is between them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from discordplex.audio.format import ENGINE
+from discordplex.loopback.discord.impairments import Impairments
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Heard
+from discordplex.loopback.personaplex.server import StandInServer
+from tests.end_to_end.home import SECOND, House, house, lag_samples, level_db, samples
+
+SEGMENT = SECOND // 2
+STEADY_SAMPLES = 2 * ENGINE.frame_samples
+"""How far the echo's lag may wander: two frames, since the playout may give a frame up or take one in."""
+ADAPTED_SAMPLES = 150 * SECOND // 1000
+"""The same on a bad network, where both buffers learn what they must hold, 150 ms at the most."""
+
+
+async def echo_of(home: House, speech: bytes, *, audible_s: float) -> tuple[bytes, bytes]:
+    """A person enters, speaks, and hears the bot: what was said and what was heard, on one clock."""
+    channel = home.channel()
+    async with Person(home.discord, home.discord.people[0], channel.id) as person:
+        await home.says(channel, "listening")
+        await person.say(speech)
+        await person.wait_for_audio(home.bot.id, audible_s, timeout_s=30)
+        return person.said.pcm(home.discord.people[0].id), person.heard.pcm(home.bot.id)
+
+
+def segments_lags(heard: bytes, said: bytes) -> list[int]:
+    """The echo's lag in every half second that has sound in it, measured apart, relative to the whole's."""
+    offset = lag_samples(heard, said)
+    original, echo = samples(said), np.roll(np.pad(samples(heard), (0, max(0, len(said) // 2 - len(heard) // 2))), -offset)
+    found = []
+    for start in range(0, min(len(original), len(echo)) - SEGMENT, SEGMENT):
+        piece = original[start : start + SEGMENT]
+        if np.sqrt(np.mean(piece**2)) > 500:
+            window = echo[max(0, start - SEGMENT // 2) : start + SEGMENT + SEGMENT // 2]
+            shift = lag_samples(window.astype("<i2").tobytes(), piece.astype("<i2").tobytes())
+            found.append(shift - (start - max(0, start - SEGMENT // 2)))
+    return found
+
+
+async def test_what_is_said_comes_back(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through Discord, bot and an echoing engine and back: aligned, no gap, no doubled frame, the same level within 1 dB."""
+    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch) as home:
+        said, heard = await echo_of(home, speech, audible_s=3.0)
+    assert abs(level_db(heard) - level_db(said)) < 1.0
+    lags = segments_lags(heard, said)
+    assert len(lags) >= 6
+    assert max(lags) - min(lags) <= STEADY_SAMPLES
+
+
+async def test_the_timeline_stays_whole_on_a_bad_network(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss, duplicates, reordering, padding, extensions and junk: the call goes on, and what is heard stays where it was said."""
+    bad = Impairments(loss=0.05, duplicate=0.03, reorder=0.03, padding=0.15, extensions=0.3, junk=0.05, seed=7)
+    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch, impairments=bad) as home:
+        said, heard = await echo_of(home, speech, audible_s=2.5)
+        snapshot = home.metrics.snapshot()
+    lags = segments_lags(heard, said)
+    assert len(lags) >= 6
+    assert max(lags) - min(lags) <= ADAPTED_SAMPLES
+    assert snapshot["voice.rx.concealed"] == snapshot["voice.rx.lost"] > 0
+
+
+async def test_the_engine_sees_a_well_behaved_client(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing before the handshake, 50 pages a second from then to the end, silence included, one connection, a clean close."""
+    async with StandInServer(mode="echo", prompt_step_ms=5) as engine, house(engine, monkeypatch=monkeypatch) as home:
+        await echo_of(home, speech, audible_s=2.0)
+        await home.bot_in(None)
+        await engine.log.wait_for(lambda log: log.of(Closed))
+    assert len(engine.log.of(Connected)) == 1
+    assert engine.log.of(Discarded) == []
+    assert [record.code for record in engine.log.of(Closed)] == [1000]
+    began = engine.log.of(Handshook)[0].at
+    pages = [record for record in engine.log.of(Heard) if record.samples]
+    expected = (engine.log.of(Closed)[0].at - began) * ENGINE.frames_per_second
+    assert abs(len(pages) - expected) <= 10
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(pages)]
+    assert np.median(gaps) == pytest.approx(ENGINE.frame_seconds, abs=0.004)
+
+
+async def test_everybody_leaves_and_nothing_is_left(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last person goes: the bot leaves the channel and the engine's socket is closed."""
+    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch) as home:
+        await echo_of(home, speech[: SECOND * 2], audible_s=0.3)
+        await home.bot_in(None, timeout_s=5)
+        await engine.log.wait_for(lambda log: log.of(Closed), timeout_s=5)

@@ -1,0 +1,153 @@
+"""`discordplex run` as a process of its own, beside `discordplex loopback` and `discordplex standin`, the way a newcomer starts them."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.personaplex.log import Closed
+from discordplex.loopback.personaplex.server import StandInServer
+
+END_WITHIN_S = 5.0
+"""What the command line promises for SIGTERM."""
+
+
+@asynccontextmanager
+async def started(*arguments: str, cwd: Path, **environment: str) -> AsyncIterator[Process]:
+    """`discordplex ...` in a folder of its own, killed at the end where it still runs."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("DISCORDPLEX_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "discordplex", *arguments,
+        cwd=cwd, env={**clean, "PYTHONASYNCIODEBUG": "1", **environment}, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def environment_for(discord: LoopbackDiscord, *urls: str, token: str | None = None) -> dict[str, str]:
+    """What `run` needs to know of a loopback."""
+    return {
+        "DISCORDPLEX_DISCORD__TOKEN": token or discord.bots[0].token,
+        "DISCORDPLEX_DISCORD__API_URL": discord.api_url + "/v10",
+        "DISCORDPLEX_PERSONAPLEX__URLS": json.dumps(urls),
+        "SSL_CERT_FILE": str(discord.ca_file),
+    }
+
+
+async def end(process: Process) -> tuple[int, str]:
+    """SIGTERM, the exit code within what is promised, and what stood on stderr."""
+    process.send_signal(signal.SIGTERM)
+    _, errors = await asyncio.wait_for(process.communicate(), END_WITHIN_S)
+    return process.returncode or 0, errors.decode()
+
+
+async def test_sigterm_in_a_call(tmp_path: Path, speech: bytes) -> None:
+    """It leaves the channel, closes the engine, exits 0 within 5 s, and development mode finds nothing that was left behind."""
+    async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
+        bot, channel = discord.bots[0], next(c for c in discord.guilds[0].channels.values() if c.is_voice)
+        async with (
+            Person(discord, discord.people[0], channel.id) as person,
+            started("run", "--report", "report.json", cwd=tmp_path, **environment_for(discord, engine.url)) as process,
+        ):
+            await discord.wait_for(lambda: any("listening" in message.content for message in discord.messages(channel)), timeout_s=20)
+            await person.say(speech[: 2 * 96_000])
+            await person.wait_for_audio(bot.id, 0.3)
+            code, errors = await end(process)
+            await discord.wait_for(lambda: discord.voice_state(bot) is None)
+            await engine.log.wait_for(lambda log: log.of(Closed))
+    assert code == 0, errors
+    for trace in ("Traceback", "ResourceWarning", "never awaited", "was destroyed", "Unclosed", bot.token):
+        assert trace not in errors, errors
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["metrics"]["uplink.ticks"] > 0
+    assert [record.code for record in engine.log.of(Closed)] == [1000]
+
+
+async def test_a_wrong_token_is_one_sentence(tmp_path: Path) -> None:
+    """Exit code 1, one sentence on stderr, and the token is not in it."""
+    async with LoopbackDiscord() as discord:
+        secret = "MTIz.wrong.token-of-nobody"
+        settings = environment_for(discord, "ws://127.0.0.1:9", token=secret)
+        async with started("run", cwd=tmp_path, **settings) as process:
+            _, errors = await asyncio.wait_for(process.communicate(), 20)
+    text = errors.decode()
+    assert process.returncode == 1, text
+    assert "token" in text
+    assert secret not in text
+    assert "Traceback" not in text
+
+
+async def test_no_token_is_a_wrong_configuration(tmp_path: Path) -> None:
+    """Without a token there is nothing to run: exit code 2, and where to get one."""
+    async with started("run", cwd=tmp_path) as process:
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert "DISCORDPLEX_DISCORD__TOKEN" in errors.decode()
+
+
+async def test_discord_is_started_last(tmp_path: Path) -> None:
+    """Discord cannot be reached: the bot says so and keeps trying, and is in the call once Discord is there."""
+    async with LoopbackDiscord(dir=tmp_path / "discord") as discord:
+        port, settings = discord.port, environment_for(discord, "ws://127.0.0.1:9")
+    async with started("run", cwd=tmp_path, **settings) as process:
+        assert process.stderr is not None
+        line = await asyncio.wait_for(process.stderr.readline(), 20)
+        while b"reach" not in line:
+            assert line, "the bot ended instead of trying on"
+            line = await asyncio.wait_for(process.stderr.readline(), 20)
+        async with LoopbackDiscord(port=port, dir=tmp_path / "discord") as discord:
+            channel = next(channel for channel in discord.guilds[0].channels.values() if channel.is_voice)
+            discord.enter(discord.people[0], channel)
+            await discord.wait_for(lambda: discord.voice_state(discord.bots[0]) is not None, timeout_s=30)
+            code, errors = await end(process)
+            assert code == 0, errors
+
+
+@pytest.mark.parametrize("mode", ["echo", "parrot", "talker"])
+async def test_three_terminals(tmp_path: Path, mode: str) -> None:
+    """`loopback`, `standin` and `run` find each other by what they write into files, and a speaker on the loopback is answered."""
+    clip = Path(__file__).parents[2] / "discordplex" / "demo" / "hello.wav"
+    async with (
+        started("loopback", "--dir", "discord", "--speaker", str(clip), cwd=tmp_path) as discord,
+        started("standin", "--port", "0", "--mode", mode, "--ready-file", "engine.json", cwd=tmp_path) as engine,
+    ):
+        ready = json.loads(await written(tmp_path / "discord" / "ready.json"))
+        url = json.loads(await written(tmp_path / "engine.json"))["url"]
+        bot = next(user for user in ready["users"] if user["bot"])
+        settings = {
+            "DISCORDPLEX_DISCORD__TOKEN": bot["token"],
+            "DISCORDPLEX_DISCORD__API_URL": ready["api_url"] + "/v10",
+            "DISCORDPLEX_PERSONAPLEX__URLS": json.dumps([url]),
+            "SSL_CERT_FILE": str(tmp_path / "discord" / "ca.pem"),
+        }
+        async with started("run", "--report", "report.json", "--log-format", "json", cwd=tmp_path, **settings) as process:
+            assert process.stderr is not None
+            while b"engine listens" not in (line := await asyncio.wait_for(process.stderr.readline(), 20)):
+                assert line
+            assert (await end(process))[0] == 0
+        for other in (discord, engine):
+            code, errors = await end(other)
+            assert code == 0, errors
+
+
+async def written(path: Path, timeout_s: float = 20.0) -> str:
+    """What stands in a file as soon as it is there. Another process writes it, so there is nothing to wait on but the file."""
+    file = anyio.Path(path)
+    with anyio.fail_after(timeout_s):
+        while not await file.exists():  # noqa: ASYNC110 -- see above
+            await anyio.sleep(0.02)
+    return await file.read_text()
