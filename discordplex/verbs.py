@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -96,7 +97,7 @@ def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
         if section != table:
             yield f"\n[{section}]" if table else f"[{section}]"
             table = section
-        value = getattr(getattr(config, section), name)
+        value = config.value_of(key)
         origin = given[key].place if key in given else "default"
         shown = f'"{MASK}"' if is_secret(key) else shown_value(value)
         yield f"# {name} is not set" if value is None else f"{name} = {shown}  # {origin}"
@@ -139,7 +140,8 @@ def load(args: argparse.Namespace) -> "Config":
     from discordplex.logs import keep_secret
 
     config = Config.load(args.config, os.environ, dict(args.set))
-    keep_secret(config.discord.token)
+    for secret in config.secrets:
+        keep_secret(secret)
     return config
 
 
