@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import functools
 import os
 import signal
 import sys
