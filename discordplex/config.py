@@ -4,19 +4,20 @@
 the defaults. Making a `Config` by hand reads nothing.
 """
 
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
-from discordplex.config_checks import ApiUrl, BotToken, Captions, EngineUrls, Text
+from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineUrls, Text
 from discordplex.config_sources import (
     Given,
     from_dotenv,
@@ -25,6 +26,7 @@ from discordplex.config_sources import (
     from_toml,
     list_of,
     nest,
+    table_of,
     unknown,
 )
 from discordplex.errors import ConfigError
@@ -60,7 +62,7 @@ class BotConfig(Section):
 class EngineConfig(Section):
     """Which engine answers."""
 
-    kind: Literal["personaplex"] = "personaplex"
+    kind: Literal["personaplex", "cascade"] = "personaplex"
 
 
 class PersonaPlexConfig(Section):
@@ -71,8 +73,57 @@ class PersonaPlexConfig(Section):
     verify_tls: bool = True
 
 
+class StageConfig(Section):
+    """One stage of the cascade: which model at which server."""
+
+    base_url: BaseUrl | None = None
+    """Where None, and the key likewise, the cascade's own is used."""
+    api_key: ApiKey | None = None
+    model: Text
+    timeout_s: float = Field(default=20.0, gt=0)
+    """The longest time without a byte from the server."""
+    extra: dict[str, Any] = {}
+    """Put into the body of each request, over what stands there."""
+
+
+class TranscribeConfig(StageConfig):
+    """Speech to text."""
+
+    model: Text = "whisper-1"
+
+
+class ThinkConfig(StageConfig):
+    """Text to the reply."""
+
+    model: Text = "gpt-4o-mini"
+
+
+class SpeakConfig(StageConfig):
+    """The reply to speech."""
+
+    model: Text = "tts-1"
+    voice: Text = "shimmer"
+
+
+class CascadeConfig(Section):
+    """Listen, transcribe, think, speak: any OpenAI-compatible server for each stage."""
+
+    base_url: BaseUrl = "https://api.openai.com/v1"
+    api_key: ApiKey | None = None
+    text_prompt: Text = (
+        "You are a playful friend in a voice channel: you joke, you tease kindly, you are curious about people, you keep it short."
+    )
+    max_calls: int = Field(default=4, gt=0)
+    end_of_speech_ms: int = Field(default=500, gt=0)
+    history_tokens: int = Field(default=4000, gt=0)
+    first_chunk_chars: int = Field(default=24, gt=0)
+    transcribe: TranscribeConfig = TranscribeConfig()
+    think: ThinkConfig = ThinkConfig()
+    speak: SpeakConfig = SpeakConfig()
+
+
 class PersonaConfig(Section):
-    """Who the engine is where nobody chose otherwise."""
+    """Who PersonaPlex is where nobody chose otherwise; the cascade's persona stands in its own table."""
 
     voice: Text = "NATF0.pt"
     text_prompt: Text = "You are a wise and friendly teacher. Answer questions or provide advice in a clear and engaging way."
@@ -93,8 +144,25 @@ class Config(BaseSettings):
     bot: BotConfig = BotConfig()
     engine: EngineConfig = EngineConfig()
     personaplex: PersonaPlexConfig = PersonaPlexConfig()
+    cascade: CascadeConfig = CascadeConfig()
     persona: PersonaConfig = PersonaConfig()
     store: StoreConfig = StoreConfig()
+
+    @property
+    def default_persona(self) -> PersonaConfig:
+        """Who the configured engine is where nobody chose otherwise: voices of one engine mean nothing to another."""
+        if self.engine.kind == "cascade":
+            return PersonaConfig(voice=self.cascade.speak.voice, text_prompt=self.cascade.text_prompt)
+        return self.persona
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """Everything that is set and that nobody may read."""
+        return [value for key in KEYS if is_secret(key) and (value := self.value_of(key)) is not None]
+
+    def value_of(self, key: str) -> Any:
+        """The value of a dotted key."""
+        return functools.reduce(getattr, key.split("."), self)
 
     @classmethod
     def settings_customise_sources(
@@ -140,6 +208,10 @@ KEYS = dict(leaves(Config))
 """Every setting by its dotted key."""
 
 
+TABLES = frozenset(key for key, field in KEYS.items() if "dict" in str(field.annotation))
+"""Of these, the keys whose value is a table that somebody else understands."""
+
+
 def is_secret(key: str) -> bool:
     """Whether nobody may read its value."""
     return "SecretStr" in str(KEYS[key].annotation)
@@ -151,7 +223,7 @@ def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str
         raise ConfigError(f"The settings file {path} does not exist.")
     file = path or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
     sources = [
-        from_toml(file, Config) if file else {},
+        from_toml(file, Config, TABLES) if file else {},
         from_dotenv(DOTENV_FILE),
         from_environ(environ),
         from_overrides(overrides),
@@ -170,8 +242,11 @@ def misplaced(key: str, given: Given) -> str:
 
 
 def parsed(given: Given, field: FieldInfo) -> Any:
-    """The value, with a list read from the text that variables and the command line carry."""
-    return list_of(given) if "tuple" in str(field.annotation) and isinstance(given.value, str) else given.value
+    """The value, with a list or a table read from the text that variables and the command line carry."""
+    if not isinstance(given.value, str):
+        return given.value
+    kind = str(field.annotation)
+    return list_of(given) if "tuple" in kind else table_of(given) if "dict" in kind else given.value
 
 
 def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[str, Any]) -> str:
@@ -186,7 +261,10 @@ def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[st
 
 
 def shown_value(value: Any) -> str:
-    """A value as TOML and JSON would write it, passwords in URLs masked."""
+    """A value as TOML and JSON would write it, passwords in URLs masked; a table as TOML alone does."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(name, ensure_ascii=False)} = {shown_value(one)}" for name, one in value.items())
+        return f"{{{', '.join(pairs)}}}"
     return redact(json.dumps(value, default=str, ensure_ascii=False))
 
 
@@ -198,6 +276,8 @@ def expectation(field: FieldInfo) -> str:
         return f"must be {' or '.join(json.dumps(choice) for choice in choices)}"
     if field.annotation is bool:
         return "must be true or false"
-    if field.annotation is float:
-        return "must be a number above 0"
+    if field.annotation in (float, int):
+        return f"must be a {'whole ' if field.annotation is int else ''}number above 0"
+    if "dict" in kind:
+        return """must be a table (JSON in a variable: '{"name": "value"}')"""
     return """must be a list of texts (JSON in a variable: '["one", "two"]')""" if "tuple" in kind else "must be text"

@@ -25,6 +25,14 @@ def token(value: SecretStr) -> SecretStr:
     return SecretStr(word)
 
 
+def api_key(value: SecretStr) -> SecretStr:
+    """A server's key: one word, of letters that a header can carry."""
+    word = value.get_secret_value().strip()
+    if not word or re.search(r"[^!-~]", word):
+        raise ValueError("must be the bare API key, one word without blanks")
+    return SecretStr(word)
+
+
 def url(value: str, *schemes: str) -> str:
     """A URL of one of the schemes that names a host."""
     try:
@@ -43,6 +51,11 @@ def api_url(value: str) -> str:
     if not re.search(r"/v\d+$", base):
         raise ValueError("must end with the API's version, as in https://discord.com/api/v10")
     return base
+
+
+def base_url(value: str) -> str:
+    """What stands before /chat/completions and its like, without a slash at the end."""
+    return url(value, "https", "http").rstrip("/")
 
 
 def engine_urls(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,6 +78,8 @@ def captions(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(text)]
 BotToken = Annotated[SecretStr, AfterValidator(token)]
+ApiKey = Annotated[SecretStr, AfterValidator(api_key)]
+BaseUrl = Annotated[str, AfterValidator(base_url)]
 ApiUrl = Annotated[str, AfterValidator(api_url)]
 EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]

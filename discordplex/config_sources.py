@@ -6,7 +6,7 @@ A source becomes `{dotted key: Given}`; `Given` knows where it came from, so tha
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class Given:
         return f"{self.name} {self.place}"
 
 
-def from_toml(path: Path, settings: type[BaseSettings]) -> dict[str, Given]:
-    """Every key of a TOML file; raises ConfigError with a sentence where it cannot be read as one."""
+def from_toml(path: Path, settings: type[BaseSettings], whole: Container[str] = ()) -> dict[str, Given]:
+    """Every key of a TOML file, `whole` ones with their table as the value; ConfigError with a sentence where it cannot be read as one."""
     try:
         tables = TomlConfigSettingsSource(settings, path).toml_data
     except UnicodeDecodeError:
@@ -49,7 +49,7 @@ def from_toml(path: Path, settings: type[BaseSettings]) -> dict[str, Given]:
         raise ConfigError(f"{path} is not valid TOML: {decapitalise(str(fault))}.") from None
     except OSError as fault:
         raise ConfigError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-    return {key: Given(value, key, f"in {path}") for key, value in flatten(tables)}
+    return {key: Given(value, key, f"in {path}") for key, value in flatten(tables, whole)}
 
 
 def from_dotenv(path: Path) -> dict[str, Given]:
@@ -93,11 +93,11 @@ def variable_of(key: str) -> str:
     return PREFIX + key.upper().replace(".", LEVELS)
 
 
-def flatten(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of nested tables; an empty table has none."""
+def flatten(tables: Mapping[str, Any], whole: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys of nested tables, down to those in `whole`; an empty table has none."""
     for name, value in tables.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{name}.")
+        if isinstance(value, dict) and f"{prefix}{name}" not in whole:
+            yield from flatten(value, whole, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -145,11 +145,21 @@ def plain(name: str) -> str:
 
 def list_of(given: Given) -> Any:
     """The JSON list that a variable's text holds; where it holds none, the text itself, which no list setting accepts."""
+    return json_of(given, list)
+
+
+def table_of(given: Given) -> Any:
+    """The JSON object that a variable's text holds; where it holds none, the text itself, which no table setting accepts."""
+    return json_of(given, dict)
+
+
+def json_of(given: Given, kind: type) -> Any:
+    """What a text holds as JSON, where that is of the wanted kind; else the text itself."""
     try:
         value = json.loads(given.value)
     except ValueError:
         return given.value
-    return value if isinstance(value, list) else given.value
+    return value if isinstance(value, kind) else given.value
 
 
 def decapitalise(sentence: str) -> str:

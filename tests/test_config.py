@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from discordplex.config import KEYS, Config, DiscordConfig
+from discordplex.config import KEYS, TABLES, Config, DiscordConfig, PersonaConfig
 from discordplex.config_sources import from_toml, variable_of
 from discordplex.errors import ConfigError
 
@@ -175,7 +175,7 @@ WRONG = [
     ('[bot]\nauto_join = "maybe"', 'bot.auto_join must be true or false, but "maybe" was given'),
     ("[bot]\ncaptions = true", 'bot.captions must be "voice", "off" or the id of a text channel, but true was given'),
     ('[bot]\ncaptions = "chat"', 'bot.captions must be "voice", "off" or the id of a text channel, but "chat" was given'),
-    ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex", but "parrot" was given'),
+    ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex" or "cascade", but "parrot" was given'),
     ("[personaplex]\nhandshake_timeout_s = 0", "personaplex.handshake_timeout_s must be a number above 0, but 0 was given"),
     ("[personaplex]\nhandshake_timeout_s = nan", "personaplex.handshake_timeout_s must be a number above 0, but NaN was given"),
     ("[personaplex]\nurls = []", "personaplex.urls must name at least one server, but [] was given"),
@@ -196,6 +196,12 @@ WRONG = [
         'discord.api_url must end with the API\'s version, as in https://discord.com/api/v10, but "https://discord.com/api" was given',
     ),
     ('[persona]\ntext_prompt = "  "', 'persona.text_prompt must not be empty, but "  " was given'),
+    ("[cascade]\nmax_calls = 0.5", "cascade.max_calls must be a whole number above 0, but 0.5 was given"),
+    ("[cascade.think]\nextra = 3", """cascade.think.extra must be a table (JSON in a variable: '{"name": "value"}'), but 3 was given"""),
+    (
+        '[cascade.speak]\nbase_url = "localhost:8880"',
+        'cascade.speak.base_url must be a URL that begins with https:// or http:// and names a host, but "localhost:8880" was given',
+    ),
     ("[persona]\nvoice = 3", "persona.voice must be text, but 3 was given"),
 ]
 
@@ -212,6 +218,39 @@ def test_bad_json_in_a_variable_is_a_sentence(value: str) -> None:
     said = problem(environ={"DISCORDPLEX_PERSONAPLEX__URLS": value})
     assert said.startswith("""personaplex.urls must be a list of texts (JSON in a variable: '["one", "two"]'), but """)
     assert said.endswith("(in the environment as DISCORDPLEX_PERSONAPLEX__URLS).")
+
+
+def test_a_stage_takes_any_table() -> None:
+    """What a server wants beyond our settings passes as it was written, from a file and from a variable."""
+    config = load(
+        toml='[cascade.think.extra]\ntemperature = 0.5\nstop = ["x"]\noptions = { deep = {} }\n[cascade.speak]\nextra = {}',
+        environ={"DISCORDPLEX_CASCADE__TRANSCRIBE__EXTRA": '{"language": "de"}'},
+    )
+    assert config.cascade.think.extra == {"temperature": 0.5, "stop": ["x"], "options": {"deep": {}}}
+    assert config.cascade.speak.extra == {}
+    assert config.cascade.transcribe.extra == {"language": "de"}
+
+
+def test_the_persona_is_the_engine_s() -> None:
+    """Each engine has a default persona of its own."""
+    assert load().default_persona == PersonaConfig()
+    config = load(environ={"DISCORDPLEX_ENGINE__KIND": "cascade"})
+    assert config.default_persona.voice == "shimmer"
+    assert "playful friend" in config.default_persona.text_prompt
+
+
+def test_every_key_that_is_set_is_a_secret() -> None:
+    """Tokens and keys of all stages are known as secrets, unset ones are none."""
+    config = load(environ={"DISCORDPLEX_CASCADE__API_KEY": "sk-1", "DISCORDPLEX_CASCADE__SPEAK__API_KEY": " sk-2\n"})
+    assert [secret.get_secret_value() for secret in config.secrets] == ["sk-1", "sk-2"]
+    assert "sk-" not in repr(config)
+    assert load().secrets == []
+
+
+def test_a_wrong_key_is_not_repeated() -> None:
+    """The error about an API key says what is expected and not what was given."""
+    said = problem(overrides={"cascade.think.api_key": "Bearer hunter2"})
+    assert said == "cascade.think.api_key must be the bare API key, one word without blanks (on the command line)."
 
 
 @pytest.mark.parametrize("secret", ["Bot hunter2", 12345678, ["hunter2"]])
@@ -275,9 +314,9 @@ def test_the_example_is_what_the_package_carries() -> None:
 
 
 def test_the_example_documents_every_key() -> None:
-    """Every key but the token is set in the example, and the token is explained there."""
+    """Every key that has a default is set in the example, and the token is explained there."""
     text = EXAMPLES[0].read_text(encoding="utf-8")
-    shown = from_toml(EXAMPLES[0], Config)
-    assert set(KEYS) - set(shown) == {"discord.token"}
+    shown = from_toml(EXAMPLES[0], Config, TABLES)
+    assert set(KEYS) - set(shown) == {key for key in KEYS if Config().value_of(key) is None}
     assert "# token = " in text
     assert variable_of("discord.token") in text
