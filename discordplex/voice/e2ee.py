@@ -100,6 +100,10 @@ class E2ee:
                 return None
             return self._encryptor.encrypt(AUDIO, self._ssrc, payload)
 
+    def may_be_clear(self, payload: bytes) -> bool:
+        """Whether this is no encrypted frame and need not be one: then no key tells whose it is. Thread: receive."""
+        return self._version == 0 or (self._clear_accepted and not payload.endswith(MARKER))
+
     def decrypt(self, user_id: int, payload: bytes) -> bytes | None:
         """The Opus packet in what this person sent; None where it does not open, or is not encrypted and should be. Thread: receive."""
         with self._lock:

@@ -138,7 +138,7 @@ class Receiver:
             return
         if arrival is Arrival.RESYNC:
             self._count("resyncs")
-        if stream.user_id is None and not self._e2ee.encrypted:
+        if stream.user_id is None and self._e2ee.may_be_clear(payload):
             self._hold(stream, packet.sequence, payload)
         else:
             self._open(packet.ssrc, stream, packet.sequence, payload, now)
