@@ -92,7 +92,11 @@ async def log_stats(metrics: Metrics, clock: Clock) -> None:
     while True:
         deadline += STATS_PERIOD_S
         await clock.sleep_until(deadline)
-        log.debug("call stats", **{name.replace(".", "_"): value for name, value in metrics.snapshot().items()})
+        log.debug(
+            "call stats",
+            cpu_s=round(time.process_time(), 3),
+            **{name.replace(".", "_"): value for name, value in metrics.snapshot().items()},
+        )
 
 
 def write_report(path: Path, metrics: Metrics, *, uptime_s: float) -> None:
@@ -102,17 +106,20 @@ def write_report(path: Path, metrics: Metrics, *, uptime_s: float) -> None:
         "python": sys.version.split()[0],
         "uptime_s": round(uptime_s, 3),
         "cpu_s": round(time.process_time(), 3),
-        "rss_mib": peak_memory_mib(),
+        **memory_mib(),
         "metrics": metrics.snapshot(),
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def peak_memory_mib() -> float | None:
-    """The most memory this process has held so far, None where the platform does not say."""
-    if sys.platform == "win32":
-        return None
-    import resource  # noqa: PLC0415 -- not there on Windows
+def memory_mib() -> dict[str, float]:
+    """What this process holds and the most it has held, where the platform says so.
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
+    Not getrusage: its peak is inherited from the parent process.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return {}
+    fields = dict(line.split(":", 1) for line in status.read_text(encoding="ascii", errors="replace").splitlines() if ":" in line)
+    wanted = {"rss_mib": "VmRSS", "peak_rss_mib": "VmHWM"}
+    return {name: round(int(fields[field].split()[0]) / 1024, 1) for name, field in wanted.items() if field in fields}
