@@ -18,9 +18,9 @@ from discordplex.voice.messages import Op
 from tests.voice.booth import Booth, tone
 from tests.voice.conftest import OpenBooth
 
-SENTENCE = tone(0.3, channels=1)
-FRAMES = 20
-"""What a person sends for it: 15 frames, and the five frames of silence that end it."""
+SENTENCE = tone(0.2, channels=1)
+FRAMES = 15
+"""What a person sends for it: 10 frames, and the five frames of silence that end it."""
 
 encrypted_calls = functools.partial(VoiceGateway, dave=True)
 
