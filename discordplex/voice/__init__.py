@@ -1,4 +1,6 @@
-"""The Discord wire: voice gateway v8, RTP, transport encryption, end-to-end encryption. The order to read it in:
+"""The Discord wire: voice gateway v8, RTP, transport encryption, end-to-end encryption.
+
+The order to read it in:
 
     client       VoiceConnection: what py-cord holds, and the call's place in a channel
     upkeep       what is done after each loss; closing, backoff and invitation are its facts
