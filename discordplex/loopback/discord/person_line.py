@@ -104,17 +104,21 @@ class PersonLine:
     async def _converse(self, socket: Socket) -> int:
         helpers: list[asyncio.Task[None]] = []
         try:
-            async for message in socket:
+            while True:
+                message = await socket.receive()
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self._binary(message.data)
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     helper = await self._text(socket, message.data)
                     helpers += [asyncio.create_task(helper)] if helper else []
+                elif message.type is aiohttp.WSMsgType.CLOSE:
+                    return int(message.data)
+                else:  # aiohttp's own `close_code` says 1000 where TCP ended without a close frame
+                    return LOST
         finally:
             for task in helpers:
                 task.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-        return socket.close_code or LOST
 
     def _binary(self, message: bytes) -> None:
         self._seq_ack, op = BINARY_HEAD.unpack_from(message)

@@ -8,12 +8,11 @@ What DAVE encrypted passes through untouched.
 import asyncio
 import heapq
 import itertools
-import os
 import socket
 import struct
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from discordplex.errors import LocalProtocolError
 from discordplex.loopback.discord.impairments import (
@@ -25,7 +24,8 @@ from discordplex.loopback.discord.impairments import (
     Shipment,
 )
 from discordplex.loopback.discord.media import MediaThread
-from discordplex.voice.rtp import WORD_BYTES, RtpError, RtpPacket, build_header, build_plaintext, strip
+from discordplex.loopback.discord.relay_peer import Address, Forwarded, Peer, everything_about, paths_of, sealed
+from discordplex.voice.rtp import RtpError, RtpPacket, strip
 from discordplex.voice.transport import Transport
 
 DISCOVERY = struct.Struct("!HHI64sH")
@@ -37,41 +37,6 @@ KEEPALIVE_BYTES = 8
 """A counter of the client's, echoed as it is."""
 
 RECEIVE_BUFFER_BYTES = 1 << 20
-
-Address = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Forwarded:
-    """One packet on its last leg: `payload` is what the receiver finds once the transport is open, DAVE still on."""
-
-    ssrc: int
-    sequence: int
-    timestamp: int
-    payload: bytes
-    at: float
-    """When it left, in seconds of the media loop."""
-
-
-@dataclass(slots=True)
-class Peer:
-    """A participant as the relay sees it. Thread: media, except for what `Relay` replaces as a whole."""
-
-    user_id: str
-    room: str
-    ssrc: int
-    uplink: ImpairedPath
-    downlink_impairments: Impairments
-    transport: Transport | None = None
-    address: Address | None = None
-    downlinks: dict[int, ImpairedPath] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def downlink(self, ssrc: int) -> ImpairedPath:
-        """The way of one sender's stream to this peer."""
-        if ssrc not in self.downlinks:
-            self.downlinks[ssrc] = ImpairedPath(self.downlink_impairments, stream=len(self.downlinks))
-        return self.downlinks[ssrc]
 
 
 class Relay(asyncio.DatagramProtocol):
@@ -93,6 +58,7 @@ class Relay(asyncio.DatagramProtocol):
         self._impaired: dict[str, tuple[Impairments, Impairments]] = {}
         self._due: list[tuple[float, int, Shipment, Peer]] = []
         self._order = itertools.count()
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def address(self) -> Address:
@@ -135,14 +101,14 @@ class Relay(asyncio.DatagramProtocol):
             peer = self._by_ssrc.get(ssrc)
             self._by_ssrc = {key: value for key, value in self._by_ssrc.items() if key != ssrc}
             if peer is not None:
-                self._totals.setdefault(peer.user_id, Counter()).update(_everything_about(peer))
+                self._totals.setdefault(peer.user_id, Counter()).update(everything_about(peer))
 
     def impair(self, user_id: str, *, uplink: Impairments | None = None, downlink: Impairments | None = None) -> None:
         """From now on, dress what comes from a user (`uplink`) and what goes to them (`downlink`); None: nothing happens to it."""
         self._impaired[user_id] = (uplink or Impairments(), downlink or Impairments())
         with self._lock:
             for peer in self._peers_of(user_id):
-                self._totals.setdefault(user_id, Counter()).update(_paths_of(peer))
+                self._totals.setdefault(user_id, Counter()).update(paths_of(peer))
                 peer.uplink = ImpairedPath(uplink or Impairments())
                 peer.downlink_impairments = downlink or Impairments()
                 peer.downlinks = {}
@@ -157,7 +123,7 @@ class Relay(asyncio.DatagramProtocol):
         with self._lock:
             found = Counter(self._totals.get(user_id, Counter()))
             for peer in self._peers_of(user_id):
-                found.update(_everything_about(peer))
+                found.update(everything_about(peer))
         return found
 
     def received_from(self, user_id: str) -> int:
@@ -167,6 +133,19 @@ class Relay(asyncio.DatagramProtocol):
     def sent_to(self, user_id: str) -> int:
         """Audio packets that left for a user, duplicates included."""
         return self.counts(user_id)["sent"]
+
+    async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+        """Return once a condition on the counters holds; it is looked at after each datagram. Raises TimeoutError."""
+        try:
+            await asyncio.wait_for(self._media.run(self._until(condition)), timeout_s)
+        except asyncio.TimeoutError as fault:  # TimeoutError itself only from Python 3.11 on
+            raise TimeoutError(f"the relay waited {timeout_s} s in vain") from fault
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def _peers_of(self, user_id: str) -> list[Peer]:
         return [peer for peer in self._by_ssrc.values() if peer.user_id == user_id]
@@ -181,10 +160,17 @@ class Relay(asyncio.DatagramProtocol):
             self._discover(datagram, address)
         else:
             self._relay(datagram, address)
+        self._wake()
 
     def error_received(self, fault: Exception) -> None:
         """Count a datagram that could not be delivered: its receiver has closed the socket."""
         self.refused[type(fault).__name__] += 1
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _discover(self, datagram: bytes, address: Address) -> None:
         ssrc = DISCOVERY.unpack(datagram)[2]
@@ -232,6 +218,7 @@ class Relay(asyncio.DatagramProtocol):
             self._ship(shipment, peer)
         if self._due:
             loop.call_at(self._due[0][0], self._drain)
+        self._wake()
 
     def _ship(self, shipment: Shipment, peer: Peer) -> None:
         if peer.address is None or peer.transport is None:
@@ -250,32 +237,3 @@ class Relay(asyncio.DatagramProtocol):
     def _send(self, datagram: bytes, address: Address) -> None:
         if self._wire is not None and not self._wire.is_closing():
             self._wire.sendto(datagram, address)
-
-
-def sealed(media: Media, transport: Transport) -> bytes:
-    """The datagram of a packet, as the holder of this transport's key can open it."""
-    header = build_header(
-        sequence=media.sequence,
-        timestamp=media.timestamp,
-        ssrc=media.ssrc,
-        marker=media.marker,
-        padded=media.padding_bytes > 0,
-        csrc=media.csrcs,
-        extension_words=media.extension_words,
-    )
-    if media.payload_type != OPUS_PAYLOAD_TYPE:
-        header = header[:1] + bytes((media.payload_type,)) + header[2:]
-    extension = os.urandom(WORD_BYTES * (media.extension_words or 0))
-    return transport.seal(header, build_plaintext(media.payload, extension=extension, padding_bytes=media.padding_bytes))
-
-
-def _everything_about(peer: Peer) -> Counter[str]:
-    return Counter(peer.counts) + _paths_of(peer)
-
-
-def _paths_of(peer: Peer) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for direction, paths in (("up", [peer.uplink]), ("down", list(peer.downlinks.values()))):
-        for path in paths:
-            found.update({f"{direction}.{kind}": count for kind, count in path.counts.items()})
-    return found

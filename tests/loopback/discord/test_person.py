@@ -71,7 +71,7 @@ async def test_speech_ends_with_five_silence_packets_and_then_nothing(place: "Vo
         steps = [(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in itertools.pairwise(packets)]
         assert {step % 960 for step in steps} == {0}
         assert steps[:9] == [960] * 9
-        assert place.voice.relay.received_from(ada.id) == 20
+        await place.voice.relay.wait_until(lambda: place.voice.relay.received_from(ada.id) == 20)
 
 
 async def test_what_is_heard_lies_where_it_was_said(place: "VoicePlace", tone: Tone) -> None:

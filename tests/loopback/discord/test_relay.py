@@ -10,7 +10,8 @@ import pytest
 
 from discordplex.loopback.discord.impairments import Impairments
 from discordplex.loopback.discord.media import MediaThread
-from discordplex.loopback.discord.relay import Address, Relay
+from discordplex.loopback.discord.relay import Relay
+from discordplex.loopback.discord.relay_peer import Address
 from discordplex.voice.rtp import RtpError, RtpPacket, build_header, build_plaintext, strip
 from discordplex.voice.transport import MODES, Transport
 
