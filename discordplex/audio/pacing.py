@@ -113,9 +113,9 @@ class Pacing:
         """The frame at `place_s` is due now."""
         self._ticks.append(now - place_s)
 
-    def moved(self, frames: int) -> None:
-        """The playout was put off by so many frames; brought forward where negative."""
-        self._ticks = deque((offset + frames * FRAME_S for offset in self._ticks), maxlen=_TICKS_MEASURED)
+    def put_off(self) -> None:
+        """A frame was played twice: all after it is due a tick later. What is brought forward shows at the next tick by itself."""
+        self._ticks = deque((offset + FRAME_S for offset in self._ticks), maxlen=_TICKS_MEASURED)
 
     @property
     def excess_frames(self) -> int:

@@ -222,12 +222,11 @@ class PlayoutBuffer:
         for _ in range(frames):
             self._frames.popleft()
         self._frames[0] = self._frames[0]._replace(pcm=crossfade(leaving, self._frames[0].pcm))
-        self._pacing.moved(-frames)
         self._trimmed.add(frames)
 
     def _play_twice(self) -> bytes:
         """The last frame once more, begun with a ramp from the one that should have come."""
-        self._pacing.moved(1)
+        self._pacing.put_off()
         self._stretched.add()
         return crossfade(self._frames[0].pcm, self._last_frame)
 

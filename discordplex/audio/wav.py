@@ -30,7 +30,9 @@ def read_wav(path: str | Path) -> bytes:
     except FileNotFoundError:
         raise DiscordplexError(f"There is no file {path}.") from None
     except (OSError, EOFError, wave.Error) as fault:
-        raise DiscordplexError(f"{path} cannot be read as a WAV file ({fault or 'it ends too early'}). Plain PCM is understood.") from fault
+        raise DiscordplexError(
+            f"{path} cannot be read as a WAV file ({str(fault) or 'it ends too early'}). Plain PCM is understood."
+        ) from fault
     if rate_hz not in _RATES_HZ:
         raise DiscordplexError(f"{path} has {rate_hz} samples a second; 8000 to 384000 are understood.")
     whole = len(data) - len(data) % (width * channels)

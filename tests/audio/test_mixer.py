@@ -30,6 +30,14 @@ def test_two_quiet_speakers_are_added() -> None:
     assert abs(samples(mix([pcm(one), pcm(other)])) - (one + other)).max() <= 1
 
 
+def test_loud_speakers_are_bent_not_cut() -> None:
+    """Where the sum exceeds full scale, its peaks stay round: no two samples lie flat at the top."""
+    one = tone(0.02, hz=500, peak=22_000)
+    mixed = samples(mix([pcm(one), pcm(one)]))
+    assert 30_000 < mixed.max() < 32_767
+    assert (mixed == mixed.max()).sum() <= 2 * 10
+
+
 def test_gains_are_per_speaker() -> None:
     """Each frame is scaled by its own factor."""
     one, other = tone(0.02, peak=8000), tone(0.02, hz=700, peak=8000)

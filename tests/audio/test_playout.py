@@ -84,7 +84,7 @@ def test_late_blocks_cost_two_holes_at_most(pieces: int, seed: int) -> None:
     played = play(times, lambda _: LOUD[: len(LOUD) // pieces], phase_s=rng.uniform(0, 0.02))
     assert len([hole for hole in played.holes if hole.began <= START + 2]) <= 2
     assert [hole for hole in played.holes if hole.began > START + 2] == []
-    assert max(hold for _, hold in played.holds[::pieces]) <= 150 + TICK_MS
+    assert max(hold for _, hold in played.holds[::pieces]) <= 150 + TICK_MS + 0.01
 
 
 @pytest.mark.parametrize("content", [loud, talk])
@@ -115,14 +115,14 @@ def test_a_stall_leaves_no_backlog(content: Content, length_s: float, seed: int)
 
 
 def test_backlog_goes_in_silence_where_there_is_some() -> None:
-    """A burst that begins with a pause costs no speech: every loud frame is heard, and the backlog is gone at once."""
+    """A burst with a pause in it costs no speech: it is waited for, and every loud frame is heard."""
     times = stalled(arrivals(random.Random(1), 200, uniform(0)), START + 8, 0.8)
     silent = range(102, 116)
-    played = play(times, lambda number: QUIET if number in silent else LOUD)
+    played = play(times, lambda number: QUIET if number in silent else LOUD, until=times[-1] + 0.2)
     loud_heard = sum(any(frame) for _, frame in played.heard)
     pushed_loud = 4 * (200 - len(silent))
     assert played.count("trimmed") > 30
-    assert pushed_loud - loud_heard <= 8
+    assert pushed_loud == loud_heard
 
 
 def test_a_trim_within_speech_does_not_click() -> None:
@@ -225,6 +225,17 @@ def test_flush_empties_and_counts() -> None:
     assert playout.pop(START + 0.05) is None
     playout.push(LOUD, START + BLOCK_S)
     assert playout.pop(START + BLOCK_S + 0.05) is not None
+
+
+def test_what_was_flushed_while_dry_was_not_missed() -> None:
+    """A hole that a flush ended teaches nothing: what comes after it was not waited for."""
+    playout, metrics = buffer()
+    playout.push(LOUD, START)
+    for tick in range(8):
+        playout.pop(START + 0.021 + tick * 0.02)
+    playout.flush()
+    playout.push(LOUD, START + BLOCK_S + 0.1)
+    assert metrics.counter("test.underruns").value == 0
 
 
 def test_flushing_does_not_lengthen_the_hold() -> None:

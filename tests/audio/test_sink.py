@@ -124,6 +124,14 @@ def test_the_newest_arrival_is_told() -> None:
     clock.time += 0.003
     sink.take()
     assert sink.last_arrival == newest
+    clock.time += 0.012
+    sink.write(FRAME, 2)
+    clock.time += 0.005
+    sink.write(FRAME, 1)
+    newest = clock.time
+    clock.time += 0.02
+    assert len(sink.take()) == 2
+    assert sink.last_arrival == newest
     sink.take()
     assert sink.last_arrival is None
 

@@ -94,6 +94,15 @@ def test_begin_and_end_do_not_click() -> None:
     assert not any(heard[-DISCORD.frame_bytes :])
 
 
+def test_it_rises_from_silence() -> None:
+    """A block that begins at full level begins to sound at nearly none."""
+    source, clock = source_and_clock()
+    source.push(pcm(tone(0.08, hz=1) * 0 + 20_000))
+    heard = samples(b"".join(reads(source, clock, 3)), 0, 2)
+    assert heard[heard > 0][0] < 200
+    assert heard.max() == 20_000
+
+
 def test_a_flush_ends_the_sound_within_5_ms() -> None:
     """After a flush, the next read falls to silence in a ramp, and the rest is gone."""
     source, clock = source_and_clock()
