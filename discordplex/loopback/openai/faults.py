@@ -1,0 +1,47 @@
+"""How the stand-in misbehaves, each way as a real server or a proxy before it was seen to; and how long it takes when it is well."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["transcribe", "think", "speak"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How long a well server takes, in milliseconds."""
+
+    transcribe_ms: float = 0.0
+    first_token_ms: float = 0.0
+    token_ms: float = 0.0
+    speech_ms: float = 0.0
+    """Until the first byte of sound; the rest comes at once."""
+
+
+REALISTIC = Delays(transcribe_ms=350, first_token_ms=400, token_ms=18, speech_ms=300)
+"""What OpenAI takes on a good day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to a request instead of an answer. At most one of these is set."""
+
+    status: int | None = None
+    """An error of the API with this status, in its own shape."""
+    code: str = ""
+    """The error's code, where the status alone does not tell."""
+    retry_after_s: float | None = None
+    """Sent along, as 429 does."""
+    html: bool = False
+    """A proxy answers with a page and status 200; together with `status`, with that one."""
+    stall_after: int | None = None
+    """So many tokens or blocks of sound, then silence with the connection open."""
+    cut_after: int | None = None
+    """So many tokens or blocks of sound, then the connection is gone."""
+    empty: bool = False
+    """A well-formed answer with nothing in it."""
+    odd: bool = False
+    """Comments, chunks without choices, null contents, CRLF: legal, and strange."""
+    body: bytes | None = None
+    """Exactly these bytes as the sound."""
+    content_type: str = ""
+    """Named for the sound instead of the true one."""

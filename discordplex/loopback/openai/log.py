@@ -1,0 +1,34 @@
+"""What happened at a stand-in OpenAI server, as typed records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from discordplex.loopback.openai.faults import Stage
+from discordplex.loopback.personaplex.log import Log, Record
+
+__all__ = ["Answered", "Asked", "Dropped", "Log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Record):
+    """A request came, with these fields; `client` counts the requests. A transcription's file is told by its length in milliseconds."""
+
+    stage: Stage
+    body: Mapping[str, Any] = field(default_factory=dict)
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Record):
+    """The answer was sent to its end."""
+
+    stage: Stage
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Record):
+    """The client hung up before the answer's end."""
+
+    stage: Stage

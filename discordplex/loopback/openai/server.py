@@ -1,0 +1,255 @@
+"""StandInOpenAI: transcription, chat and speech on 127.0.0.1, in the API's real shapes, with no model behind them."""
+
+import asyncio
+import itertools
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from aiohttp import web
+from typing_extensions import Self
+
+from discordplex.clock import Clock, SystemClock
+from discordplex.loopback.openai import shapes
+from discordplex.loopback.openai.faults import Delays, Fault, Stage
+from discordplex.loopback.openai.log import Answered, Asked, Dropped, Log
+from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
+
+BLOCK_BYTES: Final = 4801
+"""Odd on purpose: no block of sound ends where a sample does, as in the real API's chunks."""
+API_KEY: Final = "sk-stand-in-0123456789"
+LARGEST_UPLOAD_BYTES: Final = 25 << 20
+CLOSE_S: Final = 0.5
+
+Hears = Callable[[float], str]
+"""What to understand of so many milliseconds of sound."""
+Replies = Callable[[Sequence[Mapping[str, str]]], str]
+"""What to answer to these messages."""
+WELL: Final = Fault()
+
+
+def length_as_words(milliseconds: float) -> str:
+    """A transcription that is true at least."""
+    return f"I spoke for {milliseconds / 1000:.1f} seconds."
+
+
+def tell_back(messages: Sequence[Mapping[str, str]]) -> str:
+    """A reply of three sentences."""
+    last = next((message["content"] for message in reversed(messages) if message.get("role") == "user"), "nothing")
+    return f"Oh, hello! You said: {last.splitlines()[-1]} How lovely, tell me more."
+
+
+def in_turn(texts: Iterable[str]) -> Callable[[object], str]:
+    """One text after the other, the last one again and again."""
+    waiting = deque(texts)
+    return lambda _: waiting.popleft() if len(waiting) > 1 else waiting[0]
+
+
+class StandInOpenAI:
+    """The server; an async context manager. `base_url` and `api_key` are what its clients need, `log` is what happened to it.
+
+    `hears` and `replies` decide what it understands and says. `delays` are as long as `clock` makes them.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        delays: Delays | None = None,
+        hears: Hears = length_as_words,
+        replies: Replies = tell_back,
+        models: Sequence[str] = tuple(shapes.SHUTDOWN_DATES),
+        api_key: str = API_KEY,
+        clock: Clock | None = None,
+    ) -> None:
+        self.api_key = api_key
+        self.delays = delays or Delays()
+        self.hears = hears
+        self.replies = replies
+        self.log = Log()
+        self._host, self._port = host, port
+        self._models = list(models)
+        self._clock = clock or SystemClock()
+        self._faults: dict[Stage, deque[Fault]] = {"transcribe": deque(), "think": deque(), "speak": deque()}
+        self._numbers = itertools.count(1)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens, /v1 included."""
+        return f"http://{self._host}:{self._port}/v1"
+
+    def fail(self, stage: Stage, *faults: Fault) -> None:
+        """The next requests of that stage meet these faults, one each."""
+        self._faults[stage].extend(faults)
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=LARGEST_UPLOAD_BYTES)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/v1/models/{name}", self._show_model)
+        app.router.add_post("/v1/audio/transcriptions", self._route("transcribe", self._transcribe))
+        app.router.add_post("/v1/chat/completions", self._route("think", self._think))
+        app.router.add_post("/v1/audio/speech", self._route("speak", self._speak))
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CLOSE_S, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        refused = self._refuse_key(request)
+        return refused or web.json_response(shapes.models(self._models))
+
+    async def _show_model(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        refused = self._refuse_key(request)
+        if refused is None and name not in self._models:
+            refused = web.json_response(shapes.error(404, model=name), status=404)
+        return refused or web.json_response(shapes.model(name))
+
+    def _refuse_key(self, request: web.Request) -> web.Response | None:
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return None if key == self.api_key else web.json_response(shapes.error(401, key=key), status=401)
+
+    def _route(
+        self, stage: Stage, answer: Callable[["Exchange"], Awaitable[web.StreamResponse]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """A handler that writes down what comes and goes, and misbehaves where it is told to."""
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            number = next(self._numbers)
+            try:
+                body = await fields_of(request)
+                key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+                self.log.add(Asked(self._clock.now(), number, stage, body, key))
+                fault = self._faults[stage].popleft() if self._faults[stage] else WELL
+                exchange = Exchange(number, request, body, fault)
+                response = self._refuse_key(request) or self._refuse(exchange) or await answer(exchange)
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write_eof()
+            except (asyncio.CancelledError, ConnectionError):
+                self.log.add(Dropped(self._clock.now(), number, stage))
+                raise
+            self.log.add(Answered(self._clock.now(), number, stage, response.status))
+            return response
+
+        return serve
+
+    def _refuse(self, exchange: "Exchange") -> web.Response | None:
+        """The error that the fault asks for, or that the request has earned."""
+        fault, name = exchange.fault, str(exchange.body.get("model", ""))
+        if fault.html:
+            return web.Response(body=shapes.PAGE, status=fault.status or 200, content_type="text/html")
+        headers = {} if fault.retry_after_s is None else {"Retry-After": f"{fault.retry_after_s:g}"}
+        if fault.status is not None:
+            return web.json_response(shapes.error(fault.status, model=name, code=fault.code), status=fault.status, headers=headers)
+        if name not in self._models:
+            return web.json_response(shapes.error(404, model=name), status=404)
+        return None
+
+    async def _transcribe(self, exchange: "Exchange") -> web.StreamResponse:
+        milliseconds = exchange.body.get("file_ms")
+        if milliseconds is None:
+            return web.json_response(shapes.error(400), status=400)
+        await self._wait(self.delays.transcribe_ms)
+        await exchange.misbehave(0)
+        text = "" if exchange.fault.empty else self.hears(milliseconds)
+        if exchange.body.get("response_format") == "text":
+            return web.Response(text=f"{text}\n")
+        return web.json_response({"text": text, "usage": {"type": "duration", "seconds": round(milliseconds / 1000)}})
+
+    async def _think(self, exchange: "Exchange") -> web.StreamResponse:
+        messages = exchange.body.get("messages")
+        if not isinstance(messages, list):
+            return web.json_response(shapes.error(400), status=400)
+        text = "" if exchange.fault.empty else self.replies(messages)
+        name = str(exchange.body["model"])
+        if not exchange.body.get("stream"):
+            await self._wait(self.delays.first_token_ms)
+            return web.json_response(shapes.completion(exchange.number, name, text))
+        response = await exchange.stream("text/event-stream")
+        async for data in self._reply(exchange, name, text):
+            await response.write(data)
+        return response
+
+    async def _reply(self, exchange: "Exchange", name: str, text: str) -> AsyncIterator[bytes]:
+        """A streamed reply's events, each when it is due."""
+        await self._wait(self.delays.first_token_ms)
+        number = exchange.number
+        yield shapes.event(shapes.chunk(number, name, delta={"role": "assistant", "content": "", "refusal": None}))
+        for count, token in enumerate(shapes.tokens(text) if text else []):
+            await exchange.misbehave(count)
+            if count:
+                await self._wait(self.delays.token_ms)
+            if exchange.fault.odd:
+                yield b": keep-alive\r\n\r\n" + shapes.event({**shapes.chunk(number, name, delta={}), "choices": []})
+                yield shapes.event(shapes.chunk(number, name, delta={"content": None})).replace(b"\n", b"\r\n")
+            yield shapes.event(shapes.chunk(number, name, delta={"content": token}))
+        yield shapes.event(shapes.chunk(number, name, delta={}, finish="stop"))
+        yield shapes.event("[DONE]")
+
+    async def _speak(self, exchange: "Exchange") -> web.StreamResponse:
+        text, kind = exchange.body.get("input"), str(exchange.body.get("response_format", "mp3"))
+        if not isinstance(text, str) or kind not in FORMATS:
+            return web.json_response(shapes.error(400), status=400)
+        fault = exchange.fault
+        sound = b"" if fault.empty else encoded(hum(text, str(exchange.body.get("voice"))), kind) if fault.body is None else fault.body
+        await self._wait(self.delays.speech_ms)
+        response = await exchange.stream(fault.content_type or FORMATS[kind])
+        for count, start in enumerate(range(0, len(sound), BLOCK_BYTES)):
+            await exchange.misbehave(count)
+            await response.write(sound[start : start + BLOCK_BYTES])
+        return response
+
+    async def _wait(self, milliseconds: float) -> None:
+        if milliseconds:
+            await self._clock.sleep_until(self._clock.now() + milliseconds / 1000)
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, number: int, request: web.Request, body: Mapping[str, Any], fault: Fault) -> None:
+        self.number = number
+        self.body = body
+        self.fault = fault
+        self._request = request
+
+    async def stream(self, content_type: str) -> web.StreamResponse:
+        """An answer whose pieces are sent as they are written."""
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        response.enable_chunked_encoding()
+        await response.prepare(self._request)
+        return response
+
+    async def misbehave(self, sent: int) -> None:
+        """Stall or cut where the fault says so, after `sent` pieces."""
+        if self.fault.stall_after == sent:
+            await asyncio.Event().wait()
+        if self.fault.cut_after == sent:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ConnectionResetError("cut by the stand-in")
+
+
+async def fields_of(request: web.Request) -> dict[str, Any]:
+    """A request's fields; of a multipart one's file its length as `file_ms`. What cannot be read has none."""
+    if request.content_type == "multipart/form-data":
+        form = await request.post()
+        texts: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
+        file = form.get("file")
+        return texts | ({"file_ms": length_ms(file.file.read())} if isinstance(file, web.FileField) else {})
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
