@@ -6,6 +6,7 @@ fixed anew, as a client's jitter buffer does.
 """
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,9 @@ PAUSE_S = 0.1
 
 SLIP_S = 0.06
 """At a new stretch, timestamps that disagree with the clock by more than this are fixed anew."""
+
+KEEP_S = 600.0
+"""The newest sound kept of each stream, about 60 MB: a speaker on the loopback may talk for days."""
 
 AUDIBLE_PEAK = 100
 """Peak (of 32767) from which a frame counts as sound: -50 dBFS, well above what a codec makes of silence."""
@@ -43,10 +47,10 @@ class PlacedPacket:
 class Track:
     """One SSRC's stream. `user_id` is None until somebody has said whose it is."""
 
-    def __init__(self, ssrc: int, origin_s: float) -> None:
+    def __init__(self, ssrc: int, origin_s: float, keep_packets: int) -> None:
         self.ssrc = ssrc
         self.user_id: str | None = None
-        self.packets: list[PlacedPacket] = []
+        self.packets: deque[PlacedPacket] = deque(maxlen=keep_packets)
         self._origin_s = origin_s
         self._anchor: tuple[int, int] | None = None
         self._audible_frames = 0
@@ -58,7 +62,7 @@ class Track:
 
     def late_ms(self) -> list[float]:
         """How much later than by its own timestamp each packet came, measured from the earliest of them."""
-        ahead = [packet.at - packet.position / ENGINE.rate_hz for packet in self.packets]
+        ahead = [packet.at - packet.position / ENGINE.rate_hz for packet in list(self.packets)]
         first = min(ahead, default=0.0)
         return [(value - first) * 1000 for value in ahead]
 
@@ -85,16 +89,17 @@ class Track:
 class Timeline:
     """All streams on one clock. Packets are added by one thread; anybody may look."""
 
-    def __init__(self, origin_s: float) -> None:
-        """`origin_s`: the moment (`time.perf_counter`) of the timeline's first sample."""
+    def __init__(self, origin_s: float, *, keep_s: float = KEEP_S) -> None:
+        """`origin_s`: the moment (`time.perf_counter`) of the timeline's first sample; `keep_s` of each stream's sound are kept."""
         self.origin_s = origin_s
+        self._keep_packets = round(keep_s / ENGINE.frame_seconds)
         self._tracks: dict[int, Track] = {}
         self._lock = threading.Lock()
 
     def track(self, ssrc: int) -> Track:
         """The stream of an SSRC, made on first use."""
         with self._lock:
-            return self._tracks.setdefault(ssrc, Track(ssrc, self.origin_s))
+            return self._tracks.setdefault(ssrc, Track(ssrc, self.origin_s, self._keep_packets))
 
     def tracks(self, user_id: str | None = None) -> list[Track]:
         """All streams, or those of one user in the order in which they began."""

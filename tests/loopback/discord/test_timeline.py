@@ -85,3 +85,13 @@ def test_any_span_is_the_cut_of_the_whole(start: int, length: int) -> None:
 def test_silence_has_no_peak() -> None:
     """No PCM and silent PCM have the peak 0; the most negative sample counts in full."""
     assert (peak(b""), peak(bytes(4)), peak(b"\x00\x80")) == (0, 0, 32_768)
+
+
+def test_old_sound_is_forgotten() -> None:
+    """A timeline keeps the newest sound of each stream, and counts all of it."""
+    timeline = Timeline(0.0, keep_s=0.1)
+    for index in range(20):
+        add(timeline, index, 1.0 + index * 0.02)
+    timeline.claim(1, "ada")
+    assert timeline.opus("ada") == [b"o%d" % index for index in range(15, 20)]
+    assert timeline.audible_s("ada") == pytest.approx(0.4)
