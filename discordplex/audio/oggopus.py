@@ -4,7 +4,8 @@ The codec behind the container is sphn where it can be imported, else libopus; b
 trims the pre-skip, and nor do PersonaPlex and sphn: sample n in is sample n out, later by the encoder's lookahead alone, so that the two
 ends count the same time. (sphn declares 3840 samples and means 312; who trims what it declares cuts 73 ms of speech.)
 
-Measured, per 20 ms: sphn encodes 48 kHz mono in about 160 us and decodes in 20 to 45; libopus with "lowdelay" encodes in 60.
+Measured, per 20 ms of speech at 48 kHz mono: sphn encodes in 115 to 220 us and decodes in 32; libopus with "lowdelay" encodes in 64, and it
+alone releases the GIL.
 """
 
 import random
