@@ -24,8 +24,10 @@ _BEYOND: Final = (1.1, 0.6)
 _SEVERE_S: Final = 0.060
 """From this spread on, a frame stretched within speech is the lesser evil than trusting what was seen so far."""
 _AFTER_HOLE: Final = (2.2, 0.020)
-"""A hole says that what was seen is not all: expect so many times the spread and so many seconds. Simulated, 200 calls with blocks late by 0 to
-150 ms at random: at most one hole each; with 1.5 and 10 ms two calls had two; without, 31 had two and one had three."""
+"""A hole says that what was seen is not all: expect so many times the spread and so many seconds.
+
+Simulated, 200 calls with blocks late by 0 to 150 ms at random: at most one hole each; with 1.5 and 10 ms two calls had two; without any
+such caution 31 had two and one had three."""
 
 
 @dataclass(frozen=True, slots=True)
