@@ -10,6 +10,7 @@ from discordplex.doctor.discord_side import check_discord
 from discordplex.doctor.engines import check_engines
 from discordplex.doctor.finding import Finding
 from discordplex.doctor.machine import check_machine
+from discordplex.doctor.round_trip import check_round_trip
 
 SIGNS = {"ok": "ok     ", "warning": "warning", "failure": "FAILURE"}
 
@@ -29,7 +30,7 @@ def run(config: Config, *, as_json: bool) -> int:
 
 async def examine(config: Config) -> list[Finding]:
     """Every check, in the order in which a call meets them."""
-    return [*check_machine(), *await check_discord(config), *await check_engines(config)]
+    return [*check_machine(), await check_round_trip(), *await check_discord(config), *await check_engines(config)]
 
 
 def line(finding: Finding) -> str:

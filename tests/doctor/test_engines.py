@@ -64,5 +64,8 @@ async def test_a_dead_server_beside_a_living_one_is_a_warning() -> None:
 
 async def test_a_voice_that_does_not_exist_is_a_failure() -> None:
     """The persona is checked as the engine would check it."""
-    config = Config(persona=PersonaConfig(voice="NATF9.pt"), personaplex=PersonaPlexConfig(urls=()))
-    assert [finding.verdict for finding in await check_engines(config)] == ["failure"]
+    async with something_listening() as port:
+        urls = (f"ws://127.0.0.1:{port}/api/chat",)
+        config = Config(persona=PersonaConfig(voice="NATF9.pt"), personaplex=PersonaPlexConfig(urls=urls))
+        findings = await check_engines(config)
+    assert [finding.verdict for finding in findings] == ["failure", "ok"]

@@ -1,0 +1,62 @@
+"""What the doctor says of Discord, asked with a token."""
+
+import pytest
+from pydantic import SecretStr
+
+from discordplex.config import Config, DiscordConfig
+from discordplex.doctor.discord_side import check_discord, check_guild
+from discordplex.doctor.finding import Finding
+from discordplex.loopback.discord.server import LoopbackDiscord
+
+
+async def ask(discord: LoopbackDiscord, token: str, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
+    return await check_discord(Config(discord=DiscordConfig(token=SecretStr(token), api_url=f"{discord.api_url}/v10")))
+
+
+async def test_a_good_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose it is, that the gateway answers, and one line for each server."""
+    async with LoopbackDiscord() as discord:
+        findings = await ask(discord, discord.bots[0].token, monkeypatch)
+    assert {finding.verdict for finding in findings} == {"ok"}
+    assert [finding.check for finding in findings] == ["token", "gateway", "server Lighthouse", "server Workshop"]
+
+
+async def test_a_refused_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure says what to do, and the token is nowhere in it."""
+    async with LoopbackDiscord() as discord:
+        (finding,) = await ask(discord, "secret-but-wrong", monkeypatch)
+    assert finding.verdict == "failure"
+    assert "secret-but-wrong" not in f"{finding}"
+
+
+async def test_discord_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody there, or a certificate that nobody trusts: one sentence with the address."""
+    async with LoopbackDiscord() as discord:
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        config = Config(discord=DiscordConfig(token=SecretStr("any"), api_url=f"{discord.api_url}/v10"))
+        (untrusted,) = await check_discord(config)
+    (gone,) = await check_discord(config)
+    assert untrusted.verdict == gone.verdict == "failure"
+    assert config.discord.api_url in gone.says
+
+
+async def test_no_token() -> None:
+    """It says where a token goes."""
+    (finding,) = await check_discord(Config())
+    assert "DISCORDPLEX_DISCORD__TOKEN" in finding.mend
+
+
+@pytest.mark.parametrize(
+    ("permissions", "words"),
+    [
+        (0, "View Channels, Send Messages, Read Message History, Connect, Speak"),
+        (1 << 10 | 1 << 11 | 1 << 16 | 1 << 20, "Speak"),
+        (1 << 3, ""),
+    ],
+)
+def test_missing_permissions_are_named(permissions: int, words: str) -> None:
+    """What the roles lack is listed; an administrator lacks nothing."""
+    finding = check_guild({"id": "1", "name": "Home", "permissions": str(permissions)})
+    assert finding.verdict == ("warning" if words else "ok")
+    assert words in finding.says
