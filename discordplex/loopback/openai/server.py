@@ -247,7 +247,10 @@ async def fields_of(request: web.Request) -> dict[str, Any]:
         form = await request.post()
         texts: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
         file = form.get("file")
-        return texts | ({"file_ms": length_ms(file.file.read())} if isinstance(file, web.FileField) else {})
+        if isinstance(file, web.FileField):
+            with file.file as sound:
+                texts["file_ms"] = length_ms(sound.read())
+        return texts
     try:
         body = json.loads(await request.read())
     except ValueError:

@@ -1,0 +1,74 @@
+"""The official SDK, met in one place: imported when a call begins, one client for each server, and what every request has in common."""
+
+import importlib.util
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from discordplex.cascade.detector import MISSING
+from discordplex.cascade.faults import may_repeat_after_s
+from discordplex.cascade.stage import Stage
+from discordplex.clock import Clock
+from discordplex.errors import ConfigError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+log = structlog.get_logger()
+
+CONNECT_S = 5.0
+"""A host that has not answered by then is dead; a silent one costs people no more patience than that."""
+
+Answer = TypeVar("Answer")
+
+
+def is_installed() -> bool:
+    """Whether the SDK can be imported; imports nothing."""
+    return importlib.util.find_spec("openai") is not None
+
+
+class Clients:
+    """One client for each server and key. Close it on the loop that used it."""
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        """Not on the event loop: the SDK takes 0.7 s to import and each client 30 ms to make. ConfigError where it is not installed."""
+        try:
+            import openai  # noqa: PLC0415 -- 940 modules and 33 MB that only this engine pays for
+        except ImportError:
+            raise ConfigError(MISSING) from None
+        self._openai = openai
+        self._clients: dict[tuple[str, str], AsyncOpenAI] = {}
+        for stage in stages:
+            place = (stage.base_url, stage.api_key)
+            if place not in self._clients:
+                # No retries of its own: they would wait for up to a minute, and repeat what a dead server never answers.
+                self._clients[place] = openai.AsyncOpenAI(base_url=stage.base_url, api_key=stage.api_key, max_retries=0)
+
+    def of(self, stage: Stage) -> "AsyncOpenAI":
+        """The client of the stage's server."""
+        return self._clients[stage.base_url, stage.api_key]
+
+    def options(self, stage: Stage) -> dict[str, Any]:
+        """What every request of a stage is given."""
+        timeout = self._openai.Timeout(stage.timeout_s, connect=min(CONNECT_S, stage.timeout_s))
+        return {"timeout": timeout, "extra_body": dict(stage.extra) or None}
+
+    async def close(self) -> None:
+        """Hang up everywhere; never raises. A second time does nothing."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            await client.close()
+
+
+async def once_more(attempt: Callable[[], Awaitable[Answer]], stage: Stage, clock: Clock) -> Answer:
+    """What `attempt` gives; where it may be repeated (see `faults`), it is, one single time."""
+    try:
+        return await attempt()
+    except Exception as error:
+        wait_s = may_repeat_after_s(error)
+        if wait_s is None:
+            raise
+        log.info("request repeated", stage=stage.name, host=stage.host, wait_s=round(wait_s, 3), cause=type(error).__name__)
+    await clock.sleep_until(clock.now() + wait_s)
+    return await attempt()

@@ -1,0 +1,56 @@
+"""Stage: one of the cascade's three steps, with the server that serves it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from discordplex.config import CascadeConfig, StageConfig
+
+StageName: TypeAlias = Literal["transcribe", "think", "speak"]
+
+NO_KEY = "unused"
+"""Sent where no key is set: local servers ask for none, and the SDK insists on one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Which model at which server, what to send along, and which settings say so."""
+
+    name: StageName
+    base_url: str
+    model: str
+    timeout_s: float = 20.0
+    api_key: str = field(default=NO_KEY, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    url_setting: str = "cascade.base_url"
+    key_setting: str = "cascade.api_key"
+
+    @classmethod
+    def of(cls, config: CascadeConfig, name: StageName) -> "Stage":
+        """The stage of that name; what it does not set itself is the cascade's. The cascade's key never goes to another host."""
+        own: StageConfig = getattr(config, name)
+        at_home = own.base_url is None or urlsplit(own.base_url).hostname == urlsplit(config.base_url).hostname
+        secret = own.api_key or (config.api_key if at_home else None)
+        return cls(
+            name=name,
+            base_url=own.base_url or config.base_url,
+            model=own.model,
+            timeout_s=own.timeout_s,
+            api_key=secret.get_secret_value() if secret else NO_KEY,
+            extra=own.extra,
+            url_setting=f"cascade.{name}.base_url" if own.base_url else "cascade.base_url",
+            key_setting=f"cascade.{name}.api_key" if own.api_key or not at_home else "cascade.api_key",
+        )
+
+    @property
+    def host(self) -> str:
+        """The server by name and port, without what may be secret in its address."""
+        parts = urlsplit(self.base_url)
+        host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or "the server"
+        return f"{host}:{parts.port}" if parts.port else host
+
+    @property
+    def model_setting(self) -> str:
+        """The setting that names the model."""
+        return f"cascade.{self.name}.model"

