@@ -5,10 +5,10 @@ full-duplex model, which hears one mix and speaks when it likes, as well as a tu
 over whole replies.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from typing_extensions import Self
 
@@ -72,6 +72,16 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A person speaks while the engine does: its audio is to stop at once and to be kept, until `Resumed` or `Interrupted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """It was a cough or an "mm-hm": the audio goes on where it was `Held`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something failed and the call goes on. `message` is a plain sentence for people."""
 
@@ -87,7 +97,7 @@ class Closed:
     retry: bool = True
 
 
-EngineEvent: TypeAlias = Ready | Audio | Text | Interrupted | Problem | Closed
+EngineEvent: TypeAlias = Ready | Audio | Text | Held | Resumed | Interrupted | Problem | Closed
 
 
 class VoiceEngine(Protocol):
@@ -128,6 +138,21 @@ class EngineLease(Protocol):
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
         """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
+        ...
+
+
+@runtime_checkable
+class TurnTakingLease(EngineLease, Protocol):
+    """A lease on an engine that takes turns: it hands over whole replies, wants people's names, and remembers what was said.
+
+    The memory belongs to the lease, so that it outlives an engine that is lost and opened again.
+    """
+
+    name_of: Callable[[SpeakerId], str]
+    """What to call a person; to be set before `open`. Until then people have numbers."""
+
+    def reset(self) -> None:
+        """Forget what was said in this call."""
         ...
 
 
