@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, SAMPLE_BYTES, AudioFormat
 from discordplex.audio.samples import pcm_of
-from discordplex.errors import DiscordplexError
+from discordplex.errors import ConfigError, DiscordplexError
 
 _HALF_TAPS: Final = 32
 """Zero crossings of the resampling filter's sinc on each side."""
@@ -22,19 +22,20 @@ _RATES_HZ: Final = range(8_000, 384_001)
 
 
 def read_wav(path: str | Path) -> bytes:
-    """A WAV file's sound as ENGINE PCM: channels averaged, resampled, rounded. DiscordplexError where it cannot be read."""
+    """A WAV file's sound as ENGINE PCM: channels averaged, resampled, rounded.
+
+    Raises ConfigError, since a person named the file, where it cannot be read.
+    """
     try:
         with wave.open(str(path), "rb") as file:
             rate_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
             data = file.readframes(file.getnframes())
     except FileNotFoundError:
-        raise DiscordplexError(f"There is no file {path}.") from None
+        raise ConfigError(f"There is no file {path}.") from None
     except (OSError, EOFError, wave.Error) as fault:
-        raise DiscordplexError(
-            f"{path} cannot be read as a WAV file ({str(fault) or 'it ends too early'}). Plain PCM is understood."
-        ) from fault
+        raise ConfigError(f"{path} cannot be read as a WAV file ({str(fault) or 'it ends too early'}). Plain PCM is understood.") from fault
     if rate_hz not in _RATES_HZ:
-        raise DiscordplexError(f"{path} has {rate_hz} samples a second; 8000 to 384000 are understood.")
+        raise ConfigError(f"{path} has {rate_hz} samples a second; 8000 to 384000 are understood.")
     whole = len(data) - len(data) % (width * channels)
     mono = _floats(data[:whole], width).reshape(-1, channels).mean(axis=1)
     return pcm_of(resample(mono, rate_hz, ENGINE.rate_hz).astype(np.float32))

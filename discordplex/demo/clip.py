@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from discordplex.loopback.discord.recording import load_speech
+from discordplex.audio.wav import read_wav
 
 FILE = "hello.wav"
 WORDS = ("Hello there, parrot!", "How are you today?", "That is lovely. Goodbye!")
@@ -27,6 +27,6 @@ class Speech:
 def speech(file: Path | None) -> Speech:
     """The person's own file, or the clip. Raises ConfigError with a sentence where the file is no WAV."""
     if file is not None:
-        return Speech(load_speech(file))
+        return Speech(read_wav(file))
     with as_file(files("discordplex.demo").joinpath(FILE)) as clip:
-        return Speech(load_speech(clip), WORDS)
+        return Speech(read_wav(clip), WORDS)

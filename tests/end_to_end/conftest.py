@@ -2,11 +2,11 @@
 
 import pytest
 
-from discordplex.loopback.discord.recording import load_speech
+from discordplex.audio.wav import read_wav
 from tests.end_to_end.home import CLIP
 
 
 @pytest.fixture(scope="session")
 def speech() -> bytes:
     """Spoken English as ENGINE PCM."""
-    return load_speech(CLIP)
+    return read_wav(CLIP)

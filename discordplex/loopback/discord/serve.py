@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import structlog
 
+from discordplex.audio.wav import read_wav
 from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.recording import load_speech
 from discordplex.loopback.discord.server import LoopbackDiscord
 
 log = structlog.get_logger()
@@ -34,7 +34,7 @@ async def serve(
     With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
     recording cannot be used.
     """
-    speech = load_speech(speaker) if speaker else None
+    speech = read_wav(speaker) if speaker else None
     _take_down(directory)
     async with LoopbackDiscord(port, directory) as discord, anyio.create_task_group() as tasks:
         _put_up(directory, discord.ready())
