@@ -29,14 +29,17 @@ class Downlink:
     """One call's mouth. Thread: loop.
 
     Metrics: `downlink.samples` (audio that engines sent), `downlink.flushed_samples` (of it, cut by a barge-in), `downlink.late_samples`
-    (of it, sent for a reply that had been cut already), `downlink.texts`, `downlink.depth_ms` (what waits to be played when more comes),
-    `downlink.gap_ms` (from one block of audio to the next, for engines that send in real time).
+    (of it, sent for a reply that had been cut already), `downlink.muted_samples` (of it, sent while `mute`), `downlink.texts`,
+    `downlink.depth_ms` (what waits to be played when more comes), `downlink.gap_ms` (from one block of audio to the next, for engines
+    that send in real time).
     """
 
     def __init__(
         self, *, source: SpeakingSource, captions: Captions, tell: Callable[[CallEvent], None], clock: Clock, metrics: Metrics
     ) -> None:
         """`tell` is called on the loop with each `Trouble`."""
+        self.mute = False
+        """Set it, and nothing that the engine says from then on is played or shown."""
         self._source = source
         self._captions = captions
         self._tell = tell
@@ -48,6 +51,7 @@ class Downlink:
         self._samples = metrics.counter("downlink.samples")
         self._flushed = metrics.counter("downlink.flushed_samples")
         self._late = metrics.counter("downlink.late_samples")
+        self._muted = metrics.counter("downlink.muted_samples")
         self._texts = metrics.counter("downlink.texts")
         self._depth_ms = metrics.histogram("downlink.depth_ms")
         self._gap_ms = metrics.histogram("downlink.gap_ms")
@@ -115,6 +119,9 @@ class Downlink:
         if audio.item and audio.item == self._cut_item:
             self._late.add(samples)
             return
+        if self.mute:
+            self._muted.add(samples)
+            return
         self._measure(paced=paced)
         begin = self._source.pushed_samples
         self._source.push(audio.pcm)
@@ -131,6 +138,8 @@ class Downlink:
         self._block_at = now
 
     def _read(self, text: Text) -> None:
+        if self.mute:
+            return
         if text.role == "engine" and text.item and text.item == self._cut_item:
             return
         self._texts.add()

@@ -60,6 +60,7 @@ class VoiceSession:
         self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
         self._retry = Retry(chance=chance, rule=retry_rule)
         self._scope = anyio.CancelScope()
+        self._attempt = anyio.CancelScope()
         self._engine: VoiceEngine | None = None
         self._listened = False
 
@@ -92,6 +93,27 @@ class VoiceSession:
         if self._engine is not None:
             await self._downlink.interrupt(self._engine)
 
+    async def pause(self) -> None:
+        """Until `resume` the engine hears silence, whatever people say, and nothing that it says is played or shown."""
+        self._uplink.deaf = self._downlink.mute = True
+        await self.interrupt()
+        self._hush()
+
+    def resume(self) -> None:
+        """Hear and speak again after `pause`. What was said meanwhile is gone."""
+        self._uplink.deaf = self._downlink.mute = False
+
+    def restart(self, persona: Persona) -> None:
+        """Go on as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` tells when it listens."""
+        self._persona = persona
+        self._hush()
+        self._attempt.cancel()
+
+    def _hush(self) -> None:
+        """Throw away what waits to be played, sound and words."""
+        self._captions.cut(heard=self._source.played_samples)
+        self._source.flush()
+
     async def _live(self) -> str:
         """All of the call's tasks; why the engine is lost for good. The failure of one part ends the others."""
         async with anyio.create_task_group() as tasks:
@@ -105,14 +127,23 @@ class VoiceSession:
         """Keep an engine in the call for as long as that can be had; why not any more."""
         self._tell(Opening())
         while True:
-            lost = await self._hold_engine()
+            with anyio.CancelScope() as self._attempt:
+                lost = await self._try_once()
+                if lost:
+                    return lost
             self._captions.end_stretch()
-            retry_in_s = self._retry.failed(self._clock.now()) if lost.retry else None
-            log.warning("engine lost", engine=self._lease.name, reason=lost.reason, retry_in_s=retry_in_s)
-            if retry_in_s is None:
-                return lost.reason
-            self._tell(EngineLost(lost.reason, retry_in_s))
-            await self._clock.sleep_until(self._clock.now() + retry_in_s)
+
+    async def _try_once(self) -> str | None:
+        """Hold an engine, and wait after its loss until it may be tried again; the reason where that is never."""
+        lost = await self._hold_engine()
+        self._captions.end_stretch()
+        retry_in_s = self._retry.failed(self._clock.now()) if lost.retry else None
+        log.warning("engine lost", engine=self._lease.name, reason=lost.reason, retry_in_s=retry_in_s)
+        if retry_in_s is None:
+            return lost.reason
+        self._tell(EngineLost(lost.reason, retry_in_s))
+        await self._clock.sleep_until(self._clock.now() + retry_in_s)
+        return None
 
     async def _hold_engine(self) -> Closed:
         """One conversation with the engine, from opening it to losing it."""

@@ -17,11 +17,13 @@ class Uplink:
     engine never hears what was said before it listened.
 
     Metrics: `uplink.ticks` (frames of model time sent), `uplink.silent` (of those, without anybody speaking), `uplink.skipped` (ticks
-    that a stall swallowed), `uplink.unheard` (frames that came while no engine was there), `uplink.wait_ms` (from a frame's arrival to
-    the engine having taken it).
+    that a stall swallowed), `uplink.unheard` (frames that came while no engine was there, or while it was `deaf`), `uplink.wait_ms`
+    (from a frame's arrival to the engine having taken it).
     """
 
     def __init__(self, *, sink: HearingSink, clock: Clock, metrics: Metrics) -> None:
+        self.deaf = False
+        """Set it, and the engine hears silence whatever people say."""
         self._sink = sink
         self._clock = clock
         self._engine: VoiceEngine | None = None
@@ -54,9 +56,10 @@ class Uplink:
         """Send one frame of model time and set the next deadline."""
         frames = self._sink.take()
         arrival = self._sink.last_arrival
-        if self._engine is None:
+        if self._engine is None or self.deaf:
             self._unheard.add(len(frames))
-        else:
+            frames = {}
+        if self._engine is not None:
             self._ticks.add()
             await self._engine.push(frames)
         if not frames or arrival is None:

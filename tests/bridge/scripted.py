@@ -80,9 +80,10 @@ class ScriptedLease:
 
     def __init__(self, *engines: ScriptedEngine) -> None:
         self.waiting = deque(engines)
+        self.personas: list[Persona] = []
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        assert persona == PERSONA
+        self.personas.append(persona)
         assert isinstance(metrics, Metrics)
         return self.waiting.popleft()
 

@@ -9,7 +9,7 @@ from discordplex.bridge.retry import RetryRule
 from discordplex.engine import Audio, Closed, Interrupted, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bridge.scripted import ScriptedEngine, pcm_of_ms
+from tests.bridge.scripted import PERSONA, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -32,6 +32,7 @@ async def test_a_call_from_beginning_to_end(clock: FakeClock) -> None:
         Ended(None),
     ]
     assert engine.closed_at == clock.now()
+    assert call.lease.personas == [PERSONA]
 
 
 async def test_people_are_heard_from_listening_on_and_not_before(clock: FakeClock) -> None:
