@@ -31,7 +31,7 @@ def read_wav(path: str | Path) -> bytes:
             rate_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
             data = file.readframes(file.getnframes())
     except FileNotFoundError:
-        raise ConfigError(f"There is no file {path}.") from None
+        raise ConfigError(f"{path} cannot be read: there is no such file.") from None
     except (OSError, EOFError, wave.Error) as fault:
         raise ConfigError(f"{path} cannot be read as a WAV file ({str(fault) or 'it ends too early'}). Plain PCM is understood.") from fault
     if rate_hz not in _RATES_HZ:
