@@ -7,7 +7,7 @@ and is asked for nothing else: no private name of the library is used.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import discord
 import structlog
@@ -21,7 +21,7 @@ from discordplex.voice.gateway import Credentials
 from discordplex.voice.incidents import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
 from discordplex.voice.invitation import Invitation, Invitations
 from discordplex.voice.line import Collaborators, Line
-from discordplex.voice.receiver import PcmSink
+from discordplex.voice.receiver import EVERYBODY, PcmSink
 from discordplex.voice.roster import Roster
 from discordplex.voice.sender import PcmSource, Sender
 from discordplex.voice.upkeep import REMOVED, Upkeep
@@ -69,6 +69,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._invitations = Invitations()
         self._roster = Roster(self._user_id)
         self._ignored: frozenset[int] = frozenset()
+        self._deaf = False
         self._line: Line | None = None
         self._runner: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -94,8 +95,17 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     def ignore(self, user_ids: Iterable[int]) -> None:
         """From now on these people, and nobody else, are dropped before anything of theirs is decoded."""
         self._ignored = frozenset(user_ids)
+        self._choose_ears()
+
+    def deafen(self, *, deaf: bool) -> None:
+        """While deaf, everybody is dropped before anything of theirs is decoded."""
+        self._deaf = deaf
+        self._choose_ears()
+
+    def _choose_ears(self) -> None:
         if self._line:
-            self._line.receiver.ignored = self._ignored
+            dropped: Container[int | None] = EVERYBODY if self._deaf else self._ignored
+            self._line.receiver.ignored = dropped
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
         """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
@@ -204,7 +214,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._line = Line(
             credentials=credentials, endpoint=invitation.endpoint, channel_id=lambda: self._channel_id, owner=self, shared=shared
         )
-        self._line.receiver.ignored = self._ignored
+        self._choose_ears()
         return self._line
 
     def _note_loss(self, closing: Closing) -> None:

@@ -6,7 +6,7 @@ Counters are `voice.rx.<reason>`. Nothing a network can send raises here.
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from discordplex.audio.format import DISCORD
@@ -38,6 +38,17 @@ DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
 KEEPALIVE_BYTES = 8
 
 
+class Everybody:
+    """Contains everybody, also who is not known yet."""
+
+    def __contains__(self, user_id: object) -> bool:
+        del user_id
+        return True
+
+
+EVERYBODY = Everybody()
+
+
 class PcmSink(Protocol):
     """Where sound goes: 48 kHz stereo int16, any length, with the id of who said it."""
 
@@ -66,7 +77,8 @@ class Receiver:
 
     def __init__(self, *, e2ee: E2ee, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
         self.transport: Transport | None = None
-        self.ignored: frozenset[int] = frozenset()
+        self.ignored: Container[int | None] = frozenset[int | None]()
+        """Who is dropped before anything of theirs is opened or decoded. None stands for who has no name yet."""
         self.opened = 0
         self._e2ee = e2ee
         self._sink = sink
@@ -131,6 +143,10 @@ class Receiver:
             self._count("discovery_damaged")
 
     def _take_payload(self, packet: RtpPacket, payload: bytes, now: float) -> None:
+        if self._users.get(packet.ssrc) in self.ignored:
+            self._streams.pop(packet.ssrc, None)  # when they are heard again nothing of before is missing, nor used to fill a gap
+            self._count("ignored")
+            return
         stream = self._stream(packet.ssrc, now)
         arrival = stream.reorder.look(packet.sequence)
         if arrival is Arrival.DUPLICATE or arrival is Arrival.LATE:
@@ -171,20 +187,18 @@ class Receiver:
             stream.user_id, opened = found
             self._users[ssrc] = stream.user_id
             self._count("named_by_key")
-        elif stream.user_id in self.ignored:
-            self._count("ignored")
-            return
         elif not exempt:
             opened = self._e2ee.decrypt(stream.user_id, payload)
             if opened is None:
                 self._count("unopened" if payload.endswith(E2EE_MARKER) else "unencrypted")
-        if stream.user_id not in self.ignored:
-            stream.reorder.push(sequence, opened, now)
-            self._deliver(stream, now)
+        stream.reorder.push(sequence, opened, now)
+        self._deliver(stream, now)
 
     def _deliver(self, stream: Stream, now: float) -> None:
         while (fact := stream.reorder.pull(now)) is not WAIT:
-            if isinstance(fact, Packet):
+            if stream.user_id in self.ignored:
+                self._count("ignored")
+            elif isinstance(fact, Packet):
                 self._decode(stream, fact.payload)
             elif isinstance(fact, Missing):
                 self._conceal(stream, fact)

@@ -230,6 +230,13 @@ async def test_who_opted_out_is_not_decoded(booth: Booth) -> None:
         await booth.until(lambda: booth.ear.frames(ben.user.id) == FRAMES)
         assert booth.ear.frames(ada.user.id) == 0
         assert booth.counted("rx.ignored") >= FRAMES
+        link.deafen(deaf=True)
+        await ben.say(SENTENCE)
+        link.deafen(deaf=False)
+        assert booth.ear.frames(ben.user.id) == FRAMES
+        await asyncio.gather(ada.say(SENTENCE), ben.say(SENTENCE))
+        await booth.until(lambda: booth.ear.frames(ben.user.id) == 2 * FRAMES)
+        assert booth.ear.frames(ada.user.id) == 0
 
 
 async def test_a_dirty_network_is_heard_through(booth: Booth) -> None:

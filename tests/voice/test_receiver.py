@@ -12,7 +12,7 @@ from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.metrics import Metrics
 from discordplex.voice import rtp
 from discordplex.voice.e2ee import E2ee
-from discordplex.voice.receiver import DISCOVERY, MAX_CONCEALED, MAX_HELD, MAX_STREAMS, Receiver
+from discordplex.voice.receiver import DISCOVERY, EVERYBODY, MAX_CONCEALED, MAX_HELD, MAX_STREAMS, Receiver
 from discordplex.voice.transport import MODES, Transport
 from tests.voice.booth import Ear, tone
 from tests.voice.delivery import call_of
@@ -213,6 +213,31 @@ def test_who_opted_out_is_not_decoded(studio: Studio) -> None:
     assert studio.counts() == {"frames": 1, "ignored": 2}
 
 
+def test_who_is_heard_again_begins_anew(studio: Studio) -> None:
+    """What was said meanwhile is neither missed nor concealed, and what waited for order when it began is not decoded."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0, 2])
+    studio.receiver.ignored = frozenset({ANN})
+    studio.receiver.tick(200.0)
+    studio.send(range(3, 200))
+    studio.receiver.ignored = frozenset()
+    studio.send([200])
+    assert studio.ear.frames(ANN) == 2
+    assert {name for name in studio.counts() if name not in ("ignored", "resyncs")} == {"frames"}
+
+
+def test_a_deaf_bot_decodes_nobody(studio: Studio) -> None:
+    """Neither those it knows nor those whom it does not know yet, and nothing is kept for later."""
+    studio.receiver.name(SSRC, ANN)
+    studio.receiver.ignored = EVERYBODY
+    studio.send([0, 1])
+    studio.send([0, 1], ssrc=SSRC + 1)
+    studio.receiver.ignored = frozenset()
+    studio.receiver.name(SSRC + 1, BOB)
+    assert studio.ear.pcm == {}
+    assert studio.counts() == {"ignored": 4}
+
+
 def test_streams_are_bounded(studio: Studio) -> None:
     """One speaker too many takes the place of the one that was silent longest."""
     for ssrc in range(MAX_STREAMS + 1):
@@ -245,7 +270,7 @@ def test_an_unknown_opted_out_speaker_is_dropped_too() -> None:
         assert frame
         studio.receiver.receive(studio.datagram(sequence, frame), 100.0)
     assert studio.ear.pcm == {}
-    assert studio.counts() == {"named_by_key": 1, "ignored": 1}
+    assert studio.counts() == {"named_by_key": 1, "ignored": 2}
 
 
 def test_clear_frames_in_an_encrypted_call_are_dropped() -> None:
