@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
-from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineUrls, Text
+from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineUrls, Ids, Text
 from discordplex.config_sources import (
     Given,
     from_dotenv,
@@ -56,7 +56,20 @@ class BotConfig(Section):
 
     auto_join: bool = True
     captions: Captions = "voice"
-    """`voice` (the voice channel's own chat), a text channel's id, or `off`."""
+    """`voice` (the voice channel's own chat), `thread` (one for each call), a text channel's id, or `off`."""
+    allow_channels: Ids = ()
+    """Where the bot talks; empty is everywhere."""
+    deny_channels: Ids = ()
+    allow_roles: Ids = ()
+    """Who may call it; empty is everybody."""
+    deny_roles: Ids = ()
+    idle_minutes: float = Field(default=0.0, ge=0)
+    """Without speech for so long it leaves; 0 is never."""
+    max_minutes: float = Field(default=0.0, ge=0)
+    """When others wait, a call ends after so long; 0 is never."""
+    hear_bots: bool = False
+    noise_gate: bool = False
+    voice_status: bool = True
 
 
 class EngineConfig(Section):
@@ -277,7 +290,8 @@ def expectation(field: FieldInfo) -> str:
     if field.annotation is bool:
         return "must be true or false"
     if field.annotation in (float, int):
-        return f"must be a {'whole ' if field.annotation is int else ''}number above 0"
+        least = "0 or above" if any(hasattr(rule, "ge") for rule in field.metadata) else "above 0"
+        return f"must be a {'whole ' if field.annotation is int else ''}number {least}"
     if "dict" in kind:
         return """must be a table (JSON in a variable: '{"name": "value"}')"""
     return """must be a list of texts (JSON in a variable: '["one", "two"]')""" if "tuple" in kind else "must be text"

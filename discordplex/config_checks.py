@@ -68,12 +68,28 @@ def engine_urls(value: tuple[str, ...]) -> tuple[str, ...]:
     return urls
 
 
-def captions(value: Any) -> Any:
-    """`voice`, `off` or a channel id; TOML may give the id as a number."""
+def snowflake(value: Any) -> str | None:
+    """A Discord id as text, None where it is none; TOML may give it as a number."""
     word = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if word not in ("voice", "off") and not re.fullmatch(r"[1-9][0-9]{0,19}", word):
-        raise ValueError('must be "voice", "off" or the id of a text channel')
-    return word
+    return word if re.fullmatch(r"[1-9][0-9]{0,19}", word) else None
+
+
+def captions(value: Any) -> Any:
+    """`voice`, `thread`, `off` or a channel id."""
+    word = value.strip() if isinstance(value, str) else ""
+    channel_id = snowflake(value)
+    if word not in ("voice", "thread", "off") and channel_id is None:
+        raise ValueError('must be "voice", "thread", "off" or the id of a text channel')
+    return channel_id or word
+
+
+def snowflakes(value: Any) -> Any:
+    """Ids of channels or roles."""
+    given = list(value) if isinstance(value, list | tuple) else [None]
+    found = [one for one in map(snowflake, given) if one is not None]
+    if len(found) < len(given):
+        raise ValueError('must be a list of ids, as in ["123456789012345678"]')
+    return tuple(found)
 
 
 Text = Annotated[str, AfterValidator(text)]
@@ -83,3 +99,4 @@ BaseUrl = Annotated[str, AfterValidator(base_url)]
 ApiUrl = Annotated[str, AfterValidator(api_url)]
 EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]
+Ids = Annotated[tuple[str, ...], BeforeValidator(snowflakes)]

@@ -109,11 +109,18 @@ def test_dotenv_belongs_to_others_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [('"voice"', "voice"), ('"off"', "off"), ('"1234567890"', "1234567890"), ("1234567890", "1234567890")]
+    ("given", "kept"),
+    [('"voice"', "voice"), ('"off"', "off"), ('"thread"', "thread"), ('"1234567890"', "1234567890"), ("1234567890", "1234567890")],
 )
 def test_captions_take_a_word_or_a_channel(given: str, kept: str) -> None:
     """An id may be a number in TOML; it is kept as text."""
     assert load(toml=f"[bot]\ncaptions = {given}").bot.captions == kept
+
+
+def test_lists_of_ids_take_numbers_and_texts() -> None:
+    """In TOML either, in a variable JSON of either."""
+    assert load(toml='[bot]\nallow_channels = [1234, "5678"]').bot.allow_channels == ("1234", "5678")
+    assert load(environ={"DISCORDPLEX_BOT__DENY_ROLES": '[1234, "5678"]'}).bot.deny_roles == ("1234", "5678")
 
 
 def test_outer_blanks_and_slashes_go() -> None:
@@ -173,8 +180,14 @@ def test_a_key_like_no_other_lists_them_all() -> None:
 
 WRONG = [
     ('[bot]\nauto_join = "maybe"', 'bot.auto_join must be true or false, but "maybe" was given'),
-    ("[bot]\ncaptions = true", 'bot.captions must be "voice", "off" or the id of a text channel, but true was given'),
-    ('[bot]\ncaptions = "chat"', 'bot.captions must be "voice", "off" or the id of a text channel, but "chat" was given'),
+    ("[bot]\ncaptions = true", 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but true was given'),
+    ('[bot]\ncaptions = "chat"', 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but "chat" was given'),
+    ("[bot]\nidle_minutes = -1", "bot.idle_minutes must be a number 0 or above, but -1 was given"),
+    (
+        '[bot]\nallow_channels = ["general"]',
+        'bot.allow_channels must be a list of ids, as in ["123456789012345678"], but ["general"] was given',
+    ),
+    ("[bot]\ndeny_roles = 7", 'bot.deny_roles must be a list of ids, as in ["123456789012345678"], but 7 was given'),
     ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex" or "cascade", but "parrot" was given'),
     ("[personaplex]\nhandshake_timeout_s = 0", "personaplex.handshake_timeout_s must be a number above 0, but 0 was given"),
     ("[personaplex]\nhandshake_timeout_s = nan", "personaplex.handshake_timeout_s must be a number above 0, but NaN was given"),

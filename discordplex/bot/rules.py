@@ -1,0 +1,111 @@
+"""What holds in a guild, and whose wish counts: the settings as calls and the switchboard see them, wherever they come from."""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from typing_extensions import Self
+
+from discordplex.config import BotConfig, Config
+from discordplex.engine import Persona
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionsPlace:
+    """Where captions and notices go."""
+
+    where: Literal["voice", "channel", "thread", "off"] = "voice"
+    """The voice channel's own chat, a text channel, a new thread for each call (notices stay in the voice chat), or nowhere."""
+    channel_id: int | None = None
+    """Which text channel; for `thread`, None is one that fits."""
+
+    @classmethod
+    def parse(cls, setting: str) -> Self:
+        """Read `bot.captions`."""
+        if setting.isdigit():
+            return cls("channel", int(setting))
+        return cls("off" if setting == "off" else "thread" if setting == "thread" else "voice")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds in one guild."""
+
+    auto_join: bool = True
+    captions: CaptionsPlace = CaptionsPlace()
+    allow_channels: frozenset[int] = frozenset()
+    """Where the bot talks; empty for everywhere."""
+    deny_channels: frozenset[int] = frozenset()
+    allow_roles: frozenset[int] = frozenset()
+    """Who may call it; empty for everybody."""
+    deny_roles: frozenset[int] = frozenset()
+    idle_minutes: float = 0
+    """Without speech for so long, it leaves; 0 is never."""
+    max_minutes: float = 0
+    """When others wait, a call ends after so long; 0 is never."""
+    hear_bots: bool = False
+    noise_gate: bool = False
+    voice_status: bool = True
+    transcripts: bool = False
+    """Whether what people say may be shown as text, where the engine writes it down."""
+
+    @classmethod
+    def configured(cls, bot: BotConfig) -> Self:
+        """As the configuration says."""
+        return cls(
+            auto_join=bot.auto_join,
+            captions=CaptionsPlace.parse(bot.captions),
+            allow_channels=ids(bot.allow_channels),
+            deny_channels=ids(bot.deny_channels),
+            allow_roles=ids(bot.allow_roles),
+            deny_roles=ids(bot.deny_roles),
+            idle_minutes=bot.idle_minutes,
+            max_minutes=bot.max_minutes,
+            hear_bots=bot.hear_bots,
+            noise_gate=bot.noise_gate,
+            voice_status=bot.voice_status,
+        )
+
+
+class Preferences(Protocol):
+    """Where rules and wishes come from. All methods: the event loop's thread."""
+
+    @property
+    def opted_out(self) -> AbstractSet[int]:
+        """Who is never to be heard, in any guild. Whoever changes it tells `Switchboard.preferences_changed`."""
+        ...
+
+    def rules(self, guild_id: int) -> Rules:
+        """What holds in a guild now. At once: it is asked with every event."""
+        ...
+
+    async def persona(self, guild_id: int, person_id: int | None) -> Persona:
+        """Who the engine shall be in a call that this person (None: nobody in particular) began. The engine takes it."""
+        ...
+
+
+class ConfiguredPreferences:
+    """The configuration alone: the same for everybody, and nobody has opted out."""
+
+    opted_out: AbstractSet[int] = frozenset()
+
+    def __init__(self, config: Config) -> None:
+        self._rules = Rules.configured(config.bot)
+        default = config.default_persona
+        self._persona = Persona(voice=default.voice, text_prompt=default.text_prompt)
+
+    def rules(self, guild_id: int) -> Rules:
+        """The same everywhere."""
+        del guild_id
+        return self._rules
+
+    async def persona(self, guild_id: int, person_id: int | None) -> Persona:
+        """The same for everybody."""
+        del guild_id, person_id
+        return self._persona
+
+
+def ids(texts: Iterable[str]) -> frozenset[int]:
+    """Ids as numbers."""
+    return frozenset(int(text) for text in texts)
