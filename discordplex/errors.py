@@ -4,6 +4,7 @@
     * ConfigError: the command line or the configuration is wrong (exit code 2).
     * LoginError: Discord refuses the bot token (exit code 1).
     * EngineError: an engine cannot take or keep a call; `retry` tells whether trying again can help.
+    * StoreError: a setting was not saved or not read. The call goes on; the person is told.
     * VoiceError: Discord's voice side refused or lost us; `code` is the close code where there is one.
     * ProtocolError: bytes that break a protocol.
         * LocalProtocolError: we misused it. A bug of ours: let the session fail.
@@ -30,6 +31,10 @@ class EngineError(DiscordplexError):
         """`message` is a sentence for people; `retry` is False where the same request can never succeed."""
         super().__init__(message)
         self.retry = retry
+
+
+class StoreError(DiscordplexError):
+    """A setting was not saved or not read: the sentence says which of it, and why. A call goes on all the same."""
 
 
 class VoiceError(DiscordplexError):

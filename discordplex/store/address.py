@@ -1,0 +1,83 @@
+"""Where settings live: `store.url` understood, and mended where it is a usual spelling."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from discordplex.errors import ConfigError, StoreError
+from discordplex.redact import redact
+
+DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+"""What people write before `://`, and the driver that does it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database that can be opened."""
+
+    url: URL
+    kind: Literal["memory", "file", "server"]
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None where it is none or named by an SQLite `file:` URI."""
+        name = self.url.database or ""
+        return None if self.kind != "file" or name.startswith("file:") else Path(name)
+
+    @property
+    def shown(self) -> str:
+        """The database's name for people, without user and password."""
+        return f"{self.url.database} on {self.url.host or 'this machine'}" if self.kind == "server" else str(self.url.database)
+
+    def prepare(self) -> None:
+        """Make the file where there is none yet, readable by its owner alone; raises StoreError where it cannot be."""
+        path = self.path
+        if path is None:
+            return
+        if not path.parent.is_dir():
+            raise StoreError(f"The folder {path.parent.absolute()} for the settings does not exist: make it, or change store.url.")
+        if path.is_dir():
+            raise StoreError(f"store.url names the folder {path.absolute()}: add the name of a file.")
+        try:
+            if not path.exists():
+                path.touch(mode=0o600)
+        except OSError as fault:
+            raise StoreError(f"The settings file {path.absolute()} cannot be made: {fault.strerror}.") from None
+
+
+MEMORY = Address(URL.create("sqlite+aiosqlite", database=":memory:"), "memory")
+"""Forgotten when it is closed."""
+
+
+def parse(text: str) -> Address:
+    """The database that `text` names; raises ConfigError where it names none that is spoken here."""
+    try:
+        url = make_url(text)
+        driver = DRIVERS[url.drivername]
+    except (ArgumentError, KeyError, ValueError):
+        raise ConfigError(
+            f"store.url is {redact(text)!r}, but must look like sqlite:///discordplex.db or postgresql://user:password@host/database."
+        ) from None
+    url = url.set(drivername=driver)
+    if driver.startswith("sqlite"):
+        return Address(url, "file") if url.database not in (None, "", ":memory:") else MEMORY
+    if find_spec("asyncpg") is None:
+        raise ConfigError("store.url names a PostgreSQL server, which needs one more package: pip install 'discordplex[postgres]'")
+    return Address(in_words_of_asyncpg(url), "server")
+
+
+def in_words_of_asyncpg(url: URL) -> URL:
+    """`sslmode`, as hosting companies print it, is `ssl` here; `channel_binding` is not known and not needed."""
+    mode = url.query.get("sslmode")
+    url = url.difference_update_query(["sslmode", "channel_binding"])
+    return url.update_query_dict({"ssl": mode}) if mode else url

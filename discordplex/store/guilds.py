@@ -1,0 +1,104 @@
+"""What the admins of a guild decided."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from discordplex.store.database import Database
+from discordplex.store.records import Captions, Choice, GuildSettings
+from discordplex.store.tables import GUILD_RULES, GUILDS
+
+
+class Guilds:
+    """Settings by guild."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, guild_id: int) -> GuildSettings:
+        """What the guild decided; all by default where it decided nothing."""
+
+        async def work(connection: AsyncConnection) -> GuildSettings:
+            return await read_guild(connection, guild_id)
+
+        return await self._database.read("The settings of this server were not read", work)
+
+    async def change(self, guild_id: int, change: Callable[[GuildSettings], GuildSettings]) -> GuildSettings:
+        """Save what `change` makes of the settings as they are now: `change(7, lambda now: replace(now, transcripts=True))`.
+
+        Nobody else's change comes between. What `change` raises passes through, and nothing is saved.
+        """
+
+        async def work(connection: AsyncConnection) -> GuildSettings:
+            await connection.execute(self._database.insert(GUILDS).values(guild_id=guild_id).on_conflict_do_nothing())
+            # PostgreSQL lets others read this row, but not until we are done change it; SQLite has one writer anyway.
+            await connection.execute(select(GUILDS.c.guild_id).where(GUILDS.c.guild_id == guild_id).with_for_update())
+            settings = change(await read_guild(connection, guild_id))
+            await write_guild(connection, guild_id, settings)
+            return settings
+
+        return await self._database.write("The setting was not saved", work)
+
+
+async def read_guild(connection: AsyncConnection, guild_id: int) -> GuildSettings:
+    """The settings within a transaction."""
+    row = (await connection.execute(select(GUILDS).where(GUILDS.c.guild_id == guild_id))).first()
+    if row is None:
+        return GuildSettings(guild_id)
+    rules = (await connection.execute(select(GUILD_RULES).where(GUILD_RULES.c.guild_id == guild_id))).all()
+    return GuildSettings(
+        guild_id=guild_id,
+        captions=Captions(row.captions_where, row.captions_channel_id) if row.captions_where else None,
+        choice=choice_of(row),
+        transcripts=row.transcripts,
+        idle_minutes=row.idle_minutes,
+        max_minutes=row.max_minutes,
+        allowed_channels=targets(rules, "channel", allowed=True),
+        denied_channels=targets(rules, "channel", allowed=False),
+        allowed_roles=targets(rules, "role", allowed=True),
+        denied_roles=targets(rules, "role", allowed=False),
+    )
+
+
+async def write_guild(connection: AsyncConnection, guild_id: int, settings: GuildSettings) -> None:
+    """All of the settings within a transaction; the guild has a row already."""
+    captions = settings.captions
+    values = {
+        "captions_where": captions and captions.where,
+        "captions_channel_id": captions and captions.channel_id,
+        "transcripts": settings.transcripts,
+        "idle_minutes": settings.idle_minutes,
+        "max_minutes": settings.max_minutes,
+        **choice_values(settings.choice),
+    }
+    await connection.execute(update(GUILDS).where(GUILDS.c.guild_id == guild_id).values(values))
+    await connection.execute(delete(GUILD_RULES).where(GUILD_RULES.c.guild_id == guild_id))
+    rules = [
+        {"guild_id": guild_id, "kind": kind, "target_id": target_id, "allowed": allowed}
+        for kind, allowed, target_ids in (
+            ("channel", True, settings.allowed_channels),
+            ("channel", False, settings.denied_channels),
+            ("role", True, settings.allowed_roles),
+            ("role", False, settings.denied_roles),
+        )
+        for target_id in sorted(target_ids)
+    ]
+    if rules:
+        await connection.execute(insert(GUILD_RULES), rules)
+
+
+def targets(rules: Iterable[Row[Any]], kind: str, *, allowed: bool) -> frozenset[int]:
+    """The channels or roles that are allowed, or denied."""
+    return frozenset(rule.target_id for rule in rules if rule.kind == kind and rule.allowed == allowed)
+
+
+def choice_of(row: Row[Any]) -> Choice:
+    """The persona chosen in a row of guilds or people."""
+    return Choice(voice=row.voice, text_prompt=row.text_prompt, name=row.persona_name)
+
+
+def choice_values(choice: Choice) -> dict[str, str | None]:
+    """The columns that hold a choice."""
+    return {"voice": choice.voice, "text_prompt": choice.text_prompt, "persona_name": choice.name}

@@ -1,0 +1,1 @@
+"""One step each, as it was when it was released."""

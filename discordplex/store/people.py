@@ -1,0 +1,76 @@
+"""What persons decided, in every guild: whom they talk with, and whether they are heard."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from discordplex.store.database import Database
+from discordplex.store.guilds import choice_of, choice_values
+from discordplex.store.records import PersonSettings
+from discordplex.store.tables import PEOPLE
+
+
+class People:
+    """Settings by person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, user_id: int) -> PersonSettings:
+        """What the person decided; all by default where they decided nothing."""
+
+        async def work(connection: AsyncConnection) -> PersonSettings:
+            return await read_person(connection, user_id)
+
+        return await self._database.read("Your settings were not read", work)
+
+    async def opted_out(self) -> frozenset[int]:
+        """Everybody who is not to be heard. Read it before the first call: it holds from the first packet on."""
+
+        async def work(connection: AsyncConnection) -> frozenset[int]:
+            return frozenset((await connection.execute(select(PEOPLE.c.user_id).where(PEOPLE.c.opted_out))).scalars())
+
+        return await self._database.read("Who is not to be heard was not read", work)
+
+    async def change(self, user_id: int, change: Callable[[PersonSettings], PersonSettings]) -> PersonSettings:
+        """Save what `change` makes of the settings as they are now: `change(7, lambda now: replace(now, choice=...))`.
+
+        Nobody else's change comes between. What `change` raises passes through, and nothing is saved.
+        """
+        return await self._change("The setting was not saved", user_id, change)
+
+    async def opt_out(self, user_id: int) -> None:
+        """They are not to be heard, in any guild, until they say otherwise."""
+        await self._change("Your wish not to be heard was not saved", user_id, lambda now: replace(now, opted_out=True))
+
+    async def opt_in(self, user_id: int) -> None:
+        """They may be heard again."""
+        await self._change("Your wish to be heard again was not saved", user_id, lambda now: replace(now, opted_out=False))
+
+    async def _change(self, failure: str, user_id: int, change: Callable[[PersonSettings], PersonSettings]) -> PersonSettings:
+        async def work(connection: AsyncConnection) -> PersonSettings:
+            await connection.execute(self._database.insert(PEOPLE).values(user_id=user_id).on_conflict_do_nothing())
+            await connection.execute(select(PEOPLE.c.user_id).where(PEOPLE.c.user_id == user_id).with_for_update())
+            settings = change(await read_person(connection, user_id))
+            await write_person(connection, user_id, settings)
+            return settings
+
+        return await self._database.write(failure, work)
+
+
+async def read_person(connection: AsyncConnection, user_id: int) -> PersonSettings:
+    """The settings within a transaction."""
+    row = (await connection.execute(select(PEOPLE).where(PEOPLE.c.user_id == user_id))).first()
+    return PersonSettings(user_id, row.opted_out, choice_of(row)) if row else PersonSettings(user_id)
+
+
+async def write_person(connection: AsyncConnection, user_id: int, settings: PersonSettings) -> None:
+    """All of the settings within a transaction. Of a person without any nothing is kept, not even that they were here."""
+    mine = PEOPLE.c.user_id == user_id
+    if settings == PersonSettings(user_id):
+        await connection.execute(delete(PEOPLE).where(mine))
+    else:
+        values = {"opted_out": settings.opted_out, **choice_values(settings.choice)}
+        await connection.execute(update(PEOPLE).where(mine).values(values))

@@ -1,0 +1,69 @@
+"""What is known about a person, and forgetting it."""
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from discordplex.store.database import Database
+from discordplex.store.people import read_person, write_person
+from discordplex.store.personas import owned_by, read_personas
+from discordplex.store.queue import read_queue
+from discordplex.store.records import Owner, PersonSettings, StoredAboutPerson
+from discordplex.store.tables import GUILDS, PERSONAS, QUEUE, TRANSCRIPTS
+
+
+class Privacy:
+    """All tables at once, for one person or one guild."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def what_is_stored(self, user_id: int) -> StoredAboutPerson:
+        """All that is stored about a person."""
+
+        async def work(connection: AsyncConnection) -> StoredAboutPerson:
+            return await read_all(connection, user_id)
+
+        return await self._database.read("What is stored about you was not read", work)
+
+    async def forget(self, user_id: int, *, opt_out_too: bool = False) -> StoredAboutPerson:
+        """Delete it, and answer what was there.
+
+        An opt-out stays unless `opt_out_too`: who wants to be forgotten does not thereby ask to be heard. Their places in the queue
+        stay as their channel's, without their name.
+        """
+
+        async def work(connection: AsyncConnection) -> StoredAboutPerson:
+            stored = await read_all(connection, user_id)
+            await write_person(connection, user_id, PersonSettings(user_id, opted_out=stored.settings.opted_out and not opt_out_too))
+            await connection.execute(delete(PERSONAS).where(owned_by(Owner("person", user_id))))
+            await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.user_id == user_id))
+            await connection.execute(update(QUEUE).where(QUEUE.c.user_id == user_id).values(user_id=None))
+            return stored
+
+        stored = await self._database.write("What is stored about you was not deleted", work)
+        await self._database.scrub()
+        return stored
+
+    async def forget_guild(self, guild_id: int) -> None:
+        """Delete everything of a guild, as when the bot was thrown out: settings, personas, places in the queue, transcripts."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(delete(GUILDS).where(GUILDS.c.guild_id == guild_id))
+            await connection.execute(delete(PERSONAS).where(owned_by(Owner("guild", guild_id))))
+            await connection.execute(delete(QUEUE).where(QUEUE.c.guild_id == guild_id))
+            await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id))
+
+        await self._database.write("What is stored about this server was not deleted", work)
+        await self._database.scrub()
+
+
+async def read_all(connection: AsyncConnection, user_id: int) -> StoredAboutPerson:
+    """All about a person within a transaction."""
+    said = TRANSCRIPTS.c.user_id == user_id
+    lines = select(TRANSCRIPTS.c.guild_id, func.count()).where(said).group_by(TRANSCRIPTS.c.guild_id).order_by(TRANSCRIPTS.c.guild_id)
+    return StoredAboutPerson(
+        settings=await read_person(connection, user_id),
+        personas=await read_personas(connection, Owner("person", user_id)),
+        waiting=await read_queue(connection, QUEUE.c.user_id == user_id),
+        transcript_lines=tuple((guild_id, count) for guild_id, count in await connection.execute(lines)),
+    )

@@ -1,0 +1,80 @@
+"""Why a database failed, in words. Pure.
+
+A driver's own text never goes further than this: PostgreSQL puts whole rows into it.
+"""
+
+import asyncio
+import sqlite3
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+BUSY = "another program is using the database"
+SILENT = "the database did not answer in time"
+UNREACHABLE = "the database server cannot be reached"
+
+BY_SQLITE = {
+    "locked": BUSY,
+    "readonly": "the database may be read but not written",
+    "full": "the disk is full",
+    "malformed": "the database file is damaged",
+    "not a database": "the file is damaged, or not a database",
+    "unable to open": "the database file cannot be opened",
+    "disk I/O": "the disk failed",
+}
+"""Parts of SQLite's messages (its codes are in Python from 3.11 on)."""
+
+BY_SQLSTATE = {
+    "08": UNREACHABLE,
+    "22": "it holds characters or numbers that the database does not take",
+    "25006": "the database may be read but not written",
+    "28": "the database server refuses the user name or the password",
+    "3D": "the database server has no database of that name",
+    "42501": "the database server does not let this user do that",
+    "53": "the database server has no room or no connection left",
+    "55P03": BUSY,
+    "57": "the database server is starting or shutting down",
+}
+"""Beginnings of PostgreSQL's SQLSTATE codes (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+
+def is_of_the_database(fault: BaseException) -> bool:
+    """Whether this is the database's failure, or of what it was asked to keep, and not a bug of ours."""
+    known = (SQLAlchemyError, sqlite3.Error, OSError, asyncio.TimeoutError, UnicodeError, OverflowError)
+    # asyncpg, which need not be installed, raises its own while it connects.
+    return isinstance(fault, known) or type(fault).__module__.startswith("asyncpg.")
+
+
+def code(fault: BaseException) -> str:
+    """The database's own name of the failure, for logs; the exception's where it has none."""
+    driver = of_the_driver(fault)
+    return str(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or type(driver).__name__)
+
+
+def reason(fault: BaseException) -> str:
+    """What went wrong, as the end of a sentence."""
+    driver = of_the_driver(fault)
+    if isinstance(fault, PoolTimeout) or isinstance(driver, asyncio.TimeoutError):
+        return SILENT
+    if isinstance(driver, sqlite3.Error):
+        return next((words for part, words in BY_SQLITE.items() if part in str(driver)), "the database refused")
+    if isinstance(driver, UnicodeError | OverflowError):
+        return BY_SQLSTATE["22"]
+    state = str(getattr(driver, "sqlstate", None) or "")
+    by_state = next((words for start, words in BY_SQLSTATE.items() if state.startswith(start)), None)
+    return by_state or (UNREACHABLE if lost_connection(fault) else "the database refused")
+
+
+def lost_connection(fault: BaseException) -> bool:
+    """Whether the server went away in the middle, so that nobody knows whether it did the last thing."""
+    return isinstance(of_the_driver(fault), OSError | asyncio.TimeoutError) or bool(getattr(fault, "connection_invalidated", False))
+
+
+def of_the_driver(fault: BaseException) -> BaseException:
+    """The driver's own exception below SQLAlchemy's layers."""
+    seen = fault
+    while True:
+        below = getattr(seen, "orig", None) or (seen.__cause__ if type(seen).__module__.startswith("sqlalchemy.") else None)
+        if below is None:
+            return seen
+        seen = below

@@ -1,0 +1,51 @@
+"""Is the schema today's? Alembic, which costs 8 MiB, is imported only where it is not."""
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from discordplex.errors import StoreError
+from discordplex.store.database import Database
+from discordplex.store.tables import METADATA, REVISIONS, VERSION_TABLE
+
+MIGRATION_PATIENCE_S = 120.0
+"""A migration may rewrite years of transcripts."""
+
+
+async def bring_up_to_date(database: Database, shown: str) -> None:
+    """Migrate the database, called `shown` in sentences; raises StoreError and changes nothing where it is not an older one of ours."""
+
+    async def work(connection: AsyncConnection) -> None:
+        if await connection.run_sync(is_behind, shown):
+            from discordplex.store.upgrade import upgrade  # noqa: PLC0415 - Alembic, where it is needed
+
+            await connection.run_sync(upgrade)
+
+    await database.write(f"The settings in {shown} cannot be used", work, MIGRATION_PATIENCE_S)
+
+
+async def make_in_memory(database: Database) -> None:
+    """Today's schema where there was none: nothing to migrate."""
+
+    async def work(connection: AsyncConnection) -> None:
+        await connection.run_sync(METADATA.create_all)
+
+    await database.write("Not even memory takes settings", work)
+
+
+def is_behind(connection: Connection, shown: str) -> bool:
+    """Whether the schema must be made or migrated; raises StoreError where it is not for us to touch."""
+    tables = set(inspect(connection).get_table_names())
+    version = None
+    if VERSION_TABLE in tables:
+        version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant of ours
+    if version is None:
+        strange = tables & METADATA.tables.keys()
+        if strange:
+            raise StoreError(f"{shown} belongs to another program (it has a table {min(strange)!r}): choose another store.url.")
+        return True
+    if version not in REVISIONS:
+        raise StoreError(
+            f"The settings in {shown} were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
+            "nothing was changed. Install that version, or choose another store.url."
+        )
+    return bool(version != REVISIONS[-1])

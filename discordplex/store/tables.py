@@ -1,0 +1,122 @@
+"""The schema as it is today. `migrations/` leads here from every older one; a test holds the two together."""
+
+from datetime import datetime, timezone
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    false,
+)
+
+REVISIONS = ("0001",)
+"""Every schema there ever was, oldest first; the last one is what this code reads and writes."""
+
+VERSION_TABLE = "discordplex_version"
+"""Where a database says which of them it has."""
+
+METADATA = MetaData()
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment: with a time zone in Python, in UTC in the database (SQLite knows no zones)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What the database gets."""
+        del dialect
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a moment without its time zone")
+        return value and value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """What Python gets."""
+        del dialect
+        return value and (value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc))
+
+
+RowId = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives; only INTEGER counts by itself in SQLite."""
+
+GUILDS = Table(
+    "guilds",
+    METADATA,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("captions_where", String(16)),
+    Column("captions_channel_id", BigInteger),
+    Column("voice", Text),
+    Column("text_prompt", Text),
+    Column("persona_name", Text),
+    Column("transcripts", Boolean, nullable=False, server_default=false()),
+    Column("idle_minutes", Integer),
+    Column("max_minutes", Integer),
+)
+
+GUILD_RULES = Table(
+    "guild_rules",
+    METADATA,
+    Column("guild_id", BigInteger, ForeignKey("guilds.guild_id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(8), primary_key=True),
+    Column("target_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("allowed", Boolean, nullable=False),
+)
+
+PEOPLE = Table(
+    "people",
+    METADATA,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("opted_out", Boolean, nullable=False, server_default=false()),
+    Column("voice", Text),
+    Column("text_prompt", Text),
+    Column("persona_name", Text),
+)
+
+PERSONAS = Table(
+    "personas",
+    METADATA,
+    Column("id", RowId, primary_key=True),
+    Column("owner_kind", String(8), nullable=False),
+    Column("owner_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False),
+    Column("voice", Text, nullable=False),
+    Column("text_prompt", Text, nullable=False),
+    UniqueConstraint("owner_kind", "owner_id", "name_key", name="one_persona_of_a_name"),
+)
+
+QUEUE = Table(
+    "queue",
+    METADATA,
+    Column("place", RowId, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger),
+    Column("since", UtcTime, nullable=False),
+    UniqueConstraint("guild_id", "channel_id", name="one_place_of_a_channel"),
+)
+
+TRANSCRIPTS = Table(
+    "transcripts",
+    METADATA,
+    Column("line", RowId, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("call", String(64), nullable=False),
+    Column("user_id", BigInteger),
+    Column("said_at", UtcTime, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("transcripts_by_call", "guild_id", "call"),
+    Index("transcripts_by_person", "user_id"),
+)

@@ -1,0 +1,81 @@
+"""What was said in calls, where an admin of the guild switched that on, and nowhere else."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from discordplex.store.database import Database
+from discordplex.store.records import TranscribedCall, TranscriptLine
+from discordplex.store.tables import GUILDS, PEOPLE, TRANSCRIPTS
+
+
+class Transcripts:
+    """Lines by guild and call."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def keep(self, lines: Sequence[TranscriptLine]) -> int:
+        """Store these lines, and answer how many were: none of a guild whose transcripts are off, none of a person who opted out.
+
+        The store looks itself, in the same transaction, whatever the caller believes.
+        """
+
+        async def work(connection: AsyncConnection) -> int:
+            wanted = await welcome(connection, lines)
+            if wanted:
+                await connection.execute(insert(TRANSCRIPTS), [values(line) for line in wanted])
+            return len(wanted)
+
+        return await self._database.write("The transcript was not saved", work) if lines else 0
+
+    async def calls(self, guild_id: int) -> tuple[TranscribedCall, ...]:
+        """The guild's calls of which lines are kept, the oldest first."""
+        began = func.min(TRANSCRIPTS.c.said_at, type_=TRANSCRIPTS.c.said_at.type)
+        query = (
+            select(TRANSCRIPTS.c.call, began.label("began"), func.count().label("lines"))
+            .where(TRANSCRIPTS.c.guild_id == guild_id)
+            .group_by(TRANSCRIPTS.c.call)
+            .order_by("began", TRANSCRIPTS.c.call)
+        )
+
+        async def work(connection: AsyncConnection) -> tuple[TranscribedCall, ...]:
+            return tuple(TranscribedCall(row.call, row.began, row.lines) for row in await connection.execute(query))
+
+        return await self._database.read("The transcripts were not read", work)
+
+    async def read(self, guild_id: int, call: str) -> tuple[TranscriptLine, ...]:
+        """What was said in a call, in its order."""
+        mine = (TRANSCRIPTS.c.guild_id == guild_id, TRANSCRIPTS.c.call == call)
+
+        async def work(connection: AsyncConnection) -> tuple[TranscriptLine, ...]:
+            rows = await connection.execute(select(TRANSCRIPTS).where(*mine).order_by(TRANSCRIPTS.c.said_at, TRANSCRIPTS.c.line))
+            return tuple(TranscriptLine(row.guild_id, row.call, row.user_id, row.said_at, row.text) for row in rows)
+
+        return await self._database.read("The transcript was not read", work)
+
+    async def delete(self, guild_id: int, call: str | None = None) -> int:
+        """Forget a call's lines, or (None) all of the guild's; how many there were."""
+
+        async def work(connection: AsyncConnection) -> int:
+            which = delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id)
+            return (await connection.execute(which if call is None else which.where(TRANSCRIPTS.c.call == call))).rowcount
+
+        gone = await self._database.write("The transcripts were not deleted", work)
+        await self._database.scrub()
+        return gone
+
+
+async def welcome(connection: AsyncConnection, lines: Sequence[TranscriptLine]) -> list[TranscriptLine]:
+    """Those of the lines that may be stored."""
+    on = select(GUILDS.c.guild_id).where(GUILDS.c.transcripts, GUILDS.c.guild_id.in_({line.guild_id for line in lines}))
+    out = select(PEOPLE.c.user_id).where(PEOPLE.c.opted_out, PEOPLE.c.user_id.in_({line.user_id for line in lines if line.user_id}))
+    guilds = set((await connection.execute(on)).scalars())
+    silent = set((await connection.execute(out)).scalars()) if guilds else set()
+    return [line for line in lines if line.guild_id in guilds and line.user_id not in silent]
+
+
+def values(line: TranscriptLine) -> dict[str, object]:
+    """A line as a row."""
+    return {"guild_id": line.guild_id, "call": line.call, "user_id": line.user_id, "said_at": line.said_at, "text": line.text}
