@@ -11,6 +11,9 @@ from typing import Any
 HISTOGRAM_WINDOW = 8192
 """Newest values a histogram keeps for its percentiles: 160 s of 20 ms ticks."""
 
+CALL_WINDOW = 2048
+"""The same of one call among many, 16 KB each: 40 s of 20 ms ticks."""
+
 
 class Counter:
     """A number that only grows."""
@@ -39,14 +42,14 @@ class Gauge:
 
 
 class Histogram:
-    """Values, their count and maximum over all time, their percentiles over the newest `HISTOGRAM_WINDOW`."""
+    """Values, their count and maximum over all time, their percentiles over the newest ones, `HISTOGRAM_WINDOW` unless told."""
 
     __slots__ = ("count", "maximum", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = HISTOGRAM_WINDOW) -> None:
         self.count = 0
         self.maximum = 0.0
-        self.values: deque[float] = deque(maxlen=HISTOGRAM_WINDOW)
+        self.values: deque[float] = deque(maxlen=window)
 
     def record(self, value: float) -> None:
         """Keep one value. Thread: the one writer."""
@@ -92,6 +95,56 @@ class Metrics:
         found |= {name: round(gauge.value, 3) for name, gauge in list(self._gauges.items())}
         found |= {name: histogram.summary() for name, histogram in list(self._histograms.items())}
         return dict(sorted(found.items()))
+
+
+class CallGauge(Gauge):
+    """A call's gauge; the process's follows the call that was heard of last."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Gauge) -> None:
+        super().__init__()
+        self._process = process
+
+    def set(self, value: float) -> None:
+        """Remember the newest value, here and there. Thread: the one writer."""
+        self.value = value
+        self._process.set(value)
+
+
+class CallHistogram(Histogram):
+    """A call's histogram; each value counts for the process as well."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Histogram) -> None:
+        super().__init__(CALL_WINDOW)
+        self._process = process
+
+    def record(self, value: float) -> None:
+        """Keep one value, here and there. Thread: the one writer."""
+        super().record(value)
+        self._process.record(value)
+
+
+class CallMetrics(Metrics):
+    """One call's own gauges and histograms, each value of which counts for the process as well. Counters are the process's alone."""
+
+    def __init__(self, process: Metrics) -> None:
+        super().__init__()
+        self._process = process
+
+    def counter(self, name: str) -> Counter:
+        """The process's counter of that name."""
+        return self._process.counter(name)
+
+    def gauge(self, name: str) -> Gauge:
+        """The call's gauge of that name, made on first use."""
+        return self._gauges.setdefault(name, CallGauge(self._process.gauge(name)))
+
+    def histogram(self, name: str) -> Histogram:
+        """The call's histogram of that name, made on first use."""
+        return self._histograms.setdefault(name, CallHistogram(self._process.histogram(name)))
 
 
 def percentile(values: list[float], percent: float) -> float | None:

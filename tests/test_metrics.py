@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.metrics import HISTOGRAM_WINDOW, Histogram, Metrics, percentile
+from discordplex.metrics import HISTOGRAM_WINDOW, CallMetrics, Histogram, Metrics, percentile
 
 
 def test_a_name_is_one_object() -> None:
@@ -45,3 +45,18 @@ def test_a_percentile_is_one_of_the_values(values: list[float], percent: float) 
     assert found in values
     assert found is not None
     assert sum(value <= found for value in values) >= len(values) * percent / 100
+
+
+def test_a_call_counts_for_itself_and_for_the_process() -> None:
+    """Each call sees its own values, the process those of all; a counter is shared."""
+    process = Metrics()
+    first, second = CallMetrics(process), CallMetrics(process)
+    for value, call in enumerate((first, second, second)):
+        call.counter("a").add()
+        call.gauge("b").set(value)
+        call.histogram("c").record(value)
+    assert first.histogram("c").count == 1
+    assert list(second.histogram("c").values) == [1, 2]
+    assert (first.gauge("b").value, second.gauge("b").value) == (0, 2)
+    assert process.snapshot() == {"a": 3, "b": 2, "c": {"count": 3, "p50": 1, "p95": 2, "p99": 2, "max": 2}}
+    assert list(first.snapshot()) == ["b", "c"]
