@@ -1,29 +1,29 @@
 """Call: one guild's call. Joins the channel, runs the conversation, tells what happens, takes everything down in the right order."""
 
 import asyncio
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import aiohttp
 import discord
 import structlog
 
-from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import replies
+from discordplex.bot.ears import Ears
+from discordplex.bot.narrator import Narrator
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import Outcome
 from discordplex.bot.rooms import Room
-from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, EngineLost, Listening, Opening, Trouble
+from discordplex.bot.rules import Preferences
+from discordplex.bridge.events import CallEvent, Caption, Ended
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, Persona
+from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.errors import VoiceError
-from discordplex.metrics import Metrics
+from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.client import VoiceConnection
-from discordplex.voice.incidents import Lost, Moved
+from discordplex.voice.incidents import Lost, Moved, PersonJoined
 from discordplex.voice.upkeep import REMOVED
 from discordplex.voice.wire import Wire
 
@@ -41,10 +41,14 @@ class CallContext:
     """What every call of a bot shares."""
 
     notices: Noticeboard
+    preferences: Preferences
     persona: Persona
+    """Who the engine is until it is known whom the people of a call prefer."""
     wire: Wire
     clock: Clock
     metrics: Metrics
+    on_caption: Callable[["Call", Caption], None] = lambda _call, _caption: None
+    """Hears of every caption, whether or not it is shown."""
 
 
 AS_ASKED = Outcome(None)
@@ -54,33 +58,89 @@ class Call:
     """One call. `run` is its whole life; everything else may be used meanwhile. Thread: loop."""
 
     def __init__(
-        self, *, context: CallContext, room: Room, lease: EngineLease, number: int, quiet: bool, moved: Callable[[int], None]
+        self,
+        *,
+        context: CallContext,
+        room: Room,
+        lease: EngineLease,
+        number: int,
+        quiet: bool,
+        moved: Callable[[int], None],
+        asker: int | None = None,
     ) -> None:
-        """`number` differs for each call; `quiet` says hello only once it works; `moved` hears of the channel Discord moved us to."""
-        self.room = room
-        self.phase = "joining"
+        """Neither joined nor connected yet.
+
+        `number` differs for each call; `quiet` says hello only once it works; `moved` hears of the channel Discord moved us to; `asker` is
+        whose persona it shall have, None for nobody's in particular.
+        """
+        self.number = number
         self.since = context.clock.now()
-        self.engine = lease.name
-        self.persona = context.persona
+        self.metrics = CallMetrics(context.metrics)
+        self.paused = False
         self._context = context
         self._lease = lease
-        self._number = number
         self._quiet = quiet
         self._moved = moved
+        self._asker = asker
+        self._narrator = Narrator(context.notices, context.clock, lease, number, room, context.persona)
         self._link: VoiceConnection | None = None
-        self._sink = Sink(clock=context.clock, metrics=context.metrics)
-        self._source = StreamingPlaybackSource(clock=context.clock, metrics=context.metrics)
+        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics)
+        self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics)
+        self._session: VoiceSession | None = None
         self._work: asyncio.Task[Outcome] | None = None
-        self._listening_since: float | None = None
+        self._persona_wish: Persona | None = None
         self._hung_up = False
         self._lost: Outcome | None = None
-        self._engine_fault: str | None = None
-        self._engine_episode = 0
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.refresh()
+
+    # What is known of it
+
+    @property
+    def room(self) -> Room:
+        """Where it is."""
+        return self._narrator.room
+
+    @room.setter
+    def room(self, room: Room) -> None:
+        self._narrator.room = room
+        self.refresh()
+
+    @property
+    def phase(self) -> str:
+        """What it is doing, in a word or two."""
+        return "paused" if self.paused else self._narrator.phase
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return self._lease.name
+
+    @property
+    def persona(self) -> Persona:
+        """Who the engine is."""
+        return self._narrator.persona
+
+    @property
+    def speaking(self) -> frozenset[SpeakerId]:
+        """Who is speaking right now."""
+        return self._ears.floor.speaking
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nobody has spoken. Who speaks while it is paused does not count, since nobody listens."""
+        return self._ears.floor.quiet_s
+
+    @property
+    def lost_since(self) -> float | None:
+        """Since when the engine is away; None while it is there, or was not there yet."""
+        return self._narrator.lost_since
 
     async def joined(self) -> str | None:
         """Return once it is known whether we got into the channel: None where we did, else why not."""
         return await asyncio.shield(self._joined)
+
+    # What people wish
 
     def hang_up(self) -> None:
         """End the call as asked. A second time does nothing."""
@@ -88,9 +148,51 @@ class Call:
         if self._work:
             self._work.cancel()
 
+    async def follow(self, room: Room) -> None:
+        """Go with the people into another channel of the guild."""
+        self.room = room
+        await room.move_voice_here()
+
+    async def pause(self) -> None:
+        """Stay in the channel, and until `resume` neither hear anybody nor say anything."""
+        self.paused = True
+        self._ears.deafen(deaf=True)
+        if self._session:
+            await self._session.pause()
+
+    async def resume(self) -> None:
+        """Hear and speak again after `pause`."""
+        self.paused = False
+        self._ears.deafen(deaf=False)
+        if self._session:
+            self._session.resume()
+
+    def change_persona(self, persona: Persona) -> None:
+        """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
+        self._persona_wish = persona
+        if self._session:
+            self._narrator.begin_anew(persona)
+            self._session.restart(persona)
+
+    async def interrupt(self) -> None:
+        """Cut short what the engine is saying."""
+        if self._session:
+            await self._session.interrupt()
+
+    def set_gain(self, speaker: SpeakerId, factor: float) -> None:
+        """How loud the engine hears somebody, 1.0 being as they are."""
+        self._ears.floor.set_gain(speaker, factor)
+
+    def refresh(self) -> None:
+        """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
+        self._narrator.shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
+        self._ears.refresh(self.room)
+
+    # Its life
+
     async def run(self) -> Outcome:
         """Join, talk, leave; the failure, if any, has been told in the channel when this returns."""
-        log.info("call begins", **self._ids)
+        log.info("call begins", **self._narrator.ids)
         self._work = asyncio.create_task(self._talk(), name=f"call:{self.room.place.guild_id}")
         if self._hung_up:
             self._work.cancel()
@@ -98,58 +200,56 @@ class Call:
             await asyncio.wait({self._work})
         finally:
             outcome = await self._take_down(self._work)
-        log.info("call ended", reason=outcome.reason, **self._ids)
+        log.info("call ended", reason=outcome.reason, **self._narrator.ids)
         if outcome.reason and self._joined.result() is None:
-            self._tell_engine(replies.gave_up(outcome.reason))
+            self._narrator.gave_up(outcome.reason)
         elif outcome.reason:
             self._context.notices.say_once(self.room, replies.could_not_join(self.room.place.channel_id, outcome.reason))
         return outcome
-
-    async def follow(self, room: Room) -> None:
-        """Go with the people into another channel of the guild."""
-        self.room = room
-        await room.move_voice_here()
-
-    @property
-    def _ids(self) -> dict[str, Any]:
-        return {"guild": self.room.place.guild_id, "channel": self.room.place.channel_id, "engine": self.engine, "call": self._number}
 
     async def _talk(self) -> Outcome:
         refused = await self._join()
         self._joined.set_result(refused)
         if refused or self._link is None:
             return Outcome(refused)
+        chosen = await self._context.preferences.persona(self.room.place.guild_id, self._asker)
+        self._narrator.persona = self._persona_wish or chosen
         return await self._converse(self._link)
 
     async def _join(self) -> str | None:
         """Enter the channel; why not, where that failed."""
-        shared = self._context
-        make = functools.partial(
-            VoiceConnection,
-            wire=shared.wire,
-            sink=self._sink,
-            source=self._source,
-            metrics=shared.metrics,
-            clock=shared.clock,
-            on_event=self._on_voice_event,
-        )
         try:
-            self._link = await self.room.connect(make, timeout_s=JOIN_TIMEOUT_S)
+            await self.room.connect(self._make_link, timeout_s=JOIN_TIMEOUT_S)
         except VoiceError as refusal:
-            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._ids)
+            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._narrator.ids)
             return str(refusal)
         except asyncio.TimeoutError:
-            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._ids)
+            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._narrator.ids)
             return replies.NOT_LET_IN
         except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
-            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._ids)
+            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._narrator.ids)
             return replies.NO_VOICE_ROOM
         return None
 
+    def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
+        """What py-cord calls to get its voice client; it ignores whom it must from its first packet on."""
+        shared = self._context
+        self._link = VoiceConnection(
+            client,
+            channel,
+            wire=shared.wire,
+            sink=self._ears.sink,
+            source=self._source,
+            metrics=self.metrics,
+            clock=shared.clock,
+            on_event=self._on_voice_event,
+        )
+        self._ears.attach(self._link, self.room)
+        return self._link
+
     async def _converse(self, link: VoiceConnection) -> Outcome:
-        self.phase = "waiting for the engine"
         if not self._quiet:
-            self._hello(replies.hello)
+            self._narrator.hello()
         ended: list[str | None] = []
 
         def on_event(event: CallEvent) -> None:
@@ -158,18 +258,21 @@ class Call:
             else:
                 self._on_call_event(event)
 
-        shared = self._context
-        session = VoiceSession(
+        if isinstance(self._lease, TurnTakingLease):
+            self._lease.name_of = lambda user_id: self.room.name_of(user_id)
+        self._session = VoiceSession(
             lease=self._lease,
-            persona=shared.persona,
-            sink=self._sink,
+            persona=self.persona,
+            sink=self._ears.floor,
             source=self._source,
             link=link,
             on_event=on_event,
-            clock=shared.clock,
-            metrics=shared.metrics,
+            clock=self._context.clock,
+            metrics=self.metrics,
         )
-        await session.run()
+        if self.paused:
+            await self._session.pause()
+        await self._session.run()
         return Outcome(ended[0] if ended else None)
 
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
@@ -179,12 +282,12 @@ class Call:
         if self._link:
             await self._link.disconnect(force=True)
         await asyncio.wait({work})
-        self._sink.close()
+        self._ears.sink.close()
         self._source.close()
         if not self._joined.done():
             self._joined.set_result(replies.LEFT if self._hung_up else replies.NOT_LET_IN)
-        heard_s = 0.0 if self._listening_since is None else self._context.clock.now() - self._listening_since
-        return replace(self._outcome_of(work), listened_s=heard_s)
+        since = self._narrator.listening_since
+        return replace(self._outcome_of(work), listened_s=0.0 if since is None else self._context.clock.now() - since)
 
     def _outcome_of(self, work: asyncio.Task[Outcome]) -> Outcome:
         if self._lost:
@@ -193,55 +296,22 @@ class Call:
             return AS_ASKED
         fault = work.exception()
         if fault:
-            log.error("call failed", exc_info=fault, **self._ids)
+            log.error("call failed", exc_info=fault, **self._narrator.ids)
             return Outcome(replies.INTERNAL)
         return AS_ASKED if self._hung_up else work.result()
 
     def _on_voice_event(self, event: object) -> None:
         if isinstance(event, Lost):
-            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._ids)
+            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._narrator.ids)
             if event.final and self._work:
                 self._lost = Outcome(event.reason, retry=not event.reason.lower().startswith(REMOVED.sentence))
                 self._work.cancel()
         elif isinstance(event, Moved):
             self._moved(event.channel_id)
+        elif isinstance(event, PersonJoined):
+            self.refresh()
 
     def _on_call_event(self, event: CallEvent) -> None:
         if isinstance(event, Caption):
-            self._context.notices.caption(self.room, (self._number, event.key), event.text, final=event.final)
-        elif isinstance(event, Trouble):
-            log.warning("trouble in a call", detail=event.message, **self._ids)
-            self._context.notices.say_once(self.room, replies.trouble(event.message))
-        elif isinstance(event, Opening):
-            self.phase = "waiting for the engine"
-        elif isinstance(event, Listening):
-            self._on_listening()
-        elif isinstance(event, EngineLost):
-            self.phase = "waiting for the engine"
-            self._engine_fault = event.reason
-            self._tell_engine(replies.engine_lost(event.reason))
-        elif isinstance(event, EngineBack):
-            self._on_engine_back()
-
-    def _on_listening(self) -> None:
-        self.phase = "listening"
-        self._listening_since = self._context.clock.now()
-        self._context.notices.forget(self.room.place)
-        self._hello(replies.listening)
-        if self._engine_fault:
-            self._on_engine_back()
-
-    def _on_engine_back(self) -> None:
-        self.phase = "listening"
-        if self._engine_fault:
-            self._tell_engine(replies.engine_back(self._engine_fault))
-        self._engine_fault = None
-        self._engine_episode += 1
-
-    def _hello(self, sentence: Callable[[int, Persona, str], str]) -> None:
-        text = sentence(self.room.place.channel_id, self._context.persona, self.engine)
-        self._context.notices.say(self.room, text, key=(self._number, "hello"))
-
-    def _tell_engine(self, text: str) -> None:
-        """One message for each time the engine is away, changed in place."""
-        self._context.notices.say_once(self.room, text, key=(self._number, "engine", self._engine_episode))
+            self._context.on_caption(self, event)
+        self._narrator.tell(event)

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Hashable
 from typing import Any
 
+import discord
 import structlog
 
 from discordplex.bot.poster import Poster
@@ -26,12 +27,12 @@ class Noticeboard:
         self._spares: dict[int, Any | None] = {}
         self._told: dict[Place, set[str]] = {}
 
-    def say(self, room: Room, text: str, *, key: Hashable = None) -> None:
-        """Write a notice; the same `key` again replaces it. Where we may not write, the log has it alone."""
+    def say(self, room: Room, text: str, *, key: Hashable = None, view: discord.ui.View | None = None) -> None:
+        """Write a notice, with the buttons of `view`; the same `key` again replaces it. Where we may not write, nothing is said."""
         poster = self._poster(room.notices_channel)
         if poster:
             self._spares[poster.channel.id] = room.spare_channel
-            poster.notice(text, key=key)
+            poster.notice(text, key=key, view=view)
 
     def say_once(self, room: Room, text: str, *, key: Hashable = None) -> None:
         """Write a notice unless these very words were said there since `forget`."""

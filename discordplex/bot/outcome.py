@@ -7,6 +7,7 @@ from typing import Protocol
 from discordplex.bot import replies
 from discordplex.bot.rooms import Room
 from discordplex.engine import EngineLease, Persona
+from discordplex.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,19 @@ class AnyCall(Protocol):
 
     room: Room
     phase: str
+    paused: bool
     since: float
     engine: str
-    persona: Persona
+
+    @property
+    def persona(self) -> Persona:
+        """Who the engine is in it."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """What was measured in it."""
+        ...
 
     async def joined(self) -> str | None:
         """Return once it is known whether we got into the channel: None where we did, else why not."""
@@ -46,6 +57,18 @@ class AnyCall(Protocol):
         """Go with the people into another channel."""
         ...
 
+    async def pause(self, name: str) -> None:
+        """Neither hear nor speak for now, at the wish of a person of this name."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Go on after `pause`."""
+        ...
+
+    def restart(self, persona: Persona) -> None:
+        """Go on as somebody else, from now on."""
+        ...
+
 
 class NewCall(Protocol):
     """Makes a call that is not running yet."""
@@ -59,7 +82,7 @@ def status_of(call: AnyCall, now: float) -> replies.CallStatus:
     """A call as /status shows it."""
     return replies.CallStatus(
         channel_id=call.room.place.channel_id,
-        phase=call.phase,
+        phase="stopped" if call.paused else call.phase,
         engine=call.engine,
         persona=call.persona,
         minutes=int((now - call.since) / 60),

@@ -61,6 +61,7 @@ class TextChannel(Protocol):
         suppress_embeds: bool,
         nonce: str,
         enforce_nonce: bool,
+        view: discord.ui.View | None = None,
     ) -> Any:
         """Write a new message and return it."""
         ...
@@ -79,6 +80,8 @@ class Draft:
     final: bool = False
     failures: int = 0
     nonce: str = ""
+    view: discord.ui.View | None = None
+    """The buttons below it."""
     gone: bool = False
     """Somebody deleted it: it is not written again."""
 
@@ -108,9 +111,9 @@ class Poster:
         """Everything that was asked for is written."""
         return not self._waiting
 
-    def notice(self, text: str, *, key: Key = None) -> None:
-        """Say a sentence of ours, markdown included. The same `key` again replaces what it said."""
-        self._want(("notice", next(self._numbers) if key is None else key), [text], final=key is None)
+    def notice(self, text: str, *, key: Key = None, view: discord.ui.View | None = None) -> None:
+        """Say a sentence of ours, markdown included, with the buttons of `view`. The same `key` again replaces what it said."""
+        self._want(("notice", next(self._numbers) if key is None else key), [text], final=key is None, view=view)
 
     def caption(self, key: Key, text: str, *, final: bool) -> None:
         """What somebody says: the whole stretch so far, whatever it contains."""
@@ -128,12 +131,12 @@ class Poster:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _want(self, key: Key, pieces: list[str], *, final: bool) -> None:
+    def _want(self, key: Key, pieces: list[str], *, final: bool, view: discord.ui.View | None = None) -> None:
         known = next(part for part in itertools.count() if (key, part) not in self._drafts)
         for part in range(max(known, len(pieces))):
             wanted = pieces[part] if part < len(pieces) else ""
             draft = self._drafts.setdefault((key, part), Draft(""))
-            draft.wanted, draft.final = wanted, final
+            draft.wanted, draft.final, draft.view = wanted, final, view
             if draft.wanted == draft.written or draft.gone:
                 self._waiting.pop((key, part), None)
                 self._tidy((key, part))
@@ -184,8 +187,9 @@ class Poster:
     async def _send(self, draft: Draft, text: str) -> None:
         if draft.message is None:
             draft.nonce = draft.nonce or secrets.token_hex(12)  # a second try of a write that did arrive makes no second message
+            buttons = {"view": draft.view} if draft.view else {}
             draft.message = await self.channel.send(
-                text, allowed_mentions=NO_MENTIONS, silent=True, suppress_embeds=True, nonce=draft.nonce, enforce_nonce=True
+                text, allowed_mentions=NO_MENTIONS, silent=True, suppress_embeds=True, nonce=draft.nonce, enforce_nonce=True, **buttons
             )
         elif text:
             await draft.message.edit(content=text, allowed_mentions=NO_MENTIONS)

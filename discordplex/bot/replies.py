@@ -15,23 +15,64 @@ ROLE_LENGTH = 120
 # What is said in the captions channel
 
 
-def hello(channel_id: int, persona: Persona, engine: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a call says about itself."""
+
+    channel_id: int
+    persona: Persona
+    engine: str
+    privacy_code: str | None = None
+    """The digits of the call's end-to-end encryption, None where there is none."""
+
+
+def hello(about: Introduction) -> str:
     """The bot has come and the engine is being opened."""
-    return f"{listening_to(channel_id, persona, engine)} One moment: I hear you as soon as the engine has got ready."
+    return f"{listening_to(about)} One moment: I hear you as soon as the engine has got ready."
 
 
-def listening(channel_id: int, persona: Persona, engine: str) -> str:
+def listening(about: Introduction) -> str:
     """The engine is there."""
-    return f"{listening_to(channel_id, persona, engine)} Go ahead, speak."
+    code = f" Voice privacy code: `{grouped(about.privacy_code)}`." if about.privacy_code else ""
+    return f"{listening_to(about)}{code} Go ahead, speak."
 
 
-def listening_to(channel_id: int, persona: Persona, engine: str) -> str:
-    """Who listens, to whom people talk, where their voices go."""
-    role = harmless(shorten(persona.text_prompt, ROLE_LENGTH))
+def listening_to(about: Introduction) -> str:
+    """Who listens, where people's voices go and that nothing is kept; then to whom they talk."""
     return (
-        f"🎙️ I am listening in <#{channel_id}>. You talk with the voice **{harmless(persona.voice)}** (“{role}”). "
-        f"What is said here goes to the engine {harmless(engine)}; I record none of it."
+        f"🎙️ I am listening in <#{about.channel_id}>: what you say goes to the engine {harmless(about.engine)}, and nothing of it is kept. "
+        f"You talk with {who(about.persona)}."
     )
+
+
+def who(persona: Persona) -> str:
+    """A persona in a sentence."""
+    return f"the voice **{harmless(persona.voice)}** (“{harmless(shorten(persona.text_prompt, ROLE_LENGTH))}”)"
+
+
+def grouped(digits: str) -> str:
+    """A privacy code as Discord shows it, five digits a group."""
+    return " ".join(digits[start : start + 5] for start in range(0, len(digits), 5))
+
+
+def changing(persona: Persona) -> str:
+    """The engine is being opened as somebody else."""
+    return f"One moment, I am changing into {who(persona)}."
+
+
+def changed(persona: Persona) -> str:
+    """It is there as somebody else."""
+    return f"From now on you talk with {who(persona)}."
+
+
+def stopped(name: str) -> str:
+    """Somebody used /stop."""
+    return f"{harmless(name)} asked me to stop: I hear nobody and say nothing until `/listen`."
+
+
+def goes_on(name: str) -> str:
+    """Somebody used /listen."""
+    return f"{harmless(name)} asked me to go on: I hear you again."
 
 
 def engine_lost(reason: str) -> str:
@@ -42,6 +83,11 @@ def engine_lost(reason: str) -> str:
 def engine_back(reason: str) -> str:
     """The engine is there again after `engine_lost`."""
     return f"The engine is here again. It was away for a moment: {told(reason)}"
+
+
+def engine_moved(reason: str, engine: str) -> str:
+    """The call went on at another server after `engine_lost`."""
+    return f"We go on with the engine {harmless(engine)}, in a new conversation. The one before is gone: {told(reason)}"
 
 
 def gave_up(reason: str) -> str:

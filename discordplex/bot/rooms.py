@@ -27,6 +27,15 @@ class Room(Protocol):
         ...
 
     @property
+    def bots(self) -> frozenset[int]:
+        """The bots in it, ourselves left out."""
+        ...
+
+    def name_of(self, user_id: int) -> str:
+        """What the others call somebody in it."""
+        ...
+
+    @property
     def captions_channel(self) -> Any | None:
         """Where its captions and notices go, None where they go nowhere or we may not write there."""
         ...
@@ -70,6 +79,17 @@ class DiscordRoom:
     def people(self) -> frozenset[int]:
         """Who sits in it, bots left out."""
         return people_in(self._channel)
+
+    @property
+    def bots(self) -> frozenset[int]:
+        """The bots in it, ourselves left out."""
+        guild = self._channel.guild
+        return frozenset(user_id for user_id in self._channel.voice_states if is_bot(guild, user_id) and user_id != guild.me.id)
+
+    def name_of(self, user_id: int) -> str:
+        """The name shown in this guild, or a number for who is not known."""
+        member = self._channel.guild.get_member(user_id)
+        return member.display_name if member else f"Person {user_id}"
 
     @property
     def captions_channel(self) -> Any | None:

@@ -147,6 +147,11 @@ class Switchboard:
         await asyncio.wait({task})
         return replies.LEFT
 
+    def call(self, guild_id: int) -> AnyCall | None:
+        """The guild's call, None where it has none or it is being torn down."""
+        seat = self._registry.seat(guild_id)
+        return None if seat is None or seat.ending else self._calls.get(guild_id)
+
     def status(self, guild_id: int) -> replies.Status:
         """/status: what this guild may know."""
         call = self._calls.get(guild_id)

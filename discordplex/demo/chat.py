@@ -94,8 +94,9 @@ class ChatLog:
         return re.sub(r"\\([\\*_~`|<\[#>-])", r"\1", text).strip()
 
 
-GREETING = replies.listening_to(0, ANYBODY, "").partition("<#")[0]
+ABOUT = replies.Introduction(0, ANYBODY, "")
+GREETING = replies.listening_to(ABOUT).partition("<#")[0]
 """How the bot's notice begins while everything is well."""
 
-LISTENS = replies.listening(0, ANYBODY, "").removeprefix(replies.listening_to(0, ANYBODY, ""))
+LISTENS = replies.listening(ABOUT).removeprefix(replies.listening_to(ABOUT))
 """How it ends once the bot listens."""

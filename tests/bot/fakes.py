@@ -18,6 +18,7 @@ class FakeMessage:
     channel: "FakeChannel"
     texts: list[str]
     deleted: bool = False
+    view: Any = None
 
     @property
     def text(self) -> str:
@@ -55,14 +56,14 @@ class FakeChannel:
         if fault:
             raise fault
 
-    async def send(self, content: str, *, allowed_mentions: Any, nonce: str, **flags: bool) -> FakeMessage:
+    async def send(self, content: str, *, allowed_mentions: Any, nonce: str, view: Any = None, **flags: bool) -> FakeMessage:
         assert flags == {"silent": True, "suppress_embeds": True, "enforce_nonce": True}
         assert content.strip(), "Discord refuses an empty message"
         assert len(content) < 2000
         self.nonces.append(nonce)
         self.meanwhile()
         self.write("send", allowed_mentions)
-        message = FakeMessage(self, [content])
+        message = FakeMessage(self, [content], view=view)
         self.messages.append(message)
         return message
 
@@ -120,6 +121,7 @@ class ScriptedRoom:
     place: Place
     captions_channel: FakeChannel | None
     people: frozenset[int] = frozenset()
+    bots: frozenset[int] = frozenset()
     problem: str | None = None
     asked_to_move: int = 0
 
@@ -130,6 +132,9 @@ class ScriptedRoom:
     @property
     def spare_channel(self) -> FakeChannel | None:
         return None
+
+    def name_of(self, user_id: int) -> str:
+        return f"Person {user_id}"
 
     def obstacle(self) -> str | None:
         return self.problem

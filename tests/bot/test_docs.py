@@ -16,6 +16,7 @@ PERMISSIONS = replies.MISSING_PERMISSION
 PARTS = [
     replies.engine_lost(""),
     replies.engine_back(""),
+    replies.engine_moved("", ""),
     replies.gave_up(""),
     replies.sent_away(""),
     replies.waiting(1),

@@ -9,8 +9,12 @@ PERSONA = Persona("NATF0.pt", "You are a *wise* and friendly teacher. " * 20)
 
 
 def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
-    """Listening, the channel, the voice, the role, the engine: each is in the first words, and markup in a role is harmless."""
-    for text in (replies.hello(5, PERSONA, "gpu.example:8998"), replies.listening(5, PERSONA, "gpu.example:8998")):
+    """The first sentence says who listens, where it goes, that nothing is kept; markup in a role is harmless; the code can be read out."""
+    about = replies.Introduction(5, PERSONA, "gpu.example:8998", "123456789012345678901234567890")
+    assert "`12345 67890 12345 67890 12345 67890`" in replies.listening(about)
+    for text in (replies.hello(about), replies.listening(about)):
+        first = text.partition(". ")[0]
+        assert all(part in first for part in ("listening in <#5>", "gpu.example:8998", "nothing of it is kept"))
         assert "listening in <#5>" in text
         assert "**NATF0.pt**" in text
         assert r"You are a \*wise\* and friendly teacher." in text
@@ -27,6 +31,8 @@ def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
         replies.could_not_join(5, "The engine is *gone*"),
         replies.trouble("The engine is *gone*"),
         replies.sent_away("*gone*"),
+        replies.stopped("*gone*").removesuffix(" until `/listen`.") + ".",
+        replies.goes_on("*gone*"),
     ],
 )
 def test_what_comes_from_outside_is_harmless(text: str) -> None:

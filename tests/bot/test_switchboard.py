@@ -34,7 +34,9 @@ class ScriptedCall:
     moved: Callable[[int], None]
     since: float
     phase: str = "listening"
+    paused: bool = False
     persona: Persona = PERSONA
+    metrics: Metrics = field(default_factory=Metrics)
     outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Set to end the call."""
     close_gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,6 +61,15 @@ class ScriptedCall:
     async def follow(self, room: Room) -> None:
         self.room = room
         await room.move_voice_here()
+
+    async def pause(self, name: str) -> None:
+        self.paused = bool(name)
+
+    async def resume(self, name: str) -> None:
+        self.paused = not name
+
+    def restart(self, persona: Persona) -> None:
+        self.persona = persona
 
 
 class Town:

@@ -46,7 +46,7 @@ class Room:
 
     def greeting(self, *, ready: bool) -> str:
         make = replies.listening if ready else replies.hello
-        return make(int(self.channel.id), ANYBODY, "parrot")
+        return make(replies.Introduction(int(self.channel.id), ANYBODY, "parrot"))
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+"""Announcer: what one call says in its channel. The call tells it facts; the sentences are in `replies`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import discord
+import structlog
+
+from discordplex.bot import replies
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.rooms import Room
+from discordplex.bridge.events import Caption
+from discordplex.engine import Persona
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Announcer:
+    """One call's words. Everything here returns at once; the channel's writer does the rest. Thread: loop."""
+
+    notices: Noticeboard
+    number: int
+    """Which call; its messages are known by it."""
+    room: Room
+    """Where the call is; it changes when the call moves."""
+    engine: str
+    persona: Persona
+    panel: Callable[[], discord.ui.View] | None = None
+    """Makes the buttons below the greeting."""
+    ready: bool = False
+    """People are heard."""
+    privacy_code: str | None = None
+    _engine_fault: str | None = None
+    _engine_episode: int = 0
+    _changes: int = 0
+
+    def greet(self) -> None:
+        """Say who listens, to whom people talk, where their voices go; again with what is known by now, in the same message."""
+        introduction = replies.Introduction(
+            channel_id=self.room.place.channel_id, persona=self.persona, engine=self.engine, privacy_code=self.privacy_code
+        )
+        text = replies.listening(introduction) if self.ready else replies.hello(introduction)
+        self.notices.say(self.room, text, key=(self.number, "hello"), view=self.panel and self.panel())
+
+    def listens(self) -> None:
+        """The engine is there for the first time: people are heard from now on."""
+        self.ready = True
+        self.notices.forget(self.room.place)
+        self.greet()
+        self.engine_back()
+
+    def code_is(self, privacy_code: str | None) -> None:
+        """The call's encryption shows this code; a greeting that showed another one is corrected."""
+        if privacy_code != self.privacy_code:
+            self.privacy_code = privacy_code
+            if self.ready:
+                self.greet()
+
+    def changes(self, persona: Persona) -> None:
+        """The engine is being opened anew as somebody else."""
+        self.persona = persona
+        self._changes += 1
+        self._tell_change(replies.changing(persona))
+
+    def changed(self) -> None:
+        """It is there as somebody else."""
+        self._tell_change(replies.changed(self.persona))
+        self.greet()
+
+    def stopped(self, name: str) -> None:
+        """A person of this name stopped the call without ending it."""
+        self.notices.say(self.room, replies.stopped(name))
+
+    def goes_on(self, name: str) -> None:
+        """A person of this name let it go on."""
+        self.notices.say(self.room, replies.goes_on(name))
+
+    def caption(self, caption: Caption) -> None:
+        """What somebody says: the whole stretch so far."""
+        self.notices.caption(self.room, (self.number, caption.key), caption.text, final=caption.final)
+
+    def trouble(self, message: str) -> None:
+        """Something failed and the call goes on."""
+        self.notices.say_once(self.room, replies.trouble(message))
+
+    def engine_lost(self, reason: str) -> None:
+        """The engine could not be opened or went away, and is tried again."""
+        self._engine_fault = reason
+        self._tell_engine(replies.engine_lost(reason))
+
+    def engine_back(self) -> None:
+        """It is there again, where it was away at all."""
+        if self._engine_fault:
+            self._tell_engine(replies.engine_back(self._engine_fault))
+            self._engine_episode += 1
+        self._engine_fault = None
+
+    def gave_up(self, reason: str) -> None:
+        """The call is over although nobody wanted it to be."""
+        self._tell_engine(replies.gave_up(reason))
+
+    def could_not_join(self, reason: str) -> None:
+        """No call came about."""
+        self.notices.say_once(self.room, replies.could_not_join(self.room.place.channel_id, reason))
+
+    def _tell_engine(self, text: str) -> None:
+        """One message for each time the engine is away, changed in place."""
+        self.notices.say_once(self.room, text, key=(self.number, "engine", self._engine_episode))
+
+    def _tell_change(self, text: str) -> None:
+        """One message for each change of the persona, changed in place."""
+        self.notices.say(self.room, text, key=(self.number, "persona", self._changes))
