@@ -33,15 +33,22 @@ class SpeechGate:
         self._hold_ticks = max(1, hold_ms // ENGINE.frame_ms)
         self._against = 0
         self._is_open = False
+        self._is_loud = False
 
     @property
     def is_open(self) -> bool:
         """Whether the speaker is speaking."""
         return self._is_open
 
+    @property
+    def lets_pass(self) -> bool:
+        """Whether the frame of the last `update` may be speech: the gate is open, or this frame alone is loud enough to open it."""
+        return self._is_open or self._is_loud
+
     def update(self, frame: bytes | None) -> bool:
         """One tick: the speaker's frame, or None where there was none. Whether they are speaking."""
         level = FLOOR_DBFS if frame is None else level_dbfs(frame)
+        self._is_loud = level > self._open_dbfs
         speaks = level > (self._close_dbfs if self._is_open else self._open_dbfs)
         self._against = 0 if speaks == self._is_open else self._against + 1
         if self._against >= (self._hold_ticks if self._is_open else self._attack_ticks):

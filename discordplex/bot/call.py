@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aiohttp
 import discord
@@ -10,13 +11,13 @@ import structlog
 
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import replies
+from discordplex.bot.announcer import Announcer
 from discordplex.bot.ears import Ears
-from discordplex.bot.narrator import Narrator
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import Outcome
 from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Preferences
-from discordplex.bridge.events import CallEvent, Caption, Ended
+from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, EngineLost, Listening, Opening, Trouble
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
@@ -35,6 +36,9 @@ JOIN_TIMEOUT_S = 15.0
 ENGINE_CLOSE_S = 1.5
 """An engine that does not say goodbye within this time does not keep us in the channel."""
 
+WAITING = "waiting for the engine"
+LISTENING = "listening"
+
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
@@ -49,6 +53,8 @@ class CallContext:
     metrics: Metrics
     on_caption: Callable[["Call", Caption], None] = lambda _call, _caption: None
     """Hears of every caption, whether or not it is shown."""
+    panel: Callable[[], discord.ui.View] | None = None
+    """Makes the buttons below a call's greeting."""
 
 
 AS_ASKED = Outcome(None)
@@ -75,6 +81,7 @@ class Call:
         """
         self.number = number
         self.since = context.clock.now()
+        self.phase = "joining"
         self.metrics = CallMetrics(context.metrics)
         self.paused = False
         self._context = context
@@ -82,13 +89,18 @@ class Call:
         self._quiet = quiet
         self._moved = moved
         self._asker = asker
-        self._narrator = Narrator(context.notices, context.clock, lease, number, room, context.persona)
+        self._announcer = Announcer(context.notices, number, room, lease.name, context.persona, context.panel)
         self._link: VoiceConnection | None = None
         self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics)
         self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics)
         self._session: VoiceSession | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._persona_wish: Persona | None = None
+        self._changing = False
+        self._shows_people = False
+        self._listening_since: float | None = None
+        self.lost_since: float | None = None
+        """Since when the engine is away; None while it is there, or was not there yet."""
         self._hung_up = False
         self._lost: Outcome | None = None
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -99,17 +111,12 @@ class Call:
     @property
     def room(self) -> Room:
         """Where it is."""
-        return self._narrator.room
+        return self._announcer.room
 
     @room.setter
     def room(self, room: Room) -> None:
-        self._narrator.room = room
+        self._announcer.room = room
         self.refresh()
-
-    @property
-    def phase(self) -> str:
-        """What it is doing, in a word or two."""
-        return "paused" if self.paused else self._narrator.phase
 
     @property
     def engine(self) -> str:
@@ -119,7 +126,7 @@ class Call:
     @property
     def persona(self) -> Persona:
         """Who the engine is."""
-        return self._narrator.persona
+        return self._announcer.persona
 
     @property
     def speaking(self) -> frozenset[SpeakerId]:
@@ -130,11 +137,6 @@ class Call:
     def quiet_s(self) -> float:
         """For how long nobody has spoken. Who speaks while it is paused does not count, since nobody listens."""
         return self._ears.floor.quiet_s
-
-    @property
-    def lost_since(self) -> float | None:
-        """Since when the engine is away; None while it is there, or was not there yet."""
-        return self._narrator.lost_since
 
     async def joined(self) -> str | None:
         """Return once it is known whether we got into the channel: None where we did, else why not."""
@@ -153,25 +155,28 @@ class Call:
         self.room = room
         await room.move_voice_here()
 
-    async def pause(self) -> None:
-        """Stay in the channel, and until `resume` neither hear anybody nor say anything."""
+    async def pause(self, name: str) -> None:
+        """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
         self.paused = True
         self._ears.deafen(deaf=True)
         if self._session:
             await self._session.pause()
+        self._announcer.stopped(name)
 
-    async def resume(self) -> None:
+    async def resume(self, name: str) -> None:
         """Hear and speak again after `pause`."""
         self.paused = False
         self._ears.deafen(deaf=False)
         if self._session:
             self._session.resume()
+        self._announcer.goes_on(name)
 
-    def change_persona(self, persona: Persona) -> None:
+    def restart(self, persona: Persona) -> None:
         """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
         self._persona_wish = persona
         if self._session:
-            self._narrator.begin_anew(persona)
+            self._changing = True
+            self._announcer.changes(persona)
             self._session.restart(persona)
 
     async def interrupt(self) -> None:
@@ -185,14 +190,14 @@ class Call:
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
-        self._narrator.shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
+        self._shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
         self._ears.refresh(self.room)
 
     # Its life
 
     async def run(self) -> Outcome:
         """Join, talk, leave; the failure, if any, has been told in the channel when this returns."""
-        log.info("call begins", **self._narrator.ids)
+        log.info("call begins", **self._ids)
         self._work = asyncio.create_task(self._talk(), name=f"call:{self.room.place.guild_id}")
         if self._hung_up:
             self._work.cancel()
@@ -200,12 +205,16 @@ class Call:
             await asyncio.wait({self._work})
         finally:
             outcome = await self._take_down(self._work)
-        log.info("call ended", reason=outcome.reason, **self._narrator.ids)
+        log.info("call ended", reason=outcome.reason, **self._ids)
         if outcome.reason and self._joined.result() is None:
-            self._narrator.gave_up(outcome.reason)
+            self._announcer.gave_up(outcome.reason)
         elif outcome.reason:
-            self._context.notices.say_once(self.room, replies.could_not_join(self.room.place.channel_id, outcome.reason))
+            self._announcer.could_not_join(outcome.reason)
         return outcome
+
+    @property
+    def _ids(self) -> dict[str, Any]:
+        return {"guild": self.room.place.guild_id, "channel": self.room.place.channel_id, "engine": self.engine, "call": self.number}
 
     async def _talk(self) -> Outcome:
         refused = await self._join()
@@ -213,7 +222,7 @@ class Call:
         if refused or self._link is None:
             return Outcome(refused)
         chosen = await self._context.preferences.persona(self.room.place.guild_id, self._asker)
-        self._narrator.persona = self._persona_wish or chosen
+        self._announcer.persona = self._persona_wish or chosen
         return await self._converse(self._link)
 
     async def _join(self) -> str | None:
@@ -221,13 +230,13 @@ class Call:
         try:
             await self.room.connect(self._make_link, timeout_s=JOIN_TIMEOUT_S)
         except VoiceError as refusal:
-            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._narrator.ids)
+            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._ids)
             return str(refusal)
         except asyncio.TimeoutError:
-            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._narrator.ids)
+            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._ids)
             return replies.NOT_LET_IN
         except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
-            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._narrator.ids)
+            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._ids)
             return replies.NO_VOICE_ROOM
         return None
 
@@ -248,8 +257,9 @@ class Call:
         return self._link
 
     async def _converse(self, link: VoiceConnection) -> Outcome:
+        self.phase = WAITING
         if not self._quiet:
-            self._narrator.hello()
+            self._announcer.greet()
         ended: list[str | None] = []
 
         def on_event(event: CallEvent) -> None:
@@ -259,7 +269,7 @@ class Call:
                 self._on_call_event(event)
 
         if isinstance(self._lease, TurnTakingLease):
-            self._lease.name_of = lambda user_id: self.room.name_of(user_id)
+            self._lease.name_of = self._name_of
         self._session = VoiceSession(
             lease=self._lease,
             persona=self.persona,
@@ -286,7 +296,7 @@ class Call:
         self._source.close()
         if not self._joined.done():
             self._joined.set_result(replies.LEFT if self._hung_up else replies.NOT_LET_IN)
-        since = self._narrator.listening_since
+        since = self._listening_since
         return replace(self._outcome_of(work), listened_s=0.0 if since is None else self._context.clock.now() - since)
 
     def _outcome_of(self, work: asyncio.Task[Outcome]) -> Outcome:
@@ -296,13 +306,13 @@ class Call:
             return AS_ASKED
         fault = work.exception()
         if fault:
-            log.error("call failed", exc_info=fault, **self._narrator.ids)
+            log.error("call failed", exc_info=fault, **self._ids)
             return Outcome(replies.INTERNAL)
         return AS_ASKED if self._hung_up else work.result()
 
     def _on_voice_event(self, event: object) -> None:
         if isinstance(event, Lost):
-            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._narrator.ids)
+            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._ids)
             if event.final and self._work:
                 self._lost = Outcome(event.reason, retry=not event.reason.lower().startswith(REMOVED.sentence))
                 self._work.cancel()
@@ -313,5 +323,37 @@ class Call:
 
     def _on_call_event(self, event: CallEvent) -> None:
         if isinstance(event, Caption):
-            self._context.on_caption(self, event)
-        self._narrator.tell(event)
+            self._on_caption(event)
+        elif isinstance(event, Trouble):
+            log.warning("trouble in a call", detail=event.message, **self._ids)
+            self._announcer.trouble(event.message)
+        elif isinstance(event, Opening):
+            self.phase = WAITING
+        elif isinstance(event, EngineLost):
+            self.phase = WAITING
+            self.lost_since = self.lost_since or self._context.clock.now()
+            self._announcer.engine_lost(event.reason)
+        elif isinstance(event, Listening | EngineBack):
+            self._on_engine(first=isinstance(event, Listening))
+
+    def _on_caption(self, caption: Caption) -> None:
+        """What people themselves said is shown only where the guild wishes it."""
+        self._context.on_caption(self, caption)
+        if caption.role == "engine" or self._shows_people:
+            self._announcer.caption(caption)
+
+    def _on_engine(self, *, first: bool) -> None:
+        """It is there."""
+        self.phase = LISTENING
+        self.lost_since = None
+        self._announcer.engine = self.engine
+        if first:
+            self._listening_since = self._context.clock.now()
+            self._announcer.listens()
+        elif self._changing:
+            self._announcer.changed()
+        self._announcer.engine_back()
+        self._changing = False
+
+    def _name_of(self, user_id: int) -> str:
+        return self.room.name_of(user_id)

@@ -18,6 +18,7 @@ from discordplex.bot.commands import add_commands
 from discordplex.bot.gateway import GatewayClient
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, strangers
+from discordplex.bot.rules import ConfiguredPreferences, Preferences
 from discordplex.bot.sessions import Place, SessionRegistry
 from discordplex.bot.switchboard import Switchboard
 from discordplex.bot.timers import Timers
@@ -59,6 +60,8 @@ class Parts:
     wire: Wire
     clock: Clock
     metrics: Metrics
+    preferences: Preferences | None = None
+    """Where rules and wishes come from; None is the configuration alone."""
 
 
 class Login:
@@ -66,8 +69,9 @@ class Login:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        config, persona = parts.config, parts.config.persona
+        config, persona = parts.config, parts.config.default_persona
         self._persona = Persona(voice=persona.voice, text_prompt=persona.text_prompt)
+        self._preferences = parts.preferences or ConfiguredPreferences(config)
         self._numbers = itertools.count(1)
         self._notices = Noticeboard(clock=parts.clock, metrics=parts.metrics)
         self._timers = Timers(parts.clock)
@@ -179,7 +183,14 @@ class Login:
 
     def _new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> Call:
         parts = self._parts
-        context = CallContext(notices=self._notices, persona=self._persona, wire=parts.wire, clock=parts.clock, metrics=parts.metrics)
+        context = CallContext(
+            notices=self._notices,
+            preferences=self._preferences,
+            persona=self._persona,
+            wire=parts.wire,
+            clock=parts.clock,
+            metrics=parts.metrics,
+        )
         return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved)
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:

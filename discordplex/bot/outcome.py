@@ -29,7 +29,11 @@ class AnyCall(Protocol):
     phase: str
     paused: bool
     since: float
-    engine: str
+
+    @property
+    def engine(self) -> str:
+        """Its name."""
+        ...
 
     @property
     def persona(self) -> Persona:

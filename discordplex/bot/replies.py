@@ -87,7 +87,7 @@ def engine_back(reason: str) -> str:
 
 def engine_moved(reason: str, engine: str) -> str:
     """The call went on at another server after `engine_lost`."""
-    return f"We go on with the engine {harmless(engine)}, in a new conversation. The one before is gone: {told(reason)}"
+    return f"We go on with another engine, {harmless(engine)}, and begin anew. What happened: {told(reason)}"
 
 
 def gave_up(reason: str) -> str:

@@ -49,3 +49,13 @@ def test_hysteresis_keeps_it_from_fluttering() -> None:
     assert not any(run(gate, *[between] * 50))
     run(gate, SPEECH, SPEECH)
     assert all(run(gate, *[between] * 50))
+
+
+def test_one_loud_frame_may_pass_before_it_opens() -> None:
+    """Whoever lets frames through by the gate does not lose the one with which a word begins, nor the quiet ones until it closes."""
+    gate = SpeechGate()
+    passes = []
+    for frame in (BREATH, SPEECH, SPEECH, BREATH, None):
+        gate.update(frame)
+        passes.append(gate.lets_pass)
+    assert passes == [False, True, True, True, True]

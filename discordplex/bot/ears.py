@@ -1,0 +1,50 @@
+"""Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is decoded."""
+
+from discordplex.audio.sink import Sink
+from discordplex.bot.rooms import Room
+from discordplex.bot.rules import Preferences
+from discordplex.bridge.floor import Floor
+from discordplex.clock import Clock
+from discordplex.metrics import Metrics
+from discordplex.voice.client import VoiceConnection
+
+
+class Ears:
+    """One call's sink, the floor in front of it, and the rule by which the wire drops people. Thread: loop."""
+
+    def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics) -> None:
+        self.sink = Sink(clock=clock, metrics=metrics)
+        self.floor = Floor(self.sink, clock=clock)
+        self._preferences = preferences
+        self._link: VoiceConnection | None = None
+        self._ignored: frozenset[int] = frozenset()
+        self._deaf = False
+
+    def attach(self, link: VoiceConnection, room: Room) -> None:
+        """Hear this connection, whose first packet has not come yet."""
+        self._link = link
+        link.deafen(deaf=self._deaf)
+        self.refresh(room)
+
+    def deafen(self, *, deaf: bool) -> None:
+        """Hear nobody for a while. Such a while counts as one in which nobody spoke, until it ends."""
+        self._deaf = deaf
+        if self._link:
+            self._link.deafen(deaf=deaf)
+        if not deaf:
+            self.floor.restart()
+
+    def refresh(self, room: Room) -> None:
+        """Somebody came, went or changed their mind, or the rules of the guild changed.
+
+        Who is in the call and not in the channel, as far as Discord has told, may be a bot: nobody hears them until that is known.
+        """
+        rules = self._preferences.rules(room.place.guild_id)
+        strangers = (self._link.people if self._link else frozenset()) - room.people - room.bots
+        ignored = frozenset(self._preferences.opted_out) | strangers | (frozenset() if rules.hear_bots else room.bots)
+        self.floor.noise_gate = rules.noise_gate
+        if self._link:
+            self._link.ignore(ignored)
+        for user_id in ignored - self._ignored:
+            self.floor.forget(user_id)
+        self._ignored = ignored

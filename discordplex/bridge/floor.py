@@ -1,0 +1,87 @@
+"""Floor: who is speaking. It stands between the sink and the uplink, and can keep noise and each speaker's loudness in check."""
+
+from collections.abc import Mapping
+
+from discordplex.audio.mixer import mix
+from discordplex.audio.vad import SpeechGate
+from discordplex.bridge.ports import HearingSink
+from discordplex.clock import Clock
+from discordplex.engine import SpeakerId
+
+FORGET_S = 60.0
+"""Who has sent nothing for so long needs no gate; the next word gets a new one."""
+
+
+class Floor:
+    """A `HearingSink` in front of another one. Thread: loop.
+
+    With `noise_gate` a frame of somebody who is not speaking is left out, so that an engine hears true silence when nobody speaks. A
+    frame that is loud enough to open a gate passes at once: the gate itself waits for a second one, which would cost the word's onset.
+    """
+
+    def __init__(self, sink: HearingSink, *, clock: Clock, noise_gate: bool = False) -> None:
+        self.noise_gate = noise_gate
+        self._sink = sink
+        self._clock = clock
+        self._gates: dict[SpeakerId, SpeechGate] = {}
+        self._heard_at: dict[SpeakerId, float] = {}
+        self._gains: dict[SpeakerId, float] = {}
+        self._began = clock.now()
+        self._spoken_at: float | None = None
+        self._passed = False
+
+    @property
+    def speaking(self) -> frozenset[SpeakerId]:
+        """Who is speaking right now."""
+        return frozenset(speaker for speaker, gate in self._gates.items() if gate.is_open)
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nobody has spoken; from the beginning, where nobody has yet."""
+        return self._clock.now() - (self._began if self._spoken_at is None else self._spoken_at)
+
+    @property
+    def last_arrival(self) -> float | None:
+        """As the sink says; None where everything was left out."""
+        return self._sink.last_arrival if self._passed else None
+
+    def set_gain(self, speaker: SpeakerId, factor: float) -> None:
+        """How loud the engine hears somebody, 1.0 being as they are; peaks are bent, not cut."""
+        self._gains[speaker] = factor
+
+    def restart(self) -> None:
+        """Count the silence from now on."""
+        self._spoken_at = self._clock.now()
+
+    def take(self) -> Mapping[SpeakerId, bytes]:
+        """The next frame of each speaker who has one, gated and at their own gain."""
+        frames = self._sink.take()
+        if frames or self._gates:
+            self._judge(frames)
+        if self.noise_gate:
+            frames = {speaker: frame for speaker, frame in frames.items() if self._gates[speaker].lets_pass}
+        if self._gains:
+            frames = {speaker: mix([frame], [self._gains.get(speaker, 1.0)]) for speaker, frame in frames.items()}
+        self._passed = bool(frames)
+        return frames
+
+    def forget(self, user_id: SpeakerId, /) -> None:
+        """Somebody left, or is not to be heard any more."""
+        self._sink.forget(user_id)
+        self._gates.pop(user_id, None)
+        self._heard_at.pop(user_id, None)
+        self._gains.pop(user_id, None)
+
+    def _judge(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        """One tick for every gate: no packet is as good as silence."""
+        now = self._clock.now()
+        for speaker in frames.keys() - self._gates.keys():
+            self._gates[speaker] = SpeechGate()
+        for speaker, gate in list(self._gates.items()):
+            frame = frames.get(speaker)
+            if gate.update(frame):
+                self._spoken_at = now
+            if frame is not None:
+                self._heard_at[speaker] = now
+            elif now - self._heard_at[speaker] > FORGET_S:
+                del self._gates[speaker], self._heard_at[speaker]

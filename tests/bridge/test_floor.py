@@ -1,0 +1,118 @@
+"""Who is speaking, whose noise stays outside, how loud each one is."""
+
+import numpy as np
+import pytest
+
+from discordplex.audio.format import ENGINE
+from discordplex.bridge.floor import FORGET_S, Floor
+from discordplex.engine import SpeakerId
+from discordplex.loopback.clock import FakeClock
+
+ANNA, BERT = 1, 2
+TICK_S = ENGINE.frame_seconds
+
+
+def tone(peak: int) -> bytes:
+    """One frame of a 300 Hz tone."""
+    times = np.arange(ENGINE.frame_samples) / ENGINE.rate_hz
+    return (np.sin(2 * np.pi * 300 * times) * peak).astype("<i2").tobytes()
+
+
+SPEECH, NOISE = tone(4000), tone(60)
+
+
+class Mouths:
+    """A sink that gives what a test put into it for this tick."""
+
+    def __init__(self) -> None:
+        self.frames: dict[SpeakerId, bytes] = {}
+        self.forgotten: list[SpeakerId] = []
+        self.last_arrival: float | None = 7.0
+
+    def take(self) -> dict[SpeakerId, bytes]:
+        return self.frames
+
+    def forget(self, user_id: SpeakerId, /) -> None:
+        self.forgotten.append(user_id)
+
+
+@pytest.fixture
+def mouths() -> Mouths:
+    return Mouths()
+
+
+async def hear(floor: Floor, clock: FakeClock, ticks: int) -> list[dict[SpeakerId, bytes]]:
+    """So many ticks of what the mouths say."""
+    heard = []
+    for _tick in range(ticks):
+        heard.append(dict(floor.take()))
+        await clock.advance(TICK_S)
+    return heard
+
+
+async def test_who_speaks_is_known_by_level_and_by_packets(mouths: Mouths, clock: FakeClock) -> None:
+    """A voice counts after two frames, noise never; a voice whose packets stop counts no longer after a moment."""
+    floor = Floor(mouths, clock=clock)
+    mouths.frames = {ANNA: SPEECH, BERT: NOISE}
+    await hear(floor, clock, 3)
+    assert floor.speaking == {ANNA}
+    assert floor.quiet_s == pytest.approx(TICK_S)
+    mouths.frames = {}
+    await hear(floor, clock, 20)
+    assert floor.speaking == frozenset()
+    await clock.advance(60)
+    assert floor.quiet_s == pytest.approx(60 + 20 * TICK_S, abs=0.4)
+
+
+async def test_without_the_gate_nothing_is_changed(mouths: Mouths, clock: FakeClock) -> None:
+    """What the sink gives passes as it is, noise included."""
+    floor = Floor(mouths, clock=clock)
+    mouths.frames = {ANNA: SPEECH, BERT: NOISE}
+    assert await hear(floor, clock, 2) == [mouths.frames] * 2
+    assert floor.last_arrival == mouths.last_arrival
+
+
+async def test_with_the_gate_noise_is_silence(mouths: Mouths, clock: FakeClock) -> None:
+    """Nobody speaks: the engine gets nothing at all. A word passes from its first loud frame, and its quiet end as well."""
+    floor = Floor(mouths, clock=clock, noise_gate=True)
+    mouths.frames = {ANNA: NOISE, BERT: NOISE}
+    assert await hear(floor, clock, 10) == [{}] * 10
+    assert floor.last_arrival is None
+    mouths.frames = {ANNA: SPEECH, BERT: NOISE}
+    assert await hear(floor, clock, 10) == [{ANNA: SPEECH}] * 10
+    mouths.frames = {ANNA: NOISE}
+    tail = await hear(floor, clock, 30)
+    assert tail[:14] == [{ANNA: NOISE}] * 14
+    assert tail[15:] == [{}] * 15
+
+
+async def test_each_speaker_has_an_own_gain(mouths: Mouths, clock: FakeClock) -> None:
+    """Half as loud is half as loud, the other one untouched; ten times as loud is bent and does not wrap."""
+    floor = Floor(mouths, clock=clock)
+    mouths.frames = {ANNA: SPEECH, BERT: SPEECH}
+    floor.set_gain(ANNA, 0.5)
+    heard = floor.take()
+    assert heard[BERT] == SPEECH
+    assert np.abs(np.frombuffer(heard[ANNA], "<i2") * 2 - np.frombuffer(SPEECH, "<i2")).max() <= 2
+    floor.set_gain(ANNA, 10.0)
+    loud = np.frombuffer(floor.take()[ANNA], "<i2").astype(int)
+    assert np.abs(loud).max() > 30_000
+    assert np.all(loud * np.frombuffer(SPEECH, "<i2") >= 0)
+
+
+async def test_who_is_forgotten_leaves_no_trace(mouths: Mouths, clock: FakeClock) -> None:
+    """Neither as a speaker nor with a gain, here or in the sink; who is silent for a minute needs no gate."""
+    floor = Floor(mouths, clock=clock)
+    mouths.frames = {ANNA: SPEECH}
+    floor.set_gain(ANNA, 0.5)
+    await hear(floor, clock, 3)
+    floor.forget(ANNA)
+    assert mouths.forgotten == [ANNA]
+    assert floor.speaking == frozenset()
+    assert floor.take()[ANNA] == SPEECH
+    mouths.frames = {}
+    await clock.advance(FORGET_S + 1)
+    floor.take()
+    mouths.frames = {ANNA: SPEECH}
+    floor.take()
+    assert floor.speaking == frozenset(), "a new gate opens after two frames"
