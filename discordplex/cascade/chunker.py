@@ -75,8 +75,8 @@ def first_clause_end(text: str) -> int | None:
 
 
 def last_break(text: str, limit: int) -> int:
-    """The best place to cut at or before `limit`: behind a clause, else behind a word, else right there."""
-    clauses = [match.end() for match in CLAUSE_END.finditer(text, 0, limit + 1) if match.end() <= limit]
+    """The best place to cut at or before `limit`: behind a clause in the later part, else behind a word, else right there."""
+    clauses = [match.end() for match in CLAUSE_END.finditer(text, 0, limit + 1) if limit // 3 <= match.end() <= limit]
     if clauses:
         return clauses[-1]
     space = text.rfind(" ", 1, limit + 1)

@@ -91,6 +91,10 @@ class Ears:
         ear = self._ears.get(speaker)
         return ear.voiced_ms if ear is not None and ear.speaking else 0.0
 
+    def speaking(self) -> list[SpeakerId]:
+        """Who is in an utterance at this moment."""
+        return [speaker for speaker, ear in self._ears.items() if ear.speaking]
+
     def close(self) -> None:
         """Forget everybody; their detectors serve the next call."""
         for ear in self._ears.values():

@@ -1,5 +1,6 @@
 """What was said in a call, as the chat model shall see it, bounded by tokens. Pure."""
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
@@ -28,9 +29,10 @@ class Message:
 
 
 class History:
-    """The newest messages that fit into `max_tokens`; the oldest are forgotten."""
+    """The newest messages that fit into `max_tokens`; the oldest are forgotten. `epoch` counts how often everything was."""
 
     def __init__(self, *, max_tokens: int) -> None:
+        self.epoch = 0
         self._max_tokens = max_tokens
         self._messages: deque[Message] = deque()
 
@@ -45,8 +47,19 @@ class History:
 
     def reset(self) -> None:
         """Forget everything."""
+        self.epoch += 1
         self._messages.clear()
 
     def as_chat(self, system_prompt: str) -> list[dict[str, str]]:
-        """The persona and everything remembered, oldest first, as the chat API takes it."""
-        return [{"role": "system", "content": system_prompt}, *(message.as_chat() for message in self._messages)]
+        """The persona and everything remembered, oldest first, as the chat API takes it.
+
+        What several people said in a row is one message: many models insist on turns that alternate and begin with people.
+        """
+        chat = [{"role": "system", "content": system_prompt}]
+        for message in itertools.dropwhile(lambda message: message.role == "assistant", self._messages):
+            one = message.as_chat()
+            if one["role"] == chat[-1]["role"]:
+                chat[-1]["content"] += f"\n{one['content']}"
+            else:
+                chat.append(one)
+        return chat

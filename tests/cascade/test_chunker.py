@@ -26,6 +26,7 @@ def chunks_of(text: str, size: int = 1) -> list[str]:
         ("One line\nand another\n", ["One line", "and another"]),
         ("好的。我们走吧！", ["好的。", "我们走吧！"]),
         ("The quick brown fox jumps over it.", ["The quick brown fox", "jumps over it."]),
+        ("Well, let me tell you a long story.", ["Well, let me tell you a", "long story."]),
         ("", []),
         (" - ", []),
     ],

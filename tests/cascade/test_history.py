@@ -19,3 +19,27 @@ def test_names_go_into_the_text() -> None:
     assert history.as_chat("P")[1:] == [{"role": "user", "content": "Zoë: Hi."}, {"role": "assistant", "content": "Hello."}]
     history.reset()
     assert history.as_chat("P") == [{"role": "system", "content": "P"}]
+
+
+def test_turns_alternate() -> None:
+    """Two who spoke in a row are one message with both names, and what is remembered never begins with the engine."""
+    history = History(max_tokens=1000)
+    for message in (
+        Message("assistant", "Lost."),
+        Message("user", "Hi.", "Anna"),
+        Message("user", "Yo.", "Ben"),
+        Message("assistant", "Hey."),
+    ):
+        history.add(message)
+    chat = history.as_chat("P")
+    assert [message["role"] for message in chat] == ["system", "user", "assistant"]
+    assert chat[1]["content"] == "Anna: Hi.\nBen: Yo."
+    assert len(history) == 4
+
+
+def test_forgetting_is_counted() -> None:
+    """Whoever began before a reset can tell that what they bring belongs to another conversation."""
+    history = History(max_tokens=10)
+    epoch = history.epoch
+    history.reset()
+    assert history.epoch != epoch

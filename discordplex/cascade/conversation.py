@@ -1,0 +1,269 @@
+"""Conversation: what people said, one turn after the other, and what the engine does when they speak into its own."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import anyio
+import structlog
+
+from discordplex.cascade.bargein import BargeIn
+from discordplex.cascade.faults import StageError
+from discordplex.cascade.history import History, Message
+from discordplex.cascade.line import Line
+from discordplex.cascade.outbox import Outbox
+from discordplex.cascade.playback import LAG_S, Playback
+from discordplex.cascade.reply import Reply
+from discordplex.cascade.segmenter import Utterance
+from discordplex.cascade.transcribe import Transcriber
+from discordplex.cascade.turn import Mouth, Turn
+from discordplex.clock import Clock
+from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, SpeakerId, Text
+from discordplex.metrics import Metrics
+
+log = structlog.get_logger()
+
+MOST_WAITING = 8
+"""Utterances that wait for their turn; beyond them the oldest is dropped, since fresh speech beats complete speech."""
+AHEAD_S = 20.0
+"""So much sound is handed over before it is heard; more would be paid for and cut off."""
+
+TOO_MUCH = "So much is said that I cannot answer it all: what was said first is skipped. Speak one after the other, and I keep up."
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An utterance that waits to be transcribed."""
+
+    speaker: SpeakerId
+    pcm: bytes
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Words that wait to be answered."""
+
+    speaker: SpeakerId
+    text: str
+    at: float
+
+
+class Conversation(Mouth):
+    """One call's. `listen` and `talk` run for as long as it lives; the rest are facts that come in between. Thread: loop.
+
+    Metrics: `cascade.utterances`, `cascade.dropped`, `cascade.replies`, `cascade.holds`, `cascade.cuts`, `cascade.faults`;
+    `cascade.transcribe_ms`, and `cascade.first_audio_ms` from the decision that somebody has finished to the answer's first sound.
+    """
+
+    def __init__(
+        self,
+        *,
+        transcriber: Transcriber,
+        new_turn: Callable[[Mouth], Turn],
+        system_prompt: str,
+        history: History,
+        name_of: Callable[[SpeakerId], str],
+        speaking: Callable[[], Iterable[SpeakerId]],
+        outbox: Outbox,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """`speaking` tells who speaks at this moment."""
+        self._transcriber = transcriber
+        self._new_turn = new_turn
+        self._system_prompt = system_prompt
+        self._history = history
+        self._name_of = name_of
+        self._speaking = speaking
+        self._outbox = outbox
+        self._clock = clock
+        self._heard: Line[Heard] = Line()
+        self._said: Line[Said] = Line()
+        self._overflowed = False
+        self._numbers = itertools.count(1)
+        self._playback = Playback()
+        self._moved = asyncio.Event()
+        self._barge_in = BargeIn()
+        self._reply: Reply | None = None
+        self._last: Reply | None = None
+        self._scope = anyio.CancelScope()
+        self._asked_at: float | None = None
+        self._utterances = metrics.counter("cascade.utterances")
+        self._dropped = metrics.counter("cascade.dropped")
+        self._replies = metrics.counter("cascade.replies")
+        self._holds = metrics.counter("cascade.holds")
+        self._cuts = metrics.counter("cascade.cuts")
+        self._faults = metrics.counter("cascade.faults")
+        self._transcribe_ms = metrics.histogram("cascade.transcribe_ms")
+        self._first_audio_ms = metrics.histogram("cascade.first_audio_ms")
+
+    # What people do.
+
+    def began(self, speaker: SpeakerId) -> None:
+        """Somebody certainly speaks: while the engine does, it stops for the moment."""
+        now = self._clock.now()
+        if self._reply is not None and self._barge_in.began(speaker, sounding=self._playback.is_sounding(now)):
+            self._playback.hold(now)
+            self._holds.add()
+            self._outbox.put(Held())
+
+    def goes_on(self, voiced_ms: Callable[[SpeakerId], float]) -> None:
+        """Another tick: who speaks into the engine's turn for long enough cuts it off."""
+        reply = self._reply
+        if reply is not None and any(self._barge_in.is_cut_by(one, voiced_ms(one), reply.asker) for one in self._barge_in.speakers):
+            self._cut(reply)
+
+    def ended(self, speaker: SpeakerId, utterance: Utterance | None) -> None:
+        """Somebody has finished; None where it was too short to be words."""
+        reply, voiced_ms = self._reply, utterance.voiced_ms if utterance else None
+        keep = utterance is not None
+        if reply is not None:
+            verdict = self._barge_in.ended(speaker, voiced_ms, reply.asker)
+            keep = verdict.keep
+            if verdict.cut:
+                self._cut(reply)
+            elif verdict.resume:
+                self._resume()
+        if keep and utterance is not None:
+            self._utterances.add()
+            self._make_room()
+            self._heard.put(Heard(speaker, utterance.pcm, self._clock.now()))
+
+    def interrupt(self, item: str, played_ms: float | None) -> None:
+        """The people's side cut a reply short after so much of it. Where it was their wish and not ours, nothing that waits is answered."""
+        reply = self._last
+        if item and (reply is None or item != reply.item):
+            return
+        if self._reply is not None or not item:
+            self._heard.clear()
+            self._said.clear()
+        if self._reply is not None:
+            self._stop(self._reply)
+        if reply is not None and played_ms is not None:
+            reply.heard_ms = played_ms
+
+    # What the engine does.
+
+    async def listen(self) -> None:
+        """Transcribe what was said, in the order in which it ended."""
+        while True:
+            heard = await self._heard.take()
+            started = self._clock.now()
+            try:
+                text = await self._transcriber.text_of(heard.pcm)
+            except StageError as fault:
+                self._tell(fault)
+                continue
+            self._transcribe_ms.record((self._clock.now() - started) * 1000)
+            item = f"said-{next(self._numbers)}"
+            self._outbox.put(Text(text, role="person", speaker=heard.speaker, final=True, item=item))
+            self._said.put(Said(heard.speaker, text, heard.at))
+
+    async def talk(self) -> None:
+        """Answer what was said, one turn at a time; the next one when the last was heard."""
+        while True:
+            said = await self._said.take()
+            self._overflowed = self._overflowed and self._waiting > 0
+            self._settle()
+            self._history.add(Message("user", said.text, name=self._name_of(said.speaker)))
+            self._asked_at = said.at
+            await self._answer(Reply(f"reply-{next(self._numbers)}", said.speaker, self._history.epoch))
+
+    async def begin(self, text: str) -> None:
+        """See Mouth."""
+        if self._reply is not None:
+            await self._outbox.say(Text(self._reply.begin(text), item=self._reply.item))
+
+    async def sound(self, pcm: bytes) -> None:
+        """See Mouth."""
+        if self._reply is None:
+            return
+        now = self._clock.now()
+        if self._asked_at is not None:
+            self._first_audio_ms.record((now - self._asked_at) * 1000)
+            self._asked_at = None
+        self._playback.add(self._reply.add(pcm), now)
+        await self._outbox.say(Audio(pcm, item=self._reply.item))
+
+    async def room(self) -> None:
+        """See Mouth."""
+        while (over_s := self._playback.left_s(self._clock.now()) - AHEAD_S) > 0:
+            await self._pass(over_s)
+
+    async def _answer(self, reply: Reply) -> None:
+        """One turn, until it was heard or cut off."""
+        self._reply = self._last = reply
+        self._scope = anyio.CancelScope()
+        self._replies.add()
+        for speaker in self._speaking():
+            self.began(speaker)  # whoever still speaks is let finish
+        with self._scope:
+            try:
+                await self._new_turn(self).run(self._history.as_chat(self._system_prompt))
+                reply.whole = True
+            except StageError as fault:
+                self._tell(fault)
+            if reply.pieces:
+                await self._outbox.say(Text("", final=True, item=reply.item))
+            while self._playback.is_sounding(self._clock.now()):
+                await self._pass(self._playback.left_s(self._clock.now()) + LAG_S)
+        if self._reply is reply:
+            self._reply = None
+            if self._barge_in.over():
+                self._resume()
+
+    async def _pass(self, seconds: float) -> None:
+        """Let so much time of playing pass, or some of it."""
+        if self._playback.held:
+            self._moved.clear()
+            await self._moved.wait()
+        else:
+            await self._clock.sleep_until(self._clock.now() + seconds)
+
+    def _cut(self, reply: Reply) -> None:
+        """A person cut the reply off."""
+        self._cuts.add()
+        self._stop(reply)
+        self._outbox.put(Interrupted(reply.item))
+
+    def _stop(self, reply: Reply) -> None:
+        """End the turn: its requests, and what waits of its sound."""
+        now = self._clock.now()
+        reply.heard_ms = max(0.0, reply.sound_ms - self._playback.left_s(now) * 1000)
+        self._reply = None
+        self._outbox.drop(reply.item)
+        self._playback.cut(now)
+        self._barge_in.over()
+        self._moved.set()
+        self._scope.cancel()
+
+    def _resume(self) -> None:
+        self._playback.resume(self._clock.now())
+        self._moved.set()
+        self._outbox.put(Resumed())
+
+    def _settle(self) -> None:
+        """The last reply becomes something to remember, as far as it was heard. Not earlier: where it was cut is known a little later."""
+        reply, self._last = self._last, None
+        if reply is not None and reply.epoch == self._history.epoch and (text := reply.heard()):
+            self._history.add(Message("assistant", text))
+
+    def _make_room(self) -> None:
+        while self._waiting >= MOST_WAITING:
+            (self._said if len(self._said) else self._heard).drop_oldest()
+            self._dropped.add()
+            if not self._overflowed:
+                self._overflowed = True
+                self._outbox.put(Problem(TOO_MUCH, stage="transcribe"))
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._heard) + len(self._said)
+
+    def _tell(self, fault: StageError) -> None:
+        """A stage failed: people are told, and the next turn has its chance."""
+        self._faults.add()
+        log.warning("stage failed", stage=fault.stage, cause=type(fault.__cause__).__name__)
+        self._outbox.put(Problem(str(fault), stage=fault.stage))

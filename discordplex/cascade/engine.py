@@ -1,0 +1,181 @@
+"""CascadeEngine: the engine port over three stages. Ears in front, a conversation behind, and a watch over both."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import TracebackType
+from typing import Final
+
+import anyio
+import structlog
+from typing_extensions import Self
+
+from discordplex.cascade.clients import Clients
+from discordplex.cascade.conversation import Conversation
+from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.ears import Ears
+from discordplex.cascade.history import History
+from discordplex.cascade.outbox import Outbox
+from discordplex.cascade.segmenter import Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.cascade.speak import Speaker
+from discordplex.cascade.stage import Stage
+from discordplex.cascade.think import Thinker
+from discordplex.cascade.transcribe import Transcriber
+from discordplex.cascade.turn import Mouth, Turn
+from discordplex.clock import Clock
+from discordplex.config import CascadeConfig
+from discordplex.engine import Closed, EngineCaps, EngineEvent, Persona, Problem, Ready, SpeakerId
+from discordplex.errors import ConfigError, EngineError, LocalProtocolError
+from discordplex.metrics import Metrics
+
+log = structlog.get_logger()
+
+SPOKEN_MANNERS: Final = (
+    "Everything you write is spoken aloud in a voice channel: answer in the language you are spoken to, in a few short sentences, "
+    "without markdown, lists or emoji. What people say comes with the speaker's name in front; never write a name in front yourself."
+)
+"""Stands behind every persona."""
+
+INTERNAL: Final = "The cascade engine stopped because of an internal error; the log has the cause."
+LEFT: Final = "The conversation with the cascade engine was ended."
+
+
+class CascadeEngine:
+    """One conversation; not to be opened twice. What was said is remembered in `history`, which outlives it."""
+
+    caps = EngineCaps(full_duplex=False, attributes_speakers=True, realtime_paced=False)
+
+    def __init__(
+        self,
+        *,
+        config: CascadeConfig,
+        persona: Persona,
+        history: History,
+        name_of: Callable[[SpeakerId], str],
+        detectors: DetectorPool,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._persona = persona
+        self._history = history
+        self._name_of = name_of
+        self._detectors = detectors
+        self._clock = clock
+        self._metrics = metrics
+        self._outbox = Outbox()
+        self._ears = Ears(detectors, Endpointing(end_of_speech_ms=config.end_of_speech_ms))
+        self._clients: Clients | None = None
+        self._conversation: Conversation | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._opened = False
+        self._closed = False
+        self._left = False
+
+    @property
+    def is_open(self) -> bool:
+        """Between entering and leaving, whether or not it still works."""
+        return self._opened and not self._left
+
+    async def __aenter__(self) -> Self:
+        """Return once it listens. Nothing is asked of any server yet. Raises EngineError where the extra is not installed."""
+        if self._opened:
+            raise LocalProtocolError("an engine is opened once; make a new one")
+        self._opened = True
+        stages = Stage.of(self._config, "transcribe"), Stage.of(self._config, "think"), Stage.of(self._config, "speak")
+        try:
+            self._clients = await asyncio.to_thread(Clients, stages)
+            await self._detectors.fill()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            if isinstance(error, ConfigError):
+                raise EngineError(str(error), retry=False) from error
+            raise
+        self._conversation = self._converse(self._clients, *stages)
+        self._outbox.put(Ready())
+        self._work = asyncio.create_task(self._live(self._conversation), name="cascade")
+        log.info("engine listens", transcribe=stages[0].host, think=stages[1].host, speak=stages[2].host)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End every request and forget who spoke; whatever happened."""
+        self._close(Closed(LEFT))
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        self._ears.close()
+        if self._clients is not None:
+            await self._clients.close()
+        self._left = True
+
+    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        """One tick of what people say. See the port for what it promises."""
+        if self._closed or self._conversation is None:
+            return
+        try:
+            for speaker, event in self._ears.push(frames):
+                self._on_speech(self._conversation, speaker, event)
+            self._conversation.goes_on(self._ears.voiced_ms)
+        except Exception as error:  # noqa: BLE001 -- the edge of the engine: the call decides whether to open another
+            self._die(error)
+
+    async def events(self) -> AsyncIterator[EngineEvent]:
+        """What the engine does, in order, beginning with Ready, ending after Closed. One consumer."""
+        while True:
+            event = await self._outbox.take()
+            yield event
+            if isinstance(event, Closed):
+                return
+
+    async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
+        """Stop speaking; remember of the reply what was heard."""
+        if self._conversation is not None:
+            self._conversation.interrupt(item, played_ms)
+
+    def _on_speech(self, conversation: Conversation, speaker: SpeakerId, event: SegmenterEvent) -> None:
+        match event:
+            case SpeechStarted():
+                conversation.began(speaker)
+            case Utterance():
+                conversation.ended(speaker, event)
+            case Discarded():
+                conversation.ended(speaker, None)
+
+    def _converse(self, clients: Clients, transcribe: Stage, think: Stage, speak: Stage) -> Conversation:
+        thinker, speaker = Thinker(clients, think, self._clock), Speaker(clients, speak, self._clock)
+        voice = self._persona.voice or self._config.speak.voice
+
+        def new_turn(mouth: Mouth) -> Turn:
+            return Turn(thinker=thinker, speaker=speaker, voice=voice, mouth=mouth, first_chunk_chars=self._config.first_chunk_chars)
+
+        return Conversation(
+            transcriber=Transcriber(clients, transcribe, self._clock),
+            new_turn=new_turn,
+            system_prompt=f"{self._persona.text_prompt}\n\n{SPOKEN_MANNERS}",
+            history=self._history,
+            name_of=self._name_of,
+            speaking=self._ears.speaking,
+            outbox=self._outbox,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+
+    async def _live(self, conversation: Conversation) -> None:
+        """The conversation's two halves, and detectors for whoever comes; the failure of one ends the engine, aloud."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(conversation.listen, name="cascade:listen")
+                tasks.start_soon(conversation.talk, name="cascade:talk")
+                tasks.start_soon(self._detectors.keep_filled, name="cascade:detectors")
+        except Exception as error:  # noqa: BLE001 -- the edge of the engine, as above
+            self._die(error)
+
+    def _die(self, error: Exception) -> None:
+        log.error("cascade failed", exc_info=error)
+        if not self._closed:
+            self._outbox.put(Problem(INTERNAL))
+        self._close(Closed(INTERNAL))
+
+    def _close(self, closed: Closed) -> None:
+        if not self._closed:
+            self._closed = True
+            self._outbox.put(closed)

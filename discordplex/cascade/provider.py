@@ -1,0 +1,119 @@
+"""CascadeProvider: as many calls at once as the settings allow, each with a memory of its own."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from discordplex.cascade import clients, detector
+from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.engine import CascadeEngine
+from discordplex.cascade.history import History
+from discordplex.cascade.stage import Stage
+from discordplex.clock import Clock
+from discordplex.config import CascadeConfig
+from discordplex.engine import EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.errors import ConfigError, LocalProtocolError
+from discordplex.metrics import Metrics
+
+LONGEST_VOICE: Final = 100
+LONGEST_PROMPT: Final = 20_000
+"""Characters. It is sent with every reply."""
+LONGEST_NAME: Final = 40
+
+
+class CascadeProvider:
+    """The EngineProvider of the cascade. All methods: the loop's thread."""
+
+    def __init__(self, config: CascadeConfig, *, clock: Clock) -> None:
+        """Raises ConfigError where the extra is not installed; imports nothing of it."""
+        if not (clients.is_installed() and detector.is_installed()):
+            raise ConfigError(detector.MISSING)
+        self._config = config
+        self._clock = clock
+        self._detectors = DetectorPool()
+        self._leases: set[CascadeLease] = set()
+
+    @property
+    def capacity(self) -> int:
+        """How many calls can be held at once."""
+        return self._config.max_calls
+
+    @property
+    def free(self) -> int:
+        """How many leases `acquire` would give right now."""
+        return self._config.max_calls - len(self._leases)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """Empty: each speech server has its own."""
+        return ()
+
+    def check(self, voice: str, text_prompt: str) -> str | None:
+        """Why this persona cannot be, as a plain sentence; None where it can. Whether a server has the voice, only the server knows."""
+        return check_persona(voice, text_prompt)
+
+    def acquire(self) -> "CascadeLease | None":
+        """A lease, or None while all are taken."""
+        if self.free <= 0:
+            return None
+        lease = CascadeLease(self._config, self._detectors, self._clock)
+        self._leases.add(lease)
+        return lease
+
+    def release(self, lease: EngineLease) -> None:
+        """Give a lease back; a second time does nothing."""
+        if isinstance(lease, CascadeLease):
+            self._leases.discard(lease)
+
+
+class CascadeLease:
+    """The right to hold one call, and what was said in it. A TurnTakingLease."""
+
+    def __init__(self, config: CascadeConfig, detectors: DetectorPool, clock: Clock) -> None:
+        self._config = config
+        self._detectors = detectors
+        self._clock = clock
+        self._history = History(max_tokens=config.history_tokens)
+        self._numbers: dict[SpeakerId, int] = {}
+        self._open: CascadeEngine | None = None
+        self.name = f"the cascade at {Stage.of(config, 'think').host}"
+        self.name_of: Callable[[SpeakerId], str] = self.number_of
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        """A new conversation that remembers the last one. It connects to nothing until somebody has spoken."""
+        if self._open is not None and self._open.is_open:
+            raise LocalProtocolError("leave the last conversation before opening another")
+        self._open = CascadeEngine(
+            config=self._config,
+            persona=persona,
+            history=self._history,
+            name_of=lambda speaker: plain_name(self.name_of(speaker)) or self.number_of(speaker),
+            detectors=self._detectors,
+            clock=self._clock,
+            metrics=metrics,
+        )
+        return self._open
+
+    def reset(self) -> None:
+        """Forget what was said in this call."""
+        self._history.reset()
+
+    def number_of(self, speaker: SpeakerId) -> str:
+        """What to call somebody without a name: people are numbered as they first speak."""
+        return f"Person {self._numbers.setdefault(speaker, len(self._numbers) + 1)}"
+
+
+def check_persona(voice: str, text_prompt: str) -> str | None:
+    """Why no server could take this persona, None where one may."""
+    if not voice.strip() or len(voice) > LONGEST_VOICE or not voice.isprintable():
+        return f"A voice is named by one line of at most {LONGEST_VOICE} characters, as the speech server calls it; shimmer is OpenAI's."
+    if not text_prompt.strip():
+        return "The text prompt is empty: say who the engine shall be."
+    if len(text_prompt) > LONGEST_PROMPT:
+        return f"The text prompt has {len(text_prompt)} characters; at most {LONGEST_PROMPT} are taken."
+    return None
+
+
+def plain_name(name: str) -> str:
+    """A display name as it may stand in front of somebody's words: one line, without what ends a name there."""
+    return " ".join(re.sub(r"[\x00-\x1f\x7f:*_`<>|\u2028\u2029]", " ", name).split())[:LONGEST_NAME].strip()

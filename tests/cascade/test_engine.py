@@ -1,0 +1,388 @@
+"""A conversation with the cascade, as the bridge holds it."""
+
+import asyncio
+import sys
+
+import pytest
+
+from discordplex.cascade.conversation import MOST_WAITING, TOO_MUCH
+from discordplex.cascade.engine import INTERNAL, SPOKEN_MANNERS
+from discordplex.cascade.provider import CascadeProvider
+from discordplex.cascade.reply import BROKEN_OFF
+from discordplex.config import CascadeConfig
+from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
+from discordplex.errors import EngineError, LocalProtocolError
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.openai.faults import Fault, Stage
+from discordplex.loopback.openai.log import Answered, Asked, Dropped
+from discordplex.loopback.openai.server import StandInOpenAI, in_turn
+from discordplex.metrics import Metrics
+from tests.cascade.conftest import config_of
+from tests.cascade.harness import ANNA, BEN, PERSONA, calling
+from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
+
+LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
+
+
+def chats(server: StandInOpenAI) -> list[list[dict[str, str]]]:
+    """The conversations that the chat model was shown."""
+    return [list(asked.body["messages"]) for asked in server.log.of(Asked) if asked.stage == "think"]
+
+
+def spoken_requests(server: StandInOpenAI) -> list[str]:
+    """What the speech server was asked to say; two requests on their way at once may come in any order."""
+    return [str(asked.body["input"]) for asked in server.log.of(Asked) if asked.stage == "speak"]
+
+
+async def test_a_sentence_is_answered(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """A person speaks and pauses: what they said is text with their name's id, what comes back is text and sound of one item."""
+    server.hears, server.replies = in_turn(["How are you?"]), in_turn(["I am fine. And you?"])
+    async with calling(config) as call:
+        await call.ask()
+        await call.hear_out()
+    assert call.events[0] == Ready()
+    assert call.said == [Text("How are you?", role="person", speaker=ANNA, final=True, item=call.said[0].item)]
+    (item,) = {text.item for text in call.spoken}
+    assert call.words(item) == "I am fine. And you?"
+    assert call.spoken[-1].final
+    assert call.sound_ms(item) > 500
+    assert sorted(spoken_requests(server)) == ["And you?", "I am fine."]
+    assert chats(server) == [
+        [{"role": "system", "content": f"You are a test.\n\n{SPOKEN_MANNERS}"}, {"role": "user", "content": "Anna: How are you?"}]
+    ]
+
+
+async def test_each_piece_s_text_comes_before_its_sound(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Captions can be shown with the sound that they belong to."""
+    server.replies = in_turn(["I am fine. And you? Good."])
+    async with calling(config) as call:
+        await call.ask()
+        await call.hear_out()
+    kinds = [type(event) for event in call.events if isinstance(event, Audio) or (isinstance(event, Text) and event.role == "engine")]
+    begun = [index for index, kind in enumerate(kinds) if kind is Text]
+    assert len(begun) == 4
+    assert begun[0] == 0
+    assert all(kinds[index + 1] is Audio for index in begun[:-1])
+
+
+async def test_one_turn_after_the_other(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """A conversation goes on by itself, and the model is told what was said so far."""
+    server.hears, server.replies = in_turn(["One.", "Two."]), in_turn(["First.", "Second."])
+    async with calling(config) as call:
+        for turn in range(2):
+            await call.ask(turn)
+            await call.hear_out(turn + 1)
+    assert [message["content"] for message in chats(server)[1][1:]] == ["Anna: One.", "First.", "Anna: Two."]
+
+
+async def test_two_people_are_answered_in_the_order_in_which_they_ended(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Both get an answer of their own, and the model knows who is who."""
+    server.hears, server.replies = in_turn(["Mine.", "And mine."]), in_turn(["Yours.", "And yours."])
+    async with calling(config) as call:
+        one, other = frames_of(sentences()[0] + pause(600)), frames_of(pause(100) + sentences()[2] + pause(600))
+        for number in range(max(len(one), len(other))):
+            spoken = {ANNA: one, BEN: other}
+            await call.tick({speaker: frames[number] for speaker, frames in spoken.items() if number < len(frames)})
+        await call.rest(300)
+        await call.until(lambda call: len(call.spoken) >= 2)
+        await call.hear_out(1)
+        await call.hear_out(2)
+    assert [text.speaker for text in call.said] == [ANNA, BEN]
+    assert [message["content"] for message in chats(server)[-1][1:]] == ["Anna: Mine.", "Yours.", "Ben: And mine."]
+
+
+async def test_noise_does_not_keep_a_turn_open(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Over a noisy microphone, 10 dB below the speech, each of the clip's three sentences is heard as one."""
+    async with calling(config) as call:
+        await call.say(noisy(clip(), 10) + pause(700))
+        await call.until(lambda call: len(call.said) == 3)
+    assert len([asked for asked in server.log.of(Asked) if asked.stage == "transcribe"]) == 3
+
+
+async def test_the_first_words_do_not_wait_for_the_rest(server: StandInOpenAI) -> None:
+    """While the model still writes, its first clause is spoken already."""
+    server.replies = in_turn([LONG_REPLY])
+    server.fail("think", Fault(stall_after=7))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask()
+        await call.until(lambda call: call.of(Audio))
+        assert spoken_requests(server) == ["Well, let me tell you a"]
+        assert not [answered for answered in server.log.of(Answered) if answered.stage == "think"]
+
+
+async def test_thoughts_and_markdown_are_not_spoken(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Only what a person would say aloud reaches the speech server."""
+    server.replies = in_turn(["<think>He is **loud**.</think>**Hello** there! 🎉 See [this](http://x/y)."])
+    async with calling(config) as call:
+        await call.ask()
+        await call.hear_out()
+    assert sorted(spoken_requests(server)) == ["Hello there!", "See this."]
+
+
+async def test_two_requests_ahead_and_no_more(server: StandInOpenAI) -> None:
+    """While the first sound is slow the second is on its way, and the third waits."""
+    server.replies = in_turn([LONG_REPLY])
+    server.fail("speak", Fault(stall_after=1), Fault(stall_after=0))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask()
+        await server.log.wait_for(lambda log: len([asked for asked in log.of(Asked) if asked.stage == "speak"]) == 2)
+        await server.log.wait_for(lambda log: any(answered.stage == "think" for answered in log.of(Answered)))
+        assert len(spoken_requests(server)) == 2
+
+
+async def test_no_more_is_made_than_will_soon_be_heard(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """A very long reply is fetched as it is heard, not all at once."""
+    server.replies = in_turn(
+        [" ".join(["This is a very long sentence with a great number of vowels in every one of its many words."] * 30)]
+    )
+    async with calling(config) as call:
+        await call.ask()
+        await call.until(lambda call: call.spoken and call.sound_ms(call.spoken[0].item) > 20_000)
+        asked = len(spoken_requests(server))
+        assert asked < 10
+        await call.clock.advance(10)
+        await server.log.wait_for(lambda _: len(spoken_requests(server)) > asked)
+
+
+async def test_a_cough_holds_the_voice_and_nothing_is_lost(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """What turns out to be no words stops the sound for a moment; the reply goes on, and nobody is asked to answer it."""
+    server.replies = in_turn([LONG_REPLY])
+    async with calling(config) as call:
+        await call.ask()
+        await call.until(lambda call: any(text.final for text in call.spoken))
+        await call.say(sentences()[0][: len(frames_of(pause(380))) * 1920], until=lambda call: call.of(Held))
+        assert call.of(Held)
+        assert not call.of(Interrupted)
+        await call.rest(800)
+        assert call.of(Resumed)
+        assert call.interrupted() == []
+        assert len(call.said) == 1
+        await call.hear_out()
+        await call.ask(1)
+        await call.until(lambda _: len(chats(server)) == 2)
+    assert chats(server)[1][2]["content"] == LONG_REPLY
+
+
+async def test_an_interruption_cuts_and_is_answered(server: StandInOpenAI) -> None:
+    """Who goes on speaking stops the voice, the requests at the server, and is answered; history has what was heard, to the word."""
+    server.replies = in_turn([LONG_REPLY, "All right."])
+    server.fail("speak", Fault(), Fault(), Fault(stall_after=1), Fault(stall_after=0))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask()
+        await server.log.wait_for(lambda _: len(spoken_requests(server)) == 4)
+        item = call.spoken[0].item
+        await call.say(sentences()[1], until=lambda call: call.of(Held))
+        held_at = len(call.events)
+        await call.say(sentences()[1][len(sentences()[1]) // 3 :] + sentences()[1], until=lambda call: call.of(Interrupted))
+        assert call.interrupted() == [item]
+        await call.engine.interrupt(item, 2500)
+        await server.log.wait_for(lambda log: len([one for one in log.of(Dropped) if one.stage == "speak"]) == 2)
+        await call.rest(700)
+        await call.until(lambda call: any(text.final and text.item != item for text in call.spoken))
+    assert not [event for event in call.events[held_at:] if isinstance(event, Audio) and event.item == item]
+    told = chats(server)[1]
+    assert told[2]["role"] == "assistant"
+    assert told[2]["content"].endswith(BROKEN_OFF)
+    assert LONG_REPLY.startswith(told[2]["content"].removesuffix(BROKEN_OFF))
+    assert told[3]["content"].startswith("Anna: ")
+
+
+async def test_who_goes_on_before_the_answer_is_answered_once(server: StandInOpenAI) -> None:
+    """A person who had only paused gets one answer, to both sentences; the request for the first is given up at the server."""
+    server.hears, server.replies = in_turn(["Tell me.", "Please."]), in_turn(["Gladly."])
+    server.fail("think", Fault(stall_after=0))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask(0)
+        await server.log.wait_for(lambda _: len(chats(server)) == 1)
+        await call.ask(1)
+        await call.hear_out()
+    assert [dropped.stage for dropped in server.log.of(Dropped)] == ["think"]
+    assert chats(server)[1][1:] == [{"role": "user", "content": "Anna: Tell me.\nAnna: Please."}]
+    assert len({text.item for text in call.spoken}) == 1
+
+
+async def test_an_answer_waits_for_who_still_speaks(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """A reply that is ready while somebody else speaks is held until they have finished, and then both are answered."""
+    server.replies = in_turn(["Yours.", "And yours."])
+    async with calling(config) as call:
+        await call.say(sentences()[0], ANNA)
+        for number, frame in enumerate(frames_of(sentences()[2] + sentences()[1])):
+            await call.tick({BEN: frame})
+            if number == 60:
+                await call.until(lambda call: call.of(Held))
+        assert not call.of(Resumed)
+        assert call.interrupted() == []
+        await call.rest(700)
+        await call.until(lambda call: call.of(Resumed))
+        await call.hear_out(1)
+        await call.hear_out(2)
+    assert [text.speaker for text in call.said] == [ANNA, BEN]
+
+
+async def test_stopping_it_by_hand(server: StandInOpenAI) -> None:
+    """The call's side may silence it too: requests end, nothing more of that reply comes, and the next sentence is answered."""
+    server.replies = in_turn([LONG_REPLY, "Yes?"])
+    server.fail("speak", Fault(), Fault(stall_after=1))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask()
+        await server.log.wait_for(lambda _: len(spoken_requests(server)) >= 2)
+        await call.until(lambda call: call.of(Audio))
+        item = call.spoken[0].item
+        await call.engine.interrupt(item, 900)
+        await server.log.wait_for(lambda log: log.of(Dropped))
+        before = len(call.events)
+        await call.ask(1)
+        await call.hear_out()
+        assert not [event for event in call.events[before:] if isinstance(event, Audio | Text) and event.item == item]
+        await call.engine.interrupt()
+        await call.engine.interrupt("reply-99", 5)
+    assert call.interrupted() == []
+    assert chats(server)[1][2]["content"].endswith(BROKEN_OFF)
+
+
+STAGE_FAULTS = [
+    ("transcribe", Fault(status=401), "The transcription failed"),
+    ("transcribe", Fault(empty=True), "The transcription found no words"),
+    ("transcribe", Fault(stall_after=0), "The transcription failed"),
+    ("think", Fault(status=404), "The chat model failed"),
+    ("think", Fault(html=True), "The chat model failed"),
+    ("think", Fault(stall_after=1), "The chat model failed"),
+    ("think", Fault(cut_after=3), "The chat model failed"),
+    ("think", Fault(empty=True), "The chat model failed"),
+    ("speak", Fault(status=404, code="model_shut_down"), "The speech synthesis failed"),
+    ("speak", Fault(status=429, retry_after_s=60), "The speech synthesis failed"),
+    ("speak", Fault(stall_after=1), "The speech synthesis failed"),
+    ("speak", Fault(status=500), "The speech synthesis failed"),
+]
+
+
+@pytest.mark.parametrize(("stage", "fault", "words"), STAGE_FAULTS)
+async def test_after_each_failure_the_next_turn_works(
+    server: StandInOpenAI, config: CascadeConfig, stage: Stage, fault: Fault, words: str
+) -> None:
+    """One plain sentence, and the conversation goes on."""
+    server.replies = in_turn(["I am fine. And you?"])
+    server.fail(stage, fault)
+    async with calling(config) as call:
+        await call.ask(0)
+        await call.until(lambda call: call.of(Problem))
+        await call.clock.advance(10)
+        await call.ask(1)
+        await call.until(
+            lambda call: any(text.final for text in call.spoken if text.item == call.spoken[-1].item and call.sound_ms(text.item))
+        )
+    assert len(call.problems()) == 1
+    assert call.problems()[0].startswith(words)
+    assert call.of(Problem)[0].stage == stage
+    assert not call.of(Closed)
+
+
+async def test_a_failure_within_a_reply_keeps_what_was_said(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """When the second sentence's sound fails the first stands, and the model is told so."""
+    server.replies = in_turn(["First one. Second one. Third one."])
+    server.fail("speak", Fault(), Fault(status=500))
+    async with calling(config) as call:
+        await call.ask(0)
+        await call.hear_out()
+        await call.ask(1)
+        await call.until(lambda _: len(chats(server)) == 2)
+    assert chats(server)[1][2]["content"] == "First one."
+    assert len(call.problems()) == 1
+
+
+async def test_too_much_at_once_is_dropped_and_said(server: StandInOpenAI) -> None:
+    """Beyond the bound the oldest are skipped, people are told once, and the newest are answered."""
+    server.fail("transcribe", Fault(stall_after=0))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        for _ in range(MOST_WAITING + 4):
+            await call.ask(0)
+        await call.until(lambda call: call.of(Problem))
+        assert call.problems() == [TOO_MUCH]
+        assert call.metrics.counter("cascade.dropped").value == 3
+
+
+async def test_history_is_bounded_and_can_be_forgotten(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """The oldest turns are forgotten beyond the tokens; after a reset the model knows nothing, not even what is being said."""
+    small = config.model_copy(update={"history_tokens": 30})
+    server.hears, server.replies = in_turn([f"Question number {n}?" for n in range(9)]), in_turn(["A fine answer."])
+    async with calling(small) as call:
+        for turn in range(4):
+            await call.ask(0)
+            await call.hear_out(turn + 1)
+        assert len(chats(server)[3]) < 6
+        await call.ask(0)
+        await call.until(lambda call: sum(text.final for text in call.spoken) == 5)
+        call.lease.reset()
+        await call.clock.advance(30)
+        await call.ask(0)
+        await call.until(lambda _: len(chats(server)) == 6)
+    assert chats(server)[5][1:] == [{"role": "user", "content": "Anna: Question number 5?"}]
+
+
+async def test_what_was_said_outlives_an_engine(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """An engine that is opened again on the same lease remembers, another lease does not."""
+    clock = FakeClock()
+    provider = CascadeProvider(config, clock=clock)
+    async with calling(config, provider, clock) as call:
+        await call.ask()
+        await call.hear_out()
+        lease = call.lease
+    async with calling(config, provider, clock) as call:
+        await call.ask()
+        await call.hear_out()
+    assert len(chats(server)[1]) == 2
+    engine = lease.open(PERSONA, call.metrics)
+    with pytest.raises(LocalProtocolError):
+        async with engine:
+            lease.open(PERSONA, call.metrics)
+
+
+async def test_two_calls_at_once_know_nothing_of_each_other(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Each call has its own history."""
+    clock = FakeClock()
+    provider = CascadeProvider(config, clock=clock)
+    async with calling(config, provider, clock) as one, calling(config, provider, clock) as other:
+        await asyncio.gather(one.ask(0), other.ask(1))
+        await asyncio.gather(one.hear_out(), other.hear_out())
+        await one.ask(0)
+        await one.hear_out(2)
+    assert sorted(len(chat) for chat in chats(server)) == [2, 2, 4]
+
+
+async def test_leaving_ends_every_request(server: StandInOpenAI) -> None:
+    """A call that ends while a reply is being made leaves nothing behind at the server, and says that it closed."""
+    server.fail("think", Fault(stall_after=1))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask()
+        await server.log.wait_for(lambda _: chats(server))
+        engine = call.engine
+    await server.log.wait_for(lambda log: log.of(Dropped))
+    rest = [event async for event in engine.events()]
+    assert isinstance(rest[-1], Closed)
+    await engine.push({ANNA: frames_of(pause(20))[0]})
+    await engine.__aexit__(None, None, None)
+
+
+async def test_a_bug_ends_the_engine_aloud(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks within, in the ears or behind them, is one Problem and a Closed that may be tried again, never silence."""
+    for place in ("discordplex.cascade.ears.Ears.push", "discordplex.cascade.conversation.Conversation._answer"):
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        async with calling(config) as call:
+            with monkeypatch.context() as patch:
+                patch.setattr(place, broken)
+                await call.ask()
+                await call.until(lambda call: call.of(Closed))
+        assert call.events[-2:] == [Problem(INTERNAL), Closed(INTERNAL, retry=True)]
+
+
+async def test_a_missing_extra_refuses_the_call(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages that vanished since the start are one sentence, and there is no use in trying again."""
+    lease = CascadeProvider(config, clock=FakeClock()).acquire()
+    assert lease is not None
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(EngineError, match=r"pip install 'discordplex\[cascade\]'") as caught:
+        await lease.open(PERSONA, Metrics()).__aenter__()
+    assert not caught.value.retry
