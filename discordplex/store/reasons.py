@@ -54,7 +54,7 @@ def code(fault: BaseException) -> str:
 def reason(fault: BaseException) -> str:
     """What went wrong, as the end of a sentence."""
     driver = of_the_driver(fault)
-    if isinstance(fault, PoolTimeout) or isinstance(driver, asyncio.TimeoutError):
+    if isinstance(driver, PoolTimeout | asyncio.TimeoutError):
         return SILENT
     if isinstance(driver, sqlite3.Error):
         return next((words for part, words in BY_SQLITE.items() if part in str(driver)), "the database refused")

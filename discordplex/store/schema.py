@@ -48,4 +48,6 @@ def is_behind(connection: Connection, shown: str) -> bool:
             f"The settings in {shown} were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
             "nothing was changed. Install that version, or choose another store.url."
         )
+    # Writing what is there already tells now, and not at somebody's first change, whether the database may be written.
+    connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours
     return bool(version != REVISIONS[-1])

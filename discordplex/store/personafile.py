@@ -1,0 +1,65 @@
+"""Personas as a file that people exchange. Pure: text in, personas out, and back."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from discordplex.engine import Persona
+from discordplex.errors import StoreError
+from discordplex.store.records import Owner, SavedPersona
+
+FORMAT = "discordplex personas"
+VERSION = 1
+
+FILE_BYTES = 1_000_000
+"""A hundred personas with prompts of ten thousand letters."""
+
+NAME_CHARACTERS = 100
+"""What Discord shows in a list of choices."""
+
+
+def write(personas: Sequence[SavedPersona]) -> str:
+    """A JSON file of these, without their owners."""
+    entries = [{"name": one.name, "voice": one.persona.voice, "text_prompt": one.persona.text_prompt} for one in personas]
+    return json.dumps({"format": FORMAT, "version": VERSION, "personas": entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read(content: bytes, owner: Owner) -> tuple[SavedPersona, ...]:
+    """The personas of a file, from now on `owner`'s; raises StoreError with a sentence for people where it is no such file."""
+    if len(content) > FILE_BYTES:
+        raise refusal(f"it is larger than {FILE_BYTES // 1_000_000} MB")
+    try:
+        file = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise refusal("it is not JSON") from None
+    if not isinstance(file, dict) or file.get("format") != FORMAT or not isinstance(file.get("personas"), list):
+        raise refusal("it was not made by discordplex")
+    if file.get("version") != VERSION:
+        raise refusal("it was made by a newer discordplex")
+    return tuple(entry(one, owner) for one in file["personas"])
+
+
+def entry(fields: Any, owner: Owner) -> SavedPersona:
+    """One persona of a file."""
+    name, voice, text_prompt = (text(fields, key) for key in ("name", "voice", "text_prompt"))
+    if not 1 <= len(name.strip()) <= NAME_CHARACTERS:
+        raise refusal(f"a persona's name must have 1 to {NAME_CHARACTERS} characters")
+    return SavedPersona(owner, name.strip(), Persona(voice=voice, text_prompt=text_prompt))
+
+
+def text(fields: Any, key: str) -> str:
+    """One text of a persona."""
+    value = fields.get(key) if isinstance(fields, dict) else None
+    if isinstance(value, str) and is_storable(value):
+        return value
+    raise refusal(f"a persona has no {key}, or one with characters that are no text")
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database takes it: no NUL, which PostgreSQL refuses, and no half of a pair, which UTF-8 does."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def refusal(why: str) -> StoreError:
+    """The sentence about a file that cannot be read."""
+    return StoreError(f"This file of personas cannot be read: {why}.")

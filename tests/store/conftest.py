@@ -1,0 +1,125 @@
+"""Both databases: a file of SQLite, and a private PostgreSQL server where its programs are at hand."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+from typing_extensions import Self
+
+from discordplex.store.store import Store, open_store
+
+OWNER = "discordplex"
+numbers = count(1)
+
+
+def postgresql_programs() -> Path | None:
+    """Where the server's programs are: on the path, or where Debian hides them, the newest first."""
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: int(place.parent.name), reverse=True)
+    return next((place for place in places if all((place / name).exists() for name in ("initdb", "pg_ctl", "createdb"))), None)
+
+
+def as_nobody() -> dict[str, str]:
+    """How `subprocess` runs a program that refuses to be root."""
+    return {"user": "nobody"} if hasattr(os, "geteuid") and os.geteuid() == 0 else {}
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Path]:
+    """A PostgreSQL server of our own that listens on a socket in this folder."""
+    programs = postgresql_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server at hand (Debian: apt install postgresql)")
+    folder = Path(tempfile.mkdtemp(prefix="discordplex-pg-"))  # not tmp_path: pytest's folders are closed to `nobody`
+    if as_nobody():
+        shutil.chown(folder, **as_nobody())
+    control: list[Path | str] = [programs / "pg_ctl", "-D", folder / "data", "-s", "-w"]
+    setting = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=50"
+    run(folder, programs / "initdb", "-D", folder / "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync", "--no-instructions")
+    try:
+        run(folder, *control, "-o", setting, "-l", folder / "log", "start")
+        yield folder
+    finally:
+        run(folder, *control, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def run(folder: Path, *command: Path | str) -> None:
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    subprocess.run(command, cwd=folder, check=True, timeout=50, **quiet, **as_nobody())  # type: ignore[call-overload]  # noqa: S603 - a name or nothing for `user`; our own words
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes URLs of databases with nothing in them."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path}/{next(numbers)}.db"
+    folder: Path = request.getfixturevalue("cluster")
+    programs = postgresql_programs() or Path()
+
+    def make() -> str:
+        name = f"test_{next(numbers)}"
+        run(folder, programs / "createdb", "-h", str(folder), "-U", OWNER, name)
+        return URL.create("postgresql", username=OWNER, database=name, query={"host": str(folder)}).render_as_string(hide_password=False)
+
+    return make
+
+
+@pytest.fixture
+def url(make_url: Callable[[], str]) -> str:
+    """A database with nothing in it."""
+    return make_url()
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """An open store with nothing in it."""
+    async with open_store(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sql(url: str) -> Callable[..., "Sql"]:
+    """Another program's way into the same database."""
+    return lambda: Sql(url)
+
+
+class Sql:
+    """A connection that is none of the store's: `async with sql() as other: await other("SELECT 1")`."""
+
+    def __init__(self, url: str) -> None:
+        drivers = {"sqlite:": "sqlite+aiosqlite:", "postgresql:": "postgresql+asyncpg:"}
+        scheme = url.split("//", maxsplit=1)[0]
+        self._engine = create_async_engine(url.replace(scheme, drivers[scheme], 1), poolclass=NullPool)
+        self._connection = self._engine.connect()
+
+    async def __aenter__(self) -> Self:
+        await self._connection.start()
+        return self
+
+    async def __aexit__(self, *fault: object) -> None:
+        await self._connection.close()
+        await self._engine.dispose()
+
+    async def __call__(self, statement: str) -> list[tuple[object, ...]]:
+        result = await self._connection.execute(text(statement))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    async def commit(self) -> None:
+        await self._connection.commit()
+
+    async def lock(self) -> None:
+        """Hold what everybody wants, until the end of `async with`."""
+        if self._engine.dialect.name == "sqlite":
+            await self("BEGIN EXCLUSIVE")
+        else:
+            await self("LOCK TABLE guilds, people, personas, queue, transcripts IN ACCESS EXCLUSIVE MODE")

@@ -1,0 +1,182 @@
+"""The one door: bounded, durable, in words."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from discordplex.errors import StoreError
+from discordplex.store.database import BUSY_S, PATIENCE
+from discordplex.store.records import GuildSettings, Owner, TranscriptLine, Waiting
+from discordplex.store.store import Store, open_store
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
+BOUND_S = 15.0
+"""Long after every bound; who waits until here hangs."""
+
+
+@pytest.fixture
+async def hasty(url: str) -> AsyncIterator[Store]:
+    """A store that waits for nobody for long."""
+    async with open_store(url, busy_s=0.2) as opened:
+        yield opened
+
+
+async def test_fifty_writers_at_once(store: Store) -> None:
+    """Every one of fifty changes to the same setting, and to fifty others, is there: none is lost between reading and writing."""
+
+    def one_more(now: GuildSettings) -> GuildSettings:
+        return replace(now, idle_minutes=(now.idle_minutes or 0) + 1).with_rule("role", now.idle_minutes or 0, allowed=True)
+
+    await asyncio.gather(*(store.guilds.change(1, one_more) for _ in range(50)), *(store.guilds.change(n, one_more) for n in range(2, 52)))
+    shared = await store.guilds.get(1)
+    assert (shared.idle_minutes, shared.allowed_roles) == (50, frozenset(range(50)))
+    assert [(await store.guilds.get(n)).idle_minutes for n in range(2, 52)] == [1] * 50
+
+
+async def test_fifty_guilds_enter_the_queue_at_once(store: Store) -> None:
+    """Nobody is lost, nobody stands there twice, and readers meanwhile see whole places only."""
+    entering = [store.queue.enter(Waiting(n, n, n, NOON)) for n in range(50)]
+    *_, seen = await asyncio.gather(*entering, *entering_again(store), store.queue.list())
+    assert all(one == Waiting(one.guild_id, one.guild_id, one.guild_id, NOON) for one in seen)
+    assert sorted(one.guild_id for one in await store.queue.list()) == list(range(50))
+
+
+def entering_again(store: Store) -> list[Any]:
+    return [store.queue.enter(Waiting(n, n, n, NOON)) for n in range(50)]
+
+
+async def test_a_locked_database_is_told_in_time(hasty: Store, sql: Callable[[], Any]) -> None:
+    """While somebody else holds the lock every writer gets a sentence, however many there are; afterwards all goes on."""
+    await hasty.people.opt_out(1)
+    async with sql() as other:
+        await other.lock()
+        attempts = [hasty.people.opt_out(n) for n in range(2, 22)]
+        answers = await asyncio.wait_for(asyncio.gather(*attempts, return_exceptions=True), BOUND_S)
+    assert all(isinstance(answer, StoreError) for answer in answers)
+    assert {str(answer).split(":")[0] for answer in answers} == {"Your wish not to be heard was not saved"}
+    assert await hasty.people.opted_out() == {1}
+    await hasty.people.opt_out(2)
+    assert await hasty.people.opted_out() == {1, 2}
+
+
+async def test_every_method_of_a_locked_store_raises_the_same(hasty: Store, sql: Callable[[], Any], url: str) -> None:
+    """Whatever is asked of the store, the answer is a value (SQLite's readers pass a lock) or a StoreError, and never anything else."""
+    reads = [
+        hasty.guilds.get(1),
+        hasty.people.get(1),
+        hasty.people.opted_out(),
+        hasty.personas.list(Owner("guild", 1)),
+        hasty.personas.get(Owner("guild", 1), "x"),
+        hasty.queue.list(),
+        hasty.transcripts.calls(1),
+        hasty.transcripts.read(1, "a"),
+        hasty.privacy.what_is_stored(1),
+    ]
+    writes = [
+        hasty.guilds.change(1, lambda now: now),
+        hasty.people.change(1, lambda now: now),
+        hasty.people.opt_in(1),
+        hasty.personas.delete(Owner("guild", 1), "x"),
+        hasty.queue.leave(1, 1),
+        hasty.queue.leave_guild(1),
+        hasty.transcripts.keep([TranscriptLine(1, "a", 1, NOON, "x")]),
+        hasty.transcripts.delete(1),
+        hasty.privacy.forget(1),
+        hasty.privacy.forget_guild(1),
+    ]
+    async with sql() as other:
+        await other.lock()
+        answers = await asyncio.wait_for(asyncio.gather(*reads, *writes, return_exceptions=True), BOUND_S)
+    readers = 0 if url.startswith("sqlite") else len(reads) - 2  # the personas' table is not locked
+    assert sum(isinstance(answer, StoreError) for answer in answers) >= readers + len(writes) - 1
+    assert not [answer for answer in answers if isinstance(answer, BaseException) and not isinstance(answer, StoreError)]
+
+
+def test_nobody_waits_long() -> None:
+    """The bound that people feel: three seconds, queueing for one's turn included."""
+    assert BUSY_S * PATIENCE <= 3
+
+
+async def test_a_caller_who_gave_up_breaks_nothing(store: Store) -> None:
+    """Cancelled callers leave no lock held and no half of a change behind."""
+    calls = [
+        asyncio.ensure_future(store.guilds.change(1, lambda now: replace(now, idle_minutes=(now.idle_minutes or 0) + 1))) for _ in range(9)
+    ]
+    await asyncio.sleep(0)
+    for call in calls[::2]:
+        call.cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [n % 2 == 0 for n in range(9)]
+    assert ((await store.guilds.get(1)).idle_minutes or 0) >= 4
+    await store.guilds.change(1, lambda now: replace(now, idle_minutes=None))
+
+
+async def test_a_closed_store_says_so(url: str) -> None:
+    """Who asks after the end gets a sentence."""
+    async with open_store(url) as store:
+        pass
+    with pytest.raises(StoreError, match=r"^The setting was not saved: the bot is stopping\.$"):
+        await store.guilds.change(1, lambda now: now)
+
+
+async def test_closing_finishes_what_runs(url: str) -> None:
+    """A change on its way when the store closes is there afterwards, and its caller knows."""
+    async with open_store(url) as store:
+        call = asyncio.ensure_future(store.people.opt_out(5))
+        await asyncio.sleep(0)
+    await call
+    async with open_store(url) as store:
+        assert await store.people.opted_out() == {5}
+
+
+async def test_what_no_database_takes(store: Store) -> None:
+    """A number that is too large, half a character: a sentence, and the store goes on."""
+    for change in (lambda now: replace(now, idle_minutes=2**70), lambda now: replace(now, choice=replace(now.choice, voice="\ud800"))):
+        with pytest.raises(StoreError, match=r"^The setting was not saved: .*does not take\.$"):
+            await store.guilds.change(1, change)
+    assert await store.guilds.get(1) == GuildSettings(1)
+
+
+async def test_logs_hold_no_speech(store: Store, sql: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> None:
+    """Neither what is stored nor what failed to be stored is in any log line, at any level of any library."""
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as lines:
+        await store.guilds.change(1, lambda now: replace(now, transcripts=True))
+        await store.transcripts.keep([TranscriptLine(1, "call", 1, NOON, "my secret")])
+        async with sql() as other:
+            await other("ALTER TABLE transcripts RENAME COLUMN text TO gone")
+            await other.commit()
+        with pytest.raises(StoreError, match=r"^The transcript was not saved: the database refused\.$") as caught:
+            await store.transcripts.keep([TranscriptLine(1, "call", 1, NOON, "my secret")])
+    assert lines
+    assert "my secret" not in caplog.text + str(lines) + repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
+async def test_a_connection_that_died_in_the_pool_costs_nothing(store: Store, sql: Callable[[], Any]) -> None:
+    """A server that dropped us in the meantime, as when it was restarted, is connected to again before a setting goes out."""
+    await store.people.opt_out(1)
+    async with sql() as other:
+        await other("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+    await store.people.opt_out(2)
+    assert await store.people.opted_out() == {1, 2}
+
+
+@pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
+async def test_a_connection_that_dies_in_the_middle_is_told(store: Store, sql: Callable[[], Any]) -> None:
+    """A change whose connection the server cuts while it waits is not saved, and its caller is told so."""
+    async with sql() as other:
+        await other.lock()
+        call = asyncio.ensure_future(store.people.opt_out(1))
+        waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        while not await other(f"SELECT pg_terminate_backend(pid) {waiting}"):
+            pass
+        with pytest.raises(StoreError, match=r"^Your wish not to be heard was not saved: .+\.$"):
+            await call
+    assert await store.people.opted_out() == frozenset()

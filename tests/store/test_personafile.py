@@ -1,0 +1,72 @@
+"""Personas as files."""
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.engine import Persona
+from discordplex.errors import StoreError
+from discordplex.store.personafile import FILE_BYTES, is_storable, read, write
+from discordplex.store.records import Owner, SavedPersona
+
+OWNER = Owner("person", 7)
+TEXTS = st.text().filter(is_storable)
+NAMES = st.text(min_size=1, max_size=100).filter(lambda name: is_storable(name) and bool(name.strip()))
+
+
+@given(st.lists(st.tuples(NAMES, TEXTS, TEXTS), max_size=5))
+def test_a_file_gives_back_what_was_written(entries: list[tuple[str, str, str]]) -> None:
+    """Any names, voices and prompts, whoever's they were before."""
+    written = [SavedPersona(Owner("guild", 1), name, Persona(voice=voice, text_prompt=prompt)) for name, voice, prompt in entries]
+    expected = tuple(SavedPersona(OWNER, one.name.strip(), one.persona) for one in written)
+    assert read(write(written).encode(), OWNER) == expected
+
+
+def test_a_file_from_notepad_is_read() -> None:
+    """A byte order mark in front does no harm."""
+    assert read(b"\xef\xbb\xbf" + write([]).encode(), OWNER) == ()
+
+
+def file(**fields: object) -> bytes:
+    """A file with one persona, some fields of it other than they should be."""
+    persona = {"name": "Pirate", "voice": "NATM1.pt", "text_prompt": "Arr.", **fields}
+    return json.dumps({"format": "discordplex personas", "version": 1, "personas": [persona]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x89PNG\r\n", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "not made by discordplex"),
+        (b'{"personas": []}', "not made by discordplex"),
+        (write([]).replace("[]", "{}").encode(), "not made by discordplex"),
+        (write([]).replace("1", "2").encode(), "newer"),
+        (write([]).replace("[]", "[5]").encode(), "no name"),
+        (file(voice=None), "no voice"),
+        (file(text_prompt="a\0b"), "no text_prompt"),
+        (file(name="\ud800"), "no name"),
+        (file(name="  "), "1 to 100 characters"),
+        (file(name="x" * 101), "1 to 100 characters"),
+        (b" " * (FILE_BYTES + 1), "larger than 1 MB"),
+    ],
+)
+def test_another_file_is_refused_in_words(content: bytes, why: str) -> None:
+    """Each kind of wrong file gets a sentence of its own, and never another error."""
+    with pytest.raises(StoreError, match=f"This file of personas cannot be read: .*{why}"):
+        read(content, OWNER)
+
+
+@given(
+    st.binary()
+    | st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.dictionaries(st.text(), inner)).map(
+        lambda value: json.dumps({"format": "discordplex personas", "version": 1, "personas": [value]}).encode()
+    )
+)
+def test_no_file_breaks_the_reader(content: bytes) -> None:
+    """Whatever comes, the answer is personas or a StoreError."""
+    with suppress(StoreError):
+        read(content, OWNER)
