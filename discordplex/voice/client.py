@@ -20,14 +20,16 @@ from discordplex.voice.closing import Closing, Repair
 from discordplex.voice.gateway import Credentials
 from discordplex.voice.incidents import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
 from discordplex.voice.invitation import Invitation, Invitations
-from discordplex.voice.line import Collaborators, Line
+from discordplex.voice.line import Line
 from discordplex.voice.receiver import EVERYBODY, PcmSink
 from discordplex.voice.roster import Roster
 from discordplex.voice.sender import PcmSource, Sender
+from discordplex.voice.surroundings import Collaborators
 from discordplex.voice.upkeep import REMOVED, Upkeep
+from discordplex.voice.watchdog import Watchdog, excused
 from discordplex.voice.wire import Wire
 
-__all__ = ["ConnectionEvent", "Lost", "Moved", "PersonJoined", "PersonLeft", "Restored", "VoiceConnection"]
+__all__ = ["ConnectionEvent", "VoiceConnection"]
 
 log = structlog.get_logger()
 
@@ -66,6 +68,13 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._clock = clock
         self._on_event = on_event
         self._sender = Sender(source=source, clock=clock, metrics=metrics, on_speaking=self._speaking)
+        self._watchdog = Watchdog(
+            live_line=lambda: self._line if self._live.is_set() else None,
+            excused=lambda: excused(self._place.voice_states, own_id=self._user_id, ignored=self._dropped),
+            tell=self._tell,
+            clock=clock,
+            metrics=metrics,
+        )
         self._invitations = Invitations()
         self._roster = Roster(self._user_id)
         self._ignored: frozenset[int] = frozenset()
@@ -102,10 +111,13 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._deaf = deaf
         self._choose_ears()
 
+    @property
+    def _dropped(self) -> Container[int | None]:
+        return EVERYBODY if self._deaf else self._ignored
+
     def _choose_ears(self) -> None:
         if self._line:
-            dropped: Container[int | None] = EVERYBODY if self._deaf else self._ignored
-            self._line.receiver.ignored = dropped
+            self._line.receiver.ignored = self._dropped
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
         """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
@@ -195,7 +207,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             reconnect=reconnect,
         )
         try:
-            closing = await upkeep.run()
+            closing = await self._watchdog.during(upkeep.run())
         except Exception:
             log.exception("voice connection met a fault", guild=self._guild.id)
             closing = Closing(Repair.END, "a fault inside discordplex ended the voice connection")
@@ -205,7 +217,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             if closing is not REMOVED:
                 await self._say_left()
             self._release()
-            self._tell(Lost(_sentence(closing), closing.code, final=True))
+            self._tell(Lost(closing.told, closing.code, final=True))
 
     def _open_line(self, invitation: Invitation) -> Line:
         credentials = Credentials(self._guild.id, self._user_id, invitation.session_id, invitation.token)
@@ -224,7 +236,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._metrics.counter("voice.losses").add()
         if self._connected and not self._lost and closing.repair is not Repair.WAIT:
             self._lost = True
-            self._tell(Lost(_sentence(closing), closing.code, final=False))
+            self._tell(Lost(closing.told, closing.code, final=False))
 
     async def _until_live(self, timeout_s: float | None) -> None:
         """Return when audio can flow, when it never will, or when the time is over."""
@@ -238,7 +250,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def _why_not(self, timeout_s: float) -> VoiceError:
         if self._final:
-            return VoiceError(_sentence(self._final), code=self._final.code)
+            return VoiceError(self._final.told, code=self._final.code)
         if self._line:
             return VoiceError(f"Discord's voice server did not let the bot in within {timeout_s:g} s.")
         if self._invitations.in_channel:
@@ -285,7 +297,3 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._on_event(event)
         except Exception:
             log.exception("listener of a voice connection failed", event_kind=type(event).__name__)
-
-
-def _sentence(closing: Closing) -> str:
-    return f"{closing.sentence[:1].upper()}{closing.sentence[1:]}."

@@ -28,6 +28,11 @@ class Closing:
     sentence: str
     code: int | None = None
 
+    @property
+    def told(self) -> str:
+        """The sentence as people read it."""
+        return f"{self.sentence[:1].upper()}{self.sentence[1:]}."
+
 
 CLOSE_CODES: dict[int, tuple[Repair, str]] = {
     4001: (Repair.REJOIN, "Discord's voice server did not know a message of ours"),

@@ -67,6 +67,10 @@ class E2ee:
         """Follow one event of the gateway and give what has to be answered, in order. Never raises. Thread: loop."""
         return self._group.receive(event)
 
+    def rejoin(self) -> list[E2eeCommand]:
+        """Ask for new keys all round, with what has to be sent for it; the present ones serve until then. Thread: loop."""
+        return self._group.rejoin()
+
     def join(self, user_ids: Iterable[int]) -> None:
         """These people are in the channel and may be added to the group. Thread: loop."""
         self._group.join(user_ids)

@@ -74,6 +74,7 @@ class Group:
         self._group_version = 0  # libdave forgets it at a reset
         self._members: set[int] = set()
         self._pending: dict[int, Transition] = {}
+        self._newest = AT_ONCE
         self._session = dave.Session(self._failed)
 
     @property
@@ -100,6 +101,10 @@ class Group:
     def leave(self, user_id: int) -> None:
         """This person is gone; the commit that removes them follows."""
         self._members.discard(user_id)
+
+    def rejoin(self) -> list[E2eeCommand]:
+        """Ask to be removed and added again, although nothing says that our state is wrong; nothing where the call is not encrypted."""
+        return self._recover(self._newest) if self.protocol_version else []
 
     def receive(self, event: E2eeEvent) -> list[E2eeCommand]:
         """Follow one event and give the answers, in order."""
@@ -136,6 +141,7 @@ class Group:
         self._keyring.open_with(ratchets, clear_too=protocol_version == 0 or self.protocol_version == 0)
         ratchet = None if protocol_version == 0 else self._session.get_key_ratchet(str(self._user_id))
         self._pending[transition_id] = Transition(protocol_version, ratchet)
+        self._newest = transition_id
         while len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]
         if transition_id != AT_ONCE:

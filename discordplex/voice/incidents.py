@@ -41,4 +41,21 @@ class Moved:
     channel_id: int
 
 
-ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | Moved
+@dataclass(frozen=True, slots=True)
+class CannotHear:
+    """Somebody speaks and is not heard, although new keys and a new session were tried."""
+
+    speaker: int
+    """Their user id, or their SSRC where nobody has said who they are."""
+    reason: str
+    """Why, as a part of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class HearsAgain:
+    """Somebody is heard after a `CannotHear`."""
+
+    speaker: int
+
+
+ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | Moved | CannotHear | HearsAgain

@@ -6,23 +6,19 @@ then is decided in `client.py`.
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from discordplex.clock import Clock
 from discordplex.errors import RemoteProtocolError, VoiceError
-from discordplex.metrics import Metrics
 from discordplex.voice.closing import Closing, Repair, classify
 from discordplex.voice.e2ee import E2ee
 from discordplex.voice.events import (
+    E2eeCommand,
     E2eeEvent,
     HeartbeatAcked,
     Hello,
@@ -36,9 +32,7 @@ from discordplex.voice.events import (
 )
 from discordplex.voice.gateway import VERSION, Credentials, Phase, VoiceGateway, choose_mode
 from discordplex.voice.media import Media
-from discordplex.voice.receiver import PcmSink
-from discordplex.voice.sender import Sender
-from discordplex.voice.wire import Wire
+from discordplex.voice.surroundings import Collaborators, LineOwner
 
 log = structlog.get_logger()
 
@@ -56,38 +50,6 @@ FIRST_BEAT_S = 1.0
 
 KEEPALIVE_PERIOD_S = 5.0
 """How often Discord's own clients keep their address open."""
-
-
-class LineOwner(Protocol):
-    """Who hears what happens on a line. All calls come on the loop, and none may raise."""
-
-    def line_live(self) -> None:
-        """Audio flows, for the first time or again."""
-        ...
-
-    def line_joined(self, user_ids: Iterable[int], /) -> None:
-        """These people are in the channel."""
-        ...
-
-    def line_left(self, user_id: int, /) -> None:
-        """This person is not any more."""
-        ...
-
-    def line_settled(self) -> None:
-        """Everybody who is in the channel has been named."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Collaborators:
-    """What every line of one call shares."""
-
-    wire: Wire
-    sink: PcmSink
-    sender: Sender
-    metrics: Metrics
-    clock: Clock
-    tls: ssl.SSLContext
 
 
 class Line:
@@ -139,6 +101,10 @@ class Line:
         if self.ssrc is not None:
             self.gateway.speaking(speaking=speaking, ssrc=self.ssrc)
             self._outgoing.set()
+
+    def rejoin_group(self) -> None:
+        """Ask for new keys all round; nothing where the call is not encrypted."""
+        self._say(self.e2ee.rejoin())
 
     async def rest(self, seconds: float) -> None:
         """Wait before the next `run`, unless stopped."""
@@ -240,7 +206,7 @@ class Line:
 
     def _follow_people(self, event: VoiceEvent | None) -> None:
         if isinstance(event, Speaking):
-            self.receiver.name(event.ssrc, event.user_id)
+            self.receiver.name(event.ssrc, event.user_id, speaking=event.speaking)
             self._shared.wire.wake()
         elif isinstance(event, PeopleJoined):
             self.e2ee.join(event.user_ids)
@@ -250,8 +216,7 @@ class Line:
             self.receiver.forget(event.user_id)
             self._owner.line_left(event.user_id)
         elif isinstance(event, E2eeEvent):
-            for command in self.e2ee.receive(event):
-                self.gateway.command(command)
+            self._say(self.e2ee.receive(event))
 
     async def _open_media(self, ready: Ready) -> None:
         try:
@@ -271,11 +236,16 @@ class Line:
             return
         if started and self.ssrc is not None:
             version = description.dave_protocol_version
-            for command in self.e2ee.start(channel_id=self._channel_id(), ssrc=self.ssrc, protocol_version=version):
-                self.gateway.command(command)
+            self._say(self.e2ee.start(channel_id=self._channel_id(), ssrc=self.ssrc, protocol_version=version))
             self.say_speaking(speaking=True)  # Discord wants it once before the first packet
             tasks.start_soon(self._settle, name="voice settle")
             self._owner.line_live()
+
+    def _say(self, commands: Iterable[E2eeCommand]) -> None:
+        """What the encrypted group has to tell the server."""
+        for command in commands:
+            self.gateway.command(command)
+        self._outgoing.set()
 
     async def _settle(self) -> None:
         await self._shared.clock.sleep_until(self._shared.clock.now() + SETTLE_S)

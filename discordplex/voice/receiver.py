@@ -10,22 +10,18 @@ from collections.abc import Callable, Container
 from typing import Protocol
 
 from discordplex.audio.format import DISCORD
-from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder
+from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.errors import RemoteProtocolError
 from discordplex.metrics import Metrics
+from discordplex.voice.deafness import Vital
 from discordplex.voice.e2ee import E2ee
-from discordplex.voice.reorder import WAIT, Arrival, Missing, Packet, Reorder
+from discordplex.voice.reorder import WAIT, Arrival, Missing, Packet
 from discordplex.voice.rtp import RtpError, RtpPacket, strip
+from discordplex.voice.stream import MAX_CONCEALED, MAX_HELD, UNHEARD, Stream
 from discordplex.voice.transport import Transport
 
 MAX_STREAMS = 64
 """Speakers at once; the one that was silent longest makes room for a new one."""
-
-MAX_HELD = 50
-"""Packets of an unknown speaker that wait for a name: one second."""
-
-MAX_CONCEALED = 5
-"""Lost frames in a row that are filled in. After 100 ms libopus has faded to silence, and a longer fill would arrive as pure delay."""
 
 MAX_NAMES = 1024
 """Names that are kept; a stage has no more people who may speak."""
@@ -57,21 +53,6 @@ class PcmSink(Protocol):
         ...
 
 
-class Stream:
-    """One SSRC: its order, its decoder, and whose it is once that is known."""
-
-    __slots__ = ("concealed", "decoder", "frame_samples", "heard_at", "held", "reorder", "user_id")
-
-    def __init__(self) -> None:
-        self.user_id: int | None = None
-        self.reorder = Reorder()
-        self.decoder = OpusDecoder(DISCORD.rate_hz, DISCORD.channels)
-        self.held: deque[tuple[int, bytes]] = deque(maxlen=MAX_HELD)
-        self.concealed = MAX_CONCEALED
-        self.frame_samples = DISCORD.frame_samples
-        self.heard_at = 0.0
-
-
 class Receiver:
     """What one voice session hears. `receive` and `tick` belong to the receive thread, everything else to the loop."""
 
@@ -85,17 +66,31 @@ class Receiver:
         self._metrics = metrics
         self._on_discovery = on_discovery
         self._users: dict[int, int] = {}
+        self._announced: dict[int, tuple[int, int]] = {}
         self._streams: dict[int, Stream] = {}
         self._news: deque[tuple[int, int | None]] = deque()
         self._frames = metrics.counter("voice.rx.frames")
 
-    def name(self, ssrc: int, user_id: int) -> None:
+    def name(self, ssrc: int, user_id: int, *, speaking: bool = True) -> None:
         """This SSRC is this person's. Wake the wire afterwards, so that what was held is heard now. Thread: loop."""
         self._news.append((user_id, ssrc))
+        if len(self._announced) < MAX_NAMES or ssrc in self._announced:
+            self._announced[ssrc] = (user_id, self._announced.get(ssrc, (0, 0))[1] + speaking)
 
     def forget(self, user_id: int) -> None:
         """This person is gone, and so are their streams. Thread: loop."""
         self._news.append((user_id, None))
+        self._announced = {ssrc: said for ssrc, said in self._announced.items() if said[0] != user_id}
+
+    def vitals(self) -> list[Vital]:
+        """What was counted of each speaker, for `Deafness`. Thread: loop; the numbers are the receive thread's, as they stand."""
+        streams = self._streams.copy()
+        found = []
+        for ssrc in {*streams, *self._announced}:
+            stream, (named_id, announced) = streams.get(ssrc, UNHEARD), self._announced.get(ssrc, (None, 0))
+            user_id = named_id if stream.user_id is None else stream.user_id
+            found.append(Vital(ssrc, user_id, announced, stream.arrived, stream.read, stream.silences, stream.ended))
+        return found
 
     @property
     def due(self) -> float | None:
@@ -130,10 +125,17 @@ class Receiver:
         elif self.transport is None:
             self._count("early")
         else:
-            packet = RtpPacket.parse(datagram)
-            payload = strip(self.transport.open(packet), packet)
-            self.opened += 1
-            self._take_payload(packet, payload, now)
+            self._take_packet(RtpPacket.parse(datagram), self.transport, now)
+
+    def _take_packet(self, packet: RtpPacket, transport: Transport, now: float) -> None:
+        try:
+            payload = strip(transport.open(packet), packet)
+        except RtpError:
+            if packet.ssrc in self._users:  # junk does not know who is there; this may be somebody whom we should hear
+                self._stream(packet.ssrc, now).arrived += 1
+            raise
+        self.opened += 1
+        self._take_payload(packet, payload, now)
 
     def _take_discovery(self, datagram: bytes) -> None:
         _, _, _, address, port = DISCOVERY.unpack(datagram)
@@ -154,6 +156,10 @@ class Receiver:
             return
         if arrival is Arrival.RESYNC:
             self._count("resyncs")
+        if payload:
+            stream.ended = payload == SILENCE_PACKET
+            stream.arrived += not stream.ended
+            stream.silences += stream.ended
         if stream.user_id is None and self._e2ee.may_be_clear(payload):
             self._hold(stream, packet.sequence, payload)
         else:
@@ -215,6 +221,7 @@ class Receiver:
             return
         stream.concealed = MAX_CONCEALED if payload == SILENCE_PACKET else 0  # what is lost after the end of speech was a pause
         stream.frame_samples = len(pcm) // DISCORD.sample_bytes
+        stream.read += payload != SILENCE_PACKET
         self._frames.add()
         self._write(stream, pcm)
 

@@ -18,9 +18,10 @@ from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.voice.closing import Closing, Repair
 from discordplex.voice.gateway import Credentials
-from discordplex.voice.line import Collaborators, Line
+from discordplex.voice.line import Line
 from discordplex.voice.receiver import DISCOVERY
 from discordplex.voice.sender import Sender
+from discordplex.voice.surroundings import Collaborators
 from discordplex.voice.transport import MODES
 from discordplex.voice.wire import Wire
 from tests.voice.booth import Ear, Mouth

@@ -12,7 +12,8 @@ from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.metrics import Metrics
 from discordplex.voice import rtp
 from discordplex.voice.e2ee import E2ee
-from discordplex.voice.receiver import DISCOVERY, EVERYBODY, MAX_CONCEALED, MAX_HELD, MAX_STREAMS, Receiver
+from discordplex.voice.receiver import DISCOVERY, EVERYBODY, MAX_STREAMS, Receiver
+from discordplex.voice.stream import MAX_CONCEALED, MAX_HELD
 from discordplex.voice.transport import MODES, Transport
 from tests.voice.booth import Ear, tone
 from tests.voice.delivery import call_of
