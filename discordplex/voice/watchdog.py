@@ -1,0 +1,102 @@
+"""The watchdog of a call's ears: looks twice a second whether we are deaf, mends what it can, and says what it cannot."""
+
+from collections.abc import Awaitable, Callable, Container, Mapping
+from typing import Protocol, TypeVar
+
+import anyio
+import structlog
+
+from discordplex.clock import Clock
+from discordplex.metrics import Metrics
+from discordplex.voice.closing import Closing, Repair
+from discordplex.voice.deafness import Again, Deafness, Finding, Remedy, Symptom
+from discordplex.voice.incidents import CannotHear, ConnectionEvent, HearsAgain
+from discordplex.voice.line import Line
+from discordplex.voice.receiver import EVERYBODY
+
+log = structlog.get_logger()
+
+Life = TypeVar("Life")
+
+LOOK_S = 0.5
+
+WHY = {
+    Symptom.UNREADABLE: "their sound arrives, and it cannot be decrypted",
+    Symptom.ABSENT: "Discord says that they speak, and nothing of it arrives",
+}
+
+
+class VoiceFlags(Protocol):
+    """What Discord knows of somebody in the channel; `discord.VoiceState` is one."""
+
+    mute: bool
+    self_mute: bool
+    suppress: bool
+    deaf: bool
+    self_deaf: bool
+
+
+class Watchdog:
+    """One call's. It outlives the call's lines. For the loop only."""
+
+    def __init__(
+        self,
+        *,
+        live_line: Callable[[], Line | None],
+        excused: Callable[[], Container[int | None]],
+        tell: Callable[[ConnectionEvent], None],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """`live_line`: the session through which audio flows, None while none does. `excused`: who need not be heard."""
+        self._live_line = live_line
+        self._excused = excused
+        self._tell = tell
+        self._clock = clock
+        self._metrics = metrics
+        self._deafness = Deafness()
+        self._line: Line | None = None
+
+    async def during(self, life: Awaitable[Life]) -> Life:
+        """Look until `life` is over, and give what it gives."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run, name="voice watchdog")
+            given = await life
+            tasks.cancel_scope.cancel()
+        return given
+
+    async def _run(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + LOOK_S)
+            line = self._live_line()
+            if line is not None:
+                self._look(line)
+
+    def _look(self, line: Line) -> None:
+        now = self._clock.now()
+        if line is not self._line:
+            self._line = line
+            self._deafness.begin_session(now)
+        for finding in self._deafness.look(now, line.receiver.vitals(), excused=self._excused(), encrypted=line.e2ee.encrypted):
+            self._follow(finding, line)
+
+    def _follow(self, finding: Finding, line: Line) -> None:
+        if isinstance(finding, Again):
+            self._tell(HearsAgain(finding.speaker))
+            return
+        self._metrics.counter(f"voice.deaf.{finding.remedy.name.lower()}").add()
+        log.warning("somebody is not heard", speaker=finding.speaker, symptom=finding.symptom.name, remedy=finding.remedy.name)
+        if finding.remedy is Remedy.REKEY:
+            line.rejoin_group()
+        elif finding.remedy is Remedy.RECONNECT:
+            line.stop(Closing(Repair.REJOIN, "somebody in the voice channel speaks and is not heard"))
+        else:
+            self._tell(CannotHear(finding.speaker, WHY[finding.symptom]))
+
+
+def excused(flags: Mapping[int, VoiceFlags], *, own_id: int, ignored: Container[int | None]) -> Container[int | None]:
+    """Who need not be heard: who is muted, and everybody while we are deaf ourselves or were told to ignore everybody."""
+    own = flags.get(own_id)
+    if ignored is EVERYBODY or (own is not None and (own.deaf or own.self_deaf)):
+        return EVERYBODY
+    return {user_id for user_id, one in flags.items() if one.mute or one.self_mute or one.suppress or user_id in ignored}
