@@ -43,12 +43,12 @@ class Announcer:
         text = replies.listening(introduction) if self.ready else replies.hello(introduction)
         self.notices.say(self.room, text, key=(self.number, "hello"), view=self.panel and self.panel())
 
-    def listens(self) -> None:
-        """The engine is there for the first time: people are heard from now on."""
+    def listens(self, engine: str) -> None:
+        """The engine is there for the first time, by this name: people are heard from now on."""
         self.ready = True
         self.notices.forget(self.room.place)
+        self.engine_back(engine)
         self.greet()
-        self.engine_back()
 
     def code_is(self, privacy_code: str | None) -> None:
         """The call's encryption shows this code; a greeting that showed another one is corrected."""
@@ -89,10 +89,14 @@ class Announcer:
         self._engine_fault = reason
         self._tell_engine(replies.engine_lost(reason))
 
-    def engine_back(self) -> None:
-        """It is there again, where it was away at all."""
+    def engine_back(self, engine: str) -> None:
+        """It is there again, where it was away at all; or the one of this name is, and the greeting says where voices go from now on."""
+        moved, self.engine = engine != self.engine, engine
+        if moved:
+            self.greet()
         if self._engine_fault:
-            self._tell_engine(replies.engine_back(self._engine_fault))
+            fault = self._engine_fault
+            self._tell_engine(replies.engine_moved(fault, engine) if moved else replies.engine_back(fault))
             self._engine_episode += 1
         self._engine_fault = None
 

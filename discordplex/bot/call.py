@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import aiohttp
 import discord
@@ -12,15 +11,15 @@ import structlog
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import replies
 from discordplex.bot.announcer import Announcer
+from discordplex.bot.conversation import Conversation
 from discordplex.bot.ears import Ears
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import Outcome
 from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Preferences
-from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, EngineLost, Listening, Opening, Trouble
-from discordplex.bridge.session import VoiceSession
+from discordplex.bridge.events import Caption
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
+from discordplex.engine import EngineLease, Persona, SpeakerId
 from discordplex.errors import VoiceError
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.client import VoiceConnection
@@ -35,9 +34,6 @@ JOIN_TIMEOUT_S = 15.0
 
 ENGINE_CLOSE_S = 1.5
 """An engine that does not say goodbye within this time does not keep us in the channel."""
-
-WAITING = "waiting for the engine"
-LISTENING = "listening"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,6 @@ class Call:
         """
         self.number = number
         self.since = context.clock.now()
-        self.phase = "joining"
         self.metrics = CallMetrics(context.metrics)
         self.paused = False
         self._context = context
@@ -89,18 +84,15 @@ class Call:
         self._quiet = quiet
         self._moved = moved
         self._asker = asker
-        self._announcer = Announcer(context.notices, number, room, lease.name, context.persona, context.panel)
         self._link: VoiceConnection | None = None
-        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics)
         self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics)
-        self._session: VoiceSession | None = None
+        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics)
+        self._announcer = Announcer(context.notices, number, room, lease.name, context.persona, context.panel)
+        self._conversation = Conversation(
+            announcer=self._announcer, lease=lease, source=self._source, clock=context.clock, metrics=self.metrics
+        )
+        self._conversation.on_caption = lambda caption: context.on_caption(self, caption)
         self._work: asyncio.Task[Outcome] | None = None
-        self._persona_wish: Persona | None = None
-        self._changing = False
-        self._shows_people = False
-        self._listening_since: float | None = None
-        self.lost_since: float | None = None
-        """Since when the engine is away; None while it is there, or was not there yet."""
         self._hung_up = False
         self._lost: Outcome | None = None
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -119,6 +111,11 @@ class Call:
         self.refresh()
 
     @property
+    def phase(self) -> str:
+        """What it is doing, in a word or two."""
+        return self._conversation.phase
+
+    @property
     def engine(self) -> str:
         """The engine's name."""
         return self._lease.name
@@ -127,6 +124,11 @@ class Call:
     def persona(self) -> Persona:
         """Who the engine is."""
         return self._announcer.persona
+
+    @property
+    def lost_since(self) -> float | None:
+        """Since when the engine is away; None while it is there, or was not there yet."""
+        return self._conversation.lost_since
 
     @property
     def speaking(self) -> frozenset[SpeakerId]:
@@ -159,30 +161,23 @@ class Call:
         """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
         self.paused = True
         self._ears.deafen(deaf=True)
-        if self._session:
-            await self._session.pause()
+        await self._conversation.pause()
         self._announcer.stopped(name)
 
     async def resume(self, name: str) -> None:
         """Hear and speak again after `pause`."""
         self.paused = False
         self._ears.deafen(deaf=False)
-        if self._session:
-            self._session.resume()
+        self._conversation.resume()
         self._announcer.goes_on(name)
 
     def restart(self, persona: Persona) -> None:
         """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
-        self._persona_wish = persona
-        if self._session:
-            self._changing = True
-            self._announcer.changes(persona)
-            self._session.restart(persona)
+        self._conversation.restart(persona)
 
     async def interrupt(self) -> None:
         """Cut short what the engine is saying."""
-        if self._session:
-            await self._session.interrupt()
+        await self._conversation.interrupt()
 
     def set_gain(self, speaker: SpeakerId, factor: float) -> None:
         """How loud the engine hears somebody, 1.0 being as they are."""
@@ -190,14 +185,14 @@ class Call:
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
-        self._shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
+        self._conversation.shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
         self._ears.refresh(self.room)
 
     # Its life
 
     async def run(self) -> Outcome:
         """Join, talk, leave; the failure, if any, has been told in the channel when this returns."""
-        log.info("call begins", **self._ids)
+        log.info("call begins", **self._conversation.ids)
         self._work = asyncio.create_task(self._talk(), name=f"call:{self.room.place.guild_id}")
         if self._hung_up:
             self._work.cancel()
@@ -205,38 +200,36 @@ class Call:
             await asyncio.wait({self._work})
         finally:
             outcome = await self._take_down(self._work)
-        log.info("call ended", reason=outcome.reason, **self._ids)
+        log.info("call ended", reason=outcome.reason, **self._conversation.ids)
         if outcome.reason and self._joined.result() is None:
             self._announcer.gave_up(outcome.reason)
         elif outcome.reason:
             self._announcer.could_not_join(outcome.reason)
         return outcome
 
-    @property
-    def _ids(self) -> dict[str, Any]:
-        return {"guild": self.room.place.guild_id, "channel": self.room.place.channel_id, "engine": self.engine, "call": self.number}
-
     async def _talk(self) -> Outcome:
         refused = await self._join()
         self._joined.set_result(refused)
         if refused or self._link is None:
             return Outcome(refused)
-        chosen = await self._context.preferences.persona(self.room.place.guild_id, self._asker)
-        self._announcer.persona = self._persona_wish or chosen
-        return await self._converse(self._link)
+        persona = await self._context.preferences.persona(self.room.place.guild_id, self._asker)
+        reason = await self._conversation.run(
+            persona=persona, ears=self._ears.floor, link=self._link, name_of=self.room.name_of, quiet=self._quiet
+        )
+        return Outcome(reason)
 
     async def _join(self) -> str | None:
         """Enter the channel; why not, where that failed."""
         try:
             await self.room.connect(self._make_link, timeout_s=JOIN_TIMEOUT_S)
         except VoiceError as refusal:
-            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._ids)
+            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._conversation.ids)
             return str(refusal)
         except asyncio.TimeoutError:
-            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._ids)
+            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._conversation.ids)
             return replies.NOT_LET_IN
         except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
-            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._ids)
+            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._conversation.ids)
             return replies.NO_VOICE_ROOM
         return None
 
@@ -256,35 +249,6 @@ class Call:
         self._ears.attach(self._link, self.room)
         return self._link
 
-    async def _converse(self, link: VoiceConnection) -> Outcome:
-        self.phase = WAITING
-        if not self._quiet:
-            self._announcer.greet()
-        ended: list[str | None] = []
-
-        def on_event(event: CallEvent) -> None:
-            if isinstance(event, Ended):
-                ended.append(event.reason)
-            else:
-                self._on_call_event(event)
-
-        if isinstance(self._lease, TurnTakingLease):
-            self._lease.name_of = self._name_of
-        self._session = VoiceSession(
-            lease=self._lease,
-            persona=self.persona,
-            sink=self._ears.floor,
-            source=self._source,
-            link=link,
-            on_event=on_event,
-            clock=self._context.clock,
-            metrics=self.metrics,
-        )
-        if self.paused:
-            await self._session.pause()
-        await self._session.run()
-        return Outcome(ended[0] if ended else None)
-
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
         """The conversation first, for its last captions; then the voice channel, whether or not the engine has said goodbye."""
         work.cancel()
@@ -296,7 +260,7 @@ class Call:
         self._source.close()
         if not self._joined.done():
             self._joined.set_result(replies.LEFT if self._hung_up else replies.NOT_LET_IN)
-        since = self._listening_since
+        since = self._conversation.listening_since
         return replace(self._outcome_of(work), listened_s=0.0 if since is None else self._context.clock.now() - since)
 
     def _outcome_of(self, work: asyncio.Task[Outcome]) -> Outcome:
@@ -306,13 +270,13 @@ class Call:
             return AS_ASKED
         fault = work.exception()
         if fault:
-            log.error("call failed", exc_info=fault, **self._ids)
+            log.error("call failed", exc_info=fault, **self._conversation.ids)
             return Outcome(replies.INTERNAL)
         return AS_ASKED if self._hung_up else work.result()
 
     def _on_voice_event(self, event: object) -> None:
         if isinstance(event, Lost):
-            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._ids)
+            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._conversation.ids)
             if event.final and self._work:
                 self._lost = Outcome(event.reason, retry=not event.reason.lower().startswith(REMOVED.sentence))
                 self._work.cancel()
@@ -320,40 +284,3 @@ class Call:
             self._moved(event.channel_id)
         elif isinstance(event, PersonJoined):
             self.refresh()
-
-    def _on_call_event(self, event: CallEvent) -> None:
-        if isinstance(event, Caption):
-            self._on_caption(event)
-        elif isinstance(event, Trouble):
-            log.warning("trouble in a call", detail=event.message, **self._ids)
-            self._announcer.trouble(event.message)
-        elif isinstance(event, Opening):
-            self.phase = WAITING
-        elif isinstance(event, EngineLost):
-            self.phase = WAITING
-            self.lost_since = self.lost_since or self._context.clock.now()
-            self._announcer.engine_lost(event.reason)
-        elif isinstance(event, Listening | EngineBack):
-            self._on_engine(first=isinstance(event, Listening))
-
-    def _on_caption(self, caption: Caption) -> None:
-        """What people themselves said is shown only where the guild wishes it."""
-        self._context.on_caption(self, caption)
-        if caption.role == "engine" or self._shows_people:
-            self._announcer.caption(caption)
-
-    def _on_engine(self, *, first: bool) -> None:
-        """It is there."""
-        self.phase = LISTENING
-        self.lost_since = None
-        self._announcer.engine = self.engine
-        if first:
-            self._listening_since = self._context.clock.now()
-            self._announcer.listens()
-        elif self._changing:
-            self._announcer.changed()
-        self._announcer.engine_back()
-        self._changing = False
-
-    def _name_of(self, user_id: int) -> str:
-        return self.room.name_of(user_id)

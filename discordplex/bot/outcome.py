@@ -26,9 +26,13 @@ class AnyCall(Protocol):
     """What the switchboard needs of a `call.Call`."""
 
     room: Room
-    phase: str
     paused: bool
     since: float
+
+    @property
+    def phase(self) -> str:
+        """What it is doing, in a word or two."""
+        ...
 
     @property
     def engine(self) -> str:
