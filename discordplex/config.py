@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
-from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineUrls, Ids, Text
+from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineUrls, Ids, Prefix, Text
 from discordplex.config_sources import (
     Given,
     from_dotenv,
@@ -57,6 +57,8 @@ class BotConfig(Section):
     auto_join: bool = True
     captions: Captions = "voice"
     """`voice` (the voice channel's own chat), `thread` (one for each call), a text channel's id, or `off`."""
+    prefix: Prefix = ""
+    """What stands before `join`, `listen`, `stop` and `leave` written as messages; empty: messages are not read."""
     allow_channels: Ids = ()
     """Where the bot talks; empty is everywhere."""
     deny_channels: Ids = ()

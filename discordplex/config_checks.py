@@ -83,6 +83,16 @@ def captions(value: Any) -> Any:
     return channel_id or word
 
 
+def prefix(value: str) -> str:
+    """A few characters that begin a command, or none."""
+    word = value.strip()
+    if len(word) > PREFIX_LENGTH or re.search(r"\s", word) or word.startswith("/"):
+        raise ValueError(
+            f'must be up to {PREFIX_LENGTH} characters without blanks, such as "!", and no slash: Discord keeps that for itself'
+        )
+    return word
+
+
 def snowflakes(value: Any) -> Any:
     """Ids of channels or roles."""
     given = list(value) if isinstance(value, list | tuple) else [None]
@@ -92,6 +102,9 @@ def snowflakes(value: Any) -> Any:
     return tuple(found)
 
 
+PREFIX_LENGTH = 8
+"""Whoever needs more writes a slash command sooner."""
+
 Text = Annotated[str, AfterValidator(text)]
 BotToken = Annotated[SecretStr, AfterValidator(token)]
 ApiKey = Annotated[SecretStr, AfterValidator(api_key)]
@@ -99,4 +112,5 @@ BaseUrl = Annotated[str, AfterValidator(base_url)]
 ApiUrl = Annotated[str, AfterValidator(api_url)]
 EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]
+Prefix = Annotated[str, AfterValidator(prefix)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(snowflakes)]

@@ -182,6 +182,10 @@ WRONG = [
     ('[bot]\nauto_join = "maybe"', 'bot.auto_join must be true or false, but "maybe" was given'),
     ("[bot]\ncaptions = true", 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but true was given'),
     ('[bot]\ncaptions = "chat"', 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but "chat" was given'),
+    (
+        '[bot]\nprefix = "/"',
+        'bot.prefix must be up to 8 characters without blanks, such as "!", and no slash: Discord keeps that for itself, but "/" was given',
+    ),
     ("[bot]\nidle_minutes = -1", "bot.idle_minutes must be a number 0 or above, but -1 was given"),
     (
         '[bot]\nallow_channels = ["general"]',

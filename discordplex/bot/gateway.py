@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import sys
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import aiohttp
@@ -50,9 +50,9 @@ class Listener(Protocol):
         ...
 
 
-def least_intents() -> discord.Intents:
-    """Guilds and voice states: neither is privileged, and no message of anybody reaches us."""
-    return discord.Intents(guilds=True, voice_states=True)
+def least_intents(*, messages: bool) -> discord.Intents:
+    """Guilds and voice states: neither is privileged, and no message of anybody reaches us, unless commands may be written as messages."""
+    return discord.Intents(guilds=True, voice_states=True, guild_messages=messages, message_content=messages)
 
 
 class GatewayClient(discord.Bot):
@@ -61,9 +61,10 @@ class GatewayClient(discord.Bot):
     Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
     """
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, read: Callable[[discord.Message], Awaitable[None]] | None = None) -> None:
+        """With `read`, people's messages in guilds are asked of Discord and given to it."""
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
-            intents=least_intents(),
+            intents=least_intents(messages=read is not None),
             connector=aiohttp.TCPConnector(ssl=ssl.create_default_context()),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
@@ -74,6 +75,7 @@ class GatewayClient(discord.Bot):
             guild_ready_timeout=READY_TIMEOUT_S,
         )
         self._listener = listener
+        self._read = read
         self._settled = asyncio.Event()
         self._settled.set()
         self._handlers_running: set[asyncio.Task[Any]] = set()
@@ -116,7 +118,7 @@ class GatewayClient(discord.Bot):
             await asyncio.gather(*late, return_exceptions=True)
 
     @contextlib.contextmanager
-    def _handling(self) -> Iterator[None]:
+    def handling(self) -> Iterator[None]:
         """Remember the running event handler until it is done, so that the way out can wait for it."""
         task = asyncio.current_task()
         if task is None:
@@ -141,7 +143,7 @@ class GatewayClient(discord.Bot):
     async def on_disconnect(self) -> None:
         """The gateway is lost; py-cord reconnects, but leaves the lost socket open: nobody else closes it."""
         log.info("discord gateway lost, reconnecting")
-        with self._handling():
+        with self.handling():
             await self._close_gateway(self.ws, code=RESUMABLE)
 
     async def on_resumed(self) -> None:
@@ -169,12 +171,18 @@ class GatewayClient(discord.Bot):
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """A slash command."""
-        with self._handling():
+        with self.handling():
             await self.process_application_commands(interaction)
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Somebody wrote something."""
+        if self._read and message.guild and not message.author.bot:
+            with self.handling():
+                await self._read(message)
 
     async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
         """A command raised."""
-        with self._handling():
+        with self.handling():
             await reply_to_failure(context, exception)
 
     async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
