@@ -120,6 +120,11 @@ class Pacing:
         self._ticks = deque((offset + FRAME_S for offset in self._ticks), maxlen=_TICKS_MEASURED)
 
     @property
+    def surplus_s(self) -> float | None:
+        """How much longer frames are held than they should be; negative where it is too short, None before enough ticks."""
+        return self._held_s - self.target_s if self._is_measured else None
+
+    @property
     def excess_frames(self) -> int:
         """Frames that could be dropped with the target still held."""
         return max(0, int((self._held_s - self.target_s + _EPSILON_S) / FRAME_S)) if self._is_measured else 0

@@ -64,6 +64,7 @@ class PlayoutBuffer:
         self._pushed_bytes = 0
         self._pushed_at = 0.0
         self._popped_arrival = 0.0
+        self._surplus_s: float | None = None
         self._excess_since: float | None = None
         self._bitten_at = 0.0
         self._underruns = metrics.counter(f"{name}.underruns")
@@ -96,6 +97,7 @@ class PlayoutBuffer:
             if not self._frames:
                 return self._run_dry(now)
             self._pacing.tick(self._place_s(), now)
+            self._surplus_s = self._pacing.surplus_s
             if self._is_to_stretch(now):
                 return self._play_twice()
             self._relieve(now)
@@ -132,6 +134,14 @@ class PlayoutBuffer:
     def popped_arrival(self) -> float:
         """When the frame that was popped last had arrived; 0.0 before the first. Thread: consumer."""
         return self._popped_arrival
+
+    @property
+    def surplus_s(self) -> float | None:
+        """How much later than needed the last `pop` came: a consumer that may move its beat comes earlier by this. Thread: consumer.
+
+        Negative where it came too early for the link's jitter; None while that is not known.
+        """
+        return self._surplus_s
 
     @property
     def target_ms(self) -> float:

@@ -46,6 +46,7 @@ class Sink(LibrarySink):
         self._lock = threading.Lock()  # guards who there is; each speaker's buffer has a lock of its own
         self._speakers: dict[int, Speaker] = {}
         self._last_arrival: float | None = None
+        self._surplus_s: float | None = None
         self._closed = False
         self._nobody = metrics.counter("sink.nobody")
         self._evicted = metrics.counter("sink.evicted")
@@ -72,17 +73,30 @@ class Sink(LibrarySink):
             speakers = list(self._speakers.items())
         frames: dict[int, bytes] = {}
         newest: float | None = None
+        least: float | None = None
         for speaker_id, speaker in speakers:
-            if (frame := speaker.playout.pop(now)) is not None:
+            playout = speaker.playout
+            if (frame := playout.pop(now)) is not None:
                 frames[speaker_id] = frame
-                newest = max(newest or 0.0, speaker.playout.popped_arrival)
+                newest = max(newest or 0.0, playout.popped_arrival)
+                if (surplus_s := playout.surplus_s) is not None:
+                    least = surplus_s if least is None else min(least, surplus_s)
         self._last_arrival = newest
+        self._surplus_s = least
         return frames
 
     @property
     def last_arrival(self) -> float | None:
         """When the newest frame that the last `take` gave had arrived; None where it gave none. Thread: loop."""
         return self._last_arrival
+
+    @property
+    def surplus_s(self) -> float | None:
+        """How much earlier the last `take` could have come for each speaker it took from; negative: it should have come later.
+
+        None where it took nothing, or from people whose packets are not known yet. Thread: loop.
+        """
+        return self._surplus_s
 
     def forget(self, user_id: int) -> None:
         """Drop a speaker and what was not taken of theirs. Thread: any. Who writes again is new."""

@@ -44,6 +44,11 @@ class StreamingPlaybackSource(discord.AudioSource):
             return SILENCE if before is None else upmix(fade_out(before))
         return upmix(fade_in(frame) if before is None else frame)
 
+    @property
+    def surplus_s(self) -> float | None:
+        """How much earlier the last `read` could have come with all sound still in time; None where unknown. Thread: send."""
+        return self._playout.surplus_s
+
     def is_opus(self) -> bool:
         """It is PCM. Thread: any."""
         return False

@@ -17,6 +17,11 @@ class HearingSink(Protocol):
         """When (`Clock.now`) the newest frame of the last `take` arrived; None where that took nothing."""
         ...
 
+    @property
+    def surplus_s(self) -> float | None:
+        """How much earlier the last `take` could have come with every frame still in time, negative for later; None where unknown."""
+        ...
+
     def take(self) -> Mapping[SpeakerId, bytes]:
         """The next ENGINE frame of each speaker who has one, empty while nobody speaks. Never blocks."""
         ...

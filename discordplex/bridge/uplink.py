@@ -68,4 +68,4 @@ class Uplink:
             return
         if self._engine is not None:
             self._wait_ms.record((self._clock.now() - arrival) * 1000)
-        metronome.tick(arrival, frames.keys())
+        metronome.tick(self._sink.surplus_s)

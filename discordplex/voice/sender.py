@@ -1,6 +1,7 @@
 """What we say: 20 ms pacing on absolute deadlines, from the source's frame to the socket.
 
-RTP timestamps follow the clock, silence included; sequence numbers count what is sent.
+RTP timestamps follow the clock, silence included; sequence numbers count what is sent. The beat slides to where the source's frames wait
+no longer than its jitter asks for, within one frame of the timestamps; each stretch of sound begins with timestamps that are true again.
 """
 
 import math
@@ -15,6 +16,7 @@ import numpy as np
 
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusEncoder
+from discordplex.audio.slide import Slide
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 from discordplex.voice import rtp
@@ -74,6 +76,7 @@ class Sender:
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
         self._held_frames = 0
+        self._slide = Slide(DISCORD.frame_seconds)
         self._sequence = random.randrange(rtp.SEQUENCES)
         self._timestamp = random.randrange(rtp.TIMESTAMPS)
         self._speaking = False
@@ -108,6 +111,8 @@ class Sender:
         self._timestamp = rtp.ts_add(self._timestamp, (1 + skipped) * DISCORD.frame_samples)
         with self._lock:
             self._send_frame(self._outlet)
+        # A source of py-cord's kind knows of no surplus, and keeps the beat where it is.
+        self.deadline += self._slide.follow(getattr(self._source, "surplus_s", None))
 
     def _send_frame(self, outlet: Outlet | None) -> None:
         if outlet is None or not outlet.e2ee.ready:
@@ -134,6 +139,8 @@ class Sender:
     def _say_speaking(self, *, speaking: bool) -> None:
         if speaking is not self._speaking:
             self._speaking = speaking
+            self._timestamp = rtp.ts_add(self._timestamp, round(self._slide.offset_s * DISCORD.rate_hz))
+            self._slide.offset_s = 0.0
             self._on_speaking(speaking)
 
     def _send(self, outlet: Outlet, packet: bytes) -> None:

@@ -136,6 +136,25 @@ def test_the_newest_arrival_is_told() -> None:
     assert sink.last_arrival is None
 
 
+def test_who_waits_least_decides_how_much_earlier_a_take_could_come() -> None:
+    """Two speakers whose frames wait 3 and 9 ms: after some takes the sink says 3; unknown before, and where nothing was taken."""
+    sink, clock, _ = make_sink()
+    assert sink.surplus_s is None
+    found: list[float | None] = []
+    for _ in range(8):
+        sink.write(FRAME, 1)
+        clock.time += 0.006
+        sink.write(FRAME, 2)
+        clock.time += 0.003
+        assert len(sink.take()) == 2
+        found.append(sink.surplus_s)
+        clock.time += 0.011
+    assert found[0] is None
+    assert found[-1] == pytest.approx(0.003)
+    sink.take()
+    assert sink.surplus_s is None
+
+
 def test_old_speech_is_dropped_and_counted() -> None:
     """What nobody took for five seconds is not heard any more."""
     sink, clock, metrics = make_sink()

@@ -93,6 +93,7 @@ class ScriptedSink:
 
     def __init__(self, clock: FakeClock) -> None:
         self.last_arrival: float | None = None
+        self.surplus_s: float | None = None
         self.forgotten: list[SpeakerId] = []
         self._clock = clock
         self._frames: deque[tuple[float, SpeakerId, bytes]] = deque()
@@ -102,10 +103,11 @@ class ScriptedSink:
         self._frames.append((at, speaker, pcm))
 
     def take(self) -> dict[SpeakerId, bytes]:
-        self.last_arrival = None
+        self.last_arrival = self.surplus_s = None
         if not self._frames or self._frames[0][0] > self._clock.now():
             return {}
         self.last_arrival, speaker, pcm = self._frames.popleft()
+        self.surplus_s = self._clock.now() - self.last_arrival
         return {speaker: pcm}
 
     def forget(self, user_id: SpeakerId, /) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -135,6 +136,50 @@ def test_a_late_thread_skips_instead_of_bursting(stage: Stage) -> None:
     assert stage.sender.deadline == pytest.approx(before + 6 * FRAME_S)
     assert stage.count("skipped") == 5
     assert stage.metrics.histogram("voice.tx.lateness_ms").maximum == pytest.approx(110)
+
+
+class Following(Mouth):
+    """A source that says how much earlier it could have been read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.surplus_s: float | None = None
+
+
+def test_the_beat_slides_to_where_frames_wait_for_nothing(stage: Stage) -> None:
+    """A source whose frames wait 5 ms too long is read 5 ms earlier, by half a millisecond a tick; the timestamps stay on their grid."""
+    source = Following()
+    stage.sender = Sender(source=source, clock=SystemClock(), metrics=stage.metrics, on_speaking=stage.said.append)
+    stage.attach()
+    source.say(tone(2.0))
+    start, waits, packets = stage.sender.deadline, [], []
+    for count in range(50):
+        source.surplus_s = 0.005 + stage.sender.deadline - start - count * FRAME_S
+        waits.append(source.surplus_s)
+        packets += stage.tick(1)
+    assert max(before - after for before, after in pairwise(waits)) <= 0.0005 + 1e-9
+    assert abs(waits[-1]) < 0.0005
+    stamps = [packet.timestamp for packet, _ in packets]
+    assert {rtp.ts_diff(after, before) for before, after in pairwise(stamps)} == {DISCORD.frame_samples}
+
+
+def test_a_new_stretch_begins_with_true_timestamps(stage: Stage) -> None:
+    """After a slide of 5 ms and a silence, the next sound's timestamp is as far from the first as the clock is: 5 ms short of frames."""
+    source = Following()
+    stage.sender = Sender(source=source, clock=SystemClock(), metrics=stage.metrics, on_speaking=stage.said.append)
+    stage.attach()
+    start = stage.sender.deadline
+    source.say(tone(0.02))
+    ((first, _),) = stage.tick(1)
+    source.surplus_s = 0.1
+    stage.tick(10)
+    source.surplus_s = None
+    stage.tick(49)
+    source.say(tone(0.02))
+    elapsed_s = stage.sender.deadline - start
+    ((again, _),) = stage.tick(1)
+    assert elapsed_s == pytest.approx(60 * FRAME_S - 0.005)
+    assert rtp.ts_diff(again.timestamp, first.timestamp) == pytest.approx(elapsed_s * DISCORD.rate_hz)
 
 
 def test_what_cannot_be_sent_is_held_and_then_dropped(stage: Stage) -> None:

@@ -1,0 +1,42 @@
+"""Slide: a steady beat of 20 ms that moves, a little each time, to where its frames wait no longer than they must. Pure.
+
+A consumer that may choose its phase follows what its buffer says of the last frame: how much earlier it could have been taken.
+"""
+
+from typing import Final
+
+SLIDE_S: Final = 0.0005
+"""The most one tick moves: 20 ms that are 2.5 % short or long on the wall's clock, which nobody hears."""
+TOLERANCE_S: Final = 0.00125
+"""A beat this near to its place stays where it is, so that jitter does not make it hunt."""
+SETTLED_S: Final = 0.00025
+"""A slide that began ends this near to its place."""
+
+
+class Slide:
+    """How far one beat lies off its grid, and its next step. One owner."""
+
+    def __init__(self, range_s: float) -> None:
+        """`range_s`: how far it may leave the grid, either way."""
+        self.offset_s = 0.0
+        """How far it is off now; negative is early."""
+        self._range_s = range_s
+        self._sliding = False
+
+    def follow(self, surplus_s: float | None) -> float:
+        """The step after a frame that could have been taken `surplus_s` earlier; 0.0 where that is None or near enough."""
+        error_s = -(surplus_s or 0.0)
+        self._sliding = abs(error_s) > (SETTLED_S if self._sliding else TOLERANCE_S)
+        return self.towards(self.offset_s + error_s) if self._sliding else 0.0
+
+    def towards(self, offset_s: float) -> float:
+        """One step on the way to that offset."""
+        wanted_s = clamp(offset_s, self._range_s)
+        step_s = clamp(wanted_s - self.offset_s, SLIDE_S)
+        self.offset_s += step_s
+        return step_s
+
+
+def clamp(value: float, limit: float) -> float:
+    """The nearest number to `value` from -limit to limit."""
+    return max(-limit, min(limit, value))
