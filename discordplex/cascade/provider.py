@@ -24,13 +24,13 @@ LONGEST_NAME: Final = 40
 class CascadeProvider:
     """The EngineProvider of the cascade. All methods: the loop's thread."""
 
-    def __init__(self, config: CascadeConfig, *, clock: Clock) -> None:
+    def __init__(self, config: CascadeConfig, *, clock: Clock, detectors: DetectorPool | None = None) -> None:
         """Raises ConfigError where the extra is not installed; imports nothing of it."""
         if not (clients.is_installed() and detector.is_installed()):
             raise ConfigError(detector.MISSING)
         self._config = config
         self._clock = clock
-        self._detectors = DetectorPool()
+        self._detectors = detectors or DetectorPool()
         self._leases: set[CascadeLease] = set()
 
     @property

@@ -65,7 +65,7 @@ def pitch_hz(pcm: bytes) -> float:
     ],
     ids=["pcm", "no type", "pcm 16k", "wav 24k", "wav 22k", "wav as pcm", "stereo wav", "float wav, streamed", "opus"],
 )
-@pytest.mark.parametrize("piece", [1, 7, 4801])
+@pytest.mark.parametrize("piece", [11, 4801])
 def test_every_understood_kind_keeps_its_pitch_and_length(data: bytes, content_type: str, piece: int) -> None:
     """Half a second of a tone is half a second of that tone, in odd pieces too."""
     heard = play(data, content_type, piece)
