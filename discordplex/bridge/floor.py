@@ -45,6 +45,11 @@ class Floor:
         """As the sink says; None where everything was left out."""
         return self._sink.last_arrival if self._passed else None
 
+    @property
+    def surplus_s(self) -> float | None:
+        """As the sink says; None where everything was left out."""
+        return self._sink.surplus_s if self._passed else None
+
     def set_gain(self, speaker: SpeakerId, factor: float) -> None:
         """How loud the engine hears somebody, 1.0 being as they are; peaks are bent, not cut."""
         self._gains[speaker] = factor

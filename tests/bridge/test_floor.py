@@ -28,6 +28,7 @@ class Mouths:
         self.frames: dict[SpeakerId, bytes] = {}
         self.forgotten: list[SpeakerId] = []
         self.last_arrival: float | None = 7.0
+        self.surplus_s: float | None = 0.004
 
     def take(self) -> dict[SpeakerId, bytes]:
         return self.frames
@@ -78,6 +79,7 @@ async def test_with_the_gate_noise_is_silence(mouths: Mouths, clock: FakeClock) 
     mouths.frames = {ANNA: NOISE, BERT: NOISE}
     assert await hear(floor, clock, 10) == [{}] * 10
     assert floor.last_arrival is None
+    assert floor.surplus_s is None
     mouths.frames = {ANNA: SPEECH, BERT: NOISE}
     assert await hear(floor, clock, 10) == [{ANNA: SPEECH}] * 10
     mouths.frames = {ANNA: NOISE}
