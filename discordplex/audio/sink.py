@@ -6,6 +6,7 @@ from typing import Any, Final
 from discord.sinks.core import Sink as LibrarySink
 
 from discordplex.audio.converter import downmix
+from discordplex.audio.duck import Duck
 from discordplex.audio.format import DISCORD
 from discordplex.audio.frame import Reframer
 from discordplex.audio.pacing import SPEAKER
@@ -39,10 +40,12 @@ class Sink(LibrarySink):
     Measured: write 20 us for a frame, take 4 us for a speaker.
     """
 
-    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, *, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
+        """`duck` hears everything that is written, so that the voice of an engine that takes turns steps back at once."""
         super().__init__()  # type: ignore[no-untyped-call]  # py-cord's sinks carry no types
         self._clock = clock
         self._metrics = metrics
+        self._duck = duck
         self._lock = threading.Lock()  # guards who there is; each speaker's buffer has a lock of its own
         self._speakers: dict[int, Speaker] = {}
         self._last_arrival: float | None = None
@@ -60,11 +63,13 @@ class Sink(LibrarySink):
         if speaker_id is None:
             self._nobody.add()
             return
-        now = self._clock.now()
+        now, pcm = self._clock.now(), getattr(data, "pcm", data)
+        if self._duck is not None:
+            self._duck.hear(pcm)
         with self._lock:
             speaker = None if self._closed else self._speaker(speaker_id, now)
         if speaker is not None:
-            speaker.write(getattr(data, "pcm", data), now)
+            speaker.write(pcm, now)
 
     def take(self) -> dict[int, bytes]:
         """At most one ENGINE frame from each speaker who has one that is due. Thread: loop, once each 20 ms. Never blocks."""

@@ -1,4 +1,4 @@
-"""Joins and ends that do not click: crossfade, fade in, fade out."""
+"""Joins, ends and changes of level that do not click."""
 
 from typing import Final
 
@@ -42,3 +42,14 @@ def fade_out(last: bytes) -> bytes:
     """
     tail = int16_of(last)[: -RAMP_SAMPLES - 1 : -1] * _DOWN
     return bytes(tail.astype("<i2").tobytes()).ljust(ENGINE.frame_bytes, b"\0")
+
+
+def with_gain(frame: bytes, before: float, now: float) -> bytes:
+    """`frame` at the factor `now`, from 0.0 to 1.0: a lower one than `before` within 5 ms, a higher one over the whole of the frame."""
+    if before == now == 1.0:
+        return frame
+    samples = int16_of(frame)
+    ramp = len(samples) if now > before else min(RAMP_SAMPLES, len(samples))
+    factors = np.full(len(samples), now, dtype=np.float32)
+    factors[:ramp] = np.linspace(before, now, ramp, dtype=np.float32)
+    return bytes((samples * factors).astype("<i2").tobytes())

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.audio.converter import downmix
+from discordplex.audio.duck import DUCKED_GAIN, HOLD_S, Duck
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.sink import MAX_SPEAKERS, Sink
 from discordplex.metrics import Metrics
@@ -222,3 +223,17 @@ def test_a_frame_has_the_engines_length() -> None:
     sink, _, _ = make_sink()
     sink.write(FRAME, 7)
     assert len(sink.take()[7]) == ENGINE.frame_bytes
+
+
+def test_what_is_written_ducks_the_voice() -> None:
+    """A loud packet is known to the other thread at once; a quiet one, and one of nobody, change nothing."""
+    clock = SetClock()
+    duck = Duck(clock=clock)
+    sink = Sink(clock=clock, metrics=Metrics(), duck=duck)
+    sink.write(stereo(tone(0.02, peak=100)), 1)
+    sink.write(FRAME, None)
+    assert duck.gain == 1.0
+    sink.write(FRAME, 1)
+    assert duck.gain == DUCKED_GAIN
+    clock.time += HOLD_S
+    assert duck.gain == 1.0

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discordplex.audio.duck import DUCKED_GAIN, Duck
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.pacing import REPLIES
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.metrics import Metrics
-from tests.audio.signals import pcm, samples, tone
+from tests.audio.signals import pcm, samples, stereo, tone
 
 BLOCK = pcm(tone(0.08, hz=311))
 
@@ -143,3 +144,50 @@ def test_whole_replies_are_not_trimmed() -> None:
     source.push(BLOCK * 125)
     heard = reads(source, clock, 505)
     assert sum(any(frame) for frame in heard) == 501
+
+
+def test_held_sound_waits_and_nothing_is_lost() -> None:
+    """While held every read is silence and the place stands still; then the rest comes, to the last sample, without a click."""
+    clock = SetClock()
+    source = StreamingPlaybackSource(clock=clock, metrics=Metrics(), profile=REPLIES)
+    source.push(pcm(tone(1.0, hz=311)))
+    before = b"".join(reads(source, clock, 10))
+    source.hold()
+    held = b"".join(reads(source, clock, 100))
+    assert source.depth_ms == 800
+    assert samples(held, 0, 2)[240:].max() == 0
+    source.go_on()
+    after = b"".join(reads(source, clock, 40))
+    assert largest_step(before + held + after) < 500
+    assert (samples(after, 0, 2)[240:] == tone(1.0, hz=311).round()[9840:]).all()
+    assert source.depth_ms == 0
+
+
+def test_held_sound_can_be_thrown_away() -> None:
+    """A flush while held leaves nothing for afterwards."""
+    clock = SetClock()
+    source = StreamingPlaybackSource(clock=clock, metrics=Metrics(), profile=REPLIES)
+    source.push(pcm(tone(1.0)))
+    reads(source, clock, 5)
+    source.hold()
+    assert source.flush() == 43_200
+    source.go_on()
+    assert reads(source, clock, 3)[1:] == [DISCORD.silence] * 2
+
+
+def test_the_voice_steps_back_within_one_read_and_5_ms() -> None:
+    """From the first read after a person was audible the sound is 12 dB down after 5 ms; it comes back 300 ms after they fell silent."""
+    clock = SetClock()
+    duck = Duck(clock=clock)
+    source = StreamingPlaybackSource(clock=clock, metrics=Metrics(), profile=REPLIES, duck=duck)
+    source.push(pcm(tone(2.0, hz=311)))
+    loud = reads(source, clock, 10)
+    duck.hear(stereo(tone(0.02)))
+    first, *rest = reads(source, clock, 10)
+    assert samples(loud[-1], 0, 2).max() > 7900
+    assert samples(first, 0, 2)[240:].max() < 8000 * DUCKED_GAIN + 1
+    assert largest_step(b"".join([loud[-1], first, *rest])) < 500
+    back = reads(source, clock, 20)
+    assert samples(back[3], 0, 2).max() < 8000 * DUCKED_GAIN + 1
+    assert samples(back[-1], 0, 2).max() > 7900
+    assert largest_step(b"".join([*rest, *back])) < 500
