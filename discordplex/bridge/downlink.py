@@ -9,7 +9,7 @@ from discordplex.bridge.captions import Captions
 from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.bridge.ports import SpeakingSource
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Closed, EngineEvent, Interrupted, Problem, Text, VoiceEngine
+from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Resumed, Text, VoiceEngine
 from discordplex.metrics import Metrics
 
 REPLIES = 64
@@ -71,6 +71,7 @@ class Downlink:
                     return event
                 await self._pass_on(event, engine)
         finally:
+            self._source.go_on()
             if isinstance(events, AsyncGenerator):  # left early, it would be closed by the garbage collector, in a task of its own
                 await events.aclose()
         return Closed("The engine ended the conversation without saying why.")
@@ -79,14 +80,17 @@ class Downlink:
         """Silence at once, and tell `engine` how much of its reply was heard.
 
         What was pushed after `item` is thrown away with it. Nothing left of it to be played: nothing happens, so that an engine may
-        answer this with an `Interrupted` of its own.
+        answer this with an `Interrupted` of its own. Where no `item` is named the engine is told all the same: it may be thinking.
         """
+        self._source.go_on()
         heard = self._source.played_samples
         reply = self._reply_at(heard, item)
         self._captions.cut(heard=heard, item=item)
         if item:
             self._cut_item = item
         if reply is None:
+            if not item:
+                await engine.interrupt()
             return
         self._flushed.add(self._source.flush())
         self._replies.clear()
@@ -100,6 +104,10 @@ class Downlink:
                 self._hear(event, paced=engine.caps.realtime_paced)
             case Text():
                 self._read(event)
+            case Held():
+                self._source.hold()
+            case Resumed():
+                self._source.go_on()
             case Interrupted(item):
                 await self.interrupt(engine, item)
             case Problem(message):

@@ -57,6 +57,14 @@ class SpeakingSource(Protocol):
         """Throw away what waits; how many samples that were."""
         ...
 
+    def hold(self) -> None:
+        """Be silent at once and keep what waits, until `go_on`."""
+        ...
+
+    def go_on(self) -> None:
+        """Play on from where it was held; does nothing where it was not."""
+        ...
+
 
 class VoiceLink(Protocol):
     """The wire to the voice channel. The bot owns it; a call looks at it and may ask for its repair."""

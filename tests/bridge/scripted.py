@@ -121,6 +121,7 @@ class ScriptedSource:
         self.pushed_samples = 0
         self.played_samples = 0
         self.flushes = 0
+        self.held = False
         self._waiting = 0
 
     @property
@@ -138,9 +139,15 @@ class ScriptedSource:
         self.played_samples += flushed
         return flushed
 
+    def hold(self) -> None:
+        self.held = True
+
+    def go_on(self) -> None:
+        self.held = False
+
     def play(self, milliseconds: float) -> None:
-        """So much of what waits is heard."""
-        samples = min(self._waiting, round(milliseconds * ENGINE.rate_hz / 1000))
+        """So much of what waits is heard, unless it is held."""
+        samples = 0 if self.held else min(self._waiting, round(milliseconds * ENGINE.rate_hz / 1000))
         self.played_samples += samples
         self._waiting -= samples
 

@@ -1,5 +1,6 @@
 """Engine -> people."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from discordplex.bridge.captions import Captions
 from discordplex.bridge.downlink import Downlink
 from discordplex.bridge.events import CallEvent, Trouble
-from discordplex.engine import Audio, Closed, EngineEvent, Interrupted, Problem, Ready, Text
-from discordplex.loopback.clock import FakeClock
+from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Ready, Resumed, Text
+from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import TURN_TAKING, ScriptedEngine, ScriptedSource, pcm_of_ms
 
@@ -123,6 +124,40 @@ async def test_what_comes_late_for_a_cut_reply_is_dropped(call: Call) -> None:
     assert call.source.depth_ms == 60
     assert call.metrics.counter("downlink.late_samples").value == 4800
     assert [caption.text for caption in call.captions.close()] == ["next"]
+
+
+async def test_what_is_held_waits_and_goes_on(call: Call) -> None:
+    """While a person may be interrupting nothing is played and nothing is lost; afterwards it goes on, and captions with it."""
+    call.engine.does(
+        Text("Once", item="a"), Audio(pcm_of_ms(100), item="a"), Text(" upon", item="a"), Audio(pcm_of_ms(100), item="a"), Held()
+    )
+    running = asyncio.create_task(call.downlink.run(call.engine))
+    await settle()
+    call.source.play(200)
+    assert call.shown() == ["Once"]
+    assert call.source.depth_ms == 200
+    call.engine.does(Resumed())
+    await settle()
+    call.source.play(200)
+    assert call.shown() == ["Once upon"]
+    call.engine.does(Closed("."))
+    await running
+
+
+@pytest.mark.parametrize("end", [Interrupted("a"), Interrupted("b"), Interrupted(), Closed("lost")])
+async def test_nothing_stays_held(call: Call, end: Interrupted | Closed) -> None:
+    """An interruption and the engine's end let the source go on, whatever is left in it."""
+    call.engine.does(Audio(pcm_of_ms(100), item="a"), Held(), end, Closed("."))
+    await call.downlink.run(call.engine)
+    assert not call.source.held
+
+
+async def test_an_engine_that_thinks_can_be_stopped(call: Call) -> None:
+    """With nothing to be played, a person's wish for silence reaches the engine all the same; its own interruption does not echo."""
+    await call.downlink.interrupt(call.engine)
+    assert call.engine.interrupts == [("", None)]
+    await call.pass_on(Interrupted("a"))
+    assert call.engine.interrupts == [("", None)]
 
 
 async def test_an_engine_that_falls_silent_without_a_word_is_lost(call: Call) -> None:
