@@ -98,6 +98,20 @@ async def test_every_method_of_a_locked_store_raises_the_same(hasty: Store, sql:
     assert not [answer for answer in answers if isinstance(answer, BaseException) and not isinstance(answer, StoreError)]
 
 
+@pytest.mark.parametrize("make_url", ["sqlite"], indirect=True)
+async def test_readers_pass_a_lock(hasty: Store, sql: Callable[[], Any]) -> None:
+    """A backup that locks SQLite's file keeps writers out and not readers, however many writers wait meanwhile."""
+    await hasty.people.opt_out(1)
+    async with sql() as other:
+        await other.lock()
+        writers = [asyncio.ensure_future(hasty.people.opt_out(n)) for n in range(2, 22)]
+        await asyncio.sleep(0)
+        assert await hasty.people.opted_out() == {1}
+        assert not any(writer.done() for writer in writers)
+        await asyncio.wait(writers)
+    assert all(isinstance(writer.exception(), StoreError) for writer in writers)
+
+
 def test_nobody_waits_long() -> None:
     """The bound that people feel: three seconds, queueing for one's turn included."""
     assert BUSY_S * PATIENCE <= 3

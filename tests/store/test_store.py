@@ -112,7 +112,7 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 async def test_a_server_that_refuses_us(url: str) -> None:
     """A database that is not there, a user that is none, an option that nobody knows."""
     for wrong, why in (
-        (url.replace("/test_", "/no_"), "no database of that name"),
+        (url.replace("/postgres?", "/another?"), "no database of that name"),
         (url.replace("discordplex@", "nobody@"), "refuses the user name or the password"),
     ):
         with pytest.raises(StoreError, match=why):
