@@ -8,6 +8,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from discordplex.config import Config
+from discordplex.doctor.cascade import check_cascade
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.personaplex.endpoint import check_prompt, check_voice
 
@@ -16,7 +17,9 @@ DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
 async def check_engines(config: Config) -> list[Finding]:
-    """The persona, and every server. A call can work while one server answers."""
+    """The persona, and every server. A call can work while one PersonaPlex server answers."""
+    if config.engine.kind == "cascade":
+        return await check_cascade(config)
     findings = [
         check_persona(config),
         *[await check_server(url, verify_tls=config.personaplex.verify_tls) for url in config.personaplex.urls],

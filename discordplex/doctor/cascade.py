@@ -1,0 +1,35 @@
+"""Do the cascade's servers have the models that the settings name, and for how long."""
+
+import datetime as dt
+
+from discordplex.cascade import clients, detector
+from discordplex.cascade.faults import NOUN
+from discordplex.cascade.models import ModelFact, examine_models
+from discordplex.cascade.provider import check_persona
+from discordplex.config import Config
+from discordplex.doctor.finding import Finding, failure, ok, warning
+
+INSTALL = "Run: pip install 'discordplex[cascade]'"
+
+
+async def check_cascade(config: Config) -> list[Finding]:
+    """The extra's packages, the persona, and each stage's model."""
+    if not (clients.is_installed() and detector.is_installed()):
+        return [failure("cascade", "The packages of the cascade engine are not installed.", INSTALL)]
+    persona = config.default_persona
+    refusal = check_persona(persona.voice, persona.text_prompt)
+    found = (
+        failure("persona", refusal, "Change cascade.speak.voice or cascade.text_prompt.")
+        if refusal
+        else ok("persona", f"Voice {persona.voice}, a prompt of {len(persona.text_prompt)} characters.")
+    )
+    today = dt.datetime.now(tz=dt.timezone.utc).date()
+    return [found, *(finding(fact) for fact in await examine_models(config.cascade, today))]
+
+
+def finding(fact: ModelFact) -> Finding:
+    """A fact as the doctor says it."""
+    name = NOUN[fact.stage].removeprefix("The ")
+    if fact.verdict == "failed":
+        return failure(name, fact.says, fact.mend)
+    return ok(name, fact.says) if fact.verdict == "ok" else warning(name, fact.says, fact.mend)
