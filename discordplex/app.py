@@ -14,6 +14,7 @@ import structlog
 
 from discordplex import __version__
 from discordplex.bot.client import BotApplication
+from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider
@@ -57,7 +58,9 @@ async def run(config: Config, *, report: Path | None = None) -> int:
 
 
 def engine_provider(config: Config, clock: Clock) -> EngineProvider:
-    """The engines of the configured kind."""
+    """The engines of the configured kind. Raises ConfigError where they cannot be had."""
+    if config.engine.kind == "cascade":
+        return CascadeProvider(config.cascade, clock=clock)
     return PersonaPlexPool(config.personaplex, clock=clock)
 
 

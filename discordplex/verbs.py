@@ -105,12 +105,17 @@ def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
 def config_check(args: argparse.Namespace) -> int:
     """Nothing but whether the settings are valid, also as an engine sees them."""
     config = load(args)
+    from discordplex.cascade.provider import check_persona
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
 
     for url in config.personaplex.urls:
         Endpoint.parse(url)
 
-    problems = [check_voice(config.persona.voice), check_prompt(config.persona.text_prompt)]
+    persona = config.default_persona
+    if config.engine.kind == "cascade":
+        problems = [check_persona(persona.voice, persona.text_prompt)]
+    else:
+        problems = [check_voice(persona.voice), check_prompt(persona.text_prompt)]
     found = [f"persona: {problem}" for problem in problems if problem]
     if found:
         raise ConfigError("\n".join(found))
