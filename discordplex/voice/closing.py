@@ -35,6 +35,7 @@ class Closing:
 
 
 CLOSE_CODES: dict[int, tuple[Repair, str]] = {
+    4000: (Repair.RESUME, "Discord's voice server met an error that it does not name"),
     4001: (Repair.REJOIN, "Discord's voice server did not know a message of ours"),
     4002: (Repair.REJOIN, "Discord's voice server could not read a message of ours"),
     4003: (Repair.REJOIN, "Discord's voice server got a message before we had identified"),

@@ -1,50 +1,104 @@
-"""A bot on the loopback Discord whose voice is ours, and simple ends for its sound."""
+"""A bot on the loopback Discord whose voice is ours, and simple ends for its sound, with every Opus packet on record."""
 
 import asyncio
+import contextlib
 import functools
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import discord
 import numpy as np
 
 from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
+from discordplex.loopback.discord.dave.delivery import Delivery
 from discordplex.loopback.discord.model import Channel, User
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
 from discordplex.voice.client import ConnectionEvent, VoiceConnection
+from discordplex.voice.transport import MODES
 from discordplex.voice.wire import Wire
+
+Library = Literal["libdave", "davey"]
+
+NOW = threading.local()
+"""What a thread of the wire is about: the packet that it decoded last, the mouth whose frame it took last."""
+
+
+class TappedDecoder(OpusDecoder):
+    """Puts what came out of transport and end-to-end encryption on record: the packet for the write that follows."""
+
+    def decode(self, packet: bytes) -> bytes:
+        pcm = super().decode(packet)
+        NOW.packet = packet
+        return pcm
+
+    def conceal(self, next_packet: bytes | None = None, samples: int = DISCORD.frame_samples) -> bytes:
+        NOW.packet = None
+        return super().conceal(next_packet, samples)
+
+
+class TappedEncoder(OpusEncoder):
+    """Puts what the bot sends on record, in the mouth whose frame it was."""
+
+    def encode(self, pcm: bytes) -> bytes:
+        packet = super().encode(pcm)
+        mouth = getattr(NOW, "mouth", None)
+        if mouth is not None and packet != SILENCE_PACKET:
+            mouth.said.append(packet)
+        return packet
 
 
 class Ear:
-    """A sink that remembers who said how much."""
+    """A sink that remembers who said what: the sound, and per frame the Opus packet that it was, None for one that was filled in."""
 
     def __init__(self, on_write: Callable[[], object] = lambda: None) -> None:
         self.pcm: dict[int, bytearray] = {}
+        self.opus: dict[int, list[bytes | None]] = {}
         self._on_write = on_write
 
     def write(self, data: bytes, user: int, /) -> None:
         self.pcm.setdefault(user, bytearray()).extend(data)
+        packet = getattr(NOW, "packet", None)
+        if packet != SILENCE_PACKET:
+            self.opus.setdefault(user, []).append(packet)
         self._on_write()
+
+    def heard(self, user_id: int | str) -> list[bytes | None]:
+        """The Opus packets of somebody, silence left out."""
+        return self.opus.get(int(user_id), [])
 
     def frames(self, user_id: int | str) -> int:
         return len(self.pcm.get(int(user_id), b"")) // DISCORD.frame_bytes
 
 
 class Mouth:
-    """A source that says what it is given, and silence for ever after."""
+    """A source that says what it is given, and `after` for ever after. `said` are the Opus packets that came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: bytes = DISCORD.silence) -> None:
         self.frames: deque[bytes] = deque()
+        self.said: list[bytes] = []
+        self._told = 0
+        self._after = after
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it has been encoded."""
+        return len(self.said) == self._told
 
     def say(self, pcm: bytes) -> None:
-        self.frames.extend(pcm[at : at + DISCORD.frame_bytes] for at in range(0, len(pcm), DISCORD.frame_bytes))
+        frames = [pcm[at : at + DISCORD.frame_bytes] for at in range(0, len(pcm), DISCORD.frame_bytes)]
+        self._told += len(frames)
+        self.frames.extend(frames)
 
     def read(self) -> bytes:
-        return self.frames.popleft() if self.frames else DISCORD.silence
+        NOW.mouth = self
+        return self.frames.popleft() if self.frames else self._after
 
 
 def tone(seconds: float, *, channels: int = 2, pitch_hz: float = 440.0) -> bytes:
@@ -52,6 +106,20 @@ def tone(seconds: float, *, channels: int = 2, pitch_hz: float = 440.0) -> bytes
     moments = np.arange(int(seconds * DISCORD.rate_hz)) / DISCORD.rate_hz
     samples = (np.sin(2 * np.pi * pitch_hz * moments) * 10_000).astype("<i2")
     return bytes(np.repeat(samples, channels).tobytes())
+
+
+def noise(frames: int, *, channels: int = 2, seed: int = 1) -> bytes:
+    """Noise at 48 kHz: unlike a tone's, each of its Opus packets is like no other."""
+    samples = np.random.default_rng(seed).integers(-8000, 8000, frames * DISCORD.frame_samples).astype("<i2")
+    return bytes(np.repeat(samples, channels).tobytes())
+
+
+def difference(heard: Sequence[bytes | None], said: Sequence[bytes]) -> str:
+    """What became of the packets that were said, in numbers and places."""
+    lost = [place for place, packet in enumerate(said) if packet not in heard]
+    foreign = sum(packet is not None and packet not in said for packet in heard)
+    filled_in = sum(packet is None for packet in heard)
+    return f"{len(heard)} heard, {len(said)} said, lost {lost}, {filled_in} filled in, {foreign} foreign"
 
 
 @dataclass
@@ -62,7 +130,7 @@ class Booth:
     bot: discord.Bot
     wire: Wire
     metrics: Metrics
-    mouth: Mouth = field(default_factory=Mouth)
+    mouth: Mouth = field(default_factory=lambda: Mouth(after=b""))
     events: list[ConnectionEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -85,8 +153,39 @@ class Booth:
     def bot_id(self) -> str:
         return self.loopback.bots[0].id
 
-    def person(self, number: int = 0, channel: Channel | None = None) -> Person:
-        return Person(self.loopback, self.loopback.people[number], (channel or self.lounge).id)
+    def person(self, number: int = 0, channel: Channel | None = None, *, e2ee: Library | None = None, mode: str = MODES[0]) -> Person:
+        return Person(self.loopback, self.loopback.people[number], (channel or self.lounge).id, e2ee=e2ee, mode=mode)
+
+    def delivery(self, channel: Channel | None = None) -> Delivery:
+        """The encrypted call in a channel, as its server sees it."""
+        found = self.loopback.voice.delivery((channel or self.lounge).id)
+        assert found is not None
+        return found
+
+    async def settled(self, members: int, *people: Person, channel: Channel | None = None) -> None:
+        """Everybody is in the group, every transition is executed, and these people have done so too."""
+        delivery = self.delivery(channel)
+        await self.loopback.wait_for(lambda: delivery.settled and len(delivery.group.members) == members)
+        for person in people:
+            await person.wait_until_encrypted()
+
+    async def hears(self, *people: Person) -> None:
+        """Wait until everything that these people have said, and nothing else, has come out of the encryption, in order and once."""
+        for person in people:
+            said = person.said.opus()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await self.until(lambda: self.ear.heard(person.user.id) == said)  # noqa: B023 - awaited at once
+            heard = self.ear.heard(person.user.id)
+            assert heard == said, f"of {person.user.name}: {difference(heard, said)}"
+
+    async def is_heard_by(self, *people: Person) -> None:
+        """Wait until all that the bot had to say has reached these people, in order and once."""
+        for person in people:
+            with contextlib.suppress(TimeoutError):
+                await person.wait_until(lambda: self.mouth.finished and person.heard.opus(self.bot_id) == self.mouth.said)  # noqa: B023
+            heard = person.heard.opus(self.bot_id)
+            assert heard == self.mouth.said, f"by {person.user.name}: {difference(heard, self.mouth.said)}"
+            assert self.mouth.finished
 
     def counted(self, name: str) -> int:
         return self.metrics.counter(f"voice.{name}").value

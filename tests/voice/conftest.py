@@ -12,7 +12,7 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
 from discordplex.voice.wire import Wire
 from tests.loopback.discord.clients import logged_in
-from tests.voice.booth import Booth
+from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
 
 OpenBooth = Callable[..., AbstractAsyncContextManager[Booth]]
 
@@ -28,6 +28,8 @@ def no_stray_threads() -> Iterator[None]:
 def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenBooth:
     """Opens a loopback Discord with a bot in it; keyword arguments go to the loopback."""
     del no_stray_threads
+    monkeypatch.setattr("discordplex.voice.stream.OpusDecoder", TappedDecoder)
+    monkeypatch.setattr("discordplex.voice.sender.OpusEncoder", TappedEncoder)
 
     @asynccontextmanager
     async def opened(**options: Any) -> AsyncIterator[Booth]:

@@ -5,9 +5,9 @@ import pytest
 from discordplex.voice.closing import CLOSE_CODES, Repair, classify
 
 
-@pytest.mark.parametrize("code", [None, 1000, 1006, 3999, 4015])
+@pytest.mark.parametrize("code", [None, 1000, 1006, 3999, 4000, 4015])
 def test_a_lost_connection_is_resumed(code: int | None) -> None:
-    """Network loss, WebSocket's own codes and a crashed voice server leave the session alive."""
+    """Network loss, WebSocket's own codes, an unnamed error and a crashed voice server leave the session alive."""
     assert classify(code).repair is Repair.RESUME
 
 

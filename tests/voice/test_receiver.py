@@ -23,10 +23,13 @@ ANN, BOB, CAT = 11, 22, 33
 SSRC = 500
 
 
-def opus_packets(count: int = 20, *, fec: bool = False) -> list[bytes]:
+def packets_of(pcm: bytes, *, fec: bool = False) -> list[bytes]:
     encoder = OpusEncoder(application="voip" if fec else "audio", bitrate=32_000, fec=fec, expected_loss_percent=20 if fec else 0)
-    pcm = tone(count / 50)
     return [encoder.encode(pcm[at : at + DISCORD.frame_bytes]) for at in range(0, len(pcm), DISCORD.frame_bytes)]
+
+
+def opus_packets(count: int = 20, *, fec: bool = False) -> list[bytes]:
+    return packets_of(tone(count / 50), fec=fec)
 
 
 PACKETS = opus_packets()

@@ -113,6 +113,12 @@ class Relay(asyncio.DatagramProtocol):
                 peer.downlink_impairments = downlink or Impairments()
                 peer.downlinks = {}
 
+    def starve(self, user_id: str) -> None:
+        """From now on, forward nothing to a user until they have a new session; all else goes on, also what they send."""
+        with self._lock:
+            for peer in self._peers_of(user_id):
+                peer.starved = True
+
     # What happened
 
     def counts(self, user_id: str) -> Counter[str]:
@@ -205,7 +211,7 @@ class Relay(asyncio.DatagramProtocol):
 
     def _fan_out(self, sender: Peer, media: Media, at: float) -> None:
         for peer in self._by_ssrc.values():
-            if peer is sender or peer.room != sender.room or peer.transport is None or peer.address is None:
+            if peer is sender or peer.starved or peer.room != sender.room or peer.transport is None or peer.address is None:
                 continue
             for shipment in peer.downlink(sender.ssrc).carry(media, at):
                 heapq.heappush(self._due, (shipment.at, next(self._order), shipment, peer))

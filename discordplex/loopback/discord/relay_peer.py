@@ -34,6 +34,8 @@ class Peer:
     downlink_impairments: Impairments
     transport: Transport | None = None
     address: Address | None = None
+    starved: bool = False
+    """Nothing more is forwarded to them."""
     downlinks: dict[int, ImpairedPath] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 

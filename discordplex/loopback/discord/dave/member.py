@@ -45,6 +45,7 @@ class Member(ABC):
         """Commits and welcomes that were not (op 31)."""
         self._channel_id = "0"
         self._lock = threading.Lock()
+        self._spoiled_until = 0
         self._sender = b""
         self._agreed = 0
         self._pending: dict[int, int] = {}
@@ -63,6 +64,10 @@ class Member(ABC):
     @abstractmethod
     def privacy_code(self) -> str | None:
         """The voice privacy code that everybody in the call compares; None before there is a group."""
+
+    def spoil(self, *, key_changes: int) -> None:
+        """From now on, send what nobody's key opens, until so many commits or welcomes more have been followed: a client gone wrong."""
+        self._spoiled_until = self.epochs + key_changes
 
     # What the voice server says
 
@@ -149,7 +154,10 @@ class Member(ABC):
     def encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
         """What goes into the packet; None while there is no key: nothing is said in the clear."""
         with self._lock:
-            return self._encrypt(ssrc, opus) if self.version else opus
+            sealed = self._encrypt(ssrc, opus) if self.version else opus
+        if sealed and self.epochs < self._spoiled_until:
+            return bytes((sealed[0] ^ 0xFF,)) + sealed[1:]
+        return sealed
 
     def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes] | None:
         """Whose packet it was and what it holds. Without a known sender, the key that opens it names them."""

@@ -1,0 +1,121 @@
+"""Whatever becomes of an encrypted call's wire: afterwards the bot hears and is heard, and where Discord allows it nothing was lost."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import discord
+import pytest
+
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.voice.incidents import Lost, Moved, Restored
+from tests.voice.booth import Booth, noise
+from tests.voice.conftest import OpenBooth
+
+encrypted_calls = functools.partial(VoiceGateway, dave=True)
+
+Break = Callable[[Booth], None]
+
+
+def closing(code: int) -> Break:
+    return lambda booth: booth.loopback.voice.close_connection(booth.bot_id, code)
+
+
+def reset(booth: Booth) -> None:
+    booth.loopback.voice.reset_connection(booth.bot_id)
+
+
+def restored(booth: Booth) -> int:
+    return booth.events.count(Restored())
+
+
+async def both_ways(booth: Booth, ada: Person, *, seed: int, frames: int = 8) -> None:
+    """Each says something that is new, and all of it arrives at the other, bit for bit."""
+    ear, mouth = booth.ear.opus.setdefault(int(ada.user.id), []), booth.mouth.said
+    heard, said, spoken, caught = len(ear), len(ada.said.opus()), len(mouth), len(ada.heard.opus(booth.bot_id))
+    booth.mouth.say(noise(frames, seed=seed))
+    await ada.say(noise(frames, channels=1, seed=-seed % 1000 + 1000))
+    await booth.until(lambda: ear[heard:] == ada.said.opus()[said:])
+    await ada.wait_until(lambda: len(mouth) == spoken + frames and ada.heard.opus(booth.bot_id)[caught:] == mouth[spoken:])
+
+
+async def test_resumed_sessions_lose_nothing(open_booth: OpenBooth) -> None:
+    """While both speak, the control channel is lost by 4015, 4000 and a TCP reset: one session, one stream, every packet both ways."""
+    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+        link = await booth.connect()
+        await booth.settled(2, ada)
+        ssrc = link.ssrc
+        booth.mouth.say(noise(75))
+        talking = asyncio.create_task(ada.say(noise(75, channels=1, seed=2)))
+        for done, break_it in enumerate((closing(4015), closing(4000), reset)):
+            await ada.wait_for_audio(booth.bot_id, 0.3 * done + 0.2)
+            break_it(booth)
+            await booth.until(lambda: restored(booth) == done + 1)  # noqa: B023 - awaited at once
+        await talking
+        await booth.hears(ada)
+        await booth.is_heard_by(ada)
+        assert link.ssrc == ssrc
+        assert [event for event in booth.events if isinstance(event, Lost) and event.final] == []
+        assert booth.counted("tx.dropped") == booth.counted("rx.lost") == 0
+        await both_ways(booth, ada, seed=3)
+
+
+async def test_lost_sessions_are_entered_anew(open_booth: OpenBooth) -> None:
+    """After 4006, 4009 and 4004 the bot leaves and enters by itself, is told of it once each time, and joins the group as a newcomer."""
+    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+        link = await booth.connect()
+        streams = {link.ssrc}
+        for code in (4006, 4009, 4004):
+            booth.events.clear()
+            closing(code)(booth)
+            await booth.until(lambda: restored(booth) == 1)
+            await booth.settled(2, ada)
+            await both_ways(booth, ada, seed=code)
+            streams.add(link.ssrc)
+            losses = [event for event in booth.events if isinstance(event, Lost)]
+            assert [(loss.code, loss.final) for loss in losses] == [(code, False)]
+        assert len(streams) == 4
+        assert link.people == {int(ada.user.id)}
+
+
+async def drag(booth: Booth) -> None:
+    await booth.loopback.move(booth.bot_id, booth.study)
+
+
+async def walk(booth: Booth) -> None:
+    study = booth.bot.get_channel(int(booth.study.id))
+    assert isinstance(study, discord.VoiceChannel)
+    await study.guild.change_voice_state(channel=study)
+
+
+@pytest.mark.parametrize("move", [drag, walk])
+async def test_a_move_is_followed(open_booth: OpenBooth, move: Callable[[Booth], Coroutine[Any, Any, None]]) -> None:
+    """Dragged by a moderator (4014) or going by itself, the bot is in the other channel's group, and that is no loss."""
+    async with (
+        open_booth(voice=encrypted_calls) as booth,
+        booth.person(0, e2ee="libdave"),
+        booth.person(1, booth.study, e2ee="davey") as ben,
+    ):
+        link = await booth.connect()
+        await booth.settled(2)
+        await move(booth)
+        await booth.settled(2, ben, channel=booth.study)
+        await both_ways(booth, ben, seed=1)
+        await booth.until(lambda: link.people == {int(ben.user.id)})
+        assert link.channel.id == int(booth.study.id)
+        assert Moved(int(booth.study.id)) in booth.events
+        assert not [event for event in booth.events if isinstance(event, Lost)]
+
+
+async def test_another_voice_server_is_followed(open_booth: OpenBooth) -> None:
+    """Discord takes the server away, naming none (endpoint null), and then names another: the call goes on there."""
+    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+        await booth.connect()
+        await booth.settled(2, ada)
+        booth.loopback.world.new_voice_server(booth.loopback.guilds[0].id, booth.bot_id)
+        await booth.loopback.wait_for(lambda: booth.loopback.voice.participant(booth.bot_id))
+        await booth.settled(2, ada)
+        await both_ways(booth, ada, seed=1)
+        assert not [event for event in booth.events if isinstance(event, Lost)]
