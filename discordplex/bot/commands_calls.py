@@ -1,0 +1,70 @@
+"""Slash commands about the call: come, go, stop, go on, how it is."""
+
+import discord
+
+from discordplex.bot import replies, replies_calls
+from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, reply, voice_channel_id
+from discordplex.bot.sessions import Place
+
+
+def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
+    """/join, /leave, /listen, /stop, /status, /latency."""
+
+    @bot.slash_command(name="join", description="Call me into the voice channel that you are in.", contexts=IN_GUILDS)
+    async def join(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        await reply(context, await call_in(desk, guild_id_of(context), context.author))
+
+    @bot.slash_command(name="leave", description="Send me out of the voice channel.", contexts=IN_GUILDS)
+    async def leave(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        await reply(context, await desk.exchange.leave(guild_id_of(context), context.author.display_name))
+
+    @bot.slash_command(name="listen", description="Let me go on after /stop, or call me.", contexts=IN_GUILDS)
+    async def listen(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        await reply(context, await go_on(desk, guild_id_of(context), context.author))
+
+    @bot.slash_command(name="stop", description="Stop me without sending me away: I hear nobody and say nothing.", contexts=IN_GUILDS)
+    async def stop(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        await reply(context, await stop_here(desk, guild_id_of(context), context.author))
+
+    @bot.slash_command(name="status", description="See whom I talk with, who waits, and how I am.", contexts=IN_GUILDS)
+    async def status(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        await reply(context, replies.status(desk.exchange.status(guild_id_of(context))))
+
+    @bot.slash_command(name="latency", description="See how fast this call is, measured.", contexts=IN_GUILDS)
+    async def latency(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        call = desk.exchange.call(guild_id_of(context))
+        await reply(context, replies_calls.latency(call.metrics.snapshot()) if call else replies_calls.NO_CALL)
+
+
+async def call_in(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:
+    """Come to where this member sits; what came of it."""
+    channel_id = voice_channel_id(member)
+    return replies.NOT_IN_VOICE if channel_id is None else await desk.exchange.join(Place(guild_id, channel_id))
+
+
+async def stop_here(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:
+    """Neither hear nor speak from now on; what came of it."""
+    call = desk.exchange.call(guild_id)
+    if call is None:
+        return replies_calls.NO_CALL
+    if call.paused:
+        return replies_calls.STOPPED_ALREADY
+    await call.pause(member.display_name)
+    return replies_calls.STOPPED
+
+
+async def go_on(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:
+    """Hear and speak again; without a call, come. What came of it."""
+    call = desk.exchange.call(guild_id)
+    if call is None:
+        return await call_in(desk, guild_id, member)
+    if not call.paused:
+        return replies_calls.LISTENS_ALREADY
+    await call.resume(member.display_name)
+    return replies_calls.LISTENS_AGAIN

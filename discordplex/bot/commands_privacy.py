@@ -1,0 +1,40 @@
+"""/privacy: what is stored about a person, deleting it, and whether they are heard."""
+
+from typing import Any
+
+import discord
+
+from discordplex.bot import replies_privacy as replies
+from discordplex.bot.consent import ConsentPanel, presser
+from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, reply
+
+FORGET_ID = "discordplex:forget-me"
+"""It stands below old messages: never change it."""
+
+
+class PrivacyPanel(ConsentPanel):
+    """Below what /privacy says: the consent's buttons, and one to delete everything."""
+
+    @discord.ui.button(label=replies.FORGET_ME, style=discord.ButtonStyle.danger, custom_id=FORGET_ID)
+    async def forget(self, _: Any, interaction: discord.Interaction) -> None:
+        """Delete what is stored about whoever presses."""
+        await self.answer(interaction, forget(self.desk, presser(interaction)))
+
+
+async def forget(desk: Desk, user_id: int) -> str:
+    """Delete what is stored about a person; what they are told. Raises StoreError."""
+    stored = await desk.preferences.forget(user_id)
+    return replies.FORGOTTEN_BUT_SILENT if stored.settings.opted_out else replies.FORGOTTEN
+
+
+def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:
+    """/privacy."""
+
+    @bot.slash_command(
+        name="privacy", description="See and delete what is stored about you; choose whether I hear you.", contexts=IN_GUILDS
+    )
+    async def privacy(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        stored = await desk.preferences.store.privacy.what_is_stored(context.author.id)
+        transcribed = desk.preferences.guild(guild_id_of(context)).transcripts
+        await reply(context, replies.about_person(stored, transcribed=transcribed), view=PrivacyPanel())

@@ -1,0 +1,154 @@
+"""/settings: what the admins of a server decide. Discord shows it to who has Manage Server, and it is checked again here."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import discord
+
+from discordplex.bot import replies_settings as replies
+from discordplex.bot.commands_personas import names_of, voices_of
+from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, is_admin, option, reply
+from discordplex.bot.personas import PROMPT_CHARACTERS
+from discordplex.errors import StoreError
+from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind
+
+ADMINS = discord.Permissions(manage_guild=True)
+LONGEST_MINUTES = 24 * 60
+VOICE_CHANNELS = [discord.ChannelType.voice, discord.ChannelType.stage_voice]
+RULES = {"allow": True, "deny": False, "neither": None}
+
+
+def add_settings_commands(bot: discord.Bot, desk: Desk) -> None:
+    """/settings."""
+    group = bot.create_group("settings", "What holds in this server.", contexts=IN_GUILDS, default_member_permissions=ADMINS)
+    add_showing(group, desk)
+    add_captions(group, desk)
+    add_persona(group, desk)
+    add_rules(group, desk)
+    add_limits(group, desk)
+
+
+def add_showing(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/settings show and reset."""
+
+    @group.command(name="show", description="See what holds in this server.")
+    async def show(context: discord.ApplicationContext) -> None:
+        await begin(context)
+        await tell(context, desk)
+
+    @group.command(name="reset", description="Forget every setting of this server: the configuration of the bot holds again.")
+    async def reset(context: discord.ApplicationContext) -> None:
+        await begin(context)
+        await change(context, desk, lambda now: GuildSettings(now.guild_id))
+
+
+def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/settings captions and transcripts."""
+
+    @group.command(name="captions", description="Where captions and notices go.")
+    @option("where", str, description="Where to.", choices=["voice", "channel", "thread", "off"])
+    @option("channel", discord.TextChannel, description="Which one, for channel and thread.", required=False)
+    async def captions(context: discord.ApplicationContext, where: str, channel: discord.TextChannel | None = None) -> None:
+        await begin(context)
+        wanted = captions_of(where, channel.id if channel else None)
+        await change(context, desk, lambda now: replace(now, captions=wanted))
+
+    @group.command(name="transcripts", description="Whether what is said in calls is kept. Nothing is without it.")
+    @option("state", str, description="On or off.", choices=["on", "off"])
+    async def transcripts(context: discord.ApplicationContext, state: str) -> None:
+        await begin(context)
+        await change(context, desk, lambda now: replace(now, transcripts=state == "on"))
+
+
+def add_persona(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/settings persona."""
+
+    @group.command(name="persona", description="Whom people talk with who chose nobody. Without anything given, the bot's own default.")
+    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(desk))
+    @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
+    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(desk))
+    async def persona(
+        context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
+    ) -> None:
+        await begin(context)
+        chosen = Choice()
+        if name or role or voice:
+            before = desk.preferences.guild(guild_id_of(context)).choice
+            guild_id, user_id = guild_id_of(context), context.author.id
+            chosen = await desk.personas.choice(guild_id, user_id, name=name, role=role, voice=voice, before=before)
+        await change(context, desk, lambda now: replace(now, choice=chosen))
+
+
+def add_rules(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/settings channel and role."""
+
+    @group.command(name="channel", description="Whether I talk in a voice channel. Where some are allowed, I talk in no other.")
+    @option("channel", discord.abc.GuildChannel, description="Which one.", channel_types=VOICE_CHANNELS)
+    @option("rule", str, description="What holds for it.", choices=list(RULES))
+    async def channel(context: discord.ApplicationContext, channel: discord.abc.GuildChannel, rule: str) -> None:
+        await begin(context)
+        await set_rule(context, desk, "channel", channel.id, rule)
+
+    @group.command(name="role", description="Whether a role may call me. Where some are allowed, nobody else may.")
+    @option("role", discord.Role, description="Which one.")
+    @option("rule", str, description="What holds for it.", choices=list(RULES))
+    async def role(context: discord.ApplicationContext, role: discord.Role, rule: str) -> None:
+        await begin(context)
+        await set_rule(context, desk, "role", role.id, rule)
+
+
+def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/settings limits."""
+
+    @group.command(name="limits", description="When a call ends by itself, in minutes; 0 is never.")
+    @option("idle", int, description="Nobody has spoken for so long.", required=False, min_value=0, max_value=LONGEST_MINUTES)
+    @option("longest", int, description="So long, when others wait.", required=False, min_value=0, max_value=LONGEST_MINUTES)
+    async def limits(context: discord.ApplicationContext, idle: int | None = None, longest: int | None = None) -> None:
+        await begin(context)
+        await change(
+            context,
+            desk,
+            lambda now: replace(
+                now,
+                idle_minutes=now.idle_minutes if idle is None else idle,
+                max_minutes=now.max_minutes if longest is None else longest,
+            ),
+        )
+
+
+# What all of them do
+
+
+async def begin(context: discord.ApplicationContext) -> None:
+    """Ask for time. Raises StoreError where the caller may not change what holds for the server."""
+    await context.defer(ephemeral=True)
+    if not is_admin(context):
+        raise StoreError(replies.ADMINS_ONLY)
+
+
+async def change(context: discord.ApplicationContext, desk: Desk, what: Callable[[GuildSettings], GuildSettings]) -> None:
+    """Save a change and show what holds now. Raises StoreError, and nothing has changed."""
+    await desk.preferences.change_guild(guild_id_of(context), what)
+    await tell(context, desk)
+
+
+async def tell(context: discord.ApplicationContext, desk: Desk) -> None:
+    """Show what holds."""
+    guild_id, preferences = guild_id_of(context), desk.preferences
+    await preferences.learn(guild_id)
+    text = replies.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=preferences.store.problem)
+    await reply(context, text)
+
+
+async def set_rule(context: discord.ApplicationContext, desk: Desk, kind: RuleKind, target_id: int, rule: str) -> None:
+    """Allow or deny a channel or role, or neither."""
+    await change(context, desk, lambda now: now.with_rule(kind, target_id, allowed=RULES[rule]))
+
+
+def captions_of(where: Any, channel_id: int | None) -> Captions:
+    """What the options of /settings captions mean. Raises StoreError where they do not fit together."""
+    named = where in ("channel", "thread")
+    if named and channel_id is None:
+        raise StoreError(replies.CHANNEL_MISSING)
+    return Captions(where, channel_id if named else None)

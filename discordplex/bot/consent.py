@@ -1,0 +1,54 @@
+"""Who is not to be heard: the buttons below a call's greeting, and what they do."""
+
+from typing import Any
+
+import discord
+
+from discordplex.bot import replies_privacy as replies
+from discordplex.bot.panels import Panel
+from discordplex.bot.preferences import StoredPreferences
+from discordplex.errors import StoreError
+
+DONT_LISTEN_ID, LISTEN_ID = "discordplex:dont-listen", "discordplex:listen"
+"""They stand below old messages: never change them."""
+
+
+class ConsentPanel(Panel):
+    """Below the greeting of every call."""
+
+    @discord.ui.button(label=replies.DONT_LISTEN, style=discord.ButtonStyle.secondary, custom_id=DONT_LISTEN_ID)
+    async def dont_listen(self, _: Any, interaction: discord.Interaction) -> None:
+        """Whoever presses is not heard from now on."""
+        user_id = presser(interaction)
+        self.desk.preferences.silence(user_id)  # before Discord is even answered
+        await self.answer(interaction, dont_listen(self.desk.preferences, user_id))
+
+    @discord.ui.button(label=replies.LISTEN_AGAIN, style=discord.ButtonStyle.secondary, custom_id=LISTEN_ID)
+    async def listen(self, _: Any, interaction: discord.Interaction) -> None:
+        """Whoever presses may be heard again."""
+        await self.answer(interaction, listen(self.desk.preferences, presser(interaction)))
+
+
+def presser(interaction: discord.Interaction) -> int:
+    """Who pressed a button."""
+    if interaction.user is None:
+        raise LookupError("a button that nobody pressed")
+    return interaction.user.id
+
+
+async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
+    """Never hear this person again; what they are told."""
+    preferences.silence(user_id)
+    try:
+        await preferences.keep_silenced(user_id)
+    except StoreError as fault:
+        return replies.not_heard_until_restart(str(fault))
+    return replies.not_heard_until_restart(preferences.store.problem) if preferences.store.problem else replies.NOT_HEARD
+
+
+async def listen(preferences: StoredPreferences, user_id: int) -> str:
+    """Hear this person again; what they are told."""
+    if user_id not in preferences.opted_out:
+        return replies.HEARD_ALREADY
+    await preferences.listen(user_id)
+    return replies.HEARD_AGAIN

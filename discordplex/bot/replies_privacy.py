@@ -1,0 +1,58 @@
+"""What the bot says about who is heard and what is kept. Pure; see `replies`."""
+
+from discordplex.bot.replies import told
+from discordplex.bot.text import harmless, shorten
+from discordplex.store.records import StoredAboutPerson
+
+DONT_LISTEN = "Don't listen to me"
+LISTEN_AGAIN = "Listen to me again"
+FORGET_ME = "Delete what is stored about me"
+"""Buttons."""
+
+NOT_HEARD = (
+    "I do not hear you any more, here and everywhere: what you say is thrown away before it is decoded, in this call and in later ones. "
+    "The other button, or `/privacy`, takes that back."
+)
+HEARD_AGAIN = "I hear you again."
+HEARD_ALREADY = "I hear you: you have not asked me not to."
+NOTHING_STORED = "Nothing is stored about you."
+NOTHING_SAID_IS_KEPT = "What is said in calls is not kept."
+TRANSCRIBED = (
+    "Transcripts are on in this server: what the engine says in calls is kept, and what people say where the engine writes it down."
+)
+FORGOTTEN = "It is deleted."
+FORGOTTEN_BUT_SILENT = "It is deleted, all but your wish not to be heard: who wants to be forgotten does not thereby ask to be heard."
+
+
+def not_heard_until_restart(problem: str) -> str:
+    """The wish holds, but could not be saved."""
+    return f"I do not hear you any more, but your wish is not saved: after my next start, press the button again. {told(problem)}"
+
+
+def about_person(stored: StoredAboutPerson, *, transcribed: bool) -> str:
+    """/privacy: all that is stored about who asks."""
+    lines = [TRANSCRIBED if transcribed else NOTHING_SAID_IS_KEPT]
+    if stored.nothing:
+        return f"{lines[0]}\n{NOTHING_STORED}"
+    lines.append("Stored about you:")
+    if stored.settings.opted_out:
+        lines.append("- that you do not want to be heard")
+    choice = stored.settings.choice
+    if choice.voice is not None or choice.text_prompt is not None:
+        parts = [
+            f"voice {harmless(choice.voice)}" if choice.voice else "",
+            f"role “{short(choice.text_prompt)}”" if choice.text_prompt else "",
+        ]
+        lines.append(f"- whom you want to talk with: {', '.join(filter(None, parts))}")
+    if stored.personas:
+        lines.append(f"- {len(stored.personas)} saved personas: {short(', '.join(one.name for one in stored.personas))}")
+    lines += [f"- that you wait in <#{place.channel_id}>" for place in stored.waiting]
+    said = sum(count for _, count in stored.transcript_lines)
+    if said:
+        lines.append(f"- {said} lines of transcripts that you said, in {len(stored.transcript_lines)} servers")
+    return "\n".join(lines)
+
+
+def short(text: str) -> str:
+    """Somebody's text, short and harmless."""
+    return harmless(shorten(text, 200))

@@ -1,0 +1,46 @@
+"""What the bot says about the settings of a server. Pure; see `replies`."""
+
+from collections.abc import Iterable
+
+from discordplex.bot.replies import told, who
+from discordplex.bot.rules import CaptionsPlace, Rules
+from discordplex.engine import Persona
+
+ADMINS_ONLY = "Only who has the permission Manage Server can see and change the server's settings."
+CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
+
+
+def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
+    """/settings show, and the answer to every change: all that holds now."""
+    lines = [
+        f"- captions and notices: {captions(rules.captions)}",
+        f"- people who chose nobody talk with {who(persona)}",
+        f"- channels: {targets(rules.allow_channels, rules.deny_channels, '<#{}>', 'all')}",
+        f"- who may call me: {targets(rules.allow_roles, rules.deny_roles, '<@&{}>', 'everybody')}",
+        f"- when nobody speaks I leave: {minutes(rules.idle_minutes)}",
+        f"- when others wait a call ends: {minutes(rules.max_minutes)}",
+        f"- transcripts: {'on, what is said in calls is kept' if rules.transcripts else 'off, nothing that is said is kept'}",
+    ]
+    return "\n".join(["What holds in this server:", *lines, *([told(problem)] if problem else [])])
+
+
+def captions(place: CaptionsPlace) -> str:
+    """Where captions go."""
+    if place.where == "channel":
+        return f"in <#{place.channel_id}>"
+    if place.where == "thread":
+        below = f" in <#{place.channel_id}>" if place.channel_id else ""
+        return f"captions in a thread for each call{below}, notices in the voice channel's own chat"
+    return "in the voice channel's own chat" if place.where == "voice" else "nowhere"
+
+
+def targets(allowed: Iterable[int], denied: Iterable[int], shown: str, everything: str) -> str:
+    """What is allowed and what is not."""
+    yes = ", ".join(shown.format(one) for one in sorted(allowed)) or everything
+    no = ", ".join(shown.format(one) for one in sorted(denied))
+    return f"{yes}, but not {no}" if no else yes
+
+
+def minutes(number: float) -> str:
+    """A limit in words."""
+    return f"after {number:g} min" if number else "never"
