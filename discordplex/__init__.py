@@ -11,6 +11,7 @@ The rooms, from the top of the house down (imports go down only, `tests/test_arc
     bridge      a call: people -> engine, engine -> people
     voice       one wire: Discord's voice gateway, RTP, encryption
     personaplex the other wire: NVIDIA's dialect
+    cascade     another engine: listen, transcribe, think, speak
     engine      the port every engine stands behind
     audio       what flows between: frames, codecs, buffers
     config, metrics, clock, errors
