@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.interactions import Interaction, Interactions
 from discordplex.loopback.discord.model import Channel, Message, VoiceSession, VoiceState
 from discordplex.loopback.discord.permissions import bit
@@ -26,6 +27,11 @@ class Acts:
     def messages(self, channel: Named) -> list[Message]:
         """Every message of a channel, the oldest first, deleted ones included, each with its history."""
         return self.world.chat.of(id_of(channel))
+
+    def files(self, message: Message) -> list[Upload]:
+        """What is attached to a message."""
+        found = (self.world.files.find(each["id"]) for each in message.body.get("attachments") or [])
+        return [upload for upload in found if upload]
 
     def voice_state(self, user: Named) -> VoiceState | None:
         """Where a user is in voice, None where they are in no channel."""
@@ -98,6 +104,8 @@ class Acts:
         timeout_s: float = 10.0,
     ) -> Interaction:
         """Use a slash command in a channel (or in a guild's text channel) and return it with the reply that the person sees.
+
+        A value may be a user, a channel, a role, or an `Upload` for a file.
 
         Subcommands are written as a person writes them ("persona set"). Raises LookupError where no application has registered such a
         command, TimeoutError where a deferred answer is not filled in within `timeout_s`. `failed` is set where no answer came within 3 s.

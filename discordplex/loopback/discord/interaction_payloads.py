@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from discordplex.loopback.discord import payloads
+from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.model import Channel, Message
 from discordplex.loopback.discord.world import World
 
@@ -15,7 +16,7 @@ Json = dict[str, Any]
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
 """The interaction types."""
 
-SUB_COMMAND, SUB_COMMAND_GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER = range(1, 11)
+SUB_COMMAND, SUB_COMMAND_GROUP, STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(1, 12)
 CONVERT: Mapping[int, Any] = {STRING: str, INTEGER: int, BOOLEAN: bool, NUMBER: float}
 BUTTON, TEXT_INPUT = 2, 4
 
@@ -74,8 +75,11 @@ def command_data(world: World, command: Json, path: list[str], values: Mapping[s
             raise LookupError(f"/{command['name']} has no subcommand {name!r}")
         wrap.append(step)
         options = step.get("options") or []
+    attached = {name: world.files.keep(value) for name, value in values.items() if isinstance(value, Upload)}
+    values = {name: attached[name]["id"] if name in attached else getattr(value, "id", value) for name, value in values.items()}
     filled = _fill(command["name"], options, values, focused)
     resolved = _resolve(world, filled, guild_id)
+    resolved |= {"attachments": {one["id"]: one for one in attached.values()}} if attached else {}
     for step in reversed(wrap):
         filled = [{"name": step["name"], "type": step["type"], "options": filled}]
     data = {"id": command["id"], "name": command["name"], "type": 1, "options": filled}

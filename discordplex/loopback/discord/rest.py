@@ -12,6 +12,7 @@ from aiohttp import web
 
 from discordplex.loopback.discord import routes_channels, routes_guilds, routes_interactions
 from discordplex.loopback.discord.api import ApiError, Call, Route, Table, unauthorized
+from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.interactions import Interactions
 from discordplex.loopback.discord.model import User
 from discordplex.loopback.discord.rate_limits import COMMON, WRITES, Limit, RateLimiter, Verdict
@@ -81,7 +82,7 @@ class Rest:
             self.refusals.append(verdict.bucket)
             return _json(429, verdict.body(), headers)
         try:
-            body = await _body(request)
+            body = await self._body(request)
             call = Call(self._world, self._interactions, caller, named, request.query, body, self.gateway_url)
             answer = route.answer(call)
         except ApiError as refusal:
@@ -97,6 +98,23 @@ class Rest:
         limit = self._writes if route.bucket else COMMON
         return self._limiter.take((caller.id if caller else "", bucket, place), limit, f"{zlib.crc32(bucket.encode()):08x}")
 
+    async def _body(self, request: web.Request) -> Any:
+        if request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            form = await request.post()
+            body = json.loads(str(form["payload_json"])) if "payload_json" in form else {}
+            uploads = [Upload(field.filename, field.file.read()) for field in form.values() if isinstance(field, web.FileField)]
+            if uploads:
+                target = body["data"] if isinstance(body.get("data"), dict) else body
+                target["attachments"] = [self._world.files.keep(upload) for upload in uploads]
+            return body
+        data = await request.read()
+        return json.loads(data) if data else {}
+
+    async def attachment(self, request: web.Request) -> web.StreamResponse:
+        """Give an attached file to whoever knows its address."""
+        found = self._world.files.find(request.match_info["file"])
+        return web.Response(body=found.content) if found else web.Response(status=404)
+
     async def _spoil(self, request: web.Request) -> web.Response | None:
         if self.faults.delay_s:
             await self._world.clock.sleep_until(self._world.clock.now() + self.faults.delay_s)
@@ -105,21 +123,6 @@ class Rest:
         elif not self.faults.status:
             return None
         return _json(self.faults.status or 500, {"message": "upstream connect error", "code": 0})
-
-
-async def _body(request: web.Request) -> Any:
-    if request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        form = await request.post()
-        body = json.loads(str(form["payload_json"])) if "payload_json" in form else {}
-        files = [field for field in form.values() if isinstance(field, web.FileField)]
-        target = body["data"] if isinstance(body.get("data"), dict) else body
-        if files:
-            target["attachments"] = [
-                {"id": str(index), "filename": file.filename, "size": 0, "url": "", "proxy_url": ""} for index, file in enumerate(files)
-            ]
-        return body
-    data = await request.read()
-    return json.loads(data) if data else {}
 
 
 def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:

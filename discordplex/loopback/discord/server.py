@@ -82,7 +82,7 @@ class LoopbackDiscord(Acts):
             await self._listen(runner, self._directory)
             self.port = runner.addresses[0][1]
             self.rest.gateway_url = self.gateway.url = f"wss://127.0.0.1:{self.port}"
-            self.world.voice_endpoint = f"127.0.0.1:{self.port}"
+            self.world.voice_endpoint = self.world.files.endpoint = f"127.0.0.1:{self.port}"
             self._exits = exits.pop_all()
         return self
 
@@ -98,6 +98,7 @@ class LoopbackDiscord(Acts):
     def _application(self) -> web.Application:
         application = web.Application()
         application.router.add_route("*", "/api/{path:.*}", self.rest.answer)
+        application.router.add_get("/attachments/{file}/{name}", self.rest.attachment)
         for path in ("/gateway", "/gateway/"):
             application.router.add_get(path, self.gateway.accept)
         application.router.add_get("/", self._accept)

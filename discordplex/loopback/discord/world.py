@@ -26,6 +26,7 @@ from dataclasses import replace
 from discordplex.clock import Clock
 from discordplex.loopback.discord.chat import Chat
 from discordplex.loopback.discord.directory import Directory
+from discordplex.loopback.discord.files import Files
 from discordplex.loopback.discord.model import (
     Channel,
     VoiceEnd,
@@ -50,6 +51,7 @@ class World(Directory):
         self.voice_states: dict[Seat, VoiceState] = {}
         self.voice_sessions: dict[Seat, VoiceSession] = {}
         self.chat = Chat(self)
+        self.files = Files(self)
 
     # Who is where
 

@@ -1,12 +1,14 @@
 """Slash commands, buttons and modals of a real py-cord bot, used by people of the loopback."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 import discord
 import pytest
 
+from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.server import LoopbackDiscord
 from tests.loopback.discord.clients import logged_in
 
@@ -158,3 +160,25 @@ async def test_a_button_and_a_modal(loopback: LoopbackDiscord) -> None:
             await loopback.press_button(shown, "say", loopback.people[0])
         panel.stop()
     assert not loopback.unknown_routes
+
+
+async def test_files_go_both_ways(loopback: LoopbackDiscord) -> None:
+    """A person attaches a file to a command, the bot reads it, and what the bot attaches to its reply can be fetched."""
+
+    def set_up(bot: discord.Bot) -> None:
+        @bot.slash_command(description="Turns a file round")
+        async def turn(
+            ctx: discord.ApplicationContext,
+            file: discord.Option(discord.Attachment),  # type: ignore[valid-type]  # py-cord reads the annotation
+        ) -> None:
+            await ctx.defer(ephemeral=True)
+            turned = (await file.read())[::-1]
+            await ctx.respond(f"{file.filename}, {file.size} bytes", file=discord.File(io.BytesIO(turned), filename="turned.txt"))
+
+    async with logged_in(loopback, loopback.bots[0], set_up):
+        await registered(loopback)
+        upload = Upload("a b.txt", b"drawer")
+        reply = await loopback.press_slash(loopback.people[0], loopback.guilds[0], "turn", {"file": upload})
+    assert reply.content == "a b.txt, 6 bytes"
+    assert reply.reply
+    assert loopback.files(reply.reply) == [Upload("turned.txt", b"reward")]
