@@ -1,18 +1,13 @@
 """VoiceConnection inside a real py-cord bot, on the loopback Discord."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
 from discordplex.errors import VoiceError
 from discordplex.loopback.discord.impairments import Impairments
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.loopback.discord.world import World
-from discordplex.voice.incidents import Lost, Moved, PersonJoined, PersonLeft, Restored
-from discordplex.voice.transport import MODES
+from discordplex.voice.incidents import Lost, PersonJoined, PersonLeft
 from tests.voice.booth import Booth, tone
-from tests.voice.conftest import OpenBooth
 
 SENTENCE = tone(0.2, channels=1)
 FRAMES = 15
@@ -21,102 +16,6 @@ FRAMES = 15
 
 def kinds(booth: Booth) -> list[str]:
     return [type(event).__name__ for event in booth.events]
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_both_ways_and_then_nothing_is_left(open_booth: OpenBooth, mode: str) -> None:
-    """In both transport modes the bot hears a person by their id and is heard, and leaving leaves nothing behind."""
-
-    def one_mode(world: World) -> VoiceGateway:
-        return VoiceGateway(world, modes=(mode,))
-
-    async with open_booth(voice=one_mode) as booth, booth.person() as ada:
-        link = await booth.connect()
-        assert link.people == {int(booth.ada.id)}
-        await ada.say(SENTENCE)
-        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
-        assert booth.counted("rx.frames") == FRAMES
-        booth.mouth.say(tone(0.4))
-        await ada.wait_for_audio(booth.bot_id, 0.4)
-        await link.disconnect()
-        assert booth.left_nothing()
-        assert booth.counted("wire.faults") == 0
-
-
-def close_4015(booth: Booth) -> None:
-    booth.loopback.voice.close_connection(booth.bot_id, 4015)
-
-
-def close_4000(booth: Booth) -> None:
-    booth.loopback.voice.close_connection(booth.bot_id, 4000)
-
-
-def reset(booth: Booth) -> None:
-    booth.loopback.voice.reset_connection(booth.bot_id)
-
-
-@pytest.mark.parametrize("break_it", [close_4015, reset])
-async def test_a_resumed_session_loses_no_frame(booth: Booth, break_it: Callable[[Booth], None]) -> None:
-    """While a person and the bot speak, the control channel is lost and resumed: every frame arrives on the same stream."""
-    async with booth.person() as ada:
-        link = await booth.connect()
-        ssrc = link.ssrc
-        booth.mouth.say(tone(0.4))
-        saying = asyncio.create_task(ada.say(SENTENCE))
-        await ada.wait_for_audio(booth.bot_id, 0.1)
-        break_it(booth)
-        await saying
-        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
-        await ada.wait_for_audio(booth.bot_id, 0.4)
-        await booth.until(lambda: Restored() in booth.events)
-        assert [kind for kind in kinds(booth) if kind != "PersonJoined"] == ["Lost", "Restored"]
-        assert link.ssrc == ssrc
-        assert booth.counted("tx.dropped") == 0
-
-
-async def test_a_lost_session_is_entered_anew(booth: Booth) -> None:
-    """After 4006 the bot leaves and enters again by itself, and both hear each other once more."""
-    async with booth.person() as ada:
-        link = await booth.connect()
-        booth.loopback.voice.close_connection(booth.bot_id, 4006)
-        await booth.until(lambda: Restored() in booth.events)
-        lost = booth.events[kinds(booth).index("Lost")]
-        assert isinstance(lost, Lost)
-        assert (lost.code, lost.final) == (4006, False)
-        assert "no longer valid" in lost.reason
-        await ada.say(SENTENCE)
-        await booth.until(lambda: booth.ear.frames(booth.ada.id) == FRAMES)
-        booth.mouth.say(tone(0.2))
-        await ada.wait_for_audio(booth.bot_id, 0.2)
-        assert link.people == {int(booth.ada.id)}
-        assert "PersonLeft" not in kinds(booth)
-
-
-async def test_a_moved_bot_follows(booth: Booth) -> None:
-    """A moderator drags the bot away: it says so, hears the people of the new channel, and forgets those of the old one."""
-    async with booth.person(0) as ada, booth.person(1, booth.study) as ben:
-        link = await booth.connect()
-        await booth.loopback.move(booth.bot_id, booth.study)
-        await booth.until(lambda: int(ben.user.id) in link.people)
-        assert Moved(int(booth.study.id)) in booth.events
-        await ben.say(SENTENCE)
-        await booth.until(lambda: booth.ear.frames(ben.user.id) == FRAMES)
-        await booth.until(lambda: PersonLeft(int(ada.user.id)) in booth.events)
-        assert link.people == {int(ben.user.id)}
-        assert link.channel.id == int(booth.study.id)
-        assert "Lost" not in kinds(booth)
-
-
-async def test_a_new_voice_server_is_followed(booth: Booth) -> None:
-    """Discord takes the server away, names none, and then names another: the call goes on there."""
-    async with booth.person() as ada:
-        await booth.connect()
-        booth.loopback.world.new_voice_server(booth.loopback.guilds[0].id, booth.bot_id)
-        connected = booth.loopback.voice.participant
-        await booth.loopback.wait_for(lambda: connected(booth.bot_id))
-        booth.mouth.say(tone(0.2))
-        await ada.wait_for_audio(booth.bot_id, 0.2)
-        assert "Lost" not in kinds(booth)
 
 
 async def test_a_kicked_bot_is_out(booth: Booth) -> None:
