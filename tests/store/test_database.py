@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -194,3 +196,25 @@ async def test_a_connection_that_dies_in_the_middle_is_told(store: Store, sql: C
         with pytest.raises(StoreError, match=r"^Your wish not to be heard was not saved: .+\.$"):
             await call
     assert await store.people.opted_out() == frozenset()
+
+
+@pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a system that can stop a process")
+async def test_a_server_that_stands_still_holds_nobody_up(url: str, sql: Callable[[], Any]) -> None:
+    """When the server freezes under an open store, every caller is told in time, and the store closes all the same."""
+    others = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    frozen: list[int] = []
+    try:
+        async with sql() as other, open_store(url, busy_s=0.2) as store:
+            await store.people.opt_out(1)
+            frozen += [int(str(row[0])) for row in await other(others)]
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            calls = [store.people.opt_out(2), store.people.opted_out(), store.people.opt_out(3)]
+            answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), BOUND_S)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert frozen
+    assert isinstance(answers[0], StoreError)
+    assert str(answers[0]) == "Your wish not to be heard was not saved: the database did not answer in time."

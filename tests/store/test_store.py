@@ -1,5 +1,6 @@
 """Opening the store: what it costs, and what it does where the database is not as it should be."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,15 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be reached"):
         async with open_store(f"postgresql://me:secret@/bot?host={tmp_path}"):
             pass
+
+
+async def test_a_server_that_says_nothing() -> None:
+    """Something that accepts connections and never answers is given up, in bounded time."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(StoreError, match=r"cannot be used: the database did not answer in time\.$"):
+            async with open_store(f"postgresql://me@127.0.0.1:{port}/bot", busy_s=0.2):
+                pass
 
 
 @pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
