@@ -1,5 +1,6 @@
 """/settings: what the admins of a server decide. Discord shows it to who has Manage Server, and it is checked again here."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import discord
 
 from discordplex.bot import replies_settings as replies
-from discordplex.bot.commands_personas import names_of, voices_of
+from discordplex.bot.commands_personas import Completion, names_of, voices_of
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, is_admin, option, reply
-from discordplex.bot.personas import PROMPT_CHARACTERS
+from discordplex.bot.personas import PROMPT_CHARACTERS, offers
 from discordplex.errors import StoreError
 from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind
 
@@ -24,6 +25,7 @@ def add_settings_commands(bot: discord.Bot, desk: Desk) -> None:
     group = bot.create_group("settings", "What holds in this server.", contexts=IN_GUILDS, default_member_permissions=ADMINS)
     add_showing(group, desk)
     add_captions(group, desk)
+    add_transcripts(group, desk)
     add_persona(group, desk)
     add_rules(group, desk)
     add_limits(group, desk)
@@ -44,7 +46,7 @@ def add_showing(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
 
 def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
-    """/settings captions and transcripts."""
+    """/settings captions."""
 
     @group.command(name="captions", description="Where captions and notices go.")
     @option("where", str, description="Where to.", choices=["voice", "channel", "thread", "off"])
@@ -54,11 +56,33 @@ def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
         wanted = captions_of(where, channel.id if channel else None)
         await change(context, desk, lambda now: replace(now, captions=wanted))
 
+
+def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/settings transcripts, transcript and forget-transcripts."""
+
     @group.command(name="transcripts", description="Whether what is said in calls is kept. Nothing is without it.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def transcripts(context: discord.ApplicationContext, state: str) -> None:
         await begin(context)
         await change(context, desk, lambda now: replace(now, transcripts=state == "on"))
+
+    @group.command(name="transcript", description="Get the transcript of a call as a file.")
+    @option("call", str, description="Which one.", autocomplete=calls_of(desk))
+    async def transcript(context: discord.ApplicationContext, call: str) -> None:
+        await begin(context)
+        lines = await desk.preferences.store.transcripts.read(guild_id_of(context), call)
+        if not lines:
+            await reply(context, replies.NO_TRANSCRIPT)
+            return
+        text = replies.transcript(lines, getattr(context.me, "display_name", "engine"), lambda user_id: name_in(context.guild, user_id))
+        file = discord.File(io.BytesIO(text.encode()), filename="transcript.txt")
+        await reply(context, replies.transcript_of(call, len(lines)), file=file)
+
+    @group.command(name="forget-transcripts", description="Delete the transcript of a call, or of all calls of this server.")
+    @option("call", str, description="Which one; leave it out for all.", required=False, autocomplete=calls_of(desk))
+    async def forget_transcripts(context: discord.ApplicationContext, call: str | None = None) -> None:
+        await begin(context)
+        await reply(context, replies.transcripts_deleted(await desk.preferences.store.transcripts.delete(guild_id_of(context), call)))
 
 
 def add_persona(group: discord.SlashCommandGroup, desk: Desk) -> None:
@@ -136,9 +160,27 @@ async def change(context: discord.ApplicationContext, desk: Desk, what: Callable
 async def tell(context: discord.ApplicationContext, desk: Desk) -> None:
     """Show what holds."""
     guild_id, preferences = guild_id_of(context), desk.preferences
-    await preferences.learn(guild_id)
+    await preferences.read_guild(guild_id)
     text = replies.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=preferences.store.problem)
     await reply(context, text)
+
+
+def name_in(guild: discord.Guild | None, user_id: int) -> str:
+    """What a person is called in a server, as far as that is known."""
+    member = guild.get_member(user_id) if guild else None
+    return member.display_name if member else str(user_id)
+
+
+def calls_of(desk: Desk) -> Completion:
+    """Completion by the calls of which there are transcripts, the newest first."""
+
+    async def complete(context: discord.AutocompleteContext) -> list[str]:
+        if not context.interaction.permissions.manage_guild:
+            return []
+        known = await desk.preferences.store.transcripts.calls(guild_id_of(context.interaction))
+        return offers((one.call for one in reversed(known)), str(context.value or ""))
+
+    return complete
 
 
 async def set_rule(context: discord.ApplicationContext, desk: Desk, kind: RuleKind, target_id: int, rule: str) -> None:

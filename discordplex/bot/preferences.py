@@ -34,6 +34,7 @@ class StoredPreferences:
         self._default = Persona(voice=config.default_persona.voice, text_prompt=config.default_persona.text_prompt)
         self._opted_out: frozenset[int] = frozenset()
         self._guilds: dict[int, GuildSettings] = {}
+        self._unread: set[int] = set()
         self._people: dict[int, PersonSettings] = {}
 
     # What is in force
@@ -44,7 +45,7 @@ class StoredPreferences:
         return self._opted_out
 
     def knows(self, guild_id: int) -> bool:
-        """Whether `learn` has read this guild's settings."""
+        """Whether `learn` has come back for this guild."""
         return guild_id in self._guilds
 
     def guild(self, guild_id: int) -> GuildSettings:
@@ -105,18 +106,26 @@ class StoredPreferences:
         self._opted_out = await self.store.people.opted_out()
 
     async def learn(self, guild_id: int) -> None:
-        """Read a guild's settings, once. Where that fails the configuration holds there until the next try."""
-        if guild_id not in self._guilds:
+        """Read a guild's settings, unless that was done. Where it fails the configuration holds there, until the next call of this."""
+        if guild_id not in self._guilds or guild_id in self._unread:
             try:
-                self._guilds[guild_id] = await self.store.guilds.get(guild_id)
+                await self.read_guild(guild_id)
             except StoreError as fault:
+                self._unread.add(guild_id)
+                self._guilds.setdefault(guild_id, GuildSettings(guild_id))
                 log.warning("a guild's settings are not known", guild=guild_id, why=str(fault))
+
+    async def read_guild(self, guild_id: int) -> None:
+        """Read a guild's settings. Raises StoreError."""
+        self._guilds[guild_id] = await self.store.guilds.get(guild_id)
+        self._unread.discard(guild_id)
 
     # What people change
 
     async def change_guild(self, guild_id: int, change: Callable[[GuildSettings], GuildSettings]) -> None:
         """Save what `change` makes of a guild's settings."""
         self._guilds[guild_id] = await self.store.guilds.change(guild_id, change)
+        self._unread.discard(guild_id)
         self.changed()
 
     async def change_person(self, user_id: int, change: Callable[[PersonSettings], PersonSettings]) -> None:

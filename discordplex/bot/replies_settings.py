@@ -1,12 +1,15 @@
 """What the bot says about the settings of a server. Pure; see `replies`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from discordplex.bot.replies import told, who
 from discordplex.bot.rules import CaptionsPlace, Rules
+from discordplex.bot.text import harmless
 from discordplex.engine import Persona
+from discordplex.store.records import TranscriptLine
 
 ADMINS_ONLY = "Only who has the permission Manage Server can see and change the server's settings."
+NO_TRANSCRIPT = "There is no transcript of that call."
 CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
 
 
@@ -22,6 +25,21 @@ def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
         f"- transcripts: {'on, what is said in calls is kept' if rules.transcripts else 'off, nothing that is said is kept'}",
     ]
     return "\n".join(["What holds in this server:", *lines, *([told(problem)] if problem else [])])
+
+
+def transcript(lines: Sequence[TranscriptLine], engine: str, name_of: Callable[[int], str]) -> str:
+    """A transcript as a text file: when, who, what. `engine` is what the engine is called."""
+    return "".join(f"{line.said_at:%H:%M:%S} {engine if line.user_id is None else name_of(line.user_id)}: {line.text}\n" for line in lines)
+
+
+def transcript_of(call: str, lines: int) -> str:
+    """/settings transcript."""
+    return f"The call of {harmless(call)}: {lines} {'line' if lines == 1 else 'lines'}. Times are UTC."
+
+
+def transcripts_deleted(lines: int) -> str:
+    """/settings forget-transcripts."""
+    return f"{lines} {'line is' if lines == 1 else 'lines are'} deleted."
 
 
 def captions(place: CaptionsPlace) -> str:

@@ -1,0 +1,108 @@
+"""What is said is kept where a guild's admins want that, and nowhere else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.scribe import Scribe
+from discordplex.bot.sessions import Place
+from discordplex.bridge.events import Caption
+from discordplex.config import Config
+from discordplex.metrics import Metrics
+from discordplex.store.store import Store, open_store
+from tests.bot.fakes import CountedEngines, ScriptedRoom
+
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+GUILD, ANNA = 1, 100
+
+
+@dataclass(eq=False)
+class QuietCall:
+    """As much of a call as a scribe looks at."""
+
+    room: ScriptedRoom = field(default_factory=lambda: ScriptedRoom(Place(GUILD, 11), None))
+
+
+class Desk:
+    """A scribe with everything around it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.metrics = Metrics()
+        self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
+        self.told: list[str] = []
+        self.time = NOON
+        self.scribe = Scribe(
+            preferences=self.preferences, metrics=self.metrics, tell=lambda _call, why: self.told.append(why), now=lambda: self.time
+        )
+
+    async def switch(self, *, on: bool) -> None:
+        await self.preferences.change_guild(GUILD, lambda now: replace(now, transcripts=on))
+
+    def says(self, call: Any, text: str, *, final: bool = True, speaker: int | None = None) -> None:
+        self.time += timedelta(seconds=1)
+        self.scribe.hear(call, Caption(1, text, final, speaker))
+
+    async def kept(self) -> dict[str, list[tuple[int | None, str]]]:
+        await self.scribe.close()
+        calls = await self.store.transcripts.calls(GUILD)
+        return {one.call: [(line.user_id, line.text) for line in await self.store.transcripts.read(GUILD, one.call)] for one in calls}
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with open_store("sqlite://") as store:
+        yield Desk(store)
+
+
+async def test_nothing_is_kept_unless_switched_on(desk: Desk) -> None:
+    """Not before, and not after it was switched off again."""
+    call = QuietCall()
+    desk.says(call, "before")
+    await desk.switch(on=True)
+    desk.says(call, "while")
+    await desk.scribe.close()
+    await desk.switch(on=False)
+    desk.says(call, "after")
+    assert list((await desk.kept()).values()) == [[(None, "while")]]
+
+
+async def test_a_transcript_has_whole_stretches_with_who_said_them(desk: Desk) -> None:
+    """Only what is final, each call for itself, in order."""
+    await desk.switch(on=True)
+    first, second = QuietCall(), QuietCall()
+    desk.says(first, "Hel", final=False)
+    desk.says(first, "Hello.")
+    desk.says(second, "Another call.")
+    desk.says(first, "Hi!", speaker=ANNA)
+    kept = await desk.kept()
+    assert list(kept.values()) == [[(None, "Hello."), (ANNA, "Hi!")], [(None, "Another call.")]]
+    assert all(name.startswith("2026-11-20 12:00 ") for name in kept)
+
+
+async def test_a_database_that_fails_is_told_and_costs_no_call(desk: Desk) -> None:
+    """The lines are lost and counted; the call hears why."""
+    await desk.switch(on=True)
+    async with open_store("sqlite://") as closed:
+        pass
+    desk.preferences.store = closed
+    desk.says(QuietCall(), "lost")
+    await desk.scribe.close()
+    assert len(desk.told) == 1
+    assert "not saved" in desk.told[0]
+    assert desk.metrics.counter("transcripts.dropped").value == 1
+
+
+async def test_what_waits_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest lines make room, and are counted."""
+    monkeypatch.setattr("discordplex.bot.scribe.MOST_WAITING", 3)
+    await desk.switch(on=True)
+    call = QuietCall()
+    for number in range(5):
+        desk.says(call, str(number))
+    assert list((await desk.kept()).values()) == [[(None, "2"), (None, "3"), (None, "4")]]
+    assert desk.metrics.counter("transcripts.dropped").value == 2
