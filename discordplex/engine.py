@@ -156,6 +156,18 @@ class TurnTakingLease(EngineLease, Protocol):
         ...
 
 
+@runtime_checkable
+class MovableLease(EngineLease, Protocol):
+    """A lease that is not bound to the server on which it began."""
+
+    def relocate(self) -> bool:
+        """Take a server that is well and free in place of one that has failed; whether there was one, and need for it.
+
+        The next `open` goes there. A conversation that is still being opened on the failed one may be left afterwards.
+        """
+        ...
+
+
 class EngineProvider(Protocol):
     """Where calls get their engines. It knows no people and keeps no queue. All methods: the event loop's thread."""
 

@@ -3,24 +3,26 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import aiohttp
 import discord
 import structlog
 
 from discordplex.audio.source import StreamingPlaybackSource
-from discordplex.bot import replies
+from discordplex.bot import courtesy, replies
 from discordplex.bot.announcer import Announcer
 from discordplex.bot.conversation import Conversation
 from discordplex.bot.ears import Ears
+from discordplex.bot.entry import enter
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import Outcome
 from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Preferences
+from discordplex.bot.voicestatus import VoiceStatus
 from discordplex.bridge.events import Caption
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId
-from discordplex.errors import VoiceError
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.client import VoiceConnection
 from discordplex.voice.incidents import Lost, Moved, PersonJoined
@@ -28,9 +30,6 @@ from discordplex.voice.upkeep import REMOVED
 from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()
-
-JOIN_TIMEOUT_S = 15.0
-"""Where Discord does not want us it stays silent. A join takes 0.3 s when all is well, and some seconds when Discord is slow."""
 
 ENGINE_CLOSE_S = 1.5
 """An engine that does not say goodbye within this time does not keep us in the channel."""
@@ -51,9 +50,6 @@ class CallContext:
     """Hears of every caption, whether or not it is shown."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below a call's greeting."""
-
-
-AS_ASKED = Outcome(None)
 
 
 class Call:
@@ -83,7 +79,7 @@ class Call:
         self._lease = lease
         self._quiet = quiet
         self._moved = moved
-        self._asker = asker
+        self.asker = asker
         self._link: VoiceConnection | None = None
         self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics)
         self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics)
@@ -92,6 +88,9 @@ class Call:
             announcer=self._announcer, lease=lease, source=self._source, clock=context.clock, metrics=self.metrics
         )
         self._conversation.on_caption = lambda caption: context.on_caption(self, caption)
+        self._status = VoiceStatus(context.clock)
+        self._stirred = asyncio.Event()
+        self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
         self._lost: Outcome | None = None
@@ -107,7 +106,9 @@ class Call:
 
     @room.setter
     def room(self, room: Room) -> None:
+        self._context.notices.divert(self.room.place, None)
         self._announcer.room = room
+        self._context.notices.divert(room.place, self._thread)
         self.refresh()
 
     @property
@@ -154,6 +155,7 @@ class Call:
 
     async def follow(self, room: Room) -> None:
         """Go with the people into another channel of the guild."""
+        await self._status.clear()
         self.room = room
         await room.move_voice_here()
 
@@ -175,6 +177,15 @@ class Call:
         """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
         self._conversation.restart(persona)
 
+    def rescue(self) -> bool:
+        """Take a healthy engine where its own is gone and another one is free; whether it did."""
+        return self.lost_since is not None and self._conversation.rescue()
+
+    def show_status(self, text: str) -> None:
+        """What the voice channel's status line shall say, from when people are heard."""
+        if self._conversation.listening_since is not None and not self._hung_up:
+            self._status.show(self.room, text)
+
     async def interrupt(self) -> None:
         """Cut short what the engine is saying."""
         await self._conversation.interrupt()
@@ -187,6 +198,7 @@ class Call:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
         self._conversation.shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
         self._ears.refresh(self.room)
+        self._stirred.set()
 
     # Its life
 
@@ -208,30 +220,17 @@ class Call:
         return outcome
 
     async def _talk(self) -> Outcome:
-        refused = await self._join()
+        notices = self._context.notices
+        refused = await enter(self.room, self._make_link, notices=notices, stirred=self._stirred, ids=self._conversation.ids)
         self._joined.set_result(refused)
         if refused or self._link is None:
             return Outcome(refused)
-        persona = await self._context.preferences.persona(self.room.place.guild_id, self._asker)
+        await self._open_thread()
+        persona = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
         reason = await self._conversation.run(
             persona=persona, ears=self._ears.floor, link=self._link, name_of=self.room.name_of, quiet=self._quiet
         )
         return Outcome(reason)
-
-    async def _join(self) -> str | None:
-        """Enter the channel; why not, where that failed."""
-        try:
-            await self.room.connect(self._make_link, timeout_s=JOIN_TIMEOUT_S)
-        except VoiceError as refusal:
-            log.warning("join refused", cause=str(refusal), code=refusal.code, **self._conversation.ids)
-            return str(refusal)
-        except asyncio.TimeoutError:
-            log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **self._conversation.ids)
-            return replies.NOT_LET_IN
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
-            log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **self._conversation.ids)
-            return replies.NO_VOICE_ROOM
-        return None
 
     def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
         """What py-cord calls to get its voice client; it ignores whom it must from its first packet on."""
@@ -249,15 +248,28 @@ class Call:
         self._ears.attach(self._link, self.room)
         return self._link
 
+    async def _open_thread(self) -> None:
+        """Where the guild wants a thread for each call's captions, open one and say where it is."""
+        if self._context.preferences.rules(self.room.place.guild_id).captions.where != "thread":
+            return
+        try:
+            self._thread = await self.room.open_thread()
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
+            log.warning("no thread for captions", cause=type(fault).__name__, **self._conversation.ids)
+        if self._thread:
+            self._context.notices.divert(self.room.place, self._thread)
+            self._context.notices.say(self.room, courtesy.captions_in(self._thread.id))
+
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
         """The conversation first, for its last captions; then the voice channel, whether or not the engine has said goodbye."""
         work.cancel()
-        await asyncio.wait({work}, timeout=ENGINE_CLOSE_S)
+        await asyncio.gather(asyncio.wait({work}, timeout=ENGINE_CLOSE_S), self._status.clear())
         if self._link:
             await self._link.disconnect(force=True)
         await asyncio.wait({work})
         self._ears.sink.close()
         self._source.close()
+        self._context.notices.divert(self.room.place, None)
         if not self._joined.done():
             self._joined.set_result(replies.LEFT if self._hung_up else replies.NOT_LET_IN)
         since = self._conversation.listening_since
@@ -267,12 +279,12 @@ class Call:
         if self._lost:
             return self._lost
         if work.cancelled():
-            return AS_ASKED
+            return Outcome(None)
         fault = work.exception()
         if fault:
             log.error("call failed", exc_info=fault, **self._conversation.ids)
             return Outcome(replies.INTERNAL)
-        return AS_ASKED if self._hung_up else work.result()
+        return Outcome(None) if self._hung_up else work.result()
 
     def _on_voice_event(self, event: object) -> None:
         if isinstance(event, Lost):

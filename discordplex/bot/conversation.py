@@ -11,7 +11,7 @@ from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, Eng
 from discordplex.bridge.ports import HearingSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, Persona, TurnTakingLease
+from discordplex.engine import EngineLease, MovableLease, Persona, TurnTakingLease
 from discordplex.metrics import Metrics
 
 log = structlog.get_logger()
@@ -96,6 +96,14 @@ class Conversation:
             self._changing = True
             self._announcer.changes(persona)
             self._session.restart(persona)
+
+    def rescue(self) -> bool:
+        """Go to a healthy engine that is free, where this one's server is set aside; whether there was one."""
+        if not (isinstance(self._lease, MovableLease) and self._lease.relocate()):
+            return False
+        if self._session:
+            self._session.try_now()
+        return True
 
     async def interrupt(self) -> None:
         """Cut short what the engine is saying."""

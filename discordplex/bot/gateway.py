@@ -45,8 +45,16 @@ class Listener(Protocol):
         """We are not in this guild any more."""
         ...
 
+    def guilds_known(self) -> None:
+        """Every guild that is available has been told of."""
+        ...
+
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
         """A person (no bot) changed the voice channel; None is no channel."""
+        ...
+
+    def voice_changed(self, guild: discord.Guild) -> None:
+        """Something else about voice changed in a guild: a bot moved, somebody was let speak on a stage, or was muted."""
         ...
 
 
@@ -139,6 +147,7 @@ class GatewayClient(discord.Bot):
     async def on_ready(self) -> None:
         """Py-cord has nothing running by itself any more."""
         self._settled.set()
+        self._listener.guilds_known()
 
     async def on_disconnect(self) -> None:
         """The gateway is lost; py-cord reconnects, but leaves the lost socket open: nobody else closes it."""
@@ -168,6 +177,8 @@ class GatewayClient(discord.Bot):
         now = after.channel.id if after.channel else None
         if not member.bot and was != now:
             self._listener.person_moved(member.guild, member.id, was, now)
+        else:
+            self._listener.voice_changed(member.guild)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """A slash command."""

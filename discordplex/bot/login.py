@@ -12,14 +12,15 @@ import discord
 import structlog
 
 from discordplex.bot import replies
+from discordplex.bot.access import may_call
 from discordplex.bot.autojoin import Move
 from discordplex.bot.call import Call, CallContext
 from discordplex.bot.commands import add_commands
 from discordplex.bot.gateway import GatewayClient
 from discordplex.bot.noticeboard import Noticeboard
-from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, strangers
+from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
 from discordplex.bot.rules import ConfiguredPreferences, Preferences
-from discordplex.bot.sessions import Place, SessionRegistry
+from discordplex.bot.sessions import Place, QueueMemory, SessionRegistry
 from discordplex.bot.switchboard import Switchboard
 from discordplex.bot.timers import Timers
 from discordplex.clock import Clock
@@ -62,6 +63,8 @@ class Parts:
     metrics: Metrics
     preferences: Preferences | None = None
     """Where rules and wishes come from; None is the configuration alone."""
+    queue_memory: QueueMemory | None = None
+    """What keeps the queue's order over a restart; None forgets it."""
 
 
 class Login:
@@ -76,12 +79,12 @@ class Login:
         self._notices = Noticeboard(clock=parts.clock, metrics=parts.metrics)
         self._timers = Timers(parts.clock)
         self._switchboard = Switchboard(
-            registry=SessionRegistry(parts.provider),
+            registry=SessionRegistry(parts.provider, parts.queue_memory),
             room_at=self._room_at,
             new_call=self._new_call,
             check=functools.partial(parts.provider.check, persona.voice, persona.text_prompt),
             notices=self._notices,
-            auto_join=config.bot.auto_join,
+            rules=self._preferences.rules,
             clock=parts.clock,
         )
         self._client = GatewayClient(self)
@@ -102,6 +105,8 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
+        if self._parts.queue_memory:
+            self._switchboard.remember(await self._parts.queue_memory.load())
         try:
             async with self._client:
                 try:
@@ -115,6 +120,10 @@ class Login:
         except UNREACHABLE as fault:
             return cause_of(fault)
         return None
+
+    def preferences_changed(self) -> None:
+        """Rules, or who wants to be heard, have changed."""
+        self._switchboard.preferences_changed()
 
     # What happens on Discord
 
@@ -131,14 +140,25 @@ class Login:
         """Who already sits in a voice channel counts as entering."""
         self._timers.beside(("sweep", guild.id), self._sweep(guild))
 
+    def guilds_known(self) -> None:
+        """Who waited before a restart and sits nowhere now has gone."""
+        self._timers.beside("settle", self._settle())
+
     def guild_gone(self, guild_id: int) -> None:
         """Nothing of this guild concerns us any more."""
         self._switchboard.guild_gone(guild_id)
 
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
-        """A person changed the voice channel."""
-        move = Move(person_id, before, after)
-        self._switchboard.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild))
+        """A person changed the voice channel. Until a guild's rules are known nothing follows: then who sits there has entered."""
+        if not self._preferences.knows(guild.id):
+            return
+        move, rules = Move(person_id, before, after), self._preferences.rules(guild.id)
+        welcome = may_call(rules, role_ids(guild, person_id))
+        self._switchboard.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild, rules), may_call=welcome)
+
+    def voice_changed(self, guild: discord.Guild) -> None:
+        """Calls hear whom they may hear."""
+        self._switchboard.somebody_changed(guild.id)
 
     # Parts of it
 
@@ -161,8 +181,18 @@ class Login:
 
     async def _sweep(self, guild: discord.Guild) -> None:
         """Enter where people sit: the fullest channel first, the others are told where we are."""
-        if not self._parts.config.bot.auto_join:
+        await self._preferences.learn(guild.id)
+        await self._meet_strangers(guild)
+        self._switchboard.somebody_changed(guild.id)
+        rules = self._preferences.rules(guild.id)
+        if not rules.auto_join:
             return
+        seated = people_by_channel(guild)
+        for channel_id in sorted(seated.keys() - closed_channels(guild, rules), key=lambda channel_id: -len(seated[channel_id])):
+            alone = next(iter(seated[channel_id])) if len(seated[channel_id]) == 1 else None
+            self._switchboard.enter(Place(guild.id, channel_id), asker=alone)
+
+    async def _meet_strangers(self, guild: discord.Guild) -> None:
         unknown = strangers(guild)
         for start in range(0, len(unknown), STRANGERS_PER_QUESTION):
             asked = unknown[start : start + STRANGERS_PER_QUESTION]
@@ -170,18 +200,21 @@ class Login:
                 await asyncio.wait_for(guild.query_members(user_ids=asked, limit=STRANGERS_PER_QUESTION, cache=True), ASK_STRANGERS_S)
             except (asyncio.TimeoutError, OSError, aiohttp.ClientError):
                 log.warning("who sits in voice is not known", guild=guild.id, users=len(asked))
-        seated = people_by_channel(guild)
-        for channel_id in sorted(seated.keys() - closed_channels(guild), key=lambda channel_id: -len(seated[channel_id])):
-            self._switchboard.enter(Place(guild.id, channel_id))
+
+    async def _settle(self) -> None:
+        """Serve by the order of before a restart as soon as every guild's rules are known."""
+        for guild in self._client.guilds:
+            await self._preferences.learn(guild.id)
+        self._switchboard.settle()
 
     def _room_at(self, place: Place) -> Room | None:
         guild = self._client.get_guild(place.guild_id)
         channel = guild.get_channel(place.channel_id) if guild else None
         if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
             return None
-        return DiscordRoom(channel, captions=self._parts.config.bot.captions)
+        return DiscordRoom(channel, self._preferences.rules(place.guild_id))
 
-    def _new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> Call:
+    def _new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> Call:
         parts = self._parts
         context = CallContext(
             notices=self._notices,
@@ -191,7 +224,7 @@ class Login:
             clock=parts.clock,
             metrics=parts.metrics,
         )
-        return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved)
+        return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved, asker=asker)
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means that py-cord does not reconnect after."""

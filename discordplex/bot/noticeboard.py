@@ -25,6 +25,7 @@ class Noticeboard:
         self._metrics = metrics
         self._posters: dict[int, Poster] = {}
         self._spares: dict[int, Any | None] = {}
+        self._diverted: dict[Place, Any] = {}
         self._told: dict[Place, set[str]] = {}
 
     def say(self, room: Room, text: str, *, key: Hashable = None, view: discord.ui.View | None = None) -> None:
@@ -43,9 +44,16 @@ class Noticeboard:
 
     def caption(self, room: Room, key: Hashable, text: str, *, final: bool) -> None:
         """Write what somebody says: the whole stretch so far."""
-        poster = self._poster(room.captions_channel)
+        poster = self._poster(self._diverted.get(room.place) or room.captions_channel)
         if poster:
             poster.caption(key, text, final=final)
+
+    def divert(self, place: Place, channel: Any | None) -> None:
+        """Captions of this place go into another channel, such as a thread; None ends that."""
+        if channel is None:
+            self._diverted.pop(place, None)
+        else:
+            self._diverted[place] = channel
 
     def forget(self, place: Place) -> None:
         """Nobody is there any more who has read it, or it is not true any more: everything may be said again."""

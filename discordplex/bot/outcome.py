@@ -27,6 +27,8 @@ class AnyCall(Protocol):
 
     room: Room
     paused: bool
+    asker: int | None
+    """Whose persona it has, None for nobody's in particular."""
     since: float
 
     @property
@@ -65,6 +67,23 @@ class AnyCall(Protocol):
         """Go with the people into another channel."""
         ...
 
+    @property
+    def quiet_s(self) -> float:
+        """For how long nobody has spoken."""
+        ...
+
+    def rescue(self) -> bool:
+        """Take a healthy engine where its own is gone and another one is free; whether it did."""
+        ...
+
+    def refresh(self) -> None:
+        """Somebody came, went or changed their mind, or the rules changed."""
+        ...
+
+    def show_status(self, text: str) -> None:
+        """What the voice channel's status line shall say."""
+        ...
+
     async def pause(self, name: str) -> None:
         """Neither hear nor speak for now, at the wish of a person of this name."""
         ...
@@ -81,8 +100,8 @@ class AnyCall(Protocol):
 class NewCall(Protocol):
     """Makes a call that is not running yet."""
 
-    def __call__(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> AnyCall:
-        """`quiet` says nothing before it works; `moved` hears of the channel that Discord moved us to."""
+    def __call__(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> AnyCall:
+        """`quiet` says nothing before it works; `moved` hears of the channel that Discord moved us to; `asker` is whose persona it has."""
         ...
 
 

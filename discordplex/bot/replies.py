@@ -110,14 +110,6 @@ def sent_away(name: str) -> str:
     return f"{harmless(name)} asked me to leave. `/join` calls me back."
 
 
-def waiting(number: int) -> str:
-    """Every engine is taken."""
-    return (
-        f"I am busy with another conversation right now. You are number {number} in the queue: "
-        "stay in the voice channel, and I come as soon as it is your turn."
-    )
-
-
 def elsewhere(channel_id: int) -> str:
     """The guild's call is in another channel."""
     return (
@@ -133,7 +125,6 @@ MISSING_PERMISSION = {
     "speak": "I may not speak in this channel. Give my role the permission Speak.",
 }
 AFK = "It is the server's AFK channel, in which nobody can talk."
-STAGE = "It is a stage, and I talk in voice channels only."
 NOT_LET_IN = "Discord did not let me in, and did not say why. Try again, or look at the channel's permissions and its user limit."
 NO_VOICE_ROOM = "Discord and I do not agree on where I am. Try again in a moment."
 INTERNAL = "Something in me failed; my log has the cause."

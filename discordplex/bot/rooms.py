@@ -6,8 +6,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import discord
 import discord.voice
 
-from discordplex.bot import replies
+from discordplex.bot import courtesy, replies
+from discordplex.bot.access import may_call, may_talk_in
+from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Place
+from discordplex.bot.text import shorten
 
 Link = TypeVar("Link", bound=discord.voice.VoiceProtocol[Any])
 NEEDED = ("view_channel", "connect", "speak")
@@ -27,8 +30,31 @@ class Room(Protocol):
         ...
 
     @property
+    def callers(self) -> frozenset[int]:
+        """Those of the people for whom the bot comes."""
+        ...
+
+    @property
     def bots(self) -> frozenset[int]:
         """The bots in it, ourselves left out."""
+        ...
+
+    @property
+    def suppressed(self) -> bool:
+        """We are in it, and in the audience: it is a stage, and nobody has let us speak."""
+        ...
+
+    async def ask_to_speak(self) -> None:
+        """Ask for the stage that we are on; at once speak, where we may let people speak. Raises what py-cord raises."""
+        ...
+
+    @property
+    def may_set_status(self) -> bool:
+        """Whether we may write the line below its name while we are in it."""
+        ...
+
+    async def set_status(self, text: str | None) -> None:
+        """Write that line. Raises what py-cord raises."""
         ...
 
     def name_of(self, user_id: int) -> str:
@@ -54,6 +80,10 @@ class Room(Protocol):
         """What keeps us from talking in it, as a plain sentence; None where nothing is known."""
         ...
 
+    async def open_thread(self) -> Any | None:
+        """A new thread for its captions, None where we may open none. Raises what py-cord raises."""
+        ...
+
     async def connect(self, make: Callable[[discord.Client, Any], Link], *, timeout_s: float) -> Link:
         """Join it. Raises what py-cord and the voice wire raise."""
         ...
@@ -66,9 +96,9 @@ class Room(Protocol):
 class DiscordRoom:
     """A `Room` on py-cord's channel."""
 
-    def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, *, captions: str) -> None:
+    def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, rules: Rules) -> None:
         self._channel = channel
-        self._captions = captions
+        self._rules = rules
 
     @property
     def place(self) -> Place:
@@ -79,6 +109,12 @@ class DiscordRoom:
     def people(self) -> frozenset[int]:
         """Who sits in it, bots left out."""
         return people_in(self._channel)
+
+    @property
+    def callers(self) -> frozenset[int]:
+        """Those of the people whose roles let them call us."""
+        guild = self._channel.guild
+        return frozenset(user_id for user_id in self.people if may_call(self._rules, role_ids(guild, user_id)))
 
     @property
     def bots(self) -> frozenset[int]:
@@ -94,17 +130,17 @@ class DiscordRoom:
     @property
     def captions_channel(self) -> Any | None:
         """The channel that the setting names. A channel of another guild is none of ours: then it is the voice channel's own chat."""
-        guild = self._channel.guild
-        if self._captions == "off":
+        where = self._rules.captions
+        if where.where == "off":
             return None
-        named = guild.get_channel_or_thread(int(self._captions)) if self._captions.isdigit() else None
+        named = self._channel.guild.get_channel_or_thread(where.channel_id) if where.where == "channel" and where.channel_id else None
         channel = named or self._channel
         return channel if may_write(channel) else None
 
     @property
     def notices_channel(self) -> Any | None:
         """Where its notices go first: its own chat also where we may not enter, since it is there that people look."""
-        if self._captions == "off":
+        if self._rules.captions.where == "off":
             return None
         chat = self._channel if may_send(self._channel) else None
         return self.captions_channel or chat or self.spare_channel
@@ -112,19 +148,60 @@ class DiscordRoom:
     @property
     def spare_channel(self) -> Any | None:
         """The server's channel for system messages, else its first text channel that we may write in."""
-        guild = self._channel.guild
-        if self._captions == "off":
+        if self._rules.captions.where == "off":
             return None
-        return next((channel for channel in (guild.system_channel, *guild.text_channels) if channel and may_write(channel)), None)
+        return next((channel for channel in self._text_channels if may_write(channel)), None)
+
+    async def open_thread(self) -> Any | None:
+        """A new thread in the channel that the setting names, else in the server's channel for system messages or a text channel."""
+        wanted = self._rules.captions.channel_id
+        named = self._channel.guild.get_channel(wanted) if wanted else None
+        for parent in (named, *self._text_channels):
+            if isinstance(parent, discord.TextChannel) and may_open_threads(parent):
+                name = f"{shorten(self._channel.name, 60)}, {discord.utils.utcnow():%Y-%m-%d %H:%M} UTC"
+                return await parent.create_thread(name=name, type=discord.ChannelType.public_thread, auto_archive_duration=60)
+        return None
+
+    @property
+    def _text_channels(self) -> Iterable[discord.TextChannel]:
+        guild = self._channel.guild
+        return (channel for channel in (guild.system_channel, *guild.text_channels) if channel)
+
+    @property
+    def suppressed(self) -> bool:
+        """We are in the audience of this stage."""
+        state = self._channel.guild.me.voice
+        return isinstance(self._channel, discord.StageChannel) and state is not None and state.suppress
+
+    async def ask_to_speak(self) -> None:
+        """With the right to let people speak we let ourselves."""
+        me = self._channel.guild.me
+        if self._channel.permissions_for(me).mute_members:
+            await me.edit(suppress=False)
+        else:
+            await me.request_to_speak()
+
+    @property
+    def may_set_status(self) -> bool:
+        """Stages have no such line."""
+        permitted = self._channel.permissions_for(self._channel.guild.me).set_voice_channel_status
+        return self._rules.voice_status and permitted and isinstance(self._channel, discord.VoiceChannel)
+
+    async def set_status(self, text: str | None) -> None:
+        """Write it."""
+        if isinstance(self._channel, discord.VoiceChannel):
+            await self._channel.set_status(text)
 
     def obstacle(self) -> str | None:
         """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""
         channel, guild = self._channel, self._channel.guild
-        if isinstance(channel, discord.StageChannel):
-            return replies.STAGE
+        if not may_talk_in(self._rules, channel.id):
+            return courtesy.NOT_HERE
         if guild.afk_channel and guild.afk_channel.id == channel.id:
             return replies.AFK
         may = channel.permissions_for(guild.me)
+        if isinstance(channel, discord.StageChannel) and not (may.request_to_speak or may.mute_members):
+            return courtesy.STAGE_CLOSED
         missing = next((name for name in NEEDED if not getattr(may, name)), None)
         if missing:
             return replies.MISSING_PERMISSION[missing]
@@ -152,6 +229,12 @@ def may_write(channel: Any) -> bool:
     """Whether we may write into a channel of any kind. The chat of a voice channel is closed to whoever may not enter it."""
     inside = channel.permissions_for(channel.guild.me).connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)
     return bool(inside and may_send(channel))
+
+
+def may_open_threads(channel: discord.TextChannel) -> bool:
+    """Whether we may open threads in a text channel and write there."""
+    may = channel.permissions_for(channel.guild.me)
+    return bool(may.view_channel and may.create_public_threads and may.send_messages_in_threads)
 
 
 def may_send(channel: Any) -> bool:
@@ -182,10 +265,17 @@ def voice_channels(guild: Guild) -> Iterable[discord.VoiceChannel | discord.Stag
     return [*guild.voice_channels, *guild.stage_channels]
 
 
-def closed_channels(guild: Guild) -> frozenset[int]:
-    """Channels in which we never talk: the AFK channel, stages."""
+def closed_channels(guild: Guild, rules: Rules) -> frozenset[int]:
+    """Channels into which we never go by ourselves: the AFK channel, stages, those that the rules close."""
     afk = {guild.afk_channel.id} if guild.afk_channel else set()
-    return frozenset(afk | {stage.id for stage in guild.stage_channels})
+    elsewhere = {channel.id for channel in voice_channels(guild) if not may_talk_in(rules, channel.id)}
+    return frozenset(afk | elsewhere | {stage.id for stage in guild.stage_channels})
+
+
+def role_ids(guild: Guild, user_id: int) -> frozenset[int]:
+    """The roles of a member; none where the member is not known."""
+    member = guild.get_member(user_id)
+    return frozenset(role.id for role in member.roles) if member else frozenset()
 
 
 def strangers(guild: Guild) -> list[int]:

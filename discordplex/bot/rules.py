@@ -76,6 +76,14 @@ class Preferences(Protocol):
         """Who is never to be heard, in any guild. Whoever changes it tells `Switchboard.preferences_changed`."""
         ...
 
+    async def learn(self, guild_id: int) -> None:
+        """Make sure that a guild's rules are known; it is awaited before anything is decided there. Never raises."""
+        ...
+
+    def knows(self, guild_id: int) -> bool:
+        """Whether they are."""
+        ...
+
     def rules(self, guild_id: int) -> Rules:
         """What holds in a guild now. At once: it is asked with every event."""
         ...
@@ -94,6 +102,14 @@ class ConfiguredPreferences:
         self._rules = Rules.configured(config.bot)
         default = config.default_persona
         self._persona = Persona(voice=default.voice, text_prompt=default.text_prompt)
+
+    async def learn(self, guild_id: int) -> None:
+        """There is nothing to learn."""
+
+    def knows(self, guild_id: int) -> bool:
+        """Always."""
+        del guild_id
+        return True
 
     def rules(self, guild_id: int) -> Rules:
         """The same everywhere."""

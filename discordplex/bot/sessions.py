@@ -1,8 +1,9 @@
 """SessionRegistry: who has a call, who waits, who is next. First come, first served over all guilds. Pure: no clock, no task."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from discordplex.engine import EngineLease, EngineProvider
 from discordplex.errors import LocalProtocolError
@@ -27,11 +28,24 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticket:
+    """A place in the queue."""
+
+    serial: int
+    """Differs each time that somebody begins to wait."""
+    asker: int | None
+    """Who asked; None for nobody in particular."""
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     """The engine is theirs; `end` gives it back."""
 
     place: Place
     lease: EngineLease
+    asker: int | None = None
+    ticket: Ticket | None = None
+    """With which they waited, None where they did not have to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +77,62 @@ class Here:
 Answer: TypeAlias = Granted | Waiting | Elsewhere | Soon | Here
 
 
+class QueueMemory(Protocol):
+    """What keeps the order over a restart. All methods but `load` return at once."""
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        """Who had a call or waited when the last process ended, in the order in which they had asked, with who asked. Never raises."""
+        ...
+
+    def entered(self, place: Place, asker: int | None) -> None:
+        """They asked for a call and have it, or wait."""
+        ...
+
+    def moved(self, before: Place, after: Place) -> None:
+        """Their call goes on in another channel."""
+        ...
+
+    def left(self, place: Place) -> None:
+        """They neither have a call nor wait."""
+        ...
+
+
+class Forgetful:
+    """A memory of nothing."""
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        """Nobody."""
+        return ()
+
+    def entered(self, place: Place, asker: int | None) -> None:
+        """Forget it."""
+
+    def moved(self, before: Place, after: Place) -> None:
+        """Forget it."""
+
+    def left(self, place: Place) -> None:
+        """Forget it."""
+
+
 class SessionRegistry:
     """Every call's seat and the queue of those without one. All methods: the event loop's thread."""
 
-    def __init__(self, provider: EngineProvider) -> None:
+    def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
         self._provider = provider
+        self._memory = memory or Forgetful()
         self._seats: dict[int, Seat] = {}
-        self._queue: dict[Place, None] = {}
+        self._queue: dict[Place, Ticket] = {}
+        self._serials = itertools.count(1)
 
     @property
     def capacity(self) -> int:
         """How many calls can be held at once."""
         return self._provider.capacity
+
+    @property
+    def free(self) -> int:
+        """How many more calls could begin right now."""
+        return self._provider.free
 
     @property
     def calls(self) -> int:
@@ -94,16 +152,40 @@ class SessionRegistry:
         """Its number in the queue, 1 for the next, None where it does not wait."""
         return list(self._queue).index(place) + 1 if place in self._queue else None
 
-    def ask(self, place: Place) -> Answer:
-        """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask."""
+    def ticket(self, place: Place) -> Ticket | None:
+        """Its ticket, None where it does not wait."""
+        return self._queue.get(place)
+
+    @property
+    def wanting_an_engine(self) -> int:
+        """How many guilds without a call wait for one."""
+        return len({place.guild_id for place in self._queue if place.guild_id not in self._seats})
+
+    @property
+    def wanting_their_own(self) -> frozenset[int]:
+        """Guilds that have a call while another channel of theirs waits for it to end."""
+        return frozenset(place.guild_id for place in self._queue if place.guild_id in self._seats)
+
+    def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
+        """Put those who waited before a restart, or had a call, into the queue, before anybody has asked anew."""
+        for place, asker in order:
+            self._queue.setdefault(place, Ticket(next(self._serials), asker))
+
+    def ask(self, place: Place, asker: int | None = None, *, hold: bool = False) -> Answer:
+        """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask.
+
+        With `hold` they stand there in any case, until `serve`.
+        """
         seat = self._seats.get(place.guild_id)
         if seat and not seat.ending and seat.channel_id == place.channel_id:
             return Here()
-        if seat is None and not any(self._could_start(waiting) for waiting in self._queue if waiting != place):
-            granted = self._grant(place)
+        if seat is None and not hold and not any(self._could_start(waiting) for waiting in self._queue if waiting != place):
+            granted = self._grant(place, asker)
             if granted:
                 return granted
-        self._queue.setdefault(place)
+        if place not in self._queue:
+            self._queue[place] = Ticket(next(self._serials), asker)
+            self._memory.entered(place, asker)
         number = self.number(place) or 0
         if seat is None:
             return Waiting(number)
@@ -120,27 +202,36 @@ class SessionRegistry:
             if not self._could_start(place):
                 continue
             if not still_waits(place):
-                del self._queue[place]
+                self.withdraw(place)
                 continue
-            return self._grant(place)
+            return self._grant(place, self._queue[place].asker)
         return None
 
     def withdraw(self, place: Place) -> bool:
         """They do not wait any more. Whether they did."""
-        waited = place in self._queue
-        self._queue.pop(place, None)
+        waited = self._queue.pop(place, None) is not None
+        if waited:
+            self._memory.left(place)
         return waited
 
-    def forget_guild(self, guild_id: int) -> None:
-        """Nobody of this guild waits any more."""
-        for place in self.queue:
-            if place.guild_id == guild_id:
-                del self._queue[place]
+    def forget_guild(self, guild_id: int) -> tuple[Place, ...]:
+        """Nobody of this guild waits any more; who did."""
+        gone = tuple(place for place in self.queue if place.guild_id == guild_id)
+        for place in gone:
+            self.withdraw(place)
+        return gone
+
+    def forget_nobody(self) -> None:
+        """The process ends: what ends from now on is remembered as it stands."""
+        self._memory = Forgetful()
 
     def move(self, guild_id: int, channel_id: int) -> None:
         """The guild's call is in another channel now, whose people need not wait any more."""
-        self._seats[guild_id].channel_id = channel_id
-        self.withdraw(Place(guild_id, channel_id))
+        seat, after = self._seats[guild_id], Place(guild_id, channel_id)
+        self.withdraw(after)
+        if seat.channel_id != channel_id:
+            self._memory.moved(Place(guild_id, seat.channel_id), after)
+        seat.channel_id = channel_id
 
     def ending(self, guild_id: int) -> None:
         """The guild's call is being torn down; `end` follows."""
@@ -151,16 +242,21 @@ class SessionRegistry:
         seat = self._seats.pop(guild_id, None)
         if seat:
             self._provider.release(seat.lease)
+            place = Place(guild_id, seat.channel_id)
+            if place not in self._queue:  # somebody who asked for the next call while this one was torn down is still remembered
+                self._memory.left(place)
 
     def _could_start(self, place: Place) -> bool:
         return place.guild_id not in self._seats
 
-    def _grant(self, place: Place) -> Granted | None:
+    def _grant(self, place: Place, asker: int | None) -> Granted | None:
         if place.guild_id in self._seats:
             raise LocalProtocolError(f"guild {place.guild_id} has a call already")
         lease = self._provider.acquire()
         if lease is None:
             return None
-        self._queue.pop(place, None)
+        ticket = self._queue.pop(place, None)
+        if ticket is None:
+            self._memory.entered(place, asker)
         self._seats[place.guild_id] = Seat(place.channel_id, lease)
-        return Granted(place, lease)
+        return Granted(place, lease, asker, ticket)

@@ -109,6 +109,11 @@ class VoiceSession:
         self._hush()
         self._attempt.cancel()
 
+    def try_now(self) -> None:
+        """Do not wait any longer before the next try, nor for an opening that is under way. Nothing where an engine is there."""
+        if self._engine is None:
+            self._attempt.cancel()
+
     def _hush(self) -> None:
         """Throw away what waits to be played, sound and words."""
         self._captions.cut(heard=self._source.played_samples)

@@ -72,7 +72,7 @@ class PersonaPlexPool:
     @property
     def free(self) -> int:
         """How many leases `acquire` would give right now."""
-        return sum(server.free for server in self._servers)
+        return sum(server.free for server in self._usable())
 
     @property
     def voices(self) -> Sequence[str]:
@@ -84,11 +84,12 @@ class PersonaPlexPool:
         return check_voice(voice) or check_prompt(text_prompt)
 
     def acquire(self) -> "PersonaPlexLease | None":
-        """A lease on the best free server, or None while all are taken.
+        """A lease on a free server, or None while all are taken.
 
-        A server that was set aside comes last but is given all the same: the person then hears what is wrong with it, not that it is busy.
+        A server that was set aside is not given while there is one that is well: who then waits is sooner served by the next that becomes
+        free. Where all are set aside they are given all the same: people then hear what is wrong with them, not that they are busy.
         """
-        server = self._best()
+        server = min((server for server in self._usable() if server.free), key=self._set_aside_s, default=None)
         if server is None:
             return None
         server.leased = True
@@ -101,10 +102,8 @@ class PersonaPlexPool:
 
     def move(self, server: Server) -> Server:
         """Where a lease's next conversation goes: to its own server, or to a free one that is well while its own is set aside."""
-        if server.aside_until <= self._clock.now():
-            return server
-        other = self._best()
-        if other is None or self._set_aside_s(other) > 0:
+        other = next((other for other in self._servers if other.free and self._is_well(other)), None)
+        if other is None or self._is_well(server):
             return server
         server.leased, other.leased = False, True
         return other
@@ -113,8 +112,12 @@ class PersonaPlexPool:
         """A conversation on `server`, not yet connected."""
         return LeasedEngine(server, config=self._config, persona=persona, clock=self._clock, metrics=metrics)
 
-    def _best(self) -> Server | None:
-        return min((server for server in self._servers if server.free), key=self._set_aside_s, default=None)
+    def _usable(self) -> list[Server]:
+        """Those that are well, busy or not; all where none is."""
+        return [server for server in self._servers if self._is_well(server)] or self._servers
+
+    def _is_well(self, server: Server) -> bool:
+        return self._set_aside_s(server) == 0.0
 
     def _set_aside_s(self, server: Server) -> float:
         return max(0.0, server.aside_until - self._clock.now())
@@ -140,6 +143,14 @@ class PersonaPlexLease:
         self._server = self._pool.move(self._server)
         self.name = self._server.endpoint.name
         return self._pool.engine(self._server, persona, metrics)
+
+    def relocate(self) -> bool:
+        """Take a free server that is well where this one was set aside; whether that was needed and possible."""
+        if self._server is None:
+            return False
+        before, self._server = self._server, self._pool.move(self._server)
+        self.name = self._server.endpoint.name
+        return self._server is not before
 
     def give_back(self) -> None:
         """Free the server for others, at once or when its socket has closed."""

@@ -124,10 +124,32 @@ class ScriptedRoom:
     bots: frozenset[int] = frozenset()
     problem: str | None = None
     asked_to_move: int = 0
+    unwelcome: frozenset[int] = frozenset()
+    """People whose roles do not let them call."""
+    suppressed: bool = False
+    asked_to_speak: int = 0
+    may_set_status: bool = True
+    statuses: list[str | None] = field(default_factory=list)
+    status_faults: list[Exception] = field(default_factory=list)
+
+    @property
+    def callers(self) -> frozenset[int]:
+        return self.people - self.unwelcome
 
     @property
     def notices_channel(self) -> FakeChannel | None:
         return self.captions_channel
+
+    async def ask_to_speak(self) -> None:
+        self.asked_to_speak += 1
+
+    async def set_status(self, text: str | None) -> None:
+        if self.status_faults:
+            raise self.status_faults.pop()
+        self.statuses.append(text)
+
+    async def open_thread(self) -> None:
+        return None
 
     @property
     def spare_channel(self) -> FakeChannel | None:

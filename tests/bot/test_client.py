@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import SecretStr
 
-from discordplex.bot import patience, poster, replies, switchboard
+from discordplex.bot import callbook, patience, poster, replies
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
 from discordplex.clock import SystemClock
@@ -128,7 +128,7 @@ async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
     async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         # These save many seconds; their real lengths are tested on a fake clock, and below.
-        monkeypatch.setattr(switchboard, "GRACE_S", 0.3)
+        monkeypatch.setattr(callbook, "GRACE_S", 0.3)
         monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.2)
         yield Street(discord, engine)
 

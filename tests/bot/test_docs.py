@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.bot import replies
+from discordplex.bot import courtesy, replies
+from discordplex.bot.estimate import Estimate
 
 DOCS = Path(__file__).parents[2] / "docs"
 MANUAL = " ".join((DOCS / "troubleshooting.md").read_text(encoding="utf-8").split())
 
-CONSTANTS = {name: value for name, value in vars(replies).items() if name.isupper() and isinstance(value, str)}
+CONSTANTS = {
+    name: value for module in (replies, courtesy) for name, value in vars(module).items() if name.isupper() and isinstance(value, str)
+}
 PERMISSIONS = replies.MISSING_PERMISSION
 
 PARTS = [
@@ -19,7 +22,14 @@ PARTS = [
     replies.engine_moved("", ""),
     replies.gave_up(""),
     replies.sent_away(""),
-    replies.waiting(1),
+    courtesy.waiting(1, None),
+    courtesy.wait(Estimate(60, at_most=True)),
+    courtesy.wait(Estimate(60, at_most=False)),
+    courtesy.time_is_short(60),
+    courtesy.idle(10),
+    courtesy.busy(2),
+    courtesy.in_queue(5, 2, None),
+    courtesy.captions_in(5),
     replies.elsewhere(5),
     replies.full(5),
     replies.could_not_join(5, ""),

@@ -58,9 +58,3 @@ def test_status_fits_the_situation() -> None:
         "Enter a voice channel and use `/join`.",
         "Bad voice.",
     ]
-
-
-def test_waiting_names_the_place() -> None:
-    """The first in the queue is next."""
-    assert "number 1 in the queue" in replies.waiting(1)
-    assert "number 3" in replies.waiting(3)

@@ -1,132 +1,27 @@
 """From what people do to calls that begin, move, wait and end: rooms and calls are scripted, everything between is real."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.bot import replies
-from discordplex.bot.autojoin import Move
-from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot import courtesy, replies
+from discordplex.bot.callbook import FOLLOW_TIMEOUT_S, GRACE_S
 from discordplex.bot.outcome import Outcome
 from discordplex.bot.patience import FIRST_PAUSE_S
-from discordplex.bot.rooms import Room
-from discordplex.bot.sessions import Place, SessionRegistry
-from discordplex.bot.switchboard import FOLLOW_TIMEOUT_S, GOOD_CALL_S, GRACE_S, QUEUE_POLL_S, Switchboard
-from discordplex.engine import EngineLease, Persona
+from discordplex.bot.rules import Rules
+from discordplex.bot.sessions import Place
+from discordplex.bot.switchboard import GOOD_CALL_S
+from discordplex.bot.waitingroom import QUEUE_POLL_S
 from discordplex.loopback.clock import FakeClock, settle
-from discordplex.metrics import Metrics
-from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
-
-A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
-ANNA, BERT, CARA = 100, 200, 300
-PERSONA = Persona("NATF0.pt", "You are a test.")
-
-
-@dataclass(eq=False)
-class ScriptedCall:
-    """A call that ends when and how a test says."""
-
-    room: Room
-    engine: str
-    quiet: bool
-    moved: Callable[[int], None]
-    since: float
-    phase: str = "listening"
-    paused: bool = False
-    persona: Persona = PERSONA
-    metrics: Metrics = field(default_factory=Metrics)
-    outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """Set to end the call."""
-    close_gate: asyncio.Event = field(default_factory=asyncio.Event)
-    """Teardown lasts until this is set."""
-    join_problem: str | None = None
-
-    def __post_init__(self) -> None:
-        self.close_gate.set()
-
-    async def joined(self) -> str | None:
-        return self.join_problem
-
-    def hang_up(self) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(Outcome(None))
-
-    async def run(self) -> Outcome:
-        outcome = await self.outcome
-        await self.close_gate.wait()
-        return outcome
-
-    async def follow(self, room: Room) -> None:
-        self.room = room
-        await room.move_voice_here()
-
-    async def pause(self, name: str) -> None:
-        self.paused = bool(name)
-
-    async def resume(self, name: str) -> None:
-        self.paused = not name
-
-    def restart(self, persona: Persona) -> None:
-        self.persona = persona
-
-
-class Town:
-    """Guilds of rooms, the switchboard above them, and every call that was ever made."""
-
-    def __init__(
-        self, clock: FakeClock, engines: CountedEngines, *, auto_join: bool = True, places: Sequence[Place] = (A1, A2, B1, C1)
-    ) -> None:
-        self.clock = clock
-        self.engines = engines
-        self.rooms = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
-        self.calls: list[ScriptedCall] = []
-        self.notices = Noticeboard(clock=clock, metrics=Metrics())
-        self.refusal: str | None = None
-        self.board = Switchboard(
-            registry=SessionRegistry(engines),
-            room_at=self.rooms.get,
-            new_call=self.new_call,
-            check=lambda: self.refusal,
-            notices=self.notices,
-            auto_join=auto_join,
-            clock=clock,
-        )
-
-    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None]) -> ScriptedCall:
-        self.calls.append(ScriptedCall(room, lease.name, quiet, moved, self.clock.now()))
-        return self.calls[-1]
-
-    def move(self, person: int, before: Place | None, after: Place | None) -> None:
-        guild_id = (before or after or A1).guild_id
-        if before:
-            self.rooms[before].people -= {person}
-        if after:
-            self.rooms[after].people |= {person}
-        people = {place.channel_id: room.people for place, room in self.rooms.items() if place.guild_id == guild_id}
-        move = Move(person, before.channel_id if before else None, after.channel_id if after else None)
-        self.board.person_moved(guild_id, move, people, closed=())
-
-    @property
-    def live(self) -> list[Place]:
-        """Where calls are now."""
-        return [call.room.place for call in self.calls if not call.outcome.done()]
-
-    def said(self, place: Place) -> list[str]:
-        channel = self.rooms[place].captions_channel
-        return channel.texts if channel else []
+from tests.bot.fakes import CountedEngines
+from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
 
 
 @pytest.fixture
 async def town(clock: FakeClock) -> AsyncIterator[Town]:
     town = Town(clock, CountedEngines(1))
     yield town
-    for call in town.calls:
-        call.close_gate.set()
-    await town.board.close()
-    await town.notices.close()
-    assert town.engines.held == []
+    await town.close()
 
 
 async def test_who_enters_gets_a_call_and_who_leaves_last_ends_it(town: Town, clock: FakeClock) -> None:
@@ -162,8 +57,8 @@ async def test_the_queue_is_told_and_served_in_turn(town: Town, clock: FakeClock
     town.move(CARA, None, B1)
     town.move(CARA, None, C1)
     await clock.advance(1)
-    assert town.said(B1) == [replies.waiting(1)]
-    assert town.said(C1) == [replies.waiting(2)]
+    assert town.said(B1) == [courtesy.waiting(1, None)]
+    assert town.said(C1) == [courtesy.waiting(2, None)]
     town.move(BERT, B1, None)
     town.move(CARA, B1, None)
     town.move(ANNA, A1, None)
@@ -353,7 +248,7 @@ async def test_join_answers_in_words(town: Town) -> None:
     assert await town.board.join(A1) == replies.joined(A1.channel_id)
     assert await town.board.join(A1) == replies.already_here(A1.channel_id)
     assert await town.board.join(A2) == replies.elsewhere(A1.channel_id)
-    assert await town.board.join(B1) == replies.waiting(2)
+    assert await town.board.join(B1) == courtesy.waiting(2, None)
 
 
 async def test_join_calls_the_bot_away_from_an_empty_channel(town: Town) -> None:
@@ -369,7 +264,7 @@ async def test_join_calls_the_bot_away_from_an_empty_channel(town: Town) -> None
 
 async def test_without_auto_join_only_join_begins_a_call(clock: FakeClock) -> None:
     """People come and go unasked; a call that was asked for still ends when it is empty."""
-    town = Town(clock, CountedEngines(1), auto_join=False)
+    town = Town(clock, CountedEngines(1), rules=Rules(auto_join=False))
     town.move(ANNA, None, A1)
     await settle()
     assert town.calls == []
@@ -378,8 +273,7 @@ async def test_without_auto_join_only_join_begins_a_call(clock: FakeClock) -> No
     town.move(ANNA, A1, None)
     await clock.advance(GRACE_S + 0.1)
     assert town.live == []
-    await town.board.close()
-    await town.notices.close()
+    await town.close()
 
 
 async def test_a_guild_that_is_gone_leaves_nothing(town: Town, clock: FakeClock) -> None:
@@ -404,19 +298,3 @@ async def test_status_tells_a_guild_what_concerns_it(town: Town, clock: FakeCloc
     assert (status.call.channel_id, status.call.minutes, status.calls, status.capacity) == (A1.channel_id, 2, 1, 1)
     assert status.own_places == [(A2.channel_id, 1)]
     assert town.board.status(C1.guild_id).own_places == [(C1.channel_id, 2)]
-
-
-async def test_fifty_guilds_ask_at_once_for_four_engines(clock: FakeClock) -> None:
-    """Order is kept, nobody is lost, nobody served twice, every one told."""
-    places = [Place(guild, guild * 100) for guild in range(1, 51)]
-    town = Town(clock, CountedEngines(4), places=places)
-    for place in places:
-        town.move(ANNA, None, place)
-    await clock.advance(3)
-    assert [town.said(place) for place in places[4:7]] == [[replies.waiting(1)], [replies.waiting(2)], [replies.waiting(3)]]
-    while any(not call.outcome.done() for call in town.calls):
-        next(call for call in town.calls if not call.outcome.done()).hang_up()
-        await settle()
-    assert [call.room.place for call in town.calls] == places
-    await town.board.close()
-    await town.notices.close()

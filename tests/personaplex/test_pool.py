@@ -6,7 +6,7 @@ import pytest
 
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
-from discordplex.engine import EngineProvider
+from discordplex.engine import EngineProvider, MovableLease
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
@@ -128,8 +128,8 @@ async def test_a_failed_opening_leaves_the_server_free() -> None:
             pass
 
 
-async def test_a_failed_server_comes_last() -> None:
-    """While a server is set aside the others are given first, but where it is the only one it is given all the same."""
+async def test_a_failed_server_is_not_given_while_another_is_well() -> None:
+    """Set aside, it waits for its pause, even while the others are taken; then it is given again."""
     clock = FakeClock()
     pool = pool_of(DEAD, "b", clock=clock)
     lease = taken(pool)
@@ -137,12 +137,44 @@ async def test_a_failed_server_comes_last() -> None:
     error = await failing(lease)
     assert "No PersonaPlex server answers" in str(error)
     pool.release(lease)
-    healthy, last = taken(pool), taken(pool)
-    assert [healthy.name, last.name] == ["ws://b:8998/api/chat", DEAD]
-    pool.release(healthy)
-    pool.release(last)
+    assert pool.free == 1
+    healthy = taken(pool)
+    assert healthy.name == "ws://b:8998/api/chat"
+    assert (pool.free, pool.acquire()) == (0, None)
     await clock.advance(FIRST_PAUSE_S)
+    assert pool.free == 1
     assert taken(pool).name == DEAD
+
+
+async def test_where_all_have_failed_they_are_given_all_the_same() -> None:
+    """People then hear what is wrong, not that everything is busy; the one that is back soonest comes first."""
+    pool = pool_of(DEAD, "ws://127.0.0.1:2/api/chat", clock=FakeClock())
+    first, second = taken(pool), taken(pool)
+    await failing(first)
+    await failing(first)
+    await failing(second)
+    pool.release(first)
+    pool.release(second)
+    assert pool.free == 2
+    assert taken(pool).name == second.name
+
+
+async def test_a_lease_is_moved_before_its_next_try() -> None:
+    """It leaves a failed server for one that became free, once, and not a healthy one for another."""
+    pool = pool_of(DEAD, "b", "c", clock=FakeClock())
+    lease, other, third = taken(pool), taken(pool), taken(pool)
+    assert isinstance(lease, MovableLease)
+    await failing(lease)
+    assert not lease.relocate(), "nothing is free"
+    pool.release(other)
+    pool.release(third)
+    assert lease.relocate()
+    assert lease.name == "ws://b:8998/api/chat"
+    assert not lease.relocate()
+    assert (pool.capacity, pool.free) == (3, 1)
+    pool.release(lease)
+    assert not lease.relocate()
+    assert pool.free == 2
 
 
 async def test_a_lease_moves_to_a_server_that_is_well() -> None:
@@ -153,9 +185,9 @@ async def test_a_lease_moves_to_a_server_that_is_well() -> None:
         await failing(lease)
         async with lease.open(PERSONA, Metrics()):
             assert lease.name == server.url
-            assert pool.free == 1
-            assert taken(pool).name == DEAD
-        assert pool.free == 0
+            assert (pool.capacity, pool.free) == (2, 0)
+        pool.release(lease)
+        assert pool.free == 1
 
 
 async def test_a_lease_stays_where_nothing_better_is_free() -> None:

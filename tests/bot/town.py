@@ -1,0 +1,157 @@
+"""A town for the switchboard's tests: guilds of scripted rooms, scripted calls, and everything between them real."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from discordplex.bot.autojoin import Move
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.outcome import Outcome
+from discordplex.bot.rooms import Room
+from discordplex.bot.rules import Rules
+from discordplex.bot.sessions import Place, QueueMemory, SessionRegistry
+from discordplex.bot.switchboard import Switchboard
+from discordplex.engine import EngineLease, Persona
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+
+A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
+ANNA, BERT, CARA = 100, 200, 300
+PERSONA = Persona("NATF0.pt", "You are a test.")
+
+
+@dataclass(eq=False)
+class ScriptedCall:
+    """A call that ends when and how a test says."""
+
+    room: Room
+    engine: str
+    quiet: bool
+    moved: Callable[[int], None]
+    since: float
+    asker: int | None = None
+    phase: str = "listening"
+    paused: bool = False
+    persona: Persona = PERSONA
+    metrics: Metrics = field(default_factory=Metrics)
+    outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Set to end the call."""
+    close_gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Teardown lasts until this is set."""
+    join_problem: str | None = None
+    quiet_s: float = 0.0
+    stricken: bool = False
+    """Its engine is gone, and it would like another one."""
+    statuses: list[str] = field(default_factory=list)
+    refreshed: int = 0
+
+    def __post_init__(self) -> None:
+        self.close_gate.set()
+
+    async def joined(self) -> str | None:
+        return self.join_problem
+
+    def hang_up(self) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(Outcome(None))
+
+    async def run(self) -> Outcome:
+        outcome = await self.outcome
+        await self.close_gate.wait()
+        return outcome
+
+    async def follow(self, room: Room) -> None:
+        self.room = room
+        await room.move_voice_here()
+
+    def rescue(self) -> bool:
+        rescued, self.stricken = self.stricken, False
+        return rescued
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def show_status(self, text: str) -> None:
+        if text not in self.statuses[-1:]:
+            self.statuses.append(text)
+
+    async def pause(self, name: str) -> None:
+        self.paused = bool(name)
+
+    async def resume(self, name: str) -> None:
+        self.paused = not name
+
+    def restart(self, persona: Persona) -> None:
+        self.persona = persona
+
+
+class Town:
+    """Guilds of rooms, the switchboard above them, and every call that was ever made."""
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        engines: CountedEngines,
+        *,
+        rules: Rules | None = None,
+        places: Sequence[Place] = (A1, A2, B1, C1),
+        memory: QueueMemory | None = None,
+    ) -> None:
+        self.clock = clock
+        self.engines = engines
+        self.rooms = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
+        self.calls: list[ScriptedCall] = []
+        self.notices = Noticeboard(clock=clock, metrics=Metrics())
+        self.refusal: str | None = None
+        self.rules = rules or Rules()
+        self.board = Switchboard(
+            registry=SessionRegistry(engines, memory),
+            room_at=self.rooms.get,
+            new_call=self.new_call,
+            check=lambda: self.refusal,
+            notices=self.notices,
+            rules=lambda _: self.rules,
+            clock=clock,
+        )
+
+    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> ScriptedCall:
+        self.calls.append(ScriptedCall(room, lease.name, quiet, moved, self.clock.now(), asker))
+        return self.calls[-1]
+
+    def move(self, person: int, before: Place | None, after: Place | None) -> None:
+        guild_id = (before or after or A1).guild_id
+        if before:
+            self.rooms[before].people -= {person}
+        if after:
+            self.rooms[after].people |= {person}
+        people = {place.channel_id: room.people for place, room in self.rooms.items() if place.guild_id == guild_id}
+        move = Move(person, before.channel_id if before else None, after.channel_id if after else None)
+        self.board.person_moved(guild_id, move, people, closed=())
+
+    def enter(self, people: Iterable[int], place: Place) -> None:
+        """They come into a channel, one after the other."""
+        for person in people:
+            self.move(person, None, place)
+
+    async def end(self, listened_s: float = 0.0, *, call: ScriptedCall | None = None) -> None:
+        """The call that runs ends as asked, people having been heard for so long."""
+        (call or next(call for call in self.calls if not call.outcome.done())).outcome.set_result(Outcome(None, listened_s=listened_s))
+        await self.clock.advance(0)
+
+    async def close(self) -> None:
+        """Everything ends, and every engine is given back."""
+        for call in self.calls:
+            call.close_gate.set()
+        await self.board.close()
+        await self.notices.close()
+        assert self.engines.held == []
+
+    @property
+    def live(self) -> list[Place]:
+        """Where calls are now."""
+        return [call.room.place for call in self.calls if not call.outcome.done()]
+
+    def said(self, place: Place) -> list[str]:
+        channel = self.rooms[place].captions_channel
+        return channel.texts if channel else []
