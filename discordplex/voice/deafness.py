@@ -154,7 +154,7 @@ class Deafness:
     def _take(self, speaker: Speaker, vital: Vital, now: float) -> None:
         arrived, read = vital.arrived - speaker.arrived, vital.read - speaker.read
         if vital.announced > speaker.announced and now >= self._since + GRACE_S:
-            speaker.announced_at = now
+            speaker.announced_at = speaker.announced_at or now  # who is announced again and again is still the same who is missed
         if arrived > 0 or vital.silences > speaker.silences:
             self._arrived_at = speaker.arrived_at = now
             speaker.announced_at = None

@@ -95,6 +95,16 @@ def test_what_does_not_arrive_is_noticed(cut_off: bool) -> None:  # noqa: FBT001
     assert room.wait(NOTICED_WITHIN_S) == deaf(ADA, Symptom.ABSENT, Remedy.TELL)
 
 
+def test_who_is_announced_again_and_again_is_missed_from_the_first_time() -> None:
+    """Short sentences with pauses between do not put the alarm off."""
+    room = Room(ADA)
+    found = []
+    for _ in range(3):
+        room.announce(ADA)
+        found += room.wait(1.5)
+    assert found == deaf(ADA, Symptom.ABSENT, Remedy.RECONNECT)
+
+
 def test_a_clear_call_has_no_keys_to_change() -> None:
     """Without encryption the first mend is a new session."""
     room = Room(ADA)

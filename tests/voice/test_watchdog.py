@@ -1,0 +1,180 @@
+"""The watchdog on the loopback: keys that open nothing, a relay that forwards nothing, and people who are merely silent.
+
+The waits are a sixteenth of the real ones, which tests/voice/test_deafness.py holds to five seconds.
+"""
+
+import asyncio
+import functools
+from types import SimpleNamespace
+
+import pytest
+
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.voice import deafness, watchdog
+from discordplex.voice.incidents import CannotHear, HearsAgain, Lost, Restored
+from discordplex.voice.receiver import EVERYBODY
+from discordplex.voice.transport import MODES, Transport
+from discordplex.voice.watchdog import excused
+from tests.voice.booth import Booth, noise
+from tests.voice.conftest import OpenBooth
+
+encrypted_calls = functools.partial(VoiceGateway, dave=True)
+PACE = 16
+SENTENCE = noise(20, channels=1)
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("UNREADABLE_S", "ABSENT_S", "GRACE_S", "RETRY_S"):
+        monkeypatch.setattr(deafness, name, getattr(deafness, name) / PACE)
+    for name in ("UNREADABLE_PACKETS", "FLOW_PACKETS"):
+        monkeypatch.setattr(deafness, name, getattr(deafness, name) // 5)
+    monkeypatch.setattr(watchdog, "LOOK_S", watchdog.LOOK_S / PACE)
+
+
+def mends(booth: Booth) -> tuple[int, int, int]:
+    """New keys, new sessions, notices."""
+    return booth.counted("deaf.rekey"), booth.counted("deaf.reconnect"), booth.counted("deaf.tell")
+
+
+async def heard(booth: Booth, ada: Person) -> None:
+    """Something new that she says comes through."""
+    before = booth.ear.frames(ada.user.id)
+    await ada.say(noise(5, channels=1, seed=9))
+    await booth.until(lambda: booth.ear.frames(ada.user.id) >= before + 10)
+
+
+async def speak_until(booth: Booth, ada: Person, changes: tuple[int, int, int]) -> None:
+    """Speak, again and again, until so much has been tried."""
+    for _ in range(20):
+        if mends(booth) == changes:
+            return
+        await ada.say(noise(10, channels=1))
+    raise AssertionError(f"{mends(booth)} were tried, not {changes}")
+
+
+async def test_useless_keys_are_changed(open_booth: OpenBooth) -> None:
+    """What somebody sends opens for nobody any more: new keys for all mend it, in the same session, and nobody else notices."""
+    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+        link = await booth.connect()
+        await booth.settled(2, ada)
+        ssrc = link.ssrc
+        assert ada.member
+        ada.member.spoil(key_changes=1)
+        await speak_until(booth, ada, (1, 0, 0))
+        await booth.settled(2, ada)
+        await heard(booth, ada)
+        assert link.ssrc == ssrc
+        assert not [event for event in booth.events if isinstance(event, Lost | CannotHear)]
+
+
+async def test_what_new_keys_do_not_mend_a_new_session_does(open_booth: OpenBooth) -> None:
+    """Where the keys stay useless, the bot leaves and enters again; the call has lost its wire for that moment, and says so."""
+    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+        await booth.connect()
+        await booth.settled(2, ada)
+        assert ada.member
+        ada.member.spoil(key_changes=2)
+        await speak_until(booth, ada, (1, 1, 0))
+        await booth.until(lambda: Restored() in booth.events)
+        await booth.settled(2, ada)
+        await heard(booth, ada)
+        assert [event.final for event in booth.events if isinstance(event, Lost)] == [False]
+        assert not [event for event in booth.events if isinstance(event, CannotHear)]
+
+
+async def test_what_cannot_be_mended_is_told_once(open_booth: OpenBooth) -> None:
+    """After new keys and a new session people are told who cannot be heard, once; and again when they can be."""
+    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+        await booth.connect()
+        await booth.settled(2, ada)
+        assert ada.member
+        ada.member.spoil(key_changes=1000)
+        await speak_until(booth, ada, (1, 1, 1))
+        await ada.say(SENTENCE)
+        (told,) = [event for event in booth.events if isinstance(event, CannotHear)]
+        assert told.speaker == int(ada.user.id)
+        assert "cannot be decrypted" in told.reason
+        ada.member.spoil(key_changes=0)
+        await heard(booth, ada)
+        await booth.until(lambda: HearsAgain(int(ada.user.id)) in booth.events)
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+async def test_a_relay_that_stops_forwarding_is_left(open_booth: OpenBooth, encrypted: bool) -> None:  # noqa: FBT001 - a table
+    """Nothing arrives of who is said to speak, or, in the second call, of who was in the middle of speaking: a new session mends it."""
+    async with (
+        open_booth(voice=functools.partial(VoiceGateway, dave=encrypted)) as booth,
+        booth.person(e2ee="libdave" if encrypted else None) as ada,
+    ):
+        link = await booth.connect()
+        if encrypted:
+            await booth.settled(2, ada)
+        ssrc = link.ssrc
+        await heard(booth, ada)
+        if encrypted:
+            booth.loopback.voice.relay.starve(booth.bot_id)
+            await speak_until(booth, ada, (0, 1, 0))
+        else:
+            talking = asyncio.create_task(ada.say(noise(60, channels=1)))
+            await booth.until(lambda: booth.ear.frames(ada.user.id) > 30)
+            booth.loopback.voice.relay.starve(booth.bot_id)
+            await booth.until(lambda: any(isinstance(event, Lost) for event in booth.events))
+            assert mends(booth) == (0, 1, 0)
+            ada.hush()
+            await talking
+        await booth.until(lambda: Restored() in booth.events)
+        if encrypted:
+            await booth.settled(2, ada)
+        await heard(booth, ada)
+        assert link.ssrc != ssrc
+
+
+async def test_a_stale_key_of_the_transport_is_left(open_booth: OpenBooth) -> None:
+    """The relay seals with a key that we were never given: nothing of a known speaker authenticates, and a new session mends it."""
+    async with open_booth() as booth, booth.person() as ada:
+        link = await booth.connect()
+        await heard(booth, ada)
+        assert link.ssrc
+        booth.loopback.voice.relay.secure(link.ssrc, Transport.for_mode(MODES[0], bytes(32)))
+        await speak_until(booth, ada, (0, 1, 0))
+        await booth.until(lambda: Restored() in booth.events)
+        await heard(booth, ada)
+
+
+async def test_quiet_people_raise_no_alarm(open_booth: OpenBooth) -> None:
+    """Somebody speaks and falls silent, one is muted in the middle of it, one has opted out and is unreadable: nothing is mended."""
+    async with (
+        open_booth(voice=encrypted_calls) as booth,
+        booth.person(0, e2ee="libdave") as ada,
+        booth.person(1, e2ee="libdave") as ben,
+        booth.person(2, e2ee="libdave") as cleo,
+    ):
+        link = await booth.connect()
+        await booth.settled(4, ada, ben, cleo)
+        assert cleo.member
+        cleo.member.spoil(key_changes=1000)
+        link.ignore([int(cleo.user.id)])
+        guild = booth.loopback.guilds[0].id
+        booth.loopback.world.voice_join(ben.user.id, guild, booth.lounge.id, self_mute=True)
+        await ada.say(SENTENCE)
+        for silent in (ben, cleo):
+            silent.announce()
+            await cleo.say(SENTENCE)
+        await ada.wait_until(lambda: True)
+        assert mends(booth) == (0, 0, 0)
+        assert booth.counted("losses") == 0
+
+
+def flags(**set_ones: bool) -> SimpleNamespace:
+    return SimpleNamespace(**(dict.fromkeys(("mute", "self_mute", "suppress", "deaf", "self_deaf"), False) | set_ones))
+
+
+def test_who_need_not_be_heard() -> None:
+    """Muted by themselves, by a moderator or on a stage; who is ignored; and everybody where we are deaf ourselves."""
+    people = {1: flags(), 2: flags(mute=True), 3: flags(self_mute=True), 4: flags(suppress=True), 5: flags(), 6: flags(deaf=True)}
+    assert excused(people, own_id=1, ignored=frozenset({5})) == {2, 3, 4, 5}
+    assert excused(people, own_id=6, ignored=frozenset()) is EVERYBODY
+    assert excused(people | {6: flags(self_deaf=True)}, own_id=6, ignored=frozenset()) is EVERYBODY
+    assert excused(people, own_id=1, ignored=EVERYBODY) is EVERYBODY
