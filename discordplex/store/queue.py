@@ -2,7 +2,7 @@
 
 from datetime import timezone
 
-from sqlalchemy import ColumnElement, and_, delete, select
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.store.database import Database
@@ -38,9 +38,22 @@ class Queue:
 
         await self._database.write("The place in the queue was not saved", work)
 
+    async def move(self, guild_id: int, before: int, after: int) -> bool:
+        """Their place is another channel's of the same guild from now on, in place of one that it had; whether there was one."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            theirs = await connection.scalar(select(QUEUE.c.place).where(in_channel(guild_id, before)).with_for_update())
+            if theirs is None:
+                return False
+            await connection.execute(delete(QUEUE).where(in_channel(guild_id, after), QUEUE.c.place != theirs))
+            await connection.execute(update(QUEUE).where(QUEUE.c.place == theirs).values(channel_id=after))
+            return True
+
+        return await self._database.write("The place in the queue was not saved", work)
+
     async def leave(self, guild_id: int, channel_id: int) -> bool:
         """Wait no more; whether they did."""
-        return await self._remove(and_(QUEUE.c.guild_id == guild_id, QUEUE.c.channel_id == channel_id))
+        return await self._remove(in_channel(guild_id, channel_id))
 
     async def leave_guild(self, guild_id: int) -> bool:
         """Nobody of this guild waits any more; whether somebody did."""
@@ -51,6 +64,11 @@ class Queue:
             return (await connection.execute(delete(QUEUE).where(which))).rowcount > 0
 
         return await self._database.write("Leaving the queue was not saved", work)
+
+
+def in_channel(guild_id: int, channel_id: int) -> ColumnElement[bool]:
+    """Which row is theirs."""
+    return and_(QUEUE.c.guild_id == guild_id, QUEUE.c.channel_id == channel_id)
 
 
 async def read_queue(connection: AsyncConnection, *which: ColumnElement[bool]) -> tuple[Waiting, ...]:

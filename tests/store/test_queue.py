@@ -45,6 +45,18 @@ async def test_leaving(store: Store) -> None:
     assert await store.queue.list() == (waiting(3), waiting(1))
 
 
+async def test_moving_keeps_the_place(store: Store) -> None:
+    """Another channel of the guild stands where the first one stood, and not a second time."""
+    for guild_id in (1, 2):
+        await store.queue.enter(waiting(guild_id))
+    await store.queue.enter(waiting(1, channel_id=2))
+    assert await store.queue.move(1, 1, 2) is True
+    assert await store.queue.list() == (waiting(1, channel_id=2), waiting(2))
+    assert await store.queue.move(1, 2, 2) is True
+    assert await store.queue.move(1, 1, 3) is False
+    assert await store.queue.list() == (waiting(1, channel_id=2), waiting(2))
+
+
 async def test_moments_come_back_in_utc(store: Store) -> None:
     """A moment given in another zone is the same moment, in UTC."""
     tokyo = timezone(timedelta(hours=9))
