@@ -25,8 +25,8 @@ def chunks_of(text: str, size: int = 1) -> list[str]:
         ('He said "no." Then left.', ['He said "no."', "Then left."]),
         ("One line\nand another\n", ["One line", "and another"]),
         ("好的。我们走吧！", ["好的。", "我们走吧！"]),
-        ("The quick brown fox jumps over it.", ["The quick brown fox", "jumps over it."]),
-        ("Well, let me tell you a long story.", ["Well, let me tell you a", "long story."]),
+        ("The quick brown fox jumps over it.", ["The quick brown", "fox jumps over it."]),
+        ("Well, let me tell you a long story.", ["Well, let me tell", "you a long story."]),
         ("", []),
         (" - ", []),
     ],
@@ -47,6 +47,10 @@ def test_every_letter_is_spoken_once_and_no_piece_is_too_long(reply: str, size: 
 
 
 def test_the_first_piece_does_not_wait_for_the_sentence() -> None:
-    """A word boundary is enough once the bound is passed."""
+    """A word boundary is enough once three quarters of the bound are there; a word that may not be whole waits."""
     chunker = Chunker()
     assert list(chunker.feed("This sentence goes on and")) == ["This sentence goes on"]
+    chunker = Chunker()
+    assert list(chunker.feed("This sentence goes")) == []
+    assert list(chunker.feed(" on")) == ["This sentence goes"]
+    assert list(Chunker().feed("Donaudampfschifffahrts")) == []
