@@ -1,0 +1,64 @@
+"""Stages: who enters one has to be let speak."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from discordplex.bot import courtesy, stage
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.sessions import Place
+from discordplex.bot.stage import take_the_stage
+from discordplex.loopback.clock import FakeClock, settle
+from discordplex.metrics import Metrics
+from tests.bot.fakes import FakeChannel, ScriptedRoom
+
+
+@pytest.fixture
+async def notices(clock: FakeClock) -> AsyncIterator[Noticeboard]:
+    notices = Noticeboard(clock=clock, metrics=Metrics())
+    yield notices
+    await notices.close()
+
+
+@pytest.fixture
+def room(channel: FakeChannel) -> ScriptedRoom:
+    return ScriptedRoom(Place(1, 11), channel, suppressed=True)
+
+
+async def test_a_voice_channel_needs_no_asking(room: ScriptedRoom, notices: Noticeboard) -> None:
+    """Who is not in an audience may speak."""
+    room.suppressed = False
+    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) is None
+    assert room.asked_to_speak == 0
+
+
+async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: Noticeboard, channel: FakeChannel) -> None:
+    """It says so once; what else happens in the channel changes nothing."""
+    stirred = asyncio.Event()
+    taking = asyncio.create_task(take_the_stage(room, notices=notices, stirred=stirred))
+    await settle()
+    assert room.asked_to_speak == 1
+    assert channel.texts == [courtesy.ASKED_TO_SPEAK]
+    stirred.set()
+    await settle()
+    assert not taking.done()
+    room.suppressed = False
+    stirred.set()
+    assert await taking is None
+
+
+async def test_nobody_lets_it(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while it gives up, in words."""
+    monkeypatch.setattr(stage, "PATIENCE_S", 0.01)
+    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == courtesy.NOT_LET_SPEAK
+
+
+async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discord refuses: it is not waited for."""
+
+    async def refuse() -> None:
+        raise OSError
+
+    monkeypatch.setattr(room, "ask_to_speak", refuse)
+    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == courtesy.STAGE_CLOSED
