@@ -65,6 +65,9 @@ class WaitingRoom:
         self._timers.cancel("settle")
         if not self._settled:
             self._settled = True
+            for place in self._registry.queue:
+                if not self._still_waits(place):
+                    self.withdraw(place)
             self.serve()
             self._tell_all()
 

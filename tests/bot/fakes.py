@@ -1,7 +1,7 @@
 """A channel that keeps what is written into it, engines that are only counted, a room whose people a test moves."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,3 +166,22 @@ class ScriptedRoom:
 
     async def move_voice_here(self) -> None:
         self.asked_to_move += 1
+
+
+class Notebook:
+    """A memory that keeps its entries where a test sees them."""
+
+    def __init__(self, *before: tuple[Place, int | None]) -> None:
+        self.entries: dict[Place, int | None] = dict(before)
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        return list(self.entries.items())
+
+    def entered(self, place: Place, asker: int | None) -> None:
+        self.entries.setdefault(place, asker)
+
+    def moved(self, before: Place, after: Place) -> None:
+        self.entries = {after if place == before else place: asker for place, asker in self.entries.items()}
+
+    def left(self, place: Place) -> None:
+        self.entries.pop(place, None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.bot.sessions import Elsewhere, Granted, Here, Place, SessionRegistry, Soon, Waiting
-from tests.bot.fakes import CountedEngines
+from tests.bot.fakes import CountedEngines, Notebook
 
 A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
 
@@ -120,7 +120,8 @@ def test_whatever_happens_the_books_balance(
 ) -> None:
     """No engine serves two calls, no guild has two, nobody both waits and talks, and nobody is overtaken."""
     provider = engines(capacity)
-    registry = SessionRegistry(provider)
+    memory = Notebook()
+    registry = SessionRegistry(provider, memory)
     for step, place in steps:
         before = registry.queue
         if step == "ask":
@@ -139,3 +140,5 @@ def test_whatever_happens_the_books_balance(
         for waiting in registry.queue:
             seat = registry.seat(waiting.guild_id)
             assert seat is None or seat.ending or seat.channel_id != waiting.channel_id
+        talking = {Place(guild_id, seat.channel_id) for guild_id in range(1, 5) if (seat := registry.seat(guild_id))}
+        assert set(memory.entries) == talking | set(registry.queue)
