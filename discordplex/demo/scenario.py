@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import tempfile
 from collections import deque
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from discordplex.audio.format import ENGINE
+from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import SystemClock
+from discordplex.config import CascadeConfig
+from discordplex.config_sources import PREFIX
 from discordplex.demo.chat import ChatLog
 from discordplex.demo.child import BotProcess, bot_environment, trust
 from discordplex.demo.clip import Speech
@@ -23,9 +27,11 @@ from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.loopback.discord.model import Fact, Noted
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.openai.server import StandInOpenAI, in_turn, length_as_words
 from discordplex.loopback.personaplex.mind import MODES
 from discordplex.loopback.personaplex.server import StandInServer
 
+CASCADE = "cascade"
 START_WITHIN_S = 30.0
 LISTEN_WITHIN_S = 90.0
 """Loading the prompts takes a real server up to a minute."""
@@ -71,12 +77,13 @@ async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -
         folder = Path(rooms.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-demo-", ignore_cleanup_errors=True)))
         discord = await rooms.enter_async_context(LoopbackDiscord())
         show.step(f"A loopback Discord is at {discord.api_url}.")
-        url = await engine_url(engine, rooms)
+        url, engine_settings = await open_engine(engine, speech, rooms)
         show.step(f"The engine is at {url}.")
         settings = {
             "DISCORDPLEX_DISCORD__TOKEN": discord.bots[0].token,
             "DISCORDPLEX_DISCORD__API_URL": f"{discord.api_url}/v10",
-            "DISCORDPLEX_PERSONAPLEX__URLS": f'["{url}"]',
+            "DISCORDPLEX_STORE__URL": "sqlite+aiosqlite:///demo.db",
+            **engine_settings,
         }
         environ = bot_environment(os.environ, settings, trust(discord.ca_file, folder / "trusted.pem"))
         scene = Scene(discord, speech, seconds, show)
@@ -84,20 +91,24 @@ async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -
         return await scene.run(bot)
 
 
-async def engine_url(engine: str, rooms: contextlib.AsyncExitStack) -> str:
-    """Where the engine is; a stand-in is started for the names of one."""
+async def open_engine(engine: str, speech: Speech, rooms: contextlib.AsyncExitStack) -> tuple[str, dict[str, str]]:
+    """Where the engine is, and how the bot is told of it; a stand-in is started for the names of one."""
+    if engine == CASCADE:
+        hears = in_turn(speech.words) if speech.words else length_as_words
+        server = await rooms.enter_async_context(StandInOpenAI(hears=hears))
+        told = {"ENGINE__KIND": CASCADE, "CASCADE__BASE_URL": server.base_url, "CASCADE__API_KEY": server.api_key}
+        return server.base_url, {f"{PREFIX}{key}": value for key, value in told.items()}
     mode = next((mode for mode in MODES if mode == engine), None)
-    return engine if mode is None else (await rooms.enter_async_context(StandInServer(mode))).url
+    url = engine if mode is None else (await rooms.enter_async_context(StandInServer(mode))).url
+    return url, {f"{PREFIX}PERSONAPLEX__URLS": json.dumps([url])}
 
 
 def check_engine(engine: str) -> None:
     """Raises ConfigError where the demo cannot play with such an engine."""
-    if engine == "cascade":
-        raise ConfigError(
-            "The cascade engine is not in this version yet; --engine takes parrot, echo, talker or a PersonaPlex server's URL."
-        )
-    if engine not in MODES and not engine.startswith(("ws://", "wss://")):
-        raise ConfigError(f"There is no engine {engine!r}; --engine takes parrot, echo, talker or a PersonaPlex server's ws:// URL.")
+    if engine == CASCADE:
+        CascadeProvider(CascadeConfig(), clock=SystemClock())  # it says what is not installed
+    elif engine not in MODES and not engine.startswith(("ws://", "wss://")):
+        raise ConfigError(f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade or a PersonaPlex URL (ws://...).")
 
 
 class Scene:

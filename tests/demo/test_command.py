@@ -68,7 +68,6 @@ def test_an_own_recording_has_no_known_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"engine": "cascade"}, "not in this version yet"),
         ({"engine": "http://x"}, "There is no engine 'http://x'"),
         ({"speech": Path("missing.wav")}, r"missing\.wav cannot be read"),
     ],
