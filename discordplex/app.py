@@ -20,6 +20,7 @@ from discordplex.config import Config
 from discordplex.engine import EngineProvider
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.store.store import Store, open_store
 from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()
@@ -41,20 +42,27 @@ async def run(config: Config, *, report: Path | None = None) -> int:
     clock, metrics = SystemClock(), Metrics()
     started = clock.now()
     try:
-        with Wire(clock=clock, metrics=metrics) as wire:
-            provider = engine_provider(config, clock)
-            application = BotApplication(config=config, provider=provider, wire=wire, clock=clock, metrics=metrics)
-            with stop_on_signals(application):
-                stats = asyncio.create_task(log_stats(metrics, clock), name="stats")
-                try:
-                    await application.run()
-                finally:
-                    stats.cancel()
-                    await asyncio.gather(stats, return_exceptions=True)
+        # A database that cannot be opened costs no call: settings are kept in memory then, and people are told so.
+        async with open_store(config.store.url, volatile=True) as store:
+            with Wire(clock=clock, metrics=metrics) as wire:
+                await serve(config, store=store, wire=wire, clock=clock, metrics=metrics)
     finally:
         if report is not None:
             write_report(report, metrics, uptime_s=clock.now() - started)
     return 0
+
+
+async def serve(config: Config, *, store: Store, wire: Wire, clock: Clock, metrics: Metrics) -> None:
+    """The bot on these parts, until SIGINT or SIGTERM."""
+    provider = engine_provider(config, clock)
+    application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
+    with stop_on_signals(application):
+        stats = asyncio.create_task(log_stats(metrics, clock), name="stats")
+        try:
+            await application.run()
+        finally:
+            stats.cancel()
+            await asyncio.gather(stats, return_exceptions=True)
 
 
 def engine_provider(config: Config, clock: Clock) -> EngineProvider:

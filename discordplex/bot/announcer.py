@@ -31,6 +31,8 @@ class Announcer:
     ready: bool = False
     """People are heard."""
     privacy_code: str | None = None
+    kept: bool = False
+    """There is a transcript."""
     _engine_fault: str | None = None
     _engine_episode: int = 0
     _changes: int = 0
@@ -38,7 +40,11 @@ class Announcer:
     def greet(self) -> None:
         """Say who listens, to whom people talk, where their voices go; again with what is known by now, in the same message."""
         introduction = replies.Introduction(
-            channel_id=self.room.place.channel_id, persona=self.persona, engine=self.engine, privacy_code=self.privacy_code
+            channel_id=self.room.place.channel_id,
+            persona=self.persona,
+            engine=self.engine,
+            privacy_code=self.privacy_code,
+            kept=self.kept,
         )
         text = replies.listening(introduction) if self.ready else replies.hello(introduction)
         self.notices.say(self.room, text, key=(self.number, "hello"), view=self.panel and self.panel())
@@ -54,6 +60,13 @@ class Announcer:
         """The call's encryption shows this code; a greeting that showed another one is corrected."""
         if privacy_code != self.privacy_code:
             self.privacy_code = privacy_code
+            if self.ready:
+                self.greet()
+
+    def kept_is(self, *, kept: bool) -> None:
+        """Whether there is a transcript; a greeting that said otherwise is corrected."""
+        if kept != self.kept:
+            self.kept = kept
             if self.ready:
                 self.greet()
 

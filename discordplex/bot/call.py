@@ -182,9 +182,10 @@ class Call:
         return self.lost_since is not None and self._conversation.rescue()
 
     def show_status(self, text: str) -> None:
-        """What the voice channel's status line shall say, from when people are heard."""
+        """What the voice channel's status line shall say, from when people are heard; the greeting shows the privacy code of now."""
         if self._conversation.listening_since is not None and not self._hung_up:
             self._status.show(self.room, text)
+            self._announcer.code_is(self._link.privacy_code if self._link else None)
 
     async def interrupt(self) -> None:
         """Cut short what the engine is saying."""
@@ -196,7 +197,9 @@ class Call:
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
-        self._conversation.shows_people = self._context.preferences.rules(self.room.place.guild_id).transcripts
+        kept = self._context.preferences.rules(self.room.place.guild_id).transcripts
+        self._conversation.shows_people = kept
+        self._announcer.kept_is(kept=kept)
         self._ears.refresh(self.room)
         self._stirred.set()
 
@@ -234,15 +237,14 @@ class Call:
 
     def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
         """What py-cord calls to get its voice client; it ignores whom it must from its first packet on."""
-        shared = self._context
         self._link = VoiceConnection(
             client,
             channel,
-            wire=shared.wire,
+            wire=self._context.wire,
             sink=self._ears.sink,
             source=self._source,
             metrics=self.metrics,
-            clock=shared.clock,
+            clock=self._context.clock,
             on_event=self._on_voice_event,
         )
         self._ears.attach(self._link, self.room)

@@ -9,11 +9,14 @@ import structlog
 from discordplex.bot import replies
 from discordplex.bot.gateway import until
 from discordplex.bot.login import Login, Parts
+from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.queuememory import StoredOrder
 from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider
 from discordplex.errors import ConfigError, LoginError
 from discordplex.metrics import Metrics
+from discordplex.store.store import Store
 from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()
@@ -26,8 +29,17 @@ LONGEST_PAUSE_S = 60.0
 class BotApplication:
     """`run` it, `stop` it. Thread: loop, for both and for making it."""
 
-    def __init__(self, *, config: Config, provider: EngineProvider, wire: Wire, clock: Clock, metrics: Metrics) -> None:
-        self._parts = Parts(config=config, provider=provider, wire=wire, clock=clock, metrics=metrics)
+    def __init__(self, *, config: Config, provider: EngineProvider, store: Store, wire: Wire, clock: Clock, metrics: Metrics) -> None:
+        self._order = StoredOrder(store.queue, clock=clock)
+        self._parts = Parts(
+            config=config,
+            provider=provider,
+            wire=wire,
+            clock=clock,
+            metrics=metrics,
+            preferences=StoredPreferences(config=config, provider=provider, store=store),
+            queue_memory=self._order,
+        )
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -40,8 +52,14 @@ class BotApplication:
         Raises:
             ConfigError: there is no token.
             LoginError: Discord refuses the token.
+            StoreError: the store does not say who is not to be heard.
         """
         token = self._token()
+        await self._parts.preferences.load()
+        async with self._order:
+            await self._log_in_again_and_again(token)
+
+    async def _log_in_again_and_again(self, token: str) -> None:
         api_url, clock = self._parts.config.discord.api_url, self._parts.clock
         discord.http.Route.API_BASE_URL = api_url
         pause_s = FIRST_PAUSE_S

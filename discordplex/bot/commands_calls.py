@@ -2,13 +2,13 @@
 
 import discord
 
-from discordplex.bot import replies, replies_calls
-from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, reply, voice_channel_id
+from discordplex.bot import courtesy, replies, replies_calls
+from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply, voice_channel_id
 from discordplex.bot.sessions import Place
 
 
 def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
-    """/join, /leave, /listen, /stop, /status, /latency."""
+    """/join, /leave, /listen, /stop, /status, /queue, /latency."""
 
     @bot.slash_command(name="join", description="Call me into the voice channel that you are in.", contexts=IN_GUILDS)
     async def join(context: discord.ApplicationContext) -> None:
@@ -35,6 +35,16 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
         await context.defer(ephemeral=True)
         await reply(context, replies.status(desk.exchange.status(guild_id_of(context))))
 
+    @bot.slash_command(
+        name="queue", description="See who of this server waits for me, and how long that will take; or stop waiting.", contexts=IN_GUILDS
+    )
+    @option("leave", bool, description="Wait no more.", required=False)
+    async def queue(context: discord.ApplicationContext, *, leave: bool = False) -> None:
+        await context.defer(ephemeral=True)
+        guild_id = guild_id_of(context)
+        lines = [desk.exchange.leave_queue(guild_id)] if leave else desk.exchange.queue_lines(guild_id)
+        await reply(context, "\n".join(lines) or courtesy.NOT_IN_QUEUE)
+
     @bot.slash_command(name="latency", description="See how fast this call is, measured.", contexts=IN_GUILDS)
     async def latency(context: discord.ApplicationContext) -> None:
         await context.defer(ephemeral=True)
@@ -45,7 +55,7 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
 async def call_in(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:
     """Come to where this member sits; what came of it."""
     channel_id = voice_channel_id(member)
-    return replies.NOT_IN_VOICE if channel_id is None else await desk.exchange.join(Place(guild_id, channel_id))
+    return replies.NOT_IN_VOICE if channel_id is None else await desk.exchange.join(Place(guild_id, channel_id), member.id)
 
 
 async def stop_here(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:

@@ -1,6 +1,6 @@
 """Desk: what commands, buttons and written commands have in common. Whom they ask, and how they answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -26,8 +26,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Exchange(Protocol):
     """What is asked about calls; `switchboard.Switchboard` has it."""
 
-    async def join(self, place: Place) -> str:
-        """Call us into a channel; what came of it."""
+    async def join(self, place: Place, asker: int | None = None) -> str:
+        """Call us into a channel, at this person's wish; what came of it."""
         ...
 
     async def leave(self, guild_id: int, name: str) -> str:
@@ -36,6 +36,14 @@ class Exchange(Protocol):
 
     def status(self, guild_id: int) -> replies.Status:
         """How things are."""
+        ...
+
+    def queue_lines(self, guild_id: int) -> Sequence[str]:
+        """A sentence for each channel of the guild that waits, with what it may expect."""
+        ...
+
+    def leave_queue(self, guild_id: int) -> str:
+        """Nobody of the guild waits any more; what came of it."""
         ...
 
     def call(self, guild_id: int) -> AnyCall | None:

@@ -13,7 +13,7 @@ import structlog
 from discord.gateway import DiscordWebSocket
 from typing_extensions import Self
 
-from discordplex.bot.commands import reply_to_failure
+from discordplex.bot.desk import reply_to_failure
 
 log = structlog.get_logger()
 
@@ -190,6 +190,12 @@ class GatewayClient(discord.Bot):
         if self._read and message.guild and not message.author.bot:
             with self.handling():
                 await self._read(message)
+
+    async def on_application_command_auto_complete(self, interaction: discord.Interaction, command: Any) -> None:
+        """Somebody types an option. py-cord's own way lets one person's typing cancel the completions of all the others."""
+        with self.handling():
+            interaction.command = command
+            await command.invoke_autocomplete_callback(await self.get_autocomplete_context(interaction))
 
     async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
         """A command raised."""

@@ -15,11 +15,17 @@ from discordplex.bot import replies
 from discordplex.bot.access import may_call
 from discordplex.bot.autojoin import Move
 from discordplex.bot.call import Call, CallContext
-from discordplex.bot.commands import add_commands
+from discordplex.bot.commands import add_buttons, add_commands
+from discordplex.bot.consent import ConsentPanel
+from discordplex.bot.desk import Desk
 from discordplex.bot.gateway import GatewayClient
 from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.outcome import AnyCall
+from discordplex.bot.personas import Personas
+from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.prefix import WrittenCommands
 from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
-from discordplex.bot.rules import ConfiguredPreferences, Preferences
+from discordplex.bot.scribe import Scribe
 from discordplex.bot.sessions import Place, QueueMemory, SessionRegistry
 from discordplex.bot.switchboard import Switchboard
 from discordplex.bot.timers import Timers
@@ -61,10 +67,8 @@ class Parts:
     wire: Wire
     clock: Clock
     metrics: Metrics
-    preferences: Preferences | None = None
-    """Where rules and wishes come from; None is the configuration alone."""
-    queue_memory: QueueMemory | None = None
-    """What keeps the queue's order over a restart; None forgets it."""
+    preferences: StoredPreferences
+    queue_memory: QueueMemory
 
 
 class Login:
@@ -72,9 +76,10 @@ class Login:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        config, persona = parts.config, parts.config.default_persona
+        persona = parts.config.default_persona
         self._persona = Persona(voice=persona.voice, text_prompt=persona.text_prompt)
-        self._preferences = parts.preferences or ConfiguredPreferences(config)
+        self._preferences = parts.preferences
+        self._preferences.changed = self.preferences_changed
         self._numbers = itertools.count(1)
         self._notices = Noticeboard(clock=parts.clock, metrics=parts.metrics)
         self._timers = Timers(parts.clock)
@@ -87,9 +92,24 @@ class Login:
             rules=self._preferences.rules,
             clock=parts.clock,
         )
-        self._client = GatewayClient(self)
+        self._scribe = Scribe(preferences=self._preferences, metrics=parts.metrics, tell=self._tell_in)
         self._sessions = 0
-        add_commands(self._client, self._switchboard)
+        self._client = self._make_client()
+
+    def _make_client(self) -> GatewayClient:
+        """The client with everything that people can use."""
+        desk = Desk(
+            exchange=self._switchboard,
+            preferences=self._preferences,
+            personas=Personas(self._preferences),
+            voices=tuple(self._parts.provider.voices),
+            handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the desk, and comes after it
+        )
+        prefix = self._parts.config.bot.prefix
+        client = GatewayClient(self, read=WrittenCommands(prefix, desk).read if prefix else None)
+        add_commands(client, desk)
+        add_buttons(client, desk)
+        return client
 
     @property
     def was_connected(self) -> bool:
@@ -105,8 +125,7 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
-        if self._parts.queue_memory:
-            self._switchboard.remember(await self._parts.queue_memory.load())
+        self._switchboard.remember(await self._parts.queue_memory.load())
         try:
             async with self._client:
                 try:
@@ -115,6 +134,8 @@ class Login:
                     await self._end_calls()
         except discord.LoginFailure:
             raise LoginError(replies.LOGIN_REFUSED) from None
+        except discord.PrivilegedIntentsRequired:
+            raise LoginError(replies.MESSAGES_REFUSED) from None
         except discord.ConnectionClosed as closed:
             return self._judge(closed)
         except UNREACHABLE as fault:
@@ -165,6 +186,7 @@ class Login:
     async def _end_calls(self) -> None:
         await self._timers.close()
         await self._switchboard.close()
+        await self._scribe.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._notices.flush(), LAST_WORDS_S)
         await self._notices.close()
@@ -223,8 +245,13 @@ class Login:
             wire=parts.wire,
             clock=parts.clock,
             metrics=parts.metrics,
+            on_caption=self._scribe.hear,
+            panel=ConsentPanel,
         )
         return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved, asker=asker)
+
+    def _tell_in(self, call: AnyCall, trouble: str) -> None:
+        self._notices.say_once(call.room, replies.told(trouble))
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means that py-cord does not reconnect after."""

@@ -24,6 +24,8 @@ class Introduction:
     engine: str
     privacy_code: str | None = None
     """The digits of the call's end-to-end encryption, None where there is none."""
+    kept: bool = False
+    """There is a transcript, since an admin of the server wants one."""
 
 
 def hello(about: Introduction) -> str:
@@ -33,14 +35,15 @@ def hello(about: Introduction) -> str:
 
 def listening(about: Introduction) -> str:
     """The engine is there."""
-    code = f" Voice privacy code: `{grouped(about.privacy_code)}`." if about.privacy_code else ""
+    code = f" Voice privacy code, the same as in your Discord: `{grouped(about.privacy_code)}`." if about.privacy_code else ""
     return f"{listening_to(about)}{code} Go ahead, speak."
 
 
 def listening_to(about: Introduction) -> str:
-    """Who listens, where people's voices go and that nothing is kept; then to whom they talk."""
+    """Who listens, where people's voices go and what is kept; then to whom they talk."""
+    kept = "a transcript is kept, since the admins of this server want one" if about.kept else "nothing of it is kept"
     return (
-        f"🎙️ I am listening in <#{about.channel_id}>: what you say goes to the engine {harmless(about.engine)}, and nothing of it is kept. "
+        f"🎙️ I am listening in <#{about.channel_id}>: what you say goes to the engine {harmless(about.engine)}, and {kept}. "
         f"You talk with {who(about.persona)}."
     )
 
@@ -215,6 +218,10 @@ LOGIN_MISSING = (
 LOGIN_REFUSED = (
     "Discord refuses the bot token. Copy it again from https://discord.com/developers/applications (your application, Bot, Reset Token) "
     "and set DISCORDPLEX_DISCORD__TOKEN or discord.token."
+)
+MESSAGES_REFUSED = (
+    "Discord does not let the bot read messages, which bot.prefix needs. Switch on the Message Content Intent at "
+    "https://discord.com/developers/applications (your application, Bot), or take bot.prefix away."
 )
 TOO_MANY_GUILDS = "The bot is in more servers than one connection may serve; discordplex does not split itself over several."
 

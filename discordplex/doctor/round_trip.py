@@ -23,9 +23,13 @@ from discordplex.loopback.discord.voice_gateway import VoiceGateway
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.store.store import Store, open_store
 from discordplex.voice.wire import Wire
 
 TONE_S = 2.0
+IN_MEMORY = "sqlite://"
+"""Settings that nobody makes, and nobody keeps."""
+
 HEARD_BACK_S = 0.95 * TONE_S
 """A codec fades in at the beginning."""
 PATIENCE_S = 2.0
@@ -82,21 +86,23 @@ async def play() -> RoundTrip:
                 discord=DiscordConfig(token=SecretStr(bot.token), api_url=f"{discord.api_url}/v10"),
                 personaplex=PersonaPlexConfig(urls=(engine.url,)),
             )
-            with trusting(discord.ca_file), Wire(clock=SystemClock(), metrics=metrics) as wire:
-                application = make_application(config, wire, metrics)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(application.run)
-                    try:
-                        trip = await converse(discord, bot.id, metrics)
-                    finally:
-                        application.stop()
+            async with open_store(IN_MEMORY) as store:
+                with trusting(discord.ca_file), Wire(clock=SystemClock(), metrics=metrics) as wire:
+                    application = make_application(config, store, wire, metrics)
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(application.run)
+                        try:
+                            trip = await converse(discord, bot.id, metrics)
+                        finally:
+                            application.stop()
     return trip
 
 
-def make_application(config: Config, wire: Wire, metrics: Metrics) -> BotApplication:
+def make_application(config: Config, store: Store, wire: Wire, metrics: Metrics) -> BotApplication:
     """The real bot."""
     clock = SystemClock()
-    return BotApplication(config=config, provider=PersonaPlexPool(config.personaplex, clock=clock), wire=wire, clock=clock, metrics=metrics)
+    provider = PersonaPlexPool(config.personaplex, clock=clock)
+    return BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
 
 
 async def converse(discord: LoopbackDiscord, bot_id: str, metrics: Metrics) -> RoundTrip:

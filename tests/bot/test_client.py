@@ -2,135 +2,25 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
-from pydantic import SecretStr
 
-from discordplex.bot import callbook, patience, poster, replies
+from discordplex.bot import patience, poster, replies
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
 from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
+from discordplex.config import BotConfig, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
-from discordplex.loopback.discord.model import Channel, Guild, User
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.personaplex.log import Closed, Connected, Handshook
-from discordplex.loopback.personaplex.server import StandInServer
-from discordplex.metrics import Metrics
+from discordplex.loopback.personaplex.log import Closed, Connected
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.store.store import open_store
 from discordplex.voice.wire import Wire
+from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 
-STOP_WITHIN_S = 5.0
-REAL_WRITE_INTERVAL_S = poster.WRITE_INTERVAL_S
 NOWHERE = "ws://127.0.0.1:9/api/chat"
-
-
-@dataclass
-class Street:
-    """A loopback Discord and an engine, and short names for what is in them."""
-
-    discord: LoopbackDiscord
-    engine: StandInServer
-    metrics: Metrics = field(default_factory=Metrics)
-
-    @property
-    def bot(self) -> User:
-        return self.discord.bots[0]
-
-    @property
-    def guild(self) -> Guild:
-        return self.discord.guilds[0]
-
-    @property
-    def lounge(self) -> Channel:
-        return self.guild.voice_channels[0]
-
-    @property
-    def study(self) -> Channel:
-        return self.guild.voice_channels[1]
-
-    @property
-    def ada(self) -> User:
-        return self.discord.people[0]
-
-    @property
-    def ben(self) -> User:
-        return self.discord.people[1]
-
-    def texts(self, channel: Channel) -> list[str]:
-        """What the bot's messages in a channel say now."""
-        return [message.content for message in self.discord.messages(channel) if message.author_id == self.bot.id]
-
-    async def says(self, channel: Channel, part: str, timeout_s: float = 10.0) -> str:
-        """Wait until a message of the bot in a channel contains `part`."""
-        return await self.discord.wait_for(lambda: next((text for text in self.texts(channel) if part in text), ""), timeout_s=timeout_s)
-
-    async def sits_in(self, channel: Channel | None, timeout_s: float = 10.0) -> None:
-        """Wait until the bot is in this voice channel, or in none."""
-        wanted = channel.id if channel else None
-        await self.discord.wait_for(lambda: self.where == wanted, timeout_s=timeout_s)
-
-    @property
-    def where(self) -> str | None:
-        """The bot's voice channel."""
-        state = self.discord.voice_state(self.bot)
-        return state.channel_id if state else None
-
-    async def listens(self, conversations: int = 1) -> None:
-        """Wait until so many conversations were opened with the engine."""
-        await self.engine.log.wait_for(lambda log: len(log.of(Handshook)) >= conversations)
-
-    def config(
-        self,
-        *,
-        token: str | None = None,
-        urls: tuple[str, ...] = (),
-        api_url: str | None = None,
-        bot: BotConfig | None = None,
-        persona: PersonaConfig | None = None,
-    ) -> Config:
-        return Config(
-            discord=DiscordConfig(token=SecretStr(token or self.bot.token), api_url=api_url or f"{self.discord.api_url}/v10"),
-            bot=bot or BotConfig(),
-            persona=persona or PersonaConfig(),
-            personaplex=PersonaPlexConfig(urls=urls or (self.engine.url,)),
-        )
-
-    @asynccontextmanager
-    async def bot_running(self, config: Config | None = None) -> AsyncIterator[BotApplication]:
-        """The bot between its start and an end that is in time and leaves nothing behind."""
-        config = config or self.config()
-        clock = SystemClock()
-        with Wire(clock=clock, metrics=self.metrics) as wire:
-            provider = PersonaPlexPool(config.personaplex, clock=clock)
-            application = BotApplication(config=config, provider=provider, wire=wire, clock=clock, metrics=self.metrics)
-            running = asyncio.create_task(application.run(), name="bot")
-            try:
-                yield application
-            finally:
-                application.stop()
-                await asyncio.wait_for(running, STOP_WITHIN_S)
-            assert provider.free == provider.capacity
-        assert self.where is None
-        await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))
-        assert self.discord.gateway.sessions == {}, "a goodbye ends the session; without one Discord waits for us to resume it"
-        assert not self.discord.unknown_routes
-        assert not self.discord.rest.refusals
-        mine = [task.get_name() for task in asyncio.all_tasks() if "pycord" in task.get_name() or "bot" in task.get_name()]
-        assert mine == []
-
-
-@pytest.fixture
-async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
-    async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
-        monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
-        # These save many seconds; their real lengths are tested on a fake clock, and below.
-        monkeypatch.setattr(callbook, "GRACE_S", 0.3)
-        monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.2)
-        yield Street(discord, engine)
 
 
 async def test_a_person_comes_talks_and_goes(street: Street) -> None:
@@ -378,11 +268,12 @@ async def test_a_wrong_token_is_one_sentence(street: Street, token: str | None, 
     """Discord refuses it, or it could never be one: LoginError; none at all: ConfigError. Nothing is left open."""
     config = street.config(token=token) if token else street.config().model_copy(update={"discord": DiscordConfig()})
     clock = SystemClock()
-    with Wire(clock=clock, metrics=street.metrics) as wire:
-        provider = PersonaPlexPool(config.personaplex, clock=clock)
-        application = BotApplication(config=config, provider=provider, wire=wire, clock=clock, metrics=street.metrics)
-        with pytest.raises(type(error), match=str(error)):
-            await asyncio.wait_for(application.run(), 10)
+    async with open_store("sqlite://") as store:
+        with Wire(clock=clock, metrics=street.metrics) as wire:
+            provider = PersonaPlexPool(config.personaplex, clock=clock)
+            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=street.metrics)
+            with pytest.raises(type(error), match=str(error)):
+                await asyncio.wait_for(application.run(), 10)
 
 
 async def test_discord_may_come_later(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:

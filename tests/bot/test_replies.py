@@ -20,6 +20,9 @@ def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
         assert r"You are a \*wise\* and friendly teacher." in text
         assert "gpu.example:8998" in text
         assert len(text) < 500
+    kept = replies.listening(replies.Introduction(5, PERSONA, "gpu", kept=True))
+    assert "a transcript is kept" in kept
+    assert "nothing" not in kept
 
 
 @pytest.mark.parametrize(

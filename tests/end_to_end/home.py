@@ -20,6 +20,7 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.store.store import open_store
 from discordplex.voice.wire import Wire
 
 CLIP = Path(__file__).parents[2] / "discordplex" / "demo" / "hello.wav"
@@ -87,16 +88,16 @@ async def house(
             personaplex=PersonaPlexConfig(urls=urls or tuple(engine.url for engine in engines), handshake_timeout_s=handshake_timeout_s),
         )
         clock, metrics = SystemClock(), Metrics()
-        with Wire(clock=clock, metrics=metrics) as wire:
-            application = BotApplication(
-                config=config, provider=PersonaPlexPool(config.personaplex, clock=clock), wire=wire, clock=clock, metrics=metrics
-            )
-            task = asyncio.create_task(application.run(), name="application")
-            try:
-                yield House(discord, application, metrics, bot, task)
-            finally:
-                application.stop()
-                await task
+        async with open_store("sqlite://") as store:
+            with Wire(clock=clock, metrics=metrics) as wire:
+                provider = PersonaPlexPool(config.personaplex, clock=clock)
+                application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
+                task = asyncio.create_task(application.run(), name="application")
+                try:
+                    yield House(discord, application, metrics, bot, task)
+                finally:
+                    application.stop()
+                    await task
 
 
 def samples(pcm: bytes) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

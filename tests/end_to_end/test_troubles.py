@@ -15,6 +15,7 @@ from discordplex.loopback.personaplex.log import Connected, Handshook
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.store.store import open_store
 from discordplex.voice.wire import Wire
 from tests.end_to_end.home import house
 
@@ -107,9 +108,9 @@ async def test_a_wrong_token_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         config = Config(discord=DiscordConfig(token=SecretStr("not-a-token"), api_url=discord.api_url + "/v10"))
         clock, metrics = SystemClock(), Metrics()
-        with Wire(clock=clock, metrics=metrics) as wire:
-            application = BotApplication(
-                config=config, provider=PersonaPlexPool(config.personaplex, clock=clock), wire=wire, clock=clock, metrics=metrics
-            )
-            with pytest.raises(LoginError, match="token"):
-                await application.run()
+        async with open_store("sqlite://") as store:
+            with Wire(clock=clock, metrics=metrics) as wire:
+                provider = PersonaPlexPool(config.personaplex, clock=clock)
+                application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
+                with pytest.raises(LoginError, match="token"):
+                    await application.run()
