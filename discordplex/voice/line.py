@@ -68,6 +68,7 @@ class Line:
         self._media = Media(wire=shared.wire, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee)
         self.receiver = self._media.receiver
         self._opened_before = 0
+        self._complained = False
         self._ending: Closing | None = None
         self._scope: anyio.CancelScope | None = None
         self._outgoing = asyncio.Event()
@@ -170,11 +171,17 @@ class Line:
                 try:
                     event = self.gateway.receive(message)
                 except RemoteProtocolError as fault:
-                    self._shared.metrics.counter("voice.gateway.bad_messages").add()
-                    log.warning("voice gateway sent a bad message", fault=str(fault))
+                    self._count_bad(fault)
                     continue
                 self._follow(event, tasks)
                 self._outgoing.set()
+
+    def _count_bad(self, fault: RemoteProtocolError) -> None:
+        """Each is counted, the first of a session is logged: a server gone wrong may send many."""
+        self._shared.metrics.counter("voice.gateway.bad_messages").add()
+        if not self._complained:
+            self._complained = True
+            log.warning("voice gateway sent a bad message", fault=str(fault))
 
     async def _write(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+import trustme
 
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -13,6 +14,7 @@ from discordplex.metrics import Metrics
 from discordplex.voice.wire import Wire
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
+from tests.voice.rig import Rig, open_rig
 
 OpenBooth = Callable[..., AbstractAsyncContextManager[Booth]]
 
@@ -51,3 +53,21 @@ def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenB
 async def booth(open_booth: OpenBooth) -> AsyncIterator[Booth]:
     async with open_booth() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def wire(no_stray_threads: None) -> Iterator[Wire]:
+    del no_stray_threads
+    with Wire(clock=SystemClock(), metrics=Metrics()) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
+    async with open_rig(authority, wire) as opened:
+        yield opened

@@ -124,9 +124,13 @@ class Delivery:
         signed = vector(b"MLS 1.0 FramedContentTBS") + vector(content)
         return content + vector(self._key.sign(signed, ec.ECDSA(hashes.SHA256())))
 
+    def proposals(self, *bodies: bytes) -> bytes:
+        """What op 27 carries."""
+        return b"\x00" + vector(b"".join(self.proposal(body) for body in bodies))
+
     def propose(self, to: Member, *bodies: bytes) -> tuple[bytes, bytes]:
         """Have a member commit to these proposals: its commit, and the welcome for those it adds."""
-        payload = b"\x00" + vector(b"".join(self.proposal(body) for body in bodies))
+        payload = self.proposals(*bodies)
         for other in self.members:
             if other is not to and other in self.leaves:
                 other.take(other.e2ee.receive(Proposals(payload)))
