@@ -1,79 +1,109 @@
-"""StoredQueue: keeps the queue's order in the store, so that a restart costs nobody their place."""
+"""StoredOrder: the queue's order in the store, written behind: nobody waits for the database, and its failure ends no call."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from types import TracebackType
 
 import structlog
+from typing_extensions import Self
 
 from discordplex.bot.sessions import Place
+from discordplex.clock import Clock
 from discordplex.errors import StoreError
+from discordplex.store.queue import Queue
 from discordplex.store.records import Waiting
-from discordplex.store.store import Store
 
 log = structlog.get_logger()
 
-MOST_WAITING = 1000
-"""Changes that wait for a slow database; then the oldest is dropped: the queue itself goes on, only a restart would know less."""
+RETRY_S = 10.0
+"""How long a database that failed is left alone."""
 
-LAST_CHANGES_S = 0.5
-"""How long the last changes may take at the end."""
+LAST_WRITES_S = 1.0
+"""How long the process waits for the last changes when it ends."""
 
-Change = Callable[[], Awaitable[object]]
+TICK = timedelta(microseconds=1)
 
 
-class StoredQueue:
-    """A `sessions.QueueMemory`. Changes are written beside everything else, one after the other, in order. Thread: loop."""
+class StoredOrder:
+    """A `sessions.QueueMemory`. `async with` it; all methods: the event loop's thread.
 
-    def __init__(self, store: Store, *, now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> None:
-        self._queue = store.queue
-        self._now = now
-        self._changes: deque[Change] = deque(maxlen=MOST_WAITING)
+    What is wanted is compared with what is stored, so nothing piles up however long the database is away: the next success makes up for it.
+    """
+
+    def __init__(self, queue: Queue, *, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._wanted: dict[Place, Waiting] = {}
+        self._stored: dict[Place, Waiting] = {}
+        self._newest = datetime.min.replace(tzinfo=timezone.utc)
         self._task: asyncio.Task[None] | None = None
 
-    async def load(self) -> Sequence[tuple[Place, int | None]]:
-        """Who had a call or waited when the last process ended, in the order in which they had asked, with who asked. Never raises."""
-        await self.written()
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what is not written yet, for a moment."""
+        if self._task is None:
+            return
+        _, unfinished = await asyncio.wait({self._task}, timeout=LAST_WRITES_S)
+        if unfinished:
+            log.warning("the queue's order is not up to date")
+            self._task.cancel()
+            await asyncio.wait(unfinished)
+        self._task = None
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        """Who had a call or waited when the last process ended, the first to ask first. Nobody, where the database fails."""
         try:
-            return [(Place(one.guild_id, one.channel_id), one.user_id) for one in await self._queue.list()]
+            found = await self._queue.list()
         except StoreError as fault:
-            log.warning("the queue of before the restart is not known", why=str(fault))
-            return ()
+            log.warning("the queue's order is lost", why=str(fault))
+            return []
+        self._stored = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since)}
+        self._wanted = dict(self._stored)
+        self._newest = max((one.since for one in found), default=self._newest)
+        return [(place, one.user_id) for place, one in self._wanted.items()]
 
     def entered(self, place: Place, asker: int | None) -> None:
-        """They asked for a call and have it, or wait."""
-        waiting = Waiting(place.guild_id, place.channel_id, asker, self._now())
-        self._later(lambda: self._queue.enter(waiting))
+        """They asked for a call and have it, or wait. Who is known keeps their place."""
+        if place not in self._wanted:
+            self._newest = max(datetime.now(timezone.utc), self._newest + TICK)
+            self._wanted[place] = Waiting(place.guild_id, place.channel_id, asker, self._newest)
+            self._stir()
 
     def moved(self, before: Place, after: Place) -> None:
-        """Their call goes on in another channel."""
-        self._later(lambda: self._queue.move(before.guild_id, before.channel_id, after.channel_id))
+        """Their call goes on in another channel, as old as it was."""
+        one = self._wanted.pop(before, None)
+        if one:
+            self._wanted[after] = replace(one, guild_id=after.guild_id, channel_id=after.channel_id)
+            self._stir()
 
     def left(self, place: Place) -> None:
         """They neither have a call nor wait."""
-        self._later(lambda: self._queue.leave(place.guild_id, place.channel_id))
+        if self._wanted.pop(place, None):
+            self._stir()
 
-    async def written(self) -> None:
-        """Return once every change so far is written, or was given up."""
-        if self._task:
-            await asyncio.wait({self._task})
-
-    async def close(self) -> None:
-        """Write what waits, if that does not take long."""
-        if self._task:
-            await asyncio.wait({self._task}, timeout=LAST_CHANGES_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _later(self, change: Change) -> None:
-        self._changes.append(change)
+    def _stir(self) -> None:
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write(), name="bot:queue memory")
+            self._task = asyncio.create_task(self._write_behind(), name="queue memory")
 
-    async def _write(self) -> None:
-        while self._changes:
+    async def _write_behind(self) -> None:
+        """Bring the store up to date, however long that takes."""
+        while self._stored != self._wanted:
             try:
-                await self._changes.popleft()()
+                await self._write_one()
             except StoreError as fault:
-                log.warning("the queue's order is not saved", why=str(fault))
+                log.warning("the queue's order is not saved", why=str(fault), retry_in_s=RETRY_S)
+                await self._clock.sleep_until(self._clock.now() + RETRY_S)
+
+    async def _write_one(self) -> None:
+        outdated = next((place for place, one in self._stored.items() if self._wanted.get(place) != one), None)
+        if outdated:
+            await self._queue.leave(outdated.guild_id, outdated.channel_id)
+            del self._stored[outdated]
+            return
+        place, one = next((place, one) for place, one in self._wanted.items() if place not in self._stored)
+        await self._queue.enter(one)
+        self._stored[place] = one

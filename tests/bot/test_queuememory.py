@@ -1,48 +1,88 @@
-"""The queue's order over a restart, in a real store."""
+"""The queue's order in a real store: written behind, in order, whatever the database does meanwhile."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from discordplex.bot.queuememory import StoredQueue
+from discordplex.bot.queuememory import RETRY_S, StoredOrder
 from discordplex.bot.sessions import Place
+from discordplex.errors import StoreError
+from discordplex.loopback.clock import FakeClock
 from discordplex.store.store import Store, open_store
 
-A1, A2, B1 = Place(1, 11), Place(1, 12), Place(2, 21)
+A, B, C, D = Place(1, 11), Place(2, 21), Place(3, 31), Place(1, 12)
+ANNA, BERT = 100, 200
 
 
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
-    async with open_store("sqlite://") as opened:
-        yield opened
+    async with open_store("sqlite+aiosqlite://") as store:
+        yield store
 
 
-async def test_the_order_is_there_after_a_restart(store: Store) -> None:
-    """Who asked first is first, under the channel they are in now; who left is not there. The asker is known."""
-    before = StoredQueue(store)
-    before.entered(A1, 100)
-    before.entered(B1, None)
-    before.entered(Place(3, 31), 300)
-    before.moved(A1, A2)
-    before.left(Place(3, 31))
-    await before.close()
-    assert await StoredQueue(store).load() == [(A2, 100), (B1, None)]
+async def kept(store: Store) -> list[tuple[Place, int | None]]:
+    """What a new process finds."""
+    return list(await StoredOrder(store.queue, clock=FakeClock()).load())
 
 
-async def test_a_database_that_fails_stops_no_queue(store: Store) -> None:
-    """Nothing raises, and after a restart nobody is remembered."""
-    async with open_store("sqlite://") as closed:
-        pass
-    memory = StoredQueue(closed)
-    memory.entered(A1, 100)
-    memory.left(A1)
-    assert await memory.load() == ()
-    await memory.close()
-    assert await StoredQueue(store).load() == []
+async def test_the_order_survives(store: Store) -> None:
+    """Who asked and in which order, calls that moved in the place they had, without those who left."""
+    async with StoredOrder(store.queue, clock=FakeClock()) as memory:
+        assert list(await memory.load()) == []
+        memory.entered(A, ANNA)
+        memory.entered(B, None)
+        memory.entered(C, BERT)
+        memory.entered(A, BERT)
+        memory.left(B)
+        memory.moved(A, D)
+    assert await kept(store) == [(D, ANNA), (C, BERT)]
 
 
-async def test_a_new_login_reads_what_the_last_one_wrote(store: Store) -> None:
-    """Also what is still being written."""
-    memory = StoredQueue(store)
-    memory.entered(A1, None)
-    assert await memory.load() == [(A1, None)]
+async def test_the_next_process_goes_on_with_it(store: Store) -> None:
+    """Whoever comes then stands behind those of before, and who has gone is struck off."""
+    async with StoredOrder(store.queue, clock=FakeClock()) as first:
+        for place in (A, B):
+            first.entered(place, ANNA)
+    async with StoredOrder(store.queue, clock=FakeClock()) as second:
+        await second.load()
+        second.entered(C, BERT)
+        second.left(A)
+        second.left(D)
+    assert await kept(store) == [(B, ANNA), (C, BERT)]
+
+
+async def test_a_database_that_fails_is_made_up_for(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it; when it is well again it gets what is true by then."""
+    tried = asyncio.Event()
+
+    def failing(_: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def fail(*_args: object) -> object:
+            tried.set()
+            raise StoreError("The place in the queue was not saved: the database is locked.")
+
+        return fail
+
+    async with StoredOrder(store.queue, clock=clock) as memory:
+        with monkeypatch.context() as broken:
+            for name in ("enter", "leave", "list"):
+                broken.setattr(type(store.queue), name, failing(getattr(type(store.queue), name)))
+            assert list(await memory.load()) == []
+            memory.entered(A, ANNA)
+            memory.entered(B, BERT)
+            memory.left(A)
+            await tried.wait()
+        await clock.advance(RETRY_S)
+    assert await kept(store) == [(B, BERT)]
+
+
+async def test_the_end_does_not_wait_for_a_database_that_hangs(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not written by then is lost, and nothing is left running."""
+
+    async def hang(*_args: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("discordplex.bot.queuememory.LAST_WRITES_S", 0.01)
+    monkeypatch.setattr(type(store.queue), "enter", hang)
+    async with StoredOrder(store.queue, clock=clock) as memory:
+        memory.entered(A, ANNA)
