@@ -137,6 +137,10 @@ class VoiceState:
     self_deaf: bool = False
     mute: bool = False
     deaf: bool = False
+    suppress: bool = False
+    """In the audience of a stage: nobody hears them."""
+    asked_to_speak_iso: str | None = None
+    """Since when they ask to be let speak there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,8 +135,8 @@ def voice_state(directory: Directory, state: VoiceState, *, with_member: bool) -
         "self_deaf": state.self_deaf,
         "self_mute": state.self_mute,
         "self_video": False,
-        "suppress": False,
-        "request_to_speak_timestamp": None,
+        "suppress": state.suppress,
+        "request_to_speak_timestamp": state.asked_to_speak_iso,
     }
     whose = directory.guilds[state.guild_id].members.get(state.user_id)
     return found | {"guild_id": state.guild_id, "member": member(directory, whose)} if with_member and whose else found

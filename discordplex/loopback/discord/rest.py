@@ -21,6 +21,11 @@ from discordplex.loopback.discord.world import World
 
 log = structlog.get_logger()
 
+TOO_MANY = 429
+
+RETRY_AFTER_S = 0.3
+"""What an injected 429 tells to wait."""
+
 VERSION = re.compile(r"^/api(?:/v\d+)?")
 
 
@@ -29,7 +34,9 @@ class RestFaults:
     """What goes wrong on purpose, until it is set back; only for paths in which `only` is found (a regular expression)."""
 
     status: int | None = None
-    """Answer with this status (500, 502, 503) and do nothing."""
+    """Answer with this status (500, 502, 503) and do nothing; 429 comes with the headers that Discord sends with it."""
+    times: int | None = None
+    """After so many spoilt calls all is well; None is never."""
     delay_s: float = 0.0
     """Answer so much later."""
     resets: bool = False
@@ -37,8 +44,11 @@ class RestFaults:
     only: str = ""
 
     def hit(self, path: str) -> bool:
-        """Whether a path is among those that suffer."""
-        return bool((self.status or self.delay_s or self.resets) and re.search(self.only, path))
+        """Whether a path is among those that suffer. Each time counts."""
+        if not (self.status or self.delay_s or self.resets) or self.times == 0 or not re.search(self.only, path):
+            return False
+        self.times = None if self.times is None else self.times - 1
+        return True
 
 
 class Rest:
@@ -122,6 +132,9 @@ class Rest:
             reset(request)
         elif not self.faults.status:
             return None
+        elif self.faults.status == TOO_MANY:
+            verdict = Verdict(allowed=False, limit=self._writes, remaining=0, reset_after_s=RETRY_AFTER_S, bucket="injected")
+            return _json(TOO_MANY, verdict.body(), verdict.headers(self._world.unix_now_s()))
         return _json(self.faults.status or 500, {"message": "upstream connect error", "code": 0})
 
 

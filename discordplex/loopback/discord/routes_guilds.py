@@ -5,7 +5,7 @@ from typing import Any
 from discordplex.loopback.discord import payloads
 from discordplex.loopback.discord.api import Call, Json, Table, invalid_form, missing_permissions, unknown
 from discordplex.loopback.discord.dispatches import DEFAULT_SOUND
-from discordplex.loopback.discord.model import CommandsChanged, Guild
+from discordplex.loopback.discord.model import STAGE, CommandsChanged, Guild
 
 table = Table()
 
@@ -107,6 +107,24 @@ def get_voice_state(call: Call) -> Any:
     if state is None:
         raise unknown("Voice State", 10065)
     return payloads.voice_state(call.world, state, with_member=True)
+
+
+@table.route("PATCH", "/guilds/{guild}/voice-states/{member}")
+def patch_voice_state(call: Call) -> Any:
+    """Ask for a stage, or let somebody speak there (documented: with Mute Members, or oneself back into the audience without)."""
+    guild, body = call.guild(), call.body
+    user_id = call.user.id if call.path["member"] == "@me" else call.path["member"]
+    state = call.world.voice_states.get((guild.id, user_id))
+    channel = guild.channels.get(state.channel_id or "") if state else None
+    if state is None or channel is None or channel.kind != STAGE:
+        raise unknown("Voice State", 10065)
+    suppress = body.get("suppress")
+    if suppress is False or user_id != call.user.id:
+        call.need(channel, "mute_members")
+    if body.get("request_to_speak_timestamp"):
+        call.need(channel, "request_to_speak")
+    asks = bool(body["request_to_speak_timestamp"]) if "request_to_speak_timestamp" in body else None
+    call.world.voice_stage(user_id, guild.id, suppress=suppress, asks=asks)
 
 
 def _member(call: Call, guild: Guild) -> Any:

@@ -13,6 +13,7 @@ Voice, the way it goes on Discord:
 * `voice_leave(user_id, guild_id)` leaves: `VoiceSessionEnded(session, "left")`, `VoiceStateChanged` with no channel.
 * `voice_move(user_id, channel_id)` and `voice_kick(user_id)` are a moderator's: the cause is "moved" or "kicked"; after a move
   a new token follows.
+* `voice_stage(user_id, guild_id)` lets somebody in the audience of a stage ask to speak, or speak: who enters one is suppressed.
 * `new_voice_server(guild_id, user_id)`: the voice server goes away under a connection ("server"): `VoiceServerGone` (endpoint null),
   then a new token.
 * `find_voice_session(server_id=, user_id=, session_id=, token=)`: the session that an identify or resume names, None where any of
@@ -28,6 +29,7 @@ from discordplex.loopback.discord.chat import Chat
 from discordplex.loopback.discord.directory import Directory
 from discordplex.loopback.discord.files import Files
 from discordplex.loopback.discord.model import (
+    STAGE,
     Channel,
     VoiceEnd,
     VoiceServerGone,
@@ -83,7 +85,9 @@ class World(Directory):
         before = self.voice_states.get((guild_id, user_id))
         standing = self.voice_sessions.get((guild_id, user_id))
         session_id = session_id or (before.session_id if before else secrets.token_hex(16))
-        state = VoiceState(user_id, guild_id, channel_id, session_id, self_mute, self_deaf, *self._moderated(user_id, guild_id))
+        mute, deaf = self._moderated(user_id, guild_id)
+        audience = channel.kind == STAGE if before is None or before.channel_id != channel_id else before.suppress
+        state = VoiceState(user_id, guild_id, channel_id, session_id, self_mute, self_deaf, mute, deaf, audience)
         if before and standing and (standing.channel_id, standing.session_id) == (channel_id, session_id):
             self._set(before, state)
             return standing
@@ -133,6 +137,14 @@ class World(Directory):
         before = self.voice_states.get((guild_id, user_id))
         if before:
             self._set(before, replace(before, mute=member.mute, deaf=member.deaf))
+
+    def voice_stage(self, user_id: str, guild_id: str, *, suppress: bool | None = None, asks: bool | None = None) -> None:
+        """Let somebody on a stage speak or no longer, or let them ask for it; None leaves it as it is."""
+        before = self.voice_states.get((guild_id, user_id))
+        if before is None:
+            return
+        asked = before.asked_to_speak_iso if asks is None else self.iso_now() if asks else None
+        self._set(before, replace(before, suppress=before.suppress if suppress is None else suppress, asked_to_speak_iso=asked))
 
     def new_voice_server(self, guild_id: str, user_id: str) -> VoiceSession | None:
         """Take the voice server away under a user and give a new one; None where they are in no channel."""

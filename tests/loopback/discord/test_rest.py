@@ -7,9 +7,10 @@ import aiohttp
 import pytest
 
 from discordplex.loopback.discord.certificate import client_context
-from discordplex.loopback.discord.model import User
+from discordplex.loopback.discord.model import STAGE, User
 from discordplex.loopback.discord.permissions import BITS
 from discordplex.loopback.discord.rate_limits import Limit
+from discordplex.loopback.discord.rest import RETRY_AFTER_S
 from discordplex.loopback.discord.server import LoopbackDiscord
 
 
@@ -261,3 +262,35 @@ async def test_what_a_client_reads_at_the_start(caller: Caller) -> None:
     assert (await caller.ask("GET", f"/applications/{caller.user.id}/emojis"))[1] == {"items": []}
     assert (await caller.ask("GET", f"{guild}/members/@me"))[1]["user"]["id"] == caller.user.id
     assert (await caller.ask("GET", guild))[1]["name"] == "Lighthouse"
+
+
+async def test_an_injected_429_looks_like_discords(caller: Caller) -> None:
+    """With the headers that a library waits by, as often as asked, and then all is well."""
+    caller.loopback.faults.status, caller.loopback.faults.times = 429, 2
+    for _ in range(2):
+        status, body, headers = await caller.ask("GET", "/users/@me")
+        assert (status, body["retry_after"]) == (429, RETRY_AFTER_S)
+        assert {"Retry-After", "X-RateLimit-Reset-After", "Via"} <= set(headers)
+    assert (await caller.ask("GET", "/users/@me"))[0] == 200
+
+
+async def test_who_enters_a_stage_has_to_be_let_speak(caller: Caller) -> None:
+    """They are in the audience; asking needs one permission, letting people speak another."""
+    world, me = caller.loopback.world, caller.user
+    stage = world.add_channel(caller.guild.id, "Stage", STAGE)
+    mine, everyone = f"/guilds/{caller.guild.id}/voice-states/@me", caller.guild.id
+    speak, ask = {"channel_id": stage.id, "suppress": False}, {"channel_id": stage.id, "request_to_speak_timestamp": "2026-01-01T00:00:00"}
+    assert (await caller.ask("PATCH", mine, ask))[0] == 404
+    caller.loopback.enter(me, stage)
+    assert (await caller.ask("PATCH", mine, ask))[0] == 403
+    caller.loopback.allow(caller.guild, stage, everyone, "request_to_speak")
+    assert (await caller.ask("PATCH", mine, ask))[0] == 204
+    assert (await caller.ask("GET", mine))[1]["request_to_speak_timestamp"]
+    assert (await caller.ask("PATCH", mine, speak))[0] == 403
+    caller.loopback.allow(caller.guild, stage, me, "mute_members")
+    assert (await caller.ask("PATCH", mine, speak | {"request_to_speak_timestamp": None}))[0] == 204
+    state = (await caller.ask("GET", mine))[1]
+    assert (state["suppress"], state["request_to_speak_timestamp"]) == (False, None)
+    caller.loopback.enter(me, caller.guild.voice_channels[0])
+    caller.loopback.enter(me, stage)
+    assert (await caller.ask("GET", mine))[1]["suppress"] is True
