@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,9 @@ from discordplex.metrics import Metrics
 from discordplex.voice.client import ConnectionEvent, VoiceConnection
 from discordplex.voice.transport import MODES
 from discordplex.voice.wire import Wire
+
+SOAK = "DISCORDPLEX_SOAK" in os.environ
+"""`make soak`: calls as long as those of which docs/encryption.md tells, and ten times as many hostile messages."""
 
 Library = Literal["libdave", "davey"]
 

@@ -1,8 +1,10 @@
 """A loopback Discord with a bot in it for the tests of the voice connection."""
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
 from tests.voice.rig import Rig, open_rig
 
 OpenBooth = Callable[..., AbstractAsyncContextManager[Booth]]
+Scenario = Callable[[Booth], Coroutine[Any, Any, None]]
+SideBySide = Callable[..., Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
@@ -47,6 +51,18 @@ def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenB
                         await link.disconnect(force=True)
 
     return opened
+
+
+@pytest.fixture
+def side_by_side(open_booth: OpenBooth, tmp_path: Path) -> SideBySide:
+    """Plays several scenarios at once, each in a loopback of its own: most of what they do is waiting."""
+
+    async def played(*scenarios: Scenario, **options: Any) -> None:
+        async with AsyncExitStack() as rooms:
+            booths = [await rooms.enter_async_context(open_booth(dir=tmp_path, **options)) for _ in scenarios]
+            await asyncio.gather(*(scenario(booth) for scenario, booth in zip(scenarios, booths, strict=True)))
+
+    return played
 
 
 @pytest.fixture

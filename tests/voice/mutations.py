@@ -6,7 +6,9 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
 
-TIMES = 10 if "DISCORDPLEX_SOAK" in os.environ else 1
+from tests.voice.booth import SOAK
+
+TIMES = 10 if SOAK else 1
 DATAGRAM_SEEDS, DATAGRAMS = 30 * TIMES, 2000
 GATEWAY_SEEDS, GATEWAY_MESSAGES = 38 * TIMES, 1000
 GROUP_SEEDS, GROUP_MESSAGES = 20 * TIMES, 100

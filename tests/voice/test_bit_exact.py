@@ -8,10 +8,10 @@ import pytest
 from discordplex.audio.opus import OpusDecoder
 from discordplex.loopback.discord.voice_gateway import VoiceGateway
 from discordplex.voice.transport import MODES
-from tests.voice.booth import Library, noise
+from tests.voice.booth import SOAK, Library, noise
 from tests.voice.conftest import OpenBooth
 
-FRAMES = 25
+FRAMES = 150 if SOAK else 15
 SPEECH = noise(FRAMES, channels=1)
 REPLY = noise(FRAMES, seed=2)
 

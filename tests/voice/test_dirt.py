@@ -1,4 +1,4 @@
-"""What networks and other people's clients do to packets, and what is heard of them: the receiver alone, a minute of virtual time each.
+"""What networks and other people's clients do to packets, and what is heard of them: the receiver alone, in virtual time.
 
 The first packet that arrives decides where a stream begins; the seeds below let that be its first one.
 """
@@ -12,12 +12,12 @@ from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.loopback.discord.impairments import Foreign, ImpairedPath, Impairments, Media
 from discordplex.loopback.discord.relay_peer import sealed
 from discordplex.voice.transport import MODES, Transport
-from tests.voice.booth import TappedDecoder, noise
+from tests.voice.booth import SOAK, TappedDecoder, noise
 from tests.voice.delivery import Member, call_of
 from tests.voice.test_receiver import KEY, SSRC, Studio, packets_of
 
 ANN, BOB = 11, 22
-MINUTE = 3000
+FRAMES = 3000 if SOAK else 1000
 SPEECH = packets_of(noise(300))
 """Six seconds that are said again and again."""
 
@@ -80,16 +80,16 @@ def taps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dirt", DAILY_LIFE.values(), ids=DAILY_LIFE.keys())
 @pytest.mark.parametrize("mode", MODES)
 def test_daily_life_loses_nothing(dirt: Impairments, mode: str) -> None:
-    """A minute of encrypted speech: every packet is heard, in order, once, and nothing else is; nothing is filled in."""
+    """Encrypted speech: every packet is heard, in order, once, and nothing else is; nothing is filled in."""
     _, (ann, bob) = call_of(ANN, BOB)
-    studio, said = hear(dirt, frames=MINUTE, sender=bob, receiver=ann, mode=mode)
+    studio, said = hear(dirt, frames=FRAMES, sender=bob, receiver=ann, mode=mode)
     assert studio.ear.heard(BOB) == said
-    assert studio.counts()["frames"] == MINUTE + 1
+    assert studio.counts()["frames"] == FRAMES + 1
 
 
 LOSSES = {
     "5 % lost": Impairments(loss=0.05, seed=3),
-    "bursts of 5 lost": Impairments(lost=frozenset(place + step for place in range(20, MINUTE - 20, 100) for step in range(5))),
+    "bursts of 5 lost": Impairments(lost=frozenset(place + step for place in range(20, FRAMES - 20, 100) for step in range(5))),
     "5 % lost, 3 % doubled, 3 % overtaken": Impairments(loss=0.05, duplicate=0.03, reorder=0.03, padding=0.15, seed=4),
 }
 
@@ -98,11 +98,11 @@ LOSSES = {
 def test_every_gap_is_filled_in(loss: Impairments) -> None:
     """The timeline stays whole: each frame that is lost is filled in where it was, and all others are the ones that were said."""
     _, (ann, bob) = call_of(ANN, BOB)
-    studio, said = hear(loss, frames=MINUTE, sender=bob, receiver=ann)
+    studio, said = hear(loss, frames=FRAMES, sender=bob, receiver=ann)
     heard = studio.ear.heard(BOB)
-    assert len(heard) == MINUTE
+    assert len(heard) == FRAMES
     filled_in = [place for place, packet in enumerate(heard) if packet is None]
     assert [packet for packet in heard if packet] == [packet for place, packet in enumerate(said) if place not in set(filled_in)]
-    assert len(filled_in) == studio.counts()["lost"] == studio.counts()["concealed"] > 0.03 * MINUTE
+    assert len(filled_in) == studio.counts()["lost"] == studio.counts()["concealed"] > 0.03 * FRAMES
     if loss.lost:
         assert filled_in == sorted(loss.lost)

@@ -3,17 +3,11 @@
 import asyncio
 import functools
 import itertools
-import os
-from contextlib import AsyncExitStack
-from pathlib import Path
 
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from tests.voice.booth import Booth, Library, noise
-from tests.voice.conftest import OpenBooth
-
-SOAK = "DISCORDPLEX_SOAK" in os.environ
-"""`make soak`: as long as the calls of which the manual tells."""
+from tests.voice.booth import SOAK, Booth, Library, noise
+from tests.voice.conftest import SideBySide
 
 VISITS = 4
 SLOW_S = 0.15
@@ -39,7 +33,7 @@ async def visits(booth: Booth) -> None:
         await booth.settled(3)
 
 
-async def call_with_visits(booth: Booth, slow: str | None) -> None:
+async def call_with_visits(booth: Booth, *, slow: str | None) -> None:
     """Two people and the bot talk; the control channel of one side may be slow."""
     async with booth.person(0, e2ee="libdave") as ada, booth.person(1, e2ee="davey") as ben:
         link = await booth.connect()
@@ -72,12 +66,11 @@ async def hears_davey(booth: Booth, ben: Person, *, whole: bool) -> None:
         assert len(heard) == len(said)
 
 
-async def test_eight_changes_of_keys_cost_nothing(open_booth: OpenBooth, tmp_path: Path) -> None:
+async def test_eight_changes_of_keys_cost_nothing(side_by_side: SideBySide) -> None:
     """While two people and the bot talk: every packet of the libdave peer is heard, and both peers hear every packet of the bot.
 
     So also, in two more calls beside it, with the bot's control channel and with the people's 150 ms behind. A davey peer speaks with its
     new key before it is told to: what we cannot open then is its own loss.
     """
-    async with AsyncExitStack() as rooms:
-        places = [await rooms.enter_async_context(open_booth(dir=tmp_path, voice=encrypted_calls)) for _ in range(3)]
-        await asyncio.gather(*(call_with_visits(booth, slow) for booth, slow in zip(places, (None, "bot", "people"), strict=True)))
+    scenarios = [functools.partial(call_with_visits, slow=slow) for slow in (None, "bot", "people")]
+    await side_by_side(*scenarios, voice=encrypted_calls)

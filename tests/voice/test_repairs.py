@@ -2,21 +2,21 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import discord
-import pytest
 
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.voice_gateway import VoiceGateway
 from discordplex.voice.incidents import Lost, Moved, Restored
-from tests.voice.booth import Booth, noise
-from tests.voice.conftest import OpenBooth
+from tests.voice.booth import SOAK, Booth, noise
+from tests.voice.conftest import Scenario, SideBySide
 
 encrypted_calls = functools.partial(VoiceGateway, dave=True)
 
 Break = Callable[[Booth], None]
+
+TALK_FRAMES = 450 if SOAK else 60
 
 
 def closing(code: int) -> Break:
@@ -41,16 +41,16 @@ async def both_ways(booth: Booth, ada: Person, *, seed: int, frames: int = 8) ->
     await ada.wait_until(lambda: len(mouth) == spoken + frames and ada.heard.opus(booth.bot_id)[caught:] == mouth[spoken:])
 
 
-async def test_resumed_sessions_lose_nothing(open_booth: OpenBooth) -> None:
+async def resumed(booth: Booth) -> None:
     """While both speak, the control channel is lost by 4015, 4000 and a TCP reset: one session, one stream, every packet both ways."""
-    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+    async with booth.person(e2ee="libdave") as ada:
         link = await booth.connect()
         await booth.settled(2, ada)
         ssrc = link.ssrc
-        booth.mouth.say(noise(75))
-        talking = asyncio.create_task(ada.say(noise(75, channels=1, seed=2)))
+        booth.mouth.say(noise(TALK_FRAMES))
+        talking = asyncio.create_task(ada.say(noise(TALK_FRAMES, channels=1, seed=2)))
         for done, break_it in enumerate((closing(4015), closing(4000), reset)):
-            await ada.wait_for_audio(booth.bot_id, 0.3 * done + 0.2)
+            await ada.wait_for_audio(booth.bot_id, TALK_FRAMES / 50 * (done + 0.5) / 3)
             break_it(booth)
             await booth.until(lambda: restored(booth) == done + 1)  # noqa: B023 - awaited at once
         await talking
@@ -62,9 +62,9 @@ async def test_resumed_sessions_lose_nothing(open_booth: OpenBooth) -> None:
         await both_ways(booth, ada, seed=3)
 
 
-async def test_lost_sessions_are_entered_anew(open_booth: OpenBooth) -> None:
+async def entered_anew(booth: Booth) -> None:
     """After 4006, 4009 and 4004 the bot leaves and enters by itself, is told of it once each time, and joins the group as a newcomer."""
-    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+    async with booth.person(e2ee="libdave") as ada:
         link = await booth.connect()
         streams = {link.ssrc}
         for code in (4006, 4009, 4004):
@@ -90,14 +90,9 @@ async def walk(booth: Booth) -> None:
     await study.guild.change_voice_state(channel=study)
 
 
-@pytest.mark.parametrize("move", [drag, walk])
-async def test_a_move_is_followed(open_booth: OpenBooth, move: Callable[[Booth], Coroutine[Any, Any, None]]) -> None:
+async def moved(booth: Booth, *, move: Scenario) -> None:
     """Dragged by a moderator (4014) or going by itself, the bot is in the other channel's group, and that is no loss."""
-    async with (
-        open_booth(voice=encrypted_calls) as booth,
-        booth.person(0, e2ee="libdave"),
-        booth.person(1, booth.study, e2ee="davey") as ben,
-    ):
+    async with booth.person(0, e2ee="libdave"), booth.person(1, booth.study, e2ee="davey") as ben:
         link = await booth.connect()
         await booth.settled(2)
         await move(booth)
@@ -109,9 +104,9 @@ async def test_a_move_is_followed(open_booth: OpenBooth, move: Callable[[Booth],
         assert not [event for event in booth.events if isinstance(event, Lost)]
 
 
-async def test_another_voice_server_is_followed(open_booth: OpenBooth) -> None:
+async def served_elsewhere(booth: Booth) -> None:
     """Discord takes the server away, naming none (endpoint null), and then names another: the call goes on there."""
-    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+    async with booth.person(e2ee="libdave") as ada:
         await booth.connect()
         await booth.settled(2, ada)
         booth.loopback.world.new_voice_server(booth.loopback.guilds[0].id, booth.bot_id)
@@ -119,3 +114,9 @@ async def test_another_voice_server_is_followed(open_booth: OpenBooth) -> None:
         await booth.settled(2, ada)
         await both_ways(booth, ada, seed=1)
         assert not [event for event in booth.events if isinstance(event, Lost)]
+
+
+async def test_after_each_the_bot_hears_and_is_heard(side_by_side: SideBySide) -> None:
+    """Resumed, entered anew, moved by a moderator, moved by itself, served by another server: what each must keep, its scenario says."""
+    moves = [functools.partial(moved, move=move) for move in (drag, walk)]
+    await side_by_side(resumed, entered_anew, served_elsewhere, *moves, voice=encrypted_calls)

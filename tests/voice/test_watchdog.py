@@ -17,7 +17,7 @@ from discordplex.voice.receiver import EVERYBODY
 from discordplex.voice.transport import MODES, Transport
 from discordplex.voice.watchdog import excused
 from tests.voice.booth import Booth, noise
-from tests.voice.conftest import OpenBooth
+from tests.voice.conftest import SideBySide
 
 encrypted_calls = functools.partial(VoiceGateway, dave=True)
 PACE = 16
@@ -54,9 +54,9 @@ async def speak_until(booth: Booth, ada: Person, changes: tuple[int, int, int]) 
     raise AssertionError(f"{mends(booth)} were tried, not {changes}")
 
 
-async def test_useless_keys_are_changed(open_booth: OpenBooth) -> None:
+async def useless_keys(booth: Booth) -> None:
     """What somebody sends opens for nobody any more: new keys for all mend it, in the same session, and nobody else notices."""
-    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+    async with booth.person(e2ee="libdave") as ada:
         link = await booth.connect()
         await booth.settled(2, ada)
         ssrc = link.ssrc
@@ -69,9 +69,9 @@ async def test_useless_keys_are_changed(open_booth: OpenBooth) -> None:
         assert not [event for event in booth.events if isinstance(event, Lost | CannotHear)]
 
 
-async def test_what_new_keys_do_not_mend_a_new_session_does(open_booth: OpenBooth) -> None:
+async def new_keys_do_not_help(booth: Booth) -> None:
     """Where the keys stay useless, the bot leaves and enters again; the call has lost its wire for that moment, and says so."""
-    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+    async with booth.person(e2ee="libdave") as ada:
         await booth.connect()
         await booth.settled(2, ada)
         assert ada.member
@@ -84,9 +84,9 @@ async def test_what_new_keys_do_not_mend_a_new_session_does(open_booth: OpenBoot
         assert not [event for event in booth.events if isinstance(event, CannotHear)]
 
 
-async def test_what_cannot_be_mended_is_told_once(open_booth: OpenBooth) -> None:
+async def nothing_helps(booth: Booth) -> None:
     """After new keys and a new session people are told who cannot be heard, once; and again when they can be."""
-    async with open_booth(voice=encrypted_calls) as booth, booth.person(e2ee="libdave") as ada:
+    async with booth.person(e2ee="libdave") as ada:
         await booth.connect()
         await booth.settled(2, ada)
         assert ada.member
@@ -101,70 +101,74 @@ async def test_what_cannot_be_mended_is_told_once(open_booth: OpenBooth) -> None
         await booth.until(lambda: HearsAgain(int(ada.user.id)) in booth.events)
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
-async def test_a_relay_that_stops_forwarding_is_left(open_booth: OpenBooth, encrypted: bool) -> None:  # noqa: FBT001 - a table
-    """Nothing arrives of who is said to speak, or, in the second call, of who was in the middle of speaking: a new session mends it."""
-    async with (
-        open_booth(voice=functools.partial(VoiceGateway, dave=encrypted)) as booth,
-        booth.person(e2ee="libdave" if encrypted else None) as ada,
-    ):
+async def a_relay_that_forwards_nothing(booth: Booth) -> None:
+    """Nothing arrives of who is said to speak: a new session mends it."""
+    async with booth.person(e2ee="libdave") as ada:
         link = await booth.connect()
-        if encrypted:
-            await booth.settled(2, ada)
+        await booth.settled(2, ada)
         ssrc = link.ssrc
         await heard(booth, ada)
-        if encrypted:
-            booth.loopback.voice.relay.starve(booth.bot_id)
-            await speak_until(booth, ada, (0, 1, 0))
-        else:
-            talking = asyncio.create_task(ada.say(noise(60, channels=1)))
-            await booth.until(lambda: booth.ear.frames(ada.user.id) > 30)
-            booth.loopback.voice.relay.starve(booth.bot_id)
-            await booth.until(lambda: any(isinstance(event, Lost) for event in booth.events))
-            assert mends(booth) == (0, 1, 0)
-            ada.hush()
-            await talking
+        booth.loopback.voice.relay.starve(booth.bot_id)
+        await speak_until(booth, ada, (0, 1, 0))
         await booth.until(lambda: Restored() in booth.events)
-        if encrypted:
-            await booth.settled(2, ada)
+        await booth.settled(2, ada)
         await heard(booth, ada)
         assert link.ssrc != ssrc
 
 
-async def test_a_stale_key_of_the_transport_is_left(open_booth: OpenBooth) -> None:
+async def cut_off_in_a_sentence(booth: Booth) -> None:
+    """Nothing arrives any more of who was in the middle of speaking: the same."""
+    async with booth.person(e2ee="libdave") as ada:
+        await booth.connect()
+        await booth.settled(2, ada)
+        talking = asyncio.create_task(ada.say(noise(60, channels=1)))
+        await booth.until(lambda: booth.ear.frames(ada.user.id) > 30)
+        booth.loopback.voice.relay.starve(booth.bot_id)
+        await booth.until(lambda: any(isinstance(event, Lost) for event in booth.events))
+        assert mends(booth) == (0, 1, 0)
+        ada.hush()
+        await talking
+        await booth.until(lambda: Restored() in booth.events)
+        await booth.settled(2, ada)
+        await heard(booth, ada)
+
+
+async def a_stale_key_of_the_transport(booth: Booth) -> None:
     """The relay seals with a key that we were never given: nothing of a known speaker authenticates, and a new session mends it."""
-    async with open_booth() as booth, booth.person() as ada:
+    async with booth.person(e2ee="libdave") as ada:
         link = await booth.connect()
+        await booth.settled(2, ada)
         await heard(booth, ada)
         assert link.ssrc
         booth.loopback.voice.relay.secure(link.ssrc, Transport.for_mode(MODES[0], bytes(32)))
-        await speak_until(booth, ada, (0, 1, 0))
+        await speak_until(booth, ada, (1, 1, 0))
         await booth.until(lambda: Restored() in booth.events)
+        await booth.settled(2, ada)
         await heard(booth, ada)
 
 
-async def test_quiet_people_raise_no_alarm(open_booth: OpenBooth) -> None:
+async def quiet_people(booth: Booth) -> None:
     """Somebody speaks and falls silent, one is muted in the middle of it, one has opted out and is unreadable: nothing is mended."""
-    async with (
-        open_booth(voice=encrypted_calls) as booth,
-        booth.person(0, e2ee="libdave") as ada,
-        booth.person(1, e2ee="libdave") as ben,
-        booth.person(2, e2ee="libdave") as cleo,
-    ):
+    async with booth.person(0, e2ee="libdave") as ada, booth.person(1, e2ee="libdave") as ben, booth.person(2, e2ee="libdave") as cleo:
         link = await booth.connect()
         await booth.settled(4, ada, ben, cleo)
         assert cleo.member
         cleo.member.spoil(key_changes=1000)
         link.ignore([int(cleo.user.id)])
-        guild = booth.loopback.guilds[0].id
-        booth.loopback.world.voice_join(ben.user.id, guild, booth.lounge.id, self_mute=True)
-        await ada.say(SENTENCE)
-        for silent in (ben, cleo):
-            silent.announce()
-            await cleo.say(SENTENCE)
-        await ada.wait_until(lambda: True)
+        booth.loopback.world.voice_join(ben.user.id, booth.loopback.guilds[0].id, booth.lounge.id, self_mute=True)
+        await asyncio.gather(ada.say(SENTENCE), cleo.say(SENTENCE))
+        ben.announce()
+        await cleo.say(SENTENCE + SENTENCE)
         assert mends(booth) == (0, 0, 0)
         assert booth.counted("losses") == 0
+
+
+async def test_the_deaf_are_mended_and_the_silent_left_alone(side_by_side: SideBySide) -> None:
+    """Three degrees of useless keys, three ways of a relay to fail, and people who are merely quiet: each scenario says what is right."""
+    scenarios = [useless_keys, new_keys_do_not_help, nothing_helps, quiet_people]
+    await side_by_side(
+        *scenarios, a_relay_that_forwards_nothing, cut_off_in_a_sentence, a_stale_key_of_the_transport, voice=encrypted_calls
+    )
 
 
 def flags(**set_ones: bool) -> SimpleNamespace:
