@@ -169,7 +169,7 @@ class Conversation(Mouth):
             self._settle()
             self._history.add(Message("user", said.text, name=self._name_of(said.speaker)))
             self._asked_at = said.at
-            await self._answer(Reply(f"reply-{next(self._numbers)}", said.speaker, self._history.epoch))
+            await self._answer(Reply(f"reply-{next(self._numbers)}", said.speaker))
 
     async def begin(self, text: str) -> None:
         """See Mouth."""
@@ -247,7 +247,7 @@ class Conversation(Mouth):
     def _settle(self) -> None:
         """The last reply becomes something to remember, as far as it was heard. Not earlier: where it was cut is known a little later."""
         reply, self._last = self._last, None
-        if reply is not None and reply.epoch == self._history.epoch and (text := reply.heard()):
+        if reply is not None and (text := reply.heard()):
             self._history.add(Message("assistant", text))
 
     def _make_room(self) -> None:

@@ -29,10 +29,9 @@ class Message:
 
 
 class History:
-    """The newest messages that fit into `max_tokens`; the oldest are forgotten. `epoch` counts how often everything was."""
+    """The newest messages that fit into `max_tokens`; the oldest are forgotten."""
 
     def __init__(self, *, max_tokens: int) -> None:
-        self.epoch = 0
         self._max_tokens = max_tokens
         self._messages: deque[Message] = deque()
 
@@ -46,8 +45,7 @@ class History:
             self._messages.popleft()
 
     def reset(self) -> None:
-        """Forget everything."""
-        self.epoch += 1
+        """Forget everything. A reply that was being given is not known afterwards either: `as_chat` begins with people."""
         self._messages.clear()
 
     def as_chat(self, system_prompt: str) -> list[dict[str, str]]:

@@ -25,8 +25,6 @@ class Reply:
 
     item: str
     asker: SpeakerId
-    epoch: int
-    """Which conversation it belongs to: one that was forgotten meanwhile does not remember it."""
     pieces: list[Piece] = field(default_factory=list)
     whole: bool = False
     """All of it was handed over."""

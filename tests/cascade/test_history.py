@@ -35,11 +35,3 @@ def test_turns_alternate() -> None:
     assert [message["role"] for message in chat] == ["system", "user", "assistant"]
     assert chat[1]["content"] == "Anna: Hi.\nBen: Yo."
     assert len(history) == 4
-
-
-def test_forgetting_is_counted() -> None:
-    """Whoever began before a reset can tell that what they bring belongs to another conversation."""
-    history = History(max_tokens=10)
-    epoch = history.epoch
-    history.reset()
-    assert history.epoch != epoch

@@ -9,7 +9,7 @@ from discordplex.cascade.reply import BROKEN_OFF, Reply, beginning
 
 
 def reply_of(*pieces: tuple[str, float]) -> Reply:
-    reply = Reply("reply-1", asker=1, epoch=0)
+    reply = Reply("reply-1", asker=1)
     for text, milliseconds in pieces:
         reply.begin(text)
         reply.add(bytes(ENGINE.bytes_of_ms(milliseconds)))
@@ -53,7 +53,7 @@ def test_a_reply_that_was_never_finished_is_broken_off() -> None:
 
 def test_pieces_join_as_they_are_written() -> None:
     """With a space where the script has spaces, without one where it has none."""
-    latin, chinese = Reply("a", 1, 0), Reply("b", 1, 0)
+    latin, chinese = Reply("a", 1), Reply("b", 1)
     assert [latin.begin("Hello."), latin.begin("Bye.")] == ["Hello.", " Bye."]
     assert [chinese.begin("你好。"), chinese.begin("再见。")] == ["你好。", "再见。"]
     chinese.pieces[0].sound_ms = chinese.pieces[1].sound_ms = 100

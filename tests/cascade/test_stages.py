@@ -166,9 +166,12 @@ async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: Ca
 
 
 async def clock_waits(clock: FakeClock) -> None:
-    """Until somebody sleeps on the clock."""
-    while not clock._sleepers:  # noqa: ASYNC110 -- a fake clock tells nobody that it has a sleeper
+    """Until somebody sleeps on the clock, which tells nobody that it has a sleeper."""
+    for _ in range(10_000):
+        if clock._sleepers:
+            return
         await asyncio.sleep(0)
+    raise AssertionError("nobody waits")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "[BLANK_AUDIO]", "(silence)", " [Music] (applause). ", "..."])

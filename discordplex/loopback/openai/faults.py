@@ -23,7 +23,10 @@ REALISTIC = Delays(transcribe_ms=350, first_token_ms=400, token_ms=18, speech_ms
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to a request instead of an answer. At most one of these is set."""
+    """What happens to a request instead of an answer."""
+
+    only: str = ""
+    """Which request: one that has this text in it. Of requests that are made at once the order of arrival is chance."""
 
     status: int | None = None
     """An error of the API with this status, in its own shape."""

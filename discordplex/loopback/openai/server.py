@@ -83,7 +83,7 @@ class StandInOpenAI:
         return f"http://{self._host}:{self._port}/v1"
 
     def fail(self, stage: Stage, *faults: Fault) -> None:
-        """The next requests of that stage meet these faults, one each."""
+        """The next requests of that stage meet these faults, one each, in this order."""
         self._faults[stage].extend(faults)
 
     async def __aenter__(self) -> Self:
@@ -130,8 +130,7 @@ class StandInOpenAI:
                 body = await fields_of(request)
                 key = request.headers.get("Authorization", "").removeprefix("Bearer ")
                 self.log.add(Asked(self._clock.now(), number, stage, body, key))
-                fault = self._faults[stage].popleft() if self._faults[stage] else WELL
-                exchange = Exchange(number, request, body, fault)
+                exchange = Exchange(number, request, body, self._fault(stage, body))
                 response = self._refuse_key(request) or self._refuse(exchange) or await answer(exchange)
                 if not response.prepared:
                     await response.prepare(request)
@@ -143,6 +142,14 @@ class StandInOpenAI:
             return response
 
         return serve
+
+    def _fault(self, stage: Stage, body: Mapping[str, Any]) -> Fault:
+        """The first that waits for this request; it is used up."""
+        waiting = self._faults[stage]
+        found = next((fault for fault in waiting if fault.only in str(body)), WELL)
+        if found is not WELL:
+            waiting.remove(found)
+        return found
 
     def _refuse(self, exchange: "Exchange") -> web.Response | None:
         """The error that the fault asks for, or that the request has earned."""
