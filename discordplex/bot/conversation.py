@@ -128,6 +128,7 @@ class Conversation:
             self.phase = WAITING
             self.lost_since = self._clock.now() if self.lost_since is None else self.lost_since
             self._announcer.engine_lost(event.reason)
+            self.rescue()
         elif isinstance(event, Listening | EngineBack):
             self._on_engine(first=isinstance(event, Listening))
 

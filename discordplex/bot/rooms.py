@@ -44,8 +44,11 @@ class Room(Protocol):
         """We are in it, and in the audience: it is a stage, and nobody has let us speak."""
         ...
 
-    async def ask_to_speak(self) -> None:
-        """Ask for the stage that we are on; at once speak, where we may let people speak. Raises what py-cord raises."""
+    async def ask_to_speak(self) -> bool:
+        """Ask for the stage that we are on, or take it where we may let people speak; whether a moderator has to let us.
+
+        Raises what py-cord raises.
+        """
         ...
 
     @property
@@ -173,13 +176,14 @@ class DiscordRoom:
         state = self._channel.guild.me.voice
         return isinstance(self._channel, discord.StageChannel) and state is not None and state.suppress
 
-    async def ask_to_speak(self) -> None:
+    async def ask_to_speak(self) -> bool:
         """With the right to let people speak we let ourselves."""
         me = self._channel.guild.me
         if self._channel.permissions_for(me).mute_members:
             await me.edit(suppress=False)
-        else:
-            await me.request_to_speak()
+            return False
+        await me.request_to_speak()
+        return True
 
     @property
     def may_set_status(self) -> bool:

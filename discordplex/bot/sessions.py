@@ -210,7 +210,8 @@ class SessionRegistry:
     def withdraw(self, place: Place) -> bool:
         """They do not wait any more. Whether they did."""
         waited = self._queue.pop(place, None) is not None
-        if waited:
+        seat = self._seats.get(place.guild_id)
+        if waited and (seat is None or seat.channel_id != place.channel_id):
             self._memory.left(place)
         return waited
 

@@ -24,12 +24,11 @@ async def take_the_stage(room: Room, *, notices: Noticeboard, stirred: asyncio.E
     if not room.suppressed:
         return None
     try:
-        await room.ask_to_speak()
+        if await room.ask_to_speak():
+            notices.say(room, courtesy.ASKED_TO_SPEAK)
     except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
         log.warning("not allowed to ask for the stage", channel=room.place.channel_id, cause=type(fault).__name__)
         return courtesy.STAGE_CLOSED
-    if room.suppressed:
-        notices.say(room, courtesy.ASKED_TO_SPEAK)
     try:
         await asyncio.wait_for(_until_allowed(room, stirred), PATIENCE_S)
     except asyncio.TimeoutError:

@@ -75,6 +75,11 @@ class PersonaPlexPool:
         return sum(server.free for server in self._usable())
 
     @property
+    def busy(self) -> int:
+        """How many servers a call holds, or has not yet left."""
+        return sum(not server.free for server in self._servers)
+
+    @property
     def voices(self) -> Sequence[str]:
         """The model's 18 voices."""
         return VOICES

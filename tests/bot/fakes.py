@@ -140,8 +140,9 @@ class ScriptedRoom:
     def notices_channel(self) -> FakeChannel | None:
         return self.captions_channel
 
-    async def ask_to_speak(self) -> None:
+    async def ask_to_speak(self) -> bool:
         self.asked_to_speak += 1
+        return True
 
     async def set_status(self, text: str | None) -> None:
         if self.status_faults:

@@ -57,7 +57,7 @@ async def test_nobody_lets_it(room: ScriptedRoom, notices: Noticeboard, monkeypa
 async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discord refuses: it is not waited for."""
 
-    async def refuse() -> None:
+    async def refuse() -> bool:
         raise OSError
 
     monkeypatch.setattr(room, "ask_to_speak", refuse)

@@ -137,10 +137,10 @@ async def test_a_failed_server_is_not_given_while_another_is_well() -> None:
     error = await failing(lease)
     assert "No PersonaPlex server answers" in str(error)
     pool.release(lease)
-    assert pool.free == 1
+    assert (pool.free, pool.busy) == (1, 0)
     healthy = taken(pool)
     assert healthy.name == "ws://b:8998/api/chat"
-    assert (pool.free, pool.acquire()) == (0, None)
+    assert (pool.free, pool.busy, pool.acquire()) == (0, 1, None)
     await clock.advance(FIRST_PAUSE_S)
     assert pool.free == 1
     assert taken(pool).name == DEAD
