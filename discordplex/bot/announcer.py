@@ -1,7 +1,7 @@
 """Announcer: what one call says in its channel. The call tells it facts; the sentences are in `replies`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import discord
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from discordplex.bot import replies
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.rooms import Room
+from discordplex.bot.rules import Rules
 from discordplex.bridge.events import Caption
 from discordplex.engine import Persona
 
@@ -31,8 +32,8 @@ class Announcer:
     ready: bool = False
     """People are heard."""
     privacy_code: str | None = None
-    kept: bool = False
-    """There is a transcript."""
+    rules: Rules = field(default_factory=Rules)
+    """What holds in the guild."""
     _engine_fault: str | None = None
     _engine_episode: int = 0
     _changes: int = 0
@@ -44,7 +45,8 @@ class Announcer:
             persona=self.persona,
             engine=self.engine,
             privacy_code=self.privacy_code,
-            kept=self.kept,
+            kept=self.rules.transcripts,
+            forgetful=self.rules.forgetful,
         )
         text = replies.listening(introduction) if self.ready else replies.hello(introduction)
         self.notices.say(self.room, text, key=(self.number, "hello"), view=self.panel and self.panel())
@@ -63,12 +65,12 @@ class Announcer:
             if self.ready:
                 self.greet()
 
-    def kept_is(self, *, kept: bool) -> None:
-        """Whether there is a transcript; a greeting that said otherwise is corrected."""
-        if kept != self.kept:
-            self.kept = kept
-            if self.ready:
-                self.greet()
+    def follow(self, rules: Rules) -> None:
+        """What holds in the guild now; a greeting that said otherwise is corrected."""
+        changed = rules.transcripts != self.rules.transcripts
+        self.rules = rules
+        if changed and self.ready:
+            self.greet()
 
     def changes(self, persona: Persona) -> None:
         """The engine is being opened anew as somebody else."""

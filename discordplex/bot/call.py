@@ -197,9 +197,9 @@ class Call:
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
-        kept = self._context.preferences.rules(self.room.place.guild_id).transcripts
-        self._conversation.shows_people = kept
-        self._announcer.kept_is(kept=kept)
+        rules = self._context.preferences.rules(self.room.place.guild_id)
+        self._conversation.shows_people = rules.transcripts
+        self._announcer.follow(rules)
         self._ears.refresh(self.room)
         self._stirred.set()
 

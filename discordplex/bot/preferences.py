@@ -65,6 +65,7 @@ class StoredPreferences:
             idle_minutes=base.idle_minutes if own.idle_minutes is None else own.idle_minutes,
             max_minutes=base.max_minutes if own.max_minutes is None else own.max_minutes,
             transcripts=own.transcripts,
+            forgetful=self.store.problem is not None,
         )
 
     def guild_persona(self, guild_id: int) -> Persona:

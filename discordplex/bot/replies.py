@@ -26,6 +26,11 @@ class Introduction:
     """The digits of the call's end-to-end encryption, None where there is none."""
     kept: bool = False
     """There is a transcript, since an admin of the server wants one."""
+    forgetful: bool = False
+    """Who asked earlier not to be heard is not known."""
+
+
+FORGETFUL = "My settings cannot be read, so I do not know who asked me earlier not to listen: please press the button again."
 
 
 def hello(about: Introduction) -> str:
@@ -36,7 +41,8 @@ def hello(about: Introduction) -> str:
 def listening(about: Introduction) -> str:
     """The engine is there."""
     code = f" Voice privacy code, the same as in your Discord: `{grouped(about.privacy_code)}`." if about.privacy_code else ""
-    return f"{listening_to(about)}{code} Go ahead, speak."
+    lost = f" {FORGETFUL}" if about.forgetful else ""
+    return f"{listening_to(about)}{code}{lost} Go ahead, speak."
 
 
 def listening_to(about: Introduction) -> str:

@@ -14,7 +14,7 @@ STAGES = {
     "uplink.wait_ms": "From a person's sound to the engine",
     "engine.uplink_write_ms": "Writing it to the engine",
     "engine.block_spacing_ms": "From one piece of the engine's sound to the next",
-    "source.hold_ms": "The engine's sound, held so that it does not tear",
+    "playout.hold_ms": "The engine's sound, held so that it does not tear",
     "voice.tx.lateness_ms": "Sent later than it should be",
 }
 """The histograms that people are shown, in the order of the way."""

@@ -49,6 +49,8 @@ class Rules:
     voice_status: bool = True
     transcripts: bool = False
     """Whether what people say may be shown as text, where the engine writes it down."""
+    forgetful: bool = False
+    """Who asked earlier not to be heard is not known: the settings could not be read."""
 
     @classmethod
     def configured(cls, bot: BotConfig) -> Self:

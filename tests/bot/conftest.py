@@ -1,12 +1,14 @@
 """What the bot's tests share."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from discordplex.bot import callbook, poster
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.bot.fakes import CountedEngines, FakeChannel
 from tests.bot.street import Street
@@ -27,11 +29,24 @@ def engines() -> Callable[[int], CountedEngines]:
     return CountedEngines
 
 
-@pytest.fixture
-async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
-    async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
+@asynccontextmanager
+async def opened(discord: LoopbackDiscord, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+    async with discord, StandInServer(mode="echo") as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
-        # These save many seconds; their real lengths are tested on a fake clock, and below.
+        # These save many seconds; their real lengths are tested on a fake clock, and elsewhere.
         monkeypatch.setattr(callbook, "GRACE_S", 0.3)
         monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.2)
         yield Street(discord, engine)
+
+
+@pytest.fixture
+async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+    async with opened(LoopbackDiscord(), monkeypatch) as street:
+        yield street
+
+
+@pytest.fixture
+async def encrypted_street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+    """The same where Discord demands end-to-end encryption."""
+    async with opened(LoopbackDiscord(voice=lambda world: VoiceGateway(world, dave=True)), monkeypatch) as street:
+        yield street

@@ -1,9 +1,10 @@
 """The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -11,6 +12,7 @@ from discordplex.bot import poster
 from discordplex.bot.client import BotApplication
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
+from discordplex.loopback.discord.interactions import Interaction
 from discordplex.loopback.discord.model import Channel, Guild, User
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import Handshook
@@ -78,6 +80,17 @@ class Street:
         state = self.discord.voice_state(self.bot)
         return state.channel_id if state else None
 
+    async def commands_there(self) -> None:
+        """Wait until the bot has registered its commands."""
+        await self.discord.wait_for(lambda: self.discord.world.commands.get((self.bot.id, None)))
+
+    async def press(
+        self, name: str, options: Mapping[str, Any] | None = None, *, person: User | None = None, place: Guild | Channel | None = None
+    ) -> Interaction:
+        """Let a person (Ada) use a slash command somewhere (in the first guild)."""
+        await self.commands_there()
+        return await self.discord.press_slash(person or self.ada, place or self.guild, name, options)
+
     async def listens(self, conversations: int = 1) -> None:
         """Wait until so many conversations were opened with the engine."""
         await self.engine.log.wait_for(lambda log: len(log.of(Handshook)) >= conversations)
@@ -103,7 +116,7 @@ class Street:
         """The bot between its start and an end that is in time and leaves nothing behind."""
         config = config or self.config()
         clock = SystemClock()
-        async with open_store(self.store_url, busy_s=0.2) as self.store:
+        async with open_store(self.store_url, volatile=True, busy_s=0.2) as self.store:
             with Wire(clock=clock, metrics=self.metrics) as wire:
                 provider = PersonaPlexPool(config.personaplex, clock=clock)
                 application = BotApplication(
@@ -115,7 +128,7 @@ class Street:
                 finally:
                     application.stop()
                     await asyncio.wait_for(running, STOP_WITHIN_S)
-                assert provider.free == provider.capacity
+                assert provider.busy == 0
         assert self.where is None
         await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))
         assert self.discord.gateway.sessions == {}, "a goodbye ends the session; without one Discord waits for us to resume it"

@@ -208,24 +208,6 @@ async def test_a_voice_server_that_demands_encryption_is_explained(street: Stree
         await street.sits_in(None)
 
 
-async def test_the_slash_commands(street: Street) -> None:
-    """Each answers its caller alone, in words, also when there is nothing to do."""
-    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
-        await street.discord.wait_for(lambda: street.discord.world.commands.get((street.bot.id, None)))
-        press = street.discord.press_slash
-        assert (await press(street.ada, street.guild, "join")).content == replies.NOT_IN_VOICE
-        assert (await press(street.ada, street.guild, "leave")).content == replies.NOTHING_TO_LEAVE
-        street.discord.enter(street.ada, street.lounge)
-        assert "use `/join`" in (await press(street.ada, street.guild, "status")).content
-        joined = await press(street.ada, street.guild, "join")
-        assert joined.content == replies.joined(int(street.lounge.id))
-        assert joined.ephemeral
-        await street.listens()
-        assert "with the voice **NATF0.pt**" in (await press(street.ben, street.guild, "status")).content
-        assert (await press(street.ben, street.guild, "leave")).content == replies.LEFT
-        await street.says(street.lounge, "Ben asked me to leave")
-
-
 async def test_a_gateway_drop_does_not_end_the_call(street: Street) -> None:
     """py-cord resumes, the conversation goes on, and what people do afterwards is seen."""
     async with street.bot_running():

@@ -1,0 +1,153 @@
+"""Slash commands about the call, used on the loopback Discord: come, go, stop, go on, how it is."""
+
+import pytest
+
+from discordplex.audio.wav import read_wav
+from discordplex.bot import courtesy, poster, replies, replies_calls
+from discordplex.config import BotConfig
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.personaplex.log import Closed, Connected, Heard
+from tests.bot.street import Street
+from tests.end_to_end.home import CLIP
+
+
+async def test_join_and_leave_and_status(street: Street) -> None:
+    """Each answers its caller alone, in words, also when there is nothing to do."""
+    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
+        await street.commands_there()
+        assert (await street.press("join")).content == replies.NOT_IN_VOICE
+        assert (await street.press("leave")).content == replies.NOTHING_TO_LEAVE
+        assert (await street.press("listen")).content == replies.NOT_IN_VOICE
+        assert (await street.press("stop")).content == replies_calls.NO_CALL
+        assert (await street.press("latency")).content == replies_calls.NO_CALL
+        assert (await street.press("queue")).content == courtesy.NOT_IN_QUEUE
+        street.discord.enter(street.ada, street.lounge)
+        assert "use `/join`" in (await street.press("status")).content
+        joined = await street.press("join")
+        assert joined.content == replies.joined(int(street.lounge.id))
+        assert joined.ephemeral
+        await street.listens()
+        assert "with the voice **NATF0.pt**" in (await street.press("status", person=street.ben)).content
+        assert (await street.press("leave", person=street.ben)).content == replies.LEFT
+        await street.says(street.lounge, "Ben asked me to leave")
+
+
+async def test_every_answer_comes_or_is_announced_at_once(street: Street) -> None:
+    """Discord gives a command three seconds; each of ours asks for time first."""
+    async with street.bot_running():
+        await street.commands_there()
+        names = [command["name"] for command in street.discord.world.commands[street.bot.id, None] if not nested(command)]
+        assert {"join", "leave", "listen", "stop", "voice", "status", "queue", "latency", "privacy"} <= set(names)
+        for name in names:
+            pressed = await street.press(name)
+            assert pressed.deferred
+            assert pressed.ephemeral
+            assert pressed.content
+
+
+def nested(command: dict[str, object]) -> bool:
+    options = command.get("options") or []
+    return any(option["type"] == 1 for option in options) if isinstance(options, list) else False
+
+
+async def test_stop_and_listen(street: Street) -> None:
+    """Stopped, the bot stays, the engine hears silence and goes on, nothing is played or written; then people are heard again."""
+    speech = read_wav(CLIP)[:64_000]
+    async with street.bot_running(), Person(street.discord, street.ada, street.lounge.id) as person:
+        await street.says(street.lounge, "Go ahead")
+        assert (await street.press("listen")).content == replies_calls.LISTENS_ALREADY
+        await person.say(speech)
+        await person.wait_for_audio(street.bot.id, 0.3)
+        assert (await street.press("stop", person=street.ben)).content == replies_calls.STOPPED
+        await street.says(street.lounge, "Ben asked me to stop")
+        assert (await street.press("stop")).content == replies_calls.STOPPED_ALREADY
+        assert "stopped" in (await street.press("status")).content
+        decoded, heard_at = street.metrics.counter("voice.rx.frames").value, len(street.engine.log.of(Heard))
+        played = person.heard.audible_s(street.bot.id)
+        street.engine.inject(b"\x02 Nobody reads this.")
+        await person.say(speech)
+        assert street.metrics.counter("voice.rx.frames").value == decoded
+        assert len(street.engine.log.of(Heard)) - heard_at > 20, "the engine's clock goes on"
+        assert person.heard.audible_s(street.bot.id) < played + 0.3
+        assert (await street.press("listen")).content == replies_calls.LISTENS_AGAIN
+        await person.say(speech)
+        await person.wait_for_audio(street.bot.id, played + 0.3)
+        assert street.where == street.lounge.id
+    assert len(street.engine.log.of(Connected)) == 1
+    assert not any("Nobody reads" in text for text in street.texts(street.lounge))
+
+
+async def test_listen_calls_the_bot_where_it_is_not(street: Street) -> None:
+    """Whoever says listen wants to be heard."""
+    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
+        await street.commands_there()
+        street.discord.enter(street.ada, street.lounge)
+        assert (await street.press("listen")).content == replies.joined(int(street.lounge.id))
+        await street.listens()
+
+
+async def test_latency_is_this_calls(street: Street) -> None:
+    """Measured stages in words, once somebody has spoken."""
+    async with street.bot_running(), Person(street.discord, street.ada, street.lounge.id) as person:
+        await street.says(street.lounge, "Go ahead")
+        await person.say(read_wav(CLIP)[:64_000])
+        await person.wait_for_audio(street.bot.id, 0.3)
+        text = (await street.press("latency")).content
+        assert text.startswith("This call, measured:")
+        for stage in (*replies_calls.STAGES.values(), replies_calls.GAUGES["engine.handshake_ms"]):
+            assert stage in text
+        assert " ms as a rule" in text
+
+
+async def test_the_queue_is_shown_and_left(street: Street) -> None:
+    """Its place and what to expect, for the own server's channels; who leaves it is not served."""
+    other = street.discord.guilds[1]
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        street.discord.enter(street.ben, other.voice_channels[0])
+        await street.says(other.voice_channels[0], "number 1 in the queue")
+        shown = await street.press("queue", person=street.ben, place=other)
+        assert shown.content == courtesy.in_queue(int(other.voice_channels[0].id), 1, None)
+        assert (await street.press("queue")).content == courtesy.NOT_IN_QUEUE
+        left = await street.press("queue", {"leave": True}, person=street.ben, place=other)
+        assert left.content == courtesy.LEFT_THE_QUEUE
+        street.discord.leave(street.ada)
+        await street.sits_in(None)
+        await street.engine.log.wait_for(lambda log: log.of(Closed))
+    assert len(street.engine.log.of(Connected)) == 1
+
+
+async def test_written_commands(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a prefix, four messages do what the slash commands do, and are answered where they were written; others are left alone."""
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.05)
+    general = street.guild.text_channel
+    async with street.bot_running(street.config(bot=BotConfig(auto_join=False, prefix="!"))):
+        await street.commands_there()
+        street.discord.enter(street.ada, street.lounge)
+        for content, answer in (
+            (" !JOIN ", replies.joined(int(street.lounge.id))),
+            ("!stop", replies_calls.STOPPED),
+            ("!listen", replies_calls.LISTENS_AGAIN),
+            ("!leave", replies.LEFT),
+        ):
+            street.discord.write(street.ada, general, content)
+            await street.says(general, answer)
+        answered = len(street.texts(general))
+        for content in ("join", "!joint", "! join us", "hello !join", "/join"):
+            street.discord.write(street.ada, general, content)
+        street.discord.write(street.discord.bots[1], general, "!join")
+        street.discord.write(street.ada, general, "!leave")
+        await street.discord.wait_for(lambda: len(street.texts(general)) > answered)
+        assert street.texts(general)[answered:] == [replies.NOTHING_TO_LEAVE]
+
+
+async def test_without_a_prefix_no_message_reaches_the_bot(street: Street) -> None:
+    """The intent for it is not even asked for."""
+    async with street.bot_running():
+        await street.commands_there()
+        (session,) = street.discord.gateway.sessions.values()
+        assert not session.login.intents & (1 << 9 | 1 << 15)
+        street.discord.write(street.ada, street.guild.text_channel, "!join")
+        assert (await street.press("status")).content
+    assert street.texts(street.guild.text_channel) == []
