@@ -1,0 +1,90 @@
+"""Several people speak at once, and the engine hears all of them: each as said, as loud as said, when said."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from discordplex.audio.format import ENGINE, MODEL
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.server import StandInServer
+from tests.end_to_end.home import SECOND, House, house, samples
+
+Signal = NDArray[np.float64]
+
+STARTS, VOICE = (0, round(7.5 * SECOND)), round(1.4 * SECOND)
+"""Where the clip has no pause. Backwards a voice is another one, of the same loudness and sound."""
+
+FRAME = MODEL.rate_hz * ENGINE.frame_ms // 1000
+
+
+class Listener:
+    """A model that keeps what it hears and says nothing."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+
+    def step(self, heard: bytes) -> Spoken:
+        self.heard += heard
+        return Spoken()
+
+
+def at_model_rate(pcm: bytes) -> Signal:
+    """ENGINE PCM at half its rate, by dropping the upper half of its spectrum."""
+    signal = samples(pcm)
+    signal = signal[: len(signal) // 2 * 2]
+    return np.fft.irfft(np.fft.rfft(signal)[: len(signal) // 4 + 1], len(signal) // 2) / 2
+
+
+def place_of(part: Signal, whole: Signal) -> int:
+    """Where `part` begins in `whole`, by their correlation."""
+    size = 1 << (len(part) + len(whole)).bit_length()
+    return int(np.argmax(np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)[: len(whole)]))
+
+
+def shares(mixed: Signal, parts: list[Signal]) -> Signal:
+    """By which factor each of the parts is in the mix: least squares."""
+    return np.asarray(np.linalg.lstsq(np.stack(parts, axis=1), mixed, rcond=None)[0], np.float64)
+
+
+def placed(part: Signal, place: int, length: int) -> Signal:
+    """`part` from `place` on in a silence of that length."""
+    whole = np.zeros(length)
+    whole[place : place + len(part)] = part[: length - place]
+    return whole
+
+
+async def everybody_talks(home: House, speeches: list[bytes]) -> list[Signal]:
+    """So many people enter and speak at once; what each said, on one clock."""
+    async with AsyncExitStack() as exits:
+        people = [
+            await exits.enter_async_context(Person(home.discord, user, home.channel().id))
+            for user, _ in zip(home.discord.people, speeches, strict=False)
+        ]
+        await home.says(home.channel(), "Go ahead")
+        await asyncio.gather(*(person.say(pcm) for person, pcm in zip(people, speeches, strict=True)))
+        origin_s = min(person.said.packets()[0].at for person in people)
+        end_s = max(person.said.packets()[-1].at for person in people)
+        return [at_model_rate(person.said.pcm(person.user.id, start_s=origin_s, end_s=end_s)) for person in people]
+
+
+@pytest.mark.parametrize("crowd", [2, 4])
+async def test_everybody_is_heard_at_once(speech: bytes, monkeypatch: pytest.MonkeyPatch, crowd: int) -> None:
+    """Each one's part of the mix is what they said, within 1 dB of as loud, and the parts are within one frame of where they were said."""
+    mind = Listener()
+    first, second = (samples(speech)[start : start + VOICE] / 4 for start in STARTS)
+    speeches = [voice.astype("<i2").tobytes() for voice in (first, first[::-1], second, second[::-1])]
+    async with StandInServer(mind=lambda: mind) as engine, house(engine, monkeypatch=monkeypatch) as home:
+        said = await everybody_talks(home, speeches[:crowd])
+        spoken_bytes = MODEL.sample_bytes * len(said[0])
+        await engine.log.wait_for(lambda _: len(mind.heard) >= spoken_bytes)
+    heard = np.frombuffer(bytes(mind.heard), "<i2").astype(np.float64)
+    places = [place_of(part, heard) for part in said]
+    assert max(places) - min(places) <= FRAME, "all were said on one clock, and so all lie at one place in what was heard"
+    parts = [placed(part, place, len(heard)) for part, place in zip(said, places, strict=True)]
+    factors = shares(heard, parts)
+    assert 20 * np.log10(factors) == pytest.approx(np.zeros(crowd), abs=1.0)
+    assert np.corrcoef(heard, factors @ np.stack(parts))[0, 1] > 0.9
