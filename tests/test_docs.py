@@ -25,7 +25,7 @@ def verbs(parser: argparse.ArgumentParser, prefix: str = "discordplex") -> Itera
 def slash_commands() -> Iterator[str]:
     """Every slash command that the bot registers, by its name."""
     for path in sorted((ROOT / "discordplex" / "bot").glob("*.py")):
-        for name in re.findall(r"slash_command\(\s*name=\"([a-z]+)\"", path.read_text(encoding="utf-8")):
+        for name in re.findall(r"(?:slash_command\(\s*name=|create_group\(\s*)\"([a-z]+)\"", path.read_text(encoding="utf-8")):
             yield f"/{name}"
 
 
@@ -38,7 +38,7 @@ def words(path: Path) -> str:
 def test_there_is_something_to_document() -> None:
     """The lists that the other tests go through are not empty by mistake."""
     assert {"discordplex run", "discordplex demo", "discordplex config init"} <= set(verbs(cli.make_parser()))
-    assert {"/join", "/leave", "/status"} <= set(slash_commands())
+    assert {"/join", "/leave", "/status", "/persona", "/settings"} <= set(slash_commands())
     assert {"discord.token", "personaplex.urls"} <= set(KEYS)
 
 

@@ -49,7 +49,7 @@ def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
     """/settings captions."""
 
     @group.command(name="captions", description="Where captions and notices go.")
-    @option("where", str, description="Where to.", choices=["voice", "channel", "thread", "off"])
+    @option("where", str, description="The kind of place.", choices=["voice", "channel", "thread", "off"])
     @option("channel", discord.TextChannel, description="Which one, for channel and thread.", required=False)
     async def captions(context: discord.ApplicationContext, where: str, channel: discord.TextChannel | None = None) -> None:
         await begin(context)

@@ -1,20 +1,33 @@
 """The manual knows every sentence that the bot may say."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import discord
 import pytest
 
-from discordplex.bot import courtesy, replies
+from discordplex.bot import courtesy, replies, replies_calls, replies_personas, replies_privacy, replies_settings
+from discordplex.bot.commands import add_commands
+from discordplex.bot.desk import Desk
 from discordplex.bot.estimate import Estimate
+from discordplex.engine import Persona
 
 DOCS = Path(__file__).parents[2] / "docs"
+BOT = Path(__file__).parents[2] / "discordplex" / "bot"
 MANUAL = " ".join((DOCS / "troubleshooting.md").read_text(encoding="utf-8").split())
 
+SENTENCES = (replies, courtesy, replies_calls, replies_personas, replies_privacy, replies_settings)
 CONSTANTS = {
-    name: value for module in (replies, courtesy) for name, value in vars(module).items() if name.isupper() and isinstance(value, str)
+    (module.__name__, name): value
+    for module in SENTENCES
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, str)
 }
 PERMISSIONS = replies.MISSING_PERMISSION
+
+PERSONA = Persona("NATF0.pt", "You are a test.")
 
 PARTS = [
     replies.engine_lost(""),
@@ -31,6 +44,16 @@ PARTS = [
     courtesy.in_queue(5, 2, None),
     courtesy.captions_in(5),
     replies.elsewhere(5),
+    replies.stopped("").strip(),
+    replies.goes_on("").strip(),
+    replies.changing(PERSONA).partition(" the voice")[0],
+    replies.changed(PERSONA).partition(" the voice")[0],
+    replies_personas.no_persona("").partition(" “")[0],
+    replies_personas.bad_name(100),
+    replies_personas.refused("", "").partition(" ")[2].partition("“” ")[2],
+    replies_personas.imported([]),
+    replies_personas.file_too_large(1),
+    replies_privacy.not_heard_until_restart(""),
     replies.full(5),
     replies.could_not_join(5, ""),
     replies.already_here(5),
@@ -51,7 +74,40 @@ def test_every_sentence_is_explained(sentence: str) -> None:
         assert words in MANUAL, f"docs/troubleshooting.md does not know: {words}"
 
 
-def test_every_command_is_explained() -> None:
-    """The three commands stand in docs/using.md."""
+async def test_every_command_is_explained() -> None:
+    """Each slash command that the bot registers, by its whole name, has a line in docs/using.md; so have its written twins."""
     using = (DOCS / "using.md").read_text(encoding="utf-8")
-    assert all(f"`/{name}`" in using for name in ("join", "leave", "status"))
+    bot = discord.Bot()  # type: ignore[no-untyped-call] # py-cord does not annotate it
+    add_commands(bot, cast("Desk", None))
+    names = [name for command in bot.pending_application_commands for name in names_of(command)]
+    assert {"join", "persona set", "settings captions", "privacy"} <= set(names)
+    missing = [name for name in names if f"| `/{name}` |" not in using]
+    assert not missing, f"docs/using.md does not explain: {', '.join(missing)}"
+    assert all(f"`!{name}`" in using for name in ("join", "listen", "stop", "leave"))
+
+
+def names_of(command: Any) -> Iterator[str]:
+    """A command's whole name, or those of all commands in a group."""
+    below = getattr(command, "subcommands", [])
+    yield from (name for one in below for name in names_of(one)) if below else [command.qualified_name]
+
+
+def test_every_command_says_what_it_does() -> None:
+    """In words of its own, within the hundred characters that Discord takes."""
+    for path in BOT.glob("commands_*.py"):
+        for found in re.findall(r'description="([^"]*)"', path.read_text(encoding="utf-8")):
+            assert 10 <= len(found) <= 100 or found in ("On or off.", "Its voice.", "The file.", "Which one."), found
+
+
+def test_privacy_is_told() -> None:
+    """What can be stored, and each way to look at it, to delete it and not to be heard, stands in docs/privacy.md."""
+    told = (DOCS / "privacy.md").read_text(encoding="utf-8")
+    for words in (
+        replies_privacy.DONT_LISTEN,
+        replies_privacy.LISTEN_AGAIN,
+        "`/privacy`",
+        "`/settings transcripts`",
+        "privacy code",
+        "`/stop`",
+    ):
+        assert words in told
