@@ -127,20 +127,23 @@ def downmix(stereo: bytes) -> bytes:
 
     Decided for the whole of `stereo`, so give it a frame at a time.
     """
+    # As bytes first: most people speak through one microphone, and what numpy does for that costs more than all the rest.
+    channels = memoryview(stereo).cast("h")
+    alone = channels[::2].tobytes()
+    if alone == channels[1::2].tobytes():
+        return alone
     both = int16_of(stereo).reshape(-1, 2)
     left, right = both[:, 0], both[:, 1]
-    if np.array_equal(left, right):
-        return left.tobytes()
     mean = (left.astype(np.float32) + right) * np.float32(0.5)
     power = np.square(left, dtype=np.float32).sum()
     if float(mean @ mean) < _CANCELLED * float(power):
-        return left.tobytes()
+        return alone
     return bytes(mean.astype("<i2").tobytes())
 
 
 def upmix(mono: bytes) -> bytes:
     """Mono to stereo: each sample twice."""
-    return np.repeat(int16_of(mono), 2).tobytes()
+    return int16_of(mono).repeat(2).tobytes()
 
 
 def _int16(sums: NDArray[np.float64], bits: int, channels: int) -> NDArray[np.int16]:

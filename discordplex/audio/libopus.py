@@ -16,6 +16,7 @@ APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
 """What the encoder optimises for: OPUS_APPLICATION_VOIP, _AUDIO, _RESTRICTED_LOWDELAY."""
 
 SET_BITRATE: Final = 4002
+SET_COMPLEXITY: Final = 4010
 SET_INBAND_FEC: Final = 4012
 SET_PACKET_LOSS_PERC: Final = 4014
 GET_LOOKAHEAD: Final = 4027

@@ -18,6 +18,8 @@ EOS: Final = 0x04
 _HEADER: Final = struct.Struct("<4sBBqIIIB")
 _CRC_OFFSET: Final = 22
 _LACING_FULL: Final = 255
+_FULL: Final = b"\xff"
+_SHORT: Final = tuple(bytes((size,)) for size in range(_LACING_FULL))
 _MAX_SEGMENTS: Final = 255
 _MAX_PACKET_BYTES: Final = 1 << 18
 """A packet over several pages may grow to this; a comment header with a picture is the largest honest one."""
@@ -44,7 +46,7 @@ class PageWriter:
 
     def page(self, packets: list[bytes], *, granule: int, bos: bool = False, eos: bool = False) -> bytes:
         """One page that holds `packets` whole. LocalProtocolError where they do not fit on one."""
-        lacing = b"".join(bytes([_LACING_FULL]) * (len(packet) // _LACING_FULL) + bytes([len(packet) % _LACING_FULL]) for packet in packets)
+        lacing = b"".join([_FULL * (len(packet) // _LACING_FULL) + _SHORT[len(packet) % _LACING_FULL] for packet in packets])
         if len(lacing) > _MAX_SEGMENTS:
             raise LocalProtocolError(f"{sum(map(len, packets))} bytes in {len(packets)} packets do not fit on one Ogg page")
         flags = BOS * bos | EOS * eos

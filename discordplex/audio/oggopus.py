@@ -57,10 +57,11 @@ class OggOpusWriter:
         packet_ms: int = 20,
         bitrate: int | None = None,
         application: Application = "voip",
+        complexity: int | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """`packet_ms`, `bitrate` and `application` other than the defaults are served by libopus alone, so they choose it."""
-        plain = sphncodec.PACKET_MS.get(rate_hz) == packet_ms and bitrate is None and application == "voip"
+        """`packet_ms`, `bitrate`, `application` and `complexity` other than the defaults are served by libopus alone, so they choose it."""
+        plain = sphncodec.PACKET_MS.get(rate_hz) == packet_ms and (bitrate, application, complexity) == (None, "voip", None)
         chosen = backend or (BACKEND if plain else "libopus")
         if chosen == "sphn" and not plain:
             raise LocalProtocolError(f"sphn cannot make {packet_ms} ms packets of {rate_hz} Hz with chosen bitrate and application")
@@ -69,7 +70,7 @@ class OggOpusWriter:
         if chosen == "sphn":
             self._pages = sphncodec.SphnPages(rate_hz)
         else:
-            self._pages = LibopusPages(rate_hz, bitrate=bitrate, application=application)
+            self._pages = LibopusPages(rate_hz, bitrate=bitrate, application=application, complexity=complexity)
 
     def write(self, pcm: bytes) -> bytes:
         """PCM of any length in; every page that it completes out, one packet on each, the two header pages before the first."""
@@ -124,9 +125,11 @@ class OggOpusReader:
 class LibopusPages:
     """A mono stream of our own making: libopus and the pager. TCP carries it, so it spends no bits on FEC."""
 
-    def __init__(self, rate_hz: int, *, bitrate: int | None, application: Application) -> None:
+    def __init__(self, rate_hz: int, *, bitrate: int | None, application: Application, complexity: int | None) -> None:
         self._rate_hz = rate_hz
-        self._encoder = OpusEncoder(rate_hz, 1, bitrate=bitrate, application=application, fec=False, expected_loss_percent=0)
+        self._encoder = OpusEncoder(
+            rate_hz, 1, bitrate=bitrate, application=application, fec=False, expected_loss_percent=0, complexity=complexity
+        )
         self._pages = PageWriter(serial=random.getrandbits(32))
         self._granule = 0
 

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from discordplex.audio.format import DISCORD
-from discordplex.audio.opus import SILENCE_PACKET, OpusEncoder
+from discordplex.audio.opus import LIGHT, SILENCE_PACKET, OpusEncoder
+from discordplex.audio.samples import peak_of
 from discordplex.audio.slide import Slide
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
@@ -37,9 +36,9 @@ SILENCE_FRAMES = 5
 CATCH_UP_FRAMES = 2
 """A thread that wakes later than this skips what it missed: a burst would only stay in the listeners' jitter buffers."""
 
-BITRATE = 96_000
-"""Measured per frame of speech: 80 us at 96 kbit/s in CELT (71 at 64, 90 at 128), and 150 us with FEC, which also halves the bits that
-the speech itself gets. Clients conceal a lost CELT frame well."""
+BITRATE = 128_000
+"""In CELT, without FEC: that would double the time a frame takes and halve the bits that the speech itself gets. Clients conceal a lost
+CELT frame well. `audio.opus.LIGHT` says why so many bits."""
 
 HOLD_FRAMES = 10
 """While nothing may be sent, the source is left alone for so long (200 ms: a repair takes 20 to 70); then its frames are dropped."""
@@ -72,7 +71,9 @@ class Sender:
         self._clock = clock
         self._metrics = metrics
         self._on_speaking = on_speaking
-        self._encoder = OpusEncoder(DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0)
+        self._encoder = OpusEncoder(
+            DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0, complexity=LIGHT
+        )
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
         self._held_frames = 0
@@ -83,6 +84,7 @@ class Sender:
         self._quiet_frames = 0
         self._lateness = metrics.histogram("voice.tx.lateness_ms")
         self._sent = metrics.counter("voice.tx.packets")
+        self._skipped = metrics.counter("voice.tx.skipped")
 
     def attach(self, outlet: Outlet) -> None:
         """Send through this session from the next frame on. Thread: loop."""
@@ -106,7 +108,7 @@ class Sender:
         self._lateness.record((now - self.deadline) * 1000)
         late_frames = math.floor((now - self.deadline) / DISCORD.frame_seconds)
         skipped = late_frames if late_frames > CATCH_UP_FRAMES else 0
-        self._metrics.counter("voice.tx.skipped").add(skipped)
+        self._skipped.add(skipped)
         self.deadline += (1 + skipped) * DISCORD.frame_seconds
         self._timestamp = rtp.ts_add(self._timestamp, (1 + skipped) * DISCORD.frame_samples)
         with self._lock:
@@ -160,7 +162,4 @@ class Sender:
 
 def is_audible(pcm: bytes) -> bool:
     """Whether any sample of the frame reaches the gate."""
-    if not pcm or pcm == SILENCE:
-        return False
-    samples = np.frombuffer(pcm, dtype=np.int16)
-    return bool(samples.max() >= GATE_PEAK or samples.min() <= -GATE_PEAK)
+    return pcm != SILENCE and peak_of(pcm) >= GATE_PEAK

@@ -81,7 +81,9 @@ class Wire:
         self._listeners: dict[Listener, socket.socket] = {}
         self._talkers: tuple[Talker, ...] = ()
         self._complained: set[int] = set()
-        self._woken = threading.Event()
+        # A bare lock, released to wake: an Event makes a new one for each wait, 50 times a second, and does so in Python.
+        self._nap = threading.Lock()
+        self._nap.acquire()
         self._threads = [
             threading.Thread(target=self._run_receive, name="voice-receive", daemon=True),
             threading.Thread(target=self._run_send, name="voice-send", daemon=True),
@@ -100,7 +102,7 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self._stopping = True
         self.wake()
-        self._woken.set()
+        self._wake_sender()
         for thread in self._threads:
             thread.join()
         for change in self._changes:
@@ -121,7 +123,7 @@ class Wire:
         """Call it at its deadlines from now on. Idempotent."""
         if talker not in self._talkers:
             self._talkers = (*self._talkers, talker)
-            self._woken.set()
+            self._wake_sender()
 
     def unpace(self, talker: Talker) -> None:
         """Call it no more, except for a call that is under way. Idempotent."""
@@ -204,8 +206,11 @@ class Wire:
         if sys.platform == "win32" and wait_s is not None:
             time.sleep(min(wait_s, WINDOWS_NAP_S))
             return
-        self._woken.wait(wait_s)
-        self._woken.clear()
+        self._nap.acquire(timeout=-1 if wait_s is None else wait_s)
+
+    def _wake_sender(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it has been woken already
+            self._nap.release()
 
     def _guard(self, who: Listener | Talker, work: Callable[..., None], *arguments: object) -> None:
         """Do it, and survive whatever it raises: one call's fault must not silence the others."""

@@ -7,7 +7,7 @@ from opuslib_next.api import decoder as opuslib_decoder
 
 from discordplex.audio import libopus
 from discordplex.audio.format import DISCORD, ENGINE
-from discordplex.audio.opus import SILENCE_PACKET, Application, OpusDecoder, OpusEncoder, packet_samples
+from discordplex.audio.opus import LIGHT, SILENCE_PACKET, Application, OpusDecoder, OpusEncoder, packet_samples
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 from tests.audio.signals import best_lag, frames, noise, pcm, samples, snr_db, stereo, tone, voice
 
@@ -142,6 +142,18 @@ def test_bitrate_is_obeyed() -> None:
         return sum(len(encoder.encode(frame)) for frame in frames(pcm(voice(1)), ENGINE.frame_bytes))
 
     assert 1.7 < size(128_000) / size(64_000) < 2.3
+
+
+def test_a_light_search_keeps_a_voice() -> None:
+    """With the light search a voice at 128 kbit/s comes out 25 dB above what it lost; a search that libopus has not is refused."""
+    sound = voice(1.0)
+    encoder = OpusEncoder(channels=2, bitrate=128_000, fec=False, expected_loss_percent=0, complexity=LIGHT)
+    decoder = OpusDecoder(channels=2)
+    heard = samples(b"".join(decoder.decode(encoder.encode(frame)) for frame in frames(stereo(sound), 3840)), 0, 2)
+    lag = encoder.lookahead_samples
+    assert snr_db(sound[4800:-lag], heard[4800 + lag :]) > 25
+    with pytest.raises(LocalProtocolError):
+        OpusEncoder(complexity=11)
 
 
 def test_each_binding_is_our_own() -> None:

@@ -281,8 +281,10 @@ async def test_what_a_server_does_not_read_is_seen_soon() -> None:
     async with StandInServer("echo") as server, opened(server.url, Events()) as client:
         assert client.backlog_bytes == 0
         server.stop_reading()
-        for _ in range(80):
+        for _ in range(1000):  # how much the kernel takes depends on how fast it was filled
             await asyncio.wait_for(client.send_audio(bytes(10_000)), 5)
+            if client.backlog_bytes:
+                break
         assert client.backlog_bytes > 0
     assert client.backlog_bytes == 0
 
