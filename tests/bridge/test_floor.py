@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from discordplex.audio.converter import upmix
 from discordplex.audio.format import ENGINE
+from discordplex.audio.sink import Sink
 from discordplex.bridge.floor import FORGET_S, Floor
 from discordplex.engine import SpeakerId
 from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
 
 ANNA, BERT = 1, 2
 TICK_S = ENGINE.frame_seconds
@@ -118,3 +121,26 @@ async def test_who_is_forgotten_leaves_no_trace(mouths: Mouths, clock: FakeClock
     mouths.frames = {ANNA: SPEECH}
     floor.take()
     assert floor.speaking == frozenset(), "a new gate opens after two frames"
+
+
+async def test_a_jittery_speaker_does_not_delay_the_others(clock: FakeClock) -> None:
+    """One's packets come five at a time and late; the other's are heard in the tick in which they came, all of them, all the time."""
+    sink = Sink(clock=clock, metrics=Metrics())
+    floor = Floor(sink, clock=clock)
+    heard: list[int] = []
+    jittery = 0
+    for tick in range(200):
+        sink.write(upmix(np.full(ENGINE.frame_samples, 1000 + tick, "<i2").tobytes()), ANNA)
+        if tick % 5 == 4:
+            await clock.advance(0.007)
+            for _ in range(5):
+                sink.write(upmix(SPEECH), BERT)
+            await clock.advance(TICK_S - 0.008)
+        else:
+            await clock.advance(TICK_S - 0.001)
+        frames = floor.take()
+        heard.append(int(np.frombuffer(frames[ANNA], "<i2")[0]) - 1000)
+        jittery += BERT in frames
+        await clock.advance(0.001)
+    assert heard == list(range(200))
+    assert jittery > 180
