@@ -9,6 +9,8 @@ import aiohttp
 import discord
 import structlog
 
+from discordplex.audio.duck import Duck
+from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import courtesy, replies
 from discordplex.bot.announcer import Announcer
@@ -22,7 +24,7 @@ from discordplex.bot.rules import Preferences
 from discordplex.bot.voicestatus import VoiceStatus
 from discordplex.bridge.events import Caption
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, Persona, SpeakerId
+from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.client import VoiceConnection
 from discordplex.voice.incidents import Lost, Moved, PersonJoined
@@ -81,8 +83,11 @@ class Call:
         self._moved = moved
         self.asker = asker
         self._link: VoiceConnection | None = None
-        self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics)
-        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics)
+        takes_turns = isinstance(lease, TurnTakingLease)
+        duck = Duck(clock=context.clock) if takes_turns else None
+        profile = REPLIES if takes_turns else STREAM
+        self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics, profile=profile, duck=duck)
+        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics, duck=duck)
         self._announcer = Announcer(context.notices, number, room, lease.name, context.persona, context.panel)
         self._conversation = Conversation(
             announcer=self._announcer, lease=lease, source=self._source, clock=context.clock, metrics=self.metrics
@@ -191,6 +196,13 @@ class Call:
         """Cut short what the engine is saying."""
         await self._conversation.interrupt()
 
+    def forget(self) -> bool:
+        """Let the engine forget what was said; whether it is one that remembers."""
+        if not isinstance(self._lease, TurnTakingLease):
+            return False
+        self._lease.reset()
+        return True
+
     def set_gain(self, speaker: SpeakerId, factor: float) -> None:
         """How loud the engine hears somebody, 1.0 being as they are."""
         self._ears.floor.set_gain(speaker, factor)
@@ -198,7 +210,7 @@ class Call:
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
         rules = self._context.preferences.rules(self.room.place.guild_id)
-        self._conversation.shows_people = rules.transcripts
+        self._conversation.shows_people = rules.transcripts or isinstance(self._lease, TurnTakingLease)
         self._announcer.follow(rules)
         self._ears.refresh(self.room)
         self._stirred.set()

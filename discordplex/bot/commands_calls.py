@@ -8,7 +8,7 @@ from discordplex.bot.sessions import Place
 
 
 def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
-    """/join, /leave, /listen, /stop, /status, /queue, /latency."""
+    """/join, /leave, /listen, /stop, /reset, /status, /queue, /latency."""
 
     @bot.slash_command(name="join", description="Call me into the voice channel that you are in.", contexts=IN_GUILDS)
     async def join(context: discord.ApplicationContext) -> None:
@@ -29,6 +29,11 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
     async def stop(context: discord.ApplicationContext) -> None:
         await context.defer(ephemeral=True)
         await reply(context, await stop_here(desk, guild_id_of(context), context.author))
+
+    @bot.slash_command(name="reset", description="Let me forget what was said in this call.", contexts=IN_GUILDS)
+    async def reset(context: discord.ApplicationContext) -> None:
+        await context.defer(ephemeral=True)
+        await reply(context, forget(desk, guild_id_of(context)))
 
     @bot.slash_command(name="status", description="See whom I talk with, who waits, and how I am.", contexts=IN_GUILDS)
     async def status(context: discord.ApplicationContext) -> None:
@@ -56,6 +61,14 @@ async def call_in(desk: Desk, guild_id: int, member: discord.Member | discord.Us
     """Come to where this member sits; what came of it."""
     channel_id = voice_channel_id(member)
     return replies.NOT_IN_VOICE if channel_id is None else await desk.exchange.join(Place(guild_id, channel_id), member.id)
+
+
+def forget(desk: Desk, guild_id: int) -> str:
+    """Let the call's engine forget what was said; what came of it."""
+    call = desk.exchange.call(guild_id)
+    if call is None:
+        return replies_calls.NO_CALL
+    return replies_calls.FORGOTTEN if call.forget() else replies_calls.REMEMBERS_NOTHING
 
 
 async def stop_here(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:

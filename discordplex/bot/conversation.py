@@ -1,11 +1,13 @@
 """Conversation: what a call has with its engine, from the first try to open it to the last caption; and how people bend it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from discordplex.audio.source import StreamingPlaybackSource
+from discordplex.bot import replies_calls
 from discordplex.bot.announcer import Announcer
 from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, EngineLost, Listening, Opening, Trouble
 from discordplex.bridge.ports import HearingSink, VoiceLink
@@ -45,6 +47,7 @@ class Conversation:
         self._paused = False
         self._changing = False
         self._wish: Persona | None = None
+        self._name_of: Callable[[int], str] = str
 
     async def run(self, *, persona: Persona, ears: HearingSink, link: VoiceLink, name_of: Callable[[int], str], quiet: bool) -> str | None:
         """Converse until the engine is lost for good (why), or until cancelled. `quiet` greets only once it works."""
@@ -52,6 +55,7 @@ class Conversation:
         self._announcer.persona = self._wish or persona
         if not quiet:
             self._announcer.greet()
+        self._name_of = name_of
         if isinstance(self._lease, TurnTakingLease):
             self._lease.name_of = name_of
         ended: list[str | None] = []
@@ -134,8 +138,11 @@ class Conversation:
 
     def _on_caption(self, caption: Caption) -> None:
         self.on_caption(caption)
-        if caption.role == "engine" or self.shows_people:
+        if caption.role == "engine":
             self._announcer.caption(caption)
+        elif self.shows_people and caption.text:
+            name = self._name_of(caption.speaker) if caption.speaker is not None else replies_calls.SOMEBODY
+            self._announcer.caption(replace(caption, text=f"{name}: {caption.text}"))
 
     def _on_engine(self, *, first: bool) -> None:
         """It is there."""

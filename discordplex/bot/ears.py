@@ -1,5 +1,6 @@
 """Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is decoded."""
 
+from discordplex.audio.duck import Duck
 from discordplex.audio.sink import Sink
 from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Preferences
@@ -12,8 +13,9 @@ from discordplex.voice.client import VoiceConnection
 class Ears:
     """One call's sink, the floor in front of it, and the rule by which the wire drops people. Thread: loop."""
 
-    def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics) -> None:
-        self.sink = Sink(clock=clock, metrics=metrics)
+    def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
+        """`duck` learns of every sound as it comes, for an engine that takes turns."""
+        self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
         self.floor = Floor(self.sink, clock=clock)
         self._preferences = preferences
         self._link: VoiceConnection | None = None

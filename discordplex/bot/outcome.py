@@ -59,6 +59,10 @@ class AnyCall(Protocol):
         """End it as asked."""
         ...
 
+    def forget(self) -> bool:
+        """Let the engine forget what was said; whether it is one that remembers."""
+        ...
+
     async def run(self) -> Outcome:
         """Its whole life."""
         ...

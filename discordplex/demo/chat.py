@@ -74,6 +74,9 @@ class ChatLog:
             if message.author_id != self._bot.id or message.deleted_at_s is not None:
                 continue
             line = self._line_of(message, spoken=True)
+            if line.role == "person":
+                yield line
+                continue
             near = [span for span in spoken if span.start_s - CAPTION_BEFORE_S <= line.at_s <= span.end_s + CAPTION_AFTER_S]
             if not near or self._begins(message):
                 yield replace(line, role="notice")
@@ -86,7 +89,11 @@ class ChatLog:
 
     def _line_of(self, message: Message, *, spoken: bool) -> Line:
         at_s = max(0.0, message.created_at_s - self.origin_s)
-        return Line("bot" if spoken else "notice", self._bot.name, at_s, self._readable(message.content))
+        text = self._readable(message.content)
+        if text.startswith(f"{self._person.name}: "):
+            # What an engine that transcribes has understood; the bot writes it down with the speaker's name.
+            return Line("person", self._person.name, at_s, text.partition(": ")[2])
+        return Line("bot" if spoken else "notice", self._bot.name, at_s, text)
 
     def _readable(self, content: str) -> str:
         """Discord's markdown as plain text."""

@@ -173,7 +173,7 @@ class Scene:
             "bot": self._bot.name,
             "channel": self._channel.name,
             "recording": recording,
-            "lines": [*self._spoken(recording), *self._chat.lines(spans(recording.bot))],
+            "lines": [*self._spoken(recording), *self._written(recording)],
             "said_sequences": [packet.sequence for packet in person.said.packets(self._user.id)],
             "heard_sequences": [packet.sequence for packet in person.heard.packets(self._bot.id)],
             "listened_s": begun - origin,
@@ -229,6 +229,11 @@ class Scene:
         if not words:
             return []
         return [Line("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)]
+
+    def _written(self, recording: Recording) -> list[Line]:
+        """The chat; what the engine understood of the person only where the words are not known better."""
+        lines = self._chat.lines(spans(recording.bot))
+        return [line for line in lines if line.role != "person" or not self._speech.words]
 
 
 def script(speech: Speech, seconds: float | None) -> bytes:

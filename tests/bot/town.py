@@ -56,6 +56,9 @@ class ScriptedCall:
         if not self.outcome.done():
             self.outcome.set_result(Outcome(None))
 
+    def forget(self) -> bool:
+        return False
+
     async def run(self) -> Outcome:
         outcome = await self.outcome
         await self.close_gate.wait()

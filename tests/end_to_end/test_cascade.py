@@ -1,0 +1,101 @@
+"""A call with the cascade: a person says a sentence, pauses, hears the answer and says the next one, on a real Discord wire."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from discordplex.app import engine_provider
+from discordplex.bot.client import BotApplication
+from discordplex.clock import SystemClock
+from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.openai.log import Asked
+from discordplex.loopback.openai.server import StandInOpenAI, in_turn
+from discordplex.metrics import Metrics
+from discordplex.store.store import open_store
+from discordplex.voice.wire import Wire
+from tests.end_to_end.home import SECOND, House
+
+FIRST, SECOND_ONE = "What a day it was.", "Tell me more of it."
+ANSWER = "Oh yes, indeed."
+
+
+@asynccontextmanager
+async def house(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    """The loopback Discord and the bot with `openai` behind it."""
+    async with LoopbackDiscord() as discord, open_store("sqlite://") as store:
+        monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
+        user = discord.bots[0]
+        config = Config(
+            discord=DiscordConfig(token=SecretStr(user.token), api_url=f"{discord.api_url}/v10"),
+            bot=BotConfig(prefix="!"),
+            engine=EngineConfig(kind="cascade"),
+            cascade=CascadeConfig(base_url=openai.base_url, api_key=SecretStr(openai.api_key)),
+        )
+        clock, metrics = SystemClock(), Metrics()
+        with Wire(clock=clock, metrics=metrics) as wire:
+            provider = engine_provider(config, clock)
+            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
+            task = asyncio.create_task(application.run(), name="application")
+            try:
+                yield House(discord, application, metrics, user, task)
+            finally:
+                application.stop()
+                await task
+
+
+def thoughts(openai: StandInOpenAI) -> list[list[str]]:
+    """What the chat model was shown each time, without the persona."""
+    asked = [record for record in openai.log.of(Asked) if record.stage == "think"]
+    return [[message["content"] for message in record.body["messages"][1:]] for record in asked]
+
+
+async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is answered aloud and written down with its speaker's name; the commands stop it, let it go on, reset it and send it away."""
+    sentence = speech[: 2 * SECOND * 3 // 2]
+    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, house(openai, monkeypatch) as home:
+        discord, channel, ada = home.discord, home.channel(), home.discord.people[0]
+        async with Person(discord, ada, channel.id) as person:
+            await home.says(channel, "listening")
+            await person.say(sentence)
+            await home.says(channel, f"{ada.name}: {FIRST}")
+            await home.says(channel, ANSWER)
+            await person.wait_for_audio(home.bot.id, 0.3)
+            await person.say(sentence)
+            await home.says(channel, f"{ada.name}: {SECOND_ONE}")
+            await discord.wait_for(lambda: sum(ANSWER in text for text in home.texts(channel)) == 2)
+            assert thoughts(openai) == [[f"{ada.name}: {FIRST}"], [f"{ada.name}: {FIRST}", ANSWER, f"{ada.name}: {SECOND_ONE}"]]
+
+            assert "forgotten" in (await discord.press_slash(ada, channel, "reset")).content
+            assert "stopped" in (await discord.press_slash(ada, channel, "stop")).content
+            await person.say(sentence)
+            assert "hear you" in (await discord.press_slash(ada, channel, "listen")).content
+            assert len(thoughts(openai)) == 2
+            await person.say(sentence)
+            await discord.wait_for(lambda: sum(ANSWER in text for text in home.texts(channel)) == 3)
+            assert thoughts(openai)[2:] == [[f"{ada.name}: {SECOND_ONE}"]]
+
+            discord.write(ada, channel, "!leave")
+            await home.bot_in(None)
+
+
+async def test_two_servers_have_two_memories(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two guilds hold calls at once, and neither's words are in the other's history."""
+    sentence = speech[: 2 * SECOND * 3 // 2]
+    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, house(openai, monkeypatch) as home:
+        here, there = home.channel(guild=0), home.channel(guild=1)
+        ada, ben = home.discord.people[:2]
+        async with Person(home.discord, ada, here.id) as first, Person(home.discord, ben, there.id) as second:
+            await home.says(here, "listening")
+            await home.says(there, "listening")
+            await first.say(sentence)
+            await home.says(here, f"{ada.name}: {FIRST}")
+            await second.say(sentence)
+            await home.says(there, f"{ben.name}: {SECOND_ONE}")
+            await first.wait_for_audio(home.bot.id, 0.3)
+            await second.wait_for_audio(home.bot.id, 0.3)
+    assert thoughts(openai) == [[f"{ada.name}: {FIRST}"], [f"{ben.name}: {SECOND_ONE}"]]
