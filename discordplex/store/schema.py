@@ -1,4 +1,4 @@
-"""Is the schema today's? Alembic, which costs 8 MiB, is imported only where it is not."""
+"""Is the schema today's? Alembic, which costs 8 MiB, is imported only where an older one has to be migrated."""
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +15,10 @@ async def bring_up_to_date(database: Database, shown: str) -> None:
     """Migrate the database, called `shown` in sentences; raises StoreError and changes nothing where it is not an older one of ours."""
 
     async def work(connection: AsyncConnection) -> None:
-        if await connection.run_sync(is_behind, shown):
+        version = await connection.run_sync(version_of, shown)
+        if version is None:
+            await connection.run_sync(make)
+        elif version != REVISIONS[-1]:
             from discordplex.store.upgrade import upgrade  # noqa: PLC0415 - Alembic, where it is needed
 
             await connection.run_sync(upgrade)
@@ -32,8 +35,16 @@ async def make_in_memory(database: Database) -> None:
     await database.write("Not even memory takes settings", work)
 
 
-def is_behind(connection: Connection, shown: str) -> bool:
-    """Whether the schema must be made or migrated; raises StoreError where it is not for us to touch."""
+def make(connection: Connection) -> None:
+    """Today's schema where there is none: what all the migrations together would make."""
+    METADATA.create_all(connection)
+    key = f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num)"
+    connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, {key})"))
+    connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:version)"), {"version": REVISIONS[-1]})  # noqa: S608 - our constant
+
+
+def version_of(connection: Connection, shown: str) -> str | None:
+    """Which schema it has, None for none yet; raises StoreError where it is not for us to touch."""
     tables = set(inspect(connection).get_table_names())
     version = None
     if VERSION_TABLE in tables:
@@ -42,7 +53,7 @@ def is_behind(connection: Connection, shown: str) -> bool:
         strange = tables & METADATA.tables.keys()
         if strange:
             raise StoreError(f"{shown} belongs to another program (it has a table {min(strange)!r}): choose another store.url.")
-        return True
+        return None
     if version not in REVISIONS:
         raise StoreError(
             f"The settings in {shown} were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
@@ -50,4 +61,4 @@ def is_behind(connection: Connection, shown: str) -> bool:
         )
     # Writing what is there already tells now, and not at somebody's first change, whether the database may be written.
     connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours
-    return bool(version != REVISIONS[-1])
+    return str(version)

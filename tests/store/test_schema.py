@@ -18,7 +18,7 @@ from discordplex.errors import StoreError
 from discordplex.store import address
 from discordplex.store.backends import open_backend
 from discordplex.store.records import Captions, Choice, GuildSettings, Owner, PersonSettings, SavedPersona, TranscriptLine, Waiting
-from discordplex.store.schema import is_behind
+from discordplex.store.schema import make, version_of
 from discordplex.store.store import Store, open_store
 from discordplex.store.tables import METADATA, REVISIONS, VERSION_TABLE
 from discordplex.store.upgrade import MIGRATIONS, upgrade
@@ -47,8 +47,11 @@ def test_the_revisions_are_a_chain() -> None:
     assert [one.down_revision for one in chain] == [None, *REVISIONS[:-1]]
 
 
-async def test_migrating_leads_to_the_tables_of_the_code(url: str) -> None:
-    """A database that went through every migration differs in nothing from what the code describes."""
+@pytest.mark.parametrize("way", ["migrated", "made"])
+async def test_both_ways_lead_to_the_tables_of_the_code(url: str, way: str) -> None:
+    """A database that went through every migration differs in nothing from what the code describes, nor does one that is new."""
+    if way == "migrated":
+        await with_connection(url, upgrade)
     async with open_store(url):
         pass
 
@@ -57,7 +60,7 @@ async def test_migrating_leads_to_the_tables_of_the_code(url: str) -> None:
         return compare_metadata(context, METADATA)
 
     assert await with_connection(url, differences) == []
-    assert await with_connection(url, lambda connection: is_behind(connection, "x")) is False
+    assert await with_connection(url, lambda connection: version_of(connection, "x")) == REVISIONS[-1]
 
 
 async def check_history(store: Store) -> None:
@@ -88,13 +91,13 @@ async def test_a_database_of_each_revision_is_migrated(url: str, revision: str) 
     """A database that an older release wrote opens with everything that was in it, takes new settings, and opens again."""
     rows = (HISTORY / f"{revision}_rows.sql").read_text(encoding="utf-8")
 
-    def make(connection: Connection) -> None:
+    def make_old(connection: Connection) -> None:
         upgrade(connection, revision)
         for statement in rows.split(";\n"):
             if statement.strip():
                 connection.exec_driver_sql(statement)
 
-    await with_connection(url, make)
+    await with_connection(url, make_old)
     for _ in "migrated", "again":
         async with open_store(url) as store:
             await check_history(store)
@@ -145,9 +148,15 @@ async def test_a_database_of_another_program_is_not_touched(url: str, sql: Calla
         assert await other("SELECT name FROM people") == []
 
 
-async def test_a_migration_that_fails_leaves_what_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", [upgrade, make], ids=["migrated", "made"])
+async def test_a_way_that_fails_leaves_what_was(url: str, monkeypatch: pytest.MonkeyPatch, way: Callable[[Connection], None]) -> None:
     """All steps or none: after one that broke, the next start begins where this one did."""
-    monkeypatch.setattr("discordplex.store.upgrade.upgrade", break_after_upgrading)
+
+    def break_after(connection: Connection) -> None:
+        way(connection)
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr("discordplex.store.schema.make", break_after)
     with pytest.raises(RuntimeError, match="half way"):
         async with open_store(url):
             pass
@@ -155,8 +164,3 @@ async def test_a_migration_that_fails_leaves_what_was(url: str, monkeypatch: pyt
     assert await with_connection(url, lambda connection: inspect(connection).has_table("people")) is False
     async with open_store(url) as store:
         await store.guilds.change(1, lambda now: replace(now, transcripts=True))
-
-
-def break_after_upgrading(connection: Connection) -> None:
-    upgrade(connection)
-    raise RuntimeError("half way")
