@@ -51,13 +51,19 @@ style: $(VENV)/.dev ## format and lint
 types: $(VENV)/.dev ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy
 
-check: style types test ## exactly what CI runs
+check: style types test ## what CI runs, beside interop
+
+interop: $(VENV)/.dev ## an encrypted call with a real discord.js client; needs Node 20 and npm
+	@$(BIN)/python -m tests.interop
+
+soak: $(VENV)/.dev ## long encrypted calls, and a million hostile messages: some minutes
+	DISCORDPLEX_SOAK=1 $(BIN)/python -m pytest tests/voice --timeout=900
 
 bench: $(VENV)/.dev ## what the design budgets, measured; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and everything made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json
+	rm -rf $(VENV) .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
 
-.PHONY: help demo run test style types check bench clean
+.PHONY: help demo run test style types check interop soak bench clean

@@ -150,6 +150,9 @@ def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
     loopback.add_argument("--dir", type=Path, metavar="DIR", required=True, help="where ca.pem and ready.json go")
     loopback.add_argument("--port", type=port, default=0, help="port, 0 for any (default: %(default)s)")
     loopback.add_argument("--speaker", type=Path, metavar="FILE.wav", help="let a person enter the first voice channel and speak this")
+    loopback.add_argument(
+        "--require-dave", action="store_true", help="refuse voice clients without end-to-end encryption (4017), as Discord does"
+    )
     loopback.set_defaults(run=verbs.loopback)
 
 

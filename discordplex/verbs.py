@@ -63,7 +63,7 @@ def loopback(args: argparse.Namespace) -> int:
     start_log(args)
     from discordplex.loopback.discord.serve import serve
 
-    until_stopped(lambda stop: serve(args.dir, args.port, args.speaker, stop))
+    until_stopped(lambda stop: serve(args.dir, args.port, args.speaker, stop, require_dave=args.require_dave))
     return 0
 
 

@@ -66,6 +66,7 @@ def report(call: Call, engine: str) -> dict[str, Any]:
         "online_after_s": round(call.started_s, 3),
         "listening_after_s": round(call.listened_s, 3),
         "exit_code": call.exit_code,
+        "end_to_end_encrypted": call.encrypted,
         "frames": {
             "person_sent": len(call.said_sequences),
             "bot_heard": metrics.get("voice.rx.frames"),
@@ -111,7 +112,7 @@ def versions() -> dict[str, str]:
 def summary(measured: Mapping[str, Any], call: Call, out: Path) -> Iterator[str]:
     """The report in a few lines for people."""
     frames, latency = measured["frames"], measured["latency_ms"]
-    yield f"{measured['engine']} engine, {measured['seconds']:.1f} s"
+    yield f"{measured['engine']} engine, {measured['seconds']:.1f} s{', end-to-end encrypted' if call.encrypted else ''}"
     if measured["engine"] == "talker":
         yield "  voice to voice            the talker answers nobody, it speaks by itself"
     elif latency["voice_to_voice"]:
@@ -173,9 +174,12 @@ def write_sound(stereo: bytes, path: Path) -> None:
 
 def picture(measured: Mapping[str, Any], call: Call) -> Picture:
     """What timeline.png shows of a call."""
+    about = [f"{measured['engine']} engine", f"{measured['seconds']:.1f} s", f"discordplex {__version__}"]
+    if call.encrypted:
+        about.insert(2, "end-to-end encrypted")
     return Picture(
         title=f"{call.person} talks with {call.bot}",
-        subtitle=f"{measured['engine']} engine · {measured['seconds']:.1f} s · discordplex {__version__}",
+        subtitle=" · ".join(about),
         person=call.person,
         bot=call.bot,
         recording=call.recording,

@@ -69,6 +69,8 @@ class Call:
     bot_report: Mapping[str, Any]
     stats: Sequence[tuple[float, Mapping[str, Any]]]
     """The bot's statistics during the conversation, with the clock time at which each came."""
+    encrypted: bool = False
+    """Whether the person and the bot spoke through end-to-end encryption, to the end."""
 
 
 async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -> Call:
@@ -158,11 +160,13 @@ class Scene:
     async def _converse(self) -> tuple[dict[str, Any], float]:
         """From the person's entry to the bot's leaving: what the call brought, and the clock time from which the bot listened."""
         origin = self._chat.origin_s = self._clock.now()
-        person = Person(self._discord, self._user, self._channel.id, on_sent=self._frame_said, on_heard=self._frame_heard)
+        person = Person(self._discord, self._user, self._channel.id, e2ee="libdave", on_sent=self._frame_said, on_heard=self._frame_heard)
         async with person:
             await self._chat.listening(LISTEN_WITHIN_S)
+            await person.wait_until_encrypted()
             begun = self._clock.now()
             await self._talk(person)
+            encrypted = person.member is not None and person.member.version > 0
         await self._until_alone()
         end = self._clock.now()
         recording = paired(
@@ -177,6 +181,7 @@ class Scene:
             "said_sequences": [packet.sequence for packet in person.said.packets(self._user.id)],
             "heard_sequences": [packet.sequence for packet in person.heard.packets(self._bot.id)],
             "listened_s": begun - origin,
+            "encrypted": encrypted,
         }
         return call, begun
 

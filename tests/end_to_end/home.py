@@ -17,6 +17,8 @@ from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, 
 from discordplex.loopback.discord.impairments import Impairments
 from discordplex.loopback.discord.model import Channel, Message, User
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.world import World
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -75,15 +77,17 @@ async def house(
     prepare: Callable[[LoopbackDiscord], None] = lambda _: None,
     persona: PersonaConfig | None = None,
     handshake_timeout_s: float = 60.0,
+    bot: BotConfig | None = None,
+    voice: Callable[[World], VoiceGateway] | None = None,
 ) -> AsyncIterator[House]:
     """The loopback Discord and the bot, already logged in."""
-    async with LoopbackDiscord(impairments=impairments) as discord:
+    async with LoopbackDiscord(impairments=impairments, voice=voice) as discord:
         prepare(discord)
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
-        bot = discord.bots[0]
+        user = discord.bots[0]
         config = Config(
-            discord=DiscordConfig(token=SecretStr(bot.token), api_url=discord.api_url + "/v10"),
-            bot=BotConfig(),
+            discord=DiscordConfig(token=SecretStr(user.token), api_url=discord.api_url + "/v10"),
+            bot=bot or BotConfig(),
             persona=persona or PersonaConfig(),
             personaplex=PersonaPlexConfig(urls=urls or tuple(engine.url for engine in engines), handshake_timeout_s=handshake_timeout_s),
         )
@@ -94,7 +98,7 @@ async def house(
                 application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
                 task = asyncio.create_task(application.run(), name="application")
                 try:
-                    yield House(discord, application, metrics, bot, task)
+                    yield House(discord, application, metrics, user, task)
                 finally:
                     application.stop()
                     await task

@@ -75,6 +75,10 @@ class Acts:
         """Disconnect a user from voice, as a moderator."""
         self.world.voice_kick(id_of(user))
 
+    def expel(self, user: Named, guild: Named) -> None:
+        """Throw a user out of a guild."""
+        self.world.expel(id_of(user), id_of(guild))
+
     def deny(self, guild: Named, channel: Named, user_or_role: Named, permission: str | int) -> None:
         """Deny a user or a role (the guild itself: everybody) a permission in a channel, by its name ("connect")."""
         self._overwrite(guild, channel, user_or_role, deny=bit(permission))

@@ -12,6 +12,7 @@ from discordplex.loopback.discord.model import (
     Fact,
     Guild,
     InteractionSent,
+    MemberExpelled,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
@@ -180,6 +181,12 @@ def _(fact: InteractionSent, world: World) -> Iterator[Dispatch]:
     del world
     receivers = frozenset({fact.application_id})
     yield Dispatch("INTERACTION_CREATE", fact.payload, guild_id=fact.payload.get("guild_id"), viewers=receivers)
+
+
+@dispatches.register
+def _(fact: MemberExpelled, world: World) -> Iterator[Dispatch]:
+    del world  # without `unavailable` in it, the guild is gone for this user (documented)
+    yield Dispatch("GUILD_DELETE", {"id": fact.guild_id}, intent=GUILDS, viewers=frozenset({fact.user_id}))
 
 
 def viewers(world: World, channel_id: str) -> frozenset[str]:

@@ -252,6 +252,14 @@ class InteractionSent:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberExpelled:
+    """A user is not in a guild any more."""
+
+    guild_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """Something else happened that a waiting test may ask about (a login, an interaction's reply)."""
 
@@ -271,5 +279,6 @@ Fact = (
     | Typing
     | CommandsChanged
     | InteractionSent
+    | MemberExpelled
     | Noted
 )

@@ -27,16 +27,17 @@ async def serve(
     speaker: Path | None,
     stop: asyncio.Event,
     *,
+    require_dave: bool = False,
     announce: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> None:
     """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json, which `announce` is told too.
 
     With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
-    recording cannot be used.
+    recording cannot be used. Calls are encrypted end to end; with `require_dave`, whoever cannot do that is refused (4017).
     """
     speech = read_wav(speaker) if speaker else None
     _take_down(directory)
-    async with LoopbackDiscord(port, directory) as discord, anyio.create_task_group() as tasks:
+    async with LoopbackDiscord(port, directory, require_dave=require_dave) as discord, anyio.create_task_group() as tasks:
         _put_up(directory, discord.ready())
         announce(discord.ready())
         log.info("loopback Discord is up", port=discord.port, guilds=len(discord.guilds), users=len(discord.users))
@@ -48,7 +49,7 @@ async def serve(
 
 
 async def _speak(discord: LoopbackDiscord, speech: bytes) -> None:
-    async with Person(discord, discord.people[0], discord.guilds[0].voice_channels[0].id) as person:
+    async with Person(discord, discord.people[0], discord.guilds[0].voice_channels[0].id, e2ee="libdave") as person:
         while True:
             await person.say(speech)
             await asyncio.sleep(PAUSE_S)

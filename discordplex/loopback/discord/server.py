@@ -1,6 +1,7 @@
 """LoopbackDiscord: one TLS port on this machine that is REST API, gateway and voice gateway."""
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,8 @@ class LoopbackDiscord(Acts):
         clock: Clock | None = None,
         voice: Callable[[World], VoiceGateway] | None = None,
         impairments: Impairments | None = None,
+        dave: bool = True,
+        require_dave: bool = False,
         privileged_intents: bool = True,
         answer_within_s: float = ANSWER_WITHIN_S,
         writes: Limit = WRITES,
@@ -55,6 +58,8 @@ class LoopbackDiscord(Acts):
             clock: what rate limits, message times and interactions go by.
             voice: makes the voice gateway, where it needs options of its own.
             impairments: what the network does to every voice stream, where `voice` is not given.
+            dave: whether calls are encrypted end to end, as on Discord, where `voice` is not given.
+            require_dave: whether somebody who cannot encrypt is refused (4017), as on Discord; else a call with them in it is clear.
             privileged_intents: whether the applications are allowed the privileged intents; without, asking for one closes with 4014.
             answer_within_s: how long an application has for its first answer to an interaction.
             writes: how many messages may be written or edited per channel.
@@ -64,7 +69,8 @@ class LoopbackDiscord(Acts):
         super().__init__(world, Interactions(world, answer_within_s=answer_within_s))
         self.rest = Rest(self.world, self.interactions, writes=writes)
         self.gateway = Gateway(self.world, privileged_intents=privileged_intents)
-        self.voice = voice(self.world) if voice else VoiceGateway(self.world, impairments=impairments)
+        gateway = functools.partial(VoiceGateway, impairments=impairments, dave=dave, require_dave=dave and require_dave)
+        self.voice = (voice or gateway)(self.world)
         self.port = port
         self._directory = dir
         self._exits = contextlib.AsyncExitStack()

@@ -31,6 +31,7 @@ from discordplex.loopback.discord.files import Files
 from discordplex.loopback.discord.model import (
     STAGE,
     Channel,
+    MemberExpelled,
     VoiceEnd,
     VoiceServerGone,
     VoiceSession,
@@ -107,6 +108,12 @@ class World(Directory):
         self._set(before, replace(before, channel_id=None))
 
     # What a moderator or the house does
+
+    def expel(self, user_id: str, guild_id: str) -> None:
+        """Throw a user out of a guild; for them it is gone."""
+        self.voice_leave(user_id, guild_id, cause="kicked")
+        del self.guilds[guild_id].members[user_id]
+        self.tell(MemberExpelled(guild_id, user_id))
 
     def voice_move(self, user_id: str, channel_id: str) -> VoiceSession | None:
         """Drag a user into another channel of the guild where they are in voice; None where they are in none of it.

@@ -1,0 +1,55 @@
+"""`make interop`: install discord.js beside the checkout, once, and play a call with it; one clear line where that cannot be."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FOLDER = HERE.parents[1] / ".interop"
+MANIFEST = "package.json"
+OLDEST_NODE = 20
+INSTALL_WITHIN_S = 60
+
+
+def main() -> int:
+    """Exit code of the tests; 0 where they cannot be run here."""
+    obstacle = why_not()
+    if obstacle:
+        sys.stdout.write(f"interop is skipped: {obstacle}\n")
+        return 0
+    return subprocess.run([sys.executable, "-m", "pytest", "-m", "interop", str(HERE)], check=False).returncode  # noqa: S603 - our own tests
+
+
+def why_not() -> str | None:
+    """What is missing, after everything has been tried; None where discord.js is there."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return f"Node {OLDEST_NODE} or newer with npm is not installed."
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - found on PATH
+    if int(version.removeprefix("v").partition(".")[0] or 0) < OLDEST_NODE:
+        return f"this is Node {version}, and discord.js needs {OLDEST_NODE} or newer."
+    return install(npm)
+
+
+def install(npm: str) -> str | None:
+    """Install the packages, unless that has been done; why that failed."""
+    wanted = (HERE / MANIFEST).read_text(encoding="utf-8")
+    installed = FOLDER / "installed.json"
+    if installed.is_file() and installed.read_text(encoding="utf-8") == wanted:
+        return None
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / MANIFEST).write_text(wanted, encoding="utf-8")
+    command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--fetch-retries=1"]
+    try:
+        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=INSTALL_WITHIN_S)  # noqa: S603 - the same
+    except subprocess.TimeoutExpired:
+        return f"npm has not installed discord.js within {INSTALL_WITHIN_S} s."
+    if done.returncode:
+        return f"npm cannot install discord.js: {(done.stderr.strip() or 'no reason given').splitlines()[0]}"
+    installed.write_text(wanted, encoding="utf-8")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""A real discord.js client with @discordjs/voice and davey, a person who speaks through libdave, and the bot, in one encrypted call.
+
+Run by `make interop`, which installs discord.js.
+"""
+
+import asyncio
+import base64
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import OpusEncoder
+from discordplex.config import BotConfig
+from discordplex.loopback.discord.model import Channel, User
+from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.personaplex.server import StandInServer
+from tests.end_to_end.home import House, house
+from tests.voice.booth import noise
+
+pytestmark = pytest.mark.interop
+
+MODULES = Path(__file__).parents[2] / ".interop" / "node_modules"
+CLIENT = Path(__file__).with_name("client.cjs")
+FRAMES = 75
+LINE_BYTES = 1 << 20
+SILENCES = 5
+"""Of the end of speech."""
+MISSED_AT_THE_START = 5
+"""discord.js drops what arrives before Discord has said whose it is."""
+
+
+class DiscordJs:
+    """The Node process, told what to do by lines of JSON."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._orders, self._answers = process.stdin, process.stdout
+
+    async def order(self, **order: Any) -> None:
+        self._orders.write(json.dumps(order).encode() + b"\n")
+        await self._orders.drain()
+
+    async def answer(self, event: str) -> Any:
+        """The next line, which has to be this event."""
+        line = await asyncio.wait_for(self._answers.readline(), 20)
+        assert line, "the Node process is gone"
+        found = json.loads(line)
+        assert found["event"] == event, found
+        return found
+
+    async def report(self) -> Any:
+        await self.order(report=True)
+        return await self.answer("report")
+
+
+@asynccontextmanager
+async def discord_js(home: House, channel: Channel, user: User, *listen_to: User) -> AsyncIterator[DiscordJs]:
+    """A bot of the other library in the channel, until it has left."""
+    node = shutil.which("node")
+    assert node
+    environment = {
+        "NODE_PATH": str(MODULES),
+        "NODE_EXTRA_CA_CERTS": str(home.discord.ca_file),
+        "API_URL": home.discord.api_url,
+        "TOKEN": user.token,
+        "GUILD_ID": channel.guild_id,
+        "CHANNEL_ID": channel.id,
+        "LISTEN_TO": ",".join(listener.id for listener in listen_to),
+    }
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        node, str(CLIENT), env=dict(os.environ) | environment, limit=LINE_BYTES, stdin=pipe, stdout=pipe
+    )
+    try:
+        script = DiscordJs(process)
+        await script.answer("joined")
+        yield script
+        await script.order(leave=True)
+        await script.answer("left")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def digests(packets: list[bytes]) -> list[str]:
+    return [hashlib.sha1(packet).hexdigest() for packet in packets]  # noqa: S324 - a name for a packet, not a secret
+
+
+async def bots_code(home: House, channel: Channel, code: str) -> None:
+    """Wait until the bot's greeting shows this privacy code."""
+    await home.says(channel, " ".join(re.findall("[0-9]{5}", code)))
+
+
+async def test_three_implementations_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One privacy code on all three; what each says reaches the two others packet by packet, and both hear the bot's echo."""
+    if not MODULES.is_dir():
+        pytest.skip("discord.js is not installed here; `make interop` does that")
+    calls = functools.partial(VoiceGateway, dave=True)
+    async with (
+        StandInServer(mode="echo") as engine,
+        house(engine, monkeypatch=monkeypatch, bot=BotConfig(hear_bots=True), voice=calls) as home,
+    ):
+        channel, ada_user, js_user = home.channel(), home.discord.people[0], home.discord.bots[1]
+        async with (
+            Person(home.discord, ada_user, channel.id, e2ee="libdave") as ada,
+            discord_js(home, channel, js_user, home.bot, ada_user) as script,
+        ):
+            await home.says(channel, "Go ahead")
+            delivery = home.discord.voice.delivery(channel.id)
+            assert delivery
+            await home.discord.wait_for(lambda: delivery.settled and len(delivery.group.members) == 3)
+            await ada.wait_until_encrypted()
+            assert ada.member
+            code = ada.member.privacy_code or ""
+            assert (await script.report())["privacyCode"] == code
+            await bots_code(home, channel, code)
+
+            decrypted = home.metrics.counter("voice.rx.frames")
+            await ada.say(noise(FRAMES, channels=1))
+            await ada.wait_for_audio(home.bot.id, 0.9 * FRAMES / 50)
+            await ada.wait_until(lambda: decrypted.value == FRAMES + SILENCES)
+            heard = (await script.report())["heard"]
+            said = digests(ada.said.opus())
+            caught = [digest for digest in heard[ada_user.id] if digest in said]
+            assert caught == said[len(said) - len(caught) :]
+            assert len(caught) >= FRAMES - MISSED_AT_THE_START
+            assert len(heard[home.bot.id]) >= 0.9 * FRAMES
+
+            packets = encoded(noise(FRAMES, seed=2))
+            await script.order(say=[base64.b64encode(packet).decode() for packet in packets])
+            await script.answer("said")
+            await ada.wait_until(lambda: ada.heard.opus(js_user.id) == packets)
+            await ada.wait_for_audio(home.bot.id, 1.8 * FRAMES / 50)
+            sent = FRAMES + SILENCES + home.discord.voice.relay.received_from(js_user.id)
+            await ada.wait_until(lambda: decrypted.value == sent)
+            assert sent > 2 * FRAMES + SILENCES
+            unread = [home.metrics.counter(f"voice.rx.{reason}").value for reason in ("unopened", "unencrypted", "lost", "corrupt")]
+            assert unread == [0, 0, 0, 0]
+
+
+def encoded(pcm: bytes) -> list[bytes]:
+    encoder = OpusEncoder(bitrate=64_000)
+    return [encoder.encode(pcm[at : at + DISCORD.frame_bytes]) for at in range(0, len(pcm), DISCORD.frame_bytes)]
