@@ -157,6 +157,14 @@ class StoredPreferences:
         self._people.pop(user_id, None)
         return stored
 
+    async def forget_guild(self, guild_id: int) -> None:
+        """Delete what is stored about a guild. Never raises: where it fails, it stays until the guild's admins delete it."""
+        self._guilds.pop(guild_id, None)
+        try:
+            await self.store.privacy.forget_guild(guild_id)
+        except StoreError as fault:
+            log.warning("a guild's settings are not deleted", guild=guild_id, why=str(fault))
+
     def _keep(self, settings: PersonSettings) -> None:
         self._people.pop(settings.user_id, None)
         while len(self._people) >= MOST_PEOPLE:

@@ -7,7 +7,7 @@ import pytest
 from discordplex.bot import replies_settings as replies
 from discordplex.config import BotConfig, PersonaConfig
 from discordplex.loopback.discord.interactions import Interaction
-from discordplex.loopback.personaplex.log import Connected
+from discordplex.loopback.personaplex.log import Closed, Connected
 from tests.bot.street import Street
 
 
@@ -105,6 +105,21 @@ async def test_limits_and_reset(street: Street) -> None:
         back = (await settings(street, "reset")).content
         assert "I leave: after 7 min" in back
         assert "a call ends: never" in back
+
+
+async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(street: Street) -> None:
+    """Neither its call nor its settings."""
+    async with street.bot_running():
+        await settings(street, "transcripts", state="on")
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        store, guild_id = street.store, int(street.guild.id)
+        assert store
+        assert (await store.guilds.get(guild_id)).transcripts
+        street.discord.expel(street.bot, street.guild)
+        await street.engine.log.wait_for(lambda log: log.of(Closed))
+        while (await store.guilds.get(guild_id)).transcripts:
+            pass  # each look is a turn of the loop, and of the database
 
 
 async def test_transcripts(street: Street) -> None:

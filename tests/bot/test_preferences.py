@@ -172,6 +172,16 @@ async def test_what_is_kept_at_hand_is_bounded(preferences: StoredPreferences, m
     assert (await preferences.person(300)).choice.voice is None
 
 
+async def test_a_guild_that_threw_the_bot_out_is_forgotten(preferences: StoredPreferences, database: Path) -> None:
+    """Its settings are gone; a database that fails raises nothing."""
+    await preferences.change_guild(GUILD, lambda now: replace(now, transcripts=True))
+    with locked(database):
+        await preferences.forget_guild(GUILD)
+    await preferences.forget_guild(GUILD)
+    await preferences.learn(GUILD)
+    assert not preferences.rules(GUILD).transcripts
+
+
 async def test_forgetting_a_person_leaves_the_wish_not_to_be_heard(preferences: StoredPreferences) -> None:
     """Everything else is gone, from what is kept at hand as well."""
     await choose(preferences, ANNA, Choice(voice="NATM1.pt"))
