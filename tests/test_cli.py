@@ -169,6 +169,19 @@ def test_a_server_runs_until_a_signal_and_ends_cleanly() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("words", [[], ["--require-dave"]])
+def test_the_loopback_is_told_whether_to_demand_encryption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]) -> None:
+    """`--require-dave` reaches the server, and nothing demands it otherwise."""
+    told = []
+
+    async def serve(*_: object, require_dave: bool) -> None:
+        told.append(require_dave)
+
+    monkeypatch.setattr("discordplex.loopback.discord.serve.serve", serve)
+    assert cli.main(["loopback", "--dir", str(tmp_path), *words]) == 0
+    assert told == [bool(words)]
+
+
 def test_sigterm_while_a_server_starts_is_a_good_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a verb watches for SIGTERM by itself there is nothing to clean up: exit code 0."""
 

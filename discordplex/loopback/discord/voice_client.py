@@ -91,7 +91,7 @@ class VoiceClient:
         if not self._sessions.may_begin(session):
             raise Refusal(Close.SESSION_INVALID)
         dave_version = int(data.get("max_dave_protocol_version") or 0)
-        if self._rules.require_dave and dave_version == 0:
+        if self._rules.require_dave and dave_version == 0 and self._sessions.may_encrypt(session.channel_id):
             raise Refusal(Close.DAVE_REQUIRED)
         participant = self._sessions.begin(session, dave_version=dave_version)
         self._adopt(participant)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from discordplex.loopback.discord.dave.delivery import Delivery
-from discordplex.loopback.discord.model import VoiceEnd, VoiceSession
+from discordplex.loopback.discord.model import STAGE, VoiceEnd, VoiceSession
 from discordplex.loopback.discord.relay import Relay
 from discordplex.loopback.discord.voice_call import Call, Participant, Said
 from discordplex.loopback.discord.voice_messages import Close
@@ -47,9 +47,14 @@ class VoiceSessions:
         """The call in a channel; empty where nobody has connected to it."""
         return self._calls.setdefault(channel_id, Call(channel_id))
 
+    def may_encrypt(self, channel_id: str) -> bool:
+        """Whether calls in a channel can be encrypted end to end: those on stages never are (documented)."""
+        channel = self.world.channel(channel_id)
+        return channel is None or channel.kind != STAGE
+
     def delivery(self, channel_id: str) -> Delivery | None:
         """The DAVE delivery service of the call in a channel; None where calls are not encrypted."""
-        if self._dave and channel_id not in self._deliveries:
+        if self._dave and self.may_encrypt(channel_id) and channel_id not in self._deliveries:
             self._deliveries[channel_id] = Delivery(self.call(channel_id), self.world.note)
         return self._deliveries.get(channel_id)
 

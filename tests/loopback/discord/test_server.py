@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.errors import ConfigError
+from discordplex.errors import ConfigError, VoiceError
+from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 
 
@@ -60,3 +61,18 @@ async def test_people_come_and_go() -> None:
         assert loopback.world.users_in(study.id) == [cleo.id]
         loopback.kick_from_voice(cleo)
         assert loopback.voice_state(cleo) is None
+
+
+async def test_calls_are_encrypted_unless_somebody_cannot() -> None:
+    """By default everybody is let in, and where all can encrypt they do; where encryption is required, others are refused."""
+    async with LoopbackDiscord() as loopback:
+        lounge = loopback.guilds[0].voice_channels[0].id
+        async with Person(loopback, loopback.people[0], lounge, e2ee="libdave") as ada:
+            assert ada.member
+            assert ada.member.version
+            async with Person(loopback, loopback.people[1], lounge):
+                await ada.wait_until(lambda: not (ada.member and ada.member.version))
+    async with LoopbackDiscord(require_dave=True) as loopback:
+        with pytest.raises(VoiceError, match="4017"):
+            async with Person(loopback, loopback.people[1], loopback.guilds[0].voice_channels[0].id):
+                pass

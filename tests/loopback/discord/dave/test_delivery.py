@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from discordplex.errors import VoiceError
+from discordplex.loopback.discord.model import STAGE
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.voice_messages import Op
 
@@ -235,6 +236,19 @@ async def test_an_encrypted_call_sends_the_plain_away(secret: "VoicePlace") -> N
         with pytest.raises(VoiceError, match="4017"):
             async with Person(secret, secret.people[1], secret.lounge):
                 pass
+
+
+async def test_a_stage_is_not_encrypted(secret: "VoicePlace", tone: Tone) -> None:
+    """Where ordinary calls demand encryption, a stage lets everybody in, and everything on it is clear."""
+    stage = secret.world.add_channel(secret.guild, "Stage", STAGE)
+    async with (
+        Person(secret, secret.people[0], stage.id) as plain,
+        Person(secret, secret.people[1], stage.id, e2ee="libdave") as able,
+    ):
+        await everybody_heard([plain, able], tone)
+        assert secret.voice.delivery(stage.id) is None
+        assert able.member
+        assert able.member.version == 0
 
 
 async def test_a_forged_key_package_is_not_proposed(secret: "VoicePlace") -> None:
