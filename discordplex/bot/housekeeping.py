@@ -67,15 +67,15 @@ class Housekeeping:
         return courtesy.PAUSED if call.paused else courtesy.LISTENING
 
     def _look_for_idleness(self, guild_id: int, call: AnyCall) -> None:
-        after_minutes = self._rules(guild_id).idle_minutes
-        if after_minutes and call.quiet_s >= after_minutes * 60:
+        rules = self._rules(guild_id)
+        if rules.idle_s and call.quiet_s >= rules.idle_s:
             log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
-            self._notices.say(call.room, courtesy.idle(after_minutes))
+            self._notices.say(call.room, courtesy.idle(rules.idle_minutes))
             self._book.hang_up(guild_id)
 
     def _judge(self, lasting: dict[int, AnyCall]) -> list[Verdict]:
         now = self._clock.now()
-        running = [Running(guild_id, now - call.since, self._rules(guild_id).max_minutes * 60) for guild_id, call in lasting.items()]
+        running = [Running(guild_id, now - call.since, self._rules(guild_id).max_s) for guild_id, call in lasting.items()]
         waiting = self._registry.wanting_an_engine if self._registry.free == 0 else 0
         return self._box.judge(now, running, waiting=waiting, wanted=self._registry.wanting_their_own)
 

@@ -10,6 +10,9 @@ from typing_extensions import Self
 from discordplex.config import BotConfig, Config
 from discordplex.engine import Persona
 
+MINUTE_S = 60.0
+"""What a minute of the rules below is; the tests of a whole evening make it shorter."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionsPlace:
@@ -51,6 +54,16 @@ class Rules:
     """Whether what people say may be shown as text, where the engine writes it down."""
     forgetful: bool = False
     """Who asked earlier not to be heard is not known: the settings could not be read."""
+
+    @property
+    def idle_s(self) -> float:
+        """The same in seconds."""
+        return self.idle_minutes * MINUTE_S
+
+    @property
+    def max_s(self) -> float:
+        """The same in seconds."""
+        return self.max_minutes * MINUTE_S
 
     @classmethod
     def configured(cls, bot: BotConfig) -> Self:

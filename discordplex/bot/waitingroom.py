@@ -99,7 +99,7 @@ class WaitingRoom:
         if number is None or self._registry.seat(place.guild_id):
             return None
         now, calls = self._clock.now(), self._book.calls.values()
-        boxes_s = [self._rules(call.room.place.guild_id).max_minutes * 60 for call in calls]
+        boxes_s = [self._rules(call.room.place.guild_id).max_s for call in calls]
         return estimate(number, ages_s=[now - call.since for call in calls], lengths=self._lengths, box_s=max(boxes_s, default=0.0))
 
     def serve(self) -> None:
@@ -120,6 +120,7 @@ class WaitingRoom:
         if outcome.listened_s:
             self._lengths.add(self._clock.now() - call.since)
         self.serve()
+        self._tell_all()  # also those who waited for this very call, and get none yet
 
     def withdraw(self, place: Place) -> None:
         """Nobody is there any more."""

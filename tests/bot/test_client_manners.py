@@ -218,6 +218,17 @@ async def test_an_engine_that_is_down_is_not_given_while_one_is_busy(street: Str
         assert street.discord.world.voice_state(street.bot.id, hall.guild_id) is None
 
 
+async def test_a_crash_left_the_bot_in_the_channel(street: Street) -> None:
+    """Discord still shows it there, which is nobody's call: it enters anew where people sit, and does not count itself."""
+    street.discord.enter(street.bot, street.lounge)
+    street.discord.enter(street.ada, street.lounge)
+    street.discord.limit_users(street.lounge, 2)
+    async with street.bot_running():
+        await street.says(street.lounge, "Go ahead")
+        street.discord.leave(street.ada)
+        await street.sits_in(None)
+
+
 # What is written
 
 

@@ -106,6 +106,24 @@ async def test_a_call_that_lost_its_engine_goes_before_the_queue(clock: FakeCloc
     await town.close()
 
 
+async def test_who_waited_for_a_call_to_end_and_gets_none_is_told(clock: FakeClock) -> None:
+    """Their guild's call has ended, and its engine went to somebody who had asked before."""
+    town = Town(clock, CountedEngines(1))
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, B1)
+    town.calls[0].close_gate.clear()
+    town.move(ANNA, A1, None)
+    await clock.advance(GRACE_S + 0.1)
+    town.move(ANNA, None, A2)
+    await clock.advance(WRITTEN_S)
+    assert town.said(A2) == [courtesy.waiting(2, None)]
+    town.calls[0].close_gate.set()
+    await clock.advance(WRITTEN_S)
+    assert town.live == [B1]
+    assert town.said(A2) == [courtesy.waiting(1, None)]
+    await town.close()
+
+
 @pytest.mark.parametrize("who", ["nobody welcome", "welcome"])
 async def test_the_bot_comes_for_whom_it_may(town: Town, clock: FakeClock, who: str) -> None:
     """People whose roles do not let them call are no reason to come, neither by entering nor by /join nor from the queue."""
