@@ -99,6 +99,14 @@ class Announcer:
         """Something failed and the call goes on."""
         self.notices.say_once(self.room, replies.trouble(message))
 
+    def cannot_hear(self, speaker: int, reason: str) -> None:
+        """Somebody speaks and is not heard, whatever was tried; changed in place when they are."""
+        self.notices.say_once(self.room, replies.cannot_hear(speaker, reason), key=(self.number, "deaf", speaker))
+
+    def hears_again(self, speaker: int) -> None:
+        """They are."""
+        self.notices.say_once(self.room, replies.hears_again(speaker), key=(self.number, "deaf", speaker))
+
     def engine_lost(self, reason: str) -> None:
         """The engine could not be opened or went away, and is tried again."""
         self._engine_fault = reason

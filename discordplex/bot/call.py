@@ -27,7 +27,7 @@ from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.client import VoiceConnection
-from discordplex.voice.incidents import Lost, Moved, PersonJoined
+from discordplex.voice.incidents import CannotHear, HearsAgain, Lost, Moved, PersonJoined
 from discordplex.voice.upkeep import REMOVED
 from discordplex.voice.wire import Wire
 
@@ -308,5 +308,9 @@ class Call:
                 self._work.cancel()
         elif isinstance(event, Moved):
             self._moved(event.channel_id)
+        elif isinstance(event, CannotHear):
+            self._announcer.cannot_hear(event.speaker, event.reason)
+        elif isinstance(event, HearsAgain):
+            self._announcer.hears_again(event.speaker)
         elif isinstance(event, PersonJoined):
             self.refresh()

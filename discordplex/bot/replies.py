@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from discordplex.bot.text import harmless, shorten
 from discordplex.engine import Persona
 
+LARGEST_SSRC = 2**32 - 1
+"""Ids of users are larger (a snowflake holds the time in its upper bits)."""
+
 ROLE_LENGTH = 120
 """Characters of a role that a notice shows."""
 
@@ -107,6 +110,24 @@ def gave_up(reason: str) -> str:
 def could_not_join(channel_id: int, reason: str) -> str:
     """No call came about."""
     return f"I cannot join <#{channel_id}>: {told(reason)}"
+
+
+def cannot_hear(speaker: int, reason: str) -> str:
+    """Somebody is not heard, although everything was tried."""
+    return (
+        f"I cannot hear {somebody(speaker)}: {harmless(reason)}. I have asked for new keys and connected anew, in vain; "
+        "leaving the voice channel and entering it again may help."
+    )
+
+
+def hears_again(speaker: int) -> str:
+    """After `cannot_hear`."""
+    return f"I hear {somebody(speaker)}. For a while I could not."
+
+
+def somebody(speaker: int) -> str:
+    """Who it is, as Discord shows it; the number of a stream is nobody's name."""
+    return f"<@{speaker}>" if speaker > LARGEST_SSRC else "somebody"
 
 
 def trouble(message: str) -> str:

@@ -35,6 +35,8 @@ PARTS = [
     replies.engine_moved("", ""),
     replies.gave_up(""),
     replies.sent_away(""),
+    replies.cannot_hear(0, ""),
+    replies.hears_again(0),
     courtesy.waiting(1, None),
     courtesy.wait(Estimate(60, at_most=True)),
     courtesy.wait(Estimate(60, at_most=False)),

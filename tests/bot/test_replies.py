@@ -61,3 +61,11 @@ def test_status_fits_the_situation() -> None:
         "Enter a voice channel and use `/join`.",
         "Bad voice.",
     ]
+
+
+def test_who_is_not_heard_is_named_as_discord_shows_names() -> None:
+    """A person is shown by Discord itself, without being called; a stream that nobody has named is somebody."""
+    ada = 220_000_002_000 << 22
+    assert f"<@{ada}>" in replies.cannot_hear(ada, "so")
+    assert f"<@{ada}>" in replies.hears_again(ada)
+    assert "hear somebody:" in replies.cannot_hear(1004, "so")
