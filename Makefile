@@ -42,7 +42,7 @@ run: $(VENV)/.run ## the bot, with discordplex.toml or the environment
 	$(BIN)/discordplex run
 
 test: $(VENV)/.dev ## the tests, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n 4 --cov --cov-report=term
 
 style: $(VENV)/.dev ## format and lint
 	$(BIN)/ruff format --check $(SOURCES)
