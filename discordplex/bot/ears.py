@@ -1,5 +1,8 @@
 """Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is decoded."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from discordplex.audio.duck import Duck
 from discordplex.audio.sink import Sink
 from discordplex.bot.rooms import Room
@@ -7,7 +10,23 @@ from discordplex.bot.rules import Preferences
 from discordplex.bridge.floor import Floor
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
-from discordplex.voice.client import VoiceConnection
+
+
+class HeardLink(Protocol):
+    """What ears need of a `voice.client.VoiceConnection`."""
+
+    @property
+    def people(self) -> frozenset[int]:
+        """Everybody in the call but ourselves."""
+        ...
+
+    def ignore(self, user_ids: Iterable[int]) -> None:
+        """Drop these people, and nobody else, before anything of theirs is decoded."""
+        ...
+
+    def deafen(self, *, deaf: bool) -> None:
+        """Drop everybody, for a while."""
+        ...
 
 
 class Ears:
@@ -18,11 +37,11 @@ class Ears:
         self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
         self.floor = Floor(self.sink, clock=clock)
         self._preferences = preferences
-        self._link: VoiceConnection | None = None
+        self._link: HeardLink | None = None
         self._ignored: frozenset[int] = frozenset()
         self._deaf = False
 
-    def attach(self, link: VoiceConnection, room: Room) -> None:
+    def attach(self, link: HeardLink, room: Room) -> None:
         """Hear this connection, whose first packet has not come yet."""
         self._link = link
         link.deafen(deaf=self._deaf)
