@@ -11,6 +11,7 @@ from discordplex.bot import replies_settings as replies
 from discordplex.bot.commands_personas import Completion, names_of, voices_of
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, is_admin, option, reply
 from discordplex.bot.personas import PROMPT_CHARACTERS, offers
+from discordplex.bot.rooms import may_open_threads, may_write
 from discordplex.errors import StoreError
 from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind
 
@@ -53,7 +54,7 @@ def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("channel", discord.TextChannel, description="Which one, for channel and thread.", required=False)
     async def captions(context: discord.ApplicationContext, where: str, channel: discord.TextChannel | None = None) -> None:
         await begin(context)
-        wanted = captions_of(where, channel.id if channel else None)
+        wanted = captions_of(where, context.guild.get_channel(channel.id) if context.guild and channel else None)
         await change(context, desk, lambda now: replace(now, captions=wanted))
 
 
@@ -188,9 +189,12 @@ async def set_rule(context: discord.ApplicationContext, desk: Desk, kind: RuleKi
     await change(context, desk, lambda now: now.with_rule(kind, target_id, allowed=RULES[rule]))
 
 
-def captions_of(where: Any, channel_id: int | None) -> Captions:
-    """What the options of /settings captions mean. Raises StoreError where they do not fit together."""
-    named = where in ("channel", "thread")
-    if named and channel_id is None:
+def captions_of(where: Any, channel: Any | None) -> Captions:
+    """What the options of /settings captions mean. Raises StoreError where they do not fit together, or we may not write there."""
+    if where not in ("channel", "thread"):
+        return Captions(where)
+    if channel is None:
         raise StoreError(replies.CHANNEL_MISSING)
-    return Captions(where, channel_id if named else None)
+    if not (may_write(channel) if where == "channel" else may_open_threads(channel)):
+        raise StoreError(replies.may_not_write(channel.name, thread=where == "thread"))
+    return Captions(where, channel.id)

@@ -14,6 +14,7 @@ from discord.gateway import DiscordWebSocket
 from typing_extensions import Self
 
 from discordplex.bot.desk import reply_to_failure
+from discordplex.errors import DiscordplexError
 
 log = structlog.get_logger()
 
@@ -195,7 +196,10 @@ class GatewayClient(discord.Bot):
         """Somebody types an option. py-cord's own way lets one person's typing cancel the completions of all the others."""
         with self.handling():
             interaction.command = command
-            await command.invoke_autocomplete_callback(await self.get_autocomplete_context(interaction))
+            try:
+                await command.invoke_autocomplete_callback(await self.get_autocomplete_context(interaction))
+            except (DiscordplexError, discord.HTTPException) as fault:  # they see no choices, and may type on
+                log.info("nothing was offered while somebody typed", command=str(command), cause=type(fault).__name__)
 
     async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
         """A command raised."""

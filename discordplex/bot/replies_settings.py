@@ -13,6 +13,12 @@ NO_TRANSCRIPT = "There is no transcript of that call."
 CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
 
 
+def may_not_write(channel: str, *, thread: bool) -> str:
+    """A channel that was chosen for captions is closed to us."""
+    needed = "Create Public Threads and Send Messages in Threads" if thread else "View Channel and Send Messages"
+    return f"I may not write in #{channel}: give my role the permissions {needed} there."
+
+
 def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
     """/settings show, and the answer to every change: all that holds now."""
     lines = [

@@ -11,7 +11,7 @@ from discordplex.bot import patience, poster, replies
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
 from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, DiscordConfig, PersonaConfig
+from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import Closed, Connected
@@ -249,13 +249,25 @@ async def test_a_new_gateway_session_begins_the_call_anew(street: Street, monkey
 async def test_a_wrong_token_is_one_sentence(street: Street, token: str | None, error: Exception) -> None:
     """Discord refuses it, or it could never be one: LoginError; none at all: ConfigError. Nothing is left open."""
     config = street.config(token=token) if token else street.config().model_copy(update={"discord": DiscordConfig()})
+    with pytest.raises(type(error), match=str(error)):
+        await run_to_its_end(street, config)
+
+
+async def run_to_its_end(street: Street, config: Config) -> None:
+    """The bot, until it ends by itself."""
     clock = SystemClock()
     async with open_store("sqlite://") as store:
         with Wire(clock=clock, metrics=street.metrics) as wire:
             provider = PersonaPlexPool(config.personaplex, clock=clock)
             application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=street.metrics)
-            with pytest.raises(type(error), match=str(error)):
-                await asyncio.wait_for(application.run(), 10)
+            await asyncio.wait_for(application.run(), 10)
+
+
+async def test_a_prefix_without_the_intent_is_one_sentence(street: Street) -> None:
+    """Discord lets nobody read messages who was not granted that; what to switch on, or to leave out, is told."""
+    street.discord.gateway.privileged_intents = False
+    with pytest.raises(LoginError, match=r"bot\.prefix needs.*Message Content Intent"):
+        await run_to_its_end(street, street.config(bot=BotConfig(prefix="!")))
 
 
 async def test_discord_may_come_later(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:

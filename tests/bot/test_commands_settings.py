@@ -35,6 +35,11 @@ async def test_captions_go_where_the_server_wants_them(street: Street) -> None:
     other, general = street.discord.guilds[1], street.guild.text_channel
     async with street.bot_running():
         assert (await settings(street, "captions", where="channel")).content == replies.CHANNEL_MISSING
+        street.discord.deny(street.guild, general, street.bot, "send_messages")
+        assert "I may not write in #general" in (await settings(street, "captions", where="channel", channel=general)).content
+        street.discord.allow(street.guild, general, street.bot, "send_messages")
+        street.discord.deny(street.guild, general, street.bot, "create_public_threads")
+        assert "Create Public Threads" in (await settings(street, "captions", where="thread", channel=general)).content
         assert f"in <#{general.id}>" in (await settings(street, "captions", where="channel", channel=general)).content
         street.discord.enter(street.ada, street.lounge)
         await street.says(general, "Go ahead")
