@@ -61,6 +61,12 @@ PURE = [
     "bridge.metronome",
     "bridge.events",
     "bot.autojoin",
+    "bot.access",
+    "bot.courtesy",
+    "bot.estimate",
+    "bot.patience",
+    "bot.sessions",
+    "bot.timebox",
 ]
 """State and bytes only: no loop, no socket, no thread."""
 
