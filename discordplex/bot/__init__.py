@@ -1,7 +1,10 @@
 """The Discord application on py-cord: it decides when a call exists. No audio in here.
 
-`login.py` is where everything is tied together. From there: `gateway.py` is py-cord's client; `switchboard.py` turns what people do into calls
-that begin, wait, move and end, by the rules of `autojoin.py`, `sessions.py`, `waitingroom.py`; `call.py` is one of them. `commands.py` gives the bot
-its slash commands, which ask the `desk.py`; `preferences.py` is what people chose. `noticeboard.py` and `poster.py` write into channels, and
-`replies.py` with its siblings has the sentences.
+`switchboard.py` is where to start: what people do comes in there. It decides with `autojoin.py` and `access.py`; `callbook.py` has the
+calls that run, `waitingroom.py` those who wait, `housekeeping.py` looks after both. Below them `sessions.py` keeps the books: who has an
+engine, who is next. One call is `call.py`: `entry.py` and `stage.py` bring it into a channel, `conversation.py` holds the engine, `ears.py`
+says whom it hears, `announcer.py` what it says in the chat.
+
+`login.py` ties it all to Discord. `commands.py` gives the bot its slash commands, which ask the `desk.py`, as buttons (`panels.py`) and written
+commands (`prefix.py`) do; `preferences.py` is what people chose, over the store. The sentences are in `replies.py` and its siblings.
 """
