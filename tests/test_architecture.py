@@ -65,7 +65,13 @@ PURE = [
     "bot.courtesy",
     "bot.estimate",
     "bot.patience",
+    "bot.replies",
+    "bot.replies_calls",
+    "bot.replies_personas",
+    "bot.replies_privacy",
+    "bot.replies_settings",
     "bot.sessions",
+    "bot.text",
     "bot.timebox",
 ]
 """State and bytes only: no loop, no socket, no thread."""
