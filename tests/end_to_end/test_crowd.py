@@ -19,6 +19,8 @@ STARTS, VOICE = (0, round(7.5 * SECOND)), round(1.4 * SECOND)
 """Where the clip has no pause. Backwards a voice is another one, of the same loudness and sound."""
 
 FRAME = MODEL.rate_hz * ENGINE.frame_ms // 1000
+WINDOW, REACH = 15 * FRAME, 3 * FRAME
+"""What is compared at a time, and how far from its place it is looked for."""
 
 
 class Listener:
@@ -40,9 +42,10 @@ def at_model_rate(pcm: bytes) -> Signal:
 
 
 def place_of(part: Signal, whole: Signal) -> int:
-    """Where `part` begins in `whole`, by their correlation."""
+    """Where `part` begins in `whole`: by their correlation, in which all frequencies count nearly alike, so that other voices do less."""
     size = 1 << (len(part) + len(whole)).bit_length()
-    return int(np.argmax(np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size)), size)[: len(whole)]))
+    cross = np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size))
+    return int(np.argmax(np.fft.irfft(cross / (np.abs(cross) ** 0.7 + 1e-9), size)[: max(1, len(whole) - len(part))]))
 
 
 def shares(mixed: Signal, parts: list[Signal]) -> Signal:
@@ -50,11 +53,25 @@ def shares(mixed: Signal, parts: list[Signal]) -> Signal:
     return np.asarray(np.linalg.lstsq(np.stack(parts, axis=1), mixed, rcond=None)[0], np.float64)
 
 
-def placed(part: Signal, place: int, length: int) -> Signal:
-    """`part` from `place` on in a silence of that length."""
-    whole = np.zeros(length)
-    whole[place : place + len(part)] = part[: length - place]
-    return whole
+def judged(heard: Signal, said: list[Signal]) -> tuple[float, Signal]:
+    """How far apart the parts lie in what was heard (samples), and how loud each is in it (dB): medians over short windows.
+
+    A machine that stands still for a moment costs a window or two: the playout drops or stretches a frame, which moves what follows.
+    """
+    heard = np.pad(heard, (0, len(said[0])))
+    places = [place_of(part, heard) for part in said]
+    spreads, levels = [], []
+    for start in range(REACH, len(said[0]) - WINDOW - REACH, WINDOW // 2):
+        local = [
+            place - REACH + place_of(part[start : start + WINDOW], heard[place + start - REACH :][: WINDOW + 2 * REACH])
+            for part, place in zip(said, places, strict=True)
+        ]
+        spreads.append(max(local) - min(local))
+        first = local[0] + start
+        parts = [part[first - place :][:WINDOW] for part, place in zip(said, local, strict=True)]
+        if spreads[-1] <= REACH:
+            levels.append(20 * np.log10(np.abs(shares(heard[first:][:WINDOW], parts)) + 1e-6))
+    return float(np.median(spreads)), np.median(levels, axis=0)
 
 
 async def everybody_talks(home: House, speeches: list[bytes]) -> list[Signal]:
@@ -81,10 +98,6 @@ async def test_everybody_is_heard_at_once(speech: bytes, monkeypatch: pytest.Mon
         said = await everybody_talks(home, speeches[:crowd])
         spoken_bytes = MODEL.sample_bytes * len(said[0])
         await engine.log.wait_for(lambda _: len(mind.heard) >= spoken_bytes)
-    heard = np.frombuffer(bytes(mind.heard), "<i2").astype(np.float64)
-    places = [place_of(part, heard) for part in said]
-    assert max(places) - min(places) <= FRAME, "all were said on one clock, and so all lie at one place in what was heard"
-    parts = [placed(part, place, len(heard)) for part, place in zip(said, places, strict=True)]
-    factors = shares(heard, parts)
-    assert 20 * np.log10(factors) == pytest.approx(np.zeros(crowd), abs=1.0)
-    assert np.corrcoef(heard, factors @ np.stack(parts))[0, 1] > 0.9
+    spread, levels = judged(np.frombuffer(bytes(mind.heard), "<i2").astype(np.float64), said)
+    assert spread <= FRAME, "all were said on one clock, and so all lie at one place in what was heard"
+    assert levels == pytest.approx(np.zeros(crowd), abs=1.0)
