@@ -2,56 +2,35 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import discord
 import structlog
 
 from discordplex.audio.duck import Duck
 from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.audio.source import StreamingPlaybackSource
-from discordplex.bot import courtesy, replies
+from discordplex.bot import replies
 from discordplex.bot.announcer import Announcer
+from discordplex.bot.callcontext import CallContext
+from discordplex.bot.captionsthread import open_captions_thread
 from discordplex.bot.conversation import Conversation
 from discordplex.bot.ears import Ears
 from discordplex.bot.entry import enter
-from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import Outcome
 from discordplex.bot.rooms import Room
-from discordplex.bot.rules import Preferences
 from discordplex.bot.voicestatus import VoiceStatus
-from discordplex.bridge.events import Caption
-from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
-from discordplex.metrics import CallMetrics, Metrics
+from discordplex.metrics import CallMetrics
 from discordplex.voice.client import VoiceConnection
 from discordplex.voice.incidents import CannotHear, HearsAgain, Lost, Moved, PersonJoined
 from discordplex.voice.upkeep import REMOVED
-from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()
 
 ENGINE_CLOSE_S = 1.5
 """An engine that does not say goodbye within this time does not keep us in the channel."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallContext:
-    """What every call of a bot shares."""
-
-    notices: Noticeboard
-    preferences: Preferences
-    persona: Persona
-    """Who the engine is until it is known whom the people of a call prefer."""
-    wire: Wire
-    clock: Clock
-    metrics: Metrics
-    on_caption: Callable[["Call", Caption], None] = lambda _call, _caption: None
-    """Hears of every caption, whether or not it is shown."""
-    panel: Callable[[], discord.ui.View] | None = None
-    """Makes the buttons below a call's greeting."""
 
 
 class Call:
@@ -240,7 +219,8 @@ class Call:
         self._joined.set_result(refused)
         if refused or self._link is None:
             return Outcome(refused)
-        await self._open_thread()
+        if self._context.preferences.rules(self.room.place.guild_id).captions.where == "thread":
+            self._thread = await open_captions_thread(self.room, notices, self._conversation.ids)
         persona = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
         reason = await self._conversation.run(
             persona=persona, ears=self._ears.floor, link=self._link, name_of=self.room.name_of, quiet=self._quiet
@@ -261,18 +241,6 @@ class Call:
         )
         self._ears.attach(self._link, self.room)
         return self._link
-
-    async def _open_thread(self) -> None:
-        """Where the guild wants a thread for each call's captions, open one and say where it is."""
-        if self._context.preferences.rules(self.room.place.guild_id).captions.where != "thread":
-            return
-        try:
-            self._thread = await self.room.open_thread()
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
-            log.warning("no thread for captions", cause=type(fault).__name__, **self._conversation.ids)
-        if self._thread:
-            self._context.notices.divert(self.room.place, self._thread)
-            self._context.notices.say(self.room, courtesy.captions_in(self._thread.id))
 
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
         """The conversation first, for its last captions; then the voice channel, whether or not the engine has said goodbye."""

@@ -14,7 +14,8 @@ import structlog
 from discordplex.bot import replies
 from discordplex.bot.access import may_call
 from discordplex.bot.autojoin import Move
-from discordplex.bot.call import Call, CallContext
+from discordplex.bot.call import Call
+from discordplex.bot.callcontext import CallContext
 from discordplex.bot.commands import add_buttons, add_commands
 from discordplex.bot.consent import ConsentPanel
 from discordplex.bot.desk import Desk

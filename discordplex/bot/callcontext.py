@@ -1,0 +1,32 @@
+"""What every call of a bot shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import discord
+
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.outcome import AnyCall
+from discordplex.bot.rules import Preferences
+from discordplex.bridge.events import Caption
+from discordplex.clock import Clock
+from discordplex.engine import Persona
+from discordplex.metrics import Metrics
+from discordplex.voice.wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """Where a call gets everything that is not its own."""
+
+    notices: Noticeboard
+    preferences: Preferences
+    persona: Persona
+    """Who the engine is until it is known whom the people of a call prefer."""
+    wire: Wire
+    clock: Clock
+    metrics: Metrics
+    on_caption: Callable[[AnyCall, Caption], None] = lambda _call, _caption: None
+    """Hears of every caption, whether or not it is shown."""
+    panel: Callable[[], discord.ui.View] | None = None
+    """Makes the buttons below a call's greeting."""
