@@ -6,6 +6,6 @@ engine, who is next. One call is `call.py`: `entry.py` and `stage.py` bring it i
 says whom it hears, `announcer.py` what it says in the chat.
 
 `login.py` ties it all to Discord. `commands.py` gives the bot its slash commands, which ask the `desk.py`; buttons (`panels.py`) and
-written commands (`prefix.py`) do the same. `preferences.py` is what people chose, over the store. The sentences are in `replies.py` and
-its siblings.
+written commands (`prefix.py`) do the same. `preferences.py` is what people chose, over the store. The sentences are in `replies.py` and its
+siblings.
 """
