@@ -4,9 +4,10 @@ The order to read it in:
 
     client       VoiceConnection: what py-cord holds, and the call's place in a channel
     upkeep       what is done after each loss; closing, backoff and invitation are its facts
+    watchdog     what is done when somebody speaks and is not heard; deafness is its judgement
     line         one voice session over its WebSockets; gateway, messages and events are its language, roster the people
     media        its datagram socket; wire has the two threads
-    receiver     datagram -> somebody's sound; reorder, rtp and transport on the way
+    receiver     datagram -> somebody's sound; reorder, rtp and transport on the way, a stream for each speaker
     sender       our sound -> datagram, every 20 ms
     e2ee, group  DAVE: keys and who is in the group
 

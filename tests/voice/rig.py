@@ -1,6 +1,7 @@
 """A voice server that misbehaves as it is told, and the line that talks with it."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -9,13 +10,14 @@ from http import HTTPStatus
 
 import trustme
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.voice.gateway import Credentials
 from discordplex.voice.line import Line
-from discordplex.voice.receiver import DISCOVERY
+from discordplex.voice.receiver import DISCOVERY, KEEPALIVE_BYTES
 from discordplex.voice.sender import Sender
 from discordplex.voice.surroundings import Collaborators
 from discordplex.voice.transport import MODES
@@ -59,11 +61,22 @@ class Datagrams(asyncio.DatagramProtocol):
         self.requests = 0
         self.mute = False
         self.client: tuple[str, int] | None = None
+        self.keepalives: list[bytes] = []
+        self._news = asyncio.Event()
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # narrowed as asyncio documents
         self.transport = transport
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once it holds; looked at after each datagram."""
+        while not condition():
+            self._news.clear()
+            await self._news.wait()
+
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if len(data) == KEEPALIVE_BYTES:
+            self.keepalives.append(data)
+        self._news.set()
         if len(data) == DISCOVERY.size:
             self.requests += 1
             self.client = addr
@@ -87,9 +100,9 @@ class Rig:
     def port(self) -> int:
         return int(self.udp.transport.get_extra_info("sockname")[1])
 
-    async def establish(self, connection: ServerConnection) -> None:
+    async def establish(self, connection: ServerConnection, *, hello: str = HELLO) -> None:
         """Everything that a good server does until the session is live; what the client said on the way."""
-        await connection.send(HELLO)
+        await connection.send(hello)
         assert json.loads(await connection.recv())["op"] == 0
         await connection.send(ready(self.port))
         selected = json.loads(await connection.recv())
@@ -111,7 +124,11 @@ async def open_rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
     made: list[Rig] = []
 
     async def behave(connection: ServerConnection) -> None:
-        await made[0].behaviour(connection)
+        """As told, until the connection is over."""
+        behaving = asyncio.ensure_future(made[0].behaviour(connection))
+        await asyncio.wait({behaving, asyncio.ensure_future(connection.wait_closed())}, return_when=asyncio.FIRST_COMPLETED)
+        behaving.cancel()
+        await asyncio.gather(behaving, return_exceptions=True)
 
     def refuse(connection: ServerConnection, request: Request) -> Response | None:
         del request
@@ -138,3 +155,10 @@ async def open_rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
 
 async def refused(connection: ServerConnection) -> None:
     del connection
+
+
+async def read_all(connection: ServerConnection) -> None:
+    """Throw away whatever the bot says."""
+    with contextlib.suppress(ConnectionClosed):
+        async for _ in connection:
+            pass

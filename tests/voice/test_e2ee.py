@@ -112,6 +112,15 @@ def test_who_left_hears_no_more() -> None:
     assert ann.e2ee.privacy_code == cat.e2ee.privacy_code != code
 
 
+def test_who_left_is_not_let_in_by_a_proposal_alone() -> None:
+    """The server proposes to add somebody who, by its own word, is not in the call: nobody of us commits to that."""
+    delivery, (ann, bob, _) = call_of(ANN, BOB, CAT)
+    delivery.execute(delivery.expel(bob))
+    stranger = Member(BOB, 7)
+    stranger.take(stranger.e2ee.start(channel_id=delivery.channel_id, ssrc=7, protocol_version=1))
+    assert ann.take(ann.e2ee.receive(Proposals(delivery.proposals(ADD + stranger.key_package)))) == []
+
+
 def test_the_sender_is_found_by_its_key() -> None:
     """An unnamed stream belongs to whose key opens it; nobody's key opens a stranger's, and a frame opens once."""
     _, (ann, bob, cat) = call_of(ANN, BOB, CAT)

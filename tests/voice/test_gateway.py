@@ -134,15 +134,16 @@ def test_the_groups_messages_have_their_layouts() -> None:
 
 
 def test_the_groups_messages_wait_for_the_resume() -> None:
-    """What a replay asks for is answered once the session is live; a session that is gone takes its answers along."""
+    """What was not sent before the loss, and what a replay asks for, is sent once the session is live again, in order."""
     gateway = live_gateway()
+    gateway.command(SendReadyForTransition(3))
     gateway.lost()
     gateway.connected()
     gateway.receive(HELLO)
-    gateway.command(SendReadyForTransition(3))
+    gateway.command(SendInvalidCommitWelcome(4))
     assert [message["op"] for message in sent(gateway)] == [7]
     gateway.receive(RESUMED)
-    assert [message["op"] for message in sent(gateway)] == [23]
+    assert [message["op"] for message in sent(gateway)] == [23, 31]
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -4,7 +4,6 @@ Hypothesis chooses the seeds, and shows the one that breaks something.
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import random
@@ -13,7 +12,6 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
 
 from discordplex.voice.events import (
     AnnounceCommit,
@@ -30,7 +28,7 @@ from discordplex.voice.transport import MODES, Transport
 from tests.voice.booth import noise
 from tests.voice.delivery import ADD, Delivery, Member, call_of
 from tests.voice.mutations import EXAMPLES, GATEWAY_MESSAGES, GATEWAY_SEEDS, GROUP_MESSAGES, GROUP_SEEDS, ROOM_MIB, memory_mib, mutated
-from tests.voice.rig import Rig
+from tests.voice.rig import Rig, read_all
 from tests.voice.test_receiver import SSRC, packets_of
 
 ANN, BOB, CAT = 11, 22, 33
@@ -173,10 +171,3 @@ async def test_no_message_of_the_gateway_does_harm(rig: Rig) -> None:
     assert (await rig.line.run()).code == 4006
     assert rig.ear.frames(BOB)
     assert held[-1] - held[len(held) // 4] < ROOM_MIB
-
-
-async def read_all(connection: ServerConnection) -> None:
-    """Whatever the bot answers is thrown away."""
-    with contextlib.suppress(ConnectionClosed):
-        async for _ in connection:
-            pass

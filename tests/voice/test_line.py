@@ -113,6 +113,26 @@ async def test_unanswered_heartbeats_are_a_loss(rig: Rig) -> None:
     assert beats in ([-1], [])
 
 
+async def test_the_address_is_kept_open(rig: Rig) -> None:
+    """Every five seconds a datagram of eight bytes leaves, counted up, whether or not anybody speaks."""
+    over = asyncio.Event()
+
+    async def quiet(connection: ServerConnection) -> None:
+        await rig.establish(connection, hello=HELLO.replace("1000", "1000000"))
+        await over.wait()
+        await connection.close(4021)
+
+    rig.behaviour = quiet
+    running = asyncio.create_task(rig.line.run())
+    await rig.owner.live.wait()
+    for expected in range(1, 4):
+        await rig.clock.advance(5.0)
+        await asyncio.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == expected), 5)  # noqa: B023 - awaited at once
+    over.set()
+    await running
+    assert rig.udp.keepalives == [number.to_bytes(8, "little") for number in range(3)]
+
+
 async def test_an_answered_heartbeat_proves_that_it_works(rig: Rig) -> None:
     """Only then may the count of tries start again."""
 
