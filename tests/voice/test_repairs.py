@@ -94,13 +94,13 @@ async def drag_after_a_pause(booth: Booth) -> None:
     """The voice server closes first (4014), and the main gateway tells why only when that has been seen."""
     closing(4014)(booth)
     await booth.loopback.wait_for(lambda: booth.loopback.voice.participant(booth.bot_id) is None)
-    while not booth.counted("losses"):  # the close frame is on its way
+    while not booth.counted("losses"):  # noqa: ASYNC110 - the close frame is on its way, and a counter wakes nobody
         await asyncio.sleep(0)
     await drag(booth)
 
 
 async def moved(booth: Booth, *, move: Scenario) -> None:
-    """Dragged by a moderator (4014), with the news in either order, or going by itself, the bot is in the other channel's group, and that is no loss."""
+    """Dragged by a moderator (4014), with the news in either order, or going by itself: it joins the other group, and that is no loss."""
     async with booth.person(0, e2ee="libdave"), booth.person(1, booth.study, e2ee="davey") as ben:
         link = await booth.connect()
         await booth.settled(2)
