@@ -7,7 +7,6 @@ from pathlib import Path
 import discord.http
 import pytest
 
-
 LIVE = (
     "end_to_end/",
     "demo/test_scenario",
