@@ -76,6 +76,7 @@ class Sender:
         )
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
+        self._begun = False
         self._held_frames = 0
         self._slide = Slide(DISCORD.frame_seconds)
         self._sequence = random.randrange(rtp.SEQUENCES)
@@ -89,6 +90,9 @@ class Sender:
     def attach(self, outlet: Outlet) -> None:
         """Send through this session from the next frame on. Thread: loop."""
         with self._lock:
+            if not self._begun:  # nobody ticks yet: the beat begins now, and not when the call was made
+                self._begun = True
+                self.deadline = self._clock.now() + DISCORD.frame_seconds
             self._outlet = outlet
             self._held_frames = 0
 

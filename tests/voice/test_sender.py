@@ -80,6 +80,17 @@ def test_a_frame_a_tick(stage: Stage) -> None:
     assert (stage.said, stage.count("packets")) == ([True], 10)
 
 
+def test_the_beat_begins_with_the_first_session(stage: Stage) -> None:
+    """However long a call took to connect, its first frame is not late; a later session leaves the beat as it is."""
+    made_for = stage.sender.deadline
+    stage.sender.deadline -= 60
+    stage.attach()
+    begun = stage.sender.deadline
+    assert begun >= made_for
+    stage.attach()
+    assert stage.sender.deadline == begun
+
+
 def test_silence_ends_a_stretch_and_stops(stage: Stage) -> None:
     """After 300 ms below the gate come five silence frames and then nothing, until the next sound; the timestamps have run on."""
     stage.attach()
