@@ -25,8 +25,7 @@ class Thinker:
             async with stream:
                 refuse_page(stream.response.headers.get("content-type", ""), stage, "html")
                 async for chunk in stream:
-                    delta = chunk.choices[0].delta.content if chunk.choices else None
-                    if delta:
+                    if delta := content_of(chunk):
                         said_any = True
                         yield delta
         except Exception as error:
@@ -35,5 +34,14 @@ class Thinker:
             raise failed(stage, f"wrote no reply. Look at {stage.model_setting} and cascade.think.extra.")
 
     async def _ask(self, messages: Sequence[Mapping[str, str]]) -> Any:
-        create: Any = self._clients.of(self._stage).chat.completions.create  # the SDK's own types want one class for each role
-        return await create(model=self._stage.model, messages=list(messages), stream=True, **self._clients.options(self._stage))
+        body = {"model": self._stage.model, "messages": list(messages), "stream": True}
+        return await self._clients.post(self._stage, "/chat/completions", body, stream=True)
+
+
+def content_of(chunk: Any) -> str | None:
+    """The text in one chunk of a streamed reply, None where it has none; servers also send chunks without choices, and null."""
+    try:
+        content = chunk["choices"][0]["delta"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return content if isinstance(content, str) else None

@@ -12,6 +12,7 @@ from discordplex.cascade.segmenter import EARS
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 
+PATH: Final = "/audio/transcriptions"
 NO_WORDS: Final = re.compile(r"\W*([\[(][^\])]*[\])]\W*)*", re.DOTALL)
 """What whisper.cpp and its like write where nobody spoke: nothing, or [BLANK_AUDIO], (music)."""
 
@@ -33,13 +34,12 @@ class Transcriber:
         """The words in EARS PCM. Raises StageError, also where there are none."""
         file = ("speech.wav", wav_of(pcm), "audio/wav")
         stage = self._stage
-        create = self._clients.of(stage).audio.transcriptions.create
-        options = self._clients.options(stage)
+        body = {"model": stage.model, "response_format": "json"}
         try:
-            answer = await once_more(lambda: create(file=file, model=stage.model, response_format="json", **options), stage, self._clock)
+            answer = await once_more(lambda: self._clients.post(stage, PATH, body, file=file), stage, self._clock)
         except Exception as error:
             raise stage_error(error, stage) from error
-        text = getattr(answer, "text", None)
+        text = answer.get("text") if isinstance(answer, dict) else None
         if not isinstance(text, str):
             raise no_api_error(stage)  # the SDK hands a web page over as it is
         if NO_WORDS.fullmatch(text):

@@ -190,13 +190,14 @@ class StandInOpenAI:
 
     async def _reply(self, exchange: "Exchange", name: str, text: str) -> AsyncIterator[bytes]:
         """A streamed reply's events, each when it is due."""
+        started, number = self._clock.now(), exchange.number
         await self._wait(self.delays.first_token_ms)
-        number = exchange.number
         yield shapes.event(shapes.chunk(number, name, delta={"role": "assistant", "content": "", "refusal": None}))
         for count, token in enumerate(shapes.tokens(text) if text else []):
             await exchange.misbehave(count)
             if count:
-                await self._wait(self.delays.token_ms)
+                due_ms = self.delays.first_token_ms + count * self.delays.token_ms  # from the beginning: lateness shall not add up
+                await self._wait(due_ms, since=started)
             if exchange.fault.odd:
                 yield b": keep-alive\r\n\r\n" + shapes.event({**shapes.chunk(number, name, delta={}), "choices": []})
                 yield shapes.event(shapes.chunk(number, name, delta={"content": None})).replace(b"\n", b"\r\n")
@@ -217,9 +218,10 @@ class StandInOpenAI:
             await response.write(sound[start : start + BLOCK_BYTES])
         return response
 
-    async def _wait(self, milliseconds: float) -> None:
+    async def _wait(self, milliseconds: float, since: float | None = None) -> None:
+        """Until so long after `since`, which is now unless told."""
         if milliseconds:
-            await self._clock.sleep_until(self._clock.now() + milliseconds / 1000)
+            await self._clock.sleep_until((self._clock.now() if since is None else since) + milliseconds / 1000)
 
 
 class Exchange:
