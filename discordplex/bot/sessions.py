@@ -171,15 +171,12 @@ class SessionRegistry:
         for place, asker in order:
             self._queue.setdefault(place, Ticket(next(self._serials), asker))
 
-    def ask(self, place: Place, asker: int | None = None, *, hold: bool = False) -> Answer:
-        """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask.
-
-        With `hold` they stand there in any case, until `serve`.
-        """
+    def ask(self, place: Place, asker: int | None = None) -> Answer:
+        """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask."""
         seat = self._seats.get(place.guild_id)
         if seat and not seat.ending and seat.channel_id == place.channel_id:
             return Here()
-        if seat is None and not hold and not any(self._could_start(waiting) for waiting in self._queue if waiting != place):
+        if seat is None and not any(self._could_start(waiting) for waiting in self._queue if waiting != place):
             granted = self._grant(place, asker)
             if granted:
                 return granted

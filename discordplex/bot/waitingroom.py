@@ -75,7 +75,7 @@ class WaitingRoom:
         """Somebody wants a call here, and nothing speaks against it. It begins if there is an engine, else they wait."""
         self.serve()
         self._book.hang_up_if_empty(place.guild_id)
-        answer = self._registry.ask(place, asker, hold=not self._settled)
+        answer = self._registry.ask(place, asker)
         if isinstance(answer, Granted):
             self._book.begin(answer, quiet=quiet)
         self._keep_moving()

@@ -69,6 +69,17 @@ async def test_the_guilds_own_other_channel_gets_its_turn_too(clock: FakeClock) 
     await town.close()
 
 
+async def test_nobody_makes_way_while_an_engine_is_free(town: Town, clock: FakeClock) -> None:
+    """One has just come back; the queue will find it at its next look."""
+    town.move(ANNA, None, A1)
+    await clock.advance(300.5)
+    town.move(BERT, None, B1)
+    town.engines.capacity = 2
+    await clock.advance(WRITTEN_S)
+    assert town.live == [A1, B1]
+    assert town.said(A1) == []
+
+
 async def test_without_auto_join_they_ask_again_themselves(town: Town, clock: FakeClock) -> None:
     """Who called the bot with /join is not put into the queue unasked."""
     town.rules = Rules(max_minutes=3, auto_join=False)

@@ -71,6 +71,19 @@ def test_who_returns_while_the_call_is_torn_down_is_next(registry: SessionRegist
     assert served.place == A1
 
 
+def test_who_asks_again_while_the_call_is_torn_down_stays_on_record(engines: Callable[[int], CountedEngines]) -> None:
+    """The end of the old call does not strike off those who wait for the next one."""
+    memory = Notebook()
+    registry = SessionRegistry(engines(1), memory)
+    registry.ask(A1, 7)
+    registry.ending(A1.guild_id)
+    registry.ask(A1, 7)
+    registry.end(A1.guild_id)
+    assert memory.entries == {A1: 7}
+    assert registry.withdraw(A1)
+    assert memory.entries == {}
+
+
 def test_a_call_that_moves_takes_its_new_channel_out_of_the_queue(registry: SessionRegistry) -> None:
     """Who waited there has the call now."""
     registry.ask(A1)

@@ -64,6 +64,10 @@ async def test_the_estimate_comes_from_recent_calls(town: Town, clock: FakeClock
     town.move(BERT, None, B1)
     await clock.advance(WRITTEN_S)
     assert town.said(B1) == [courtesy.waiting(1, Estimate(90, at_most=False))]
+    town.move(CARA, None, C1)
+    town.move(CARA, C1, None)
+    await clock.advance(WRITTEN_S)
+    assert town.said(B1) == [courtesy.waiting(1, Estimate(90, at_most=False))], "nothing is rewritten while the place stays the same"
     assert town.board.queue_lines(B1.guild_id) == [courtesy.in_queue(B1.channel_id, 1, Estimate(88, at_most=False))]
     assert town.board.queue_lines(A1.guild_id) == []
 
@@ -106,22 +110,23 @@ async def test_a_call_that_lost_its_engine_goes_before_the_queue(clock: FakeCloc
     await town.close()
 
 
-async def test_who_waited_for_a_call_to_end_and_gets_none_is_told(clock: FakeClock) -> None:
-    """Their guild's call has ended, and its engine went to somebody who had asked before."""
-    town = Town(clock, CountedEngines(1))
+@pytest.mark.parametrize("engine", ["given to others", "gone"])
+async def test_who_waited_for_a_call_to_end_and_gets_none_is_told(town: Town, clock: FakeClock, engine: str) -> None:
+    """Their guild's call has ended, and its engine went to somebody who had asked before, or is there no more."""
     town.move(ANNA, None, A1)
-    town.move(BERT, None, B1)
+    if engine == "given to others":
+        town.move(BERT, None, B1)
     town.calls[0].close_gate.clear()
     town.move(ANNA, A1, None)
     await clock.advance(GRACE_S + 0.1)
     town.move(ANNA, None, A2)
     await clock.advance(WRITTEN_S)
-    assert town.said(A2) == [courtesy.waiting(2, None)]
+    assert town.said(A2) == ([courtesy.waiting(2, None)] if engine == "given to others" else [])
+    town.engines.capacity = 0 if engine == "gone" else 1
     town.calls[0].close_gate.set()
     await clock.advance(WRITTEN_S)
-    assert town.live == [B1]
+    assert town.live == ([B1] if engine == "given to others" else [])
     assert town.said(A2) == [courtesy.waiting(1, None)]
-    await town.close()
 
 
 @pytest.mark.parametrize("who", ["nobody welcome", "welcome"])
@@ -138,6 +143,27 @@ async def test_the_bot_comes_for_whom_it_may(town: Town, clock: FakeClock, who: 
     assert town.live == ([A1] if who == "welcome" else [])
     await clock.advance(WRITTEN_S)
     assert bool(town.said(A1)) == (who == "welcome")
+
+
+async def test_nobody_is_left_who_may_call_it(town: Town, clock: FakeClock) -> None:
+    """Who asked has gone, and who stays there may not call: their turn passes."""
+    town.move(CARA, None, C1)
+    town.rooms[A1].unwelcome = frozenset({ANNA})
+    town.enter([ANNA, BERT], A1)
+    await settle()
+    town.move(BERT, A1, None)
+    await town.end()
+    await clock.advance(WRITTEN_S)
+    assert town.live == []
+
+
+async def test_nobody_can_tell_when_the_own_guilds_call_ends(clock: FakeClock) -> None:
+    """The estimate is about engines; this one may be free all the time."""
+    town = Town(clock, CountedEngines(1), rules=Rules(max_minutes=10))
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A2)
+    assert town.board.queue_lines(A1.guild_id) == [courtesy.in_queue(A2.channel_id, 1, None)]
+    await town.close()
 
 
 async def test_fifty_guilds_ask_at_once_for_four_engines(clock: FakeClock) -> None:
@@ -191,7 +217,7 @@ async def test_the_order_of_before_a_restart_is_kept(clock: FakeClock) -> None:
 
 async def test_who_has_gone_meanwhile_is_forgotten(clock: FakeClock) -> None:
     """They hold no place that others wait behind, and leave the record."""
-    memory = Notebook((B1, BERT), (A1, ANNA), (C1, None))
+    memory = Notebook((B1, BERT), (C1, None), (A1, ANNA))
     town = Town(clock, CountedEngines(1), memory=memory)
     town.board.remember(await memory.load())
     town.rooms[C1].people = frozenset({CARA})

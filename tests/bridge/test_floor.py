@@ -61,11 +61,14 @@ async def test_who_speaks_is_known_by_level_and_by_packets(mouths: Mouths, clock
     await hear(floor, clock, 3)
     assert floor.speaking == {ANNA}
     assert floor.quiet_s == pytest.approx(TICK_S)
+    mouths.frames = {BERT: NOISE}
+    await hear(floor, clock, 100)
+    assert floor.quiet_s == pytest.approx(100 * TICK_S, abs=0.4)
     mouths.frames = {}
     await hear(floor, clock, 20)
     assert floor.speaking == frozenset()
     await clock.advance(60)
-    assert floor.quiet_s == pytest.approx(60 + 20 * TICK_S, abs=0.4)
+    assert floor.quiet_s == pytest.approx(60 + 120 * TICK_S, abs=0.4)
 
 
 async def test_without_the_gate_nothing_is_changed(mouths: Mouths, clock: FakeClock) -> None:
