@@ -64,11 +64,12 @@ async def test_the_estimate_comes_from_recent_calls(town: Town, clock: FakeClock
     town.move(BERT, None, B1)
     await clock.advance(WRITTEN_S)
     assert town.said(B1) == [courtesy.waiting(1, Estimate(90, at_most=False))]
+    await clock.advance(40)
     town.move(CARA, None, C1)
     town.move(CARA, C1, None)
     await clock.advance(WRITTEN_S)
     assert town.said(B1) == [courtesy.waiting(1, Estimate(90, at_most=False))], "nothing is rewritten while the place stays the same"
-    assert town.board.queue_lines(B1.guild_id) == [courtesy.in_queue(B1.channel_id, 1, Estimate(88, at_most=False))]
+    assert town.board.queue_lines(B1.guild_id) == [courtesy.in_queue(B1.channel_id, 1, Estimate(48, at_most=False))]
     assert town.board.queue_lines(A1.guild_id) == []
 
 
