@@ -94,9 +94,13 @@ async def drag_after_a_pause(booth: Booth) -> None:
     """The voice server closes first (4014), and the main gateway tells why only when that has been seen."""
     closing(4014)(booth)
     await booth.loopback.wait_for(lambda: booth.loopback.voice.participant(booth.bot_id) is None)
+    await asyncio.wait_for(lost(booth), 5)
+    await drag(booth)
+
+
+async def lost(booth: Booth) -> None:
     while not booth.counted("losses"):  # noqa: ASYNC110 - the close frame is on its way, and a counter wakes nobody
         await asyncio.sleep(0)
-    await drag(booth)
 
 
 async def moved(booth: Booth, *, move: Scenario) -> None:
