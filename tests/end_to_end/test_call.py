@@ -1,6 +1,7 @@
 """One call through every room: a person speaks on a real Discord wire, an engine answers over its own, the bot is between them."""
 
 import itertools
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import SECOND, House, house, lag_samples, level_db, samples
 
 SEGMENT = SECOND // 2
+REACH = SECOND // 4
+"""How far around its place a half second is looked for."""
+LOUD = 500
+Signal: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 STEADY_SAMPLES = 2 * ENGINE.frame_samples
 """How far the echo's lag may wander: two frames, since the playout may give a frame up or take one in."""
 ADAPTED_SAMPLES = 100 * SECOND // 1000
@@ -34,15 +39,22 @@ async def echo_of(home: House, speech: bytes, *, audible_s: float) -> tuple[byte
 def segments_lags(heard: bytes, said: bytes) -> list[int]:
     """The echo's lag in every half second that has sound in it, measured apart, relative to the whole's."""
     offset = lag_samples(heard, said)
-    original, echo = samples(said), np.roll(np.pad(samples(heard), (0, max(0, len(said) // 2 - len(heard) // 2))), -offset)
+    original, echo = samples(said), np.pad(samples(heard), SECOND)
     found = []
-    for start in range(0, min(len(original), len(echo)) - SEGMENT, SEGMENT):
+    for start in range(0, len(original) - SEGMENT, SEGMENT):
         piece = original[start : start + SEGMENT]
-        if np.sqrt(np.mean(piece**2)) > 500:
-            window = echo[max(0, start - SEGMENT // 2) : start + SEGMENT + SEGMENT // 2]
-            shift = lag_samples(window.astype("<i2").tobytes(), piece.astype("<i2").tobytes())
-            found.append(shift - (start - max(0, start - SEGMENT // 2)))
+        if np.sqrt(np.mean(piece**2)) > LOUD:
+            begin = SECOND + offset + start - REACH
+            found.append(best_lag(echo[begin : begin + SEGMENT + 2 * REACH], piece) - REACH)
     return found
+
+
+def best_lag(window: Signal, piece: Signal) -> int:
+    """Where in `window` the sound of `piece` is found: the largest correlation, each place measured by its own loudness."""
+    size = 1 << (len(window) + len(piece)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(piece, size)), size)[: len(window) - len(piece) + 1]
+    energy = np.cumsum(np.concatenate([[0.0], window**2]))
+    return int(np.argmax(product / np.sqrt(energy[len(piece) :] - energy[: -len(piece)] + 1.0)))
 
 
 async def test_what_is_said_comes_back(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
