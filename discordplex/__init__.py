@@ -12,6 +12,8 @@ The rooms, from the top of the house down (imports go down only, `tests/test_arc
     voice       one wire: Discord's voice gateway, RTP, encryption
     personaplex the other wire: NVIDIA's dialect
     cascade     another engine: listen, transcribe, think, speak
+    store       settings that outlive a restart
+    cascade     another engine: listen, transcribe, think, speak
     engine      the port every engine stands behind
     audio       what flows between: frames, codecs, buffers
     config, metrics, clock, errors

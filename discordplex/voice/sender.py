@@ -123,7 +123,7 @@ class Sender:
     def _send_frame(self, outlet: Outlet | None) -> None:
         if outlet is None or not outlet.e2ee.ready:
             self._held_frames += 1
-            if self._held_frames > HOLD_FRAMES and self._source.read():
+            if self._held_frames > HOLD_FRAMES and is_audible(self._source.read()):
                 self._metrics.counter("voice.tx.dropped").add()
             return
         self._held_frames = 0
