@@ -63,7 +63,8 @@ class StoredPreferences:
             allow_roles=own.allowed_roles or base.allow_roles,
             deny_roles=own.denied_roles | base.deny_roles,
             idle_minutes=base.idle_minutes if own.idle_minutes is None else own.idle_minutes,
-            max_minutes=base.max_minutes if own.max_minutes is None else own.max_minutes,
+            # The operator's time box is there for the other servers: a server may make its own shorter, not longer.
+            max_minutes=min((minutes for minutes in (base.max_minutes, own.max_minutes) if minutes), default=0),
             transcripts=own.transcripts,
             forgetful=self.store.problem is not None,
         )

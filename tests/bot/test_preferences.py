@@ -95,6 +95,16 @@ async def test_rules_are_the_guilds_over_the_configurations(store: Store, engine
     assert not preferences.rules(2).transcripts
 
 
+@pytest.mark.parametrize(("operators", "own", "in_force"), [(0, None, 0), (0, 5, 5), (10, None, 10), (10, 5, 5), (10, 0, 10), (10, 60, 10)])
+async def test_a_guild_cannot_lift_the_time_box(
+    store: Store, engines: CountedEngines, operators: float, own: float | None, in_force: float
+) -> None:
+    """The other guilds wait for it: a guild's own limit counts where it is shorter."""
+    preferences = made(store, engines, max_minutes=operators)
+    await preferences.change_guild(GUILD, lambda now: replace(now, max_minutes=own))
+    assert preferences.rules(GUILD).max_minutes == in_force
+
+
 async def test_settings_outlive_a_restart(store: Store, engines: CountedEngines) -> None:
     """Another process reads them before it decides anything."""
     before = made(store, engines)
