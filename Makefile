@@ -54,7 +54,7 @@ types: $(VENV)/.dev ## mypy, strict, over package, tests and benchmarks
 
 check: style types test ## what CI runs, beside interop
 
-interop: $(VENV)/.dev ## an encrypted call with a real discord.js client; needs Node 20 and npm
+interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's server; needs Node 20.15 and npm
 	@$(BIN)/python -m tests.interop
 
 soak: $(VENV)/.dev ## long encrypted calls, and a million hostile messages: some minutes

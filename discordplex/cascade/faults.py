@@ -26,6 +26,8 @@ SPOKEN_LIMIT: Final = 200
 """Characters of a server's own words that are passed on."""
 RETIRED: Final = re.compile(r"deprecat|shut ?down|decommission|retired|no longer|discontinued|end of life", re.IGNORECASE)
 NO_CREDIT: Final = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit", re.IGNORECASE)
+HUNG_UP: Final = {"RemoteProtocolError", "ReadError", "WriteError"}
+"""The HTTP library's classes for a connection that was there."""
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERRORS = 401, 403, 404, 429, 500
 
 MODEL_ENDS: Final = {
@@ -75,6 +77,8 @@ def sentence(error: BaseException, stage: Stage) -> str:
         return f"{noun} failed: {refusal(status, error, stage)}"
     if kinds & {"APITimeoutError", "TimeoutException", "TimeoutError"}:
         return f"{noun} failed: {host} sent nothing for {stage.timeout_s:g} s. It is too slow or stuck; try again, or another server."
+    if (kinds | {kind.__name__ for kind in type(error.__cause__).__mro__}) & HUNG_UP:
+        return f"{noun} failed: {host} hung up before its answer was whole. Try again, or another server."
     if kinds & {"APIConnectionError", "TransportError", "RequestError", "OSError"}:
         return f"{noun} failed: {host} cannot be reached. Is it running, and is {stage.url_setting} right?"
     if kinds & {"APIResponseValidationError", "JSONDecodeError"}:

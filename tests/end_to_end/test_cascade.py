@@ -1,51 +1,21 @@
 """A call with the cascade: a person says a sentence, pauses, hears the answer and says the next one, on a real Discord wire."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
-from pydantic import SecretStr
 
-from discordplex.app import engine_provider
-from discordplex.bot.client import BotApplication
-from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig
 from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.openai.log import Asked
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
-from discordplex.metrics import Metrics
-from discordplex.store.store import open_store
-from discordplex.voice.wire import Wire
+from tests.end_to_end.cascade_home import cascade_house
 from tests.end_to_end.home import SECOND, House
 
 FIRST, SECOND_ONE = "What a day it was.", "Tell me more of it."
 ANSWER = "Oh yes, indeed."
 
 
-@asynccontextmanager
-async def house(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    """The loopback Discord and the bot with `openai` behind it."""
-    async with LoopbackDiscord() as discord, open_store("sqlite://") as store:
-        monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
-        user = discord.bots[0]
-        config = Config(
-            discord=DiscordConfig(token=SecretStr(user.token), api_url=f"{discord.api_url}/v10"),
-            bot=BotConfig(prefix="!"),
-            engine=EngineConfig(kind="cascade"),
-            cascade=CascadeConfig(base_url=openai.base_url, api_key=SecretStr(openai.api_key)),
-        )
-        clock, metrics = SystemClock(), Metrics()
-        with Wire(clock=clock, metrics=metrics) as wire:
-            provider = engine_provider(config, clock)
-            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
-            task = asyncio.create_task(application.run(), name="application")
-            try:
-                yield House(discord, application, metrics, user, task)
-            finally:
-                application.stop()
-                await task
+def at(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> AbstractAsyncContextManager[House]:
+    return cascade_house(openai.base_url, openai.api_key, monkeypatch)
 
 
 def thoughts(openai: StandInOpenAI) -> list[list[str]]:
@@ -57,7 +27,7 @@ def thoughts(openai: StandInOpenAI) -> list[list[str]]:
 async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is answered aloud and written down with its speaker's name; the commands stop it, let it go on, reset it and send it away."""
     sentence = speech[: 2 * SECOND * 3 // 2]
-    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, house(openai, monkeypatch) as home:
+    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, at(openai, monkeypatch) as home:
         discord, channel, ada = home.discord, home.channel(), home.discord.people[0]
         async with Person(discord, ada, channel.id) as person:
             await home.says(channel, "listening")
@@ -86,7 +56,7 @@ async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.Monkey
 async def test_two_servers_have_two_memories(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two guilds hold calls at once, and neither's words are in the other's history."""
     sentence = speech[: 2 * SECOND * 3 // 2]
-    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, house(openai, monkeypatch) as home:
+    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, at(openai, monkeypatch) as home:
         here, there = home.channel(guild=0), home.channel(guild=1)
         ada, ben = home.discord.people[:2]
         async with Person(home.discord, ada, here.id) as first, Person(home.discord, ben, there.id) as second:

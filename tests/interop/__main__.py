@@ -1,5 +1,9 @@
-"""`make interop`: install discord.js beside the checkout, once, and play a call with it; one clear line where that cannot be."""
+"""`make interop`: install discord.js and aimock beside the checkout, once, and play a call with each; one clear line where that cannot be.
 
+discord.js is another client in an encrypted call, aimock another server for the cascade.
+"""
+
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / ".interop"
 MANIFEST = "package.json"
-OLDEST_NODE = 20
+OLDEST_NODE = "20.15"
 INSTALL_WITHIN_S = 60
 
 
@@ -27,9 +31,14 @@ def why_not() -> str | None:
     if node is None or npm is None:
         return f"Node {OLDEST_NODE} or newer with npm is not installed."
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - found on PATH
-    if int(version.removeprefix("v").partition(".")[0] or 0) < OLDEST_NODE:
-        return f"this is Node {version}, and discord.js needs {OLDEST_NODE} or newer."
+    if numbers(version) < numbers(OLDEST_NODE):
+        return f"this is Node {version}, and {OLDEST_NODE} or newer is needed."
     return install(npm)
+
+
+def numbers(version: str) -> list[int]:
+    """A version's numbers, to compare it by."""
+    return [int(number) for number in re.findall("[0-9]+", version)]
 
 
 def install(npm: str) -> str | None:
@@ -44,9 +53,9 @@ def install(npm: str) -> str | None:
     try:
         done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=INSTALL_WITHIN_S)  # noqa: S603 - the same
     except subprocess.TimeoutExpired:
-        return f"npm has not installed discord.js within {INSTALL_WITHIN_S} s."
+        return f"npm has not installed discord.js and aimock within {INSTALL_WITHIN_S} s."
     if done.returncode:
-        return f"npm cannot install discord.js: {(done.stderr.strip() or 'no reason given').splitlines()[0]}"
+        return f"npm cannot install discord.js and aimock: {(done.stderr.strip() or 'no reason given').splitlines()[0]}"
     installed.write_text(wanted, encoding="utf-8")
     return None
 
