@@ -97,7 +97,7 @@ async def test_rules_are_the_guilds_over_the_configurations(store: Store, engine
 
 @pytest.mark.parametrize(("operators", "own", "in_force"), [(0, None, 0), (0, 5, 5), (10, None, 10), (10, 5, 5), (10, 0, 10), (10, 60, 10)])
 async def test_a_guild_cannot_lift_the_time_box(
-    store: Store, engines: CountedEngines, operators: float, own: float | None, in_force: float
+    store: Store, engines: CountedEngines, operators: int, own: int | None, in_force: int
 ) -> None:
     """The other guilds wait for it: a guild's own limit counts where it is shorter."""
     preferences = made(store, engines, max_minutes=operators)
