@@ -4,6 +4,7 @@ A chunk's offset is its arrival minus its place in the stream. On a perfect link
 the earliest is what a playout must hold so that nobody hears the jitter.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 from typing import Final
 
@@ -23,10 +24,12 @@ _CATCHING_UP: Final = 1 / 8
 class Lateness:
     """Offsets over a sliding window. Offsets further apart than `band_s` are not jitter: the producer paused, stalled or caught up."""
 
-    def __init__(self, band_s: float) -> None:
+    def __init__(self, band_s: float, tolerated: float = 0.0) -> None:
+        """`tolerated`: the part of the chunks, the latest ones, that nobody waits for."""
         self._band_s = band_s
+        self._tolerated = tolerated
         self._window: deque[tuple[float, float]] = deque()
-        self._latest = 0.0
+        self._ordered: list[float] = []
         self._remembered: deque[tuple[float, float]] = deque()
         self._last_offset = 0.0
         self._last_arrival = 0.0
@@ -39,8 +42,8 @@ class Lateness:
 
     @property
     def spread(self) -> float:
-        """How late the latest chunk was against the earliest, in seconds, or what is remembered."""
-        return max(self._latest - self.earliest, self._remembered[0][1] if self._remembered else 0.0)
+        """How late the latest chunk that is waited for was against the earliest, in seconds, or what is remembered."""
+        return max(self._seen_spread, self._remembered[0][1] if self._remembered else 0.0)
 
     def late_by(self, place_s: float, now: float) -> float:
         """How late a chunk is that arrives now."""
@@ -69,28 +72,32 @@ class Lateness:
     def restart(self) -> None:
         """The producer paused: its next chunk is not late, whenever it comes. What the link is like stays known."""
         if self._window:
-            self.remember(self._latest - self.earliest)
-        self._window.clear()
+            self.remember(self._seen_spread)
+        self._clear()
+
+    @property
+    def _seen_spread(self) -> float:
+        ordered = self._ordered
+        if not ordered:
+            return 0.0
+        return ordered[-1 - round(len(ordered) * self._tolerated)] - ordered[0]
 
     def _enter(self, place_s: float, offset: float) -> None:
-        self.earliest = min(self.earliest, offset) if self._window else offset
-        self._latest = max(self._latest, offset) if self._window else offset
         self._window.append((place_s, offset))
+        insort(self._ordered, offset)
         self._forget_before(place_s - WINDOW_S)
+        self.earliest = self._ordered[0]
 
     def _forget_before(self, place_s: float) -> None:
         while self._remembered and self._remembered[0][0] < place_s:
             self._remembered.popleft()
-        extreme_left = False
         while self._window[0][0] < place_s:
             left = self._window.popleft()[1]
-            extreme_left |= left in (self.earliest, self._latest)
-        if extreme_left:
-            self._measure()
+            del self._ordered[bisect_left(self._ordered, left)]
 
-    def _measure(self) -> None:
-        offsets = [offset for _, offset in self._window]
-        self.earliest, self._latest = min(offsets), max(offsets)
+    def _clear(self) -> None:
+        self._window.clear()
+        self._ordered.clear()
 
     def _drop_strangers(self, offset: float, length_s: float) -> None:
         """Forget offsets that say nothing about the one that has come.
@@ -103,10 +110,9 @@ class Lateness:
             self._catching_up = True
             self.restart()
         elif self._catching_up and offset < self._last_offset - length_s * _CATCHING_UP:
-            self._window.clear()
+            self._clear()
         else:
             self._catching_up = False
-            if offset < self._latest - self._band_s:
+            if offset < self._ordered[-1] - self._band_s:
                 self._window = deque(entry for entry in self._window if entry[1] <= offset + self._band_s)
-                if self._window:
-                    self._measure()
+                self._ordered = sorted(entry[1] for entry in self._window)

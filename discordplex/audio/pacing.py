@@ -50,14 +50,17 @@ class Profile:
     """Whether a hole makes it expect worse than it has seen, and thin cover is mended within silence."""
     pauses: bool = False
     """Whether the producer may just stop after a quiet frame: then that is no hole to learn from."""
+    tolerated: float = 0.0
+    """The part of the chunks that may come too late: what is held shall cover the others."""
 
 
 STREAM: Final = Profile(initial_ms=20, floor_ms=18, ceiling_ms=150, margin_ms=2, capacity_ms=2000, wary=True)
 """An engine that speaks in real time. PersonaPlex's blocks were measured 71 to 98 ms apart: 18 ms late now and then, on a calm link."""
 REPLIES: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=0, margin_ms=0, capacity_ms=180_000, trim=False, pauses=True)
 """An engine that hands over whole replies."""
-SPEAKER: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=80, margin_ms=1, capacity_ms=400, pauses=True)
-"""A person's packets, already in order."""
+SPEAKER: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=80, margin_ms=1, capacity_ms=400, pauses=True, tolerated=0.02)
+"""A person's packets, already in order. A late one costs 20 ms of silence in what a model hears; were the latest of 350 waited for, one
+hiccup of a network would delay all that is said in the next seven seconds."""
 
 
 class Thinness(enum.Enum):
@@ -76,7 +79,7 @@ class Pacing:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._ceiling_s = profile.ceiling_ms / 1000
-        self._lateness = Lateness(band_s=self._ceiling_s + FRAME_S)
+        self._lateness = Lateness(band_s=self._ceiling_s + FRAME_S, tolerated=profile.tolerated)
         self._ticks: deque[float] = deque(maxlen=_TICKS_MEASURED)
 
     @property

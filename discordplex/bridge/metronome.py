@@ -7,7 +7,7 @@ grid: the long-run rate is the grid's, which is what a model's clock needs.
 """
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.slide import Slide
+from discordplex.audio.slide import SETTLED_S, Slide
 
 PERIOD_S = ENGINE.frame_seconds
 RANGE_S = 2 * PERIOD_S
@@ -27,6 +27,12 @@ class Metronome:
         self._slide = Slide(RANGE_S)
         self._quiet_ticks = QUIET_TICKS
         self._home_s = 0.0
+        self._homesick = self._homing = False
+
+    @property
+    def wants_quiet(self) -> bool:
+        """Whether the ticks have slid so far that a quiet frame shall be passed to `tick_quiet`."""
+        return self._homesick
 
     @property
     def offset_s(self) -> float:
@@ -42,7 +48,21 @@ class Metronome:
     def tick(self, surplus_s: float | None) -> None:
         """This tick took frames and could have come `surplus_s` earlier, None where that is not known: set the next deadline."""
         self._quiet_ticks = 0
+        self._homing = False
         self.due += PERIOD_S + self._slide.follow(None if surplus_s is None else surplus_s - BEHIND_S)
+        self._homesick = self._homesick or abs(self.offset_s) > PERIOD_S
+
+    def tick_quiet(self) -> None:
+        """This tick took frames in which nobody speaks: set the next deadline, on the way home.
+
+        For who sends without a pause. Their frames then wait longer, until the sink drops a quiet one, as it does with all backlog.
+        """
+        self._quiet_ticks = 0
+        if not self._homing:
+            self._homing = True
+            self._home_s = centred(self.offset_s)
+        self.due += PERIOD_S + self._slide.towards(self._home_s)
+        self._homesick = abs(self.offset_s - self._home_s) > SETTLED_S
 
     def tick_silent(self) -> None:
         """This tick took nothing: set the next deadline. In a pause the ticks go home to the middle of their range."""

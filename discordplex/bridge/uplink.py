@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from discordplex.audio.splice import is_quiet
 from discordplex.bridge.metronome import Metronome
 from discordplex.bridge.ports import HearingSink
 from discordplex.clock import Clock
@@ -68,4 +69,7 @@ class Uplink:
             return
         if self._engine is not None:
             self._wait_ms.record((self._clock.now() - arrival) * 1000)
-        metronome.tick(self._sink.surplus_s)
+        if metronome.wants_quiet and all(map(is_quiet, frames.values())):
+            metronome.tick_quiet()
+        else:
+            metronome.tick(self._sink.surplus_s)
