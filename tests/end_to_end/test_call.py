@@ -59,7 +59,8 @@ def best_lag(window: Signal, piece: Signal) -> int:
 
 def settled_share(lags: list[int], tolerance: int) -> float:
     """How many of the half seconds have the usual lag, give or take `tolerance` samples."""
-    return sum(abs(lag - np.median(lags)) <= tolerance for lag in lags) / len(lags)
+    usual = float(np.median(lags))
+    return sum(abs(lag - usual) <= tolerance for lag in lags) / len(lags)
 
 
 async def test_what_is_said_comes_back(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,13 +92,14 @@ async def test_the_engine_sees_a_well_behaved_client(speech: bytes, monkeypatch:
         await echo_of(home, speech, audible_s=2.0)
         await home.bot_in(None)
         await engine.log.wait_for(lambda log: log.of(Closed))
+        skipped = home.metrics.snapshot()["uplink.skipped"]
     assert len(engine.log.of(Connected)) == 1
     assert engine.log.of(Discarded) == []
     assert [record.code for record in engine.log.of(Closed)] == [1000]
     began = engine.log.of(Handshook)[0].at
     pages = [record for record in engine.log.of(Heard) if record.samples]
     expected = (engine.log.of(Closed)[0].at - began) * ENGINE.frames_per_second
-    assert abs(len(pages) - expected) <= 10
+    assert abs(len(pages) + skipped - expected) <= 10  # what a busy machine swallowed is not sent in a burst afterwards
     gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(pages)]
     assert np.median(gaps) == pytest.approx(ENGINE.frame_seconds, abs=0.004)
 
