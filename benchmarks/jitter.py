@@ -53,7 +53,7 @@ async def one(program: Sequence[str], seconds: float) -> Heard:
             talk.engine.faults = Faults(natural_spacing=True, late_ms=LATE_MS, seed=1)
             late_from = talk.said[-1].at
             await asyncio.sleep(seconds)
-            talk.engine.faults = Faults(natural_spacing=True)
+            talk.engine.faults = Faults()
             calm_from = talk.said[-1].at
             await asyncio.sleep(CALM_WITHIN_S + 1)
             talk.person.hush()
