@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import backlog, crowd, jitter, latency, mending, packets, resources, starting
+from benchmarks import backlog, cascade, crowd, jitter, latency, mending, packets, resources, starting
 from benchmarks.row import Row
 from benchmarks.table import lines, machine, write
 
@@ -30,6 +30,7 @@ SUBJECTS: dict[str, Subject] = {
     "jitter": lambda args: jitter.measure(1.5 * args.seconds, 0.8 * args.seconds),
     "backlog": lambda _: backlog.measure(),
     "mending": lambda _: mending.measure(),
+    "cascade": lambda _: cascade.measure(),
 }
 
 
