@@ -1,6 +1,6 @@
 """The watchdog on the loopback: keys that open nothing, a relay that forwards nothing, and people who are merely silent.
 
-The waits are a sixteenth of the real ones, which tests/voice/test_deafness.py holds to five seconds.
+The waits are an eighth of the real ones, which tests/voice/test_deafness.py holds to five seconds.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.voice.booth import Booth, noise
 from tests.voice.conftest import SideBySide
 
 encrypted_calls = functools.partial(VoiceGateway, dave=True)
-PACE = 16
+PACE = 8
 SENTENCE = noise(20, channels=1)
 
 
@@ -41,13 +41,13 @@ def mends(booth: Booth) -> tuple[int, int, int]:
 async def heard(booth: Booth, ada: Person) -> None:
     """Something new that she says comes through."""
     before = booth.ear.frames(ada.user.id)
-    await ada.say(noise(5, channels=1, seed=9))
+    await ada.say(noise(25, channels=1, seed=9))
     await booth.until(lambda: booth.ear.frames(ada.user.id) >= before + 10)
 
 
 async def speak_until(booth: Booth, ada: Person, changes: tuple[int, int, int]) -> None:
     """Speak, again and again, until so much has been tried."""
-    for _ in range(20):
+    for _ in range(40):
         if mends(booth) == changes:
             return
         await ada.say(noise(10, channels=1))
