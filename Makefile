@@ -42,8 +42,8 @@ run: $(VENV)/.run ## the bot, with discordplex.toml or the environment
 	$(BIN)/discordplex run
 
 test: $(VENV)/.dev ## the tests, with branch coverage; first the calls in real time, which tracing would make stutter
-	$(BIN)/python -m pytest -n 2 -m live --reruns 2 --reruns-delay 2
-	$(BIN)/python -m pytest -n 3 -m 'not live' --reruns 1 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 -m live --reruns 3 --reruns-delay 3
+	$(BIN)/python -m pytest -n 3 -m 'not live' --reruns 2 --cov --cov-report=term
 
 style: $(VENV)/.dev ## format and lint
 	$(BIN)/ruff format --check $(SOURCES)
