@@ -1,6 +1,7 @@
 """People -> engine: what the sink holds goes to the engine every 20 ms, silence included."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from discordplex.audio.splice import is_quiet
@@ -10,9 +11,17 @@ from discordplex.clock import Clock
 from discordplex.engine import VoiceEngine
 from discordplex.metrics import Metrics
 
+CHORES_TICKS = 5
+"""Every so many ticks the call's chores are done: ten times a second. A task of their own would wake for them in between, which costs
+several times what they do."""
+
+
+def nothing() -> None:
+    """No chores."""
+
 
 class Uplink:
-    """One call's ears. Thread: loop.
+    """One call's ears, and its clock. Thread: loop.
 
     It ticks for as long as the call lives, with an engine or without: while there is none, what people say is thrown away, so that an
     engine never hears what was said before it listened.
@@ -22,11 +31,13 @@ class Uplink:
     (from a frame's arrival to the engine having taken it).
     """
 
-    def __init__(self, *, sink: HearingSink, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, *, sink: HearingSink, clock: Clock, metrics: Metrics, chores: Callable[[], None] = nothing) -> None:
+        """`chores` is called ten times a second, after a tick; what it raises ends `run`."""
         self.deaf = False
         """Set it, and the engine hears silence whatever people say."""
         self._sink = sink
         self._clock = clock
+        self._chores = chores
         self._engine: VoiceEngine | None = None
         self._ticks = metrics.counter("uplink.ticks")
         self._silent = metrics.counter("uplink.silent")
@@ -47,11 +58,13 @@ class Uplink:
     async def run(self) -> None:
         """Tick until cancelled."""
         metronome = Metronome(self._clock.now())
-        while True:
+        for count in itertools.count():
             await self._clock.sleep_until(metronome.due)
             self._skipped.add(metronome.skip(self._clock.now()))
             await self._tick(metronome)
-            self._phase_ms.set(metronome.offset_s * 1000)
+            if not count % CHORES_TICKS:
+                self._chores()
+                self._phase_ms.set(metronome.offset_s * 1000)
 
     async def _tick(self, metronome: Metronome) -> None:
         """Send one frame of model time and set the next deadline."""

@@ -97,6 +97,23 @@ async def test_a_stall_is_not_made_up() -> None:
     assert metrics.counter("uplink.skipped").value == 4
 
 
+async def test_chores_are_done_ten_times_a_second() -> None:
+    """They follow every fifth tick, with an engine or without; what they raise ends the uplink."""
+    clock = FakeClock()
+    done: list[float] = []
+    start = clock.now()
+    uplink = Uplink(sink=ScriptedSink(clock), clock=clock, metrics=Metrics(), chores=lambda: done.append(clock.now() - start))
+    async with running(uplink):
+        await clock.advance(1.0)
+    assert done == pytest.approx([count / 10 for count in range(11)])
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Uplink(sink=ScriptedSink(clock), clock=clock, metrics=Metrics(), chores=fail).run()
+
+
 async def test_a_failing_engine_is_not_hidden() -> None:
     """An exception out of a push ends the uplink: the call decides, not the metronome."""
     clock = FakeClock()
