@@ -87,6 +87,8 @@ class Problem:
 
     message: str
     stage: str = ""
+    cause: str = ""
+    """The same as a short code for logs, such as "HTTP 500". The sentence may quote a server, and a log must not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Closed:
 
     reason: str
     retry: bool = True
+    cause: str = ""
+    """The same as a short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
 
 
 EngineEvent: TypeAlias = Ready | Audio | Text | Held | Resumed | Interrupted | Problem | Closed
@@ -127,6 +131,21 @@ class VoiceEngine(Protocol):
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Stop speaking: the people's side cut `item` short after `played_ms` of it. Does nothing where the engine has no turns."""
+        ...
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Drop all that is held of this speaker, because they opted out: sound, words and requests in flight that carry either.
+
+        When it returns, nothing of theirs that the engine's server does not hold yet will reach it, no event with their words follows,
+        and the history that later requests carry is free of what they said. A reply that was made from their words is stopped.
+        """
+        ...
+
+    async def pause(self) -> None:
+        """Drop all that people said and that was not answered yet, and stop speaking: `/stop` was called.
+
+        Requests in flight are cancelled and no event of theirs follows. The conversation's history stays. `push` goes on with silence.
+        """
         ...
 
 

@@ -27,10 +27,11 @@ class LoginError(DiscordplexError):
 class EngineError(DiscordplexError):
     """An engine cannot take or keep a call."""
 
-    def __init__(self, message: str, *, retry: bool = True) -> None:
-        """`message` is a sentence for people; `retry` is False where the same request can never succeed."""
+    def __init__(self, message: str, *, retry: bool = True, cause: str = "") -> None:
+        """`message` is a sentence for people; `retry` is False where the same request can never succeed; `cause` is a code for logs."""
         super().__init__(message)
         self.retry = retry
+        self.cause = cause
 
 
 class StoreError(DiscordplexError):

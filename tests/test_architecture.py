@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "discordplex"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["errors", "redact"],
+    ["errors", "redact", "plaintext"],
     ["config_checks", "config_sources"],
     ["config", "metrics", "clock", "logs", "pycord"],
     ["audio"],
@@ -71,6 +71,7 @@ PURE = [
     "bot.replies_privacy",
     "bot.replies_settings",
     "bot.sessions",
+    "plaintext",
     "bot.text",
     "bot.timebox",
 ]

@@ -124,7 +124,7 @@ class Conversation:
         if isinstance(event, Caption):
             self._on_caption(event)
         elif isinstance(event, Trouble):
-            log.warning("trouble in a call", detail=event.message, **self.ids)
+            log.warning("trouble in a call", stage=event.stage, cause=event.cause, **self.ids)
             self._announcer.trouble(event.message)
         elif isinstance(event, Opening):
             self.phase = WAITING

@@ -110,8 +110,8 @@ class Downlink:
                 self._source.go_on()
             case Interrupted(item):
                 await self.interrupt(engine, item)
-            case Problem(message):
-                self._tell(Trouble(message))
+            case Problem(message, stage, cause):
+                self._tell(Trouble(message, stage, cause))
 
     def _begin(self) -> None:
         self._received = 0

@@ -51,6 +51,9 @@ class Trouble:
     """Something failed and the call goes on. `message` is a plain sentence."""
 
     message: str
+    stage: str = ""
+    cause: str = ""
+    """A short code for logs: the sentence may quote a server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class VoiceSession:
         lost = await self._hold_engine()
         self._captions.end_stretch()
         retry_in_s = self._retry.failed(self._clock.now()) if lost.retry else None
-        log.warning("engine lost", engine=self._lease.name, reason=lost.reason, retry_in_s=retry_in_s)
+        log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=retry_in_s)
         if retry_in_s is None:
             return lost.reason
         self._tell(EngineLost(lost.reason, retry_in_s))
@@ -154,7 +154,7 @@ class VoiceSession:
             async with opened(self._lease.open(self._persona, self._metrics), self._clock) as engine:
                 return await self._converse_with(engine)
         except EngineError as error:
-            return Closed(str(error), retry=error.retry)
+            return Closed(str(error), retry=error.retry, cause=error.cause)
 
     async def _converse_with(self, engine: VoiceEngine) -> Closed:
         self._tell(EngineBack() if self._listened else Listening())

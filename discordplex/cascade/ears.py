@@ -95,6 +95,12 @@ class Ears:
         """Who is in an utterance at this moment."""
         return [speaker for speaker, ear in self._ears.items() if ear.speaking]
 
+    def forget(self, speaker: SpeakerId) -> None:
+        """Drop what was heard of this person; an utterance that they are in never ends."""
+        ear = self._ears.pop(speaker, None)
+        if ear is not None:
+            ear.close()
+
     def close(self) -> None:
         """Forget everybody; their detectors serve the next call."""
         for ear in self._ears.values():

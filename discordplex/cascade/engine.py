@@ -88,7 +88,7 @@ class CascadeEngine:
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             if isinstance(error, ConfigError):
-                raise EngineError(str(error), retry=False) from error
+                raise EngineError(str(error), retry=False, cause="not installed") from error
             raise
         self._conversation = self._converse(self._clients, *stages)
         self._outbox.put(Ready())
@@ -98,7 +98,7 @@ class CascadeEngine:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End every request and forget who spoke; whatever happened."""
-        self._close(Closed(LEFT))
+        self._close(Closed(LEFT, cause="left"))
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
@@ -130,6 +130,15 @@ class CascadeEngine:
         """Stop speaking; remember of the reply what was heard."""
         if self._conversation is not None:
             self._conversation.interrupt(item, played_ms)
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Drop what is held of this speaker."""
+        self._ears.forget(speaker)
+
+    async def pause(self) -> None:
+        """Stop speaking."""
+        if self._conversation is not None:
+            self._conversation.interrupt("", None)
 
     def _on_speech(self, conversation: Conversation, speaker: SpeakerId, event: SegmenterEvent) -> None:
         match event:
@@ -173,7 +182,7 @@ class CascadeEngine:
         log.error("cascade failed", exc_info=error)
         if not self._closed:
             self._outbox.put(Problem(INTERNAL))
-        self._close(Closed(INTERNAL))
+        self._close(Closed(INTERNAL, cause="internal"))
 
     def _close(self, closed: Closed) -> None:
         if not self._closed:

@@ -114,7 +114,7 @@ class PersonaPlexClient:
             ending = ending_of(error, self._endpoint)
             self._connection.failed(ending)
             self._dispatch()
-            raise EngineError(ending.reason, retry=ending.retry) from error
+            raise EngineError(ending.reason, retry=ending.retry, cause=ending.cause) from error
         self._connection.upgraded(self._clock.now())
 
     async def _await_handshake(self, timeout_s: float) -> None:
@@ -123,7 +123,7 @@ class PersonaPlexClient:
             self._connection.late(timeout_s)
             self._dispatch()
         if self._ending is not None:
-            raise EngineError(self._ending.reason, retry=self._ending.retry)
+            raise EngineError(self._ending.reason, retry=self._ending.retry, cause=self._ending.cause)
 
     async def _settle(self, deadline: float) -> None:
         """Return at the handshake, at the end, or at `deadline`."""

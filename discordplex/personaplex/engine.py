@@ -105,7 +105,7 @@ class PersonaPlexEngine:
         self._opened = True
         refusal = check_voice(self._persona.voice) or check_prompt(self._persona.text_prompt)
         if refusal:
-            raise EngineError(refusal, retry=False)
+            raise EngineError(refusal, retry=False, cause="refused persona")
         started = self._clock.now()
         await self._client.open(self._timeout_s)
         self._handshake.set((self._clock.now() - started) * 1000)
@@ -150,6 +150,12 @@ class PersonaPlexEngine:
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Do nothing: the model hears people while it speaks, and stops by itself."""
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Do nothing: speakers are mixed and sent within the tick that brings them, and the model on the server cannot unhear."""
+
+    async def pause(self) -> None:
+        """Do nothing: nothing is held back, and the model stops when it hears silence."""
 
     def _on_event(self, event: connection.Event) -> None:
         if isinstance(event, connection.AudioCame):
@@ -204,7 +210,7 @@ class PersonaPlexEngine:
     def _on_end(self, ending: Ending) -> None:
         self._writer = None
         self._tell_text(self._folder.flush())
-        self._mailbox.put(Closed(ending.reason, retry=ending.retry))
+        self._mailbox.put(Closed(ending.reason, retry=ending.retry, cause=ending.cause))
         if ending.cause == "left":
             log.info("engine left", server=self._endpoint.name, sent_s=round(self._ledger.sent_ms / 1000, 1))
             return

@@ -38,6 +38,8 @@ class ScriptedEngine:
         self.clock = clock
         self.heard: list[tuple[float, dict[SpeakerId, bytes]]] = []
         self.interrupts: list[tuple[str, float | None]] = []
+        self.forgotten: list[SpeakerId] = []
+        self.pauses = 0
         self.opened_at: float | None = None
         self.closed_at: float | None = None
         self._on_open, self._on_push, self._on_close = on_open, on_push, on_close
@@ -71,6 +73,12 @@ class ScriptedEngine:
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         self.interrupts.append((item, played_ms))
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        self.forgotten.append(speaker)
+
+    async def pause(self) -> None:
+        self.pauses += 1
 
 
 class ScriptedLease:

@@ -1,0 +1,43 @@
+"""Text from strangers made harmless to whoever reads it on: no line of its own, no hidden or turned-round characters. Pure.
+
+Names, engines and servers send text that ends in captions, transcripts, prompts and notices. What it means stays; what only serves to
+deceive a reader or a parser goes.
+"""
+
+import re
+from typing import Final
+
+INVISIBLE: Final = re.compile(
+    "["
+    "\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"  # controls but tab, line feed, carriage return
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners and fillers that draw nothing
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"  # zero width, directions, line and paragraph separators
+    "\u3164\ufeff\uffa0\ufff0-\ufffb"  # fillers, byte order mark, annotations
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # musical formatting, tags and supplementary selectors
+    "\ud800-\udfff"  # half a character: no encoder takes it
+    "]"
+)
+"""Default_Ignorable_Code_Point and Cc of Unicode 15, but for what scripts and emoji need: the two joiners and the variation selectors."""
+
+JOINERS: Final = re.compile("(?<![^\\s\u200c\u200d])[\u200c\u200d]+|[\u200c\u200d]+(?=[\\s\u200c\u200d]|$)")
+"""A joiner joins two characters (Persian, Hindi, families of emoji); at an edge, or more than one, it only hides something."""
+
+MOST_MARKS: Final = 4
+MARKS: Final = re.compile(
+    f"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{{{MOST_MARKS}}})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
+)
+"""No language stacks more of these on a letter; towers of them cover the lines around."""
+
+WHITE: Final = re.compile(r"[\s\u2028\u2029\u0085]+")
+
+
+def visible(text: str) -> str:
+    """`text` without characters that draw nothing or turn the reading direction round. Line breaks stay."""
+    seen = INVISIBLE.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u0085", "\n"))
+    return MARKS.sub(r"\1", JOINERS.sub("", seen))
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """`text` as one visible line of at most `limit` characters: what a name, a caption or a server's own words become."""
+    flat = " ".join(WHITE.sub(" ", visible(text)).split())
+    return flat if limit is None or len(flat) <= limit else f"{flat[: max(limit - 1, 0)].rstrip()}…"
