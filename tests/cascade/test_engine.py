@@ -377,7 +377,7 @@ async def test_a_bug_ends_the_engine_aloud(config: CascadeConfig, monkeypatch: p
                 patch.setattr(place, broken)
                 await call.ask()
                 await call.until(lambda call: call.of(Closed))
-        assert call.events[-2:] == [Problem(INTERNAL), Closed(INTERNAL, retry=True)]
+        assert call.events[-2:] == [Problem(INTERNAL), Closed(INTERNAL, retry=True, cause="internal")]
 
 
 async def test_a_missing_extra_refuses_the_call(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
