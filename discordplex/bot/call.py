@@ -74,6 +74,8 @@ class Call:
         self._conversation.on_caption = lambda caption: context.on_caption(self, caption)
         self._status = VoiceStatus(context.clock)
         self._stirred = asyncio.Event()
+        self._opted_out = frozenset(context.preferences.opted_out)
+        self._forgetting: set[asyncio.Task[None]] = set()
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
@@ -193,6 +195,21 @@ class Call:
         self._announcer.follow(rules)
         self._ears.refresh(self.room)
         self._stirred.set()
+        opted_out = frozenset(self._context.preferences.opted_out)
+        for speaker in opted_out - self._opted_out:
+            task = asyncio.create_task(self.forget_speaker(speaker), name=f"call:forget:{self.room.place.guild_id}")
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgotten)
+        self._opted_out = opted_out
+
+    async def forget_speaker(self, speaker: SpeakerId) -> None:
+        """Drop all that the call and its engine hold of somebody who opted out: sound, words, and requests in flight that carry either."""
+        await self._conversation.forget(speaker)
+
+    def _forgotten(self, task: "asyncio.Task[None]") -> None:
+        self._forgetting.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            log.error("an engine did not forget a speaker", exc_info=fault, **self._conversation.ids)
 
     # Its life
 
@@ -249,6 +266,9 @@ class Call:
         if self._link:
             await self._link.disconnect(force=True)
         await asyncio.wait({work})
+        for task in self._forgetting:
+            task.cancel()
+        await asyncio.gather(*self._forgetting, return_exceptions=True)
         self._ears.sink.close()
         self._source.close()
         self._context.notices.divert(self.room.place, None)

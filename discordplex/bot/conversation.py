@@ -13,7 +13,7 @@ from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, Eng
 from discordplex.bridge.ports import HearingSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, MovableLease, Persona, TurnTakingLease
+from discordplex.engine import EngineLease, MovableLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import Metrics
 
 log = structlog.get_logger()
@@ -86,6 +86,11 @@ class Conversation:
         self._paused = True
         if self._session:
             await self._session.pause()
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Drop all that is held of this speaker's sound and words, because they opted out; also what the engine holds."""
+        if self._session:
+            await self._session.forget(speaker)
 
     def resume(self) -> None:
         """Go on after `pause`."""

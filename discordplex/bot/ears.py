@@ -68,4 +68,4 @@ class Ears:
             self._link.ignore(ignored)
         for user_id in ignored - self._ignored:
             self.floor.forget(user_id)
-        self._ignored = ignored
+        self._ignored = self.floor.ignored = ignored

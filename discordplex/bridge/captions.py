@@ -47,6 +47,11 @@ class Stretch:
         self.waiting = deque(piece for piece in self.waiting if piece[0] <= heard)
         self.ended = True
 
+    def cut_unread(self) -> None:
+        """Throw away every piece that waits, and end."""
+        self.waiting.clear()
+        self.ended = True
+
     def caption(self, *, final: bool) -> Caption:
         """What people read of it now."""
         return Caption(self.key, self.text, final, self.speaker, self.role)
@@ -84,6 +89,16 @@ class Captions:
         for stretch in self._engine_stretches():
             if item in ("", stretch.item):
                 stretch.cut(heard)
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Drop what this person said, and what a person said whom the engine could not tell apart: no caption of it follows."""
+        self._stretches = [stretch for stretch in self._stretches if stretch.role == "engine" or stretch.speaker not in (speaker, None)]
+
+    def cut_people(self) -> None:
+        """What people said and nobody has read yet is never shown."""
+        for stretch in self._stretches:
+            if stretch.role == "person":
+                stretch.cut_unread()
 
     def end_stretch(self) -> None:
         """The engine is gone: another one's text does not continue this one's."""

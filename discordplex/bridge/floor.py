@@ -21,6 +21,8 @@ class Floor:
 
     def __init__(self, sink: HearingSink, *, clock: Clock, noise_gate: bool = False) -> None:
         self.noise_gate = noise_gate
+        self.ignored: frozenset[SpeakerId] = frozenset()
+        """Whose frames are dropped, although the sink still gives them: the receiving thread may write one more after it was told."""
         self._sink = sink
         self._clock = clock
         self._gates: dict[SpeakerId, SpeechGate] = {}
@@ -61,6 +63,8 @@ class Floor:
     def take(self) -> Mapping[SpeakerId, bytes]:
         """The next frame of each speaker who has one, gated and at their own gain."""
         frames = self._sink.take()
+        if not self.ignored.isdisjoint(frames):
+            frames = {speaker: frame for speaker, frame in frames.items() if speaker not in self.ignored}
         if frames or self._gates:
             self._judge(frames)
         if self.noise_gate:

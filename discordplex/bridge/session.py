@@ -15,7 +15,7 @@ from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import Retry, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
-from discordplex.engine import Closed, EngineLease, Persona, VoiceEngine
+from discordplex.engine import Closed, EngineLease, Persona, SpeakerId, VoiceEngine
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 
@@ -62,6 +62,7 @@ class VoiceSession:
         self._attempt = anyio.CancelScope()
         self._engine: VoiceEngine | None = None
         self._listened = False
+        self._to_forget: set[SpeakerId] = set()
 
     async def run(self) -> None:
         """Live the call. Once only.
@@ -93,14 +94,36 @@ class VoiceSession:
             await self._downlink.interrupt(self._engine)
 
     async def pause(self) -> None:
-        """Until `resume` the engine hears silence, whatever people say, and nothing that it says is played or shown."""
+        """Until `resume` the engine hears silence, whatever people say, and nothing that it says is played or shown.
+
+        What people said before, and what nobody has read of it yet, is dropped. It holds for every engine that the call gets until
+        `resume`, one that is being opened included.
+        """
         self._uplink.deaf = self._downlink.mute = True
+        self._captions.cut_people()
+        engine = self._engine
         await self.interrupt()
         self._hush()
+        if engine is not None:
+            await engine.pause()
 
     def resume(self) -> None:
         """Hear and speak again after `pause`. What was said meanwhile is gone."""
         self._uplink.deaf = self._downlink.mute = False
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Drop all that the call and its engine hold of this speaker's sound and words, because they opted out.
+
+        When this returns, no frame of theirs that the sink held reaches an engine, and no caption with their words follows. An engine that
+        is not there yet is told when it opens, before it hears anybody: its lease may remember what was said. The caller sees to it that
+        the sink gets nothing more of theirs.
+        """
+        self._sink.forget(speaker)
+        self._captions.forget(speaker)
+        if self._engine is not None:
+            await self._engine.forget(speaker)
+        else:
+            self._to_forget.add(speaker)
 
     def restart(self, persona: Persona) -> None:
         """Go on as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` tells when it listens."""
@@ -161,6 +184,8 @@ class VoiceSession:
         self._listened = True
         self._engine = engine
         try:
+            while self._to_forget:
+                await engine.forget(self._to_forget.pop())
             with self._uplink.into(engine):
                 return await self._downlink.run(engine)
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from discordplex.bridge.events import CallEvent
+from discordplex.bridge.ports import HearingSink
 from discordplex.bridge.retry import RetryRule
 from discordplex.bridge.session import VoiceSession
 from discordplex.loopback.clock import FakeClock, settle
@@ -30,7 +31,7 @@ async def for_ever() -> None:
 class Call:
     """A session with everything around it, run as a task."""
 
-    def __init__(self, clock: FakeClock, *engines: ScriptedEngine, rule: RetryRule | None = None) -> None:
+    def __init__(self, clock: FakeClock, *engines: ScriptedEngine, rule: RetryRule | None = None, sink: HearingSink | None = None) -> None:
         self.clock = clock
         self.metrics = Metrics()
         self.lease = ScriptedLease(*engines)
@@ -39,7 +40,7 @@ class Call:
         self.session = VoiceSession(
             lease=self.lease,
             persona=PERSONA,
-            sink=self.sink,
+            sink=sink or self.sink,
             source=self.source,
             link=self.link,
             on_event=self.told.append,

@@ -147,3 +147,14 @@ async def test_a_jittery_speaker_does_not_delay_the_others(clock: FakeClock) -> 
         await clock.advance(0.001)
     assert heard == list(range(200))
     assert jittery > 180
+
+
+def test_who_is_ignored_is_dropped_though_the_sink_gives_them(mouths: Mouths, clock: FakeClock) -> None:
+    """The receiving thread may write one more frame of theirs after it was told; it goes no further, and counts as silence."""
+    floor = Floor(mouths, clock=clock)
+    mouths.frames = {ANNA: SPEECH, BERT: SPEECH}
+    floor.ignored = frozenset({ANNA})
+    assert set(floor.take()) == {BERT}
+    mouths.frames = {ANNA: SPEECH}
+    assert floor.take() == {}
+    assert floor.last_arrival is None

@@ -1,11 +1,16 @@
 """What people may ask of a call in its middle: to stop and go on, and to go on as somebody else."""
 
+import asyncio
+
 import pytest
 
+from discordplex.audio.format import DISCORD
+from discordplex.audio.sink import Sink
 from discordplex.bridge.events import Caption, EngineBack, EngineLost, Listening, Opening
 from discordplex.engine import Audio, Closed, Persona, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
+from discordplex.metrics import Metrics
 from tests.bridge.scripted import PERSONA, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing, for_ever
 
@@ -98,3 +103,103 @@ async def test_a_restart_does_not_wait(clock: FakeClock) -> None:
     assert call.told[2:] == [Listening()]
     assert call.lease.personas == [PERSONA, PIRATE, PERSONA]
     await call.cancel()
+
+
+def real_call(clock: FakeClock, *engines: ScriptedEngine) -> tuple[Call, Sink]:
+    """A call that hears through a real sink."""
+    sink = Sink(clock=clock, metrics=Metrics())
+    return Call(clock, *engines, sink=sink), sink
+
+
+async def test_nothing_of_a_forgotten_speaker_reaches_the_engine(clock: FakeClock) -> None:
+    """What waits in the sink is dropped before `forget` returns, the engine is told, and others are heard on."""
+    engine = ScriptedEngine(clock)
+    call, sink = real_call(clock, engine)
+    await call.start()
+    for speaker in (1, 2):
+        sink.write(bytes(DISCORD.bytes_of_ms(400)), speaker)
+    await call.session.forget(1)
+    assert engine.forgotten == [1]
+    await clock.advance(1.0)
+    assert {speaker for _, frames in engine.heard for speaker in frames} == {2}
+    await call.cancel()
+
+
+async def test_words_of_a_forgotten_speaker_are_never_shown(clock: FakeClock) -> None:
+    """Theirs, and those of a person whom the engine could not tell apart; what others and the engine said is shown."""
+    engine = ScriptedEngine(clock)
+    call = Call(clock, engine)
+    await call.start()
+    engine.does(
+        Text("secret", role="person", speaker=1),
+        Text("whose", role="person"),
+        Text("open", role="person", speaker=2),
+        Text("Yes."),
+    )
+    await settle()
+    await call.session.forget(1)
+    await clock.advance(5.0)
+    await call.cancel()
+    assert {event.text for event in call.told if isinstance(event, Caption)} == {"open", "Yes."}
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["while it is opened", "between two engines"])
+async def test_an_engine_that_comes_later_is_told_whom_to_forget(clock: FakeClock, *, between: bool) -> None:
+    """Before it hears anybody: its lease may remember what was said to another one."""
+    opening = asyncio.Event()
+    told_when_pushed: list[list[int]] = []
+
+    async def note() -> None:
+        told_when_pushed.append(list(engine.forgotten))
+
+    async def open_slowly() -> None:
+        await opening.wait()
+
+    engine = ScriptedEngine(clock, on_open=open_slowly, on_push=note)
+    gone = [ScriptedEngine(clock, on_open=failing(EngineError("No.")))] if between else []
+    call = Call(clock, *gone, engine)
+    await call.start()
+    await call.session.forget(1)
+    assert engine.forgotten == []
+    opening.set()
+    await clock.advance(2.0)
+    assert told_when_pushed
+    assert all(forgotten == [1] for forgotten in told_when_pushed)
+    await call.cancel()
+
+
+async def test_a_pause_reaches_the_engine_and_people_s_words(clock: FakeClock) -> None:
+    """The engine drops what it has not answered; words of people that nobody has read yet are never shown."""
+    engine = ScriptedEngine(clock)
+    call = Call(clock, engine)
+    await call.start()
+    engine.does(Text("not yet read", role="person", speaker=1), Text("for all", role="person"))
+    await settle()
+    await call.session.pause()
+    assert engine.pauses == 1
+    call.session.resume()
+    await clock.advance(5.0)
+    await call.cancel()
+    assert not [event for event in call.told if isinstance(event, Caption)]
+
+
+async def test_a_pause_holds_for_an_engine_that_is_being_opened(clock: FakeClock) -> None:
+    """It opens, hears silence, and nothing it says is played or shown until the call goes on."""
+    opening = asyncio.Event()
+
+    async def open_slowly() -> None:
+        await opening.wait()
+
+    engine = ScriptedEngine(clock, on_open=open_slowly)
+    call, sink = real_call(clock, engine)
+    await call.start()
+    await call.session.pause()
+    opening.set()
+    engine.does(Text("Hello?"), Audio(pcm_of_ms(80)))
+    sink.write(bytes(DISCORD.bytes_of_ms(100)), 1)
+    await clock.advance(1.0)
+    assert engine.heard
+    assert not any(frames for _, frames in engine.heard)
+    assert call.source.pushed_samples == 0
+    await call.cancel()
+    assert not [event for event in call.told if isinstance(event, Caption)]

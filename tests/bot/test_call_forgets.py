@@ -1,0 +1,56 @@
+"""A call whose people opt out in its middle tells the engine to forget them, before and after the engine is there."""
+
+import asyncio
+from typing import Any, cast
+
+from discordplex.bot.call import Call
+from discordplex.bot.callcontext import CallContext
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.rules import ConfiguredPreferences
+from discordplex.bot.sessions import Place
+from discordplex.config import Config
+from discordplex.loopback.clock import FakeClock, settle
+from discordplex.metrics import Metrics
+from tests.bot.fakes import ScriptedRoom
+from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
+
+ANNA, BERT, CARA = 100, 200, 300
+
+
+async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -> None:
+    """Once for each person, also where they opted out before the engine was there; who opted out before the call is no news to it."""
+    opening = asyncio.Event()
+
+    async def open_slowly() -> None:
+        await opening.wait()
+
+    engine = ScriptedEngine(clock, on_open=open_slowly)
+    preferences = ConfiguredPreferences(Config())
+    preferences.opted_out = frozenset({CARA})
+    context = CallContext(
+        notices=Noticeboard(clock=clock, metrics=Metrics()),
+        preferences=preferences,
+        persona=PERSONA,
+        wire=cast("Any", None),  # nothing is connected here
+        clock=clock,
+        metrics=Metrics(),
+    )
+    room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}))
+    call = Call(context=context, room=cast("Any", room), lease=ScriptedLease(engine), number=1, quiet=True, moved=lambda _: None)
+    conversation = asyncio.create_task(
+        call._conversation.run(persona=PERSONA, ears=call._ears.floor, link=ScriptedLink(ANNA, BERT), name_of=str, quiet=True)
+    )
+    await settle()
+    preferences.opted_out = frozenset({ANNA, CARA})
+    call.refresh()
+    await settle()
+    opening.set()
+    await settle()
+    assert engine.forgotten == [ANNA]
+    preferences.opted_out = frozenset({ANNA, BERT, CARA})
+    call.refresh()
+    call.refresh()
+    await settle()
+    assert engine.forgotten == [ANNA, BERT]
+    conversation.cancel()
+    await asyncio.gather(conversation, return_exceptions=True)
