@@ -1,7 +1,7 @@
 """The slash commands, all of them: what `add_commands` gives to a bot. Each kind has a file of its own beside this one.
 
-Each is deferred at once, and so answered within Discord's 3 s. Only who calls one sees the reply: the channel is for what everybody
-should know.
+None of them defers: `gateway` asks Discord for time beside the command (`answer.Answer`), so that no command waits for Discord before its
+work is done. Only who calls one sees the reply: the channel is for what everybody should know.
 """
 
 import discord

@@ -12,32 +12,26 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
 
     @bot.slash_command(name="join", description="Call me into the voice channel that you are in.", contexts=IN_GUILDS)
     async def join(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await reply(context, await call_in(desk, guild_id_of(context), context.author))
 
     @bot.slash_command(name="leave", description="Send me out of the voice channel.", contexts=IN_GUILDS)
     async def leave(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await reply(context, await desk.exchange.leave(guild_id_of(context), context.author.display_name))
 
     @bot.slash_command(name="listen", description="Let me go on after /stop, or call me.", contexts=IN_GUILDS)
     async def listen(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await reply(context, await go_on(desk, guild_id_of(context), context.author))
 
     @bot.slash_command(name="stop", description="Stop me without sending me away: I hear nobody and say nothing.", contexts=IN_GUILDS)
     async def stop(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await reply(context, await stop_here(desk, guild_id_of(context), context.author))
 
     @bot.slash_command(name="reset", description="Let me forget what was said in this call.", contexts=IN_GUILDS)
     async def reset(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await reply(context, forget(desk, guild_id_of(context)))
 
     @bot.slash_command(name="status", description="See whom I talk with, who waits, and how I am.", contexts=IN_GUILDS)
     async def status(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await reply(context, replies.status(desk.exchange.status(guild_id_of(context))))
 
     @bot.slash_command(
@@ -45,14 +39,12 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
     )
     @option("leave", bool, description="Wait no more.", required=False)
     async def queue(context: discord.ApplicationContext, *, leave: bool = False) -> None:
-        await context.defer(ephemeral=True)
         guild_id = guild_id_of(context)
         lines = [desk.exchange.leave_queue(guild_id)] if leave else desk.exchange.queue_lines(guild_id)
         await reply(context, "\n".join(lines) or courtesy.NOT_IN_QUEUE)
 
     @bot.slash_command(name="latency", description="See how fast this call is, measured.", contexts=IN_GUILDS)
     async def latency(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         call = desk.exchange.call(guild_id_of(context))
         await reply(context, replies_calls.latency(call.metrics.snapshot()) if call else replies_calls.NO_CALL)
 

@@ -56,7 +56,6 @@ def add_voice(bot: discord.Bot, desk: Desk) -> None:
     @bot.slash_command(name="voice", description="See or choose the voice of the calls that you begin.", contexts=IN_GUILDS)
     @option("voice", str, description="Leave it out to see which one it is.", required=False, autocomplete=voices_of(desk))
     async def voice(context: discord.ApplicationContext, voice: str | None = None) -> None:
-        await context.defer(ephemeral=True)
         await (set_choice(context, desk, voice=voice) if voice else show(context, desk))
 
 
@@ -65,7 +64,6 @@ def add_choosing(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
     @group.command(name="show", description="See whom you talk with, and on whose wish.")
     async def show_persona(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await show(context, desk)
 
     @group.command(name="set", description="Choose whom you talk with in the calls that you begin.")
@@ -75,18 +73,15 @@ def add_choosing(group: discord.SlashCommandGroup, desk: Desk) -> None:
     async def set_persona(
         context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
     ) -> None:
-        await context.defer(ephemeral=True)
         await set_choice(context, desk, name=name, role=role, voice=voice)
 
     @group.command(name="reset", description="Forget your own choice: the server's persona holds again.")
     async def reset(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
         await tell_choice(context, desk, replies.unset)
 
     @group.command(name="list", description="See the personas that are saved: yours, the server's, mine.")
     async def list_personas(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         saved = desk.preferences.store.personas
         own, guilds = await saved.list(own_of(context)), await saved.list(guild_of(context))
         await reply(context, replies.persona_list(own, guilds, library()))
@@ -103,7 +98,6 @@ def add_keeping(group: discord.SlashCommandGroup, desk: Desk) -> None:
     async def save(
         context: discord.ApplicationContext, name: str, role: str | None = None, voice: str | None = None, *, server: bool = False
     ) -> None:
-        await context.defer(ephemeral=True)
         now = await desk.preferences.persona(guild_id_of(context), context.author.id)
         persona = Persona(voice=voice or now.voice, text_prompt=role or now.text_prompt)
         await reply(context, replies.saved(await desk.personas.save(owner_of(context, server=server), name, persona)))
@@ -112,7 +106,6 @@ def add_keeping(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("name", str, description="Which one.", autocomplete=own_names_of(desk))
     @option("server", bool, description="The server's one of that name (needs Manage Server).", required=False)
     async def delete(context: discord.ApplicationContext, name: str, *, server: bool = False) -> None:
-        await context.defer(ephemeral=True)
         await desk.personas.delete(owner_of(context, server=server), name)
         await reply(context, replies.deleted(name))
 
@@ -124,7 +117,6 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("file", discord.Attachment, description="The file.")
     @option("server", bool, description="For everybody in this server (needs Manage Server).", required=False)
     async def take_in(context: discord.ApplicationContext, file: discord.Attachment, *, server: bool = False) -> None:
-        await context.defer(ephemeral=True)
         owner = owner_of(context, server=server)
         if file.size > FILE_BYTES:
             raise StoreError(replies.file_too_large(FILE_BYTES // 1000))
@@ -134,7 +126,6 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("name", str, description="Only this one.", required=False, autocomplete=names_of(desk))
     @option("server", bool, description="The server's instead of yours.", required=False)
     async def export(context: discord.ApplicationContext, name: str | None = None, *, server: bool = False) -> None:
-        await context.defer(ephemeral=True)
         if name:
             found = [await desk.personas.find(guild_id_of(context), context.author.id, name)]
         else:

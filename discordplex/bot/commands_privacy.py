@@ -34,7 +34,6 @@ def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:
         name="privacy", description="See and delete what is stored about you; choose whether I hear you.", contexts=IN_GUILDS
     )
     async def privacy(context: discord.ApplicationContext) -> None:
-        await context.defer(ephemeral=True)
         stored = await desk.preferences.store.privacy.what_is_stored(context.author.id)
         transcribed = desk.preferences.guild(guild_id_of(context)).transcripts
         await reply(context, replies.about_person(stored, transcribed=transcribed), view=PrivacyPanel())

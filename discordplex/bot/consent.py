@@ -19,9 +19,7 @@ class ConsentPanel(Panel):
     @discord.ui.button(label=replies.DONT_LISTEN, style=discord.ButtonStyle.secondary, custom_id=DONT_LISTEN_ID)
     async def dont_listen(self, _: Any, interaction: discord.Interaction) -> None:
         """Whoever presses is not heard from now on."""
-        user_id = presser(interaction)
-        self.desk.preferences.silence(user_id)  # before Discord is even answered
-        await self.answer(interaction, dont_listen(self.desk.preferences, user_id))
+        await self.answer(interaction, dont_listen(self.desk.preferences, presser(interaction)))
 
     @discord.ui.button(label=replies.LISTEN_AGAIN, style=discord.ButtonStyle.secondary, custom_id=LISTEN_ID)
     async def listen(self, _: Any, interaction: discord.Interaction) -> None:

@@ -9,6 +9,7 @@ import discord
 import structlog
 
 from discordplex.bot import replies
+from discordplex.bot.answer import CommandContext
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
 from discordplex.bot.preferences import StoredPreferences
@@ -18,7 +19,6 @@ from discordplex.errors import DiscordplexError
 log = structlog.get_logger()
 
 IN_GUILDS = {discord.InteractionContextType.guild}
-NO_MENTIONS = discord.AllowedMentions.none()
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -92,8 +92,13 @@ def is_admin(context: discord.ApplicationContext) -> bool:
 
 
 async def reply(context: discord.ApplicationContext, text: str, **more: Any) -> None:
-    """Answer a command; nobody but the caller sees it, and it mentions nobody. `more` are buttons or a file."""
-    await context.respond(text, ephemeral=True, allowed_mentions=NO_MENTIONS, **more)
+    """Answer a command; nobody but the caller sees it, and it mentions nobody. `more` are buttons or a file. Never raises.
+
+    Discord has been asked for time already, and may have refused: a command does its work whatever became of that.
+    """
+    if not isinstance(context, CommandContext):
+        raise TypeError(type(context))
+    await context.answer.send(text, **more)
 
 
 def sentence_about(error: BaseException) -> str:
@@ -105,10 +110,7 @@ def sentence_about(error: BaseException) -> str:
 async def reply_to_failure(context: discord.ApplicationContext, error: BaseException) -> None:
     """A command raised: log it, and say so as long as Discord lets us."""
     note_failure(str(context.command), context.guild_id, error)
-    try:
-        await reply(context, sentence_about(error))
-    except discord.DiscordException as fault:
-        log.warning("command not answered", cause=type(fault).__name__)
+    await reply(context, sentence_about(error))
 
 
 def note_failure(what: str, guild_id: int | None, error: BaseException) -> None:

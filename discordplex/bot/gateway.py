@@ -13,6 +13,7 @@ import structlog
 from discord.gateway import DiscordWebSocket
 from typing_extensions import Self
 
+from discordplex.bot.answer import CommandContext
 from discordplex.bot.desk import reply_to_failure
 from discordplex.errors import DiscordplexError
 
@@ -180,6 +181,10 @@ class GatewayClient(discord.Bot):
             self._listener.person_moved(member.guild, member.id, was, now)
         else:
             self._listener.voice_changed(member.guild)
+
+    async def get_application_context(self, interaction: discord.Interaction, cls: Any = CommandContext) -> discord.ApplicationContext:
+        """Begin the answer to a command, before the command begins."""
+        return await super().get_application_context(interaction, cls=cls)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         """A slash command."""

@@ -4,11 +4,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 import discord
-import structlog
 
-from discordplex.bot.desk import NO_MENTIONS, Desk, note_failure, sentence_about
-
-log = structlog.get_logger()
+from discordplex.bot.answer import Answer
+from discordplex.bot.desk import Desk, note_failure, sentence_about
 
 
 class Panel(discord.ui.View):
@@ -30,16 +28,16 @@ class Panel(discord.ui.View):
         return self._desk
 
     async def answer(self, interaction: discord.Interaction, sentence: Awaitable[str], **more: Any) -> None:
-        """Ask for time at once, then tell who pressed, and nobody else, what `sentence` gives."""
+        """Do what `sentence` stands for, whether or not Discord takes our answer; then tell who pressed, and nobody else, what it gives."""
         with self.desk.handling():
-            await interaction.response.defer(ephemeral=True, invisible=False)
+            answer = Answer(interaction)
             try:
                 text = await sentence
             except Exception as error:  # noqa: BLE001 -- the edge: a button that fails says so, in the log with its cause
                 note_failure("button", interaction.guild_id, error)
                 text = sentence_about(error)
-            await interaction.followup.send(text, ephemeral=True, allowed_mentions=NO_MENTIONS, **more)
+            await answer.send(text, **more)
 
     async def on_error(self, error: Exception, item: Any, interaction: discord.Interaction) -> None:
-        """Discord did not take the answer."""
-        log.warning("button not answered", button=item.custom_id, guild=interaction.guild_id, cause=type(error).__name__)
+        """A bug in a button: what is foreseen ends in `answer`."""
+        note_failure(str(item.custom_id), interaction.guild_id, error)

@@ -6,8 +6,10 @@ import aiohttp
 import discord
 import structlog
 
+from discordplex.bot.answer import NO_MENTIONS
 from discordplex.bot.commands_calls import call_in, go_on, stop_here
-from discordplex.bot.desk import NO_MENTIONS, Desk, note_failure, sentence_about
+from discordplex.bot.desk import Desk, note_failure, sentence_about
+from discordplex.bot.text import messages
 
 log = structlog.get_logger()
 
@@ -37,7 +39,8 @@ class WrittenCommands:
             note_failure("written command", message.guild.id, error)
             text = sentence_about(error)
         try:
-            await message.reply(text, mention_author=False, allowed_mentions=NO_MENTIONS)
+            for part in messages(text):
+                await message.reply(part, mention_author=False, allowed_mentions=NO_MENTIONS)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
             log.warning("written command not answered", cause=type(fault).__name__)
 

@@ -9,6 +9,12 @@ MESSAGE_LIMIT = 2_000
 PIECE_LIMIT = 1_900
 """Longest piece that we make, in code points. What Discord counts as a character is not documented, so emoji get some room."""
 
+MOST_MESSAGES = 5
+"""What one answer or notice may become."""
+
+NOTHING = "…"
+"""What stands for an empty text: Discord takes none."""
+
 ANYWHERE = re.compile(r"([\\*_~`|<\[])")
 """What begins a style, a spoiler, code, a mention or a masked link wherever it stands."""
 
@@ -52,6 +58,14 @@ def split(text: str, limit: int = PIECE_LIMIT) -> Iterator[str]:
         rest = rest[at:].lstrip()
     if rest:
         yield rest
+
+
+def messages(text: str) -> list[str]:
+    """Any text of ours as the messages that Discord takes: each below its limit, and not more of them than anybody reads."""
+    pieces = list(split(text))
+    if len(pieces) > MOST_MESSAGES:
+        pieces = [*pieces[: MOST_MESSAGES - 1], f"{pieces[MOST_MESSAGES - 1][: PIECE_LIMIT - 1]}…"]
+    return pieces or [NOTHING]
 
 
 def cut(text: str, limit: int) -> int:

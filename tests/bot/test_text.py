@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.bot.text import harmless, shorten, split
+from discordplex.bot.text import MOST_MESSAGES, NOTHING, PIECE_LIMIT, harmless, messages, shorten, split
 
 TEXTS = st.text(st.sampled_from("ab c.!?\n*_\\|<>[]#-1 "), max_size=400)
 
@@ -56,3 +56,15 @@ def test_shorten_ends_with_a_whole_word() -> None:
     """What is cut off is marked as such."""
     assert shorten("You are a wise\n teacher.", 100) == "You are a wise teacher."
     assert shorten("You are a wise teacher.", 12) == "You are a…"
+
+
+def test_an_answer_of_any_length_fits() -> None:
+    """A long one becomes several messages, a huge one a few and an ellipsis, an empty one a sign: Discord refuses more, and less."""
+    assert messages("Short.") == ["Short."]
+    parts = messages("A sentence that says something. " * 200)
+    assert len(parts) == 4
+    assert all(0 < len(part) <= PIECE_LIMIT for part in parts)
+    huge = messages("word " * 10_000)
+    assert (len(huge), huge[-1][-1]) == (MOST_MESSAGES, "…")
+    assert all(0 < len(part) <= PIECE_LIMIT for part in huge)
+    assert messages(" \n") == [NOTHING]
