@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
-from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineUrls, Ids, Prefix, Text
+from discordplex.config_checks import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineName, EngineUrls, Ids, Prefix, Text
 from discordplex.config_sources import (
     Given,
     from_dotenv,
@@ -57,6 +57,8 @@ class BotConfig(Section):
     auto_join: bool = True
     captions: Captions = "voice"
     """`voice` (the voice channel's own chat), `thread` (one for each call), a text channel's id, or `off`."""
+    captions_of_people: bool = False
+    """Whether what people say is written into the captions too, where the engine writes it down; a guild's admins may decide otherwise."""
     prefix: Prefix = ""
     """What stands before `join`, `listen`, `stop` and `leave` written as messages; empty: messages are not read."""
     allow_channels: Ids = ()
@@ -78,6 +80,8 @@ class EngineConfig(Section):
     """Which engine answers."""
 
     kind: Literal["personaplex", "cascade"] = "personaplex"
+    name: EngineName = ""
+    """How people are told where their voice goes; empty: by the kind of the engine."""
 
 
 class PersonaPlexConfig(Section):

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from discordplex.plaintext import one_line
+
 
 def text(value: str) -> str:
     """Text without its outer blanks; not empty."""
@@ -93,6 +95,14 @@ def prefix(value: str) -> str:
     return word
 
 
+def engine_name(value: str) -> str:
+    """A few words that people read, or none."""
+    words = one_line(value)
+    if len(words) > ENGINE_NAME_LENGTH:
+        raise ValueError(f"must be up to {ENGINE_NAME_LENGTH} characters")
+    return words
+
+
 def snowflakes(value: Any) -> Any:
     """Ids of channels or roles."""
     given = list(value) if isinstance(value, list | tuple) else [None]
@@ -101,6 +111,9 @@ def snowflakes(value: Any) -> Any:
         raise ValueError('must be a list of ids, as in ["123456789012345678"]')
     return tuple(found)
 
+
+ENGINE_NAME_LENGTH = 100
+"""It stands in the first sentence of every call."""
 
 PREFIX_LENGTH = 8
 """Whoever needs more writes a slash command sooner."""
@@ -113,4 +126,5 @@ ApiUrl = Annotated[str, AfterValidator(api_url)]
 EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]
 Prefix = Annotated[str, AfterValidator(prefix)]
+EngineName = Annotated[str, AfterValidator(engine_name)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(snowflakes)]

@@ -47,7 +47,7 @@ def add_showing(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
 
 def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
-    """/settings captions."""
+    """/settings captions and captions-of-people."""
 
     @group.command(name="captions", description="Where captions and notices go.")
     @option("where", str, description="The kind of place.", choices=["voice", "channel", "thread", "off"])
@@ -56,6 +56,12 @@ def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
         admins_only(context)
         wanted = captions_of(where, context.guild.get_channel(channel.id) if context.guild and channel else None)
         await change(context, desk, lambda now: replace(now, captions=wanted))
+
+    @group.command(name="captions-of-people", description="Whether what people say is written into the captions too, for all to read.")
+    @option("state", str, description="On or off.", choices=["on", "off"])
+    async def captions_of_people(context: discord.ApplicationContext, state: str) -> None:
+        admins_only(context)
+        await change(context, desk, lambda now: replace(now, captions_of_people=state == "on"))
 
 
 def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:

@@ -66,6 +66,7 @@ class StoredPreferences:
             # The operator's time box is there for the other servers: a server may make its own shorter, not longer.
             max_minutes=min((minutes for minutes in (base.max_minutes, own.max_minutes) if minutes), default=0),
             transcripts=own.transcripts,
+            captions_of_people=base.captions_of_people if own.captions_of_people is None else own.captions_of_people,
             forgetful=self.store.problem is not None,
         )
 

@@ -23,6 +23,7 @@ def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
     """/settings show, and the answer to every change: all that holds now."""
     lines = [
         f"- captions and notices: {captions(rules.captions)}",
+        f"- what people say {'is' if rules.captions_of_people else 'is not'} written into the captions",
         f"- people who chose nobody talk with {who(persona)}",
         f"- channels: {targets(rules.allow_channels, rules.deny_channels, '<#{}>', 'all')}",
         f"- who may call me: {targets(rules.allow_roles, rules.deny_roles, '<@&{}>', 'everybody')}",

@@ -51,7 +51,9 @@ class Rules:
     noise_gate: bool = False
     voice_status: bool = True
     transcripts: bool = False
-    """Whether what people say may be shown as text, where the engine writes it down."""
+    """Whether what is said in calls is stored, where the engine writes it down."""
+    captions_of_people: bool = False
+    """Whether what people say is written into the captions too, where the engine writes it down."""
     forgetful: bool = False
     """Who asked earlier not to be heard is not known: the settings could not be read."""
 
@@ -80,6 +82,7 @@ class Rules:
             hear_bots=bot.hear_bots,
             noise_gate=bot.noise_gate,
             voice_status=bot.voice_status,
+            captions_of_people=bot.captions_of_people,
         )
 
 

@@ -53,6 +53,8 @@ class GuildSettings:
     """The persona of those who have none of their own."""
     transcripts: bool = False
     """Whether what is said in calls is stored. Nothing is without it."""
+    captions_of_people: bool | None = None
+    """Whether what people say is written into the captions too."""
     idle_minutes: int | None = None
     max_minutes: int | None = None
     allowed_channels: frozenset[int] = frozenset()

@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every schema there ever was, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "discordplex_version"
@@ -63,6 +63,7 @@ GUILDS = Table(
     Column("transcripts", Boolean, nullable=False, server_default=false()),
     Column("idle_minutes", Integer),
     Column("max_minutes", Integer),
+    Column("captions_of_people", Boolean),
 )
 
 GUILD_RULES = Table(

@@ -112,6 +112,7 @@ async def test_what_is_set_is_saved(street: Street) -> None:
             "persona delete": ({"name": "Pirate"}, lambda: is_so(saved, lambda it: not it)),
             "persona import": ({"file": Upload("x.json", exported.encode())}, lambda: is_so(saved, lambda it: it == {"Sailor"})),
             "settings captions": ({"where": "off"}, lambda: is_so(settings, lambda it: it.captions is not None)),
+            "settings captions-of-people": ({"state": "on"}, lambda: is_so(settings, lambda it: it.captions_of_people)),
             "settings transcripts": ({"state": "on"}, lambda: is_so(settings, lambda it: it.transcripts)),
             "settings persona": ({"voice": "VARM0.pt"}, lambda: is_so(settings, lambda it: it.choice.voice == "VARM0.pt")),
             "settings channel": ({"channel": street.study, "rule": "deny"}, lambda: is_so(settings, lambda it: it.denied_channels)),
