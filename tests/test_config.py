@@ -182,7 +182,7 @@ WRONG = [
     ('[bot]\nauto_join = "maybe"', 'bot.auto_join must be true or false, but "maybe" was given'),
     ("[bot]\ncaptions = true", 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but true was given'),
     ('[bot]\ncaptions = "chat"', 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but "chat" was given'),
-    (f'[engine]\nname = "{"x" * 101}"', "engine.name must be up to 100 characters, but"),
+    (f'[engine]\nname = "{"x" * 101}"', f'engine.name must be up to 100 characters, but "{"x" * 101}" was given'),
     (
         '[bot]\nprefix = "/"',
         'bot.prefix must be up to 8 characters without blanks, such as "!", and no slash: Discord keeps that for itself, but "/" was given',
