@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,14 @@ import structlog
 
 from discordplex import __version__
 from discordplex.bot.client import BotApplication
+from discordplex.bot.gateway import until
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
 from discordplex.voice.wire import Wire
 
@@ -33,8 +33,8 @@ SWITCH_INTERVAL_S = 0.001
 STATS_PERIOD_S = 1.0
 
 
-async def run(config: Config, *, report: Path | None = None) -> int:
-    """The bot, until SIGINT or SIGTERM; then it leaves its channels and this returns 0.
+async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
+    """The bot, until the process is asked to end; then it leaves its channels and this returns 0.
 
     Raises:
         DiscordplexError: it cannot run; the sentence says why and what to do.
@@ -43,27 +43,40 @@ async def run(config: Config, *, report: Path | None = None) -> int:
     clock, metrics = SystemClock(), Metrics()
     started = clock.now()
     try:
-        # A database that cannot be opened costs no call: settings are kept in memory then, and people are told so.
-        async with open_store(config.store.url, volatile=True) as store:
-            with Wire(clock=clock, metrics=metrics) as wire:
-                await serve(config, store=store, wire=wire, clock=clock, metrics=metrics)
+        with stop.event() as asked:
+            async with contextlib.AsyncExitStack() as stack:
+                # A database that cannot be opened costs no call: settings are kept in memory then, and people are told so.
+                store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
+                if store is not None:
+                    wire = stack.enter_context(Wire(clock=clock, metrics=metrics))
+                    await serve(config, store=store, wire=wire, clock=clock, metrics=metrics, asked=asked)
     finally:
         if report is not None:
             write_report(report, metrics, uptime_s=clock.now() - started)
     return 0
 
 
-async def serve(config: Config, *, store: Store, wire: Wire, clock: Clock, metrics: Metrics) -> None:
-    """The bot on these parts, until SIGINT or SIGTERM."""
+async def serve(config: Config, *, store: Store, wire: Wire, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
+    """The bot on these parts, until `asked` is set."""
     provider = engine_provider(config, clock)
     application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
-    with stop_on_signals(application):
-        stats = asyncio.create_task(log_stats(metrics, clock), name="stats")
-        try:
-            await application.run()
-        finally:
-            stats.cancel()
-            await asyncio.gather(stats, return_exceptions=True)
+    beside = [
+        asyncio.create_task(log_stats(metrics, clock), name="stats"),
+        asyncio.create_task(stop_when(asked, application), name="stop"),
+    ]
+    try:
+        await application.run()
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def stop_when(asked: asyncio.Event, application: BotApplication) -> None:
+    """Stop the bot once the process is asked to end."""
+    await asked.wait()
+    log.info("stopping")
+    application.stop()
 
 
 def engine_provider(config: Config, clock: Clock) -> EngineProvider:
@@ -71,31 +84,6 @@ def engine_provider(config: Config, clock: Clock) -> EngineProvider:
     if config.engine.kind == "cascade":
         return CascadeProvider(config.cascade, clock=clock)
     return PersonaPlexPool(config.personaplex, clock=clock)
-
-
-@contextlib.contextmanager
-def stop_on_signals(application: BotApplication) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the bot; a second one does what it always did."""
-    loop = asyncio.get_running_loop()
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.getsignal(number) for number in wanted}
-
-    def stop(number: int) -> None:
-        log.info("stopping", signal=signal.Signals(number).name)
-        application.stop()
-
-    def on_signal(number: int, _frame: object = None) -> None:
-        # Nothing else here: a handler interrupts whatever runs, also a log line that holds its lock.
-        signal.signal(number, previous[signal.Signals(number)])
-        loop.call_soon_threadsafe(stop, number)
-
-    for number in wanted:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in wanted:
-            signal.signal(number, previous[number])
 
 
 async def log_stats(metrics: Metrics, clock: Clock) -> None:

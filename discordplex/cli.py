@@ -5,17 +5,15 @@ quick because a verb imports what it needs by itself (`verbs.py`).
 """
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from discordplex import __version__, verbs
 from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.stopping import SIGNALS, Stop
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -24,24 +22,42 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 STAYS = ("run", "standin", "loopback")
 """Verbs that end when they are told to, and have then done what they should."""
 
+ORDERLY = (*STAYS, "demo")
+"""Verbs that take something down before they end. Signals end any other verb as they end any program."""
 
-def main(argv: Sequence[str] | None = None) -> int:
+
+def main(argv: Sequence[str] | None = None, *, stop: Stop | None = None) -> int:
     """Run the verb that `argv` (the process's own where None) names, and give the exit code.
 
-    Raises SystemExit for --help and usage errors, as argparse does.
+    `stop` is one whose `watching` is entered already. Raises SystemExit for --help and usage errors, as argparse does.
     """
+    if stop is None:
+        stop = Stop()
+        with stop.watching():
+            return main(argv, stop=stop)
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.verb is None:
         parser.print_help(sys.stderr)
         return WRONG
-    with ending_early() if args.verb in STAYS else contextlib.nullcontext():
-        return attempt(args)
+    args.stop = stop
+    if args.verb not in ORDERLY:
+        watch_no_more(stop)
+    return attempt(args)
+
+
+def watch_no_more(stop: Stop) -> None:
+    """Let signals do what they do in any program, the one that has come already included."""
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    if stop.signal is not None:
+        signal.raise_signal(stop.signal)
 
 
 def attempt(args: argparse.Namespace) -> int:
     """Run the chosen verb; whatever it raises becomes a sentence and an exit code."""
     try:
+        args.stop.check()
         return int(args.run(args))
     except DiscordplexError as fault:
         return complain(str(fault), WRONG if isinstance(fault, ConfigError) else FAILED)
@@ -58,21 +74,6 @@ def attempt(args: argparse.Namespace) -> int:
             raise
         kind = type(fault).__name__
         return complain(f"something broke inside discordplex ({kind}: {fault}); --log-level debug shows where, please report it", FAILED)
-
-
-@contextlib.contextmanager
-def ending_early() -> Iterator[None]:
-    """Let SIGTERM end the process with exit code 0 until the verb watches for it by itself: there is nothing to clean up yet."""
-    before = signal.signal(signal.SIGTERM, end_early)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def end_early(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """What SIGTERM does while a verb starts."""
-    raise SystemExit(DONE)
 
 
 def complain(sentence: str, code: int) -> int:

@@ -2,9 +2,7 @@
 
 import argparse
 import asyncio
-import contextlib
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib.resources import files
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from discordplex.errors import ConfigError
+from discordplex.stopping import Stop
 
 if TYPE_CHECKING:
     from discordplex.config import Config
@@ -30,40 +29,45 @@ WITHOUT_IDENTITY = (
 
 def run(args: argparse.Namespace) -> int:
     """The bot, until it is told to stop."""
-    config = load(args)
-    if config.discord.token is None:
-        raise ConfigError(WITHOUT_IDENTITY)
-    start_log(args)
-    require_pycord()
-    from discordplex import app
+    with args.stop.importing():
+        config = load(args)
+        if config.discord.token is None:
+            raise ConfigError(WITHOUT_IDENTITY)
+        start_log(args)
+        require_pycord()
+        from discordplex import app
 
-    return asyncio.run(app.run(config, report=args.report))
+    return asyncio.run(app.run(config, stop=args.stop, report=args.report))
 
 
 def demo(args: argparse.Namespace) -> int:
     """A whole call on this machine."""
-    start_log(args, quiet=True)
-    require_pycord()
-    from discordplex.demo.command import DemoOptions, run_demo
+    with args.stop.importing():
+        start_log(args, quiet=True)
+        require_pycord()
+        from discordplex.demo.command import DemoOptions, run_demo
 
-    return run_demo(DemoOptions(speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json))
+    options = DemoOptions(speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json)
+    return run_demo(options, args.stop)
 
 
 def standin(args: argparse.Namespace) -> int:
     """A PersonaPlex server with no model in it, until it is told to stop."""
-    start_log(args)
-    from discordplex.loopback.personaplex.serve import serve
+    with args.stop.importing():
+        start_log(args)
+        from discordplex.loopback.personaplex.serve import serve
 
-    until_stopped(lambda stop: serve(args.host, args.port, args.mode, args.ready_file, stop))
+    until_stopped(args.stop, lambda stop: serve(args.host, args.port, args.mode, args.ready_file, stop))
     return 0
 
 
 def loopback(args: argparse.Namespace) -> int:
     """A Discord on this machine, until it is told to stop."""
-    start_log(args)
-    from discordplex.loopback.discord.serve import serve
+    with args.stop.importing():
+        start_log(args)
+        from discordplex.loopback.discord.serve import serve
 
-    until_stopped(lambda stop: serve(args.dir, args.port, args.speaker, stop, require_dave=args.require_dave))
+    until_stopped(args.stop, lambda stop: serve(args.dir, args.port, args.speaker, stop, require_dave=args.require_dave))
     return 0
 
 
@@ -163,24 +167,11 @@ def require_pycord() -> None:
     pycord.require_pycord()
 
 
-def until_stopped(serve: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
-    """Run a server until SIGINT or SIGTERM, then let it end cleanly."""
+def until_stopped(stop: Stop, serve: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
+    """Run a server until the process is asked to end, then let it end cleanly."""
 
     async def serve_until_stopped() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        with calling(lambda: loop.call_soon_threadsafe(stop.set)):
-            await serve(stop)
+        with stop.event() as asked:
+            await serve(asked)
 
     asyncio.run(serve_until_stopped())
-
-
-@contextlib.contextmanager
-def calling(action: Callable[[], object]) -> Iterator[None]:
-    """Call `action` at each SIGINT and SIGTERM. Not loop.add_signal_handler: Windows has none."""
-    before = {number: signal.signal(number, lambda _number, _frame: action()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "discordplex"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["errors", "redact", "plaintext"],
+    ["errors", "redact", "plaintext", "stopping"],
     ["config_checks", "config_sources"],
     ["config", "metrics", "clock", "logs", "pycord"],
     ["audio"],

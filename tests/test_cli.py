@@ -14,6 +14,7 @@ import pytest
 from discordplex import __version__, cli, verbs
 from discordplex.config import Config
 from discordplex.errors import ConfigError, DiscordplexError, EngineError
+from discordplex.stopping import Stop
 
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
 
@@ -101,7 +102,8 @@ def test_run_hands_settings_and_report_to_the_application(capsys: pytest.Capture
     """`run` gives the application the settings in force, and its exit code to the shell."""
     seen: list[tuple[Config, Path | None]] = []
 
-    async def run(config: Config, *, report: Path | None) -> int:
+    async def run(config: Config, *, stop: Stop, report: Path | None) -> int:
+        assert stop.signal is None
         seen.append((config, report))
         return 1
 
@@ -158,13 +160,14 @@ def test_a_server_runs_until_a_signal_and_ends_cleanly() -> None:
     """SIGTERM sets the event that a server waits for, and the old handlers come back afterwards."""
     ended = []
 
-    async def serve(stop: asyncio.Event) -> None:
+    async def serve(asked: asyncio.Event) -> None:
         signal.raise_signal(signal.SIGTERM)
-        await stop.wait()
+        await asked.wait()
         ended.append(True)
 
-    before = signal.getsignal(signal.SIGTERM)
-    verbs.until_stopped(serve)
+    before, stop = signal.getsignal(signal.SIGTERM), Stop()
+    with stop.watching():
+        verbs.until_stopped(stop, serve)
     assert ended == [True]
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -182,17 +185,34 @@ def test_the_loopback_is_told_whether_to_demand_encryption(monkeypatch: pytest.M
     assert told == [bool(words)]
 
 
-def test_sigterm_while_a_server_starts_is_a_good_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a verb watches for SIGTERM by itself there is nothing to clean up: exit code 0."""
+@pytest.mark.parametrize(("verb", "code"), [("run", 0), ("standin", 0), ("loopback", 0), ("demo", 1)])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_a_verb_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str, code: int, name: str
+) -> None:
+    """Servers end well, a demo was cut short; the signal counts although Python throws away what a destructor raises."""
 
-    def start(_args: object) -> int:
-        signal.raise_signal(signal.SIGTERM)
-        return 1
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(getattr(signal, name))
 
-    monkeypatch.setattr(verbs, "standin", start)
-    with pytest.raises(SystemExit) as end:
-        cli.main(["standin"])
-    assert end.value.code == 0
+    def start(args: Any, *_: object) -> int:
+        with args.stop.importing():
+            Dying()
+        raise AssertionError
+
+    monkeypatch.setattr(verbs, verb, start)
+    assert outcome(capsys, verb, *(("--dir", "x") if verb == "loopback" else ()))[0] == code
+
+
+def test_a_signal_before_the_verb_is_known_ends_the_others_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    """What `config` does needs no orderly end: an interrupt interrupts it, as it does any program."""
+    stop = Stop()
+    with stop.watching():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            cli.main(["config", "check"], stop=stop)
+    assert capsys.readouterr().out == ""
 
 
 def test_config_show_masks_secrets_and_names_sources(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ class BotApplication:
             StoreError: the store does not say who is not to be heard.
         """
         token = self._token()
-        await self._parts.preferences.load()
+        await until(self._stop, self._parts.preferences.load())
         async with self._order:
             await self._log_in_again_and_again(token)
 

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import discord
@@ -18,6 +18,8 @@ from discordplex.bot.desk import reply_to_failure
 from discordplex.errors import DiscordplexError
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 READY_TIMEOUT_S = 0.1
 """How long py-cord waits for one more guild before it says ready. Nothing of ours waits for that but the way out."""
@@ -216,14 +218,13 @@ class GatewayClient(discord.Bot):
         log.error("event handler failed", handler=event_method, exc_info=sys.exc_info())
 
 
-async def until(stop: asyncio.Event, work: Awaitable[None]) -> None:
-    """Wait for `work`, or for `stop`: then `work` is cancelled. Raises what `work` raised."""
+async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What `work` returns; None where `stop` is set before that: then `work` is cancelled. Raises what `work` raised."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
+        return working.result() if working.done() else None
     finally:
         working.cancel()
         stopping.cancel()

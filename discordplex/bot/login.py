@@ -19,7 +19,7 @@ from discordplex.bot.callcontext import CallContext
 from discordplex.bot.commands import add_buttons, add_commands
 from discordplex.bot.consent import ConsentPanel
 from discordplex.bot.desk import Desk
-from discordplex.bot.gateway import GatewayClient
+from discordplex.bot.gateway import GatewayClient, until
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
@@ -126,7 +126,7 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
-        self._switchboard.remember(await self._parts.queue_memory.load())
+        self._switchboard.remember(await until(stop, self._parts.queue_memory.load()) or ())
         try:
             async with self._client:
                 try:

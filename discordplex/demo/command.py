@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from discordplex.demo.report import report, summary, write
 from discordplex.demo.scenario import Call, check_engine, play
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.discord.population import BOTS, PEOPLE
+from discordplex.stopping import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class DemoOptions:
     as_json: bool
 
 
-def run_demo(options: DemoOptions) -> int:
+def run_demo(options: DemoOptions, stop: Stop) -> int:
     """Exit code 0 where the person got an answer. Raises DiscordplexError with a sentence, or OSError where the files cannot be written."""
     check_engine(options.engine)
     said = speech(options.speech)
     options.out.mkdir(parents=True, exist_ok=True)
     with show_for(f"discordplex demo, {options.engine}", {"person": PEOPLE[0], "bot": BOTS[0]}, as_json=options.as_json) as show:
-        call = asyncio.run(until_terminated(play(options.engine, said, options.seconds, show)))
+        call = asyncio.run(until_terminated(stop, play(options.engine, said, options.seconds, show)))
     measured = report(call, options.engine)
     write(measured, call, options.out)
     if options.as_json:
@@ -45,17 +45,14 @@ def run_demo(options: DemoOptions) -> int:
     return verdict(call)
 
 
-async def until_terminated(call: Coroutine[Any, Any, Call]) -> Call:
-    """The call's outcome; SIGTERM ends it like Ctrl-C, so that no bot is left behind."""
-    task = asyncio.ensure_future(call)
-    loop = asyncio.get_running_loop()
-    before = signal.signal(signal.SIGTERM, lambda _number, _frame: loop.call_soon_threadsafe(task.cancel))
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise DiscordplexError("The demo was cut short.") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+async def until_terminated(stop: Stop, call: Coroutine[Any, Any, Call]) -> Call:
+    """The call's outcome. When the process is asked to end, the call ends first, so that no bot is left behind."""
+    task, loop = asyncio.ensure_future(call), asyncio.get_running_loop()
+    with stop.calling(lambda: loop.call_soon_threadsafe(task.cancel)):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise DiscordplexError("The demo was cut short.") from None
 
 
 def verdict(call: Call) -> int:

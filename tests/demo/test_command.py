@@ -19,6 +19,7 @@ from discordplex.demo.command import DemoOptions, run_demo, until_terminated, ve
 from discordplex.demo.recording import paired, spans
 from discordplex.demo.scenario import Call
 from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.stopping import Stop
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -75,20 +76,20 @@ def test_an_own_recording_has_no_known_words(tmp_path: Path) -> None:
 def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path, changed: dict[str, Any], sentence: str) -> None:
     """A wrong engine or file is a wrong command line: nothing is started."""
     with pytest.raises(ConfigError, match=sentence):
-        run_demo(options(tmp_path, **changed))
+        run_demo(options(tmp_path, **changed), Stop())
 
 
 def test_json_is_the_only_output(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json stdout is the report and nothing else, and the files are there all the same."""
     monkeypatch.setattr(command, "play", played(call))
-    assert run_demo(options(tmp_path / "out", as_json=True)) == 0
+    assert run_demo(options(tmp_path / "out", as_json=True), Stop()) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
 
 
 def test_a_pipe_gets_the_summary(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """At the end a few lines say how it went."""
     monkeypatch.setattr(command, "play", played(call))
-    assert run_demo(options(tmp_path)) == 0
+    assert run_demo(options(tmp_path), Stop()) == 0
     assert "voice to voice            900 ms" in capsys.readouterr().out
 
 
@@ -119,6 +120,7 @@ async def test_sigterm_ends_the_call_first() -> None:
             cleaned.append(True)
         raise AssertionError
 
-    with pytest.raises(DiscordplexError, match="cut short"):
-        await until_terminated(endless())
+    stop = Stop()
+    with stop.watching(), pytest.raises(DiscordplexError, match="cut short"):
+        await until_terminated(stop, endless())
     assert cleaned == [True]

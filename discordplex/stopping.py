@@ -1,0 +1,97 @@
+"""Stop: SIGINT and SIGTERM set a flag, from the first moment of the process to its last; whoever runs looks at the flag.
+
+A handler never raises: Python runs it between any two instructions, also where an exception is thrown away (a destructor, a callback of the
+import system), and the signal would be lost. This module imports nothing slow, since it is imported first.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What asks a process to end. SIGBREAK is Windows' Ctrl-Break; nobody can send SIGTERM to a process there."""
+
+
+class Stop:
+    """Whether this process was asked to end. Thread: main."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        """The first signal that asked for it, None while nothing has."""
+        self._actions: list[Callable[[], object]] = []
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Let the signals set the flag. After the first of them SIGINT interrupts at once, and another SIGTERM changes nothing."""
+        before = {number: signal.signal(number, self._asked) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _asked(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = self.signal or number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for action in self._actions:
+            action()
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt where the process was asked to end."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def calling(self, action: Callable[[], object]) -> Iterator[None]:
+        """Call `action` when the process is asked to end, at once where it was asked already.
+
+        It may be called twice, and from within a signal handler, so it must do no more than wake somebody.
+        """
+        self._actions.append(action)
+        try:
+            if self.signal is not None:
+                action()
+            yield
+        finally:
+            self._actions.remove(action)
+
+    @contextlib.contextmanager
+    def event(self) -> "Iterator[asyncio.Event]":
+        """An event of the running loop that is set when the process is asked to end, at once where it was asked already."""
+        import asyncio  # noqa: PLC0415 -- takes 30 ms, in which a signal would still end the process with a failure
+
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        with self.calling(lambda: loop.call_soon_threadsafe(asked.set)):
+            yield asked
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Look at the flag before each module that is imported inside, and at the end: imports can take seconds.
+
+        Raises KeyboardInterrupt. A module that swallows it is stopped at its next import.
+        """
+        finder = Checkpoint(self)
+        sys.meta_path.insert(0, finder)
+        try:
+            self.check()
+            yield
+            self.check()
+        finally:
+            sys.meta_path.remove(finder)
+
+
+class Checkpoint:
+    """Finds no module; looks at the flag each time that one is looked for."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:  # noqa: ARG002 -- what sys.meta_path calls
+        """Raise KeyboardInterrupt where the process was asked to end."""
+        self._stop.check()

@@ -1,0 +1,141 @@
+"""Signals set a flag, and whoever runs looks at it; whole processes are told to end at each stage of their start."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from discordplex.stopping import SIGNALS, Stop
+
+PROGRAM = '''
+"""Send this process SIGTERM at one stage of its start: when a module is imported, or a function is called."""
+import importlib, os, signal, sys
+
+stage, sys.argv[1:] = sys.argv[1], sys.argv[2:]
+
+
+def now():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Dying:
+    def __del__(self):
+        now()
+
+
+class At:
+    done = False
+
+    def find_spec(self, name, path, target=None):
+        if name == stage.removesuffix("~") and not At.done:
+            At.done = True
+            Dying() if stage.endswith("~") else now()
+
+
+from discordplex import __main__
+
+sys.meta_path.insert(0, At())
+if ":" in stage:
+    module, _, attribute = stage.partition(":")
+    owner = importlib.import_module(module)
+    *path, name = attribute.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    before = getattr(owner, name)
+
+    def at_last(*arguments, **named):
+        now()
+        return before(*arguments, **named)
+
+    setattr(owner, name, at_last)
+sys.exit(__main__.main())
+'''
+
+RUN = ("run", "--set", "discord.api_url=https://127.0.0.1:9/v10", "--set", "discord.token=MTIz.abc.def")
+STANDIN = ("standin", "--port", "0")
+LOOPBACK = ("loopback", "--dir", "there")
+DEMO = ("demo", "--seconds", "60")
+
+STAGES = [
+    (RUN, "argparse", 0),
+    (RUN, "discordplex.config", 0),
+    (RUN, "discordplex.config~", 0),
+    (RUN, "discord", 0),
+    (RUN, "discordplex.app:run", 0),
+    (RUN, "discordplex.app:open_store", 0),
+    (RUN, "discordplex.store.schema:bring_up_to_date", 0),
+    (RUN, "discordplex.bot.preferences:StoredPreferences.load", 0),
+    (RUN, "discordplex.bot.client:Login", 0),
+    (RUN, "discord.http:HTTPClient.static_login", 0),
+    (STANDIN, "argparse~", 0),
+    (STANDIN, "discordplex.loopback.personaplex.serve:serve", 0),
+    (LOOPBACK, "argparse~", 0),
+    (LOOPBACK, "discordplex.loopback.discord.serve:serve", 0),
+    (DEMO, "discordplex.demo.command", 1),
+    (DEMO, "discordplex.demo.command:play", 1),
+]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there one process cannot send another SIGTERM")
+@pytest.mark.parametrize(("arguments", "stage", "code"), STAGES, ids=[f"{arguments[0]} {stage}" for arguments, stage, _ in STAGES])
+def test_sigterm_at_each_stage(tmp_path: Path, arguments: tuple[str, ...], stage: str, code: int) -> None:
+    """Each verb ends as promised, wherever in its start it is told to; `~` stands for a destructor, in which exceptions are thrown away."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("DISCORDPLEX_")}
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", PROGRAM, stage, *arguments], check=False, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_seen_whenever_one_looks(number: int) -> None:
+    """Before, while and after somebody waits for it; the first one is kept, another one changes nothing."""
+    stop, called = Stop(), []
+    stop.check()
+    with stop.watching():
+        with stop.calling(lambda: called.append("before")):
+            signal.raise_signal(number)
+        with stop.calling(lambda: called.append("after")):
+            pass
+        signal.raise_signal(signal.SIGTERM)
+    assert (stop.signal, called) == (number, ["before", "after"])
+    with pytest.raises(KeyboardInterrupt):
+        stop.check()
+
+
+def test_a_second_interrupt_interrupts() -> None:
+    """Somebody who presses Ctrl-C twice has no patience left."""
+    stop = Stop()
+    with stop.watching():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+async def test_a_signal_before_the_loop_sets_its_event() -> None:
+    """What came while the process started is not lost on the way into the event loop."""
+    stop = Stop()
+    with stop.watching():
+        signal.raise_signal(signal.SIGTERM)
+        with stop.event() as asked:
+            await asyncio.wait_for(asked.wait(), 5)
+
+
+def test_imports_look_at_the_flag() -> None:
+    """A module that swallows the interruption is stopped at its next import; afterwards imports are as ever."""
+    stop, before = Stop(), list(sys.meta_path)
+    with pytest.raises(KeyboardInterrupt), stop.importing():
+        import_two_modules(stop)
+    assert sys.meta_path == before
+
+
+def import_two_modules(stop: Stop) -> None:
+    stop.signal = signal.SIGTERM
+    for name in ("never_there", "nor_there"):
+        with pytest.raises(KeyboardInterrupt):
+            __import__(name)
