@@ -16,6 +16,7 @@ The rooms, from the top of the house down (imports go down only, `tests/test_arc
     cascade     another engine: listen, transcribe, think, speak
     engine      the port every engine stands behind
     audio       what flows between: frames, codecs, buffers
+    network     how every client reaches a server: proxies and certificates
     config, metrics, clock, errors
 """
 

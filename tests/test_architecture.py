@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["errors", "redact", "plaintext", "stopping"],
     ["config_checks", "config_sources"],
-    ["config", "metrics", "clock", "logs", "pycord"],
+    ["config", "metrics", "clock", "logs", "pycord", "network"],
     ["audio"],
     ["engine"],
     ["voice", "personaplex", "cascade"],

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -16,6 +15,7 @@ from typing_extensions import Self
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.desk import reply_to_failure
 from discordplex.errors import DiscordplexError
+from discordplex.network import Connector
 
 log = structlog.get_logger()
 
@@ -70,14 +70,14 @@ def least_intents(*, messages: bool) -> discord.Intents:
 class GatewayClient(discord.Bot):
     """One login. `async with` around `run` ends it orderly: gateway closed, commands answered, HTTP closed, nothing pending.
 
-    Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
+    Made inside the running loop. Raises NetworkSettingError where the certificates that the environment names cannot be had.
     """
 
     def __init__(self, listener: Listener, *, read: Callable[[discord.Message], Awaitable[None]] | None = None) -> None:
         """With `read`, people's messages in guilds are asked of Discord and given to it."""
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
             intents=least_intents(messages=read is not None),
-            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context()),
+            connector=Connector(),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
             chunk_guilds_at_startup=False,

@@ -35,6 +35,7 @@ from discordplex.config import Config
 from discordplex.engine import EngineLease, EngineProvider, Persona
 from discordplex.errors import DiscordplexError, LoginError
 from discordplex.metrics import Metrics
+from discordplex.network import ProxyFailedError
 from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()
@@ -266,6 +267,8 @@ class Login:
 
 def cause_of(fault: BaseException) -> str:
     """Why Discord could not be reached, in a few words without anything secret."""
+    if isinstance(fault, ProxyFailedError):
+        return str(fault).rstrip(".")
     if isinstance(fault, discord.HTTPException):
         return f"HTTP status {fault.status}"
     if isinstance(fault, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):

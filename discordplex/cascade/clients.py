@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -11,6 +12,7 @@ from discordplex.cascade.faults import may_repeat_after_s
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
+from discordplex.network import httpx_proxy, tls_context
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -39,7 +41,10 @@ class Clients:
     """One client for each server and key. Close it on the loop that used it."""
 
     def __init__(self, stages: Iterable[Stage]) -> None:
-        """Not on the event loop: the SDK takes 0.7 s to import and each client 30 ms to make. ConfigError where it is not installed."""
+        """Not on the event loop: the SDK takes 0.7 s to import and each client 30 ms to make.
+
+        Raises ConfigError where it is not installed, or where a variable about proxies or certificates cannot be obeyed.
+        """
         try:
             import openai  # noqa: PLC0415 -- 940 modules and 33 MB that only this engine pays for
         except ImportError:
@@ -53,10 +58,17 @@ class Clients:
 
     def _client(self, stage: Stage) -> "AsyncOpenAI":
         limits = type(self._openai.DEFAULT_CONNECTION_LIMITS)(keepalive_expiry=KEEP_S)
+        http_client = self._openai.DefaultAsyncHttpxClient(
+            limits=limits,
+            base_url=stage.base_url,
+            trust_env=False,  # one policy for all our clients: network.py
+            proxy=httpx_proxy(stage.base_url),
+            verify=tls_context(verify=urlsplit(stage.base_url).scheme == "https"),
+        )
         client = self._openai.AsyncOpenAI(
             base_url=stage.base_url,
             api_key=stage.api_key,
-            http_client=self._openai.DefaultAsyncHttpxClient(limits=limits, base_url=stage.base_url),
+            http_client=http_client,
             max_retries=0,  # its own would wait for up to a minute, and repeat what a dead server never answers
         )
         _ = client.audio.speech.with_streaming_response  # imported when it is first named, in 60 ms that nobody shall hear

@@ -88,7 +88,7 @@ class CascadeEngine:
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             if isinstance(error, ConfigError):
-                raise EngineError(str(error), retry=False, cause="not installed") from error
+                raise EngineError(str(error), retry=False, cause=getattr(error, "cause", "not installed")) from error
             raise
         self._conversation = self._converse(self._clients, *stages)
         self._outbox.put(Ready())

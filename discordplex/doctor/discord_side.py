@@ -1,13 +1,13 @@
 """What Discord says of the token, the gateway and the permissions, asked over its REST API."""
 
 import asyncio
-import ssl
 from typing import Any
 
 import aiohttp
 
 from discordplex.config import Config
 from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.network import Connector, ProxyFailedError
 
 REQUEST_TIMEOUT_S = 10.0
 WANTED = {
@@ -27,15 +27,16 @@ async def check_discord(config: Config) -> list[Finding]:
     token = config.discord.token
     if token is None or not token.get_secret_value():
         return [failure("token", "There is no bot token.", "Set DISCORDPLEX_DISCORD__TOKEN, or discord.token in the configuration file.")]
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
     session = aiohttp.ClientSession(
-        connector=connector,
+        connector=Connector(),
         headers={"Authorization": f"Bot {token.get_secret_value()}"},
         timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
     )
     async with session:
         try:
             return await ask(session, config.discord.api_url.rstrip("/"))
+        except ProxyFailedError as fault:
+            return [failure("discord", str(fault), "Start the proxy, or change the variable.")]
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError) as fault:
             says = f"Discord cannot be reached at {config.discord.api_url} ({type(fault).__name__})."
             return [failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE.")]

@@ -8,9 +8,10 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidProxy, InvalidStatus, ProxyError, WebSocketException
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
+from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
 from discordplex.personaplex import endings
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint
@@ -31,9 +32,7 @@ SEND_BUFFER_BYTES = 16 * 1024
 """For the kernel: two to four seconds of pages. Its default would swallow minutes of speech before anybody noticed that the server
 does not read, and the server would have to hear it all afterwards."""
 
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-
-FAILURES = (OSError, asyncio.TimeoutError, WebSocketException)
+FAILURES = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketException)
 """All that `dial` raises."""
 
 
@@ -46,9 +45,7 @@ async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool) -> ClientConne
     if endpoint.secure:
         # Reading the certificates takes tens of milliseconds, and other calls are running on this loop.
         options["ssl"] = await asyncio.to_thread(tls_context, verify=verify_tls)
-    if endpoint.host in LOCAL_HOSTS:
-        options["proxy"] = None
-    connection = await connect(
+    connection = await open_websocket(
         url,
         compression=None,
         ping_interval=None,
@@ -63,15 +60,6 @@ async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool) -> ClientConne
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return connection
-
-
-def tls_context(*, verify: bool) -> ssl.SSLContext:
-    """The usual trust (SSL_CERT_FILE included), or none where the owner of the server said so."""
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def ending_of(error: BaseException, endpoint: Endpoint) -> Ending:
@@ -109,6 +97,8 @@ NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LEN
 """What OpenSSL 1.1 and 3 call an answer that is plain HTTP."""
 
 MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any, Endpoint], Ending]], ...] = (
+    ((NetworkSettingError,), lambda error, _: Ending(str(error), retry=False, cause=error.cause)),
+    ((ProxyFailedError,), lambda error, _: Ending(str(error), retry=True, cause=error.cause)),
     # On Python 3.10 the two time-outs differ, and every one of these is an OSError: the order counts.
     ((asyncio.TimeoutError, TimeoutError), lambda _, endpoint: endings.upgrade_late(endpoint.name, UPGRADE_TIMEOUT_S)),
     ((ssl.SSLError,), tls_ending),
@@ -116,7 +106,5 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any, Endpoint],
     ((InvalidMessage,), answer_ending),
     ((ConnectionResetError, BrokenPipeError), lambda _, endpoint: endings.hung_up(endpoint.name, secure=endpoint.secure)),
     ((InvalidStatus,), lambda error, endpoint: endings.refused(endpoint.name, error.response.status_code)),
-    # A proxy that fails is a kind of these; what is left of them says that something else than a WebSocket answered.
-    ((ProxyError, InvalidProxy), lambda _, endpoint: endings.unreachable(endpoint.name)),
     ((InvalidHandshake,), lambda _, endpoint: endings.not_websocket(endpoint.name)),
 )

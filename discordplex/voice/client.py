@@ -6,7 +6,6 @@ and is asked for nothing else: no private name of the library is used.
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import Callable, Container, Iterable
 
 import discord
@@ -16,6 +15,7 @@ from discord.voice import VoiceProtocol
 from discordplex.clock import Clock
 from discordplex.errors import LocalProtocolError, VoiceError
 from discordplex.metrics import Metrics
+from discordplex.network import NetworkSettingError, tls_context
 from discordplex.voice.closing import Closing, Repair
 from discordplex.voice.gateway import Credentials
 from discordplex.voice.incidents import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
@@ -123,12 +123,14 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
         try:
             # Fresh, so that an SSL_CERT_FILE set since the start is honoured; in a thread, since it reads a hundred certificates (17 ms).
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
+            self._tls = await asyncio.to_thread(tls_context)
             self._runner = asyncio.create_task(self._run(reconnect=reconnect), name=f"voice connection {self._guild.id}")
             await self._until_live(timeout)
             self._connected = self._live.is_set()
-        except BaseException:
+        except BaseException as fault:
             await self.disconnect(force=True)
+            if isinstance(fault, NetworkSettingError):
+                raise VoiceError(str(fault)) from None
             raise
         if not self._connected:
             refusal = self._why_not(timeout)
@@ -251,6 +253,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     def _why_not(self, timeout_s: float) -> VoiceError:
         if self._final:
             return VoiceError(self._final.told, code=self._final.code)
+        if self._line and self._line.obstacle:
+            return VoiceError(self._line.obstacle)
         if self._line:
             return VoiceError(f"Discord's voice server did not let the bot in within {timeout_s:g} s.")
         if self._invitations.in_channel:

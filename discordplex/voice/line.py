@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 
 import anyio
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from discordplex.errors import RemoteProtocolError, VoiceError
+from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket
 from discordplex.voice.closing import Closing, Repair, classify
 from discordplex.voice.e2ee import E2ee
 from discordplex.voice.events import (
@@ -61,6 +62,8 @@ class Line:
         self.e2ee = E2ee(user_id=credentials.user_id, metrics=shared.metrics)
         self.gateway = VoiceGateway(credentials, max_dave_protocol_version=self.e2ee.max_protocol_version)
         self.proven = False
+        self.obstacle = ""
+        """The sentence about a proxy that failed on the way, "" where none did."""
         self._endpoint = endpoint
         self._channel_id = channel_id
         self._owner = owner
@@ -127,6 +130,14 @@ class Line:
     async def _open_and_serve(self) -> int | None:
         try:
             socket = await self._connect()
+        except NetworkSettingError as fault:
+            self._ending = Closing(Repair.END, str(fault).rstrip("."))
+            return None
+        except ProxyFailedError as fault:
+            log.warning("voice server not reached", cause=fault.cause)
+            self.obstacle = str(fault)
+            self._ending = Closing(Repair.RESUME, str(fault).rstrip("."))
+            return None
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             log.warning("voice server not reached", error=type(error).__name__)
             self._ending = Closing(Repair.RESUME, "Discord's voice server could not be reached")
@@ -136,7 +147,7 @@ class Line:
 
     async def _connect(self) -> ClientConnection:
         # No pings of the WebSocket's own: the voice gateway has heartbeats. Nothing larger than a welcome of a full channel is expected.
-        return await connect(
+        return await open_websocket(
             f"wss://{self._endpoint}/?v={VERSION}",
             ssl=self._shared.tls,
             compression=None,
