@@ -375,18 +375,26 @@ def naming_http(proxy: Proxy) -> Iterator[None]:
         raise
 
 
+class Connect(connect):
+    """`connect` of `websockets` without its redirects: what a URL carries (keys, prompts) goes to nobody but the server it names."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        """The redirect is the failure, an InvalidStatus."""
+        return exc
+
+
 async def open_websocket(url: str, **options: Any) -> ClientConnection:
     """A WebSocket by `websockets`, directly or through the proxy of `proxy_for`. Pass `ssl`, a context of `tls_context`, for wss.
 
-    Raises NetworkSettingError, ProxyFailedError, and what `connect` of `websockets` does.
+    Follows no redirect. Raises NetworkSettingError, ProxyFailedError, and what `connect` of `websockets` does.
     """
     proxy = proxy_for(url)
     if proxy is None:
-        return await connect(url, proxy=None, **options)
+        return await Connect(url, proxy=None, **options)
     if proxy.scheme == "https":
         options["proxy_ssl"] = await asyncio.to_thread(tls_context)
     try:
-        return await connect(url, proxy=proxy.url, **options)
+        return await Connect(url, proxy=proxy.url, **options)
     except InvalidProxyStatus as fault:
         raise proxy.fault(f"refuses to connect (HTTP status {fault.response.status_code})") from None
     except InvalidProxyMessage:

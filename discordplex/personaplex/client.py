@@ -181,18 +181,21 @@ class PersonaPlexClient:
             self._settled.set()
 
     async def _keep_alive(self) -> None:
-        """Ping now and then while the call lasts. Never before the handshake: a busy server answers none."""
+        """Ping now and then while the call lasts. Never before the handshake: a busy server answers none.
+
+        The ping is empty: kyutai's Rust server reads a ping's payload as a message of its protocol, and ends the call where the first byte
+        is no kind it knows. It answers none either, so nobody waits for the pong.
+        """
         socket = self._socket
         if socket is None:
             return
         due = self._clock.now()
-        try:
-            while True:
-                due += KEEP_ALIVE_S
-                await self._clock.sleep_until(due)
-                await socket.ping()
-        except ConnectionClosed:
-            return
+        while self.live:
+            due += KEEP_ALIVE_S
+            await self._clock.sleep_until(due)
+            with contextlib.suppress(ProtocolError, InvalidState, OSError):
+                socket.protocol.send_ping(b"")
+                socket.send_data()
 
     def _abort(self) -> None:
         if self._socket is not None:

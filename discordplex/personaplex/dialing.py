@@ -2,19 +2,24 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import re
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
+from discordplex.errors import ConfigError
 from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
 from discordplex.personaplex import endings
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint
+from discordplex.plaintext import one_line
 
 UPGRADE_TIMEOUT_S = 10.0
 """A healthy server upgrades within milliseconds (measured: 3 ms), even while it is busy."""
@@ -64,7 +69,54 @@ async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool) -> ClientConne
 
 def ending_of(error: BaseException, endpoint: Endpoint) -> Ending:
     """What a failure of `dial` means, as a sentence."""
+    if out_of_descriptors(error):
+        return endings.no_descriptors(endpoint.name)
     return next((meaning(error, endpoint) for kinds, meaning in MEANINGS if isinstance(error, kinds)), endings.unreachable(endpoint.name))
+
+
+def out_of_descriptors(error: BaseException) -> bool:
+    """Whether the process has as many files and sockets open as it may.
+
+    The error itself does not always tell: a name is not found and a certificate is not trusted where their files could not be opened.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as fault:
+        return fault.errno in FULL
+    return False
+
+
+FULL = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def status_ending(error: InvalidStatus, endpoint: Endpoint) -> Ending:
+    """HTTP said something else than 101."""
+    status, location = error.response.status_code, error.response.headers.get("Location", "")
+    if status in REDIRECTS:
+        return endings.redirected(endpoint.name, status, address_of(location, endpoint))
+    return endings.refused(endpoint.name, status)
+
+
+REDIRECTS = range(300, 400)
+
+
+def address_of(location: str, endpoint: Endpoint) -> str:
+    """The WebSocket address that a redirect names, without anything that could be a secret; "" where it names none or the same again.
+
+    The server wrote it, and people read it: it is kept short and visible.
+    """
+    try:
+        parts = urlsplit(urljoin(urlunsplit(endpoint.parts._replace(scheme=endpoint.http)), location))
+        # Their query mostly is ours sent back, with the role in it.
+        address = Endpoint.parse(urlunsplit(parts._replace(query="", fragment=""))).name
+    except (ConfigError, ValueError):
+        return ""
+    return "" if address == endpoint.name else one_line(address, LONGEST_ADDRESS)
+
+
+LONGEST_ADDRESS = 200
 
 
 def tls_ending(error: ssl.SSLError, endpoint: Endpoint) -> Ending:
@@ -105,6 +157,6 @@ MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any, Endpoint],
     ((socket.gaierror,), lambda _, endpoint: endings.unknown_host(endpoint.name, endpoint.host)),
     ((InvalidMessage,), answer_ending),
     ((ConnectionResetError, BrokenPipeError), lambda _, endpoint: endings.hung_up(endpoint.name, secure=endpoint.secure)),
-    ((InvalidStatus,), lambda error, endpoint: endings.refused(endpoint.name, error.response.status_code)),
+    ((InvalidStatus,), status_ending),
     ((InvalidHandshake,), lambda _, endpoint: endings.not_websocket(endpoint.name)),
 )

@@ -107,6 +107,22 @@ def refused(name: str, status: int) -> Ending:
     )
 
 
+def redirected(name: str, status: int, address: str) -> Ending:
+    """HTTP sends us elsewhere. We do not follow: voice, role and password were meant for this server."""
+    advice = f"use {address} in personaplex.urls, if that server is yours" if address else "correct personaplex.urls"
+    cause = f"redirect {status}"
+    return Ending(f"The server at {name} sends us to another address (HTTP {status}): {advice}.", retry=False, cause=cause)
+
+
+def no_descriptors(name: str) -> Ending:
+    """The process may open no more sockets."""
+    reason = (
+        f"I could not connect to {name}, because my process has too many files and connections open: "
+        "raise its limit of open files (ulimit -n), or restart me."
+    )
+    return Ending(reason, retry=True, cause="out of descriptors")
+
+
 def not_websocket(name: str) -> Ending:
     """Something answers there, but not with a WebSocket."""
     return Ending(f"What answers at {name} is no PersonaPlex server: correct personaplex.urls.", retry=False, cause="no WebSocket")

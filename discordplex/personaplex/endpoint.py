@@ -78,6 +78,11 @@ class Endpoint:
         """Whether the connection is TLS."""
         return self.parts.scheme == "wss"
 
+    @property
+    def http(self) -> str:
+        """The scheme of the HTTP request that opens the WebSocket."""
+        return "https" if self.secure else "http"
+
     def url(self, persona: Persona) -> str:
         """The URL that asks this server for a conversation as `persona`; encoded as the server's own web client does it."""
         own = urlencode({"text_prompt": persona.text_prompt.strip(), "voice_prompt": persona.voice})

@@ -1,8 +1,13 @@
 """The socket's owner, against a stand-in server over real WebSockets: the good way, and every way to fail."""
 
 import asyncio
+import contextlib
+import functools
+import os
+import resource
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,7 @@ from discordplex.engine import Persona
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Pinged, Prompting
+from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Log, Pinged, Prompting
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import dialing
 from discordplex.personaplex.client import KEEP_ALIVE_S, handshake_deadline_s
@@ -72,7 +77,94 @@ async def test_pings_begin_after_the_handshake() -> None:
         await clock.advance(KEEP_ALIVE_S)
         await server.log.wait_for(lambda log: len(log.of(Pinged)) == 2)
         assert min(record.at for record in server.log.of(Pinged)) > server.log.of(Handshook)[0].at
+        assert {record.size for record in server.log.of(Pinged)} == {0}
         await client.close()
+
+
+def has_pinged(log: Log, count: int) -> bool:
+    return len(log.of(Pinged)) == count
+
+
+async def test_pings_do_not_end_a_call_with_kyutai_s_rust_server() -> None:
+    """It reads a ping's payload as a message, so ours is empty; and it answers none, which is no reason to stop sending them."""
+    clock = FakeClock()
+    async with StandInServer("echo", prompt_step_ms=0, versions=bytes(8)) as server:
+        client = client_of(server.url, clock=clock)
+        await client.open(60.0)
+        for count in range(1, 5):
+            await clock.advance(KEEP_ALIVE_S)
+            await server.log.wait_for(functools.partial(has_pinged, count=count))
+        assert client.live
+        await client.close()
+
+
+REDIRECTS = [
+    (301, "https://127.0.0.1/api/chat?text_prompt=x", "use wss://127.0.0.1/api/chat in personaplex.urls"),
+    (302, "http://user:word@elsewhere.example:9000/api/chat#top", "use ws://elsewhere.example:9000/api/chat in personaplex.urls"),
+    (307, "/chat", "use ws://127.0.0.1:"),
+    (308, "wss://[::1]:9/", "use wss://[::1]:9/api/chat in personaplex.urls"),
+    (301, "ftp://elsewhere.example/", "correct personaplex.urls"),
+    (302, "https://evil.example/\u202ereversed" + "x" * 5000, "in personaplex.urls"),
+    (303, "", "correct personaplex.urls"),
+    (304, None, "correct personaplex.urls"),
+]
+
+
+@pytest.mark.parametrize(("status", "location", "words"), REDIRECTS)
+async def test_a_redirect_is_refused(status: int, location: str | None, words: str) -> None:
+    """Whatever it points to: nobody else is asked, no second try is made, and the sentence says what to configure."""
+    asked: list[str] = []
+
+    def elsewhere(writer: asyncio.StreamWriter) -> None:
+        asked.append("elsewhere")
+        writer.close()
+
+    async with plain_server(elsewhere) as other:
+        target = None if location is None else location.replace("elsewhere.example:9000", other)
+        header = b"" if target is None else b"Location: " + target.encode("latin-1", "replace") + b"\r\n"
+
+        def redirect(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 %d Moved\r\n" % status + header + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.close()
+
+        async with plain_server(redirect) as address:
+            error = await refusal(address)
+        assert words.replace("elsewhere.example:9000", other) in str(error)
+    assert not error.retry
+    assert error.cause == f"redirect {status}"
+    assert "user" not in str(error)
+    assert "text_prompt" not in str(error)
+    assert len(str(error)) < 450
+    assert str(error).isprintable()
+    assert asked == []
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process may open no more files."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/dev/fd").iterdir())
+    held: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
+async def test_no_descriptor_is_left_for_a_socket(host: str) -> None:
+    """A process that may open no more files says so, and does not blame the server or the name."""
+    with no_descriptors():
+        error = await refusal(f"ws://{host}:1")
+    assert "too many files and connections open" in str(error)
+    assert error.cause == "out of descriptors"
+    assert error.retry
 
 
 async def test_nobody_listens(closed_port: int) -> None:

@@ -18,7 +18,7 @@ from discordplex.loopback.personaplex.log import Log
 from discordplex.loopback.personaplex.mind import MindFactory
 from discordplex.loopback.personaplex.ogg import StreamDead
 from discordplex.loopback.personaplex.outbox import Outbox
-from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, TextPiece, encode
+from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, Other, TextPiece, encode
 
 VOICE_STEPS = 50 + 6
 """A voice has 50 frames (for the voices that come with the model; third-party figure), and six steps of silence follow it."""
@@ -61,6 +61,8 @@ class Desk:
     step_ms: float
     prompt_step_ms: float
     packets_per_step: int
+    versions: bytes = b""
+    """What follows the kind of the handshake. Who sends versions is kyutai's Rust server, and reads pings as messages."""
     log: Log = dataclasses.field(default_factory=Log)
     model: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     asked: Asked | None = None
@@ -145,8 +147,11 @@ class Conversation:
             if message.type in ENDS:
                 return
             if message.type is WSMsgType.PING:
-                self._log(log.Pinged)
-                await self._socket.pong(message.data)
+                self._log(log.Pinged, size=len(message.data))
+                if not self._desk.versions:
+                    await self._socket.pong(message.data)
+                elif message.data and message.data[0] > Kind.PING:
+                    self.reset()
             elif not self._live:
                 self._log(log.Discarded, size=len(message.data))
             else:
@@ -165,7 +170,9 @@ class Conversation:
         self._live = True
         # Written down first: a client may answer before this task runs again.
         self._log(log.Handshook, voice=asked.voice, text_prompt=asked.text_prompt)
-        await self._socket.send_bytes(encode(Handshake()))
+        if self._desk.versions:
+            await self._socket.send_bytes(encode(Other(Kind.METADATA, b"{}")))
+        await self._socket.send_bytes(encode(Handshake(self._desk.versions)))
         if self._desk.packets_per_step == 1:
             for page in self._mouth.headers():
                 await self._socket.send_bytes(encode(AudioBytes(page)))

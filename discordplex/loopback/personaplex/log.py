@@ -84,7 +84,10 @@ class Odd(Record):
 
 @dataclass(frozen=True, slots=True)
 class Pinged(Record):
-    """A WebSocket ping was answered."""
+    """A WebSocket ping came."""
+
+    size: int = 0
+    """Of its payload."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class StandInServer:
 
     `step_ms` is what a model step takes (measured on a machine that keeps up: 25; beyond 80 the server falls behind for good),
     `prompt_step_ms` what a step of the prompts takes (a GPU: 50 to 60; here fast, for tests). `packets_per_step=2` is the layout of
-    moshi 0.2.13.
+    moshi 0.2.13, and eight bytes of `versions` behind the handshake are kyutai's Rust server, which takes no voice and no role.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class StandInServer:
         step_ms: float = 25.0,
         prompt_step_ms: float = 1.0,
         packets_per_step: int = 1,
+        versions: bytes = b"",
         mind: MindFactory | None = None,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
@@ -58,6 +59,7 @@ class StandInServer:
             step_ms=step_ms,
             prompt_step_ms=prompt_step_ms,
             packets_per_step=packets_per_step,
+            versions=versions,
             dice=random.Random(faults.seed),
         )
         self._host = host
