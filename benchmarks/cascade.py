@@ -185,7 +185,7 @@ def heard(detectors: DetectorPool, pcm: bytes) -> tuple[int, int]:
     """How many utterances there were, and how many began."""
     ears = Ears(detectors)
     events = [event for frame in frames_of(pcm) for _, event in ears.push({SPEAKER: frame})]
-    ears.close()
+    ears.forget_everybody()
     return sum(isinstance(event, Utterance) for event in events), sum(isinstance(event, SpeechStarted) for event in events)
 
 

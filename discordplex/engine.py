@@ -171,7 +171,15 @@ class TurnTakingLease(EngineLease, Protocol):
     """What to call a person; to be set before `open`. Until then people have numbers."""
 
     def reset(self) -> None:
-        """Forget what was said in this call."""
+        """Forget what was said in this call, answered or not. An engine that is open cancels its requests and stops speaking."""
+        ...
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Forget what this person said, because they opted out.
+
+        To be called beside `VoiceEngine.forget`, which does the same for an engine that is open and waits until its requests have ended:
+        the memory outlives the engine, and somebody may opt out while none is open.
+        """
         ...
 
 

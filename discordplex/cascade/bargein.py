@@ -55,6 +55,10 @@ class BargeIn:
             return Verdict(cut=True)
         return Verdict(resume=not self._over)
 
+    def forget(self, speaker: SpeakerId) -> bool:
+        """This person is not listened to any more; whether the engine held because of them alone."""
+        return self._over.pop(speaker, None) is not None and not self._over
+
     def over(self) -> bool:
         """The turn is over; whether the engine was holding."""
         was_held = bool(self._over)

@@ -4,9 +4,12 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
 
 import anyio
 import structlog
+from typing_extensions import Self
 
 from discordplex.cascade.bargein import BargeIn
 from discordplex.cascade.faults import StageError
@@ -21,12 +24,17 @@ from discordplex.cascade.turn import Mouth, Turn
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, SpeakerId, Text
 from discordplex.metrics import Metrics
+from discordplex.plaintext import one_line, visible
 
 log = structlog.get_logger()
 
-MOST_WAITING = 8
-"""Utterances that wait for their turn; beyond them the oldest is dropped, since fresh speech beats complete speech."""
-AHEAD_S = 20.0
+MOST_WAITING: Final = 8
+MOST_WAITING_BYTES: Final = 2 << 20
+"""Utterances that wait for their turn, and their sound: a minute of it. Beyond either the oldest is dropped, since fresh speech beats
+complete speech."""
+LONGEST_WORDS_CHARACTERS: Final = 4000
+"""Of one utterance, which lasts at most half a minute; what a transcription server writes beyond is cut."""
+AHEAD_S: Final = 20.0
 """So much sound is handed over before it is heard; more would be paid for and cut off."""
 
 TOO_MUCH = "So much is said that I cannot answer it all: what was said first is skipped. Speak one after the other, and I keep up."
@@ -48,6 +56,37 @@ class Said:
     speaker: SpeakerId
     text: str
     at: float
+
+
+class Request:
+    """Work on people's words, cancelled from outside. `with` it around the work, once."""
+
+    def __init__(self, sources: frozenset[SpeakerId]) -> None:
+        """`sources` are the people whose sound or words it carries."""
+        self.sources = sources
+        self._scope = anyio.CancelScope()
+        self._ended = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        self._ended.set()
+        return self._scope.__exit__(kind, error, trace)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its result is not wanted any more, even where it has just come."""
+        return self._scope.cancel_called
+
+    def cancel(self) -> None:
+        """End it with the loop's next step; a second time does nothing."""
+        self._scope.cancel()
+
+    async def ended(self) -> None:
+        """Return once nothing of it goes on."""
+        await self._ended.wait()
 
 
 class Conversation(Mouth):
@@ -88,7 +127,9 @@ class Conversation(Mouth):
         self._barge_in = BargeIn()
         self._reply: Reply | None = None
         self._last: Reply | None = None
-        self._scope = anyio.CancelScope()
+        self._transcribing: Request | None = None
+        self._answering: Request | None = None
+        self._unanswered: SpeakerId | None = None
         self._asked_at: float | None = None
         self._utterances = metrics.counter("cascade.utterances")
         self._dropped = metrics.counter("cascade.dropped")
@@ -128,7 +169,7 @@ class Conversation(Mouth):
                 self._resume()
         if keep and utterance is not None:
             self._utterances.add()
-            self._make_room()
+            self._make_room(len(utterance.pcm))
             self._heard.put(Heard(speaker, utterance.pcm, self._clock.now()))
 
     def interrupt(self, item: str, played_ms: float | None) -> None:
@@ -137,12 +178,54 @@ class Conversation(Mouth):
         if item and (reply is None or item != reply.item):
             return
         if self._reply is not None or not item:
-            self._heard.clear()
-            self._said.clear()
+            self._drop_unanswered()
         if self._reply is not None:
             self._stop(self._reply)
         if reply is not None and played_ms is not None:
             reply.heard_ms = played_ms
+
+    # What people wish to be forgotten. None of these waits: `stopped` does.
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Drop all that is held of this person, cancel the requests that carry it, and stop the reply that was made from it.
+
+        Somebody else's question whose answer was stopped before it was heard is asked anew, without this person's words.
+        """
+        self._heard.drop(lambda heard: heard.speaker == speaker)
+        self._said.drop(lambda said: said.speaker == speaker)
+        if self._transcribing is not None and speaker in self._transcribing.sources:
+            self._transcribing.cancel()
+        self._history.forget(speaker)
+        if self._unanswered == speaker:
+            self._unanswered = None
+        if self._last is not None and speaker in self._last.sources:
+            self._last = None
+        reply = self._reply
+        if reply is not None and speaker in reply.sources:
+            self._cut(reply)
+            self._unanswered = reply.asker if reply.asker != speaker and not reply.pieces else None
+        elif self._barge_in.forget(speaker):
+            self._resume()
+        self._outbox.forget(speaker)
+
+    def pause(self) -> None:
+        """Drop all that was said and not answered, with the requests that carry it, and stop speaking."""
+        self._drop_unanswered()
+        self._outbox.drop_unanswered()
+        if self._reply is not None:
+            self._cut(self._reply)
+
+    def reset(self) -> None:
+        """The same, and forget what was said before. A reply that was being given is not known afterwards either."""
+        self.pause()
+        self._last = None
+        self._history.reset()
+
+    async def stopped(self) -> None:
+        """Return once every request that was cancelled has ended."""
+        for request in (self._transcribing, self._answering):
+            if request is not None and request.cancelled:
+                await request.ended()
 
     # What the engine does.
 
@@ -150,16 +233,25 @@ class Conversation(Mouth):
         """Transcribe what was said, in the order in which it ended."""
         while True:
             heard = await self._heard.take()
-            started = self._clock.now()
-            try:
-                text = await self._transcriber.text_of(heard.pcm)
-            except StageError as fault:
-                self._tell(fault)
-                continue
-            self._transcribe_ms.record((self._clock.now() - started) * 1000)
-            item = f"said-{next(self._numbers)}"
-            self._outbox.put(Text(text, role="person", speaker=heard.speaker, final=True, item=item))
-            self._said.put(Said(heard.speaker, text, heard.at))
+            self._transcribing = Request(frozenset({heard.speaker}))
+            with self._transcribing as request:
+                await self._transcribe(heard, request)
+
+    async def _transcribe(self, heard: Heard, request: Request) -> None:
+        started = self._clock.now()
+        try:
+            text = await self._transcriber.text_of(heard.pcm)
+        except StageError as fault:
+            if not request.cancelled:
+                self._tell(fault, request.sources)
+            return
+        if request.cancelled:
+            return
+        self._transcribe_ms.record((self._clock.now() - started) * 1000)
+        words = one_line(text[: 2 * LONGEST_WORDS_CHARACTERS], LONGEST_WORDS_CHARACTERS)
+        item = f"said-{next(self._numbers)}"
+        self._outbox.put(Text(words, role="person", speaker=heard.speaker, final=True, item=item), request.sources)
+        self._said.put(Said(heard.speaker, words, heard.at))
 
     async def talk(self) -> None:
         """Answer what was said, one turn at a time; the next one when the last was heard."""
@@ -167,25 +259,30 @@ class Conversation(Mouth):
             said = await self._said.take()
             self._overflowed = self._overflowed and self._waiting > 0
             self._settle()
-            self._history.add(Message("user", said.text, name=self._name_of(said.speaker)))
+            self._history.add(Message("user", said.text, name=self._name_of(said.speaker), sources=frozenset({said.speaker})))
             self._asked_at = said.at
-            await self._answer(Reply(f"reply-{next(self._numbers)}", said.speaker))
+            self._unanswered = said.speaker
+            while (asker := self._unanswered) is not None:
+                self._unanswered = None
+                await self._answer(Reply(f"reply-{next(self._numbers)}", asker, self._history.sources))
 
     async def begin(self, text: str) -> None:
         """See Mouth."""
-        if self._reply is not None:
-            await self._outbox.say(Text(self._reply.begin(text), item=self._reply.item))
+        await self._outbox.room()
+        if (reply := self._reply) is not None:
+            self._outbox.put(Text(visible(reply.begin(text)), item=reply.item), reply.sources)
 
     async def sound(self, pcm: bytes) -> None:
         """See Mouth."""
-        if self._reply is None:
+        await self._outbox.room()
+        if (reply := self._reply) is None:
             return
         now = self._clock.now()
         if self._asked_at is not None:
             self._first_audio_ms.record((now - self._asked_at) * 1000)
             self._asked_at = None
-        self._playback.add(self._reply.add(pcm), now)
-        await self._outbox.say(Audio(pcm, item=self._reply.item))
+        self._playback.add(reply.add(pcm), now)
+        self._outbox.put(Audio(pcm, item=reply.item), reply.sources)
 
     async def room(self) -> None:
         """See Mouth."""
@@ -195,18 +292,20 @@ class Conversation(Mouth):
     async def _answer(self, reply: Reply) -> None:
         """One turn, until it was heard or cut off."""
         self._reply = self._last = reply
-        self._scope = anyio.CancelScope()
+        self._answering = Request(reply.sources)
         self._replies.add()
         for speaker in self._speaking():
             self.began(speaker)  # whoever still speaks is let finish
-        with self._scope:
+        with self._answering:
             try:
                 await self._new_turn(self).run(self._history.as_chat(self._system_prompt))
                 reply.whole = True
             except StageError as fault:
-                self._tell(fault)
-            if reply.pieces:
-                await self._outbox.say(Text("", final=True, item=reply.item))
+                if self._reply is reply:
+                    self._tell(fault, reply.sources)
+            await self._outbox.room()
+            if reply.pieces and self._reply is reply:
+                self._outbox.put(Text("", final=True, item=reply.item), reply.sources)
             while self._playback.is_sounding(self._clock.now()):
                 await self._pass(self._playback.left_s(self._clock.now()) + LAG_S)
         if self._reply is reply:
@@ -237,7 +336,8 @@ class Conversation(Mouth):
         self._playback.cut(now)
         self._barge_in.over()
         self._moved.set()
-        self._scope.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
 
     def _resume(self) -> None:
         self._playback.resume(self._clock.now())
@@ -248,10 +348,18 @@ class Conversation(Mouth):
         """The last reply becomes something to remember, as far as it was heard. Not earlier: where it was cut is known a little later."""
         reply, self._last = self._last, None
         if reply is not None and (text := reply.heard()):
-            self._history.add(Message("assistant", text))
+            self._history.add(Message("assistant", text, sources=reply.sources))
 
-    def _make_room(self) -> None:
-        while self._waiting >= MOST_WAITING:
+    def _drop_unanswered(self) -> None:
+        self._heard.drop()
+        self._said.drop()
+        self._unanswered = None
+        if self._transcribing is not None:
+            self._transcribing.cancel()
+
+    def _make_room(self, size: int) -> None:
+        """Drop the oldest words and sound, so that an utterance of `size` bytes can wait."""
+        while self._waiting >= MOST_WAITING or (self._waiting and self._waiting_bytes + size > MOST_WAITING_BYTES):
             (self._said if len(self._said) else self._heard).drop_oldest()
             self._dropped.add()
             if not self._overflowed:
@@ -262,8 +370,12 @@ class Conversation(Mouth):
     def _waiting(self) -> int:
         return len(self._heard) + len(self._said)
 
-    def _tell(self, fault: StageError) -> None:
+    @property
+    def _waiting_bytes(self) -> int:
+        return sum(len(heard.pcm) for heard in self._heard)
+
+    def _tell(self, fault: StageError, sources: frozenset[SpeakerId]) -> None:
         """A stage failed: people are told, and the next turn has its chance."""
         self._faults.add()
         log.warning("stage failed", stage=fault.stage, cause=type(fault.__cause__).__name__)
-        self._outbox.put(Problem(str(fault), stage=fault.stage))
+        self._outbox.put(Problem(str(fault), stage=fault.stage), sources)

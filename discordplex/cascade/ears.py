@@ -101,8 +101,8 @@ class Ears:
         if ear is not None:
             ear.close()
 
-    def close(self) -> None:
-        """Forget everybody; their detectors serve the next call."""
+    def forget_everybody(self) -> None:
+        """Drop all that was heard; the detectors serve whoever speaks next."""
         for ear in self._ears.values():
             ear.close()
         self._ears.clear()

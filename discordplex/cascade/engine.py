@@ -102,7 +102,7 @@ class CascadeEngine:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
-        self._ears.close()
+        self._ears.forget_everybody()
         if self._clients is not None:
             await self._clients.close()
         self._left = True
@@ -132,13 +132,32 @@ class CascadeEngine:
             self._conversation.interrupt(item, played_ms)
 
     async def forget(self, speaker: SpeakerId) -> None:
-        """Drop what is held of this speaker."""
-        self._ears.forget(speaker)
+        """Drop all that is held of this speaker; see the port for what it promises. Sound that is pushed later is heard again."""
+        self.drop(speaker)
+        await self._stopped()
 
     async def pause(self) -> None:
-        """Stop speaking."""
+        """Drop all that was said and not answered, and stop speaking; see the port."""
+        self._ears.forget_everybody()
         if self._conversation is not None:
-            self._conversation.interrupt("", None)
+            self._conversation.pause()
+        await self._stopped()
+
+    def drop(self, speaker: SpeakerId) -> None:
+        """The same as `forget`, without waiting for the requests that it cancels."""
+        self._ears.forget(speaker)
+        if self._conversation is not None:
+            self._conversation.forget(speaker)
+
+    def reset(self) -> None:
+        """Forget everything that was said, answered or not, and stop speaking. Does not wait for the requests that it cancels."""
+        self._ears.forget_everybody()
+        if self._conversation is not None:
+            self._conversation.reset()
+
+    async def _stopped(self) -> None:
+        if self._conversation is not None:
+            await self._conversation.stopped()
 
     def _on_speech(self, conversation: Conversation, speaker: SpeakerId, event: SegmenterEvent) -> None:
         match event:

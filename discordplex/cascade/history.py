@@ -1,27 +1,47 @@
-"""What was said in a call, as the chat model shall see it, bounded by tokens. Pure."""
+"""What was said in a call, as the chat model shall see it, bounded in tokens, characters and messages. Pure."""
 
 import itertools
 from collections import deque
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from discordplex.engine import SpeakerId
+from discordplex.plaintext import one_line
 
 CHARACTERS_PER_TOKEN = 4
 """OpenAI's rule of thumb for English; other scripts need more tokens, so the bound is soft."""
 MESSAGE_OVERHEAD_TOKENS = 4
 
+LONGEST_MESSAGE_CHARACTERS: Final = 8000
+"""More than a reply or an utterance has; what is longer is cut, because the newest message always stays."""
+MOST_MESSAGES: Final = 1000
+MOST_CHARACTERS: Final = 400_000
+"""Where `history_tokens` allows more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chat message; `name` is the speaker's display name, "" for the engine."""
+    """One chat message; `name` is the speaker's display name, "" for the engine.
+
+    `sources` are the people whose words it holds or was made from: the speaker of what a person said, and everybody whose words the
+    request for a reply carried.
+    """
 
     role: Literal["user", "assistant"]
     text: str
     name: str = ""
+    sources: frozenset[SpeakerId] = frozenset()
+
+    @property
+    def characters(self) -> int:
+        """What it takes in memory and in a request."""
+        return len(self.text) + len(self.name)
 
     @property
     def tokens(self) -> int:
         """An estimate of what it costs."""
-        return MESSAGE_OVERHEAD_TOKENS + (len(self.text) + len(self.name)) // CHARACTERS_PER_TOKEN
+        return MESSAGE_OVERHEAD_TOKENS + self.characters // CHARACTERS_PER_TOKEN
 
     def as_chat(self) -> dict[str, str]:
         """As the chat API takes it. The name goes into the text: the API's own `name` forbids most letters that people use."""
@@ -29,24 +49,47 @@ class Message:
 
 
 class History:
-    """The newest messages that fit into `max_tokens`; the oldest are forgotten."""
+    """The newest messages that fit into `max_tokens`; the oldest are forgotten.
+
+    Each message is one line, so that no name and no words can look like a line of somebody else.
+    """
 
     def __init__(self, *, max_tokens: int) -> None:
         self._max_tokens = max_tokens
         self._messages: deque[Message] = deque()
+        self._tokens = 0
+        self._characters = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
+    @property
+    def sources(self) -> frozenset[SpeakerId]:
+        """Everybody whose words a request that carries this history is made from."""
+        return frozenset().union(*(message.sources for message in self._messages))
+
     def add(self, message: Message) -> None:
-        """Remember a message, forgetting the oldest beyond the bound. The newest always stays."""
+        """Remember a message, forgetting the oldest beyond the bounds. The newest always stays."""
+        message = replace(message, text=one_line(message.text, LONGEST_MESSAGE_CHARACTERS))
         self._messages.append(message)
-        while len(self._messages) > 1 and sum(kept.tokens for kept in self._messages) > self._max_tokens:
-            self._messages.popleft()
+        self._tokens += message.tokens
+        self._characters += message.characters
+        while len(self._messages) > 1 and self._is_too_much:
+            oldest = self._messages.popleft()
+            self._tokens -= oldest.tokens
+            self._characters -= oldest.characters
 
     def reset(self) -> None:
-        """Forget everything. A reply that was being given is not known afterwards either: `as_chat` begins with people."""
-        self._messages.clear()
+        """Forget everything."""
+        self._keep(lambda _: False)
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Forget what this person said and every answer that was made from it.
+
+        An answer to somebody else may quote this person, and nobody can tell. So it goes as well where their words were in its request;
+        what the others said themselves stays.
+        """
+        self._keep(lambda message: speaker not in message.sources)
 
     def as_chat(self, system_prompt: str) -> list[dict[str, str]]:
         """The persona and everything remembered, oldest first, as the chat API takes it.
@@ -54,10 +97,19 @@ class History:
         What several people said in a row is one message: many models insist on turns that alternate and begin with people.
         """
         chat = [{"role": "system", "content": system_prompt}]
-        for message in itertools.dropwhile(lambda message: message.role == "assistant", self._messages):
-            one = message.as_chat()
-            if one["role"] == chat[-1]["role"]:
-                chat[-1]["content"] += f"\n{one['content']}"
-            else:
-                chat.append(one)
+        for role, messages in itertools.groupby(self._from_people_on(), key=lambda message: message.role):
+            lines = [message.as_chat()["content"] for message in messages]
+            chat.append({"role": role, "content": "\n".join(lines)})
         return chat
+
+    def _from_people_on(self) -> Iterable[Message]:
+        return itertools.dropwhile(lambda message: message.role == "assistant", self._messages)
+
+    @property
+    def _is_too_much(self) -> bool:
+        return self._tokens > self._max_tokens or self._characters > MOST_CHARACTERS or len(self._messages) > MOST_MESSAGES
+
+    def _keep(self, wanted: Callable[[Message], bool]) -> None:
+        self._messages = deque(message for message in self._messages if wanted(message))
+        self._tokens = sum(message.tokens for message in self._messages)
+        self._characters = sum(message.characters for message in self._messages)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -17,18 +18,21 @@ class Line(Generic[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
     def put(self, item: Item) -> None:
-        """Join the end; never waits."""
+        """Append an item; never waits."""
         self._items.append(item)
         self._filled.set()
 
     def drop_oldest(self) -> None:
-        """Send the first away."""
+        """Drop the first item."""
         self._items.popleft()
 
-    def clear(self) -> None:
-        """Send everybody away."""
-        self._items.clear()
+    def drop(self, unwanted: Callable[[Item], bool] = lambda _: True) -> None:
+        """Drop every item that is unwanted: all of them unless told."""
+        self._items = deque(item for item in self._items if not unwanted(item))
 
     async def take(self) -> Item:
         """The first, as soon as there is one."""

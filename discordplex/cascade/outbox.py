@@ -1,45 +1,103 @@
-"""Outbox: events on their way to the call, in order."""
+"""Outbox: events on their way to the call, in order, bounded in number and bytes."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-from discordplex.engine import Audio, EngineEvent, Text
+from discordplex.engine import Audio, EngineEvent, Held, Problem, Resumed, SpeakerId, Text
 
-CAPACITY = 512
+CAPACITY: Final = 512
 """Events. Sound comes far faster than it is played, but the call takes it at once: a full box means that the call is stuck."""
+CAPACITY_BYTES: Final = 4 << 20
+"""Of sound and text: twice of what is handed over before it is heard."""
+MOST_URGENT: Final = 64
+"""People's words and problems that do not wait for room; beyond them the oldest of these is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An event, and the people whose words it holds or was made from."""
+
+    event: EngineEvent
+    sources: frozenset[SpeakerId]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        match self.event:
+            case Audio(pcm):
+                return len(pcm)
+            case Text(text):
+                return len(text) * 4
+            case _:
+                return 0
+
+    @property
+    def is_expendable(self) -> bool:
+        """Whether a call that is stuck can do without it."""
+        return isinstance(self.event, Problem) or (isinstance(self.event, Text) and self.event.role == "person")
 
 
 class Outbox:
-    """First in, first out, one consumer. Who has much to say waits for room; what is rare and urgent never does."""
+    """First in, first out, one consumer. Who has much to say awaits `room` before each `put`; what is rare and urgent does not."""
 
     def __init__(self) -> None:
-        self._events: deque[EngineEvent] = deque()
+        self._parcels: deque[Parcel] = deque()
+        self._bytes = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
-    def put(self, event: EngineEvent) -> None:
-        """Leave a rare event; never waits."""
-        self._events.append(event)
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of sound and text wait."""
+        return self._bytes
+
+    def put(self, event: EngineEvent, sources: frozenset[SpeakerId] = frozenset()) -> None:
+        """Append an event. `sources` are the people whose words it holds or was made from."""
+        parcel = Parcel(event, sources)
+        if isinstance(event, Resumed) and self._parcels and isinstance(self._parcels[-1].event, Held):
+            self._parcels.pop()  # nobody has seen that it was held
+            return
+        if parcel.is_expendable:
+            waiting = [one for one in self._parcels if one.is_expendable]
+            if len(waiting) >= MOST_URGENT:
+                self._parcels.remove(waiting[0])
+                self._bytes -= waiting[0].size
+        self._parcels.append(parcel)
+        self._bytes += parcel.size
         self._filled.set()
 
-    async def say(self, event: Audio | Text) -> None:
-        """Leave one of many events, as soon as there is room."""
-        while len(self._events) >= CAPACITY:
+    async def room(self) -> None:
+        """Return as soon as one of many events may be put. Whoever waits here may have been cut off meanwhile."""
+        while len(self._parcels) >= CAPACITY or self._bytes >= CAPACITY_BYTES:
             self._emptied.clear()
             await self._emptied.wait()
-        self.put(event)
 
     def drop(self, item: str) -> None:
-        """Throw away what waits of a reply that was cut off."""
-        kept = [event for event in self._events if not (isinstance(event, Audio | Text) and event.item == item)]
-        self._events = deque(kept)
-        self._emptied.set()
+        """Drop the sound and text of a reply that was cut off."""
+        self._keep(lambda parcel: not (isinstance(parcel.event, Audio | Text) and parcel.event.item == item))
+
+    def drop_unanswered(self) -> None:
+        """Drop the people's words that nobody has seen."""
+        self._keep(lambda parcel: not (isinstance(parcel.event, Text) and parcel.event.role == "person"))
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Drop everything that was made from this person's words."""
+        self._keep(lambda parcel: speaker not in parcel.sources)
 
     async def take(self) -> EngineEvent:
         """The oldest event, as soon as there is one."""
-        while not self._events:
+        while not self._parcels:
             self._filled.clear()
             await self._filled.wait()
-        event = self._events.popleft()
+        parcel = self._parcels.popleft()
+        self._bytes -= parcel.size
         self._emptied.set()
-        return event
+        return parcel.event
+
+    def _keep(self, wanted: Callable[[Parcel], bool]) -> None:
+        self._parcels = deque(parcel for parcel in self._parcels if wanted(parcel))
+        self._bytes = sum(parcel.size for parcel in self._parcels)
+        self._emptied.set()

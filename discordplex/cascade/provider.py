@@ -1,5 +1,6 @@
 """CascadeProvider: as many calls at once as the settings allow, each with a memory of its own."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,11 +15,16 @@ from discordplex.config import CascadeConfig
 from discordplex.engine import EngineLease, Persona, SpeakerId, VoiceEngine
 from discordplex.errors import ConfigError, LocalProtocolError
 from discordplex.metrics import Metrics
+from discordplex.plaintext import one_line
 
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
 """Characters. It is sent with every reply."""
 LONGEST_NAME: Final = 40
+ENDS_A_NAME: Final = re.compile(r"[:\uff1a\ufe55\ufe13\ua789\u2236*_`<>|]")
+"""Colons of all kinds, and markup."""
+MOST_NUMBERED: Final = 100
+"""People without a name whose numbers are known in a call."""
 
 
 class CascadeProvider:
@@ -75,6 +81,7 @@ class CascadeLease:
         self._clock = clock
         self._history = History(max_tokens=config.history_tokens)
         self._numbers: dict[SpeakerId, int] = {}
+        self._next_number = itertools.count(1)
         self._open: CascadeEngine | None = None
         self.name = f"the cascade at {Stage.of(config, 'think').host}"
         self.name_of: Callable[[SpeakerId], str] = self.number_of
@@ -95,12 +102,25 @@ class CascadeLease:
         return self._open
 
     def reset(self) -> None:
-        """Forget what was said in this call."""
+        """Forget what was said in this call, and what waits for an answer; requests in flight are cancelled."""
         self._history.reset()
+        if self._open is not None:
+            self._open.reset()
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Forget what this person said, whether or not an engine is open; requests in flight that carry it are cancelled."""
+        self._history.forget(speaker)
+        self._numbers.pop(speaker, None)
+        if self._open is not None:
+            self._open.drop(speaker)
 
     def number_of(self, speaker: SpeakerId) -> str:
-        """What to call somebody without a name: people are numbered as they first speak."""
-        return f"Person {self._numbers.setdefault(speaker, len(self._numbers) + 1)}"
+        """What to call somebody without a name: people are numbered as they first speak, of late."""
+        if speaker not in self._numbers:
+            self._numbers[speaker] = next(self._next_number)
+            if len(self._numbers) > MOST_NUMBERED:
+                del self._numbers[next(iter(self._numbers))]
+        return f"Person {self._numbers[speaker]}"
 
 
 def check_persona(voice: str, text_prompt: str) -> str | None:
@@ -116,4 +136,4 @@ def check_persona(voice: str, text_prompt: str) -> str | None:
 
 def plain_name(name: str) -> str:
     """A display name as it may stand in front of somebody's words: one line, without what ends a name there."""
-    return " ".join(re.sub(r"[\x00-\x1f\x7f:*_`<>|\u2028\u2029]", " ", name).split())[:LONGEST_NAME].strip()
+    return one_line(ENDS_A_NAME.sub(" ", one_line(name[: 10 * LONGEST_NAME])))[:LONGEST_NAME].strip()

@@ -25,6 +25,8 @@ class Reply:
 
     item: str
     asker: SpeakerId
+    sources: frozenset[SpeakerId] = frozenset()
+    """The people whose words it is made from: everybody in the history that its request carries."""
     pieces: list[Piece] = field(default_factory=list)
     whole: bool = False
     """All of it was handed over."""

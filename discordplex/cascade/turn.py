@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from discordplex.cascade.chunker import FIRST_CHUNK_CHARACTERS, Chunker
 from discordplex.cascade.faults import StageError
@@ -82,6 +83,7 @@ class Turn:
 
     async def _write(self, messages: Sequence[Mapping[str, str]]) -> None:
         """The reply's text into pieces."""
+        await checkpoint_if_cancelled()  # cut off before the loop came here: then not even a first byte goes out
         hidden, length, pieces = HiddenFilter(), 0, 0
         try:
             async with contextlib.aclosing(self._thinker.reply_to(messages)) as deltas:
@@ -116,6 +118,7 @@ class Turn:
 
     async def _fetch(self, piece: Ordered) -> None:
         try:
+            await checkpoint_if_cancelled()
             async with contextlib.aclosing(self._speaker.sound_of(spoken(piece.text), self._voice)) as sound:
                 async for pcm in sound:
                     piece.sound.put_nowait(pcm)

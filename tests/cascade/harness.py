@@ -118,8 +118,10 @@ class Call:
 
 
 @asynccontextmanager
-async def calling(config: CascadeConfig, provider: CascadeProvider | None = None, clock: FakeClock | None = None) -> AsyncIterator[Call]:
-    """A call that is open, with everybody's names known."""
+async def calling(
+    config: CascadeConfig, provider: CascadeProvider | None = None, clock: FakeClock | None = None, *, reading: bool = True
+) -> AsyncIterator[Call]:
+    """A call that is open, with everybody's names known. Unless it is `reading`, the test collects the events itself."""
     clock = clock or FakeClock()
     pool = detectors()
     provider = provider or CascadeProvider(config, clock=clock, detectors=pool)
@@ -131,7 +133,7 @@ async def calling(config: CascadeConfig, provider: CascadeProvider | None = None
     assert isinstance(engine, CascadeEngine)
     async with engine:
         call = Call(engine, lease, clock, metrics)
-        collecting = asyncio.create_task(call.collect())
+        collecting = asyncio.create_task(call.collect() if reading else asyncio.sleep(0))
         try:
             yield call
         finally:

@@ -163,5 +163,5 @@ async def test_closing_gives_everything_back(pool: DetectorPool) -> None:
     ears = Ears(pool)
     ears.push({ANNA: ENGINE.silence, BEN: ENGINE.silence})
     assert pool.take() is None
-    ears.close()
+    ears.forget_everybody()
     assert pool.take() is not None

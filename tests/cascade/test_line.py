@@ -17,5 +17,8 @@ async def test_in_order_and_as_soon_as_there_is_one() -> None:
     line.drop_oldest()
     assert len(line) == 2
     assert await line.take() == 2
-    line.clear()
+    line.put(4)
+    line.drop(lambda item: item == 3)
+    assert list(line) == [4]
+    line.drop()
     assert len(line) == 0

@@ -1,0 +1,314 @@
+"""An opt-out, `/stop` and `/reset` reach every holder of sound and words. One test for each holder, over a real server."""
+
+import asyncio
+
+import pytest
+
+from discordplex.cascade import outbox
+from discordplex.cascade.provider import CascadeProvider
+from discordplex.config import CascadeConfig
+from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, Text
+from discordplex.loopback.clock import FakeClock, settle
+from discordplex.loopback.openai.faults import Fault, Stage
+from discordplex.loopback.openai.log import Asked, Dropped
+from discordplex.loopback.openai.server import StandInOpenAI, in_turn
+from tests.cascade.conftest import config_of
+from tests.cascade.harness import ANNA, BEN, Call, calling
+from tests.cascade.speech import frames_of, sentences
+
+LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
+
+
+def asked(server: StandInOpenAI, stage: Stage) -> int:
+    return sum(one.stage == stage for one in server.log.of(Asked))
+
+
+def dropped(server: StandInOpenAI) -> list[Stage]:
+    return [one.stage for one in server.log.of(Dropped)]
+
+
+def chats(server: StandInOpenAI) -> list[list[str]]:
+    """What each request for a reply carried, without the persona."""
+    return [[message["content"] for message in one.body["messages"][1:]] for one in server.log.of(Asked) if one.stage == "think"]
+
+
+@pytest.fixture
+def patient(server: StandInOpenAI) -> CascadeConfig:
+    """Who stalls is not given up before the test is over."""
+    return config_of(server, timeout_s=20)
+
+
+async def half_a_sentence(call: Call, speaker: int) -> None:
+    pcm = sentences()[1]
+    await call.say(pcm[: len(pcm) // 2 // 1920 * 1920], speaker)
+
+
+async def asks(call: Call, server: StandInOpenAI, stage: Stage, sentence: int, speaker: int) -> None:
+    """Say a sentence and return when another request of that stage has come."""
+    before = asked(server, stage)
+    await call.ask(sentence, speaker)
+    await server.log.wait_for(lambda _: asked(server, stage) > before)
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset"])
+async def test_an_utterance_that_has_begun_is_never_sent(server: StandInOpenAI, config: CascadeConfig, wish: str) -> None:
+    """What was said before the wish reaches no server; what is said afterwards does."""
+    async with calling(config) as call:
+        await half_a_sentence(call, ANNA)
+        await obey(call, wish)
+        await call.rest(1000)
+        assert asked(server, "transcribe") == 0
+        await call.ask(0)
+        await call.hear_out()
+    (only,) = [one for one in server.log.of(Asked) if one.stage == "transcribe"]
+    assert only.body["file_ms"] < len(frames_of(sentences()[0])) * 20 + 600
+
+
+async def obey(call: Call, wish: str, speaker: int = ANNA) -> None:
+    match wish:
+        case "forget":
+            await call.engine.forget(speaker)
+        case "pause":
+            await call.engine.pause()
+        case "reset":
+            call.lease.reset()
+        case "lease":
+            call.lease.forget(speaker)
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
+async def test_a_queued_utterance_is_never_sent(server: StandInOpenAI, patient: CascadeConfig, wish: str) -> None:
+    """What waits behind somebody else's transcription is dropped."""
+    server.fail("transcribe", Fault(stall_after=0))
+    server.hears = in_turn(["Later."])
+    async with calling(patient) as call:
+        await asks(call, server, "transcribe", 1, BEN)
+        await call.ask(0, ANNA)
+        await obey(call, wish)
+        await obey(call, wish, BEN)
+        await server.log.wait_for(lambda _: dropped(server) == ["transcribe"])
+        await call.ask(2, BEN)
+        await call.hear_out()
+    assert [text.speaker for text in call.said] == [BEN]
+    assert asked(server, "transcribe") == 2
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
+async def test_a_transcription_in_flight_is_cancelled(server: StandInOpenAI, patient: CascadeConfig, wish: str) -> None:
+    """The server sees the connection drop, nothing follows, and the next utterance is heard."""
+    server.fail("transcribe", Fault(stall_after=0))
+    async with calling(patient) as call:
+        await asks(call, server, "transcribe", 0, ANNA)
+        before = len(call.events)
+        await obey(call, wish)
+        await server.log.wait_for(lambda _: dropped(server) == ["transcribe"])
+        await settle()
+        assert call.events[before:] == []
+        await call.ask(1)
+        await call.hear_out()
+        assert len(call.said) == 1
+
+
+async def test_somebody_else_s_transcription_goes_on(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """An opt-out concerns one person."""
+    async with calling(config) as call:
+        await asks(call, server, "transcribe", 0, BEN)
+        await call.engine.forget(ANNA)
+        await call.hear_out()
+    assert [text.speaker for text in call.said] == [BEN]
+
+
+@pytest.mark.parametrize("wish", ["forget", "lease"])
+async def test_words_that_wait_for_an_answer_are_dropped(server: StandInOpenAI, config: CascadeConfig, wish: str) -> None:
+    """While Ben is answered Anna's question waits; forgotten, it is never asked, and Ben's answer goes on to its end."""
+    server.replies = in_turn([LONG_REPLY])
+    async with calling(config) as call:
+        await call.ask(0, BEN)
+        await call.until(lambda call: call.of(Audio))
+        call.engine._conversation._barge_in.began = lambda *_, **__: False  # type: ignore[union-attr, method-assign]
+        await call.ask(1, ANNA)
+        await call.until(lambda call: len(call.said) == 2)
+        await obey(call, wish)
+        await call.hear_out()
+        await settle()
+    assert len(chats(server)) == 1
+    assert call.interrupted() == []
+    assert call.words(call.spoken[0].item) == LONG_REPLY
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
+@pytest.mark.parametrize("stage", ["think", "speak"])
+async def test_a_reply_in_the_making_is_cancelled(server: StandInOpenAI, patient: CascadeConfig, wish: str, stage: Stage) -> None:
+    """The chat request and the speech requests are dropped at the server, people's side is told to stop, and nothing of it follows."""
+    server.hears, server.replies = in_turn(["My secret."]), in_turn([LONG_REPLY])
+    server.fail(stage, *[Fault(stall_after=1)] * (1 if stage == "think" else 2))
+    async with calling(patient) as call:
+        await call.ask(0, ANNA)
+        await server.log.wait_for(lambda _: asked(server, stage) == (1 if stage == "think" else 2))
+        await obey(call, wish)
+        await server.log.wait_for(lambda _: dropped(server).count(stage) == (1 if stage == "think" else 2))
+        await settle()
+        assert isinstance(call.events[-1], Interrupted)
+        requests = len(server.log.of(Asked))
+        await call.clock.advance(5)
+        assert len(server.log.of(Asked)) == requests
+        server.hears, server.replies = in_turn(["Mine."]), in_turn(["Yours."])
+        await call.ask(1, BEN)
+        await call.hear_out()
+    assert chats(server)[-1] == (["Anna: My secret.\nBen: Mine."] if wish == "pause" else ["Ben: Mine."])
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
+async def test_a_reply_that_is_heard_is_stopped(server: StandInOpenAI, config: CascadeConfig, wish: str) -> None:
+    """All of it was handed over, and it still sounds."""
+    server.replies = in_turn([LONG_REPLY])
+    async with calling(config) as call:
+        await call.ask(0, ANNA)
+        await call.until(lambda call: any(text.final for text in call.spoken))
+        await call.clock.advance(2)
+        await obey(call, wish)
+        await settle()
+        assert call.events[-1] == Interrupted(call.spoken[0].item)
+        if wish != "pause":
+            await call.engine.interrupt(call.spoken[0].item, 2000)
+        await call.ask(1, BEN)
+        await server.log.wait_for(lambda _: len(chats(server)) == 2)
+    assert len(chats(server)[1]) == (3 if wish == "pause" else 1)
+
+
+@pytest.mark.parametrize("wish", ["forget", "lease"])
+async def test_history_holds_nothing_of_them(server: StandInOpenAI, config: CascadeConfig, wish: str) -> None:
+    """Their words go, and each answer whose request carried their words, because it may quote them; what others said stays."""
+    server.hears = in_turn(["Hello.", "My secret.", "What did she say?", "And now?"])
+    server.replies = in_turn(["Hello Ben.", "Your secret.", "Her secret.", "Well."])
+    async with calling(config) as call:
+        for turn, speaker in enumerate((BEN, ANNA, BEN), 1):
+            await call.ask(turn % 3, speaker)
+            await call.hear_out(turn)
+        await obey(call, wish)
+        await call.ask(0, BEN)
+        await call.hear_out(4)
+    assert chats(server)[2] == ["Ben: Hello.", "Hello Ben.", "Anna: My secret.", "Your secret.", "Ben: What did she say?"]
+    assert chats(server)[3] == ["Ben: Hello.", "Hello Ben.", "Ben: What did she say?\nBen: And now?"]
+
+
+async def test_an_answer_to_somebody_else_is_made_anew_without_them(server: StandInOpenAI, patient: CascadeConfig) -> None:
+    """A request in flight that carries Anna's words in its history is dropped, and Ben's question is asked again without them."""
+    server.hears = in_turn(["My secret.", "What did she say?"])
+    server.replies = in_turn(["Aha.", "Her secret.", "I do not know."])
+    server.fail("think", Fault(), Fault(stall_after=1))
+    async with calling(patient) as call:
+        await call.ask(0, ANNA)
+        await call.hear_out()
+        await asks(call, server, "think", 1, BEN)
+        await call.engine.forget(ANNA)
+        await call.hear_out(2)
+    assert dropped(server) == ["think"]
+    assert chats(server)[2] == ["Ben: What did she say?"]
+    assert call.words(call.spoken[-1].item) == "I do not know."
+
+
+async def test_nobody_is_answered_anew_who_is_forgotten_too(server: StandInOpenAI, patient: CascadeConfig) -> None:
+    """Two opt-outs at the same moment leave nothing to answer."""
+    server.fail("think", Fault(), Fault(stall_after=1))
+    async with calling(patient) as call:
+        await call.ask(0, ANNA)
+        await call.hear_out()
+        await asks(call, server, "think", 1, BEN)
+        await asyncio.gather(call.engine.forget(ANNA), call.engine.forget(BEN))
+        await server.log.wait_for(lambda _: dropped(server) == ["think"])
+        await settle()
+    assert len(chats(server)) == 2
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
+async def test_captions_that_nobody_has_read_are_dropped(server: StandInOpenAI, patient: CascadeConfig, wish: str) -> None:
+    """Words and sound that wait in the outbox never reach the call."""
+    server.replies = in_turn(["I heard you. All of it."])
+    async with calling(patient, reading=False) as call:
+        await call.ask(0, ANNA)
+        await server.log.wait_for(lambda _: asked(server, "speak") == 2)
+        await settle()
+        await obey(call, wish)
+        collecting = asyncio.create_task(call.collect())
+        await settle()
+        collecting.cancel()
+    assert not call.of(Text)
+    assert not call.of(Audio)
+    assert not call.of(Problem)
+
+
+async def test_who_waited_for_room_says_nothing_afterwards(
+    server: StandInOpenAI, patient: CascadeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A piece of the reply that stood before a full outbox when its asker was forgotten does not slip in."""
+    monkeypatch.setattr(outbox, "CAPACITY", 2)
+    server.replies = in_turn([LONG_REPLY])
+    async with calling(patient, reading=False) as call:
+        await call.ask(0, ANNA)
+        await server.log.wait_for(lambda _: asked(server, "speak") >= 2)
+        for _ in range(20):
+            await settle()
+        await call.engine.forget(ANNA)
+        collecting = asyncio.create_task(call.collect())
+        await settle()
+        collecting.cancel()
+    assert not call.of(Text)
+    assert not call.of(Audio)
+
+
+async def test_a_hold_ends_with_who_caused_it(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Ben's answer, held because Anna began to speak, goes on once she is not listened to any more."""
+    server.replies = in_turn([LONG_REPLY])
+    async with calling(config) as call:
+        await call.ask(0, BEN)
+        await call.until(lambda call: any(text.final for text in call.spoken))
+        await call.say(sentences()[1], ANNA, until=lambda call: call.of(Held))
+        await call.engine.forget(ANNA)
+        await settle()
+        assert isinstance(call.events[-1], Resumed)
+        await call.rest(1000)
+    assert call.interrupted() == []
+
+
+async def test_the_memory_forgets_while_no_engine_is_open(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """The lease outlives its engines, and an opt-out between two of them holds."""
+    server.hears = in_turn(["My secret.", "And mine."])
+    clock = FakeClock()
+    provider = CascadeProvider(config, clock=clock)
+    async with calling(config, provider, clock) as call:
+        await call.ask(0, ANNA)
+        await call.hear_out()
+        await call.ask(1, BEN)
+        await call.hear_out(2)
+        lease = call.lease
+    assert lease.number_of(ANNA) == "Person 1"
+    lease.forget(ANNA)
+    assert [message["content"] for message in lease._history.as_chat("")[1:]] == ["Ben: And mine."]
+    assert lease.number_of(ANNA) == "Person 2"
+
+
+async def test_a_pause_keeps_what_was_answered(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """After `/stop` the conversation goes on where it was."""
+    server.hears, server.replies = in_turn(["One.", "Two."]), in_turn(["First.", "Second."])
+    async with calling(config) as call:
+        await call.ask(0, ANNA)
+        await call.hear_out()
+        await call.engine.pause()
+        await call.ask(1, ANNA)
+        await call.hear_out(2)
+    assert chats(server)[1] == ["Anna: One.", "First.", "Anna: Two."]
+    assert call.interrupted() == []
+
+
+async def test_forgetting_a_closed_engine_is_no_error(config: CascadeConfig) -> None:
+    """An opt-out may come at any moment, before an engine is open and after it was left."""
+    async with calling(config) as call:
+        pass
+    await call.engine.forget(ANNA)
+    await call.engine.pause()
+    call.lease.reset()
+    call.lease.forget(ANNA)
+    fresh = call.lease.open(call.engine._persona, call.metrics)
+    await fresh.forget(ANNA)
+    await fresh.pause()
