@@ -1,5 +1,6 @@
 """WAV files to ENGINE PCM and back, for the demo, the loopback and the tests. Reads files whole: nothing for the hot path."""
 
+import itertools
 import wave
 from math import gcd
 from pathlib import Path
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, SAMPLE_BYTES, AudioFormat
 from discordplex.audio.samples import pcm_of
-from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.audio.wavreader import WavReader
+from discordplex.errors import ConfigError, DiscordplexError, RemoteProtocolError
 
 _HALF_TAPS: Final = 32
 """Zero crossings of the resampling filter's sinc on each side."""
@@ -19,26 +21,30 @@ _KAISER_BETA: Final = 9.0
 _PASS_BAND: Final = 0.92
 """Of the lower rate's Nyquist frequency; with the taps and the window above the rest fades to -90 dB just beyond it."""
 _RATES_HZ: Final = range(8_000, 384_001)
+_PIECE_BYTES: Final = 1 << 20
 
 
 def read_wav(path: str | Path) -> bytes:
-    """A WAV file's sound as ENGINE PCM: channels averaged, resampled, rounded.
+    """A WAV file's sound as ENGINE PCM: channels averaged, resampled, rounded. Files that were joined to one are read one after the other.
 
     Raises ConfigError, since a person named the file, where it cannot be read.
     """
+    reader = WavReader()
     try:
-        with wave.open(str(path), "rb") as file:
-            rate_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            data = file.readframes(file.getnframes())
+        with Path(path).open("rb") as file:
+            runs = [run for piece in iter(lambda: file.read(_PIECE_BYTES), b"") for run in reader.feed(piece)]
+        runs += reader.finish()
     except FileNotFoundError:
         raise ConfigError(f"{path} cannot be read: there is no such file.") from None
-    except (OSError, EOFError, wave.Error) as fault:
-        raise ConfigError(f"{path} cannot be read as a WAV file ({str(fault) or 'it ends too early'}). Plain PCM is understood.") from fault
-    if rate_hz not in _RATES_HZ:
-        raise ConfigError(f"{path} has {rate_hz} samples a second; 8000 to 384000 are understood.")
-    whole = len(data) - len(data) % (width * channels)
-    mono = _floats(data[:whole], width).reshape(-1, channels).mean(axis=1)
-    return pcm_of(resample(mono, rate_hz, ENGINE.rate_hz).astype(np.float32))
+    except (OSError, RemoteProtocolError) as fault:
+        raise ConfigError(f"{path} cannot be read as a WAV file ({fault}). Integers of 8 to 32 bit and floats are understood.") from fault
+    made = []
+    for rate_hz, run in itertools.groupby(runs, key=lambda run: run[0]):
+        if rate_hz not in _RATES_HZ:
+            raise ConfigError(f"{path} has {rate_hz} samples a second; 8000 to 384000 are understood.")
+        samples = np.concatenate([part for _, part in run]).astype(np.float64)
+        made.append(pcm_of(resample(samples, rate_hz, ENGINE.rate_hz).astype(np.float32)))
+    return b"".join(made)
 
 
 def write_wav(path: str | Path, pcm: bytes, audio_format: AudioFormat = ENGINE) -> None:
@@ -78,14 +84,3 @@ def _sinc_taps(fraction: float, reach: int, cutoff: float) -> NDArray[np.float64
     inside = np.clip(1 - (distance / (reach + 1)) ** 2, 0, None)
     taps = cutoff * np.sinc(cutoff * distance) * np.i0(_KAISER_BETA * np.sqrt(inside)) / np.i0(_KAISER_BETA)
     return np.asarray(taps / taps.sum())
-
-
-def _floats(data: bytes, width: int) -> NDArray[np.float64]:
-    """Samples of 8 (unsigned), 16, 24 or 32 bits as -1.0 to 1.0."""
-    if width == 1:
-        return (np.frombuffer(data, np.uint8).astype(np.float64) - 128) / 128
-    if width == 3:  # noqa: PLR2004  # three bytes, widened to four with the low one zero
-        widened = np.zeros((len(data) // 3, 4), np.uint8)
-        widened[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        data, width = widened.tobytes(), 4
-    return np.frombuffer(data, f"<i{width}").astype(np.float64) / float(1 << (8 * width - 1))

@@ -9,6 +9,7 @@ import pytest
 from discordplex.audio.format import DISCORD, ENGINE, MODEL, AudioFormat
 from discordplex.audio.wav import read_wav, resample, write_wav
 from discordplex.errors import DiscordplexError
+from tests.audio import wavs
 from tests.audio.signals import level_db, noise, pcm, samples, snr_db, stereo, tone
 
 
@@ -47,6 +48,24 @@ def test_every_usual_width_is_read(tmp_path: Path, width: int, least_db: float) 
     sound = tone(0.2)
     found = samples(read_wav(write_raw(tmp_path / "in.wav", widened(sound, width), rate_hz=48_000, width=width)))
     assert snr_db(sound, found) > least_db
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("extensible", [False, True])
+def test_files_that_the_standard_library_refuses_are_read(tmp_path: Path, *, bits: int, extensible: bool) -> None:
+    """Floats, extensible formats and a length of 0, as recorders and web pages write them, on every version of Python."""
+    sound = tone(0.2)
+    head = wavs.fmt(48_000, tag=wavs.FLOAT, bits=bits, extensible=extensible)
+    path = tmp_path / "in.wav"
+    path.write_bytes(wavs.form(head, wavs.chunk(b"data", wavs.stored(sound, bits, is_float=True)), size=0))
+    assert snr_db(sound, samples(read_wav(path))) > 75
+
+
+def test_joined_files_are_read_to_their_end(tmp_path: Path) -> None:
+    """Two files in one, of different rates, are one sound."""
+    path = tmp_path / "in.wav"
+    path.write_bytes(wavs.file(pcm(tone(0.1, rate_hz=24_000)), 24_000) + wavs.file(pcm(tone(0.1, rate_hz=16_000)), 16_000))
+    assert len(read_wav(path)) == len(pcm(tone(0.2)))
 
 
 def test_stereo_is_averaged(tmp_path: Path) -> None:
