@@ -82,6 +82,11 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonaIgnored:
+    """This engine keeps its own voice and role: nobody is to be told that it has the persona's. At any time after Ready, mostly soon."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something failed and the call goes on. `message` is a plain sentence for people."""
 
@@ -101,7 +106,7 @@ class Closed:
     """The same as a short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
 
 
-EngineEvent: TypeAlias = Ready | Audio | Text | Held | Resumed | Interrupted | Problem | Closed
+EngineEvent: TypeAlias = Ready | Audio | Text | Held | Resumed | Interrupted | PersonaIgnored | Problem | Closed
 
 
 class VoiceEngine(Protocol):

@@ -108,9 +108,9 @@ class Call:
         return self._lease.name
 
     @property
-    def persona(self) -> Persona:
-        """Who the engine is."""
-        return self._announcer.persona
+    def persona(self) -> Persona | None:
+        """Who the engine is; None where it keeps a voice and a role of its own."""
+        return None if self._announcer.keeps_persona else self._announcer.persona
 
     @property
     def lost_since(self) -> float | None:

@@ -9,7 +9,18 @@ import structlog
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import replies_calls
 from discordplex.bot.announcer import Announcer
-from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, EngineLost, Listening, Opening, Trouble
+from discordplex.bridge.events import (
+    CallEvent,
+    Caption,
+    Ended,
+    EngineBack,
+    EngineLost,
+    Listening,
+    Opening,
+    PersonaIgnored,
+    StillOpening,
+    Trouble,
+)
 from discordplex.bridge.ports import HearingSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
@@ -133,6 +144,10 @@ class Conversation:
             self._announcer.trouble(event.message)
         elif isinstance(event, Opening):
             self.phase = WAITING
+        elif isinstance(event, StillOpening):
+            self._announcer.still_opening()
+        elif isinstance(event, PersonaIgnored):
+            self._announcer.persona_ignored()
         elif isinstance(event, EngineLost):
             self.phase = WAITING
             self.lost_since = self._clock.now() if self.lost_since is None else self.lost_since

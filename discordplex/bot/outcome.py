@@ -42,8 +42,8 @@ class AnyCall(Protocol):
         ...
 
     @property
-    def persona(self) -> Persona:
-        """Who the engine is in it."""
+    def persona(self) -> Persona | None:
+        """Who the engine is in it; None where it keeps a voice and a role of its own."""
         ...
 
     @property

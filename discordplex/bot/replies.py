@@ -23,7 +23,8 @@ class Introduction:
     """What a call says about itself."""
 
     channel_id: int
-    persona: Persona
+    persona: Persona | None
+    """None where it is not known yet whether the engine takes it, or where it does not."""
     engine: str
     privacy_code: str | None = None
     """The digits of the call's end-to-end encryption, None where there is none."""
@@ -52,8 +53,8 @@ def listening_to(about: Introduction) -> str:
     """Who listens, where people's voices go and what is kept; then to whom they talk."""
     kept = "a transcript is kept, since the admins of this server want one" if about.kept else "nothing of it is kept"
     return (
-        f"🎙️ I am listening in <#{about.channel_id}>: what you say goes to the engine {harmless(about.engine)}, and {kept}. "
-        f"You talk with {who(about.persona)}."
+        f"🎙️ I am listening in <#{about.channel_id}>: what you say goes to the engine {harmless(about.engine)}, and {kept}."
+        f"{f' You talk with {who(about.persona)}.' if about.persona else ''}"
     )
 
 
@@ -90,6 +91,16 @@ def goes_on(name: str) -> str:
 def engine_lost(reason: str) -> str:
     """The engine could not be opened or went away, and is tried again."""
     return f"{told(reason)} I keep trying."
+
+
+STILL_OPENING = "The engine is still loading its voice and role, which takes longer than usual; I hear you as soon as it is done."
+PERSONA_KEPT = "This engine has a voice and a role of its own and keeps them: the conversation begins anew, with nobody else."
+ENGINE_READY = "The engine is ready: I hear you."
+
+
+def engine_ready(reason: str) -> str:
+    """The engine is there for the first time, after `engine_lost`."""
+    return f"{ENGINE_READY} Before that: {told(reason)}"
 
 
 def engine_back(reason: str) -> str:
@@ -192,7 +203,8 @@ class CallStatus:
     channel_id: int
     phase: str
     engine: str
-    persona: Persona
+    persona: Persona | None
+    """None where the engine keeps its own."""
     minutes: int
 
 
@@ -226,7 +238,8 @@ def status(now: Status) -> str:
 def call_line(call: CallStatus) -> str:
     """One guild's call in one line."""
     since = f"for {call.minutes} min" if call.minutes else "just now"
-    return f"In <#{call.channel_id}>: {call.phase}, {since}, with the voice **{harmless(call.persona.voice)}** on {harmless(call.engine)}."
+    voice = f"with the voice **{harmless(call.persona.voice)}** " if call.persona else ""
+    return f"In <#{call.channel_id}>: {call.phase}, {since}, {voice}on {harmless(call.engine)}."
 
 
 def told(sentence: str) -> str:

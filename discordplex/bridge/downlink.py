@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from discordplex.audio.format import ENGINE
 from discordplex.bridge.captions import Captions
-from discordplex.bridge.events import CallEvent, Trouble
+from discordplex.bridge.events import CallEvent, PersonaIgnored, Trouble
 from discordplex.bridge.ports import SpeakingSource
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Resumed, Text, VoiceEngine
+from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
 from discordplex.metrics import Metrics
 
 REPLIES = 64
@@ -110,6 +111,8 @@ class Downlink:
                 self._source.go_on()
             case Interrupted(item):
                 await self.interrupt(engine, item)
+            case EnginePersonaIgnored():
+                self._tell(PersonaIgnored())
             case Problem(message, stage, cause):
                 self._tell(Trouble(message, stage, cause))
 

@@ -12,6 +12,14 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class StillOpening:
+    """An engine is being opened, for the first time or again, and takes long; at most once for each try."""
+
+    waited_s: float
+    """Seconds that this try has taken so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class Listening:
     """The engine is there for the first time: people are heard from now on. Once a call at most."""
 
@@ -47,6 +55,11 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonaIgnored:
+    """The engine that the call has now keeps its own voice and role. Comes after `Listening` or `EngineBack`, for each such engine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something failed and the call goes on. `message` is a plain sentence."""
 
@@ -64,4 +77,4 @@ class Ended:
     """A plain sentence, None where it ended as asked."""
 
 
-CallEvent: TypeAlias = Opening | Listening | EngineLost | EngineBack | Caption | Trouble | Ended
+CallEvent: TypeAlias = Opening | StillOpening | Listening | EngineLost | EngineBack | PersonaIgnored | Caption | Trouble | Ended

@@ -18,10 +18,27 @@ CLOSE_S = 2.0
 """An engine that takes longer to leave is cancelled: a process that is told to end has 5 s for all of its calls."""
 
 
+LONG_S = 15.0
+"""An engine that takes longer to open is reported: people wait, and do not know for what."""
+
+
 @asynccontextmanager
-async def opened(engine: VoiceEngine, clock: Clock) -> AsyncIterator[VoiceEngine]:
-    """Like `async with engine`, but leaving takes at most `CLOSE_S`, and is not cut short by the cancellation that caused it."""
-    await engine.__aenter__()
+async def opened(engine: VoiceEngine, clock: Clock, tell_long: Callable[[float], None]) -> AsyncIterator[VoiceEngine]:
+    """Like `async with engine`, but leaving takes at most `CLOSE_S`, and is not cut short by the cancellation that caused it.
+
+    `tell_long` is called with the seconds that opening has taken so far, once and only where it takes more than `LONG_S`.
+    """
+
+    async def watch() -> None:
+        await clock.sleep_until(clock.now() + LONG_S)
+        tell_long(LONG_S)
+
+    watching = asyncio.create_task(watch(), name="bridge:opening")
+    try:
+        await engine.__aenter__()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
     try:
         yield engine
     finally:

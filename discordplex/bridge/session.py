@@ -9,7 +9,7 @@ import structlog
 
 from discordplex.bridge.captions import Captions
 from discordplex.bridge.downlink import Downlink
-from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening
+from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
 from discordplex.bridge.lifetime import cause_of, opened
 from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import Retry, RetryRule
@@ -174,10 +174,13 @@ class VoiceSession:
     async def _hold_engine(self) -> Closed:
         """One conversation with the engine, from opening it to losing it."""
         try:
-            async with opened(self._lease.open(self._persona, self._metrics), self._clock) as engine:
+            async with opened(self._lease.open(self._persona, self._metrics), self._clock, self._tell_long) as engine:
                 return await self._converse_with(engine)
         except EngineError as error:
             return Closed(str(error), retry=error.retry, cause=error.cause)
+
+    def _tell_long(self, waited_s: float) -> None:
+        self._tell(StillOpening(waited_s))
 
     async def _converse_with(self, engine: VoiceEngine) -> Closed:
         self._tell(EngineBack() if self._listened else Listening())

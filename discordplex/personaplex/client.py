@@ -20,9 +20,11 @@ from discordplex.personaplex.dialing import FAILURES, dial, ending_of
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, estimated_tokens
 
-HANDSHAKE_BASE_S = 20.0
-HANDSHAKE_PER_TOKEN_S = 0.1
-"""A GPU needs 2 to 9 s; a token of the role is one step of 50 to 60 ms."""
+LONG_PROMPT_TOKENS = estimated_tokens("x" * 1000)
+"""A role of more than 1,000 bytes is very long: the model's own web page takes no more characters than that."""
+
+LONG_PROMPT_S_PER_TOKEN = 0.1
+"""What each token beyond adds: a token of the role is one step, of 50 to 60 ms on a card that keeps up."""
 
 KEEP_ALIVE_S = 12.0
 """Between pings, once the server reads: keeps NAT and proxies from forgetting us. Whether it is well is the audio's to show."""
@@ -31,8 +33,8 @@ log = structlog.get_logger()
 
 
 def handshake_deadline_s(text_prompt: str, configured_s: float) -> float:
-    """How long prompts may take: as configured, but never less than this role needs on a slow card."""
-    return max(configured_s, HANDSHAKE_BASE_S + HANDSHAKE_PER_TOKEN_S * estimated_tokens(text_prompt))
+    """How long prompts may take: as configured; a role of more than 1,000 bytes adds 0.1 s for each 3 bytes beyond."""
+    return configured_s + LONG_PROMPT_S_PER_TOKEN * max(0, estimated_tokens(text_prompt) - LONG_PROMPT_TOKENS)
 
 
 class PersonaPlexClient:

@@ -55,6 +55,11 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonaIgnored:
+    """The server has shown that it is kyutai's, which reads no voice and no role out of the query. Follows Opened, once."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioCame:
     """The next bytes of the engine's OggOpus stream."""
 
@@ -84,7 +89,7 @@ class Ended:
 
 Content = TypeVar("Content", bytes, str)
 
-Event: TypeAlias = Opened | AudioCame | TextCame | Complained | Ended
+Event: TypeAlias = Opened | PersonaIgnored | AudioCame | TextCame | Complained | Ended
 
 
 class Connection:
@@ -95,6 +100,7 @@ class Connection:
         self._name = name
         self._events: list[Event] = []
         self._upgraded_at = 0.0
+        self._metadata_came = False
 
     # What happened to the socket.
 
@@ -113,15 +119,22 @@ class Connection:
         if self.phase is Phase.CLOSED:
             return
         if isinstance(message, protocol.Handshake):
-            fresh = self.phase is Phase.PROMPTING
-            self._move("handshake")
-            self._events += [Opened()] if fresh else []
+            self._shake_hands(message)
         elif isinstance(message, protocol.AudioBytes):
             self._events.append(AudioCame(self._expected(message.ogg)))
         elif isinstance(message, protocol.TextPiece):
             self._events.append(TextCame(self._expected(message.text)))
         elif isinstance(message, protocol.ErrorText):
             self._events.append(Complained(message.text))
+        elif isinstance(message, protocol.Other) and message.kind == protocol.Kind.METADATA:
+            self._metadata_came = True
+
+    def _shake_hands(self, message: protocol.Handshake) -> None:
+        fresh = self.phase is Phase.PROMPTING
+        self._move("handshake")
+        if fresh:
+            # NVIDIA's server sends the kind alone and no metadata. Only kyutai's Rust server sends either.
+            self._events += [Opened(), PersonaIgnored()] if message.versions or self._metadata_came else [Opened()]
 
     def lost(self, code: int, now: float) -> None:
         """The socket has closed, with this code (1006: without one), and not because we asked for it."""

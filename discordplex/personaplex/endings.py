@@ -18,6 +18,9 @@ BAD_QUERY_S = 1.0
 """A bad query makes the server drop the connection within milliseconds of its upgrade, an empty prompt within a voice's length of steps
 (0.2 s measured on a tiny model). A connection that dies later died of something else."""
 
+NOT_READY = "not ready"
+"""The cause where no handshake came in time."""
+
 BAD_REQUEST = 400
 UNAUTHORISED = frozenset({401, 403, 407})
 NOT_FOUND = 404
@@ -132,9 +135,9 @@ def handshake_late(name: str, waited_s: float) -> Ending:
     """Connected, and no word since. A busy server takes the connection and then says nothing at all until it is free."""
     reason = (
         f"PersonaPlex at {name} took the call but was not ready within {waited_s:.0f} s: it is busy with another call, or very slow. "
-        "Try again later, or raise personaplex.handshake_timeout_s."
+        "Further tries wait up to four times as long as personaplex.handshake_timeout_s says."
     )
-    return Ending(reason, retry=True, cause="busy")
+    return Ending(reason, retry=True, cause=NOT_READY)
 
 
 def stalled(name: str, waited_s: float) -> Ending:

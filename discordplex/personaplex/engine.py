@@ -13,11 +13,11 @@ from discordplex.audio.mixer import mix
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.audio.opus import LIGHT
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, Persona, Problem, Ready, SpeakerId, Text
+from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, Persona, PersonaIgnored, Problem, Ready, SpeakerId, Text
 from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from discordplex.metrics import Metrics
 from discordplex.personaplex import connection
-from discordplex.personaplex.client import PersonaPlexClient, handshake_deadline_s
+from discordplex.personaplex.client import PersonaPlexClient
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
 from discordplex.personaplex.ledger import Ledger
@@ -70,7 +70,7 @@ class PersonaPlexEngine:
         self._endpoint = endpoint
         self._persona = persona
         self._clock = clock
-        self._timeout_s = handshake_deadline_s(persona.text_prompt, handshake_timeout_s)
+        self._timeout_s = handshake_timeout_s
         self._report = report
         self._mailbox = Mailbox()
         self._folder = TextFolder()
@@ -81,6 +81,8 @@ class PersonaPlexEngine:
         self._warned = False
         self._served = False
         self._opened = False
+        self._pages_came = False
+        self._persona_ignored = False
         self._last_block_at = 0.0
         self._measure(metrics)
         self._client = PersonaPlexClient(endpoint=endpoint, persona=persona, clock=clock, verify_tls=verify_tls, on_event=self._on_event)
@@ -168,6 +170,8 @@ class PersonaPlexEngine:
             self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
             self._reader = OggOpusReader(ENGINE.rate_hz)
             self._mailbox.put(Ready())
+        elif isinstance(event, connection.PersonaIgnored):
+            self._keeps_persona()
         elif isinstance(event, connection.Complained):
             self._mailbox.put(Problem(f"PersonaPlex reports a problem: {event.text[:SPOKEN_LIMIT]}", stage="engine"))
         else:
@@ -188,6 +192,10 @@ class PersonaPlexEngine:
             log.warning("engine audio damaged", server=self._endpoint.name, fault=str(fault))
             return
         self._ledger.received(ENGINE.duration_ms(len(pcm)))
+        if pcm and not self._pages_came:
+            # NVIDIA's server sends the stream's header pages alone, kyutai's Python server together with the first sound.
+            self._keeps_persona()
+        self._pages_came = True
         if pcm:
             self._mailbox.put(Audio(pcm))
             self._note_block(arrived)
@@ -202,6 +210,11 @@ class PersonaPlexEngine:
         if not self._served and self._ledger.received_ms >= SERVED_MS:
             self._served = True
             self._report(Outcome.SERVED)
+
+    def _keeps_persona(self) -> None:
+        if not self._persona_ignored:
+            self._persona_ignored = True
+            self._mailbox.put(PersonaIgnored())
 
     def _tell_text(self, text: str) -> None:
         if text:

@@ -15,12 +15,18 @@ from typing_extensions import Self
 from discordplex.clock import Clock
 from discordplex.config import PersonaPlexConfig
 from discordplex.engine import EngineLease, Persona, VoiceEngine
-from discordplex.errors import ConfigError, LocalProtocolError
+from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
+from discordplex.personaplex.client import handshake_deadline_s
+from discordplex.personaplex.endings import NOT_READY
 from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, check_voice
 from discordplex.personaplex.engine import Outcome, PersonaPlexEngine
 
 FIRST_PAUSE_S = 2.0
+MOST_PATIENCE = 4
+"""A server that was not ready in time gets twice as long the next time, up to so many times the configured time: prompts begin anew with
+each try, so that what was too slow once would be too slow for ever. A server that is ready within the configured time is back at once."""
+
 LONGEST_PAUSE_S = 120.0
 """A server that failed is set aside for this long, twice as long each time, until it has served again."""
 
@@ -36,6 +42,8 @@ class Server:
     connected: bool = False
     failures: int = 0
     aside_until: float = float("-inf")
+    patience: int = 1
+    """How many times the configured time its next handshake may take."""
 
     @property
     def free(self) -> bool:
@@ -169,12 +177,14 @@ class LeasedEngine(PersonaPlexEngine):
 
     def __init__(self, server: Server, *, config: PersonaPlexConfig, persona: Persona, clock: Clock, metrics: Metrics) -> None:
         self._server = server
+        self._in_time_s = handshake_deadline_s(persona.text_prompt, config.handshake_timeout_s)
+        self._ticker = clock
         super().__init__(
             endpoint=server.endpoint,
             persona=persona,
             clock=clock,
             metrics=metrics,
-            handshake_timeout_s=config.handshake_timeout_s,
+            handshake_timeout_s=self._in_time_s * server.patience,
             verify_tls=config.verify_tls,
             report=lambda outcome: server.report(outcome, clock.now()),
         )
@@ -184,11 +194,17 @@ class LeasedEngine(PersonaPlexEngine):
         if self._server.connected:
             raise LocalProtocolError("one connection to a server at a time")
         self._server.connected = True
+        began = self._ticker.now()
         try:
-            return await super().__aenter__()
-        except BaseException:
+            await super().__aenter__()
+        except BaseException as error:
             self._server.connected = False
+            if isinstance(error, EngineError) and error.cause == NOT_READY:
+                self._server.patience = min(MOST_PATIENCE, 2 * self._server.patience)
             raise
+        if self._ticker.now() - began <= self._in_time_s:
+            self._server.patience = 1
+        return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """As its parent."""

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from discordplex.bridge.events import Caption, Ended, EngineBack, EngineLost, Listening, Opening, Trouble
+from discordplex.bridge.events import Caption, Ended, EngineBack, EngineLost, Listening, Opening, PersonaIgnored, StillOpening, Trouble
 from discordplex.bridge.retry import RetryRule
 from discordplex.engine import Audio, Closed, Interrupted, Problem, Text
+from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bridge.scripted import PERSONA, ScriptedEngine, pcm_of_ms
@@ -195,4 +196,41 @@ async def test_who_left_is_forgotten(clock: FakeClock) -> None:
     call.link.people = frozenset({2, 3})
     await clock.advance(0.2)
     assert call.sink.forgotten == [1]
+    await call.cancel()
+
+
+async def test_an_engine_that_opens_slowly_is_reported_once_for_each_try(clock: FakeClock) -> None:
+    """After 15 s of one try and not before; a quick one is not reported, however many were before it."""
+    opening = asyncio.Event()
+
+    async def slowly() -> None:
+        await opening.wait()
+
+    refusing = [ScriptedEngine(clock, on_open=failing(EngineError("No."))) for _ in range(4)]
+    call = Call(clock, *refusing, ScriptedEngine(clock, on_open=slowly), ScriptedEngine(clock, on_open=slowly))
+    await call.start()
+    await clock.advance(1 + 2 + 4 + 8)
+    assert EngineLost("No.", 8) in call.told[-1:]
+    before = list(call.told)
+    await clock.advance(14.9)
+    assert call.told == before
+    await clock.advance(60)
+    assert call.told == [*before, StillOpening(15.0)]
+    call.session.restart(PERSONA)
+    await clock.advance(15.1)
+    assert call.told == [*before, StillOpening(15.0), StillOpening(15.0)]
+    opening.set()
+    await settle()
+    assert call.told[-1] == Listening()
+    await call.cancel()
+
+
+async def test_that_an_engine_keeps_its_own_persona_is_passed_on(clock: FakeClock) -> None:
+    """As a fact, for each engine that says so."""
+    engine = ScriptedEngine(clock)
+    call = Call(clock, engine)
+    await call.start()
+    engine.does(EnginePersonaIgnored())
+    await settle()
+    assert call.told == [Opening(), Listening(), PersonaIgnored()]
     await call.cancel()

@@ -12,7 +12,7 @@ import pytest
 
 from discordplex.audio.format import ENGINE
 from discordplex.clock import SystemClock
-from discordplex.engine import Audio, Closed, EngineEvent, Persona, Problem, Ready, Text
+from discordplex.engine import Audio, Closed, EngineEvent, Persona, PersonaIgnored, Problem, Ready, Text
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex import log as records
@@ -159,6 +159,19 @@ async def test_text_is_folded_and_joined() -> None:
         await call.until(functools.partial(has_said, duration_ms=clip().duration_ms))
         assert call.text == clip().text
         assert level(call.pcm) > 500
+
+
+@pytest.mark.parametrize(("versions", "packets", "ignored"), [(b"", 1, False), (b"", 2, True), (bytes(8), 1, True), (bytes(8), 2, True)])
+async def test_a_server_that_takes_no_persona_is_recognised(versions: bytes, packets: int, ignored: bool) -> None:  # noqa: FBT001 -- a table's column
+    """kyutai's: its Rust server by the handshake, its Python server by the first sound; told once, after Ready. NVIDIA's: never."""
+    async with (
+        StandInServer("echo", step_ms=0, prompt_step_ms=0, versions=versions, packets_per_step=packets) as server,
+        calling(server.url) as call,
+    ):
+        await call.be_silent(20)
+        await call.until(functools.partial(has_said, duration_ms=400))
+        assert call.events[0] == Ready()
+        assert call.events.count(PersonaIgnored()) == ignored
 
 
 async def test_bytes_of_a_character_are_joined_and_an_unfinished_one_is_shown() -> None:

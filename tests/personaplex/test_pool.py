@@ -10,7 +10,7 @@ from discordplex.engine import EngineProvider, MovableLease
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Closed, Connected
+from discordplex.loopback.personaplex.log import Closed, Connected, Prompting
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex import dialing
@@ -22,9 +22,9 @@ from tests.personaplex.harness import PERSONA
 DEAD = "ws://127.0.0.1:1/api/chat"
 
 
-def pool_of(*urls: str, clock: FakeClock | None = None) -> PersonaPlexPool:
+def pool_of(*urls: str, clock: FakeClock | None = None, handshake_timeout_s: float = 60.0) -> PersonaPlexPool:
     # Around the configuration's own check, which refuses some spellings that the pool understands.
-    config = PersonaPlexConfig.model_construct(urls=urls, handshake_timeout_s=60.0, verify_tls=True)
+    config = PersonaPlexConfig.model_construct(urls=urls, handshake_timeout_s=handshake_timeout_s, verify_tls=True)
     return PersonaPlexPool(config, clock=clock or SystemClock())
 
 
@@ -227,3 +227,30 @@ async def test_a_busy_server_is_told_by_a_sentence(monkeypatch: pytest.MonkeyPat
         error = await opening
     assert "busy with another call" in str(error)
     assert error.retry
+
+
+async def late(lease: PersonaPlexLease, clock: FakeClock, server: StandInServer, waited_s: float) -> None:
+    """One try is given up after exactly `waited_s`."""
+    tries = len(server.log.of(Prompting))
+    opening = asyncio.create_task(failing(lease))
+    await server.log.wait_for(lambda log: len(log.of(Prompting)) > tries)
+    await clock.advance(waited_s - 0.01)
+    assert not opening.done()
+    await clock.advance(0.02)
+    assert f"was not ready within {waited_s:.0f} s" in str(await opening)
+    await server.log.wait_for(lambda log: len(log.of(Closed)) > tries)
+
+
+async def test_the_handshake_s_time_is_obeyed_and_grows_with_each_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 s are 3 s. A try begins anew, so each one after a late one waits longer, until the server is ready in time again."""
+    monkeypatch.setattr(dialing, "CLOSE_TIMEOUT_S", 0.05)
+    clock = FakeClock()
+    async with StandInServer("echo", prompt_step_ms=0, faults=Faults(no_handshake=True)) as server:
+        lease = taken(pool_of(server.url, clock=clock, handshake_timeout_s=3.0))
+        for waited_s in (3, 6, 12, 12):
+            await late(lease, clock, server, waited_s)
+        server.faults = Faults()
+        async with lease.open(PERSONA, Metrics()):
+            pass
+        server.faults = Faults(no_handshake=True)
+        await late(lease, clock, server, 3)
