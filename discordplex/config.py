@@ -30,7 +30,7 @@ from discordplex.config_sources import (
     unknown,
 )
 from discordplex.errors import ConfigError
-from discordplex.redact import redact
+from discordplex.redact import MASK, redact, shown_url
 
 CONFIG_FILE = Path("discordplex.toml")
 """Read where no other is named; may be missing."""
@@ -67,9 +67,9 @@ class BotConfig(Section):
     allow_roles: Ids = ()
     """Who may call it; empty is everybody."""
     deny_roles: Ids = ()
-    idle_minutes: float = Field(default=0.0, ge=0)
+    idle_minutes: float = Field(default=0.0, ge=0, le=10080)
     """Without speech for so long it leaves; 0 is never."""
-    max_minutes: float = Field(default=0.0, ge=0)
+    max_minutes: float = Field(default=0.0, ge=0, le=10080)
     """When others wait, a call ends after so long; 0 is never."""
     hear_bots: bool = False
     noise_gate: bool = False
@@ -88,7 +88,7 @@ class PersonaPlexConfig(Section):
     """The PersonaPlex servers; each carries one call at a time."""
 
     urls: EngineUrls = ("ws://localhost:8998/api/chat",)
-    handshake_timeout_s: float = Field(default=60.0, gt=0)
+    handshake_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     verify_tls: bool = True
 
 
@@ -99,7 +99,7 @@ class StageConfig(Section):
     """Where None, and the key likewise, the cascade's own is used."""
     api_key: ApiKey | None = None
     model: Text
-    timeout_s: float = Field(default=20.0, gt=0)
+    timeout_s: float = Field(default=20.0, gt=0, le=3600)
     """The longest time without a byte from the server."""
     extra: dict[str, Any] = {}
     """Put into the body of each request, over what stands there."""
@@ -132,10 +132,10 @@ class CascadeConfig(Section):
     text_prompt: Text = (
         "You are a playful friend in a voice channel: you joke, you tease kindly, you are curious about people, you keep it short."
     )
-    max_calls: int = Field(default=4, gt=0)
-    end_of_speech_ms: int = Field(default=500, gt=0)
-    history_tokens: int = Field(default=4000, gt=0)
-    first_chunk_chars: int = Field(default=24, gt=0)
+    max_calls: int = Field(default=4, gt=0, le=1000)
+    end_of_speech_ms: int = Field(default=500, gt=0, le=10000)
+    history_tokens: int = Field(default=4000, gt=0, le=10000000)
+    first_chunk_chars: int = Field(default=24, gt=0, le=1000)
     transcribe: TranscribeConfig = TranscribeConfig()
     think: ThinkConfig = ThinkConfig()
     speak: SpeakConfig = SpeakConfig()
@@ -231,6 +231,25 @@ TABLES = frozenset(key for key, field in KEYS.items() if "dict" in str(field.ann
 """Of these, the keys whose value is a table that somebody else understands."""
 
 
+CLEAR = frozenset(
+    {
+        "bot.prefix",
+        "engine.name",
+        "persona.voice",
+        "persona.text_prompt",
+        "cascade.text_prompt",
+        "cascade.transcribe.model",
+        "cascade.think.model",
+        "cascade.speak.model",
+        "cascade.speak.voice",
+    }
+)
+"""Free texts that `config show` shows: they are told to people in Discord, or to every server, anyway. Any other text is masked."""
+
+LONG_NUMBER = 1_000_000
+"""From here on a number in a table of somebody else's may be a secret."""
+
+
 def is_secret(key: str) -> bool:
     """Whether nobody may read its value."""
     return "SecretStr" in str(KEYS[key].annotation)
@@ -275,16 +294,60 @@ def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[st
     fault = error.get("ctx", {}).get("error")
     expected = str(fault) if isinstance(fault, ValueError) else expectation(KEYS[key])
     one = given[key]
-    shown = "" if is_secret(key) else f", but {shown_value(values[key])} was given"
+    shown = "" if is_secret(key) else f", but {given_value(key, values[key])} was given"
     return f"{key} {expected}{shown} ({one.place if one.name == key else f'{one.place} as {one.name}'})."
 
 
-def shown_value(value: Any) -> str:
-    """A value as TOML and JSON would write it, passwords in URLs masked; a table as TOML alone does."""
+def shown_value(key: str, value: Any) -> str:
+    """The value in force as TOML writes it, with only that in clear which is known to be no secret."""
+    if is_secret(key):
+        return as_toml(MASK)
+    if key in TABLES:
+        return as_toml(without_texts(value))
+    if is_url(key):
+        return as_toml([shown_url(one) for one in value] if isinstance(value, list | tuple) else shown_url(str(value)))
+    if isinstance(value, str) and not (key in CLEAR or is_choice(key)):
+        return as_toml(MASK)
+    return redact(as_toml(value))
+
+
+def given_value(key: str, value: Any) -> str:
+    """A value that was refused, for the sentence about it: no more than `shown_value` shows where it could be a secret."""
+    if key in TABLES and not isinstance(value, dict):
+        return as_toml(MASK) if isinstance(value, str) else as_toml(value)
+    if is_url(key) and not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
+        return as_toml(value) if isinstance(value, int | float) or value == [] else as_toml(MASK)
+    if is_url(key) or key in TABLES:
+        return shown_value(key, value)
+    return redact(as_toml(value))
+
+
+def without_texts(value: Any) -> Any:
+    """A table of somebody else's with its texts and long numbers masked: any of them may be a key or a password."""
     if isinstance(value, dict):
-        pairs = (f"{json.dumps(name, ensure_ascii=False)} = {shown_value(one)}" for name, one in value.items())
-        return f"{{{', '.join(pairs)}}}"
-    return redact(json.dumps(value, default=str, ensure_ascii=False))
+        return {name: without_texts(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_texts(one) for one in value]
+    return value if isinstance(value, bool | int | float) and abs(value) < LONG_NUMBER else MASK
+
+
+def as_toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(name, ensure_ascii=False)} = {as_toml(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(as_toml(one) for one in value)}]"
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def is_url(key: str) -> bool:
+    """Whether its value is a URL or a list of them."""
+    return key.endswith(("url", "urls"))
+
+
+def is_choice(key: str) -> bool:
+    """Whether its text can be nothing but one of a few words or the id of a channel or role."""
+    return "Literal" in str(KEYS[key].annotation) or key == "bot.captions" or KEYS[key].annotation == tuple[str, ...]
 
 
 def expectation(field: FieldInfo) -> str:
@@ -297,7 +360,8 @@ def expectation(field: FieldInfo) -> str:
         return "must be true or false"
     if field.annotation in (float, int):
         least = "0 or above" if any(hasattr(rule, "ge") for rule in field.metadata) else "above 0"
-        return f"must be a {'whole ' if field.annotation is int else ''}number {least}"
+        most = next((f" and at most {rule.le}" for rule in field.metadata if hasattr(rule, "le")), "")
+        return f"must be a {'whole ' if field.annotation is int else ''}number {least}{most}"
     if "dict" in kind:
         return """must be a table (JSON in a variable: '{"name": "value"}')"""
     return """must be a list of texts (JSON in a variable: '["one", "two"]')""" if "tuple" in kind else "must be text"

@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from discordplex.plaintext import one_line
+from discordplex.plaintext import one_line, trimmed, visible
+
+HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9a-f:.]+(?:%[A-Za-z0-9_.-]+)?")
+"""A name as DNS and container networks have them, or an IPv6 address."""
 
 
 def text(value: str) -> str:
@@ -21,35 +24,39 @@ def text(value: str) -> str:
 
 def token(value: SecretStr) -> SecretStr:
     """A bot token: one word."""
-    word = value.get_secret_value().strip()
-    if not word or re.search(r"\s", word):
+    word = visible(value.get_secret_value()).strip()
+    if not word or re.search(r"[^A-Za-z0-9_.-]", word):
         raise ValueError("must be the bare bot token, one word without blanks")
     return SecretStr(word)
 
 
 def api_key(value: SecretStr) -> SecretStr:
     """A server's key: one word, of letters that a header can carry."""
-    word = value.get_secret_value().strip()
+    word = visible(value.get_secret_value()).strip()
     if not word or re.search(r"[^!-~]", word):
         raise ValueError("must be the bare API key, one word without blanks")
     return SecretStr(word)
 
 
 def url(value: str, *schemes: str) -> str:
-    """A URL of one of the schemes that names a host."""
+    """A URL of one of the schemes that names a host, without what nobody sees around it."""
+    address = trimmed(value)
     try:
-        parts = urlsplit(value.strip())
-        whole = parts.scheme in schemes and parts.hostname and (parts.port is None or parts.port > 0)
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+        whole = parts.scheme in schemes and HOST.fullmatch(host.encode("idna").decode()) and (parts.port is None or parts.port > 0)
     except ValueError:
         whole = False
-    if not whole or re.search(r"\s", value.strip()) or parts.fragment:
+    if not whole or re.search(r"\s", address) or not address.isprintable() or parts.fragment:
         raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)} and names a host")
-    return value.strip()
+    return address
 
 
 def api_url(value: str) -> str:
     """The REST base with its version, without a slash at the end."""
     base = url(value, "https", "http").rstrip("/")
+    if "@" in urlsplit(base).netloc or "?" in base:
+        raise ValueError("must carry no user, no password and nothing behind a question mark")
     if not re.search(r"/v\d+$", base):
         raise ValueError("must end with the API's version, as in https://discord.com/api/v10")
     return base

@@ -15,6 +15,7 @@ from dotenv.parser import parse_stream
 from pydantic_settings import BaseSettings, TomlConfigSettingsSource
 
 from discordplex.errors import ConfigError
+from discordplex.plaintext import trimmed
 
 PREFIX = "DISCORDPLEX_"
 """What every environment variable of ours begins with."""
@@ -23,6 +24,11 @@ LEVELS = "__"
 """What stands for the dot of a key in an environment variable."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
+"""What people and tools put around a value, with what ends it."""
+
+APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,27 @@ def from_dotenv(path: Path) -> dict[str, Given]:
 
 
 def from_environ(environ: Mapping[str, str], place: str = "in the environment") -> dict[str, Given]:
-    """Every `DISCORDPLEX_` variable; an empty one counts as not set, as compose files pass those."""
+    """Every `DISCORDPLEX_` variable, without quotes around its value; an empty one counts as not set, as compose files pass those."""
     found = {}
     for name, value in environ.items():
-        if name.upper().startswith(PREFIX) and value:
-            found[key_of(name)] = Given(value, name, place)
+        if name.upper().startswith(PREFIX) and (bare := unquoted(value)):
+            found[key_of(name)] = Given(bare, name, place)
     return found
+
+
+def unquoted(value: str) -> str:
+    """The value without blanks and quotes around it: Docker's env files and Windows' `set` keep quotes that were meant for a shell.
+
+    Quotes that are part of a text stay: `"Hi" and "bye"` begins and ends with one as well.
+    """
+    text = trimmed(value)
+    while len(text) >= len('""') and QUOTES.get(text[0]) == text[-1]:
+        inner = trimmed(text[1:-1])
+        core = APOSTROPHE.sub("", inner).strip("".join({*QUOTES, *QUOTES.values()}))
+        if inner[:1] not in ("[", "{") and (text[0] in core or text[-1] in core):
+            break
+        text = inner
+    return text
 
 
 def from_overrides(overrides: Mapping[str, Any]) -> dict[str, Given]:

@@ -37,6 +37,21 @@ def visible(text: str) -> str:
     return MARKS.sub(r"\1", JOINERS.sub("", seen))
 
 
+def trimmed(text: str) -> str:
+    """A text without outer blanks and outer characters that nobody sees, such as a byte order mark."""
+    start, end = 0, len(text)
+    while start < end and nothing(text[start]):
+        start += 1
+    while start < end and nothing(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def nothing(character: str) -> bool:
+    """Whether nobody sees it."""
+    return character.isspace() or INVISIBLE.match(character) is not None
+
+
 def one_line(text: str, limit: int | None = None) -> str:
     """`text` as one visible line of at most `limit` characters: what a name, a caption or a server's own words become."""
     flat = " ".join(WHITE.sub(" ", visible(text)).split())

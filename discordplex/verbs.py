@@ -91,8 +91,7 @@ def config_show(args: argparse.Namespace) -> int:
 
 def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
     """Lines of TOML that say every setting in force and where it comes from; a secret is masked."""
-    from discordplex.config import KEYS, is_secret, shown_value
-    from discordplex.redact import MASK
+    from discordplex.config import KEYS, shown_value
 
     table = ""
     for key in KEYS:
@@ -102,8 +101,7 @@ def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
             table = section
         value = config.value_of(key)
         origin = given[key].place if key in given else "default"
-        shown = f'"{MASK}"' if is_secret(key) else shown_value(value)
-        yield f"# {name} is not set" if value is None else f"{name} = {shown}  # {origin}"
+        yield f"# {name} is not set" if value is None else f"{name} = {shown_value(key, value)}  # {origin}"
 
 
 def config_check(args: argparse.Namespace) -> int:

@@ -1,13 +1,28 @@
 """The settings: where they come from, which wins, and a sentence for everything that can be wrong."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from discordplex.config import KEYS, TABLES, Config, DiscordConfig, PersonaConfig
-from discordplex.config_sources import from_toml, variable_of
+from discordplex.config import (
+    CLEAR,
+    KEYS,
+    TABLES,
+    Config,
+    DiscordConfig,
+    PersonaConfig,
+    given_value,
+    is_choice,
+    is_secret,
+    is_url,
+    shown_value,
+)
+from discordplex.config_sources import from_toml, unquoted, variable_of
 from discordplex.errors import ConfigError
 
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
@@ -187,34 +202,40 @@ WRONG = [
         '[bot]\nprefix = "/"',
         'bot.prefix must be up to 8 characters without blanks, such as "!", and no slash: Discord keeps that for itself, but "/" was given',
     ),
-    ("[bot]\nidle_minutes = -1", "bot.idle_minutes must be a number 0 or above, but -1 was given"),
+    ("[bot]\nidle_minutes = -1", "bot.idle_minutes must be a number 0 or above and at most 10080, but -1 was given"),
     (
         '[bot]\nallow_channels = ["general"]',
         'bot.allow_channels must be a list of ids, as in ["123456789012345678"], but ["general"] was given',
     ),
     ("[bot]\ndeny_roles = 7", 'bot.deny_roles must be a list of ids, as in ["123456789012345678"], but 7 was given'),
     ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex" or "cascade", but "parrot" was given'),
-    ("[personaplex]\nhandshake_timeout_s = 0", "personaplex.handshake_timeout_s must be a number above 0, but 0 was given"),
-    ("[personaplex]\nhandshake_timeout_s = nan", "personaplex.handshake_timeout_s must be a number above 0, but NaN was given"),
+    (
+        "[personaplex]\nhandshake_timeout_s = 0",
+        "personaplex.handshake_timeout_s must be a number above 0 and at most 3600, but 0 was given",
+    ),
+    (
+        "[personaplex]\nhandshake_timeout_s = nan",
+        "personaplex.handshake_timeout_s must be a number above 0 and at most 3600, but NaN was given",
+    ),
     ("[personaplex]\nurls = []", "personaplex.urls must name at least one server, but [] was given"),
     (
         '[personaplex]\nurls = ["ws://a/x", "ws://a/x"]',
-        'personaplex.urls names a server twice; each server carries one call at a time, but ["ws://a/x", "ws://a/x"] was given',
+        'personaplex.urls names a server twice; each server carries one call at a time, but ["ws://a/***", "ws://a/***"] was given',
     ),
     (
         '[personaplex]\nurls = ["http://u:pw@a/x"]',
-        'personaplex.urls must be a URL that begins with ws:// or wss:// and names a host, but ["http://***@a/x"] was given',
+        'personaplex.urls must be a URL that begins with ws:// or wss:// and names a host, but ["http://***@a/***"] was given',
     ),
     (
         '[personaplex]\nurls = ["ws://a:99999/x"]',
-        'personaplex.urls must be a URL that begins with ws:// or wss:// and names a host, but ["ws://a:99999/x"] was given',
+        'personaplex.urls must be a URL that begins with ws:// or wss:// and names a host, but ["ws://a:99999/***"] was given',
     ),
     (
         '[discord]\napi_url = "https://discord.com/api"',
         'discord.api_url must end with the API\'s version, as in https://discord.com/api/v10, but "https://discord.com/api" was given',
     ),
     ('[persona]\ntext_prompt = "  "', 'persona.text_prompt must not be empty, but "  " was given'),
-    ("[cascade]\nmax_calls = 0.5", "cascade.max_calls must be a whole number above 0, but 0.5 was given"),
+    ("[cascade]\nmax_calls = 0.5", "cascade.max_calls must be a whole number above 0 and at most 1000, but 0.5 was given"),
     ("[cascade.think]\nextra = 3", """cascade.think.extra must be a table (JSON in a variable: '{"name": "value"}'), but 3 was given"""),
     (
         '[cascade.speak]\nbase_url = "localhost:8880"',
@@ -338,3 +359,181 @@ def test_the_example_documents_every_key() -> None:
     assert set(KEYS) - set(shown) == {key for key in KEYS if Config().value_of(key) is None}
     assert "# token = " in text
     assert variable_of("discord.token") in text
+
+
+# Values from variables
+
+
+QUOTED = [
+    '"{}"',
+    "'{}'",
+    "'\"{}\"'",
+    "\u201c{}\u201d",
+    "`{}`",
+    ' \ufeff"{}" \r\n',
+    "\u200b{}\u00a0",
+    "{}\n",
+]
+
+
+@pytest.mark.parametrize("form", QUOTED)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("discord.token", TOKEN),
+        ("cascade.api_key", "sk-abc"),
+        ("cascade.think.api_key", "sk-abc"),
+        ("discord.api_url", "https://127.0.0.1:4/api/v10"),
+        ("cascade.base_url", "http://h/v1"),
+        ("store.url", "sqlite:///x.db"),
+        ("persona.voice", "NATF2.pt"),
+        ("persona.text_prompt", "You're Ann, and kind."),
+        ("engine.kind", "cascade"),
+        ("bot.captions", "off"),
+        ("bot.auto_join", "false"),
+        ("personaplex.handshake_timeout_s", "3"),
+        ("personaplex.urls", '["ws://a/x"]'),
+        ("cascade.think.extra", '{"a": "b"}'),
+    ],
+)
+def test_quotes_and_blanks_around_a_variable_s_value_are_not_part_of_it(form: str, key: str, value: str) -> None:
+    """Docker's env files and Windows keep quotes; editors add a byte order mark or a line's end. All mean the bare value."""
+    plain, quoted = (load(environ={variable_of(key): text}) for text in (value, form.format(value)))
+    assert quoted.value_of(key) == plain.value_of(key) != Config().value_of(key)
+
+
+@pytest.mark.parametrize("text", ['"Hi" and "bye"', '5" of 7"', "'t is 'n uur", 'say "hi"'])
+def test_quotes_within_a_text_stay(text: str) -> None:
+    """A prompt may begin and end with a quotation."""
+    assert load(environ={"DISCORDPLEX_PERSONA__TEXT_PROMPT": text}).persona.text_prompt == text
+
+
+def test_quotes_in_toml_are_meant() -> None:
+    """There the file's own quotes have been taken off already."""
+    assert load(toml="[persona]\ntext_prompt = '\"quoted\"'").persona.text_prompt == '"quoted"'
+
+
+@pytest.mark.parametrize("value", ['""', "''", ' "" ', "\ufeff"])
+def test_empty_quotes_count_as_not_set(value: str) -> None:
+    """As an empty variable does."""
+    assert load(environ={"DISCORDPLEX_DISCORD__TOKEN": value}) == Config()
+
+
+@given(st.text(st.sampled_from("\"'` a[{\u201c\u201d\ufeff"), max_size=40))
+def test_any_quoting_ends(text: str) -> None:
+    """What was unquoted once has nothing left to take off."""
+    assert unquoted(unquoted(text)) == unquoted(text)
+
+
+def test_thousands_of_quotes_take_no_stack() -> None:
+    """However silly a value is, there is an answer."""
+    assert unquoted('"' * 20_000) == ""
+
+
+@pytest.mark.parametrize("around", ["\ufeff{}", "{}\n", " {}\u200b"])
+def test_invisible_characters_around_a_secret_in_toml_go(around: str) -> None:
+    """They come along when a secret is copied, and no secret has them."""
+    Path("discordplex.toml").write_text(json_toml(around.format(TOKEN)), encoding="utf-8")
+    token = Config.load(None, {}).discord.token
+    assert token is not None
+    assert token.get_secret_value() == TOKEN
+
+
+def json_toml(token: str) -> str:
+    return f"[discord]\ntoken = {json.dumps(token)}\n"
+
+
+def test_every_number_has_bounds() -> None:
+    """No setting makes a timer or a buffer of any size."""
+    numbers = {key: field for key, field in KEYS.items() if field.annotation in (int, float)}
+    assert numbers
+    unbounded = [key for key, field in numbers.items() if not any(hasattr(rule, "le") or hasattr(rule, "lt") for rule in field.metadata)]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:0/v1",
+        "http://h:70000/v1",
+        "http://h..x/v1",
+        "http:///v1",
+        "http://h x/v1",
+        "http://h\x00/v1",
+        "ftp://h/v1",
+        "http://a_b<c>/v1",
+    ],
+)
+def test_an_address_is_checked_at_the_door(url: str) -> None:
+    """Scheme, host and port, before anybody dials."""
+    assert "must be a URL" in problem(overrides={"cascade.base_url": url})
+
+
+@pytest.mark.parametrize("url", ["https://u:p@discord.com/api/v10", "https://discord.com/api/v10?x=1"])
+def test_discord_s_address_carries_nothing_else(url: str) -> None:
+    """The token is the only thing that Discord is told."""
+    said = problem(overrides={"discord.api_url": url})
+    assert "must carry no user" in said
+    assert "u:p" not in said
+
+
+# Secrets in listings and errors
+
+
+SECRET = st.text("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", min_size=7, max_size=40).map(lambda word: f"Zq{word}7")
+"""Unlike any word of the settings."""
+
+PLACES = [
+    "postgresql://user:{}@db.lan/bot",
+    "postgresql+asyncpg://{}:pw@db.lan:5432/bot",
+    "postgresql://db.lan/bot?password={}",
+    "postgresql://u:a/{}@db.lan/bot",
+    "postgresql://u:1?{}@db.lan/bot",
+    "postgresql://u:1#{}@db.lan/bot",
+    "postgresql:///bot?host=/run&password={}",
+    "sqlite:///bot.db?key={}",
+    "host=db user=u password={}",
+    "{}",
+]
+
+SECRET_KEYS = [key for key in KEYS if is_secret(key)]
+URL_KEYS = [key for key in KEYS if is_url(key) and not key.startswith(("store", "cluster"))]
+
+
+@given(SECRET, st.sampled_from(PLACES))
+def test_no_secret_of_a_database_is_shown(secret: str, place: str) -> None:
+    """Whatever form the database's address has."""
+    assert secret not in shown_value("store.url", place.format(secret))
+
+
+@given(
+    SECRET,
+    st.sampled_from(URL_KEYS),
+    st.sampled_from(["{}://u:{}@h/v1", "{}://{}@h/v1", "{}://h/v1/{}/x", "{}://h/v1?key={}", "{}://h#{}", "{}://u:@a/{}@h"]),
+)
+def test_no_secret_of_an_address_is_shown(secret: str, key: str, form: str) -> None:
+    """Neither in the listing nor in the sentence about a value that was refused."""
+    for scheme in ("http", "wss", "gopher"):
+        address = form.format(scheme, secret)
+        value: Any = [address] if key.endswith("urls") else address
+        assert secret not in shown_value(key, value) + given_value(key, value)
+
+
+TABLE = st.recursive(
+    SECRET, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=6
+)
+
+
+@given(st.dictionaries(st.sampled_from(["user", "headers", "temperature"]), TABLE), st.sampled_from(sorted(TABLES)))
+def test_no_text_of_a_strange_table_is_shown(table: dict[str, Any], key: str) -> None:
+    """What only a server understands may be a password."""
+    assert "Zq" not in shown_value(key, table) + given_value(key, table)
+    assert shown_value(key, {"temperature": 0.5, "stream": True}) == '{"temperature" = 0.5, "stream" = true}'
+
+
+@given(SECRET)
+def test_only_listed_texts_are_shown(secret: str) -> None:
+    """A text setting that nobody thought of is masked."""
+    free = [key for key, field in KEYS.items() if field.annotation is str and not is_choice(key) and key not in CLEAR]
+    for key in [*SECRET_KEYS, *free]:
+        assert secret not in shown_value(key, secret)

@@ -1,8 +1,10 @@
 """What nobody may read is masked, and ordinary text is left alone."""
 
+import time
+
 import pytest
 
-from discordplex.redact import redact
+from discordplex.redact import redact, shown_url
 
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
 
@@ -30,3 +32,81 @@ def test_known_secrets_are_masked_whatever_their_shape() -> None:
 def test_ordinary_text_stays(text: str) -> None:
     """Module names, addresses and versions are not secrets."""
     assert redact(text) == text
+
+
+def signed(length: int) -> str:
+    return f"{'M' * length}.GabcdE.{'x' * 38}"
+
+
+@pytest.mark.parametrize("length", range(23, 31))
+def test_tokens_of_old_and_new_bots_are_masked(length: int) -> None:
+    """The first part is the bot's id, which grows with the years."""
+    assert redact(f"a {signed(length)} b") == "a *** b"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wss://host/x?Token=abc&API_KEY=d&b=2", "wss://host/x?Token=***&API_KEY=***&b=2"),
+        ("https://h/v1?api-key=abc#x", "https://h/v1?api-key=***"),
+        ("{'Authorization': 'Bearer abc.def', 'Host': 'h'}", "{'Authorization': 'Bearer ***', 'Host': 'h'}"),
+        ("authorization: basic dTpw", "authorization: basic ***"),
+        ("Proxy-Authorization: Basic dTpw==", "Proxy-Authorization: Basic ***"),
+        ("sent bearer abcdefghij to it", "sent bearer *** to it"),
+        ("X-Api-Key=abcdef", "X-Api-Key=***"),
+        ("api_key=abc other=1", "api_key=*** other=1"),
+        ('{"token": "abc", "n": 1}', '{"token": "***", "n": 1}'),
+        ("password = 'abc'", "password = '***'"),
+        ("postgresql://u:a/b@c@db/x", "postgresql://***@db/x"),
+        ("Incorrect API key provided: sk-proj-abcdefghijklmnop.", "Incorrect API key provided: ***."),
+        ("POST /webhooks/123456/aW50ZXJ/messages/@original", "POST /webhooks/123456/***/messages/@original"),
+        ("/interactions/123456/aW50ZXJ/callback", "/interactions/123456/***/callback"),
+    ],
+)
+def test_secrets_are_masked_as_people_and_programs_write_them(text: str, expected: str) -> None:
+    """Headers, assignments, JSON, keys by their beginning, and Discord's addresses that are secrets themselves."""
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://discord.com/api/v10", "https://discord.com/api/v10"),
+        ("ws://me:pw@gpu.lan:8998/api/chat?worker=3", "ws://***@gpu.lan:8998/api/chat?***"),
+        ("https://h/openai/deployments/mine?api-version=1", "https://h/openai/deployments/***?***"),
+        ("https://[fd00::1]:8/v1", "https://[fd00::1]:8/v1"),
+        ("sqlite+aiosqlite:///data/discordplex.db", "sqlite+aiosqlite:///data/discordplex.db"),
+        ("sqlite:///x.db?key=abc", "sqlite:///x.db?***"),
+        ("postgresql://u:p@h/bot?password=x", "postgresql://***@h/bot?***"),
+        ("postgresql://u:p/q@h/bot", "postgresql://***"),
+        ("postgresql://u:1#@h/bot", "postgresql://***"),
+        ("postgresql://a:1,b:2/bot", "postgresql://a:1,b:2/bot"),
+        ("localhost:8880", "localhost:8880"),
+        ("sk-abcdefghijk", "***"),
+        ("host=h password=x", "***"),
+        ("gopher://x", "***"),
+        ("", "***"),
+    ],
+)
+def test_of_a_url_only_what_is_known_to_be_no_secret_is_shown(url: str, expected: str) -> None:
+    """Everything else is masked, the whole where it cannot be taken apart for certain."""
+    assert shown_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    "piece", ["://", "?key=", "token=", "a.", "-", "authorization: ", "Bearer ", "a@", "://@", "/webhooks/12345/", '"', "x"]
+)
+def test_redaction_takes_a_time_that_grows_with_the_text_alone(piece: str) -> None:
+    """No text of 10 kB costs more than some thousand steps of any pattern: `re` cannot be counted, so the work is compared."""
+    short, long = piece * (2_000 // len(piece)), piece * (20_000 // len(piece))
+    assert spent(long) < 60 * max(spent(short), 0.0005)
+
+
+def spent(text: str) -> float:
+    """The least processor time of three tries, in seconds."""
+    tries = []
+    for _ in range(3):
+        before = time.process_time()
+        redact(text)
+        tries.append(time.process_time() - before)
+    return min(tries)

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from discordplex.errors import ConfigError, StoreError
-from discordplex.redact import redact
+from discordplex.redact import shown_url
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -66,7 +66,7 @@ def parse(text: str) -> Address:
         driver = DRIVERS[url.drivername]
     except (ArgumentError, KeyError, ValueError):
         raise ConfigError(
-            f"store.url is {redact(text)!r}, but must look like sqlite:///discordplex.db or postgresql://user:password@host/database."
+            f"store.url is {shown_url(text)!r}, but must look like sqlite:///discordplex.db or postgresql://user:password@host/database."
         ) from None
     url = url.set(drivername=driver)
     if driver.startswith("sqlite"):
