@@ -11,6 +11,22 @@ import pytest
 
 from discordplex.stopping import SIGNALS, Stop
 
+UNANSWERED = '''
+"""A name server that never answers; SIGTERM comes while it is asked."""
+import os, signal, socket, threading
+
+
+def ask(*_, **__):
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait()
+
+
+socket.getaddrinfo = ask
+from discordplex import __main__
+
+raise SystemExit(__main__.main())
+'''
+
 PROGRAM = '''
 """Send this process SIGTERM at one stage of its start: when a module is imported, or a function is called."""
 import importlib, os, signal, sys
@@ -89,6 +105,18 @@ def test_sigterm_at_each_stage(tmp_path: Path, arguments: tuple[str, ...], stage
         [sys.executable, "-c", PROGRAM, stage, *arguments], check=False, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=30
     )
     assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there one process cannot send another SIGTERM")
+def test_a_lookup_that_hangs_keeps_no_process(tmp_path: Path) -> None:
+    """The name of Discord's server is asked for in a thread that nothing can end: the process ends without it."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("DISCORDPLEX_")}
+    arguments = ("run", "--set", "discord.api_url=https://nowhere.example/v10", "--set", "discord.token=MTIz.abc.def")
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", UNANSWERED, *arguments], check=False, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
 
 
