@@ -4,6 +4,7 @@
     * ConfigError: the command line or the configuration is wrong (exit code 2).
     * LoginError: Discord refuses the bot token (exit code 1).
     * EngineError: an engine cannot take or keep a call; `retry` tells whether trying again can help.
+    * RefusedError: what somebody asked of the bot is not theirs to ask, or came too soon after the last time.
     * StoreError: a setting was not saved or not read. The call goes on; the person is told.
     * VoiceError: Discord's voice side refused or lost us; `code` is the close code where there is one.
     * ProtocolError: bytes that break a protocol.
@@ -32,6 +33,10 @@ class EngineError(DiscordplexError):
         super().__init__(message)
         self.retry = retry
         self.cause = cause
+
+
+class RefusedError(DiscordplexError):
+    """What somebody asked of the bot is not theirs to ask, or came too soon after the last time."""
 
 
 class StoreError(DiscordplexError):

@@ -4,6 +4,7 @@ import discord
 
 from discordplex.bot import courtesy, replies, replies_calls
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply, voice_channel_id
+from discordplex.bot.rooms import name_in_notices
 from discordplex.bot.sessions import Place
 
 
@@ -16,7 +17,7 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
 
     @bot.slash_command(name="leave", description="Send me out of the voice channel.", contexts=IN_GUILDS)
     async def leave(context: discord.ApplicationContext) -> None:
-        await reply(context, await desk.exchange.leave(guild_id_of(context), context.author.display_name))
+        await reply(context, await send_away(desk, guild_id_of(context), context.author))
 
     @bot.slash_command(name="listen", description="Let me go on after /stop, or call me.", contexts=IN_GUILDS)
     async def listen(context: discord.ApplicationContext) -> None:
@@ -40,7 +41,8 @@ def add_call_commands(bot: discord.Bot, desk: Desk) -> None:
     @option("leave", bool, description="Wait no more.", required=False)
     async def queue(context: discord.ApplicationContext, *, leave: bool = False) -> None:
         guild_id = guild_id_of(context)
-        lines = [desk.exchange.leave_queue(guild_id)] if leave else desk.exchange.queue_lines(guild_id)
+        own = desk.own_channels(guild_id, context.author) if leave else ()
+        lines = [desk.exchange.leave_queue(guild_id, own)] if leave else desk.exchange.queue_lines(guild_id)
         await reply(context, "\n".join(lines) or courtesy.NOT_IN_QUEUE)
 
     @bot.slash_command(name="latency", description="See how fast this call is, measured.", contexts=IN_GUILDS)
@@ -53,6 +55,11 @@ async def call_in(desk: Desk, guild_id: int, member: discord.Member | discord.Us
     """Come to where this member sits; what came of it."""
     channel_id = voice_channel_id(member)
     return replies.NOT_IN_VOICE if channel_id is None else await desk.exchange.join(Place(guild_id, channel_id), member.id)
+
+
+async def send_away(desk: Desk, guild_id: int, member: discord.Member | discord.User) -> str:
+    """Leave the call and the queue in the channels in which this member has a say; what came of it."""
+    return await desk.exchange.leave(guild_id, member.display_name, desk.own_channels(guild_id, member))
 
 
 def forget(desk: Desk, guild_id: int) -> str:
@@ -70,7 +77,7 @@ async def stop_here(desk: Desk, guild_id: int, member: discord.Member | discord.
         return replies_calls.NO_CALL
     if call.paused:
         return replies_calls.STOPPED_ALREADY
-    await call.pause(member.display_name)
+    await call.pause(name_in_notices(call.room, member.display_name))
     return replies_calls.STOPPED
 
 
@@ -81,5 +88,5 @@ async def go_on(desk: Desk, guild_id: int, member: discord.Member | discord.User
         return await call_in(desk, guild_id, member)
     if not call.paused:
         return replies_calls.LISTENS_ALREADY
-    await call.resume(member.display_name)
+    await call.resume(name_in_notices(call.room, member.display_name))
     return replies_calls.LISTENS_AGAIN

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import discord
 
 from discordplex.bot import replies_personas as replies
-from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, is_admin, option, reply
+from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply
 from discordplex.bot.panels import Panel
 from discordplex.bot.personas import PROMPT_CHARACTERS, library, offers
 from discordplex.engine import Persona
@@ -28,13 +28,13 @@ class ApplyPanel(Panel):
 
     @discord.ui.button(label=replies.APPLY_NOW, style=discord.ButtonStyle.primary, custom_id=APPLY_ID)
     async def apply(self, _: Any, interaction: discord.Interaction) -> None:
-        """Give the call in which the presser sits the presser's persona."""
+        """Give the call the presser's persona."""
         await self.answer(interaction, apply_now(self.desk, guild_id_of(interaction), interaction.user))
 
 
 async def apply_now(desk: Desk, guild_id: int, member: Any) -> str:
-    """Open the engine anew as whom this member prefers, in the call in which they sit."""
-    call = desk.call_with(guild_id, member)
+    """Open the engine of the guild's call anew as whom this member prefers."""
+    call = desk.exchange.call(guild_id)
     if call is None:
         return replies.NO_CALL_HERE
     call.restart(await desk.preferences.persona(guild_id, member.id))
@@ -178,9 +178,7 @@ def guild_of(context: Any) -> Owner:
 
 
 def owner_of(context: discord.ApplicationContext, *, server: bool) -> Owner:
-    """Whose library is changed. Raises StoreError where the caller may not."""
-    if server and not is_admin(context):
-        raise StoreError(replies.ADMINS_ONLY)
+    """Whose library is changed."""
     return guild_of(context) if server else own_of(context)
 
 

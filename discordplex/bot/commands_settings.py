@@ -1,4 +1,4 @@
-"""/settings: what the admins of a server decide. Discord shows it to who has Manage Server, and it is checked again here."""
+"""/settings: what the admins of a server decide. Discord shows it to who has Manage Server, and `access` asks for that again."""
 
 import io
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import discord
 
 from discordplex.bot import replies_settings as replies
 from discordplex.bot.commands_personas import Completion, names_of, voices_of
-from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, is_admin, option, reply
+from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply
 from discordplex.bot.personas import PROMPT_CHARACTERS, offers
 from discordplex.bot.rooms import may_open_threads, may_write
 from discordplex.errors import StoreError
@@ -37,12 +37,10 @@ def add_showing(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
     @group.command(name="show", description="See what holds in this server.")
     async def show(context: discord.ApplicationContext) -> None:
-        admins_only(context)
         await tell(context, desk)
 
     @group.command(name="reset", description="Forget every setting of this server: the configuration of the bot holds again.")
     async def reset(context: discord.ApplicationContext) -> None:
-        admins_only(context)
         await change(context, desk, lambda now: GuildSettings(now.guild_id))
 
 
@@ -53,14 +51,12 @@ def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("where", str, description="The kind of place.", choices=["voice", "channel", "thread", "off"])
     @option("channel", discord.TextChannel, description="Which one, for channel and thread.", required=False)
     async def captions(context: discord.ApplicationContext, where: str, channel: discord.TextChannel | None = None) -> None:
-        admins_only(context)
         wanted = captions_of(where, context.guild.get_channel(channel.id) if context.guild and channel else None)
         await change(context, desk, lambda now: replace(now, captions=wanted))
 
     @group.command(name="captions-of-people", description="Whether what people say is written into the captions too, for all to read.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def captions_of_people(context: discord.ApplicationContext, state: str) -> None:
-        admins_only(context)
         await change(context, desk, lambda now: replace(now, captions_of_people=state == "on"))
 
 
@@ -70,13 +66,11 @@ def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @group.command(name="transcripts", description="Whether what is said in calls is kept. Nothing is without it.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def transcripts(context: discord.ApplicationContext, state: str) -> None:
-        admins_only(context)
         await change(context, desk, lambda now: replace(now, transcripts=state == "on"))
 
     @group.command(name="transcript", description="Get the transcript of a call as a file.")
     @option("call", str, description="Which one.", autocomplete=calls_of(desk))
     async def transcript(context: discord.ApplicationContext, call: str) -> None:
-        admins_only(context)
         lines = await desk.preferences.store.transcripts.read(guild_id_of(context), call)
         if not lines:
             await reply(context, replies.NO_TRANSCRIPT)
@@ -88,7 +82,6 @@ def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @group.command(name="forget-transcripts", description="Delete the transcript of a call, or of all calls of this server.")
     @option("call", str, description="Which one; leave it out for all.", required=False, autocomplete=calls_of(desk))
     async def forget_transcripts(context: discord.ApplicationContext, call: str | None = None) -> None:
-        admins_only(context)
         await reply(context, replies.transcripts_deleted(await desk.preferences.store.transcripts.delete(guild_id_of(context), call)))
 
 
@@ -102,7 +95,6 @@ def add_persona(group: discord.SlashCommandGroup, desk: Desk) -> None:
     async def persona(
         context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
     ) -> None:
-        admins_only(context)
         chosen = Choice()
         if name or role or voice:
             before = desk.preferences.guild(guild_id_of(context)).choice
@@ -118,14 +110,12 @@ def add_rules(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("channel", discord.abc.GuildChannel, description="Which one.", channel_types=VOICE_CHANNELS)
     @option("rule", str, description="What holds for it.", choices=list(RULES))
     async def channel(context: discord.ApplicationContext, channel: discord.abc.GuildChannel, rule: str) -> None:
-        admins_only(context)
         await set_rule(context, desk, "channel", channel.id, rule)
 
     @group.command(name="role", description="Whether a role may call me. Where some are allowed, nobody else may.")
     @option("role", discord.Role, description="Which one.")
     @option("rule", str, description="What holds for it.", choices=list(RULES))
     async def role(context: discord.ApplicationContext, role: discord.Role, rule: str) -> None:
-        admins_only(context)
         await set_rule(context, desk, "role", role.id, rule)
 
 
@@ -136,7 +126,6 @@ def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("idle", int, description="Nobody has spoken for so long.", required=False, min_value=0, max_value=LONGEST_MINUTES)
     @option("longest", int, description="So long, when others wait.", required=False, min_value=0, max_value=LONGEST_MINUTES)
     async def limits(context: discord.ApplicationContext, idle: int | None = None, longest: int | None = None) -> None:
-        admins_only(context)
         await change(
             context,
             desk,
@@ -149,12 +138,6 @@ def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
 
 # What all of them do
-
-
-def admins_only(context: discord.ApplicationContext) -> None:
-    """Raise StoreError where the caller may not change what holds for the server."""
-    if not is_admin(context):
-        raise StoreError(replies.ADMINS_ONLY)
 
 
 async def change(context: discord.ApplicationContext, desk: Desk, what: Callable[[GuildSettings], GuildSettings]) -> None:

@@ -18,7 +18,21 @@ NOT_LET_SPEAK = "Nobody has let me speak on this stage."
 STAGE_CLOSED = "It is a stage on which I may not even ask to speak. Give my role the permission Request to Speak, or Mute Members."
 LISTENING = "listening"
 PAUSED = "paused"
+ADMINS_ONLY = "Only who has the permission Manage Server can do that."
+NOT_YOUR_CALL = "Only people who sit in the call's voice channel can do that, and people who may move members there or manage the channel."
+NOT_YOUR_PLACE = (
+    "Only people who sit in the voice channel that waits can do that, and people who may move members there or manage the channel."
+)
+NOT_KNOWN = "Nobody may use that: it is not in the list of who may do what. Please report it."
+SOMEBODY = "Somebody"
+"""Whose name is not told, since not everybody who reads the notice can see the voice channel."""
 NOT_HERE = "The admins of this server want me in other channels."
+
+
+def too_often(in_s: float) -> str:
+    """Somebody, or everybody in a server together, asked for the same again and again."""
+    seconds = max(1, math.ceil(in_s))
+    return f"That was asked for very often just now. It is possible again in {seconds} {'second' if seconds == 1 else 'seconds'}."
 
 
 def waiting(number: int, expected: Estimate | None) -> str:

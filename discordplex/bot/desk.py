@@ -1,24 +1,34 @@
-"""Desk: what commands, buttons and written commands have in common. Whom they ask, and how they answer."""
+"""Desk: what commands, buttons and written commands have in common. Whom they ask, who may use them, and how they answer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
 
 import discord
 import structlog
 
-from discordplex.bot import replies
+from discordplex.bot import courtesy, replies
+from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Limit, Right, Standing, may_use
+from discordplex.bot.allowance import Allowances
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.bot.sessions import Place
-from discordplex.errors import DiscordplexError
+from discordplex.clock import Clock
+from discordplex.errors import DiscordplexError, RefusedError
 
 log = structlog.get_logger()
 
 IN_GUILDS = {discord.InteractionContextType.guild}
+
+NOT_THEIRS: Final[Mapping[Right, str]] = {
+    Right.ADMIN: courtesy.ADMINS_ONLY,
+    Right.CALL: courtesy.NOT_YOUR_CALL,
+    Right.QUEUE: courtesy.NOT_YOUR_PLACE,
+}
+"""What somebody without the right is told."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,8 +40,8 @@ class Exchange(Protocol):
         """Call us into a channel, at this person's wish; what came of it."""
         ...
 
-    async def leave(self, guild_id: int, name: str) -> str:
-        """Send us away; what came of it."""
+    async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
+        """Send us away from these channels, at the wish of a person of this name; what came of it."""
         ...
 
     def status(self, guild_id: int) -> replies.Status:
@@ -42,8 +52,12 @@ class Exchange(Protocol):
         """A sentence for each channel of the guild that waits, with what it may expect."""
         ...
 
-    def leave_queue(self, guild_id: int) -> str:
-        """Nobody of the guild waits any more; what came of it."""
+    def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
+        """Nobody in these channels waits any more; what came of it."""
+        ...
+
+    def waiting(self, guild_id: int) -> Collection[int]:
+        """The guild's channels that wait, or whose call is tried again."""
         ...
 
     def call(self, guild_id: int) -> AnyCall | None:
@@ -62,6 +76,40 @@ class Desk:
     """The engine's voices; none where it takes any."""
     handling: Callable[[], AbstractContextManager[None]]
     """Around everything that the way out shall wait for."""
+    clock: Clock
+    used: Allowances = field(default_factory=Allowances)
+    """How often people and guilds have used what is limited."""
+
+    def admit(self, use: str, guild_id: int, member: Any) -> None:
+        """Count a person's use of what has this name in `access.RIGHTS`. Raises RefusedError where they may not, or not so soon."""
+        right, call, waiting = RIGHTS.get(use), self.exchange.call(guild_id), self.exchange.waiting(guild_id)
+        if right is None:
+            raise RefusedError(courtesy.NOT_KNOWN)
+        channel_id = call.room.place.channel_id if call else None
+        concerned = [*waiting] if channel_id is None else [channel_id, *waiting]
+        if not may_use(right, standing_of(member, concerned), call=channel_id, waiting=waiting):
+            raise RefusedError(NOT_THEIRS[right])
+        if use in LIMITS:
+            wait_s = self.count(LIMITS[use], guild_id, member.id)
+            if wait_s:
+                raise RefusedError(courtesy.too_often(wait_s))
+
+    def count(self, limit: Limit, guild_id: int, user_id: int) -> float:
+        """Count one more use and give 0; or, where that would be one too many, the seconds until it is not."""
+        now = self.clock.now()
+        keys = [((limit.kind, "person", user_id), limit.person), ((limit.kind, "guild", guild_id), limit.guild)]
+        wait_s = max(self.used.wait_s(key, rate, now) for key, rate in keys)
+        if not wait_s:
+            for key, rate in keys:
+                self.used.use(key, rate, now)
+        return wait_s
+
+    def own_channels(self, guild_id: int, member: Any) -> frozenset[int]:
+        """The channels, of those that have the call or wait, in which a person has a say."""
+        call = self.exchange.call(guild_id)
+        concerned = {*self.exchange.waiting(guild_id), *([call.room.place.channel_id] if call else [])}
+        who = standing_of(member, concerned)
+        return frozenset(channel_id for channel_id in concerned if who.has_a_say_in(channel_id))
 
     def call_with(self, guild_id: int, member: Any) -> AnyCall | None:
         """The call in whose channel this member sits, None where there is none."""
@@ -80,15 +128,18 @@ def voice_channel_id(member: Any) -> int | None:
     return int(voice.channel.id) if voice and voice.channel else None
 
 
+def standing_of(member: Any, channels: Collection[int]) -> Standing:
+    """What a person is in their guild, as to these channels. Who is no member has no rights in it."""
+    if not isinstance(member, discord.Member):
+        return Standing(sits_in=None, moderates=frozenset(), admin=False)
+    known = [channel for channel_id in channels if (channel := member.guild.get_channel(channel_id))]
+    moderates = frozenset(channel.id for channel in known if any(getattr(channel.permissions_for(member), name) for name in MODERATING))
+    return Standing(voice_channel_id(member), moderates, admin=member.guild_permissions.manage_guild)
+
+
 def guild_id_of(context: Any) -> int:
     """The guild of a command or button that exists in guilds only."""
     return int(context.guild_id)
-
-
-def is_admin(context: discord.ApplicationContext) -> bool:
-    """Whether the caller may change what holds for the whole server."""
-    may = context.interaction.permissions
-    return bool(may.manage_guild or may.administrator)
 
 
 async def reply(context: discord.ApplicationContext, text: str, **more: Any) -> None:

@@ -106,6 +106,7 @@ class Login:
             personas=Personas(self._preferences),
             voices=tuple(self._parts.provider.voices),
             handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the desk, and comes after it
+            clock=self._parts.clock,
         )
         prefix = self._parts.config.bot.prefix
         client = GatewayClient(self, read=WrittenCommands(prefix, desk).read if prefix else None)

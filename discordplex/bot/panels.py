@@ -6,7 +6,8 @@ from typing import Any
 import discord
 
 from discordplex.bot.answer import Answer
-from discordplex.bot.desk import Desk, note_failure, sentence_about
+from discordplex.bot.desk import Desk, guild_id_of, note_failure, sentence_about
+from discordplex.errors import RefusedError
 
 
 class Panel(discord.ui.View):
@@ -38,6 +39,25 @@ class Panel(discord.ui.View):
                 text = sentence_about(error)
             await answer.send(text, **more)
 
+    async def interaction_check(self, interaction: discord.Interaction) -> bool:
+        """Whether the presser may use the button; otherwise they are told why not."""
+        buttons = (item for item in self.children if isinstance(item, discord.ui.Button))
+        label = next(button.label for button in buttons if button.custom_id == interaction.custom_id)
+        try:
+            self.desk.admit(f"*{label}*", guild_id_of(interaction), interaction.user)
+        except RefusedError as refusal:
+            await self.answer(interaction, refused(refusal))
+            return False
+        return True
+
+    async def on_check_failure(self, interaction: discord.Interaction) -> None:
+        """They were told already."""
+
     async def on_error(self, error: Exception, item: Any, interaction: discord.Interaction) -> None:
         """A bug in a button: what is foreseen ends in `answer`."""
         note_failure(str(item.custom_id), interaction.guild_id, error)
+
+
+async def refused(refusal: RefusedError) -> str:
+    """Why a button did nothing, as its answer."""
+    raise refusal

@@ -10,9 +10,8 @@ from discordplex.store.records import Choice, SavedPersona
 LINE_LENGTH = 160
 """Characters of a role in a list."""
 
-NO_CALL_HERE = "There is no call in your voice channel: your choice holds for the next one that you begin."
+NO_CALL_HERE = "There is no call in this server: your choice holds for the next one that you begin."
 NOTHING_GIVEN = "Say what to set: the name of a saved persona, a role, a voice, or several of them."
-ADMINS_ONLY = "Only who has the permission Manage Server can change what holds for the whole server."
 NONE_SAVED = "Nobody has saved a persona here yet."
 APPLY_NOW = "Change now"
 """A button."""

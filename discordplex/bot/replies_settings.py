@@ -8,7 +8,6 @@ from discordplex.bot.text import harmless
 from discordplex.engine import Persona
 from discordplex.store.records import TranscriptLine
 
-ADMINS_ONLY = "Only who has the permission Manage Server can see and change the server's settings."
 NO_TRANSCRIPT = "There is no transcript of that call."
 CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
 

@@ -75,6 +75,11 @@ class Room(Protocol):
         ...
 
     @property
+    def readers_see_it(self) -> bool:
+        """Whether whoever reads its notices can see the channel too, and so may be told who is in it."""
+        ...
+
+    @property
     def spare_channel(self) -> Any | None:
         """Where its notices go when Discord does not let us write there; None where there is no such channel."""
         ...
@@ -147,6 +152,14 @@ class DiscordRoom:
             return None
         chat = self._channel if may_send(self._channel) else None
         return self.captions_channel or chat or self.spare_channel
+
+    @property
+    def readers_see_it(self) -> bool:
+        """Its own chat is read by nobody else; any other channel may be, unless everybody in the server can see this one."""
+        overwrites = self._channel._overwrites  # noqa: SLF001 -- py-cord's `overwrites` leaves out members that it does not know
+        hidden = any(overwrite.deny & discord.Permissions.view_channel.flag for overwrite in overwrites)
+        everybody = not hidden and self._channel.permissions_for(self._channel.guild.default_role).view_channel
+        return everybody or self.notices_channel == self._channel
 
     @property
     def spare_channel(self) -> Any | None:
@@ -227,6 +240,11 @@ class DiscordRoom:
 
 
 Guild: TypeAlias = discord.Guild
+
+
+def name_in_notices(room: Room, name: str) -> str:
+    """What notices about a call may call somebody: their name, where whoever reads it can see the channel of the call."""
+    return name if room.readers_see_it else courtesy.SOMEBODY
 
 
 def may_write(channel: Any) -> bool:

@@ -212,13 +212,6 @@ class SessionRegistry:
             self._memory.left(place)
         return waited
 
-    def forget_guild(self, guild_id: int) -> tuple[Place, ...]:
-        """Nobody of this guild waits any more; who did."""
-        gone = tuple(place for place in self.queue if place.guild_id == guild_id)
-        for place in gone:
-            self.withdraw(place)
-        return gone
-
     def forget_nobody(self) -> None:
         """The process ends: what ends from now on is remembered as it stands."""
         self._memory = Forgetful()

@@ -15,7 +15,7 @@ from discordplex.bot.housekeeping import Housekeeping
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall, NewCall, Outcome, status_of
 from discordplex.bot.patience import Patience
-from discordplex.bot.rooms import Room
+from discordplex.bot.rooms import Room, name_in_notices
 from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Answer, Elsewhere, Here, Place, SessionRegistry, Soon, Waiting
 from discordplex.bot.timers import Timers
@@ -118,7 +118,7 @@ class Switchboard:
 
     def guild_gone(self, guild_id: int) -> None:
         """We are not in this guild any more."""
-        self._waiting.leave(guild_id)
+        self._waiting.leave(guild_id, self.waiting(guild_id))
         self._book.hang_up(guild_id)
 
     def drop_calls(self) -> None:
@@ -151,22 +151,26 @@ class Switchboard:
         answer = self._waiting.ask(place, asker, quiet=False)
         return await self._reply(place, answer)
 
-    async def leave(self, guild_id: int, name: str) -> str:
-        """/leave, by the person of this name: what came of it, as a sentence."""
-        for timer in self._timers.names:
-            if isinstance(timer, Retry) and timer.place.guild_id == guild_id:
-                self._timers.cancel(timer)
+    async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
+        """/leave, by a person of this name who has a say in these channels: what came of it, as a sentence."""
+        for channel_id in channels:
+            self._timers.cancel(Retry(Place(guild_id, channel_id)))
         call, ended = self._book.calls.get(guild_id), self._book.ended(guild_id)
-        if call is None or ended is None:
-            return replies.LEFT_QUEUE if self._waiting.leave(guild_id) else replies.NOTHING_TO_LEAVE
-        self._notices.say(call.room, replies.sent_away(name))
+        if call is None or ended is None or call.room.place.channel_id not in channels:
+            return replies.LEFT_QUEUE if self._waiting.leave(guild_id, channels) else replies.NOTHING_TO_LEAVE
+        self._notices.say(call.room, replies.sent_away(name_in_notices(call.room, name)))
         self._book.hang_up(guild_id)
         await asyncio.wait({ended})
         return replies.LEFT
 
-    def leave_queue(self, guild_id: int) -> str:
-        """Nobody of this guild waits any more, by the wish of somebody in it: what came of it, as a sentence. A call stays."""
-        return courtesy.LEFT_THE_QUEUE if self._waiting.leave(guild_id) else courtesy.NOT_IN_QUEUE
+    def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
+        """Nobody in these channels waits any more, by the wish of somebody with a say: what came of it, as a sentence. A call stays."""
+        return courtesy.LEFT_THE_QUEUE if self._waiting.leave(guild_id, channels) else courtesy.NOT_IN_QUEUE
+
+    def waiting(self, guild_id: int) -> frozenset[int]:
+        """The guild's channels that wait, or whose call is tried again."""
+        retries = (timer.place for timer in self._timers.names if isinstance(timer, Retry))
+        return frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
 
     def call(self, guild_id: int) -> AnyCall | None:
         """The guild's call, None where it has none or it is being torn down."""

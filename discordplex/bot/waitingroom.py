@@ -1,6 +1,6 @@
 """WaitingRoom: the queue as people meet it. They are told their place and what to expect, and served when it is their turn."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import structlog
 
@@ -124,17 +124,14 @@ class WaitingRoom:
 
     def withdraw(self, place: Place) -> None:
         """Nobody is there any more."""
-        ticket = self._registry.ticket(place)
         if self._registry.withdraw(place):
-            self._forget(ticket)
             self._tell_all()
 
-    def leave(self, guild_id: int) -> bool:
-        """Nobody of this guild wants to wait any more; whether somebody did."""
-        tickets = [self._registry.ticket(place) for place in self._registry.queue if place.guild_id == guild_id]
-        gone = self._registry.forget_guild(guild_id)
-        for ticket in tickets:
-            self._forget(ticket)
+    def leave(self, guild_id: int, channels: Collection[int]) -> bool:
+        """Nobody in these channels of a guild wants to wait any more; whether somebody did."""
+        gone = [place for place in self._registry.queue if place.guild_id == guild_id and place.channel_id in channels]
+        for place in gone:
+            self._registry.withdraw(place)
         self._tell_all()
         return bool(gone)
 
@@ -151,10 +148,11 @@ class WaitingRoom:
         room, ticket = self._room_at(granted.place), granted.ticket
         if room and ticket and ticket in self._told:
             self._notices.say(room, courtesy.YOUR_TURN, key=("queue", ticket.serial))
-        self._forget(ticket)
 
     def _tell_all(self) -> None:
         """Correct what those read who wait for an engine: their number has changed, or there is none any more."""
+        waiting = {self._registry.ticket(place) for place in self._registry.queue}
+        self._told = {ticket: number for ticket, number in self._told.items() if ticket in waiting}
         if self.closed or not self._settled:
             return
         for place in self._registry.queue:
@@ -168,10 +166,6 @@ class WaitingRoom:
         if self._settled and ticket and number and self._told.get(ticket) != number:
             self._told[ticket] = number
             self._notices.say(room, self.sentence(room.place, number), key=("queue", ticket.serial))
-
-    def _forget(self, ticket: Ticket | None) -> None:
-        if ticket:
-            self._told.pop(ticket, None)
 
     def _keep_moving(self) -> None:
         if self._registry.queue and "queue" not in self._timers:

@@ -129,6 +129,7 @@ class ScriptedRoom:
     suppressed: bool = False
     asked_to_speak: int = 0
     may_set_status: bool = True
+    readers_see_it: bool = True
     statuses: list[str | None] = field(default_factory=list)
     status_faults: list[Exception] = field(default_factory=list)
 

@@ -1,8 +1,16 @@
-"""Who may call the bot, and where it talks."""
+"""Who may call the bot, where it talks, and who may do what to a call."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import discord
 import pytest
 
-from discordplex.bot.access import may_call, may_talk_in
+from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Right, Standing, may_call, may_talk_in, may_use
+from discordplex.bot.commands import PANELS, add_commands
+from discordplex.bot.desk import Desk, standing_of
+from discordplex.bot.prefix import WrittenCommands
 from discordplex.bot.rules import CaptionsPlace, Rules
 from discordplex.config import BotConfig
 
@@ -45,3 +53,82 @@ def test_the_configuration_makes_rules() -> None:
         CaptionsPlace("off"),
         CaptionsPlace("channel", 12),
     ]
+
+
+# Who may do what
+
+
+CALL, OTHER = 11, 12
+NOBODY = Standing(sits_in=None, moderates=frozenset(), admin=False)
+IN_IT = Standing(sits_in=CALL, moderates=frozenset(), admin=False)
+BESIDE = Standing(sits_in=OTHER, moderates=frozenset(), admin=False)
+MODERATOR = Standing(sits_in=None, moderates=frozenset({CALL}), admin=False)
+ELSEWHERE = Standing(sits_in=OTHER, moderates=frozenset({OTHER}), admin=False)
+ADMIN = Standing(sits_in=None, moderates=frozenset({CALL, OTHER}), admin=True)
+EVERYONE = (NOBODY, IN_IT, BESIDE, MODERATOR, ELSEWHERE, ADMIN)
+
+
+@pytest.mark.parametrize(
+    ("right", "call", "waiting", "allowed"),
+    [
+        pytest.param(Right.EVERYBODY, CALL, {OTHER}, EVERYONE, id="everybody"),
+        pytest.param(Right.OWN, CALL, {OTHER}, EVERYONE, id="their own"),
+        pytest.param(Right.CALLER, CALL, {OTHER}, EVERYONE, id="the command itself answers who sits nowhere"),
+        pytest.param(Right.CALL, CALL, set(), (IN_IT, MODERATOR, ADMIN), id="a call"),
+        pytest.param(Right.CALL, CALL, {OTHER}, (IN_IT, MODERATOR, ADMIN), id="who waits has no say in the call"),
+        pytest.param(Right.CALL, None, {CALL}, (IN_IT, MODERATOR, ADMIN), id="no call, but one is wanted"),
+        pytest.param(Right.CALL, None, set(), EVERYONE, id="nothing to change"),
+        pytest.param(Right.QUEUE, CALL, {OTHER}, (BESIDE, ELSEWHERE, ADMIN), id="a place in the queue"),
+        pytest.param(Right.QUEUE, CALL, {OTHER, CALL}, (IN_IT, BESIDE, MODERATOR, ELSEWHERE, ADMIN), id="one of several places"),
+        pytest.param(Right.QUEUE, CALL, set(), EVERYONE, id="nobody waits"),
+        pytest.param(Right.ADMIN, None, set(), (ADMIN,), id="the whole server"),
+    ],
+)
+def test_who_may_do_what(right: Right, call: int | None, waiting: set[int], allowed: tuple[Standing, ...]) -> None:
+    """Each right for each kind of person."""
+    assert tuple(who for who in EVERYONE if may_use(right, who, call=call, waiting=waiting)) == allowed
+
+
+def uses(command: Any) -> Iterator[str]:
+    """A command's name and one for each switch of it, or those of all commands in a group."""
+    below = getattr(command, "subcommands", None)
+    if below:
+        yield from (use for one in below for use in uses(one))
+        return
+    yield f"/{command.qualified_name}"
+    yield from (
+        f"/{command.qualified_name} {one.name}" for one in command.options if one.input_type is discord.SlashCommandOptionType.boolean
+    )
+
+
+def registered() -> set[str]:
+    """Whatever people can use, by its name in the table."""
+    bot = discord.Bot()  # type: ignore[no-untyped-call] # py-cord does not annotate it
+    add_commands(bot, cast("Desk", None))
+    slash = {use for command in bot.pending_application_commands for use in uses(command)}
+    return slash | {f"!{word}" for word in WrittenCommands("!", cast("Desk", None)).words}
+
+
+async def test_every_command_and_button_has_its_right() -> None:
+    """What is registered stands in the table, and nothing else does. A command without a row is refused to everybody."""
+    buttons = {f"*{button.label}*" for panel in PANELS for button in panel().children if isinstance(button, discord.ui.Button)}
+    assert registered() | buttons == set(RIGHTS)
+    assert set(LIMITS) <= set(RIGHTS)
+
+
+def test_the_manual_shows_the_same_table() -> None:
+    """Each right has one row in docs/using.md, with everything that asks for it in the order of the code."""
+    using = (Path(__file__).parents[2] / "docs" / "using.md").read_text(encoding="utf-8")
+    for right in Right:
+        names = ", ".join(f"`{name}`" if name[0] in "/!" else name for name, asked in RIGHTS.items() if asked is right)
+        assert f"| {right.value} | {names} |" in using
+
+
+def test_what_makes_a_moderator_are_permissions_of_discord() -> None:
+    """A name that Discord does not know would never be held by anybody."""
+    assert set(MODERATING) <= set(discord.Permissions.VALID_FLAGS)
+
+
+def test_who_is_no_member_has_no_rights() -> None:
+    """Discord says only a user where the server is not known."""
+    assert standing_of(object(), [CALL]) == NOBODY

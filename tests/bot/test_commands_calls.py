@@ -1,9 +1,12 @@
 """Slash commands about the call, used on the loopback Discord: come, go, stop, go on, how it is."""
 
+import functools
+
 import pytest
 
 from discordplex.audio.wav import read_wav
-from discordplex.bot import courtesy, poster, replies, replies_calls
+from discordplex.bot import courtesy, poster, replies, replies_calls, replies_personas
+from discordplex.bot.commands_personas import APPLY_ID
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.personaplex.log import Closed, Connected, Heard
@@ -27,6 +30,7 @@ async def test_join_and_leave_and_status(street: Street) -> None:
         assert joined.content == replies.joined(int(street.lounge.id))
         assert joined.ephemeral
         await street.listens()
+        street.discord.enter(street.ben, street.lounge)
         assert "with the voice **NATF0.pt**" in (await street.press("status", person=street.ben)).content
         assert (await street.press("leave", person=street.ben)).content == replies.LEFT
         await street.says(street.lounge, "Ben asked me to leave")
@@ -56,6 +60,7 @@ async def test_stop_and_listen(street: Street) -> None:
     async with street.bot_running(), Person(street.discord, street.ada, street.lounge.id) as person:
         await street.says(street.lounge, "Go ahead")
         assert (await street.press("listen")).content == replies_calls.LISTENS_ALREADY
+        street.discord.enter(street.ben, street.lounge)
         await person.say(speech)
         await person.wait_for_audio(street.bot.id, 0.3)
         assert (await street.press("stop", person=street.ben)).content == replies_calls.STOPPED
@@ -151,3 +156,91 @@ async def test_without_a_prefix_no_message_reaches_the_bot(street: Street) -> No
         street.discord.write(street.ada, street.guild.text_channel, "!join")
         assert (await street.press("status")).content
     assert street.texts(street.guild.text_channel) == []
+
+
+def more_than(street: Street, texts: int) -> bool:
+    return len(street.texts(street.guild.text_channel)) > texts
+
+
+@pytest.mark.parametrize("moderates", [False, True])
+async def test_a_call_is_changed_by_its_people_and_moderators(street: Street, *, moderates: bool) -> None:
+    """Who sits elsewhere is refused in a sentence by every command, written command and button that changes a call; a moderator is not."""
+    general, cleo = street.guild.text_channel, street.discord.people[2]
+    if moderates:
+        street.discord.allow(street.guild, street.lounge, cleo, "move_members")
+    async with street.bot_running(street.config(bot=BotConfig(prefix="!"))):
+        await street.commands_there()
+        street.discord.enter(street.ben, street.lounge)
+        await street.listens()
+        street.discord.enter(cleo, street.study)
+        await street.says(street.study, f"<#{street.lounge.id}>")
+        answers = [(await street.press(name, person=cleo)).content for name in ("reset", "stop", "listen")]
+        assert all((answer == courtesy.NOT_YOUR_CALL) != moderates for answer in answers), answers
+        chosen = await street.press("persona set", {"role": "You are a cook."}, person=street.ben)
+        assert chosen.reply
+        applied = (await street.discord.press_button(chosen.reply, APPLY_ID, cleo)).content
+        assert applied == (replies_personas.APPLIED if moderates else courtesy.NOT_YOUR_CALL)
+        if not moderates:
+            for word in ("!stop", "!listen", "!leave"):
+                before = len(street.texts(general))
+                street.discord.write(cleo, general, word)
+                await street.discord.wait_for(functools.partial(more_than, street, before))
+            assert street.texts(general) == [courtesy.NOT_YOUR_CALL] * 3
+        assert (await street.press("leave", person=cleo)).content == (replies.LEFT if moderates else courtesy.NOT_YOUR_CALL)
+    assert moderates or len(street.engine.log.of(Connected)) == 1
+
+
+async def test_a_place_in_the_queue_is_left_by_its_people(street: Street) -> None:
+    """Somebody who sits in another channel of the server cannot take it away, and who sits in it can."""
+    other, cleo = street.discord.guilds[1], street.discord.people[2]
+    waiting, beside = other.voice_channels
+    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
+        await street.commands_there()
+        street.discord.enter(street.ada, street.lounge)
+        await street.press("join")
+        street.discord.enter(street.discord.people[3], waiting)
+        assert "number 1" in (await street.press("join", person=street.discord.people[3], place=other)).content
+        street.discord.enter(cleo, beside)
+        for _ in range(2):
+            for name, options in (("queue", {"leave": True}), ("leave", {})):
+                assert (await street.press(name, options, person=cleo, place=other)).content in (
+                    courtesy.NOT_YOUR_PLACE,
+                    courtesy.NOT_YOUR_CALL,
+                )
+        assert "number 1" in (await street.press("queue", place=other)).content
+        assert (
+            await street.press("queue", {"leave": True}, person=street.discord.people[3], place=other)
+        ).content == courtesy.LEFT_THE_QUEUE
+
+
+async def test_what_joins_or_posts_has_a_limit(street: Street) -> None:
+    """The answer says when it is possible again; being left alone is never refused."""
+    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
+        await street.commands_there()
+        answers = [(await street.press("join", person=street.ben)).content for _ in range(7)]
+        assert answers[:5] == [replies.NOT_IN_VOICE] * 5
+        assert all(answer.startswith("That was asked for very often just now.") for answer in answers[5:])
+        assert (await street.press("join")).content == replies.NOT_IN_VOICE, "one person uses up nobody else's"
+        for name in ("stop", "leave", "privacy"):
+            answers = [(await street.press(name, person=street.ben)).content for _ in range(12)]
+            assert not any("very often" in answer for answer in answers)
+
+
+@pytest.mark.parametrize(("captions", "hidden", "name"), [("voice", True, "Ada"), ("general", False, "Ada"), ("general", True, "Somebody")])
+async def test_names_are_told_where_all_readers_see_the_channel(street: Street, captions: str, name: str, *, hidden: bool) -> None:
+    """Who reads a text channel does not learn who sits in a voice channel that is hidden from them."""
+    general = street.guild.text_channel
+    if hidden:
+        street.discord.deny(street.guild, street.lounge, street.discord.people[3], "view_channel")
+    setting = general.id if captions == "general" else "voice"
+    async with street.bot_running(street.config(bot=BotConfig(captions=setting))):
+        await street.commands_there()
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        read = general if captions == "general" else street.lounge
+        await street.press("stop")
+        await street.says(read, f"{name} asked me to stop")
+        await street.press("listen")
+        await street.says(read, f"{name} asked me to go on")
+        await street.press("leave")
+        await street.says(read, f"{name} asked me to leave")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from discordplex.bot import courtesy
 from discordplex.bot import replies_personas as replies
 from discordplex.bot.commands_personas import APPLY_ID
 from discordplex.bot.personas import library
@@ -59,7 +60,7 @@ async def test_a_voice_is_shown_completed_and_set(street: Street) -> None:
         ("persona set", {}, replies.NOTHING_GIVEN),
         ("persona save", {"name": "Mine", "voice": "X"}, "has no voice 'X'"),
         ("persona delete", {"name": "Nobody"}, "There is no persona named"),
-        ("persona save", {"name": "Ours", "server": True}, replies.ADMINS_ONLY),
+        ("persona save", {"name": "Ours", "server": True}, courtesy.ADMINS_ONLY),
     ],
 )
 async def test_what_the_engine_would_refuse_is_refused(street: Street, command: str, options: dict[str, Any], reason: str) -> None:

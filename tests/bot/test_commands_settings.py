@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from discordplex.bot import courtesy
 from discordplex.bot import replies_settings as replies
 from discordplex.config import BotConfig, PersonaConfig
 from discordplex.loopback.discord.interactions import Interaction
@@ -25,7 +26,7 @@ async def test_only_admins_may(street: Street) -> None:
         for action in ("show", "reset", "captions", "transcripts", "persona", "limits"):
             options = {"captions": {"where": "off"}, "transcripts": {"state": "on"}}.get(action, {})
             refused = await street.press(f"settings {action}", options, person=street.ben)
-            assert refused.content == replies.ADMINS_ONLY
+            assert refused.content == courtesy.ADMINS_ONLY
             assert refused.ephemeral
         assert "transcripts: off" in (await settings(street, "show")).content
 

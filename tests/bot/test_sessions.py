@@ -106,7 +106,7 @@ def test_nobody_overtakes_the_queue(engines: Callable[[int], CountedEngines]) ->
 
 
 def test_a_lease_is_held_until_the_end_and_given_back_once(engines: Callable[[int], CountedEngines]) -> None:
-    """Ending twice gives back once; a guild that is forgotten does not wait any more."""
+    """Ending twice gives back once; who does not wait any more is gone."""
     provider = engines(1)
     registry = SessionRegistry(provider)
     registry.ask(A1)
@@ -116,7 +116,7 @@ def test_a_lease_is_held_until_the_end_and_given_back_once(engines: Callable[[in
     registry.end(A1.guild_id)
     registry.end(A1.guild_id)
     assert provider.free == 1
-    registry.forget_guild(B1.guild_id)
+    assert registry.withdraw(B1)
     assert registry.queue == ()
     assert not registry.withdraw(B1)
 

@@ -168,11 +168,11 @@ async def test_who_was_thrown_out_does_not_come_back_uncalled(town: Town, clock:
     await clock.advance(1000)
     assert len(town.calls) == 1
     assert await town.board.join(A1) == replies.joined(A1.channel_id)
-    assert await town.board.leave(A1.guild_id, "Anna") == replies.LEFT
+    assert await town.board.leave(A1.guild_id, "Anna", {A1.channel_id}) == replies.LEFT
     await clock.advance(1000)
     assert len(town.calls) == 2
     assert town.said(A1) == [replies.sent_away("Anna")]
-    assert await town.board.leave(A1.guild_id, "Anna") == replies.NOTHING_TO_LEAVE
+    assert await town.board.leave(A1.guild_id, "Anna", {A1.channel_id}) == replies.NOTHING_TO_LEAVE
 
 
 async def test_leave_cancels_the_next_try_and_the_queue(town: Town, clock: FakeClock) -> None:
@@ -181,13 +181,13 @@ async def test_leave_cancels_the_next_try_and_the_queue(town: Town, clock: FakeC
     await settle()
     town.calls[0].outcome.set_result(Outcome("It broke."))
     await settle()
-    assert await town.board.leave(A1.guild_id, "Anna") == replies.NOTHING_TO_LEAVE
+    assert await town.board.leave(A1.guild_id, "Anna", {A1.channel_id}) == replies.NOTHING_TO_LEAVE
     await clock.advance(1000)
     assert len(town.calls) == 1
     town.move(CARA, None, C1)
     town.move(BERT, None, B1)
     await settle()
-    assert await town.board.leave(B1.guild_id, "Bert") == replies.LEFT_QUEUE
+    assert await town.board.leave(B1.guild_id, "Bert", {B1.channel_id}) == replies.LEFT_QUEUE
     town.move(CARA, C1, None)
     await clock.advance(GRACE_S + 0.1)
     assert town.live == []

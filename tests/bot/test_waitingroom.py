@@ -87,9 +87,9 @@ async def test_they_may_leave_the_queue(town: Town, clock: FakeClock) -> None:
     town.move(BERT, None, B1)
     town.move(CARA, None, C1)
     await clock.advance(WRITTEN_S)
-    assert town.board.leave_queue(B1.guild_id) == courtesy.LEFT_THE_QUEUE
-    assert town.board.leave_queue(B1.guild_id) == courtesy.NOT_IN_QUEUE
-    assert town.board.leave_queue(A1.guild_id) == courtesy.NOT_IN_QUEUE
+    assert town.board.leave_queue(B1.guild_id, {B1.channel_id}) == courtesy.LEFT_THE_QUEUE
+    assert town.board.leave_queue(B1.guild_id, {B1.channel_id}) == courtesy.NOT_IN_QUEUE
+    assert town.board.leave_queue(A1.guild_id, {A1.channel_id}) == courtesy.NOT_IN_QUEUE
     await clock.advance(WRITTEN_S)
     assert town.said(C1) == [courtesy.waiting(1, None)]
     assert town.live == [A1]
