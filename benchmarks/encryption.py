@@ -101,8 +101,9 @@ def way_in(*, encrypted: bool) -> Cost:
     if encrypted:
         payloads = [bob.e2ee.encrypt(payload) or b"" for payload in payloads]
     datagrams = iter([studio.datagram(index, payload) for index, payload in enumerate(payloads)])
+    times = itertools.count(step=DISCORD.frame_seconds)  # what came faster than real time would be dropped
     return timed(
-        f"datagram to Sink, {'DAVE' if encrypted else 'no DAVE'}", lambda: studio.receiver.receive(next(datagrams), studio.now), PACKETS
+        f"datagram to Sink, {'DAVE' if encrypted else 'no DAVE'}", lambda: studio.receiver.receive(next(datagrams), next(times)), PACKETS
     )
 
 

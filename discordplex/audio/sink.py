@@ -1,6 +1,7 @@
 """Sink: what people said, one frame per speaker and tick."""
 
 import threading
+from collections.abc import Container
 from typing import Any, Final
 
 from discord.sinks.core import Sink as LibrarySink
@@ -51,25 +52,27 @@ class Sink(LibrarySink):
         self._last_arrival: float | None = None
         self._surplus_s: float | None = None
         self._closed = False
+        self._ignored: Container[int] = frozenset[int]()
         self._nobody = metrics.counter("sink.nobody")
         self._evicted = metrics.counter("sink.evicted")
 
     def write(self, data: Any, user: Any) -> None:
         """Keep 48 kHz stereo int16 PCM of any length: `bytes`, or py-cord's VoiceData. Thread: receive. Never blocks, never raises.
 
-        `user` is an id or anything with an `id`; a batch of nobody is counted and dropped.
+        `user` is an id or anything with an `id`; a batch of nobody is counted and dropped, one of somebody who is ignored is dropped.
         """
         speaker_id = user if isinstance(user, int) else getattr(user, "id", None)
         if speaker_id is None:
             self._nobody.add()
             return
         now, pcm = self._clock.now(), getattr(data, "pcm", data)
+        with self._lock:
+            speaker = None if self._closed or speaker_id in self._ignored else self._speaker(speaker_id, now)
+        if speaker is None:
+            return
         if self._duck is not None:
             self._duck.hear(pcm)
-        with self._lock:
-            speaker = None if self._closed else self._speaker(speaker_id, now)
-        if speaker is not None:
-            speaker.write(pcm, now)
+        speaker.write(pcm, now)
 
     def take(self) -> dict[int, bytes]:
         """At most one ENGINE frame from each speaker who has one that is due. Thread: loop, once each 20 ms. Never blocks."""
@@ -102,6 +105,15 @@ class Sink(LibrarySink):
         None where it took nothing, or from people whose packets are not known yet. Thread: loop.
         """
         return self._surplus_s
+
+    def ignore(self, user_ids: Container[int]) -> None:
+        """From now on keep nothing of these people, and of nobody else; what was not taken of theirs is dropped. Thread: any.
+
+        A batch of theirs that is being written meanwhile is not taken any more.
+        """
+        with self._lock:
+            self._ignored = user_ids
+            self._speakers = {user_id: speaker for user_id, speaker in self._speakers.items() if user_id not in user_ids}
 
     def forget(self, user_id: int) -> None:
         """Drop a speaker and what was not taken of theirs. Thread: any. Who writes again is new."""

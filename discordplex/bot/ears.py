@@ -1,4 +1,4 @@
-"""Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is decoded."""
+"""Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is opened."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -10,6 +10,7 @@ from discordplex.bot.rules import Preferences
 from discordplex.bridge.floor import Floor
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
+from discordplex.voice.receiver import EVERYBODY
 
 
 class HeardLink(Protocol):
@@ -21,7 +22,7 @@ class HeardLink(Protocol):
         ...
 
     def ignore(self, user_ids: Iterable[int]) -> None:
-        """Drop these people, and nobody else, before anything of theirs is decoded."""
+        """Drop these people, and nobody else, before anything of theirs is opened."""
         ...
 
     def deafen(self, *, deaf: bool) -> None:
@@ -48,10 +49,14 @@ class Ears:
         self.refresh(room)
 
     def deafen(self, *, deaf: bool) -> None:
-        """Hear nobody for a while. Such a while counts as one in which nobody spoke, until it ends."""
+        """Hear nobody for a while, and drop what was heard and not taken yet.
+
+        Such a while counts as one in which nobody spoke, until it ends.
+        """
         self._deaf = deaf
         if self._link:
             self._link.deafen(deaf=deaf)
+        self.sink.ignore(EVERYBODY if deaf else self._ignored)
         if not deaf:
             self.floor.restart()
 
@@ -66,6 +71,8 @@ class Ears:
         self.floor.noise_gate = rules.noise_gate
         if self._link:
             self._link.ignore(ignored)
+        if not self._deaf:
+            self.sink.ignore(ignored)
         for user_id in ignored - self._ignored:
             self.floor.forget(user_id)
         self._ignored = self.floor.ignored = ignored

@@ -15,12 +15,13 @@ from discord.voice import VoiceProtocol
 from discordplex.clock import Clock
 from discordplex.errors import LocalProtocolError, VoiceError
 from discordplex.metrics import Metrics
-from discordplex.network import NetworkSettingError, tls_context
+from discordplex.network import NO_ROOM, NetworkSettingError, tls_context
 from discordplex.voice.closing import Closing, Repair
 from discordplex.voice.gateway import Credentials
 from discordplex.voice.incidents import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
 from discordplex.voice.invitation import Invitation, Invitations
 from discordplex.voice.line import Line
+from discordplex.voice.media import TOO_MANY_FILES
 from discordplex.voice.receiver import EVERYBODY, PcmSink
 from discordplex.voice.roster import Roster
 from discordplex.voice.sender import PcmSource, Sender
@@ -70,7 +71,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._sender = Sender(source=source, clock=clock, metrics=metrics, on_speaking=self._speaking)
         self._watchdog = Watchdog(
             live_line=lambda: self._line if self._live.is_set() else None,
-            excused=lambda: excused(self._place.voice_states, own_id=self._user_id, ignored=self._dropped),
+            excused=lambda named: excused(self._place.voice_states, own_id=self._user_id, ignored=self._dropped, named=named),
             tell=self._tell,
             clock=clock,
             metrics=metrics,
@@ -102,12 +103,12 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         return self._line.e2ee.privacy_code if self._line else None
 
     def ignore(self, user_ids: Iterable[int]) -> None:
-        """From now on these people, and nobody else, are dropped before anything of theirs is decoded."""
+        """From now on these people, and nobody else, are dropped before anything of theirs is opened; what is held of them goes too."""
         self._ignored = frozenset(user_ids)
         self._choose_ears()
 
     def deafen(self, *, deaf: bool) -> None:
-        """While deaf, everybody is dropped before anything of theirs is decoded."""
+        """While deaf, everybody is dropped before anything of theirs is opened; what is held of them goes too."""
         self._deaf = deaf
         self._choose_ears()
 
@@ -117,7 +118,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def _choose_ears(self) -> None:
         if self._line:
-            self._line.receiver.ignored = self._dropped
+            self._line.receiver.ignore(self._dropped)
+            self._wire.wake()
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
         """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
@@ -131,6 +133,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             await self.disconnect(force=True)
             if isinstance(fault, NetworkSettingError):
                 raise VoiceError(str(fault)) from None
+            if isinstance(fault, OSError) and fault.errno in NO_ROOM:
+                raise VoiceError(f"{TOO_MANY_FILES[:1].upper()}{TOO_MANY_FILES[1:]}.") from fault
             raise
         if not self._connected:
             refusal = self._why_not(timeout)

@@ -1,17 +1,22 @@
-"""Is the bot deaf? What speaks for it, and what is done: new keys first, a new session second, then a word to the people. Pure.
+"""Is the bot deaf? From what was counted to a verdict: new keys, a new session, a word to the people, or nothing. Pure.
 
-A bot that hears nothing looks like one that nobody talks to. Two things tell them apart:
+A bot that hears nothing looks like one that nobody talks to. Three symptoms tell them apart:
 
 * **unreadable**: somebody's packets arrive and none of them becomes sound;
-* **absent**: somebody is said to speak, or was cut off in the middle of speaking, and nothing arrives from anybody.
+* **absent**: somebody is said to speak, and nothing arrives from anybody;
+* **dead path**: the voice server answered keep-alives in this session, answers them no more, and nothing else arrives either.
 
-Who is silent, muted or opted out gives neither. Who cannot be heard while others can is suspected of having the fault at their own end:
-for them, too, both mends are tried once, and then left alone.
+A stream that ends without the packets that mark the end of speech is none: many clients, and every lost packet, end one like that. It
+only makes the path worth asking (`Deafness.in_doubt`). Who is silent, muted or opted out gives no symptom.
+
+`verdict` is the table of what follows. A new session costs everybody a moment, so there is none for one speaker while others are heard.
+Each remedy has a budget, per speaker and per call: nobody can force the bot to repeat it by sending what cannot be read.
 """
 
 import enum
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 UNREADABLE_S = 3.5
@@ -21,16 +26,28 @@ UNREADABLE_PACKETS = 25
 """At least half a second of speech, so that a late rest of the last sentence is no proof."""
 
 ABSENT_S = 3.0
-"""From the word that somebody speaks, or from the packet after which their speech broke off."""
+"""From the word that somebody speaks."""
 
-FLOW_PACKETS = 50
-"""One second of speech: who said less before breaking off may have meant to."""
+LATE_WORD_S = 1.0
+"""The word that somebody speaks may come so long after their packets; then it is about these."""
+
+DEAD_PATH_S = 3.0
+"""From the first keep-alive that was not answered; the watchdog sends one twice a second then."""
 
 GRACE_S = 1.5
 """What Discord says of speakers in the first moments of a session may be old; it gives names, and proves nothing."""
 
+HEARD_S = 10.0
+"""Who was heard so recently counts as heard: people pause between sentences."""
+
 RETRY_S = 60.0
 """Where nobody at all is heard, a new session is tried again after so long."""
+
+BUDGET_S = 600.0
+"""The time over which remedies are counted."""
+
+MAX_SPEAKERS = 1024
+"""People who are remembered. The one that was counted longest ago makes room."""
 
 
 class Remedy(enum.Enum):
@@ -39,8 +56,19 @@ class Remedy(enum.Enum):
     REKEY = enum.auto()
     """Ask to be removed from the encrypted group and added again: the call goes on meanwhile."""
     RECONNECT = enum.auto()
+    """Leave the channel and join it again."""
     TELL = enum.auto()
-    """Both have been tried: let people know."""
+    """Let people know who is not heard."""
+
+
+SPEAKER_BUDGET: Mapping[Remedy, int] = MappingProxyType({Remedy.REKEY: 3, Remedy.RECONNECT: 2, Remedy.TELL: 2})
+"""How often each remedy may be used because of one speaker, in `BUDGET_S`. Streams without a name share one such budget."""
+
+CALL_BUDGET: Mapping[Remedy, int] = MappingProxyType({Remedy.REKEY: 6, Remedy.RECONNECT: 4, Remedy.TELL: 8})
+"""The same for all speakers of a call together."""
+
+PATH_BUDGET: Mapping[Remedy, int] = MappingProxyType({Remedy.RECONNECT: 6})
+"""The same for a dead path, which no speaker can cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +94,15 @@ class Symptom(enum.Enum):
 
     UNREADABLE = enum.auto()
     ABSENT = enum.auto()
+    DEAD_PATH = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Deaf:
     """Somebody is not heard."""
 
-    speaker: int
-    """Their user id, or their SSRC where nobody has said who they are."""
+    speaker: int | None
+    """Their user id, or their SSRC where nobody has said who they are; None for a dead path: nobody can be heard."""
     symptom: Symptom
     remedy: Remedy
 
@@ -88,6 +117,57 @@ class Again:
 Finding: TypeAlias = Deaf | Again
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a verdict is made of."""
+
+    symptom: Symptom
+    encrypted: bool
+    """The call has keys that can be changed."""
+    others_heard: bool
+    """Somebody else is heard, so that the way to us is open and our keys serve."""
+    tried: Remedy | None = None
+    """The strongest remedy since this speaker was heard last."""
+    told: bool = False
+    """People know already that this speaker is not heard."""
+    retry_due: bool = False
+    """Nobody at all has been heard for `RETRY_S` since they were told."""
+
+
+def verdict(facts: Facts) -> Remedy | None:
+    """What the facts ask for, budgets aside; None for nothing."""
+    if facts.symptom is Symptom.DEAD_PATH:
+        return Remedy.RECONNECT
+    if facts.told:
+        return Remedy.RECONNECT if facts.retry_due and not facts.others_heard else None
+    if facts.tried is None and facts.encrypted and facts.symptom is Symptom.UNREADABLE:
+        return Remedy.REKEY
+    return Remedy.TELL if facts.tried is Remedy.RECONNECT or facts.others_heard else Remedy.RECONNECT
+
+
+class Budget:
+    """How often each remedy may be used within `BUDGET_S`."""
+
+    __slots__ = ("_limits", "_used")
+
+    def __init__(self, limits: Mapping[Remedy, int]) -> None:
+        self._limits = limits
+        self._used: list[tuple[Remedy, float]] = []
+
+    def allows(self, remedy: Remedy, now: float) -> bool:
+        """Whether it may be used once more."""
+        return sum(used is remedy and now - at < BUDGET_S for used, at in self._used) < self._limits[remedy]
+
+    def use(self, remedy: Remedy, now: float) -> None:
+        """Note that it is used, and forget what is too old to count."""
+        self._used = [(used, at) for used, at in self._used if now - at < BUDGET_S]
+        self._used.append((remedy, now))
+
+    def in_use(self, now: float) -> bool:
+        """Whether anything still counts."""
+        return any(now - at < BUDGET_S for _, at in self._used)
+
+
 class Speaker:
     """What is remembered of somebody, over sessions."""
 
@@ -96,16 +176,20 @@ class Speaker:
         "announced_at",
         "arrived",
         "arrived_at",
-        "flow",
+        "budget",
+        "ended",
         "read",
+        "read_at",
         "silences",
         "told_at",
         "tried",
+        "trouble_at",
         "unread",
         "unread_at",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.tried: Remedy | None = None
         self.told_at: float | None = None
         self.begin()
@@ -113,23 +197,30 @@ class Speaker:
     def begin(self) -> None:
         """A new session: the receiver counts from nothing."""
         self.announced = self.arrived = self.read = self.silences = 0
-        self.acquit()
+        self.ended = True
+        self.arrived_at = self.read_at = float("-inf")
+        self.trouble_at: float | None = None
+        self.clear_suspicion()
 
-    def acquit(self) -> None:
+    def clear_suspicion(self) -> None:
         """Nothing so far speaks for deafness."""
-        self.unread = self.flow = 0
+        self.unread = 0
         self.announced_at: float | None = None
-        self.arrived_at: float | None = None
         self.unread_at: float | None = None
 
 
 class Deafness:
-    """A call's judgement of its own ears. Ask it a few times a second; not thread-safe."""
+    """A call's judgement of its own ears. Ask it twice a second; not thread-safe."""
 
     def __init__(self) -> None:
+        self.in_doubt = False
+        """Somebody broke off, or is said to speak and does not arrive: ask whether the path is alive."""
         self._speakers: dict[int, Speaker] = {}
         self._since = 0.0
         self._arrived_at = self._read_at = float("-inf")
+        self._call_budget = Budget(CALL_BUDGET)
+        self._nameless_budget = Budget(SPEAKER_BUDGET)
+        self._path_budget = Budget(PATH_BUDGET)
 
     def begin_session(self, now: float) -> None:
         """Another receiver counts from now on; what was tried is remembered."""
@@ -137,72 +228,115 @@ class Deafness:
         for speaker in self._speakers.values():
             speaker.begin()
 
-    def look(self, now: float, vitals: Iterable[Vital], *, excused: Container[int | None], encrypted: bool) -> list[Finding]:
-        """Take in what was counted until now, and say what follows. `excused`: who need not be heard."""
+    def look(
+        self, now: float, vitals: Iterable[Vital], *, excused: Container[int | None], encrypted: bool, path_silent_s: float = 0.0
+    ) -> list[Finding]:
+        """Take in what was counted until now, and say what follows.
+
+        `excused`: who need not be heard. `path_silent_s`: how long keep-alives have gone unanswered with nothing else arriving, 0.0 where
+        the path is alive, or where this voice server has never answered any.
+        """
         found: list[Finding] = []
         counted = {vital.ssrc if vital.user_id is None else vital.user_id: vital for vital in vitals}
-        self._speakers = {key: speaker for key, speaker in self._speakers.items() if key in counted or speaker.tried}
+        self._remember(counted, now)
         for key, vital in counted.items():
-            speaker = self._speakers.setdefault(key, Speaker())
+            speaker = self._speakers[key]
             if speaker.told_at is not None and vital.read > speaker.read:
                 found.append(Again(key))
             self._take(speaker, vital, now)
             if vital.user_id in excused:
-                speaker.acquit()
+                speaker.clear_suspicion()
+                speaker.ended, speaker.trouble_at = True, None
+        self.in_doubt = any(self._is_doubtful(speaker, now) for speaker in self._speakers.values())
+        if path_silent_s >= DEAD_PATH_S:
+            return found + self._judge_path(now)
         return found + self._judge(now, encrypted=encrypted)
+
+    def _remember(self, counted: Mapping[int, Vital], now: float) -> None:
+        """Keep a record of everybody who is counted, and of those whom a remedy was used for."""
+        kept = {key: speaker for key, speaker in self._speakers.items() if key in counted or speaker.tried or speaker.budget.in_use(now)}
+        for key, vital in counted.items():
+            if key not in kept:
+                kept[key] = Speaker(self._nameless_budget if vital.user_id is None else Budget(SPEAKER_BUDGET))
+        for key in [key for key in kept if key not in counted][: max(0, len(kept) - MAX_SPEAKERS)]:
+            del kept[key]
+        self._speakers = kept
 
     def _take(self, speaker: Speaker, vital: Vital, now: float) -> None:
         arrived, read = vital.arrived - speaker.arrived, vital.read - speaker.read
-        if vital.announced > speaker.announced and now >= self._since + GRACE_S:
+        about_last_words = now - speaker.arrived_at <= LATE_WORD_S
+        if vital.announced > speaker.announced and now >= self._since + GRACE_S and not about_last_words:
             speaker.announced_at = speaker.announced_at or now  # who is announced again and again is still the same who is missed
         if arrived > 0 or vital.silences > speaker.silences:
             self._arrived_at = speaker.arrived_at = now
             speaker.announced_at = None
         if arrived > 0:
-            speaker.flow += arrived
             speaker.unread += arrived
             speaker.unread_at = speaker.unread_at or now
+            speaker.trouble_at = speaker.trouble_at or now
         if read > 0:
-            self._read_at = now
+            self._read_at = speaker.read_at = now
             speaker.unread, speaker.unread_at = 0, None
-            speaker.tried = speaker.told_at = None
-        if vital.ended:
-            speaker.flow = 0
+            speaker.tried = speaker.told_at = speaker.trouble_at = None
+        speaker.ended = vital.ended
         speaker.announced, speaker.arrived, speaker.read, speaker.silences = vital.announced, vital.arrived, vital.read, vital.silences
+
+    def _is_doubtful(self, speaker: Speaker, now: float) -> bool:
+        broke_off = not speaker.ended and 0 < now - speaker.arrived_at <= ABSENT_S
+        return broke_off or speaker.announced_at is not None
+
+    def _judge_path(self, now: float) -> list[Finding]:
+        for speaker in self._speakers.values():
+            speaker.clear_suspicion()
+        if not self._path_budget.allows(Remedy.RECONNECT, now):
+            return []
+        self._path_budget.use(Remedy.RECONNECT, now)
+        return [Deaf(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
 
     def _judge(self, now: float, *, encrypted: bool) -> list[Finding]:
         for key, speaker in self._speakers.items():
             symptom = self._symptom(speaker, now)
-            remedy = symptom and self._remedy(speaker, symptom, now, encrypted=encrypted)
+            remedy = symptom and self._affordable(speaker, verdict(self._facts(speaker, symptom, now, encrypted=encrypted)), now)
             if symptom and remedy:
                 self._try(speaker, remedy, now)
                 return [Deaf(key, symptom, remedy)]
             if symptom:
-                speaker.acquit()
+                speaker.clear_suspicion()
         return []
 
     def _symptom(self, speaker: Speaker, now: float) -> Symptom | None:
         if speaker.unread >= UNREADABLE_PACKETS and speaker.unread_at is not None and now - speaker.unread_at >= UNREADABLE_S:
             return Symptom.UNREADABLE
-        cut_off_at = speaker.arrived_at if speaker.flow >= FLOW_PACKETS else None
-        since = cut_off_at if speaker.announced_at is None else speaker.announced_at
-        if since is None or now - since < ABSENT_S:
+        if speaker.announced_at is None or now - speaker.announced_at < ABSENT_S:
             return None
         # Where others arrive the way to us is open: it is their own that is not.
-        return Symptom.ABSENT if self._arrived_at <= since else None
+        return Symptom.ABSENT if self._arrived_at <= speaker.announced_at else None
 
-    def _remedy(self, speaker: Speaker, symptom: Symptom, now: float, *, encrypted: bool) -> Remedy | None:
-        if speaker.told_at is not None:
-            nobody_heard = self._read_at < speaker.told_at
-            return Remedy.RECONNECT if nobody_heard and now - speaker.told_at >= RETRY_S else None
-        if speaker.tried is Remedy.RECONNECT:
-            return Remedy.TELL
-        if speaker.tried is None and encrypted and symptom is Symptom.UNREADABLE:
-            return Remedy.REKEY
-        return Remedy.RECONNECT
+    def _facts(self, speaker: Speaker, symptom: Symptom, now: float, *, encrypted: bool) -> Facts:
+        told_at = speaker.told_at
+        since = now - HEARD_S if speaker.trouble_at is None else min(speaker.trouble_at, now - HEARD_S)
+        others_heard = any(other.read_at >= since for other in self._speakers.values() if other is not speaker)
+        return Facts(
+            symptom=symptom,
+            encrypted=encrypted,
+            others_heard=others_heard and symptom is Symptom.UNREADABLE,
+            tried=speaker.tried,
+            told=told_at is not None,
+            retry_due=told_at is not None and self._read_at < told_at and now - told_at >= RETRY_S,
+        )
+
+    def _affordable(self, speaker: Speaker, remedy: Remedy | None, now: float) -> Remedy | None:
+        """The remedy where it is within its budgets; else, people are told, once."""
+        wanted = (remedy,) if speaker.told_at is not None else (remedy, Remedy.TELL)
+        for one in wanted:
+            if one and speaker.budget.allows(one, now) and self._call_budget.allows(one, now):
+                return one
+        return None
 
     def _try(self, speaker: Speaker, remedy: Remedy, now: float) -> None:
-        """A mend is for everybody whom we do not hear; whether it helped, only what comes after it can show."""
+        """A remedy is for everybody whom we do not hear; whether it helped, only what comes after it can show."""
+        speaker.budget.use(remedy, now)
+        self._call_budget.use(remedy, now)
         if remedy is Remedy.TELL or speaker.told_at is not None:
             speaker.told_at = now
         for other in self._speakers.values():
@@ -210,4 +344,4 @@ class Deafness:
             if remedy is not Remedy.TELL and concerned and other.tried is not Remedy.RECONNECT:
                 other.tried = remedy
         for other in self._speakers.values() if remedy is not Remedy.TELL else (speaker,):
-            other.acquit()
+            other.clear_suspicion()

@@ -6,7 +6,7 @@ mathematics happens outside of it, and only the keys that come of it are put int
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import dave
 
@@ -113,15 +113,30 @@ class E2ee:
         with self._lock:
             return self._decrypt(user_id, payload)
 
-    def find_sender(self, payload: bytes, known: frozenset[int]) -> tuple[int, bytes] | None:
-        """Whose key opens this payload, and what is in it: how a sender is known before Discord names it. Thread: receive.
+    @property
+    def has_keys(self) -> bool:
+        """Whether there is any key to open an encrypted frame with. Thread: any."""
+        return bool(self._version and self._decryptors)
 
-        People whose stream is `known` already come last: most likely it is somebody else's.
+    def candidates(self, named: Container[int], ignored: Container[int | None]) -> list[int]:
+        """Whose key may open a stream that has no name, the most likely first. Thread: receive.
+
+        Nobody who is ignored is among them. Empty where everybody whose streams are not `named` yet is ignored: it is one of theirs.
         """
+        with self._lock:
+            members = list(self._decryptors)
+        heard = [user_id for user_id in members if user_id not in ignored]
+        unnamed = [user_id for user_id in members if user_id not in named]
+        if unnamed and not any(user_id in heard for user_id in unnamed):
+            return []
+        return sorted(heard, key=named.__contains__)
+
+    def find_sender(self, payload: bytes, candidates: Iterable[int]) -> tuple[int, bytes] | None:
+        """Whose key of these opens the payload, and what is in it: how a sender is known before Discord names it. Thread: receive."""
         if not payload.endswith(MARKER):
             return None
         with self._lock:
-            for user_id in sorted(self._decryptors, key=known.__contains__):
+            for user_id in candidates:
                 opened = self._decrypt(user_id, payload)
                 if opened is not None:
                     return user_id, opened

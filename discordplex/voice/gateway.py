@@ -5,6 +5,7 @@ Contract: `connected` when a WebSocket has opened, `receive` for each message on
 """
 
 import enum
+from collections import deque
 from dataclasses import dataclass, field
 
 from discordplex.errors import LocalProtocolError, RemoteProtocolError, VoiceError
@@ -76,6 +77,10 @@ class Credentials:
     token: str = field(repr=False)
 
 
+MAX_UNSENT = 256
+"""Messages of ours that wait for the server to read, or for the session to be live; the oldest make room."""
+
+
 class VoiceGateway:
     """One voice session's state, without IO. Not thread-safe: the loop owns it."""
 
@@ -84,8 +89,8 @@ class VoiceGateway:
         self.seq_ack = -1
         self._credentials = credentials
         self._max_dave_protocol_version = max_dave_protocol_version
-        self._outgoing: list[str | bytes] = []
-        self._commands: list[str | bytes] = []
+        self._outgoing: deque[str | bytes] = deque(maxlen=MAX_UNSENT)
+        self._commands: deque[str | bytes] = deque(maxlen=MAX_UNSENT)
         self._unanswered: int | None = None
 
     @property
@@ -122,10 +127,11 @@ class VoiceGateway:
 
     def messages_to_send(self) -> list[str | bytes]:
         """What the server is to be sent now, in order; each message is given once."""
-        ready, self._outgoing = self._outgoing, []
+        ready = list(self._outgoing)
+        self._outgoing.clear()
         if self.phase is Phase.LIVE:
             ready += self._commands
-            self._commands = []
+            self._commands.clear()
         return ready
 
     def select_protocol(self, *, address: str, port: int, mode: str) -> None:
@@ -187,4 +193,4 @@ def choose_mode(offered: tuple[str, ...]) -> str:
     for mode in MODES:
         if mode in offered:
             return mode
-    raise VoiceError(f"Discord's voice server offers no transport encryption that this bot speaks: {', '.join(offered) or 'none'}.")
+    raise VoiceError("Discord's voice server offers no transport encryption that this bot speaks; a newer version of discordplex may help.")

@@ -8,6 +8,7 @@ It follows the gateway's events, answers them, and hands out keys: one per sende
 * libdave reports rosters as differences and keeps its own over a reset, so none is kept here: who is in the channel is what counts.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -38,6 +39,9 @@ NEW_GROUP_EPOCH = 1
 
 MAX_PENDING = 32
 """Transitions that may wait for op 22; each join or leave makes one, and the server executes it within two seconds."""
+
+MAX_MEMBERS = 1024
+"""People who may be added. A voice channel lets in 99; only a stage holds more, and is not encrypted."""
 
 CODE_DIGITS, CODE_GROUP = 30, 5
 
@@ -96,7 +100,7 @@ class Group:
 
     def join(self, user_ids: Iterable[int]) -> None:
         """These people may be added."""
-        self._members.update(user_ids)
+        self._members.update(itertools.islice(set(user_ids) - self._members, MAX_MEMBERS - len(self._members)))
 
     def leave(self, user_id: int) -> None:
         """This person is gone; the commit that removes them follows."""

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from discordplex.errors import RemoteProtocolError, VoiceError
-from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket
+from discordplex.network import NO_ROOM, NetworkSettingError, ProxyFailedError, open_websocket
 from discordplex.voice.closing import Closing, Repair, classify
 from discordplex.voice.e2ee import E2ee
 from discordplex.voice.events import (
@@ -32,13 +32,16 @@ from discordplex.voice.events import (
     VoiceEvent,
 )
 from discordplex.voice.gateway import VERSION, Credentials, Phase, VoiceGateway, choose_mode
-from discordplex.voice.media import Media
+from discordplex.voice.media import TOO_MANY_FILES, Media
 from discordplex.voice.surroundings import Collaborators, LineOwner
 
 log = structlog.get_logger()
 
 OPEN_TIMEOUT_S = 10.0
 """For TCP, TLS and the WebSocket's upgrade; and again from there to a session that is live."""
+
+MAX_MESSAGE_BYTES = 1 << 19
+"""Room for the key packages of a full channel (99 of 700 bytes), and for the list of ten thousand people on a stage."""
 
 CLOSE_TIMEOUT_S = 0.5
 """For the other side to say goodbye as well: a process that stops has five seconds for everything."""
@@ -106,6 +109,15 @@ class Line:
             self.gateway.speaking(speaking=speaking, ssrc=self.ssrc)
             self._outgoing.set()
 
+    @property
+    def path_silent_s(self) -> float:
+        """How long the path to the voice server and back has not answered; 0.0 while it is alive, or never answers."""
+        return self._media.path_silent_s(self._shared.clock.now())
+
+    def ask_path(self) -> None:
+        """Send a keep-alive: an answer proves that datagrams get to the voice server and back."""
+        self._media.keep_alive(self._shared.clock.now())
+
     def rejoin_group(self) -> None:
         """Ask for new keys all round; nothing where the call is not encrypted."""
         self._say(self.e2ee.rejoin())
@@ -140,18 +152,20 @@ class Line:
             return None
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             log.warning("voice server not reached", error=type(error).__name__)
-            self._ending = Closing(Repair.RESUME, "Discord's voice server could not be reached")
+            limited = isinstance(error, OSError) and error.errno in NO_ROOM
+            self._ending = Closing(Repair.RESUME, TOO_MANY_FILES if limited else "Discord's voice server could not be reached")
             return None
         await self._serve(socket)
         return socket.close_code
 
     async def _connect(self) -> ClientConnection:
-        # No pings of the WebSocket's own: the voice gateway has heartbeats. Nothing larger than a welcome of a full channel is expected.
+        # No pings of the WebSocket's own: the voice gateway has heartbeats.
         return await open_websocket(
             f"wss://{self._endpoint}/?v={VERSION}",
             ssl=self._shared.tls,
             compression=None,
             ping_interval=None,
+            max_size=MAX_MESSAGE_BYTES,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
         )
@@ -256,6 +270,7 @@ class Line:
             version = description.dave_protocol_version
             self._say(self.e2ee.start(channel_id=self._channel_id(), ssrc=self.ssrc, protocol_version=version))
             self.say_speaking(speaking=True)  # Discord wants it once before the first packet
+            self.ask_path()  # whether this server answers keep-alives is known from the start
             tasks.start_soon(self._settle, name="voice settle")
             self._owner.line_live()
 
@@ -272,7 +287,7 @@ class Line:
     async def _keep_alive(self) -> None:
         while True:
             await self._shared.clock.sleep_until(self._shared.clock.now() + KEEPALIVE_PERIOD_S)
-            self._media.keep_alive()
+            self.ask_path()
 
     async def _beat(self, interval_s: float) -> None:
         deadline = self._shared.clock.now() + min(interval_s, FIRST_BEAT_S)

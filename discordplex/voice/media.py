@@ -8,6 +8,7 @@ import struct
 
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.metrics import Metrics
+from discordplex.network import NO_ROOM
 from discordplex.voice.e2ee import E2ee
 from discordplex.voice.events import Ready, SessionDescription
 from discordplex.voice.receiver import DISCOVERY, DISCOVERY_LENGTH, DISCOVERY_REQUEST, PcmSink, Receiver
@@ -21,6 +22,8 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 DISCOVERY_TRIES = 6
 DISCOVERY_PATIENCE_S = 0.5
 """Datagrams get lost: the question is asked again after this long."""
+
+TOO_MANY_FILES = "the bot has reached the limit of open files and connections; raise it (`ulimit -n`), or let it take fewer calls"
 
 KEEPALIVE = struct.Struct("<Q")
 
@@ -39,11 +42,12 @@ class Media:
         self._socket: socket.socket | None = None
         self._key = b""
         self._keepalives = 0
+        self._asked_at: float | None = None
 
     async def open(self, ready: Ready) -> tuple[str, int]:
         """Open the socket and find out how the world sees it: address and port. Raises VoiceError where that fails, after 3 s at most."""
         self.close()
-        self._socket = _connected_socket(ready.host, ready.port)
+        self._socket = connected_socket(ready.host, ready.port)
         self._wire.listen(self._socket, self.receiver)
         self.ssrc = ready.ssrc
         self._address = self._loop.create_future()
@@ -67,16 +71,24 @@ class Media:
         try:
             transport = Transport.for_mode(description.mode, description.key)
         except RemoteProtocolError as fault:
-            raise VoiceError(f"Discord's voice server described an impossible session: {fault}.") from fault
+            raise VoiceError("Discord's voice server described an impossible session.") from fault
         self._key = description.key
         self.receiver.transport = transport
         self._sender.attach(Outlet(self.ssrc, transport, self._e2ee, self._socket))
         return True
 
-    def keep_alive(self) -> None:
-        """Send one keep-alive: routers forget a silent address after half a minute or more."""
+    def keep_alive(self, now: float) -> None:
+        """Send one keep-alive: routers forget a silent address after half a minute or more, and its answer proves the path."""
+        if self._asked_at is None or self._asked_at <= self.receiver.alive_at:
+            self._asked_at = now
         self._send(KEEPALIVE.pack(self._keepalives))
         self._keepalives += 1
+
+    def path_silent_s(self, now: float) -> float:
+        """How long the first unanswered keep-alive has waited, 0.0 where something has come since, or where none was ever answered."""
+        if self._asked_at is None or not self.receiver.echoes or self._asked_at <= self.receiver.alive_at:
+            return 0.0
+        return now - self._asked_at
 
     def close(self) -> None:
         """Stop sending and give the socket back. Idempotent."""
@@ -99,18 +111,24 @@ class Media:
             self._address.set_result((address, port))
 
 
-def _connected_socket(host: str, port: int) -> socket.socket:
+def connected_socket(host: str, port: int) -> socket.socket:
     """A non-blocking datagram socket. Raises VoiceError where the server's address is none: looking a name up would stall the loop."""
     try:
-        family = socket.AF_INET6 if isinstance(ipaddress.ip_address(host), ipaddress.IPv6Address) else socket.AF_INET
+        address = ipaddress.ip_address(host)
     except ValueError:
-        raise VoiceError(f"Discord named a voice server by something that is no address: {host[:40]!r}.") from None
-    sock = socket.socket(family, socket.SOCK_DGRAM)
+        raise VoiceError("Discord named a voice server by something that is no address.") from None
+    family = socket.AF_INET6 if isinstance(address, ipaddress.IPv6Address) else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        limited = error.errno in NO_ROOM
+        sentence = TOO_MANY_FILES if limited else f"this computer lets the bot open no datagram socket: {error.strerror}"
+        raise VoiceError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        sock.connect((host, port))
+        sock.connect((str(address), port))
     except OSError as error:
         sock.close()
-        raise VoiceError(f"Discord's voice server at {host} port {port} cannot be reached: {error}.") from error
+        raise VoiceError(f"Discord's voice server at {address} port {port} cannot be reached: {error}.") from error
     return sock

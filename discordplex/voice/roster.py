@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+MAX_PEOPLE = 10_000
+"""A stage holds no more; who comes then is heard, and not listed."""
+
 
 class Roster:
     """People by id, without ourselves. Each method gives what it changed."""
@@ -19,7 +22,7 @@ class Roster:
         """These are in the channel: who of them is new."""
         named = [user_id for user_id in dict.fromkeys(user_ids) if user_id != self._own_id]
         self._unconfirmed -= set(named)
-        new = [user_id for user_id in named if user_id not in self.people]
+        new = [user_id for user_id in named if user_id not in self.people][: MAX_PEOPLE - len(self.people)]
         self.people |= set(new)
         return new
 

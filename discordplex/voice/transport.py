@@ -38,7 +38,7 @@ class Transport(ABC):
     def for_mode(mode: str, key: bytes) -> "Transport":
         """The transport of a session description. Raises RemoteProtocolError for a mode or a key length that does not exist."""
         if mode not in _BY_MODE:
-            raise RemoteProtocolError(f"unknown transport mode {mode!r}")
+            raise RemoteProtocolError("unknown transport mode")
         return _BY_MODE[mode](key)
 
     def seal(self, header: bytes, plaintext: bytes) -> bytes:

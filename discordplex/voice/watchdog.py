@@ -25,6 +25,12 @@ WHY = {
     Symptom.ABSENT: "Discord says that they speak, and nothing of it arrives",
 }
 
+RECONNECTS = {
+    Symptom.UNREADABLE: "somebody in the voice channel speaks and is not heard",
+    Symptom.ABSENT: "somebody in the voice channel speaks and is not heard",
+    Symptom.DEAD_PATH: "nothing arrives from Discord's voice server any more",
+}
+
 
 class VoiceFlags(Protocol):
     """What Discord knows of somebody in the channel; `discord.VoiceState` is one."""
@@ -43,12 +49,12 @@ class Watchdog:
         self,
         *,
         live_line: Callable[[], Line | None],
-        excused: Callable[[], Container[int | None]],
+        excused: Callable[[frozenset[int | None]], Container[int | None]],
         tell: Callable[[ConnectionEvent], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`live_line`: the session through which audio flows, None while none does. `excused`: who need not be heard."""
+        """`live_line`: the session with audio, if there is one. `excused`: who need not be heard, given whose streams have a name."""
         self._live_line = live_line
         self._excused = excused
         self._tell = tell
@@ -77,7 +83,13 @@ class Watchdog:
         if line is not self._line:
             self._line = line
             self._deafness.begin_session(now)
-        for finding in self._deafness.look(now, line.receiver.vitals(), excused=self._excused(), encrypted=line.e2ee.encrypted):
+        vitals = line.receiver.vitals()
+        excused = self._excused(frozenset(vital.user_id for vital in vitals))
+        encrypted = line.e2ee.encrypted
+        findings = self._deafness.look(now, vitals, excused=excused, encrypted=encrypted, path_silent_s=line.path_silent_s)
+        if self._deafness.in_doubt or line.path_silent_s:
+            line.ask_path()
+        for finding in findings:
             self._follow(finding, line)
 
     def _follow(self, finding: Finding, line: Line) -> None:
@@ -89,14 +101,24 @@ class Watchdog:
         if finding.remedy is Remedy.REKEY:
             line.rejoin_group()
         elif finding.remedy is Remedy.RECONNECT:
-            line.stop(Closing(Repair.REJOIN, "somebody in the voice channel speaks and is not heard"))
-        else:
+            line.stop(Closing(Repair.REJOIN, RECONNECTS[finding.symptom]))
+        elif finding.speaker is not None:
             self._tell(CannotHear(finding.speaker, WHY[finding.symptom]))
 
 
-def excused(flags: Mapping[int, VoiceFlags], *, own_id: int, ignored: Container[int | None]) -> Container[int | None]:
-    """Who need not be heard: who is muted, and everybody while we are deaf ourselves or were told to ignore everybody."""
+def excused(
+    flags: Mapping[int, VoiceFlags], *, own_id: int, ignored: Container[int | None], named: Container[int | None]
+) -> Container[int | None]:
+    """Who need not be heard: who is muted, and everybody while we are deaf ourselves or were told to ignore everybody.
+
+    None, which stands for streams without a name, is among them where somebody in the channel is ignored and has no stream of theirs
+    `named`: it may be theirs.
+    """
     own = flags.get(own_id)
     if ignored is EVERYBODY or (own is not None and (own.deaf or own.self_deaf)):
         return EVERYBODY
-    return {user_id for user_id, one in flags.items() if one.mute or one.self_mute or one.suppress or user_id in ignored}
+    dropped = {user_id for user_id in flags if user_id in ignored}
+    found: set[int | None] = {user_id for user_id, one in flags.items() if one.mute or one.self_mute or one.suppress or user_id in dropped}
+    if any(user_id not in named for user_id in dropped):
+        found.add(None)
+    return found

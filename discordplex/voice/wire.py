@@ -26,7 +26,8 @@ DATAGRAM_BYTES = 2048
 """Room for one datagram; Discord's stay below an Ethernet frame."""
 
 BATCH_DATAGRAMS = 64
-"""How many datagrams of one socket are read before the others get their turn: a flood on one call is not heard in another."""
+BATCH_S = 0.005
+"""How many datagrams of one socket are read, and for how long, before the others get their turn: a flood of one call delays no other."""
 
 WINDOWS_NAP_S = 0.005
 """Waits for a lock have the resolution of the system tick (15.6 ms) on Windows, `time.sleep` is finer but cannot be woken."""
@@ -174,6 +175,8 @@ class Wire:
             self._guard(listener, listener.tick, now)
 
     def _drain(self, sock: socket.socket, listener: Listener) -> None:
+        now = self._clock.now()
+        until = now + BATCH_S
         for _ in range(BATCH_DATAGRAMS):
             try:
                 datagram = sock.recv(DATAGRAM_BYTES)
@@ -182,7 +185,10 @@ class Wire:
             except OSError:  # an ICMP answer to what we sent, or on Windows a datagram longer than the room
                 self._metrics.counter("voice.rx.socket_errors").add()
                 continue
-            self._guard(listener, listener.receive, datagram, self._clock.now())
+            self._guard(listener, listener.receive, datagram, now)
+            now = self._clock.now()
+            if now > until:
+                return
 
     def _tick_listeners(self) -> None:
         now = self._clock.now()

@@ -51,6 +51,31 @@ def make_sink() -> tuple[Sink, SetClock, Metrics]:
     return Sink(clock=clock, metrics=metrics), clock, metrics
 
 
+def test_of_the_ignored_nothing_is_kept() -> None:
+    """What was not taken of theirs is gone, what they write afterwards too, and the others' frames stay; until they are heard again."""
+    sink, _, _ = make_sink()
+    for speaker in (7, 8):
+        sink.write(FRAME, speaker)
+    sink.ignore(frozenset({7}))
+    sink.write(FRAME, 7)
+    assert sink.take() == {8: MONO}
+    sink.ignore(frozenset())
+    assert sink.take() == {}
+    sink.write(FRAME, 7)
+    assert sink.take() == {7: MONO}
+
+
+def test_the_ignored_do_not_turn_the_voice_down() -> None:
+    """A duck hears nobody who is not to be heard."""
+    clock = SetClock()
+    duck = Duck(clock=clock)
+    sink = Sink(clock=clock, metrics=Metrics(), duck=duck)
+    sink.ignore(frozenset({7}))
+    for _ in range(10):
+        sink.write(FRAME, 7)
+    assert duck.gain == 1.0
+
+
 def test_it_is_a_sink_of_the_library() -> None:
     """py-cord takes it for what it is."""
     sink, _, _ = make_sink()

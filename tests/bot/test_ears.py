@@ -58,6 +58,7 @@ def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: Fak
     preferences.opted_out = frozenset({ANNA})
     ears.refresh(room)
     assert line.ignored == {ANNA, ROBOT}
+    ears.sink.write(bytes(3840 * 2), ANNA)  # the receive thread may just have been about to
     assert ears.sink.take() == {}
     preferences.opted_out = frozenset()
     ears.refresh(room)
@@ -73,6 +74,24 @@ def test_who_is_not_known_yet_is_not_heard_yet(clock: FakeClock, room: ScriptedR
     room.people |= {STRANGER}
     ears.refresh(room)
     assert STRANGER not in line.ignored
+
+
+def test_while_stopped_nothing_is_kept(clock: FakeClock, room: ScriptedRoom) -> None:
+    """`/stop` empties what was heard and not taken, nothing is kept while it lasts, and the opt-outs of before hold after it."""
+    ears, preferences = ears_of(clock)
+    preferences.opted_out = frozenset({BERT})
+    line = Line(ANNA, BERT)
+    ears.attach(line, room)
+    ears.sink.write(bytes(3840 * 2), ANNA)
+    ears.deafen(deaf=True)
+    assert ears.sink.take() == {}
+    ears.refresh(room)
+    ears.sink.write(bytes(3840 * 2), ANNA)
+    assert ears.sink.take() == {}
+    ears.deafen(deaf=False)
+    for speaker in (ANNA, BERT):
+        ears.sink.write(bytes(3840 * 2), speaker)
+    assert set(ears.sink.take()) == {ANNA}
 
 
 def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, room: ScriptedRoom) -> None:

@@ -27,7 +27,7 @@ def hum(frames: int) -> bytes:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watchdog in a sixteenth of its time; tests/voice/test_deafness.py holds the true one to five seconds."""
-    for name in ("UNREADABLE_S", "ABSENT_S", "GRACE_S", "RETRY_S"):
+    for name in ("UNREADABLE_S", "ABSENT_S", "LATE_WORD_S", "DEAD_PATH_S", "GRACE_S", "HEARD_S", "RETRY_S"):
         monkeypatch.setattr(deafness, name, getattr(deafness, name) / PACE)
     monkeypatch.setattr(deafness, "UNREADABLE_PACKETS", 5)
     monkeypatch.setattr(watchdog, "LOOK_S", watchdog.LOOK_S / PACE)

@@ -60,6 +60,7 @@ class Datagrams(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.requests = 0
         self.mute = False
+        self.echoes = True
         self.client: tuple[str, int] | None = None
         self.keepalives: list[bytes] = []
         self._news = asyncio.Event()
@@ -76,6 +77,8 @@ class Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if len(data) == KEEPALIVE_BYTES:
             self.keepalives.append(data)
+            if self.echoes:
+                self.transport.sendto(data, addr)
         self._news.set()
         if len(data) == DISCOVERY.size:
             self.requests += 1

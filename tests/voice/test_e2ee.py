@@ -125,10 +125,29 @@ def test_the_sender_is_found_by_its_key() -> None:
     """An unnamed stream belongs to whose key opens it; nobody's key opens a stranger's, and a frame opens once."""
     _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
     frame = sealed(bob)
-    assert ann.e2ee.find_sender(frame, frozenset({CAT})) == (BOB, SPEECH)
-    assert ann.e2ee.find_sender(sealed(cat), frozenset({CAT})) == (CAT, SPEECH)
-    assert ann.e2ee.find_sender(frame, frozenset()) is None
-    assert ann.e2ee.find_sender(SPEECH, frozenset()) is None
+    assert ann.e2ee.find_sender(frame, [CAT, BOB]) == (BOB, SPEECH)
+    assert ann.e2ee.find_sender(sealed(cat), [BOB]) is None
+    assert ann.e2ee.find_sender(frame, [BOB, CAT]) is None
+    assert ann.e2ee.find_sender(SPEECH, [BOB, CAT]) is None
+
+
+@pytest.mark.parametrize(
+    ("named", "ignored", "expected"),
+    [
+        ((), (), [BOB, CAT]),
+        ((BOB,), (), [CAT, BOB]),
+        ((), (BOB,), [CAT]),
+        ((CAT,), (BOB,), []),
+        ((BOB,), (BOB,), [CAT]),
+        ((), (BOB, CAT), []),
+        ((BOB, CAT), (), [BOB, CAT]),
+        ((BOB, CAT), (BOB, CAT), []),
+    ],
+)
+def test_whose_an_unnamed_stream_may_be(named: tuple[int, ...], ignored: tuple[int, ...], expected: list[int]) -> None:
+    """Who has no stream yet comes first; nobody who is ignored comes at all; where only they have none, nobody does."""
+    _, (ann, _, _) = call_of(ANN, BOB, CAT)
+    assert ann.e2ee.candidates(frozenset(named), frozenset(ignored)) == expected
 
 
 def test_clear_frames_are_not_believed() -> None:
@@ -278,7 +297,7 @@ def test_no_script_of_a_server_raises(events: list[E2eeEvent], frame: bytes) -> 
     ann.e2ee.encrypt(SPEECH)
     opened = ann.e2ee.decrypt(BOB, frame + MARKER)
     assert opened is None or not ann.e2ee.encrypted
-    ann.e2ee.find_sender(frame + MARKER, frozenset())
+    ann.e2ee.find_sender(frame + MARKER, [BOB])
 
 
 def test_the_library_is_silent(caplog: pytest.LogCaptureFixture) -> None:

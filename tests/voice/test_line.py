@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
 import random
+import sys
 from collections.abc import Callable
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
+from discordplex.errors import VoiceError
+from discordplex.voice import media
 from discordplex.voice.closing import Closing, Repair
 from discordplex.voice.transport import MODES
 from tests.voice.rig import DESCRIPTION, HELLO, Rig, ready, refused
@@ -114,7 +118,7 @@ async def test_unanswered_heartbeats_are_a_loss(rig: Rig) -> None:
 
 
 async def test_the_address_is_kept_open(rig: Rig) -> None:
-    """Every five seconds a datagram of eight bytes leaves, counted up, whether or not anybody speaks."""
+    """From the start and every five seconds a datagram of eight bytes leaves, counted up, whether or not anybody speaks."""
     over = asyncio.Event()
 
     async def quiet(connection: ServerConnection) -> None:
@@ -126,11 +130,53 @@ async def test_the_address_is_kept_open(rig: Rig) -> None:
     running = asyncio.create_task(rig.line.run())
     await rig.owner.live.wait()
     for expected in range(1, 4):
-        await rig.clock.advance(5.0)
         await asyncio.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == expected), 5)  # noqa: B023 - awaited at once
+        await rig.clock.advance(5.0)
+    await asyncio.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == 4), 5)
     over.set()
     await running
-    assert rig.udp.keepalives == [number.to_bytes(8, "little") for number in range(3)]
+    assert rig.udp.keepalives == [number.to_bytes(8, "little") for number in range(4)]
+
+
+async def test_a_path_that_answered_once_and_not_again_is_silent(rig: Rig) -> None:
+    """A server that never answers keep-alives proves nothing; one that has answered and stops does, from the first that it owes."""
+    rig.udp.echoes = False
+    over = asyncio.Event()
+
+    async def quiet(connection: ServerConnection) -> None:
+        await rig.establish(connection, hello=HELLO.replace("1000", "1000000"))
+        await over.wait()
+        await connection.close(4021)
+
+    rig.behaviour = quiet
+    running = asyncio.create_task(rig.line.run())
+    await rig.owner.live.wait()
+    await rig.clock.advance(20.0)
+    assert rig.line.path_silent_s == 0.0
+    receiver = rig.line.receiver
+    receiver.echoes, receiver.alive_at = 1, rig.clock.now()  # the wire's clock is another one here
+    await rig.clock.advance(9.0)
+    assert 3.0 < rig.line.path_silent_s <= 9.0
+    receiver.alive_at = rig.clock.now()
+    assert rig.line.path_silent_s == 0.0
+    over.set()
+    await running
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of files to lower")
+def test_running_out_of_files_is_a_sentence() -> None:
+    """Where the process may open nothing more, a session's datagram socket is refused with what to do about it."""
+    import resource  # noqa: PLC0415 - not there on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.dup(0)
+    os.close(highest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+    try:
+        with pytest.raises(VoiceError, match="limit of open files"):
+            media.connected_socket("127.0.0.1", 9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_an_answered_heartbeat_proves_that_it_works(rig: Rig) -> None:

@@ -1,7 +1,7 @@
 """From datagrams to sound: each datagram that is not sound has its reason."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -103,6 +103,7 @@ def test_padding_and_extensions_come_off(studio: Studio) -> None:
 )
 def test_what_is_no_frame_has_a_reason(studio: Studio, datagram: bytes, reason: str) -> None:
     """Each is counted under its own name."""
+    studio.receiver.name(0, ANN)
     studio.receiver.receive(datagram, 100.0)
     assert studio.counts() == {reason: 1}
 
@@ -212,7 +213,7 @@ def test_who_opted_out_is_not_decoded(studio: Studio) -> None:
     """Ignored speakers leave no sound, whether they were ignored before or while they spoke."""
     studio.receiver.name(SSRC, ANN)
     studio.send([0])
-    studio.receiver.ignored = frozenset({ANN})
+    studio.receiver.ignore(frozenset({ANN}))
     studio.send([1, 2])
     assert studio.counts() == {"frames": 1, "ignored": 2}
 
@@ -221,10 +222,10 @@ def test_who_is_heard_again_begins_anew(studio: Studio) -> None:
     """What was said meanwhile is neither missed nor concealed, and what waited for order when it began is not decoded."""
     studio.receiver.name(SSRC, ANN)
     studio.send([0, 2])
-    studio.receiver.ignored = frozenset({ANN})
+    studio.receiver.ignore(frozenset({ANN}))
     studio.receiver.tick(200.0)
     studio.send(range(3, 200))
-    studio.receiver.ignored = frozenset()
+    studio.receiver.ignore(frozenset())
     studio.send([200])
     assert studio.ear.frames(ANN) == 2
     assert {name for name in studio.counts() if name not in ("ignored", "resyncs")} == {"frames"}
@@ -233,10 +234,10 @@ def test_who_is_heard_again_begins_anew(studio: Studio) -> None:
 def test_a_deaf_bot_decodes_nobody(studio: Studio) -> None:
     """Neither those it knows nor those whom it does not know yet, and nothing is kept for later."""
     studio.receiver.name(SSRC, ANN)
-    studio.receiver.ignored = EVERYBODY
+    studio.receiver.ignore(EVERYBODY)
     studio.send([0, 1])
     studio.send([0, 1], ssrc=SSRC + 1)
-    studio.receiver.ignored = frozenset()
+    studio.receiver.ignore(frozenset())
     studio.receiver.name(SSRC + 1, BOB)
     assert studio.ear.pcm == {}
     assert studio.counts() == {"ignored": 4}
@@ -265,16 +266,90 @@ def test_encrypted_speakers_are_known_by_their_key() -> None:
 
 
 def test_an_unknown_opted_out_speaker_is_dropped_too() -> None:
-    """Who was found by their key and is ignored is not decoded."""
+    """Where nobody but the ignored can be the sender, a stream without a name is not opened, not even its transport."""
     _, (ann, bob) = call_of(ANN, BOB)
     studio = Studio(ann.e2ee)
-    studio.receiver.ignored = frozenset({BOB})
+    studio.receiver.ignore(frozenset({BOB}))
     for sequence in range(2):
         frame = bob.e2ee.encrypt(PACKETS[sequence])
         assert frame
         studio.receiver.receive(studio.datagram(sequence, frame), 100.0)
     assert studio.ear.pcm == {}
-    assert studio.counts() == {"named_by_key": 1, "ignored": 2}
+    assert studio.counts() == {"unnamed": 2}
+    assert studio.receiver.opened == 0
+
+
+def test_the_keys_of_those_who_opted_out_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one candidate who may be heard only that key is tried; what it does not open is dropped, and nothing else is learnt of it."""
+    tried: list[int] = []
+    _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
+    studio = Studio(ann.e2ee)
+    studio.receiver.ignore(frozenset({BOB}))
+    decrypt = ann.e2ee._decrypt
+
+    def noted(user_id: int, payload: bytes) -> bytes | None:
+        tried.append(user_id)
+        return decrypt(user_id, payload)
+
+    monkeypatch.setattr(ann.e2ee, "_decrypt", noted)
+    for sequence, sender in enumerate([bob, cat, bob, cat]):
+        frame = sender.e2ee.encrypt(PACKETS[sequence])
+        assert frame
+        studio.receiver.receive(studio.datagram(sequence // 2, frame, ssrc=sender.ssrc), 100.0)
+    assert set(tried) == {CAT}
+    assert list(studio.ear.pcm) == [CAT]
+    assert studio.receiver.opened == 3  # once Cat's stream has a name, the other can only be Bob's, and stays closed
+    assert studio.counts() == {"frames": 2, "named_by_key": 1, "unnamed": 2}
+
+
+@pytest.mark.parametrize("dropped", [frozenset({ANN}), EVERYBODY])
+def test_nothing_of_the_ignored_is_opened(studio: Studio, monkeypatch: pytest.MonkeyPatch, dropped: Container[int | None]) -> None:
+    """No transport, no end-to-end decryption, no Opus: for who opted out, and for everybody while the bot is stopped."""
+    opened: list[str] = []
+    studio.receiver.name(SSRC, ANN)
+    studio.receiver.ignore(dropped)
+    for owner, name in ((Transport, "open"), (E2ee, "_decrypt"), (OpusDecoder, "decode"), (OpusDecoder, "conceal")):
+        monkeypatch.setattr(owner, name, lambda *_, name=name: opened.append(name))
+    studio.send([0, 1, 5])
+    studio.receiver.tick(200.0)
+    assert opened == []
+    assert studio.counts() == {"ignored": 3}
+
+
+def test_a_name_that_comes_late_opens_nothing_of_the_ignored(studio: Studio) -> None:
+    """Packets that waited for it are thrown away as they came."""
+    studio.send(range(5))
+    studio.receiver.ignore(frozenset({ANN}))
+    studio.receiver.name(SSRC, ANN)
+    studio.receiver.tick(studio.now)
+    assert studio.receiver.opened == 0
+    assert studio.counts() == {"ignored": 5}
+    studio.receiver.ignore(frozenset())
+    studio.receiver.tick(studio.now)
+    assert studio.ear.pcm == {}
+
+
+def test_what_is_held_goes_at_once(studio: Studio) -> None:
+    """With the receive thread's next step there is neither a packet that waits for its order nor the decoder that knows the last sound."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0, 2])
+    studio.send(range(3), ssrc=SSRC + 1)
+    due = [studio.receiver.due is None]
+    studio.receiver.ignore(EVERYBODY)
+    studio.receiver.tick(studio.now)
+    due.append(studio.receiver.due is None)
+    assert due == [False, True]
+    assert (studio.receiver._streams, studio.receiver._waiting) == ({}, {})
+
+
+def test_a_stream_that_changes_hands_keeps_nothing(studio: Studio) -> None:
+    """What one person said is not used to fill a gap in what the next one says."""
+    studio.receiver.name(SSRC, ANN)
+    studio.send([0, 2])
+    studio.receiver.name(SSRC, BOB)
+    studio.send([3])
+    assert (studio.ear.frames(ANN), studio.ear.frames(BOB)) == (1, 1)
+    assert studio.counts() == {"frames": 2, "renamed": 1}
 
 
 def test_clear_frames_in_an_encrypted_call_are_dropped() -> None:

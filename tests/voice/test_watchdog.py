@@ -26,10 +26,9 @@ SENTENCE = noise(20, channels=1)
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("UNREADABLE_S", "ABSENT_S", "GRACE_S", "RETRY_S"):
+    for name in ("UNREADABLE_S", "ABSENT_S", "LATE_WORD_S", "DEAD_PATH_S", "GRACE_S", "HEARD_S", "RETRY_S"):
         monkeypatch.setattr(deafness, name, getattr(deafness, name) / PACE)
-    for name in ("UNREADABLE_PACKETS", "FLOW_PACKETS"):
-        monkeypatch.setattr(deafness, name, getattr(deafness, name) // 5)
+    monkeypatch.setattr(deafness, "UNREADABLE_PACKETS", 5)
     monkeypatch.setattr(watchdog, "LOOK_S", watchdog.LOOK_S / PACE)
 
 
@@ -116,14 +115,14 @@ async def a_relay_that_forwards_nothing(booth: Booth) -> None:
         assert link.ssrc != ssrc
 
 
-async def cut_off_in_a_sentence(booth: Booth) -> None:
-    """Nothing arrives any more of who was in the middle of speaking: the same."""
+async def a_dead_path(booth: Booth) -> None:
+    """In the middle of a sentence nothing arrives any more, keep-alives are not answered either: the same."""
     async with booth.person(e2ee="libdave") as ada:
         await booth.connect()
         await booth.settled(2, ada)
         talking = asyncio.create_task(ada.say(noise(60, channels=1)))
         await booth.until(lambda: booth.ear.frames(ada.user.id) > 30)
-        booth.loopback.voice.relay.starve(booth.bot_id)
+        booth.loopback.voice.relay.unplug(booth.bot_id)
         await booth.until(lambda: any(isinstance(event, Lost) for event in booth.events))
         assert mends(booth) == (0, 1, 0)
         ada.hush()
@@ -131,6 +130,61 @@ async def cut_off_in_a_sentence(booth: Booth) -> None:
         await booth.until(lambda: Restored() in booth.events)
         await booth.settled(2, ada)
         await heard(booth, ada)
+
+
+async def speech_without_an_end(booth: Booth) -> None:
+    """Three utterances end without the silence packets, each followed by a pause: the path is alive, and nothing is mended."""
+    async with booth.person(e2ee="libdave") as ada:
+        link = await booth.connect()
+        await booth.settled(2, ada)
+        ssrc = link.ssrc
+        for seed in range(3):
+            await ada.say(noise(60, channels=1, seed=seed), marks_end=False)
+            before = booth.counted("rx.keepalives")
+            booth.mouth.say(noise(40, seed=seed))  # longer than the watchdog's patience
+            await booth.is_heard_by(ada)
+            assert booth.counted("rx.keepalives") > before
+        assert mends(booth) == (0, 0, 0)
+        assert (booth.counted("losses"), link.ssrc) == (0, ssrc)
+        await heard(booth, ada)
+
+
+async def attack(ada: Person) -> None:
+    """Bad packets, then a good one, eight times."""
+    assert ada.member
+    for seed in range(8):
+        ada.member.spoil(key_changes=1000)
+        await ada.say(noise(30, channels=1, seed=seed))
+        ada.member.spoil(key_changes=0)
+        await ada.say(noise(5, channels=1, seed=seed))
+
+
+async def an_attacker_alone(booth: Booth) -> None:
+    """Bad packets and good ones by turns: no more is done about it than the speaker's budget allows, and the good ones are heard."""
+    async with booth.person(e2ee="libdave") as ada:
+        await booth.connect()
+        await booth.settled(2, ada)
+        await attack(ada)
+        for tried, remedy in zip(mends(booth), deafness.Remedy, strict=True):
+            assert tried <= deafness.SPEAKER_BUDGET[remedy]
+        assert mends(booth)[0] > 0
+        await heard(booth, ada)
+
+
+async def an_attacker_among_others(booth: Booth) -> None:
+    """The same while somebody else talks: nobody's session ends for it, and every packet of the other is heard."""
+    async with booth.person(0, e2ee="libdave") as ada, booth.person(1, e2ee="libdave") as ben:
+        link = await booth.connect()
+        await booth.settled(3, ada, ben)
+        ssrc = link.ssrc
+        talking = asyncio.create_task(ben.say(noise(50 * 8, channels=1)))
+        await attack(ada)
+        ben.hush()
+        await talking
+        assert mends(booth)[1] == 0
+        assert mends(booth)[0] <= deafness.SPEAKER_BUDGET[deafness.Remedy.REKEY]
+        assert (booth.counted("losses"), link.ssrc) == (0, ssrc)
+        await booth.hears(ben)
 
 
 async def a_stale_key_of_the_transport(booth: Booth) -> None:
@@ -166,9 +220,12 @@ async def quiet_people(booth: Booth) -> None:
 async def test_the_deaf_are_mended_and_the_silent_left_alone(side_by_side: SideBySide) -> None:
     """Three degrees of useless keys, three ways of a relay to fail, and people who are merely quiet: each scenario says what is right."""
     scenarios = [useless_keys, new_keys_do_not_help, nothing_helps, quiet_people]
-    await side_by_side(
-        *scenarios, a_relay_that_forwards_nothing, cut_off_in_a_sentence, a_stale_key_of_the_transport, voice=encrypted_calls
-    )
+    await side_by_side(*scenarios, a_relay_that_forwards_nothing, a_dead_path, a_stale_key_of_the_transport, voice=encrypted_calls)
+
+
+async def test_nobody_can_force_a_new_session(side_by_side: SideBySide) -> None:
+    """By how they end their speech, or by sending what cannot be read."""
+    await side_by_side(speech_without_an_end, an_attacker_alone, an_attacker_among_others, voice=encrypted_calls)
 
 
 def flags(**set_ones: bool) -> SimpleNamespace:
@@ -178,7 +235,15 @@ def flags(**set_ones: bool) -> SimpleNamespace:
 def test_who_need_not_be_heard() -> None:
     """Muted by themselves, by a moderator or on a stage; who is ignored; and everybody where we are deaf ourselves."""
     people = {1: flags(), 2: flags(mute=True), 3: flags(self_mute=True), 4: flags(suppress=True), 5: flags(), 6: flags(deaf=True)}
-    assert excused(people, own_id=1, ignored=frozenset({5})) == {2, 3, 4, 5}
-    assert excused(people, own_id=6, ignored=frozenset()) is EVERYBODY
-    assert excused(people | {6: flags(self_deaf=True)}, own_id=6, ignored=frozenset()) is EVERYBODY
-    assert excused(people, own_id=1, ignored=EVERYBODY) is EVERYBODY
+    named = frozenset({5})
+    assert excused(people, own_id=1, ignored=frozenset({5, 99}), named=named) == {2, 3, 4, 5}
+    assert excused(people, own_id=6, ignored=frozenset(), named=named) is EVERYBODY
+    assert excused(people | {6: flags(self_deaf=True)}, own_id=6, ignored=frozenset(), named=named) is EVERYBODY
+    assert excused(people, own_id=1, ignored=EVERYBODY, named=named) is EVERYBODY
+
+
+def test_a_stream_without_a_name_may_be_of_somebody_who_opted_out() -> None:
+    """As long as somebody who is here and ignored has no stream of their own, nobody asks why such a stream is not heard."""
+    people = {1: flags(), 5: flags()}
+    assert None in set(excused(people, own_id=1, ignored=frozenset({5}), named=frozenset()))  # type: ignore[call-overload]
+    assert None not in set(excused(people, own_id=1, ignored=frozenset({9}), named=frozenset()))  # type: ignore[call-overload]

@@ -141,10 +141,13 @@ class Person:
             self._discord.world.voice_leave(self.user.id, guild_id)
         self._entered = False
 
-    async def say(self, pcm: bytes) -> None:
-        """Say ENGINE PCM (48 kHz mono int16) in real time, then five silence frames; nothing is sent before or after."""
+    async def say(self, pcm: bytes, *, marks_end: bool = True) -> None:
+        """Say ENGINE PCM (48 kHz mono int16) in real time, then five silence frames; nothing is sent before or after.
+
+        Without `marks_end` the silence frames are left out, as some clients do.
+        """
         self.announce()
-        await self._discord.voice.media.run(self.mouth.say(pcm))
+        await self._discord.voice.media.run(self.mouth.say(pcm, marks_end=marks_end))
 
     def hush(self) -> None:
         """Stop speaking in mid-sentence."""

@@ -88,17 +88,18 @@ class Mouth:
         self._hush = False
         self._turn = asyncio.Lock()
 
-    async def say(self, pcm: bytes) -> None:
-        """Say ENGINE PCM in real time, then five silence frames; a second caller waits for its turn."""
+    async def say(self, pcm: bytes, *, marks_end: bool = True) -> None:
+        """Say ENGINE PCM in real time, then five silence frames where the end is marked; a second caller waits for its turn."""
         async with self._turn:
             self._hush = False
             frames = [pcm[start : start + ENGINE.frame_bytes] for start in range(0, len(pcm), ENGINE.frame_bytes)]
             start = self._begin()
             said = await self._say_frames(frames, start)
-            for index in range(said, said + SILENCE_FRAMES):
+            silent = SILENCE_FRAMES if marks_end else 0
+            for index in range(said, said + silent):
                 await self._deadline(start, index)
                 self._send(SILENCE_PACKET, ENGINE.silence)
-            self._next_at = start + (said + SILENCE_FRAMES) * ENGINE.frame_seconds
+            self._next_at = start + (said + silent) * ENGINE.frame_seconds
 
     def hush(self) -> None:
         """Stop speaking after the frame that is under way."""

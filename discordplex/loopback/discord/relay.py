@@ -119,6 +119,12 @@ class Relay(asyncio.DatagramProtocol):
             for peer in self._peers_of(user_id):
                 peer.starved = True
 
+    def unplug(self, user_id: str) -> None:
+        """From now on carry nothing from or to a user until they have a new session, keep-alives included: their way is dead."""
+        with self._lock:
+            for peer in self._peers_of(user_id):
+                peer.starved = peer.unplugged = True
+
     # What happened
 
     def counts(self, user_id: str) -> Counter[str]:
@@ -160,7 +166,9 @@ class Relay(asyncio.DatagramProtocol):
 
     def datagram_received(self, datagram: bytes, address: Address) -> None:
         """Take one datagram; whatever is in it, the relay goes on."""
-        if len(datagram) == KEEPALIVE_BYTES:
+        if any(peer.unplugged and peer.address == address for peer in self._by_ssrc.values()):
+            self.refused["unplugged"] += 1
+        elif len(datagram) == KEEPALIVE_BYTES:
             self._send(datagram, address)
         elif len(datagram) == DISCOVERY.size and datagram[:4] == struct.pack("!HH", DISCOVERY_REQUEST, DISCOVERY_LENGTH):
             self._discover(datagram, address)

@@ -36,6 +36,8 @@ class Peer:
     address: Address | None = None
     starved: bool = False
     """Nothing more is forwarded to them."""
+    unplugged: bool = False
+    """Nothing of theirs is taken or answered either."""
     downlinks: dict[int, ImpairedPath] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
