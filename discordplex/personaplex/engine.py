@@ -25,7 +25,11 @@ from discordplex.personaplex.mailbox import Mailbox
 from discordplex.personaplex.text import TextFolder
 
 STALL_S = 3.0
-"""We send and nothing comes: a server that was told to stop, a stuck lock and a dead peer all look like this."""
+"""Nothing comes although the server has something to hear: one that was told to stop, a stuck lock and a dead peer all look like this.
+Shorter silences are hiccups of a shared GPU or a paused machine: they pass, and nobody is told."""
+
+SLOW_S = 10.0
+"""So long a server has to answer and yet to fall behind before people are told that it is too slow."""
 
 WATCH_S = 0.25
 """How often the watchdog looks."""
@@ -130,7 +134,7 @@ class PersonaPlexEngine:
             return
         if not self._ledger.may_send(speech=bool(frames), backlog_bytes=self._client.backlog_bytes):
             self._frames_dropped.add()
-            self._warn()
+            self._ledger.shed(self._clock.now())
             return
         started = self._clock.now()
         page = writer.write(mix(frames.values()) if frames else ENGINE.silence)
@@ -188,10 +192,11 @@ class PersonaPlexEngine:
         except RemoteProtocolError as fault:
             # The step behind a damaged page was taken all the same; without it the account would show a lag that is none.
             self._blocks_damaged.add()
-            self._ledger.received(MODEL_STEP_MS)
+            self._ledger.damaged(MODEL_STEP_MS)
             log.warning("engine audio damaged", server=self._endpoint.name, fault=str(fault))
             return
-        self._ledger.received(ENGINE.duration_ms(len(pcm)))
+        if pcm:
+            self._ledger.received(ENGINE.duration_ms(len(pcm)))
         if pcm and not self._pages_came:
             # NVIDIA's server sends the stream's header pages alone, kyutai's Python server together with the first sound.
             self._keeps_persona()
@@ -205,6 +210,7 @@ class PersonaPlexEngine:
             self._spacing.record((arrived - self._last_block_at) * 1000)
         self._last_block_at = arrived
         self._blocks_received.add()
+        self._warn_when_slow(arrived)
         self._lag.set(self._ledger.lag_ms)
         self._read_time.record((self._clock.now() - arrived) * 1000)
         if not self._served and self._ledger.received_ms >= SERVED_MS:
@@ -230,8 +236,12 @@ class PersonaPlexEngine:
         log.warning("engine lost", server=self._endpoint.name, cause=ending.cause, retry=ending.retry)
         self._report(Outcome.FAILED)
 
-    def _warn(self) -> None:
-        if self._warned:
+    def _warn_when_slow(self, now: float) -> None:
+        """Say once that the server cannot keep up: it answers all the time, and frames have had to be left out for `SLOW_S`.
+
+        Not while it is silent. That is a hiccup, which passes, or a stall, which is told as such.
+        """
+        if self._warned or self._ledger.shedding_for_s(now) < SLOW_S:
             return
         self._warned = True
         behind_s = max(self._ledger.behind_ms, 0) / 1000
@@ -240,10 +250,12 @@ class PersonaPlexEngine:
         self._mailbox.put(Problem(reason, stage="engine"))
 
     async def _watch(self) -> None:
-        due = self._clock.now()
         while True:
-            due += WATCH_S
+            due = self._clock.now() + WATCH_S
             await self._clock.sleep_until(due)
+            late_s = self._clock.now() - due
+            if late_s > WATCH_S:
+                self._ledger.excuse(late_s)
             silent_s = self._ledger.silent_for_s(self._clock.now())
             if silent_s > STALL_S:
                 self._client.stalled(silent_s)

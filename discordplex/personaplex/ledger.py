@@ -19,16 +19,21 @@ SHED_SPEECH_MS = 2000.0
 UNANSWERED_FRAMES = 2 * MODEL_STEP_MS // ENGINE.frame_ms
 """What the server may owe us in good health: the step it collects, and the one it works on."""
 
+CALM_S = 2.0
+"""Without a frame left out for so long, the server has caught up."""
+
 
 class Ledger:
-    """The account of one conversation, from its handshake on."""
+    """The account of one conversation, from its handshake on. Times are the caller's clock."""
 
     def __init__(self) -> None:
         self.sent_ms = 0.0
         self.received_ms = 0.0
         self._usual_lag_ms: float | None = None
-        self._unanswered = 0
-        self._unanswered_since = 0.0
+        self._ticks = 0
+        self._ticking_since = 0.0
+        self._shedding_since = 0.0
+        self._shed_at: float | None = None
 
     @property
     def lag_ms(self) -> float:
@@ -42,23 +47,48 @@ class Ledger:
 
     def sent(self, now: float) -> None:
         """One frame went out at `now`."""
-        if not self._unanswered:
-            self._unanswered_since = now
-        self._unanswered += 1
+        self._tick(now)
         self.sent_ms += ENGINE.frame_ms
+
+    def shed(self, now: float) -> None:
+        """One frame was left out at `now`."""
+        self._tick(now)
+        if self._shed_at is None or now - self._shed_at > CALM_S:
+            self._shedding_since = now
+        self._shed_at = now
 
     def received(self, duration_ms: float) -> None:
         """Audio of that length came."""
-        self._unanswered = 0
+        self._ticks = 0
         self.received_ms += duration_ms
-        if duration_ms:
-            self._usual_lag_ms = min(self.lag_ms, self._usual_lag_ms if self._usual_lag_ms is not None else self.lag_ms)
+        self._usual_lag_ms = min(self.lag_ms, self._usual_lag_ms if self._usual_lag_ms is not None else self.lag_ms)
+
+    def damaged(self, duration_ms: float) -> None:
+        """Audio of about that length came and cannot be decoded: its steps were taken, but a server that sends nothing else is not well."""
+        self.received_ms += duration_ms
 
     def silent_for_s(self, now: float) -> float:
-        """For how long the server has owed us an answer and sent nothing."""
-        return now - self._unanswered_since if self._unanswered > UNANSWERED_FRAMES else 0.0
+        """For how long nothing was heard of the server while it had something to hear.
+
+        What counts is the time since its last audio, not what was sent since: to a server that is behind nothing may be sent, and one that
+        is frozen then would owe nothing. Time in which no tick came counts for nothing: the pause was ours.
+        """
+        return now - self._ticking_since if self._ticks > UNANSWERED_FRAMES else 0.0
+
+    def excuse(self, late_s: float) -> None:
+        """For so long this process stood still, with what the server sent meanwhile unread: that is no silence of the server's."""
+        self._ticking_since += late_s
+
+    def shedding_for_s(self, now: float) -> float:
+        """For how long frames have been left out again and again."""
+        return now - self._shedding_since if self._shed_at is not None and now - self._shed_at <= CALM_S else 0.0
 
     def may_send(self, *, speech: bool, backlog_bytes: int) -> bool:
         """Whether this tick's frame shall be sent; False means: drop its PCM now, before it is encoded."""
         limit_ms = SHED_SPEECH_MS if speech else SHED_SILENCE_MS
         return backlog_bytes <= MAX_BACKLOG_BYTES and self.behind_ms <= limit_ms
+
+    def _tick(self, now: float) -> None:
+        if not self._ticks:
+            self._ticking_since = now
+        self._ticks += 1

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from discordplex.clock import Clock, SystemClock
 from discordplex.engine import Persona
 from discordplex.personaplex.client import PersonaPlexClient
@@ -25,13 +27,16 @@ class Events(list[Event]):
         self.append(event)
         self._changed.set()
 
-    async def until(self, predicate: Callable[["Events"], object], timeout_s: float = 20.0) -> None:
+    async def until(self, predicate: Callable[["Events"], object], timeout_s: float = 10.0) -> None:
         async def wait() -> None:
             while not predicate(self):
                 self._changed.clear()
                 await self._changed.wait()
 
-        await asyncio.wait_for(wait(), timeout_s)
+        try:
+            await asyncio.wait_for(wait(), timeout_s)
+        except asyncio.TimeoutError:
+            pytest.fail(f"the client never told what was waited for; it told {self[-10:]}")
 
     async def ending(self) -> Ending:
         """How it ended, as soon as it has."""

@@ -1,6 +1,8 @@
-"""What is owed, and when to leave something out."""
+"""What is owed, when to leave something out, when a server is silent and when it is slow."""
 
-from discordplex.personaplex.ledger import MAX_BACKLOG_BYTES, SHED_SILENCE_MS, SHED_SPEECH_MS, Ledger
+import pytest
+
+from discordplex.personaplex.ledger import MAX_BACKLOG_BYTES, SHED_SILENCE_MS, SHED_SPEECH_MS, UNANSWERED_FRAMES, Ledger
 
 
 def sent(ledger: Ledger, milliseconds: int, at: float = 0.0) -> None:
@@ -66,3 +68,93 @@ def test_silence_is_counted_from_the_first_unanswered_frame() -> None:
     assert ledger.silent_for_s(20.0) == 0.0
     sent(ledger, 180, at=21.0)
     assert ledger.silent_for_s(22.0) == 1.0
+
+
+class Server:
+    """A server that steps when it has 80 ms, at a speed of its own, seen through the account of a client that ticks every 20 ms."""
+
+    def __init__(self, *, behind_ms: float = 0.0) -> None:
+        self.ledger = answered()
+        self.now = 0.0
+        self._owed_ms = 100.0 + behind_ms
+        self._capacity_ms = 0.0
+        sent(self.ledger, int(behind_ms) + 80)
+        self.ledger.received(80)
+
+    def run(self, seconds: float, *, speech: bool, speed: float) -> float:
+        """Tick for so long; the longest silence that the watchdog saw. `speed` 1.0 is real time, 0 is frozen."""
+        longest = 0.0
+        for _ in range(round(seconds * 50)):
+            self.now += 0.02
+            if self.ledger.may_send(speech=speech, backlog_bytes=0):
+                self.ledger.sent(self.now)
+                self._owed_ms += 20
+            else:
+                self.ledger.shed(self.now)
+            self._capacity_ms = min(self._capacity_ms + 20 * speed, 80.0) if speed else 0.0
+            if self._capacity_ms >= 80 and self._owed_ms >= 80:
+                self._capacity_ms -= 80
+                self._owed_ms -= 80
+                self.ledger.received(80)
+            longest = max(longest, self.ledger.silent_for_s(self.now))
+        return longest
+
+
+STATES = [(behind_ms, speech) for behind_ms in (0, 400, 1000, 1900, 2500, 10_000) for speech in (False, True)]
+
+
+@pytest.mark.parametrize(("behind_ms", "speech"), STATES)
+def test_a_frozen_server_is_noticed_in_every_state(behind_ms: float, speech: bool) -> None:  # noqa: FBT001 -- a table's column
+    """Behind or calm, speech or silence: after 3 s without audio the silence is 3 s long, whether or not anything could be sent."""
+    server = Server(behind_ms=behind_ms)
+    assert server.run(3.3, speech=speech, speed=0) == pytest.approx(3.3, abs=0.2)
+
+
+@pytest.mark.parametrize(("behind_ms", "speech"), STATES)
+def test_a_server_that_answers_is_never_silent(behind_ms: float, speech: bool) -> None:  # noqa: FBT001 -- a table's column
+    """However far it is behind, and also where it is too slow for real time: it is not taken for a dead one."""
+    for speed in (0.5, 1.0, 3.0):
+        assert Server(behind_ms=behind_ms).run(30, speech=speech, speed=speed) < 1.0
+
+
+@pytest.mark.parametrize("speech", [False, True])
+@pytest.mark.parametrize("hiccup_s", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("speed", [1.0, 1.2, 3.0])
+def test_a_hiccup_is_no_slowness(speech: bool, hiccup_s: float, speed: float) -> None:  # noqa: FBT001 -- a table's column
+    """A server that stood still for a moment and goes on is neither silent nor slow, though frames were left out."""
+    server = Server()
+    server.run(1, speech=speech, speed=speed)
+    assert server.run(hiccup_s, speech=speech, speed=0) < 3.0
+    for _ in range(200):
+        server.run(0.1, speech=speech, speed=speed)
+        assert server.ledger.shedding_for_s(server.now) < 10.0
+
+
+@pytest.mark.parametrize("speech", [False, True])
+def test_a_server_below_real_time_is_slow(speech: bool) -> None:  # noqa: FBT001 -- a table's column
+    """It answers all the time, and frames have to be left out again and again."""
+    server = Server()
+    server.run(20, speech=speech, speed=0.7)
+    assert server.ledger.shedding_for_s(server.now) > 10.0
+
+
+def test_a_pause_of_ours_counts_for_nothing() -> None:
+    """Without ticks nothing is owed; and a time in which our own process stood still is excused."""
+    server = Server()
+    server.run(1, speech=True, speed=1)
+    assert server.ledger.silent_for_s(server.now + 60) == 0.0
+    for _ in range(UNANSWERED_FRAMES + 1):
+        server.ledger.sent(server.now)
+    assert server.ledger.silent_for_s(server.now + 60) == pytest.approx(60, abs=0.2)
+    server.ledger.excuse(59)
+    assert server.ledger.silent_for_s(server.now + 60) == pytest.approx(1, abs=0.2)
+
+
+def test_damaged_audio_is_no_sign_of_life() -> None:
+    """Its steps are accounted for, but a server that sends nothing else is given up."""
+    server = Server()
+    lag_ms = server.ledger.lag_ms
+    sent(server.ledger, 400)
+    server.ledger.damaged(400)
+    assert server.ledger.lag_ms == lag_ms
+    assert server.ledger.silent_for_s(3.0) > 2.9
