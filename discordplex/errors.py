@@ -42,6 +42,11 @@ class RefusedError(DiscordplexError):
 class StoreError(DiscordplexError):
     """A setting was not saved or not read: the sentence says which of it, and why. A call goes on all the same."""
 
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        """`message` is a sentence for people; `retry` is True where the same request may succeed later, as when the database is away."""
+        super().__init__(message)
+        self.retry = retry
+
 
 class VoiceError(DiscordplexError):
     """Discord's voice side refused or lost us."""

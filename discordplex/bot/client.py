@@ -37,7 +37,7 @@ class BotApplication:
             wire=wire,
             clock=clock,
             metrics=metrics,
-            preferences=StoredPreferences(config=config, provider=provider, store=store),
+            preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
             queue_memory=self._order,
         )
         self._stop = asyncio.Event()
@@ -52,11 +52,10 @@ class BotApplication:
         Raises:
             ConfigError: there is no token.
             LoginError: Discord refuses the token.
-            StoreError: the store does not say who is not to be heard.
         """
         token = self._token()
         await until(self._stop, self._parts.preferences.load())
-        async with self._order:
+        async with self._parts.preferences, self._order:
             await self._log_in_again_and_again(token)
 
     async def _log_in_again_and_again(self, token: str) -> None:

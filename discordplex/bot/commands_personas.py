@@ -11,6 +11,7 @@ from discordplex.bot import replies_personas as replies
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply
 from discordplex.bot.panels import Panel
 from discordplex.bot.personas import PROMPT_CHARACTERS, library, offers
+from discordplex.bot.replies import as_it_stands
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.store import personafile
@@ -77,13 +78,12 @@ def add_choosing(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
     @group.command(name="reset", description="Forget your own choice: the server's persona holds again.")
     async def reset(context: discord.ApplicationContext) -> None:
-        await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
-        await tell_choice(context, desk, replies.unset)
+        standing = await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
+        await tell_choice(context, desk, lambda persona: as_it_stands(replies.unset(persona), standing))
 
     @group.command(name="list", description="See the personas that are saved: yours, the server's, mine.")
     async def list_personas(context: discord.ApplicationContext) -> None:
-        saved = desk.preferences.store.personas
-        own, guilds = await saved.list(own_of(context)), await saved.list(guild_of(context))
+        own, guilds = await desk.preferences.personas(own_of(context)), await desk.preferences.personas(guild_of(context))
         await reply(context, replies.persona_list(own, guilds, library()))
 
 
@@ -100,14 +100,15 @@ def add_keeping(group: discord.SlashCommandGroup, desk: Desk) -> None:
     ) -> None:
         now = await desk.preferences.persona(guild_id_of(context), context.author.id)
         persona = Persona(voice=voice or now.voice, text_prompt=role or now.text_prompt)
-        await reply(context, replies.saved(await desk.personas.save(owner_of(context, server=server), name, persona)))
+        saved, standing = await desk.personas.save(owner_of(context, server=server), name, persona)
+        await reply(context, as_it_stands(replies.saved(saved), standing))
 
     @group.command(name="delete", description="Delete a saved persona of yours, or of the server.")
     @option("name", str, description="Which one.", autocomplete=own_names_of(desk))
     @option("server", bool, description="The server's one of that name (needs Manage Server).", required=False)
     async def delete(context: discord.ApplicationContext, name: str, *, server: bool = False) -> None:
-        await desk.personas.delete(owner_of(context, server=server), name)
-        await reply(context, replies.deleted(name))
+        standing = await desk.personas.delete(owner_of(context, server=server), name)
+        await reply(context, as_it_stands(replies.deleted(name), standing))
 
 
 def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
@@ -120,7 +121,8 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
         owner = owner_of(context, server=server)
         if file.size > FILE_BYTES:
             raise StoreError(replies.file_too_large(FILE_BYTES // 1000))
-        await reply(context, replies.imported(await desk.personas.take_in(owner, await file.read())))
+        found, standing = await desk.personas.take_in(owner, await file.read())
+        await reply(context, as_it_stands(replies.imported(found), standing))
 
     @group.command(name="export", description="Get saved personas as a file.")
     @option("name", str, description="Only this one.", required=False, autocomplete=names_of(desk))
@@ -129,7 +131,7 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
         if name:
             found = [await desk.personas.find(guild_id_of(context), context.author.id, name)]
         else:
-            found = [*await desk.preferences.store.personas.list(guild_of(context) if server else own_of(context))]
+            found = [*await desk.preferences.personas(guild_of(context) if server else own_of(context))]
         if not found:
             await reply(context, replies.NONE_SAVED)
             return
@@ -154,9 +156,9 @@ async def set_choice(context: discord.ApplicationContext, desk: Desk, **wanted: 
         return
     before = (await desk.preferences.person(context.author.id)).choice
     choice = await desk.personas.choice(guild_id_of(context), context.author.id, before=before, **wanted)
-    await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
+    standing = await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
     running = desk.call_with(guild_id_of(context), context.author) is not None
-    await tell_choice(context, desk, lambda persona: replies.chosen(persona, running=running))
+    await tell_choice(context, desk, lambda persona: as_it_stands(replies.chosen(persona, running=running), standing))
 
 
 async def tell_choice(context: discord.ApplicationContext, desk: Desk, sentence: Callable[[Persona], str]) -> None:

@@ -7,6 +7,7 @@ import discord
 from discordplex.bot import replies_privacy as replies
 from discordplex.bot.consent import ConsentPanel, presser
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, reply
+from discordplex.bot.replies import as_it_stands
 
 FORGET_ID = "discordplex:forget-me"
 """It stands below old messages: never change it."""
@@ -23,8 +24,11 @@ class PrivacyPanel(ConsentPanel):
 
 async def forget(desk: Desk, user_id: int) -> str:
     """Delete what is stored about a person; what they are told. Raises StoreError."""
-    stored = await desk.preferences.forget(user_id)
-    return replies.FORGOTTEN_BUT_SILENT if stored.settings.opted_out else replies.FORGOTTEN
+    deleted = await desk.preferences.forget(user_id)
+    if not deleted.standing.saved:
+        return replies.to_be_forgotten(deleted.standing)
+    silent = user_id in desk.preferences.opted_out
+    return as_it_stands(replies.FORGOTTEN_BUT_SILENT if silent else replies.FORGOTTEN, deleted.standing)
 
 
 def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:

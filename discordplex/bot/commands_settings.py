@@ -11,9 +11,10 @@ from discordplex.bot import replies_settings as replies
 from discordplex.bot.commands_personas import Completion, names_of, voices_of
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply
 from discordplex.bot.personas import PROMPT_CHARACTERS, offers
+from discordplex.bot.replies import as_it_stands
 from discordplex.bot.rooms import may_open_threads, may_write
 from discordplex.errors import StoreError
-from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind
+from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind, Standing
 
 ADMINS = discord.Permissions(manage_guild=True)
 LONGEST_MINUTES = 24 * 60
@@ -82,7 +83,7 @@ def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @group.command(name="forget-transcripts", description="Delete the transcript of a call, or of all calls of this server.")
     @option("call", str, description="Which one; leave it out for all.", required=False, autocomplete=calls_of(desk))
     async def forget_transcripts(context: discord.ApplicationContext, call: str | None = None) -> None:
-        await reply(context, replies.transcripts_deleted(await desk.preferences.store.transcripts.delete(guild_id_of(context), call)))
+        await reply(context, replies.transcripts_deleted(await desk.preferences.forget_transcripts(guild_id_of(context), call)))
 
 
 def add_persona(group: discord.SlashCommandGroup, desk: Desk) -> None:
@@ -141,17 +142,18 @@ def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
 
 
 async def change(context: discord.ApplicationContext, desk: Desk, what: Callable[[GuildSettings], GuildSettings]) -> None:
-    """Save a change and show what holds now. Raises StoreError, and nothing has changed."""
-    await desk.preferences.change_guild(guild_id_of(context), what)
-    await tell(context, desk)
+    """Make a change and show what holds now. Raises StoreError, and nothing has changed."""
+    await tell(context, desk, await desk.preferences.change_guild(guild_id_of(context), what))
 
 
-async def tell(context: discord.ApplicationContext, desk: Desk) -> None:
-    """Show what holds."""
+async def tell(context: discord.ApplicationContext, desk: Desk, standing: Standing | None = None) -> None:
+    """Show what holds, and how a change stands."""
     guild_id, preferences = guild_id_of(context), desk.preferences
-    await preferences.read_guild(guild_id)
-    text = replies.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=preferences.store.problem)
-    await reply(context, text)
+    if standing is None or standing.saved:
+        await preferences.read_guild(guild_id)
+    problem = preferences.store.problem if standing is None or standing.saved else None
+    text = replies.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=problem)
+    await reply(context, text if standing in (None, Standing(saved=True)) else as_it_stands(f"{text}\n", standing))
 
 
 def name_in(guild: discord.Guild | None, user_id: int) -> str:

@@ -7,7 +7,7 @@ import discord
 from discordplex.bot import replies_privacy as replies
 from discordplex.bot.panels import Panel
 from discordplex.bot.preferences import StoredPreferences
-from discordplex.errors import StoreError
+from discordplex.bot.replies import as_it_stands
 
 DONT_LISTEN_ID, LISTEN_ID = "discordplex:dont-listen", "discordplex:listen"
 """They stand below old messages: never change them."""
@@ -37,16 +37,11 @@ def presser(interaction: discord.Interaction) -> int:
 async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
     """Never hear this person again; what they are told."""
     preferences.silence(user_id)
-    try:
-        await preferences.keep_silenced(user_id)
-    except StoreError as fault:
-        return replies.not_heard_until_restart(str(fault))
-    return replies.not_heard_until_restart(preferences.store.problem) if preferences.store.problem else replies.NOT_HEARD
+    return as_it_stands(replies.NOT_HEARD, await preferences.keep_silenced(user_id))
 
 
 async def listen(preferences: StoredPreferences, user_id: int) -> str:
     """Hear this person again; what they are told."""
     if user_id not in preferences.opted_out:
         return replies.HEARD_ALREADY
-    await preferences.listen(user_id)
-    return replies.HEARD_AGAIN
+    return as_it_stands(replies.HEARD_AGAIN, await preferences.listen(user_id))

@@ -171,7 +171,7 @@ class Login:
     def guild_gone(self, guild_id: int) -> None:
         """Nothing of this guild concerns us any more, and what it set is deleted."""
         self._switchboard.guild_gone(guild_id)
-        self._timers.beside(("forget", guild_id), self._preferences.forget_guild(guild_id))
+        self._preferences.forget_guild(guild_id)
 
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
         """A person changed the voice channel. Until a guild's rules are known nothing follows: then who sits there has entered."""

@@ -10,7 +10,8 @@ from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.store import personafile
 from discordplex.store.personafile import NAME_CHARACTERS
-from discordplex.store.records import Choice, Owner, SavedPersona
+from discordplex.store.personas import key
+from discordplex.store.records import Choice, Owner, SavedPersona, Standing
 
 LIBRARY_OWNER = Owner("guild", 0)
 """No guild has this number."""
@@ -33,12 +34,11 @@ class Personas:
 
     def __init__(self, preferences: StoredPreferences) -> None:
         self._preferences = preferences
-        self._saved = preferences.store.personas
 
     async def known(self, guild_id: int, user_id: int) -> Sequence[SavedPersona]:
         """Every persona that this person can choose here: their own, the server's, the library's. One of each name, the first counts."""
-        own = await self._saved.list(Owner("person", user_id))
-        guilds = await self._saved.list(Owner("guild", guild_id))
+        own = await self._preferences.personas(Owner("person", user_id))
+        guilds = await self._preferences.personas(Owner("guild", guild_id))
         return first_of_each_name([*own, *guilds, *library()])
 
     async def find(self, guild_id: int, user_id: int, name: str) -> SavedPersona:
@@ -51,7 +51,7 @@ class Personas:
 
     async def matching(self, guild_id: int, user_id: int, typed: str, *, owner: Owner | None = None) -> list[str]:
         """Names to offer while somebody types: those that begin with it, then those that have it in them; of one owner, if one is named."""
-        known = await self._saved.list(owner) if owner else await self.known(guild_id, user_id)
+        known = await self._preferences.personas(owner) if owner else await self.known(guild_id, user_id)
         return offers((one.name for one in known), typed)
 
     async def choice(
@@ -73,28 +73,34 @@ class Personas:
             raise StoreError(refusal)
         return changed
 
-    async def save(self, owner: Owner, name: str, persona: Persona) -> SavedPersona:
-        """Keep a persona under a name. Raises StoreError where the name or the persona will not do."""
+    async def save(self, owner: Owner, name: str, persona: Persona) -> tuple[SavedPersona, Standing]:
+        """Keep a persona under a name, and how that stands. Raises StoreError where the name or the persona will not do."""
         word = " ".join(name.split())
         if not 1 <= len(word) <= NAME_CHARACTERS or not personafile.is_storable(word):
             raise StoreError(replies.bad_name(NAME_CHARACTERS))
         self._refuse(persona)
         saved = SavedPersona(owner, word, persona)
-        await self._saved.save(saved)
-        return saved
+        return saved, await self._preferences.change_personas(owner, {key(word): saved})
 
-    async def delete(self, owner: Owner, name: str) -> None:
-        """Forget a persona. Raises StoreError where there is none of this name."""
-        if not await self._saved.delete(owner, name):
+    async def delete(self, owner: Owner, name: str) -> Standing:
+        """Forget a persona; how that stands. Raises StoreError where there is none of this name."""
+        try:
+            missing = all(key(one.name) != key(name) for one in await self._preferences.personas(owner))
+        except StoreError:
+            missing = False  # nobody knows: it is deleted where it is there
+        if missing:
             raise StoreError(replies.no_persona(name))
+        return await self._preferences.change_personas(owner, {key(name): None})
 
-    async def take_in(self, owner: Owner, content: bytes) -> Sequence[SavedPersona]:
-        """Keep the personas of a file, all or none. Raises StoreError where it is no such file or the engine would refuse one of them."""
+    async def take_in(self, owner: Owner, content: bytes) -> tuple[Sequence[SavedPersona], Standing]:
+        """Keep the personas of a file, all or none, and how that stands.
+
+        Raises StoreError where it is no such file, has too many personas, or the engine would refuse one of them.
+        """
         found = first_of_each_name(personafile.read(content, owner))
         for one in found:
             self._refuse(one.persona, one.name)
-        await self._saved.save(*found)
-        return found
+        return found, await self._preferences.change_personas(owner, {key(one.name): one for one in found})
 
     def _refuse(self, persona: Persona, name: str | None = None) -> None:
         refusal = self._preferences.refusal(persona)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from discordplex.bot.text import harmless, shorten
 from discordplex.engine import Persona
+from discordplex.store.records import Standing
 
 LARGEST_SSRC = 2**32 - 1
 """Ids of users are larger (a snowflake holds the time in its upper bits)."""
@@ -35,6 +36,19 @@ class Introduction:
 
 
 FORGETFUL = "My settings cannot be read, so I do not know who asked me earlier not to listen: please press the button again."
+
+
+STILL_IN_THE_JOURNAL = (
+    "Until another program stops reading the database's file, a copy of what was deleted stays in the journal beside it; "
+    "I remove that as soon as I can."
+)
+
+
+def as_it_stands(sentence: str, standing: Standing) -> str:
+    """What came of a change, and whether it is saved."""
+    if not standing.saved:
+        return f"{sentence} That holds now, but is not saved yet: I save it as soon as the database takes it. {told(standing.why)}"
+    return sentence if standing.clean else f"{sentence} {STILL_IN_THE_JOURNAL}"
 
 
 def hello(about: Introduction) -> str:

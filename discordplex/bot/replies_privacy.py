@@ -2,7 +2,7 @@
 
 from discordplex.bot.replies import told
 from discordplex.bot.text import harmless, shorten
-from discordplex.store.records import StoredAboutPerson
+from discordplex.store.records import Standing, StoredAboutPerson
 
 DONT_LISTEN = "Don't listen to me"
 LISTEN_AGAIN = "Listen to me again"
@@ -24,9 +24,9 @@ FORGOTTEN = "It is deleted."
 FORGOTTEN_BUT_SILENT = "It is deleted, all but your wish not to be heard: who wants to be forgotten does not thereby ask to be heard."
 
 
-def not_heard_until_restart(problem: str) -> str:
-    """The wish holds, but could not be saved."""
-    return f"I do not hear you any more, but your wish is not saved: after my next start, press the button again. {told(problem)}"
+def to_be_forgotten(standing: Standing) -> str:
+    """The database is away."""
+    return f"It is not deleted yet: I delete it as soon as the database takes it, and use nothing of it meanwhile. {told(standing.why)}"
 
 
 def about_person(stored: StoredAboutPerson, *, transcribed: bool) -> str:

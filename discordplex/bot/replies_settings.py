@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from discordplex.bot.replies import told, who
+from discordplex.bot.replies import as_it_stands, told, who
 from discordplex.bot.rules import CaptionsPlace, Rules
 from discordplex.bot.text import harmless
 from discordplex.engine import Persona
-from discordplex.store.records import TranscriptLine
+from discordplex.store.records import Deleted, TranscriptLine
 
 NO_TRANSCRIPT = "There is no transcript of that call."
 CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
@@ -43,9 +43,11 @@ def transcript_of(call: str, lines: int) -> str:
     return f"The call of {harmless(call)}: {lines} {'line' if lines == 1 else 'lines'}. Times are UTC."
 
 
-def transcripts_deleted(lines: int) -> str:
+def transcripts_deleted(deleted: Deleted) -> str:
     """/settings forget-transcripts."""
-    return f"{lines} {'line is' if lines == 1 else 'lines are'} deleted."
+    if deleted.lines is None:
+        return f"Nothing is deleted yet: I delete it as soon as the database takes it. {told(deleted.standing.why)}"
+    return as_it_stands(f"{deleted.lines} {'line is' if deleted.lines == 1 else 'lines are'} deleted.", deleted.standing)
 
 
 def captions(place: CaptionsPlace) -> str:

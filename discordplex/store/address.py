@@ -1,5 +1,7 @@
 """Where settings live: `store.url` understood, and mended where it is a usual spelling."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,14 +47,30 @@ class Address:
         if path is None:
             return
         if not path.parent.is_dir():
-            raise StoreError(f"The folder {path.parent.absolute()} for the settings does not exist: make it, or change store.url.")
+            folder = path.parent.absolute()
+            raise StoreError(f"The folder {folder} for the settings does not exist: make it, or change store.url.", retry=True)
         if path.is_dir():
-            raise StoreError(f"store.url names the folder {path.absolute()}: add the name of a file.")
+            raise StoreError(f"store.url names the folder {path.absolute()}: add the name of a file.", retry=True)
         try:
             if not path.exists():
                 path.touch(mode=0o600)
+            tighten(path)
         except OSError as fault:
-            raise StoreError(f"The settings file {path.absolute()} cannot be made: {fault.strerror}.") from None
+            raise StoreError(f"The settings file {path.absolute()} cannot be made: {fault.strerror}.", retry=True) from None
+
+
+def tighten(path: Path) -> None:
+    """Take the database away from everybody but its owner and group, as older versions of SQLite's files may be open to all.
+
+    The group is left alone: who gave it the file, for backups say, meant it. SQLite makes the files beside it as the database is.
+    """
+    if not hasattr(os, "geteuid"):
+        return  # Windows: the folder's rights hold
+    for one in (path, *(path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm", "-journal"))):
+        with contextlib.suppress(FileNotFoundError):
+            state = one.stat()
+            if state.st_uid == os.geteuid() and state.st_mode & 0o007:
+                one.chmod(state.st_mode & 0o770)
 
 
 MEMORY = Address(URL.create("sqlite+aiosqlite", database=":memory:"), "memory")

@@ -1,5 +1,6 @@
 """SQLite and PostgreSQL behind SQLAlchemy: how each is opened so that a commit lasts."""
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from discordplex.store.address import Address
 
+JOURNAL = "PRAGMA journal_mode = WAL"
+"""Readers and the writer do not wait for each other."""
+
 PRAGMAS = (
-    "PRAGMA journal_mode = WAL",  # readers and the writer do not wait for each other
     "PRAGMA synchronous = FULL",  # a commit returns when it is on the disk
     "PRAGMA fullfsync = ON",  # the same on macOS, where fsync stops at the drive's cache
     "PRAGMA foreign_keys = ON",
@@ -37,10 +40,14 @@ class Backend:
     reader: AsyncEngine
     """The same connections for transactions that only read."""
     insert: Insert
-    one_writer: bool
-    """Writers take turns here: the database lets one at a time in and is not fair to those who wait."""
-    one_reader: bool = False
-    """Everybody takes turns: there is a single connection."""
+    writers: int
+    """How many may write at once. SQLite lets one in, and is not fair to those who wait."""
+    readers: int = 0
+    """How many may read at once; 0 where readers take turns with the writers."""
+    reserved: int = 0
+    """Connections that are kept free for urgent work."""
+    journal: bool = False
+    """It keeps what was deleted in a journal until that is written back and emptied."""
 
 
 class DurableConnection(sqlite3.Connection):
@@ -49,6 +56,9 @@ class DurableConnection(sqlite3.Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         try:
+            # A file that may only be read, or is locked, keeps the journal that it has.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self.execute(JOURNAL)
             for pragma in PRAGMAS:
                 self.execute(pragma)
         except BaseException:
@@ -72,7 +82,8 @@ def open_sqlite(address: Address, busy_s: float) -> Backend:
     engine = create_async_engine(address.url, hide_parameters=True, connect_args=arguments, **pool)
     event.listen(engine.sync_engine, "begin", begin)
     reader = engine.execution_options(begin="BEGIN")
-    return Backend(engine, reader, sqlite.insert, one_writer=True, one_reader=memory)
+    readers = 0 if memory else FILE_CONNECTIONS - 1
+    return Backend(engine, reader, sqlite.insert, writers=1, readers=readers, journal=not memory)
 
 
 def begin(connection: Connection) -> None:
@@ -89,14 +100,28 @@ def open_postgresql(address: Address, busy_s: float) -> Backend:
     engine = create_async_engine(
         address.url,
         hide_parameters=True,
-        connect_args={"timeout": busy_s, "command_timeout": busy_s},
+        # Behind a pooler in transaction mode a connection has another server process in each transaction: a prepared statement that has a
+        # name, or outlives its transaction, meets somebody else's (SQLSTATE 42P05) or is not there (26000).
+        connect_args={
+            "timeout": busy_s,
+            "command_timeout": busy_s,
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": str,
+        },
         pool_size=SERVER_CONNECTIONS,
         max_overflow=0,
         pool_timeout=busy_s,
         pool_pre_ping=True,  # a server that was restarted costs a new connection, not a setting
     )
 
+    async def no_codec(_: object) -> None:
+        """There are no JSON columns, and asking the server about the type takes two round trips, between which a pooler may change it."""
+
+    dialect: Any = engine.dialect
+    dialect.setup_asyncpg_json_codec = dialect.setup_asyncpg_jsonb_codec = no_codec
+
     def insert(table: Table) -> Any:
         return postgresql.insert(table)
 
-    return Backend(engine, engine, insert, one_writer=False)
+    return Backend(engine, engine, insert, writers=SERVER_CONNECTIONS, reserved=1)

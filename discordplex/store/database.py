@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -11,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.errors import StoreError
 from discordplex.store.backends import Backend, Insert
-from discordplex.store.reasons import SILENT, code, is_of_the_database, lost_connection, reason
+from discordplex.store.reasons import SILENT, code, is_of_the_database, lost_connection, may_pass, reason
+from discordplex.store.turns import Turns
 
 log = structlog.get_logger()
 
@@ -25,6 +25,10 @@ PATIENCE = 1.5
 """Times the wait for a lock, and a piece of work is given up, its wait for its turn included."""
 
 
+SCRUB_BUSY_MS = 200
+"""So long emptying the journal waits for a reader."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """How far a transaction came."""
@@ -36,36 +40,60 @@ class Database:
     """Transactions on one backend. All methods: the event loop's thread.
 
     A caller who is cancelled does not wait any longer, but a transaction that began is finished: cutting one off costs its connection.
+    While `problem` is set (the database could not be opened), every write raises it, and so does every read unless `readable`.
     """
 
     def __init__(self, backend: Backend, *, patience_s: float | None = BUSY_S * PATIENCE) -> None:
         self.insert: Insert = backend.insert
+        self.problem: str | None = None
+        self.readable = True
+        self.unclean = False
+        """Deleted text is still in SQLite's journal; `scrub` again."""
         self._backend = backend
         self._patience_s = patience_s
-        lock = asyncio.Lock() if backend.one_writer else nullcontext()
-        self._write_turn: AbstractAsyncContextManager[None] = lock
-        self._read_turn: AbstractAsyncContextManager[None] = lock if backend.one_reader else nullcontext()
+        self._write_turns = Turns(backend.writers, reserved=backend.reserved)
+        self._read_turns = Turns(backend.readers) if backend.readers else self._write_turns
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def read(self, failure: str, work: Work[T]) -> T:
-        """What `work` reads. `failure` begins the sentence where it cannot, such as "The settings were not read"."""
+    async def read(self, failure: str, work: Work[T], *, even_unready: bool = False) -> T:
+        """What `work` reads. `failure` begins the sentence where it cannot, such as "The settings were not read".
+
+        `even_unready`: try although the database could not be opened; `work` needs no table but what every schema has.
+        """
+        if self.problem is not None and not (self.readable or even_unready):
+            raise StoreError(f"{failure}. {self.problem}", retry=True)
         return await self._bounded(failure, self._reading(work), Attempt())
 
-    async def write(self, failure: str, work: Work[T], patience_s: float | None = None) -> T:
+    async def write(self, failure: str, work: Work[T], *, urgent: bool = False) -> T:
         """What `work` answers, once what it wrote is on the disk; nothing of it is where this raises.
 
-        What `work` itself raises passes through, and undoes what it wrote.
+        What `work` itself raises passes through, and undoes what it wrote. Urgent work, such as a wish about privacy, does not wait for
+        what is ordinary, but for the one transaction that SQLite is in the middle of.
         """
+        if self.problem is not None:
+            raise StoreError(f"{failure}. {self.problem}", retry=True)
         attempt = Attempt()
-        return await self._bounded(failure, self._writing(work, attempt), attempt, patience_s)
+        return await self._bounded(failure, self._writing(work, attempt, urgent=urgent), attempt)
 
-    async def scrub(self) -> None:
-        """Write deletions through to the file itself, so that its journal keeps nothing of what was deleted. As far as possible."""
+    async def open(self, failure: str, work: Work[None], patience_s: float) -> None:
+        """Run what makes the database usable, on new connections: those of before may belong to a file that is no longer there."""
+        if self._backend.journal:
+            await self._bounded(failure, self._disconnecting(), Attempt())
+        attempt = Attempt()
+        await self._bounded(failure, self._writing(work, attempt, urgent=True), attempt, patience_s)
+
+    async def scrub(self) -> bool:
+        """Write deletions through to the file itself, so that its journal keeps nothing of what was deleted; whether that was done.
+
+        Never raises. Where it was not, as while another program reads the file, `unclean` is set, and calling it again may help.
+        """
+        self.unclean = True
         try:
-            await self._bounded("The journal was not emptied", self._scrubbing(), Attempt())
-        except StoreError:
-            log.info("deleted settings stay in the journal until it is written over")
+            self.unclean = not await self._bounded("The journal was not emptied", self._scrubbing(), Attempt())
+        except StoreError as fault:
+            log.warning("deleted settings stay in the database's journal for now", cause=str(fault))
+        return not self.unclean
 
     async def close(self) -> None:
         """Finish what runs and let go of the database; never raises, takes a bounded time."""
@@ -80,40 +108,52 @@ class Database:
             log.warning("the database did not close")
 
     async def _reading(self, work: Work[T]) -> T:
-        async with self._read_turn, self._backend.reader.connect() as connection:
+        async with self._read_turns.turn(), self._backend.reader.connect() as connection:
             return await work(connection)
 
-    async def _writing(self, work: Work[T], attempt: Attempt) -> T:
-        async with self._write_turn, self._backend.engine.connect() as connection:
+    async def _writing(self, work: Work[T], attempt: Attempt, *, urgent: bool) -> T:
+        async with self._write_turns.turn(urgent=urgent), self._backend.engine.connect() as connection:
             result = await work(connection)
             attempt.committing = True
             await connection.commit()
             return result
 
-    async def _scrubbing(self) -> None:
-        if not self._backend.one_writer:
-            return  # a server vacuums by itself
-        async with self._write_turn, self._backend.engine.execution_options(begin=None).connect() as connection:
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    async def _disconnecting(self) -> None:
+        async with self._write_turns.turn(urgent=True), self._read_turns.turn():  # a connection in use would be left behind
+            await self._backend.engine.dispose()
+
+    async def _scrubbing(self) -> bool:
+        if not self._backend.journal:
+            return True  # a server vacuums by itself
+        async with self._write_turns.turn(urgent=True), self._backend.engine.execution_options(begin=None).connect() as connection:
+            usual_ms = (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar_one()
+            # A reader is waited for briefly: writers cannot go on meanwhile.
+            await connection.exec_driver_sql(f"PRAGMA busy_timeout = {min(usual_ms, SCRUB_BUSY_MS)}")
+            try:
+                busy = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]
+            finally:
+                await connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual_ms}")
+            return not busy
 
     async def _bounded(self, failure: str, work: Coroutine[Any, Any, T], attempt: Attempt, patience_s: float | None = None) -> T:
         if self._closed:
             work.close()
-            raise StoreError(f"{failure}: the bot is stopping.")
+            raise StoreError(f"{failure}: the bot is stopping.", retry=True)
         task = self._started(work)
         await asyncio.wait({task}, timeout=patience_s or self._patience_s)
         if not task.done():
             task.cancel()
-            raise complaint(failure, SILENT, certain=not attempt.committing)
+            raise complaint(failure, SILENT, certain=not attempt.committing, retry=True)
         if task.cancelled():
-            raise StoreError(f"{failure}: the bot is stopping.")
+            raise StoreError(f"{failure}: the bot is stopping.", retry=True)
         fault = task.exception()
         if fault is None:
             return task.result()
         if not is_of_the_database(fault):
             raise fault
         log.warning("the database failed", doing=failure, code=code(fault))
-        raise complaint(failure, reason(fault), certain=not (attempt.committing and lost_connection(fault)))
+        certain = not (attempt.committing and lost_connection(fault))
+        raise complaint(failure, reason(fault), certain=certain, retry=may_pass(fault))
 
     def _started(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work, name="store")
@@ -127,6 +167,6 @@ class Database:
             task.exception()  # somebody saw it, even where nobody waits any more
 
 
-def complaint(failure: str, why: str, *, certain: bool) -> StoreError:
+def complaint(failure: str, why: str, *, certain: bool, retry: bool) -> StoreError:
     """The sentence, which owns up where the database went away in the middle of its answer."""
-    return StoreError(f"{failure}{'' if certain else ', as far as we know'}: {why}.")
+    return StoreError(f"{failure}{'' if certain else ', as far as we know'}: {why}.", retry=retry)

@@ -31,15 +31,19 @@ class Guilds:
         Nobody else's change comes between. What `change` raises passes through, and nothing is saved.
         """
 
-        async def work(connection: AsyncConnection) -> GuildSettings:
+        async def work(connection: AsyncConnection) -> tuple[GuildSettings, GuildSettings]:
             await connection.execute(self._database.insert(GUILDS).values(guild_id=guild_id).on_conflict_do_nothing())
             # PostgreSQL lets others read this row, but not until we are done change it; SQLite has one writer anyway.
             await connection.execute(select(GUILDS.c.guild_id).where(GUILDS.c.guild_id == guild_id).with_for_update())
-            settings = change(await read_guild(connection, guild_id))
+            before = await read_guild(connection, guild_id)
+            settings = change(before)
             await write_guild(connection, guild_id, settings)
-            return settings
+            return before, settings
 
-        return await self._database.write("The setting was not saved", work)
+        before, settings = await self._database.write("The setting was not saved", work)
+        if before.choice.text_prompt not in (None, settings.choice.text_prompt):
+            await self._database.scrub()
+        return settings
 
 
 async def read_guild(connection: AsyncConnection, guild_id: int) -> GuildSettings:

@@ -10,6 +10,7 @@ from discordplex.store.database import Database
 from discordplex.store.guilds import choice_of, choice_values
 from discordplex.store.records import PersonSettings
 from discordplex.store.tables import PEOPLE
+from discordplex.store.watch import announce
 
 
 class People:
@@ -27,37 +28,48 @@ class People:
         return await self._database.read("Your settings were not read", work)
 
     async def opted_out(self) -> frozenset[int]:
-        """Everybody who is not to be heard. Read it before the first call: it holds from the first packet on."""
+        """Everybody who is not to be heard. Read it before the first call: it holds from the first packet on.
+
+        Read from a database of any schema, even where it may not be written, or is newer than this code.
+        """
 
         async def work(connection: AsyncConnection) -> frozenset[int]:
             return frozenset((await connection.execute(select(PEOPLE.c.user_id).where(PEOPLE.c.opted_out))).scalars())
 
-        return await self._database.read("Who is not to be heard was not read", work)
+        return await self._database.read("Who is not to be heard was not read", work, even_unready=True)
 
     async def change(self, user_id: int, change: Callable[[PersonSettings], PersonSettings]) -> PersonSettings:
         """Save what `change` makes of the settings as they are now: `change(7, lambda now: replace(now, choice=...))`.
 
         Nobody else's change comes between. What `change` raises passes through, and nothing is saved.
         """
-        return await self._change("The setting was not saved", user_id, change)
+        before, settings = await self._change("The setting was not saved", user_id, change)
+        if before.choice.text_prompt not in (None, settings.choice.text_prompt):
+            await self._database.scrub()
+        return settings
 
     async def opt_out(self, user_id: int) -> None:
         """They are not to be heard, in any guild, until they say otherwise."""
-        await self._change("Your wish not to be heard was not saved", user_id, lambda now: replace(now, opted_out=True))
+        await self._change("Your wish not to be heard was not saved", user_id, lambda now: replace(now, opted_out=True), urgent=True)
 
     async def opt_in(self, user_id: int) -> None:
         """They may be heard again."""
-        await self._change("Your wish to be heard again was not saved", user_id, lambda now: replace(now, opted_out=False))
+        await self._change("Your wish to be heard again was not saved", user_id, lambda now: replace(now, opted_out=False), urgent=True)
 
-    async def _change(self, failure: str, user_id: int, change: Callable[[PersonSettings], PersonSettings]) -> PersonSettings:
-        async def work(connection: AsyncConnection) -> PersonSettings:
+    async def _change(
+        self, failure: str, user_id: int, change: Callable[[PersonSettings], PersonSettings], *, urgent: bool = False
+    ) -> tuple[PersonSettings, PersonSettings]:
+        async def work(connection: AsyncConnection) -> tuple[PersonSettings, PersonSettings]:
             await connection.execute(self._database.insert(PEOPLE).values(user_id=user_id).on_conflict_do_nothing())
             await connection.execute(select(PEOPLE.c.user_id).where(PEOPLE.c.user_id == user_id).with_for_update())
-            settings = change(await read_person(connection, user_id))
+            before = await read_person(connection, user_id)
+            settings = change(before)
             await write_person(connection, user_id, settings)
-            return settings
+            if settings.opted_out != before.opted_out:
+                await announce(connection)
+            return before, settings
 
-        return await self._database.write(failure, work)
+        return await self._database.write(failure, work, urgent=urgent)
 
 
 async def read_person(connection: AsyncConnection, user_id: int) -> PersonSettings:

@@ -1,8 +1,9 @@
 """Personas with names, each a guild's or a person's."""
 
 import unicodedata
+from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.engine import Persona
@@ -40,35 +41,46 @@ class Personas:
 
     async def save(self, *personas: SavedPersona) -> None:
         """Keep them, all or none; each replaces the owner's other of that name. Raises StoreError where the owner has too many."""
-
-        async def work(connection: AsyncConnection) -> None:
-            for one in personas:
-                await self._save(connection, one)
-            for owner in {one.owner for one in personas}:
-                count = await connection.scalar(select(func.count()).select_from(PERSONAS).where(owned_by(owner)))
-                if (count or 0) > PER_OWNER:
-                    raise StoreError(f"The persona was not saved: {PER_OWNER} are kept at most. Delete one first.")
-
-        await self._database.write("The persona was not saved", work)
+        for owner in {one.owner for one in personas}:
+            await self.apply(owner, {key(one.name): one for one in personas if one.owner == owner})
 
     async def delete(self, owner: Owner, name: str) -> bool:
         """Forget the one of this name; whether there was one."""
+        return await self.apply(owner, {key(name): None}) > 0
 
-        async def work(connection: AsyncConnection) -> bool:
-            gone = await connection.execute(delete(PERSONAS).where(owned_by(owner), PERSONAS.c.name_key == key(name)))
-            return gone.rowcount > 0
+    async def apply(self, owner: Owner, changes: Mapping[str, SavedPersona | None]) -> int:
+        """Keep or (None) forget these by the `key` of their names, all or none; how many were replaced or forgotten.
 
-        return await self._database.write("The persona was not deleted", work)
+        Raises StoreError where the owner then has too many.
+        """
+        kept = [one for one in changes.values() if one]
+        failure = "The persona was not saved" if kept else "The persona was not deleted"
 
-    async def _save(self, connection: AsyncConnection, one: SavedPersona) -> None:
-        new = {"name": one.name, "voice": one.persona.voice, "text_prompt": one.persona.text_prompt}
-        statement = self._database.insert(PERSONAS).values(owner_kind=one.owner.kind, owner_id=one.owner.id, name_key=key(one.name), **new)
-        await connection.execute(statement.on_conflict_do_update(index_elements=["owner_kind", "owner_id", "name_key"], set_=new))
+        async def work(connection: AsyncConnection) -> int:
+            gone = await connection.execute(delete(PERSONAS).where(owned_by(owner), PERSONAS.c.name_key.in_(changes)))
+            if kept:
+                await connection.execute(insert(PERSONAS), [values(one) for one in kept])
+                count = await connection.scalar(select(func.count()).select_from(PERSONAS).where(owned_by(owner)))
+                if (count or 0) > PER_OWNER:
+                    raise StoreError(f"The persona was not saved: {PER_OWNER} are kept at most. Delete one first.")
+            return gone.rowcount
+
+        gone = await self._database.write(failure, work)
+        if gone:
+            await self._database.scrub()
+        return gone
 
 
 def key(name: str) -> str:
     """What is the same in two spellings of a name."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def values(one: SavedPersona) -> dict[str, object]:
+    """A persona as a row."""
+    prompt = one.persona.text_prompt
+    owner = {"owner_kind": one.owner.kind, "owner_id": one.owner.id}
+    return {**owner, "name": one.name, "name_key": key(one.name), "voice": one.persona.voice, "text_prompt": prompt}
 
 
 def owned_by(owner: Owner) -> ColumnElement[bool]:

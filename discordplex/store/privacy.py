@@ -1,6 +1,6 @@
 """What is known about a person, and forgetting it."""
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.store.database import Database
@@ -9,6 +9,7 @@ from discordplex.store.personas import owned_by, read_personas
 from discordplex.store.queue import read_queue
 from discordplex.store.records import Owner, PersonSettings, StoredAboutPerson
 from discordplex.store.tables import GUILDS, PERSONAS, QUEUE, TRANSCRIPTS
+from discordplex.store.watch import announce
 
 
 class Privacy:
@@ -33,14 +34,16 @@ class Privacy:
         """
 
         async def work(connection: AsyncConnection) -> StoredAboutPerson:
+            await exclude_writers(connection)
             stored = await read_all(connection, user_id)
             await write_person(connection, user_id, PersonSettings(user_id, opted_out=stored.settings.opted_out and not opt_out_too))
             await connection.execute(delete(PERSONAS).where(owned_by(Owner("person", user_id))))
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.user_id == user_id))
             await connection.execute(update(QUEUE).where(QUEUE.c.user_id == user_id).values(user_id=None))
+            await announce(connection, forget=user_id)
             return stored
 
-        stored = await self._database.write("What is stored about you was not deleted", work)
+        stored = await self._database.write("What is stored about you was not deleted", work, urgent=True)
         await self._database.scrub()
         return stored
 
@@ -48,13 +51,33 @@ class Privacy:
         """Delete everything of a guild, as when the bot was thrown out: settings, personas, places in the queue, transcripts."""
 
         async def work(connection: AsyncConnection) -> None:
+            await exclude_writers(connection)
             await connection.execute(delete(GUILDS).where(GUILDS.c.guild_id == guild_id))
             await connection.execute(delete(PERSONAS).where(owned_by(Owner("guild", guild_id))))
             await connection.execute(delete(QUEUE).where(QUEUE.c.guild_id == guild_id))
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id))
 
-        await self._database.write("What is stored about this server was not deleted", work)
+        await self._database.write("What is stored about this server was not deleted", work, urgent=True)
         await self._database.scrub()
+
+    async def guilds(self) -> frozenset[int]:
+        """Every guild of which anything is stored."""
+
+        async def work(connection: AsyncConnection) -> frozenset[int]:
+            of_guilds = select(PERSONAS.c.owner_id).where(PERSONAS.c.owner_kind == "guild")
+            query = union(select(GUILDS.c.guild_id), select(QUEUE.c.guild_id), select(TRANSCRIPTS.c.guild_id), of_guilds)
+            return frozenset((await connection.execute(query)).scalars())
+
+        return await self._database.read("Which servers are known was not read", work)
+
+
+async def exclude_writers(connection: AsyncConnection) -> None:
+    """Nobody inserts until this transaction ends: what somebody else has inserted and not committed would escape a deletion.
+
+    SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("LOCK TABLE guilds, people, personas, queue, transcripts IN SHARE ROW EXCLUSIVE MODE"))
 
 
 async def read_all(connection: AsyncConnection, user_id: int) -> StoredAboutPerson:

@@ -65,6 +65,12 @@ def reason(fault: BaseException) -> str:
     return by_state or (UNREACHABLE if lost_connection(fault) else "the database refused")
 
 
+def may_pass(fault: BaseException) -> bool:
+    """Whether the same work may succeed later: everything may but values that the database does not take."""
+    driver = of_the_driver(fault)
+    return not isinstance(driver, UnicodeError | OverflowError) and not str(getattr(driver, "sqlstate", None) or "").startswith("22")
+
+
 def lost_connection(fault: BaseException) -> bool:
     """Whether the server went away in the middle, so that nobody knows whether it did the last thing."""
     return isinstance(of_the_driver(fault), OSError | asyncio.TimeoutError) or bool(getattr(fault, "connection_invalidated", False))

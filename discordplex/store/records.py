@@ -155,3 +155,25 @@ class StoredAboutPerson:
     def nothing(self) -> bool:
         """Whether nothing is stored about them at all."""
         return self == StoredAboutPerson(PersonSettings(self.settings.user_id), (), (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a change stands: it holds already, but is it saved?"""
+
+    saved: bool
+    why: str = ""
+    """Where it is not: why, as a sentence for people. It is saved as soon as the database takes it."""
+    clean: bool = True
+    """Where something was deleted: whether it is out of the database's files too, or still in SQLite's journal for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What came of a deletion."""
+
+    standing: Standing
+    stored: StoredAboutPerson | None = None
+    """What was there; None where the database is away, so that nobody knows."""
+    lines: int | None = None
+    """How many lines of transcripts there were, in the same way."""

@@ -15,7 +15,7 @@ async def bring_up_to_date(database: Database, shown: str) -> None:
     """Migrate the database, called `shown` in sentences; raises StoreError and changes nothing where it is not an older one of ours."""
 
     async def work(connection: AsyncConnection) -> None:
-        version = await connection.run_sync(version_of, shown)
+        version = await connection.run_sync(version_to_write, shown)
         if version is None:
             await connection.run_sync(make)
         elif version != REVISIONS[-1]:
@@ -23,7 +23,19 @@ async def bring_up_to_date(database: Database, shown: str) -> None:
 
             await connection.run_sync(upgrade)
 
-    await database.write(f"The settings in {shown} cannot be used", work, MIGRATION_PATIENCE_S)
+    await database.open(f"The settings in {shown} cannot be used", work, MIGRATION_PATIENCE_S)
+
+
+async def is_current(database: Database) -> bool:
+    """Whether a database that cannot be written can at least be read as it is."""
+
+    async def work(connection: AsyncConnection) -> bool:
+        return await connection.run_sync(version_of, "it") == REVISIONS[-1]
+
+    try:
+        return await database.read("The settings were not read", work, even_unready=True)
+    except StoreError:
+        return False
 
 
 async def make_in_memory(database: Database) -> None:
@@ -59,6 +71,13 @@ def version_of(connection: Connection, shown: str) -> str | None:
             f"The settings in {shown} were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
             "nothing was changed. Install that version, or choose another store.url."
         )
-    # Writing what is there already tells now, and not at somebody's first change, whether the database may be written.
-    connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours
     return str(version)
+
+
+def version_to_write(connection: Connection, shown: str) -> str | None:
+    """The same of a database that can be written; raises what tells that it cannot."""
+    version = version_of(connection, shown)
+    if version is not None:
+        # Writing what is there already tells now, and not at somebody's first change, whether the database may be written.
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours
+    return version

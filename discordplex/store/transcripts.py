@@ -1,11 +1,12 @@
 """What was said in calls, where an admin of the guild switched that on, and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.store.database import Database
+from discordplex.store.privacy import exclude_writers
 from discordplex.store.records import TranscribedCall, TranscriptLine
 from discordplex.store.tables import GUILDS, PEOPLE, TRANSCRIPTS
 
@@ -16,14 +17,15 @@ class Transcripts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def keep(self, lines: Sequence[TranscriptLine]) -> int:
+    async def keep(self, lines: Sequence[TranscriptLine], still: Callable[[TranscriptLine], bool] = lambda _: True) -> int:
         """Store these lines, and answer how many were: none of a guild whose transcripts are off, none of a person who opted out.
 
-        The store looks itself, in the same transaction, whatever the caller believes.
+        The store looks itself, in the same transaction, whatever the caller believes. It asks `still` then too: somebody may have asked
+        for a deletion while the lines waited for their turn.
         """
 
         async def work(connection: AsyncConnection) -> int:
-            wanted = await welcome(connection, lines)
+            wanted = [line for line in await welcome(connection, lines) if still(line)]
             if wanted:
                 await connection.execute(insert(TRANSCRIPTS), [values(line) for line in wanted])
             return len(wanted)
@@ -59,10 +61,11 @@ class Transcripts:
         """Forget a call's lines, or (None) all of the guild's; how many there were."""
 
         async def work(connection: AsyncConnection) -> int:
+            await exclude_writers(connection)
             which = delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id)
             return (await connection.execute(which if call is None else which.where(TRANSCRIPTS.c.call == call))).rowcount
 
-        gone = await self._database.write("The transcripts were not deleted", work)
+        gone = await self._database.write("The transcripts were not deleted", work, urgent=True)
         await self._database.scrub()
         return gone
 

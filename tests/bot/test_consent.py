@@ -123,8 +123,8 @@ async def test_a_wish_that_cannot_be_saved_holds_all_the_same(street: Street, tm
         message = await greeting(street)
         with locked(database):
             said = (await press(street, message, DONT_LISTEN_ID)).content
-            assert said.startswith("I do not hear you any more, but your wish is not saved")
-            assert "not saved" in (await street.press("voice", {"voice": "VARM0.pt"})).content
+            assert said.startswith(f"{replies.NOT_HEARD} That holds now, but is not saved yet")
+            assert "not saved yet" in (await street.press("voice", {"voice": "VARM0.pt"})).content
             await ada.say(SENTENCE)
         assert decoded(street) == 0
         assert street.where == street.lounge.id

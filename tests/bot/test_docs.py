@@ -13,6 +13,7 @@ from discordplex.bot.commands import add_commands
 from discordplex.bot.desk import Desk
 from discordplex.bot.estimate import Estimate
 from discordplex.engine import Persona
+from discordplex.store.records import Standing
 
 DOCS = Path(__file__).parents[2] / "docs"
 BOT = Path(__file__).parents[2] / "discordplex" / "bot"
@@ -55,7 +56,8 @@ PARTS = [
     replies_personas.refused("", "").partition(" ")[2].partition("“” ")[2],
     replies_personas.imported([]),
     replies_personas.file_too_large(1),
-    replies_privacy.not_heard_until_restart(""),
+    replies_privacy.to_be_forgotten(Standing(saved=False)),
+    replies.as_it_stands("", Standing(saved=False)).strip(),
     replies.full(5),
     replies.could_not_join(5, ""),
     replies.already_here(5),

@@ -94,8 +94,9 @@ async def test_what_the_engine_would_refuse_is_not_kept(personas: Personas, engi
 
 async def test_a_file_goes_round(personas: Personas) -> None:
     """What one person exports another takes in; a file that is none is refused in words."""
-    saved = [await personas.save(MINE, "Pirate", PIRATE), await personas.save(MINE, "Poet", POET)]
-    taken = await personas.take_in(Owner("person", BERT), personafile.write(saved).encode())
+    saved = [(await personas.save(MINE, "Pirate", PIRATE))[0], (await personas.save(MINE, "Poet", POET))[0]]
+    taken, standing = await personas.take_in(Owner("person", BERT), personafile.write(saved).encode())
+    assert standing.saved
     assert [(one.name, one.persona) for one in taken] == [("Pirate", PIRATE), ("Poet", POET)]
     assert (await personas.find(GUILD, BERT, "poet")).persona == POET
     with pytest.raises(StoreError, match="not JSON"):

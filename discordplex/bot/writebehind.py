@@ -1,0 +1,233 @@
+"""WriteBehind: changes that hold in memory at once and are saved as soon as the database takes them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+import structlog
+
+from discordplex.clock import Clock
+from discordplex.errors import StoreError
+from discordplex.store.records import Owner, Standing
+
+log = structlog.get_logger()
+
+MOST_WAITING = 10_000
+"""Changes that wait for the database, in each lane; further ones are refused with a sentence."""
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+"""Pauses between tries while the database is away, doubling from the one to the other."""
+
+LAST_WRITES_S = 1.0
+"""How long the process waits for the last changes when it ends."""
+
+
+T = TypeVar("T")
+Write: TypeAlias = Callable[[], Awaitable[bool]]
+"""Saves a change; whether the database's files are clean. Raises StoreError."""
+
+
+EVERYTHING = "everything"
+"""What a deletion of all that is stored about somebody is about."""
+
+
+class Key(NamedTuple):
+    """What a change is about. A later change with the same key replaces one that still waits."""
+
+    what: str
+    subject: Owner
+
+
+class Answer(Generic[T]):
+    """How a change stands, to await or to leave alone; who waits and is cancelled cancels nothing."""
+
+    def __init__(self, future: asyncio.Future[Standing], then: Callable[[Standing], T]) -> None:
+        self._future = future
+        self._then = then
+
+    def __await__(self) -> Generator[None, None, T]:
+        return self._then((yield from asyncio.shield(self._future).__await__()))
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """A change that waits."""
+
+    write: Write
+    asked: list[asyncio.Future[Standing]] = field(default_factory=list)
+
+    def answer(self, standing: Standing) -> None:
+        """Tell everybody who asked."""
+        for one in self.asked:
+            if not one.done():
+                one.set_result(standing)
+        self.asked.clear()
+
+    def refuse(self, fault: StoreError) -> None:
+        """Tell everybody who asked that it can never be saved."""
+        for one in self.asked:
+            if not one.done():
+                one.set_exception(fault)
+                one.exception()  # whoever waits still gets it; nobody need wait
+        self.asked.clear()
+
+
+class WriteBehind:
+    """Saves changes in two lanes: those about privacy never wait for the others. All methods: the event loop's thread."""
+
+    def __init__(self, clock: Clock, recover: Callable[[], Awaitable[None]]) -> None:
+        """`recover` opens a database again that failed; it is called before each new try and raises StoreError where it cannot."""
+        self._clock = clock
+        self._recover = recover
+        self.trouble: str | None = None
+        """Why the last try failed, as a sentence for people; None where it did not."""
+        self._urgent = Lane(self)
+        self._ordinary = Lane(self)
+
+    def __len__(self) -> int:
+        """How many changes wait."""
+        return len(self._urgent.waiting) + len(self._ordinary.waiting)
+
+    def put(self, key: Key, write: Write, then: Callable[[Standing], T], *, urgent: bool = False) -> Awaitable[T]:
+        """Save a change, also when nobody awaits what this gives: what `then` makes of how it stands.
+
+        That is known after the first try, and at once while the database is away. Awaiting it raises StoreError where the database will
+        never take the change. Raises StoreError where too many changes wait.
+        """
+        return Answer((self._urgent if urgent else self._ordinary).put(key, write), then)
+
+    def drop(self, subject: Owner) -> None:
+        """Forget the ordinary changes of somebody that still wait: they are to be deleted."""
+        for key in [key for key in self._ordinary.waiting if key.subject == subject]:
+            self._ordinary.waiting.pop(key).answer(Standing(saved=False, why="It was deleted."))
+
+    def holds(self, what: str, subject: Owner) -> bool:
+        """Whether such a change waits, or is being saved."""
+        key = Key(what, subject)
+        return key in self._urgent.waiting or key in self._ordinary.waiting
+
+    async def close(self) -> None:
+        """Try to save what waits, for a moment."""
+        await asyncio.gather(self._urgent.close(), self._ordinary.close())
+        if len(self):
+            log.error("changes are not saved", changes=len(self))
+
+    async def before(self, lane: "Lane", key: Key) -> None:
+        """Wait until nothing else about the same subject is being saved, so that a deletion comes after it."""
+        other = self._ordinary if lane is self._urgent else self._urgent
+        while other.busy_with == key.subject:
+            await other.step()
+
+    def may_go(self, lane: "Lane", key: Key) -> bool:
+        """Whether no deletion about the same subject has to be done first."""
+        return lane is self._urgent or Key(EVERYTHING, key.subject) not in self._urgent.waiting
+
+    def tell(self, trouble: str) -> None:
+        """Tell everybody who waits that the database is away."""
+        self.trouble = trouble
+        for lane in (self._urgent, self._ordinary):
+            for entry in lane.waiting.values():
+                entry.answer(Standing(saved=False, why=trouble))
+
+    async def urgent_step(self) -> None:
+        """Wait until an urgent change was tried."""
+        await self._urgent.step()
+
+    async def recover(self) -> None:
+        """Open the database again. Raises StoreError."""
+        await self._recover()
+
+    async def pause(self, seconds: float) -> None:
+        """Leave the database alone."""
+        await self._clock.sleep_until(self._clock.now() + seconds)
+
+
+class Lane:
+    """Changes that are saved one after the other, the first asked for first."""
+
+    def __init__(self, parent: WriteBehind) -> None:
+        self.waiting: dict[Key, Entry] = {}
+        self.busy_with: Owner | None = None
+        self._parent = parent
+        self._task: asyncio.Task[None] | None = None
+        self._stepped = asyncio.Event()
+
+    def put(self, key: Key, write: Write) -> asyncio.Future[Standing]:
+        """Add a change, or put it in the place of one with the same key."""
+        earlier = self.waiting.get(key)
+        if earlier is None and len(self.waiting) >= MOST_WAITING:
+            raise StoreError("The change was not saved: the database is away, and too many changes wait for it already.")
+        answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        entry = Entry(write, [*(earlier.asked if earlier else ()), answer])
+        self.waiting[key] = entry
+        if self._parent.trouble is not None:
+            entry.answer(Standing(saved=False, why=self._parent.trouble))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain(), name="bot:write-behind")
+        return answer
+
+    async def step(self) -> None:
+        """Wait until a change was tried."""
+        self._stepped.clear()
+        await self._stepped.wait()
+
+    async def close(self) -> None:
+        """Let the last changes be tried once more."""
+        if self._task is None or self._task.done():
+            return
+        if self._parent.trouble is not None:  # it sleeps between two tries
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = asyncio.create_task(self._drain(), name="bot:write-behind")
+        await asyncio.wait({self._task}, timeout=LAST_WRITES_S)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        for entry in self.waiting.values():
+            entry.answer(Standing(saved=False, why="The bot is stopping."))
+
+    async def _drain(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while self.waiting:
+            key = next((key for key in self.waiting if self._parent.may_go(self, key)), None)
+            if key is None:
+                await self._parent.urgent_step()
+                continue
+            await self._parent.before(self, key)
+            try:
+                if self._parent.trouble is not None:
+                    await self._parent.recover()
+                await self._save(key)
+            except StoreError as fault:
+                self._parent.tell(str(fault))
+                log.warning("changes are not saved yet", changes=len(self.waiting), retry_in_s=pause_s)
+                await self._parent.pause(pause_s)
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+            else:
+                self._parent.trouble, pause_s = None, FIRST_PAUSE_S
+
+    async def _save(self, key: Key) -> None:
+        """Try one change. Raises StoreError where the database is away; then the change waits behind the others."""
+        entry = self.waiting.get(key)
+        if entry is None:
+            return
+        self.busy_with = key.subject
+        try:
+            clean = await entry.write()
+        except StoreError as fault:
+            if self.waiting.get(key) is entry:
+                del self.waiting[key]
+                if fault.retry:
+                    self.waiting[key] = entry  # at the end
+            if fault.retry:
+                raise
+            log.warning("a change will never be saved", what=key.what)
+            entry.refuse(fault)
+        else:
+            if self.waiting.get(key) is entry:
+                del self.waiting[key]
+            entry.answer(Standing(saved=True, clean=clean))
+        finally:
+            self.busy_with = None
+            self._stepped.set()

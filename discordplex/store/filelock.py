@@ -1,0 +1,69 @@
+"""One process for one SQLite file: a lock on a file beside it, which ends with its process."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from discordplex.errors import StoreError
+
+log = structlog.get_logger()
+
+
+class SecondProcessError(StoreError):
+    """Another process uses the file."""
+
+
+def lock_path(path: Path) -> Path:
+    """The file beside the database that is locked. It stays when the process ends; only the lock counts."""
+    return path.with_name(f"{path.name}.lock")
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process that uses the SQLite file at `path`.
+
+    Raises SecondProcessError where another one is. Where no lock can be had, as on a read-only or some network file systems, there is none.
+    """
+    try:
+        file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except OSError as fault:
+        log.info("the settings file is used without a lock", cause=fault.strerror)
+        yield
+        return
+    try:
+        take(file, path)
+        yield
+    finally:
+        os.close(file)  # the lock ends with it
+
+
+def take(file: int, path: Path) -> None:
+    """Lock an open file, at once or not at all."""
+    try:
+        lock(file)
+    except (BlockingIOError, PermissionError):
+        raise SecondProcessError(
+            f"Another discordplex uses the settings file {path.absolute()}: SQLite is for one process. "
+            "Stop the other one, or give each a store.url of its own, or PostgreSQL."
+        ) from None
+    except OSError as fault:
+        log.info("the settings file is used without a lock", cause=fault.strerror)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock(file: int) -> None:
+        """Raises PermissionError where another process has it."""
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def lock(file: int) -> None:
+        """Raises BlockingIOError where another process has it."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

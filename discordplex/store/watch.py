@@ -1,0 +1,149 @@
+"""Several processes on one PostgreSQL database: each tells the others whose wish about being heard has changed, or who is forgotten."""
+
+import asyncio
+import contextlib
+import importlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from discordplex.clock import Clock
+from discordplex.errors import StoreError
+from discordplex.store.database import Database
+from discordplex.store.reasons import code, is_of_the_database
+
+log = structlog.get_logger()
+
+CHANNEL = "discordplex_people"
+"""The channel of NOTIFY. A message is empty (somebody's wish changed), `forget <id>`, or a listener's token for itself."""
+
+FORGET = "forget "
+TOKEN_CHARACTERS = 16
+
+POLL_S = 1.5
+"""How often everything is read again where the server does not notify, and how long a listener waits for its own word."""
+
+CHECK_S = 15.0
+"""How often a listening connection is tried out: a dead one says nothing by itself."""
+
+RETRY_S = 1.0
+"""How long a lost connection is left alone."""
+
+MOST_SILENT = 40
+"""So often nothing arrives before the connection is made anew: it may be dead without saying so."""
+
+CONNECT_S = 5.0
+GOODBYE_S = 1.0
+
+
+async def announce(connection: AsyncConnection, *, forget: int | None = None) -> None:
+    """Tell the other processes when this transaction commits. SQLite has one process."""
+    if connection.dialect.name == "postgresql":
+        await notify(connection, "" if forget is None else f"{FORGET}{forget}")
+
+
+async def notify(connection: AsyncConnection, payload: str) -> None:
+    """Send a message when this transaction commits."""
+    await connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
+
+
+Heard: TypeAlias = Callable[[int | None], None]
+"""Called with a person to forget, or None where anybody's wish may have changed."""
+
+
+async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> None:
+    """Call `heard` whenever another process may have changed something about people. Until it is cancelled.
+
+    It is called with None after every new connection too: what was said before is lost. Behind a pooler in transaction mode
+    notifications do not arrive; then it is called every `POLL_S`.
+    """
+    while True:
+        try:
+            async with listening(database, url, heard) as line:
+                heard(None)
+                await line.stay(clock)
+        except Exception as fault:
+            if not is_of_the_database(fault):
+                raise
+            log.warning("other processes are not heard", cause=code(fault), retry_in_s=RETRY_S)
+        await clock.sleep_until(clock.now() + RETRY_S)
+
+
+@asynccontextmanager
+async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator["Line"]:
+    """A connection of its own that listens."""
+    asyncpg: Any = importlib.import_module("asyncpg")  # here, and without types: SQLite's users need not have it
+    dialect: Any = url.get_dialect()()
+    _, options = dialect.create_connect_args(url)
+    bounds = {"timeout": CONNECT_S, "command_timeout": CONNECT_S, "statement_cache_size": 0}
+    connection = await asyncpg.connect(**options, **bounds)
+    line = Line(database, heard)
+    try:
+        connection.add_termination_listener(line.lost)
+        await connection.add_listener(CHANNEL, line.said)
+        yield line
+    finally:
+        with contextlib.suppress(Exception):  # it may be lost already
+            await connection.close(timeout=GOODBYE_S)
+
+
+class Line:
+    """One listening connection. Thread: loop."""
+
+    def __init__(self, database: Database, heard: Heard) -> None:
+        self._database = database
+        self._heard = heard
+        self._token = secrets.token_hex(TOKEN_CHARACTERS // 2)
+        self._echoed = asyncio.Event()
+        self._lost = asyncio.Event()
+
+    def said(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        """A message came."""
+        if payload == self._token:
+            self._echoed.set()
+        elif len(payload) < TOKEN_CHARACTERS or payload.startswith(FORGET):
+            who = payload.removeprefix(FORGET)
+            self._heard(int(who) if who.isdecimal() else None)
+
+    def lost(self, _connection: object) -> None:
+        """The connection has ended."""
+        self._lost.set()
+
+    async def stay(self, clock: Clock) -> None:
+        """Try the connection out again and again until it is lost, and poll where it brings nothing."""
+        silent = 0
+        while not self._lost.is_set() and silent < MOST_SILENT:
+            if await self._brings_messages(clock):
+                silent = 0
+                await self._wait(self._lost, clock, CHECK_S)
+            else:
+                silent += 1
+                self._heard(None)
+
+    async def _brings_messages(self, clock: Clock) -> bool:
+        """Whether a message that another connection of ours sends arrives within `POLL_S`."""
+        self._echoed.clear()
+        try:
+            await self._database.write("No other process was told", lambda connection: notify(connection, self._token))
+        except StoreError:
+            await self._wait(self._lost, clock, POLL_S)
+            return False
+        return await self._wait(self._echoed, clock, POLL_S)
+
+    @staticmethod
+    async def _wait(event: asyncio.Event, clock: Clock, longest_s: float) -> bool:
+        """Whether it happens in time."""
+        happening = asyncio.ensure_future(event.wait())
+        late = asyncio.ensure_future(clock.sleep_until(clock.now() + longest_s))
+        try:
+            await asyncio.wait({happening, late}, return_when=asyncio.FIRST_COMPLETED)
+            return event.is_set()
+        finally:
+            happening.cancel()
+            late.cancel()
