@@ -100,7 +100,9 @@ class StageConfig(Section):
     api_key: ApiKey | None = None
     model: Text
     timeout_s: float = Field(default=20.0, gt=0, le=3600)
-    """The longest time without a byte from the server."""
+    """The longest time in which the server sends nothing of use."""
+    total_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """The longest time from a request to the end of its answer."""
     extra: dict[str, Any] = {}
     """Put into the body of each request, over what stands there."""
 
@@ -115,6 +117,7 @@ class ThinkConfig(StageConfig):
     """Text to the reply."""
 
     model: Text = "gpt-4o-mini"
+    total_timeout_s: float = Field(default=120.0, gt=0, le=3600)
 
 
 class SpeakConfig(StageConfig):
@@ -122,6 +125,8 @@ class SpeakConfig(StageConfig):
 
     model: Text = "tts-1"
     voice: Text = "shimmer"
+    rate_hz: int | None = Field(default=None, ge=8_000, le=192_000)
+    """Of sound without a header; where None, what its content type says, else 24,000."""
 
 
 class CascadeConfig(Section):

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
 from discordplex import network
-from discordplex.cascade.clients import Clients
+from discordplex.cascade.clients import Clients, Request
 from discordplex.cascade.stage import Stage
+from discordplex.clock import SystemClock
 from discordplex.errors import ConfigError
 from discordplex.loopback.openai.server import StandInOpenAI
 from discordplex.network import Connector, NetworkSettingError, ProxyFailedError, open_websocket, proxy_for, tls_context
@@ -269,7 +270,8 @@ async def test_the_cascade_uses_the_proxy(
             try:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(server, "api_key", "sk-loopback")
-                    assert (await clients.of(stage).models.list()).data
+                    async with clients.ask(stage, Request("/models"), SystemClock()) as answer:
+                        assert b"whisper-1" in await answer.whole()
             finally:
                 await clients.close()
     assert seen.targets == [(ELSEWHERE, port)]

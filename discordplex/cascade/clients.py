@@ -1,14 +1,20 @@
 """The official SDK, met in one place: imported when a call begins, one client for each server, and what every request has in common."""
 
+import asyncio
+import contextlib
+import importlib
 import importlib.util
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+import anyio
 import structlog
 
+from discordplex.cascade.answer import Answer, refuse_failure
 from discordplex.cascade.detector import MISSING
-from discordplex.cascade.faults import may_repeat_after_s
+from discordplex.cascade.faults import HttpError, OverdueError, may_repeat_after_s, stage_error
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
@@ -29,7 +35,17 @@ TLS, in each of three stages."""
 Upload: TypeAlias = tuple[str, bytes, str]
 """A file's name, its bytes and their kind."""
 
-Answer = TypeVar("Answer")
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked: GET without a body, else POST of JSON, or of a form where there is a file."""
+
+    path: str
+    body: Mapping[str, Any] | None = None
+    file: Upload | None = None
+
+
+Response = TypeVar("Response")
 
 
 def is_installed() -> bool:
@@ -50,6 +66,8 @@ class Clients:
         except ImportError:
             raise ConfigError(MISSING) from None
         self._openai = openai
+        # httpx or httpx2, whichever this version of the SDK is made with.
+        self._response: Any = importlib.import_module(type(openai.DEFAULT_CONNECTION_LIMITS).__module__.partition(".")[0]).Response
         self._clients: dict[tuple[str, str], AsyncOpenAI] = {}
         for stage in stages:
             place = (stage.base_url, stage.api_key)
@@ -60,45 +78,69 @@ class Clients:
         limits = type(self._openai.DEFAULT_CONNECTION_LIMITS)(keepalive_expiry=KEEP_S)
         http_client = self._openai.DefaultAsyncHttpxClient(
             limits=limits,
-            base_url=stage.base_url,
+            follow_redirects=False,  # they would take speech, prompts and keys to a host that nobody chose
+            event_hooks={"response": [refuse_failure]},
             trust_env=False,  # one policy for all our clients: network.py
             proxy=httpx_proxy(stage.base_url),
             verify=tls_context(verify=urlsplit(stage.base_url).scheme == "https"),
         )
-        client = self._openai.AsyncOpenAI(
+        return self._openai.AsyncOpenAI(
             base_url=stage.base_url,
             api_key=stage.api_key,
             http_client=http_client,
             max_retries=0,  # its own would wait for up to a minute, and repeat what a dead server never answers
         )
-        _ = client.audio.speech.with_streaming_response  # imported when it is first named, in 60 ms that nobody shall hear
-        return client
 
-    def of(self, stage: Stage) -> "AsyncOpenAI":
-        """The client of the stage's server."""
-        return self._clients[stage.base_url, stage.api_key]
+    @contextlib.asynccontextmanager
+    async def ask(self, stage: Stage, request: Request, clock: Clock) -> AsyncIterator[Answer]:
+        """The server's answer to a request; leaving ends the request. Raises StageError, whatever else was raised inside.
 
-    def options(self, stage: Stage) -> dict[str, Any]:
-        """What every request of a stage is given, to the SDK's own methods."""
-        return {"timeout": self._timeout(stage), "extra_body": dict(stage.extra) or None}
-
-    def _timeout(self, stage: Stage) -> Any:
-        return self._openai.Timeout(stage.timeout_s, connect=min(CONNECT_S, stage.timeout_s))
-
-    async def post(self, stage: Stage, path: str, body: Mapping[str, Any], *, file: Upload | None = None, stream: bool = False) -> Any:
-        """The answer's JSON as it is; with `stream` an AsyncStream of its events' JSON.
-
-        The SDK's own methods check every message on its way out and make models of every token on its way in: for a turn with a short
-        history 2 of 10 ms of processor time, for a long one more.
+        The SDK makes the request and does not touch the answer: its own methods read all that comes, decompress it, make models of every
+        token, and follow redirects.
         """
-        options: dict[str, Any] = {"timeout": self._timeout(stage), "extra_json": dict(stage.extra)}
-        more: dict[str, Any] = {"options": options}
-        if file is not None:
-            options["headers"] = {"Content-Type": "multipart/form-data"}
-            more["files"] = [("file", file)]
-        if stream:
-            more["stream_cls"] = self._openai.AsyncStream[object]
-        return await self.of(stage).post(path, cast_to=object, body=body, stream=stream, **more)
+        deadline = clock.now() + stage.total_timeout_s
+        try:
+            response = await once_more(lambda: self._before(deadline, clock, stage, request), stage, clock)
+            try:
+                yield Answer(response, stage, clock, deadline)
+            finally:
+                await response.aclose()
+        except Exception as error:
+            raise stage_error(error, stage) from error
+
+    async def _before(self, deadline: float, clock: Clock, stage: Stage, request: Request) -> Any:
+        """See `_send`. OverdueError at the deadline: headers may drip in, too."""
+        with anyio.CancelScope() as scope:
+            timer = asyncio.create_task(cancel_at(scope, clock, deadline), name="cascade:deadline")
+            try:
+                return await self._send(stage, request)
+            finally:
+                timer.cancel()
+        raise OverdueError
+
+    async def _send(self, stage: Stage, request: Request) -> Any:
+        """The HTTP library's response, once its headers are there. HttpError where they tell no success."""
+        timeout = self._openai.Timeout(stage.timeout_s, connect=min(CONNECT_S, stage.timeout_s))
+        options: dict[str, Any] = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}, "follow_redirects": False}
+        more: dict[str, Any] = {
+            "options": options,
+            "cast_to": self._response,
+            "stream": True,
+            "stream_cls": self._openai.AsyncStream[object],
+        }
+        client: Any = self._clients[stage.base_url, stage.api_key]
+        try:
+            if request.body is None:
+                return await client.get(stage.url_of(request.path), **more)
+            options["extra_json"] = dict(stage.extra)
+            if request.file is not None:
+                options["headers"]["Content-Type"] = "multipart/form-data"
+                more["files"] = [("file", request.file)]
+            return await client.post(stage.url_of(request.path), body=request.body, **more)
+        except Exception as error:
+            if isinstance(error.__cause__, HttpError):  # some versions of the SDK wrap what its HTTP client's hooks raise
+                raise error.__cause__ from None
+            raise
 
     async def close(self) -> None:
         """Hang up everywhere; never raises. A second time does nothing."""
@@ -107,7 +149,13 @@ class Clients:
             await client.close()
 
 
-async def once_more(attempt: Callable[[], Awaitable[Answer]], stage: Stage, clock: Clock) -> Answer:
+async def cancel_at(scope: anyio.CancelScope, clock: Clock, deadline: float) -> None:
+    """Cancel the scope at that time."""
+    await clock.sleep_until(deadline)
+    scope.cancel()
+
+
+async def once_more(attempt: Callable[[], Awaitable[Response]], stage: Stage, clock: Clock) -> Response:
     """What `attempt` gives; where it may be repeated (see `faults`), it is, one single time."""
     try:
         return await attempt()
@@ -115,6 +163,6 @@ async def once_more(attempt: Callable[[], Awaitable[Answer]], stage: Stage, cloc
         wait_s = may_repeat_after_s(error)
         if wait_s is None:
             raise
-        log.info("request repeated", stage=stage.name, host=stage.host, wait_s=round(wait_s, 3), cause=type(error).__name__)
+        log.info("request repeated", stage=stage.name, wait_s=round(wait_s, 3), cause=type(error).__name__)
     await clock.sleep_until(clock.now() + wait_s)
     return await attempt()

@@ -377,5 +377,5 @@ class Conversation(Mouth):
     def _tell(self, fault: StageError, sources: frozenset[SpeakerId]) -> None:
         """A stage failed: people are told, and the next turn has its chance."""
         self._faults.add()
-        log.warning("stage failed", stage=fault.stage, cause=type(fault.__cause__).__name__)
-        self._outbox.put(Problem(str(fault), stage=fault.stage), sources)
+        log.warning("stage failed", stage=fault.stage, cause=fault.cause)
+        self._outbox.put(Problem(str(fault), stage=fault.stage, cause=fault.cause), sources)

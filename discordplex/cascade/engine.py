@@ -169,7 +169,7 @@ class CascadeEngine:
                 conversation.ended(speaker, None)
 
     def _converse(self, clients: Clients, transcribe: Stage, think: Stage, speak: Stage) -> Conversation:
-        thinker, speaker = Thinker(clients, think, self._clock), Speaker(clients, speak, self._clock)
+        thinker, speaker = Thinker(clients, think, self._clock), Speaker(clients, speak, self._clock, rate_hz=self._config.speak.rate_hz)
         voice = self._persona.voice or self._config.speak.voice
 
         def new_turn(mouth: Mouth) -> Turn:

@@ -1,16 +1,18 @@
-"""Whatever can go wrong at a server -> one plain sentence that names the stage and the mend, and never the key. Pure.
+"""Whatever can go wrong at a server -> one plain sentence that names the stage and the mend, and a short cause for logs. Pure.
 
 The SDK and its HTTP library raise classes of many modules, whose places differ between their versions; what is judged here is what they
-carry (a status, a body) and the names of their classes.
+carry (a status, a body) and the names of their classes. A server's own words may stand in a sentence, never in a cause. The server's
+address stands in neither: sentences are posted, and what names the place for the owner is the setting.
 """
 
-import json
+import errno
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
-from discordplex.cascade.stage import Stage, StageName
+from discordplex.cascade.stage import NO_KEY, Stage, StageName
 from discordplex.errors import DiscordplexError
+from discordplex.plaintext import one_line
 from discordplex.redact import redact
 
 NOUN: Final[dict[StageName, str]] = {
@@ -20,15 +22,28 @@ NOUN: Final[dict[StageName, str]] = {
 }
 """What each stage is called in a sentence."""
 
+SERVER: Final = "its server"
+"""What its server is called in a sentence that is posted."""
+
 PATIENCE_S: Final = 3.0
 """A server that asks to wait longer is not waited for: people would rather hear that than silence."""
 SPOKEN_LIMIT: Final = 200
 """Characters of a server's own words that are passed on."""
+READ_LIMIT: Final = 2_000
+"""Characters of them that are looked at."""
 RETIRED: Final = re.compile(r"deprecat|shut ?down|decommission|retired|no longer|discontinued|end of life", re.IGNORECASE)
 NO_CREDIT: Final = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit", re.IGNORECASE)
-HUNG_UP: Final = {"RemoteProtocolError", "ReadError", "WriteError"}
+HUNG_UP: Final = frozenset({"RemoteProtocolError", "ReadError", "WriteError"})
 """The HTTP library's classes for a connection that was there."""
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERRORS = 401, 403, 404, 429, 500
+OUT_OF_TIME: Final = frozenset({"APITimeoutError", "TimeoutException", "TimeoutError"})
+UNREACHABLE: Final = frozenset({"APIConnectionError", "TransportError", "RequestError", "OSError"})
+NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE})
+NO_DESCRIPTORS: Final = (
+    "this machine lets the bot open no more connections (too many open files). Raise its limit, with ulimit -n or LimitNOFILE."
+)
+DEEPEST: Final = 12
+"""Errors that caused each other and are looked at."""
+REDIRECTS, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERRORS = range(300, 400), 401, 403, 404, 429, 500
 
 MODEL_ENDS: Final = {
     "whisper-1": "gpt-transcribe",
@@ -40,76 +55,132 @@ MODEL_ENDS: Final = {
 
 
 class StageError(DiscordplexError):
-    """A stage failed; `str()` is the sentence for people."""
+    """A stage failed; `str()` is the sentence for people, `cause` a short code for logs."""
 
-    def __init__(self, message: str, *, stage: StageName) -> None:
+    def __init__(self, message: str, *, stage: StageName, cause: str = "") -> None:
         super().__init__(message)
         self.stage: StageName = stage
+        self.cause = cause
+
+
+class HttpError(Exception):
+    """A server answered with something else than success. `body` is its JSON, None where it sent none."""
+
+    def __init__(self, status_code: int, headers: Mapping[str, str], body: Any = None) -> None:
+        super().__init__(f"HTTP {status_code}")
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+
+
+class OverdueError(Exception):
+    """An answer was not complete when its stage's total time was over."""
+
+
+class Fault(NamedTuple):
+    """What happened: a code for logs, and the end of a sentence about a stage."""
+
+    cause: str
+    words: str
 
 
 def stage_error(error: BaseException, stage: Stage) -> StageError:
     """What to tell of `error`; a StageError is its own answer."""
-    return error if isinstance(error, StageError) else StageError(sentence(error, stage), stage=stage.name)
+    if isinstance(error, StageError):
+        return error
+    fault = diagnose(error, stage, SERVER)
+    return StageError(f"{NOUN[stage.name]} failed: {fault.words}", stage=stage.name, cause=fault.cause)
 
 
-def failed(stage: Stage, what: str) -> StageError:
+def failed(stage: Stage, what: str, cause: str) -> StageError:
     """A failure of this stage in our own words, such as `sent no sound`."""
-    return StageError(f"{NOUN[stage.name]} failed: {stage.host} {what}", stage=stage.name)
+    return StageError(f"{NOUN[stage.name]} failed: {SERVER} {what}", stage=stage.name, cause=cause)
 
 
 def no_api_error(stage: Stage) -> StageError:
     """Something answered, such as a proxy's web page, that is not what we talk to."""
-    return StageError(f"{NOUN[stage.name]} failed: {not_an_api(stage)}", stage=stage.name)
+    return StageError(f"{NOUN[stage.name]} failed: {not_an_api(stage)}", stage=stage.name, cause="not an API")
 
 
-def refuse_page(content_type: str, stage: Stage, *kinds: str) -> None:
-    """Raise StageError where what came is of one of these kinds, such as `html`: it is not what we asked for."""
-    if any(kind in content_type.lower() for kind in kinds):
-        raise no_api_error(stage)
+def told_error(stage: Stage, body: Any) -> StageError:
+    """A server that answers with success, and with an error in it. `body` is that error."""
+    words = server_words(body, stage)
+    cause = "error in the answer"
+    return failed(stage, f"answers with an error{f' ({words})' if words else ''}. Look at {stage.model_setting} and its neighbours.", cause)
 
 
-def sentence(error: BaseException, stage: Stage) -> str:
-    """The failure in words."""
-    noun, host = NOUN[stage.name], stage.host
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return f"{noun} failed: {refusal(status, error, stage)}"
-    if kinds & {"APITimeoutError", "TimeoutException", "TimeoutError"}:
-        return f"{noun} failed: {host} sent nothing for {stage.timeout_s:g} s. It is too slow or stuck; try again, or another server."
-    if (kinds | {kind.__name__ for kind in type(error.__cause__).__mro__}) & HUNG_UP:
-        return f"{noun} failed: {host} hung up before its answer was whole. Try again, or another server."
-    if kinds & {"APIConnectionError", "TransportError", "RequestError", "OSError"}:
-        return f"{noun} failed: {host} cannot be reached. Is it running, and is {stage.url_setting} right?"
-    if kinds & {"APIResponseValidationError", "JSONDecodeError"}:
-        return f"{noun} failed: {not_an_api(stage)}"
-    words = said(error)
-    return f"{noun} failed: {host} broke off{f' ({words})' if words else ''}. Try again, or another server."
+def refuse_told_error(message: Any, stage: Stage) -> None:
+    """Raise StageError where this part of an answer is an error that the server tells."""
+    if isinstance(message, Mapping) and (message.get("error") or message.get("object") == "error"):
+        raise told_error(stage, message)
 
 
-def refusal(status: int, error: BaseException, stage: Stage) -> str:
+def sentence(error: BaseException, stage: Stage, server: str = SERVER) -> str:
+    """The failure in words; `server` is what the stage's server is called in them."""
+    return str(error) if isinstance(error, StageError) else f"{NOUN[stage.name]} failed: {diagnose(error, stage, server).words}"
+
+
+def diagnose(error: BaseException, stage: Stage, server: str) -> Fault:
+    """What `error` means."""
+    if isinstance(error, HttpError):
+        return Fault(f"HTTP {error.status_code}", refusal(error, stage, server))
+    chain = list(causes(error))
+    if any(isinstance(one, OSError) and one.errno in NO_ROOM for one in chain):
+        return Fault("out of descriptors", NO_DESCRIPTORS)
+    kinds = {kind.__name__ for one in chain for kind in type(one).__mro__}
+    ends = f"Try another {stage.model_setting}, or raise {stage.setting('total_timeout_s')}."
+    meanings = (
+        ({"OverdueError"}, "too late", f"{server} was not done after {stage.total_timeout_s:g} s. {ends}"),
+        (
+            OUT_OF_TIME,
+            "timeout",
+            f"{server} sent nothing for {stage.timeout_s:g} s. It is too slow or stuck; try again, or another server.",
+        ),
+        (HUNG_UP, "hung up", f"{server} hung up before its answer was whole. Try again, or another server."),
+        (UNREACHABLE, "unreachable", f"{server} cannot be reached. Is it running, and is {stage.url_setting} right?"),
+    )
+    broke_off = Fault(type(error).__name__, f"{server} broke off. Try again, or another server.")
+    return next((Fault(cause, words) for names, cause, words in meanings if kinds & names), broke_off)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it."""
+    found: BaseException | None = error
+    for _ in range(DEEPEST):
+        if found is None:
+            return
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def refusal(error: HttpError, stage: Stage, server: str) -> str:
     """What an HTTP status means at this stage."""
-    host, text = stage.host, whole_text(error)
-    if status == UNAUTHORIZED:
-        return f"{host} does not accept the API key. Set {stage.key_setting}."
-    if status == FORBIDDEN:
-        return f'{host} does not let this key use "{stage.model}". Choose another {stage.model_setting}, or another key.'
+    status, text = error.status_code, whole_text(error)
     if status == NOT_FOUND:
-        return not_found(text, stage)
+        return not_found(text, stage, server)
     if status == TOO_MANY:
-        return too_many(error, text, stage)
+        return too_many(error, text, server)
     if status >= SERVER_ERRORS:
-        return f"{host} has trouble of its own (error {status}). Try again later, or another server."
-    words = said(error)
-    return f"{host} refuses the request (error {status}{f': {words}' if words else ''}). Look at {stage.model_setting} and its neighbours."
+        return f"{server} has trouble of its own (error {status}). Try again later, or another server."
+    said = server_words(error.body, stage)
+    other = f"{server} refuses the request (error {status}{f': {said}' if said else ''}). Look at {stage.model_setting} and its neighbours."
+    sent_on = (
+        f"{server} sends us on to another address (redirect {status}), where we do not follow it with speech and keys. "
+        f"Set {stage.url_setting} to the address that answers itself, with https:// where the server wants it."
+    )
+    words = {
+        UNAUTHORIZED: f"{server} does not accept the API key. Set {stage.key_setting}.",
+        FORBIDDEN: f'{server} does not let this key use "{stage.model}". Choose another {stage.model_setting}, or another key.',
+    }
+    return sent_on if status in REDIRECTS else words.get(status, other)
 
 
-def not_found(text: str, stage: Stage) -> str:
+def not_found(text: str, stage: Stage, server: str) -> str:
     """No such model, not any more, or no such server at all."""
     if RETIRED.search(text):
-        return f'"{stage.model}" was shut down at {stage.host}. {replacement(stage)}'
+        return f'"{stage.model}" was shut down at {server}. {replacement(stage)}'
     if "model" in text.lower():
-        return f'{stage.host} has no model "{stage.model}". Choose another {stage.model_setting}.'
+        return f'{server} has no model "{stage.model}". Choose another {stage.model_setting}.'
     return not_an_api(stage)
 
 
@@ -123,26 +194,26 @@ def replacement(stage: Stage) -> str:
     return f"Choose another {stage.model_setting}."
 
 
-def too_many(error: BaseException, text: str, stage: Stage) -> str:
+def too_many(error: HttpError, text: str, server: str) -> str:
     """Told to wait, or out of money."""
     if NO_CREDIT.search(text):
-        return f"the account at {stage.host} has no credit left. Look at its billing page."
+        return f"the account at {server} has no credit left. Look at its billing page."
     wait_s = retry_after_s(error)
     how_long = f"{wait_s:.0f} s" if wait_s is not None and wait_s >= 1 else "a while"
-    return f"{stage.host} is asked too often and wants us to wait {how_long}. Speak less often, or raise the account's limits."
+    return f"{server} is asked too often and wants us to wait {how_long}. Speak less often, or raise the account's limits."
 
 
 def not_an_api(stage: Stage) -> str:
     """What answered is not what we talk to."""
-    return f"what answers at {stage.host} is not an OpenAI-compatible server. Check {stage.url_setting}, and any proxy on the way."
+    return f"what answers is not an OpenAI-compatible server. Check {stage.url_setting}, and any proxy on the way."
 
 
 def retry_after_s(error: BaseException) -> float | None:
     """How long the server wants us to wait, None where it does not say."""
-    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
+    headers = error.headers if isinstance(error, HttpError) else {}
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) * unit)
+            return min(max(0.0, float(headers[name]) * unit), 1e6)
         except (KeyError, ValueError):
             continue
     return None
@@ -154,26 +225,25 @@ def may_repeat_after_s(error: BaseException) -> float | None:
     A server that is asked too often and names a short wait is asked again; so is one whose connection was closed under us, since a kept
     connection may be at its end when we write to it.
     """
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if getattr(error, "status_code", None) == TOO_MANY:
-        wait_s = retry_after_s(error)
+    if isinstance(error, HttpError):
+        wait_s = retry_after_s(error) if error.status_code == TOO_MANY else None
         return wait_s if wait_s is not None and wait_s <= PATIENCE_S and not NO_CREDIT.search(whole_text(error)) else None
+    kinds = {kind.__name__ for kind in type(error).__mro__}
     return 0.0 if "APIConnectionError" in kinds and "APITimeoutError" not in kinds else None
 
 
-def said(error: BaseException) -> str:
-    """The server's own words, short, on one line, without anything that looks like a secret; "" where it sent a page."""
-    body: Any = getattr(error, "body", None)
-    words = body.get("message") if isinstance(body, Mapping) else None
-    if not isinstance(words, str) or "<" in words:
+def server_words(body: Any, stage: Stage) -> str:
+    """The server's own words, short, on one line, without anything that looks like a secret; "" where it sent none or a page."""
+    words: Any = body
+    for name in ("error", "message"):
+        if isinstance(words, Mapping):
+            words = words.get(name) or words.get("message") or words.get("detail")
+    if not isinstance(words, str) or "<" in words[:READ_LIMIT]:
         return ""
-    return redact(" ".join(words.split()))[:SPOKEN_LIMIT].rstrip(" .")
+    secrets = frozenset({stage.api_key} - {NO_KEY, ""})
+    return one_line(redact(words[:READ_LIMIT], secrets), SPOKEN_LIMIT).rstrip(" .")
 
 
-def whole_text(error: BaseException) -> str:
+def whole_text(error: HttpError) -> str:
     """All that the server sent along, to look for words in."""
-    body = getattr(error, "body", None)
-    try:
-        return json.dumps(body) if body is not None else str(error)
-    except (TypeError, ValueError):
-        return str(error)
+    return str(error.body)[: 8 * READ_LIMIT]

@@ -2,15 +2,18 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from discordplex.cascade.clients import Clients
-from discordplex.cascade.faults import NOUN, replacement, sentence
+from discordplex.cascade.answer import json_messages
+from discordplex.cascade.clients import Clients, Request
+from discordplex.cascade.faults import NOUN, StageError, replacement, sentence
 from discordplex.cascade.stage import Stage, StageName
+from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 
+PATH: Final = "/models"
 OPENAI: Final = "api.openai.com"
 SHUTDOWN_DATES: Final = {
     "whisper-1": "2027-02-26",
@@ -47,18 +50,24 @@ async def examine_models(config: CascadeConfig, today: dt.date) -> list[ModelFac
 async def examine(stage: Stage, clients: Clients, today: dt.date) -> ModelFact:
     """What the server of one stage says about its model."""
     try:
-        options = {**clients.options(stage), "extra_body": None}
-        page = await clients.of(stage).models.list(**options)
-        models: Sequence[Any] = getattr(page, "data", None) or []
-    except Exception as error:  # noqa: BLE001 -- whatever it is, `sentence` has words for it
-        if getattr(error, "status_code", None) == 404:  # noqa: PLR2004 -- some local servers have no such list
+        async with clients.ask(stage, Request(PATH), SystemClock()) as answer:
+            models = model_list(json_messages(await answer.whole(), stage)[0])
+    except StageError as fault:
+        if fault.cause == "HTTP 404":  # some local servers have no such list
             return ModelFact(stage.name, "unlisted", f"{stage.host} does not say which models it has.", "")
-        return ModelFact(stage.name, "failed", sentence(error, stage), f"Look at {stage.url_setting} and {stage.key_setting}.")
-    found = next((model for model in models if getattr(model, "id", None) == stage.model), None)
+        says = sentence(fault.__cause__ or fault, stage, stage.host)
+        return ModelFact(stage.name, "failed", says, f"Look at {stage.url_setting} and {stage.key_setting}.")
+    found = next((model for model in models if model.get("id") == stage.model), None)
     if found is None:
         says = f'{stage.host} does not list "{stage.model}" among its {len(models)} models.'
         return ModelFact(stage.name, "unlisted", says, f"Set {stage.model_setting} to one that it has.")
-    return judge(stage, getattr(found, "shutdown_date", None), today)
+    return judge(stage, found.get("shutdown_date"), today)
+
+
+def model_list(message: Any) -> Sequence[Mapping[str, Any]]:
+    """The models in a server's list; some servers send the bare list."""
+    found = message.get("data") if isinstance(message, Mapping) else message
+    return [model for model in found if isinstance(model, Mapping)] if isinstance(found, list) else []
 
 
 def judge(stage: Stage, told: object, today: dt.date) -> ModelFact:

@@ -1,13 +1,13 @@
-"""What a speech server sends -> ENGINE PCM. Pure.
+"""What a speech server sends -> ENGINE PCM, within a budget. Pure.
 
-We ask for raw PCM, which needs no decoder; some servers send what they like. WAV and Ogg Opus are understood; what is compressed otherwise
-is refused by name, since played as PCM it would be a roar in everybody's ears.
+We ask for raw PCM, which needs no decoder; some servers send what they like, under any name. What it is is judged by its bytes: WAV and Ogg
+Opus are read here, MP3, FLAC and Ogg Vorbis by libsndfile (see `soundfiles.py`), and what else is compressed is refused by name, since
+played as PCM it would be a roar in everybody's ears.
 """
 
 import re
-import struct
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -16,195 +16,308 @@ from discordplex.audio.format import ENGINE, MODEL, SAMPLE_BYTES
 from discordplex.audio.oggopus import OggOpusReader
 from discordplex.audio.resampler import Resampler
 from discordplex.audio.samples import int16_of, pcm_of
+from discordplex.audio.wavreader import FORMS, Run, WavReader
+from discordplex.cascade.soundfiles import SoundFileReader
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 
 PCM_RATE_HZ: Final = MODEL.rate_hz
 """OpenAI's `pcm`: 24 kHz mono int16 without a header."""
-SNIFFED_BYTES: Final = 12
+RATES_HZ: Final = range(8_000, 192_001)
+MOST_CHANNELS: Final = 8
+MOST_RATES: Final = 8
+"""In one answer: each needs a filter, which takes some milliseconds to make."""
+SNIFFED_BYTES: Final = 64
 """Enough to know every kind by its beginning."""
-LONGEST_HEADER_BYTES: Final = 1 << 16
-"""A WAV file whose sound has not begun by then is none."""
+SOUGHT_BYTES: Final = 4_096
+"""So far a first frame of MP3 or AAC is looked for, where the label says that it is one of them."""
 FILTER_TAIL: Final = bytes(80 * SAMPLE_BYTES)
 """Silence that pushes the last sound through the longest filter."""
+OPUS_SLICE_BYTES: Final = 512
+"""Half a minute of the most silent Opus, which has a packet of 120 ms in two bytes."""
 
-PCM_TAG, FLOAT_TAG, EXTENSIBLE_TAG = 1, 3, 0xFFFE
-INT16_BITS, FLOAT_BITS = 16, 32
-COMPRESSED: Final = {"mpeg": "MP3", "mp3": "MP3", "aac": "AAC", "flac": "FLAC", "webm": "WebM", "mp4": "MP4"}
+COMPRESSED: Final = ("mpeg", "mp3", "aac", "flac", "webm", "mp4", "m4a")
 """Words of a content type."""
-MAGIC: Final = {b"ID3": "MP3", b"fLaC": "FLAC", b"\x1aE\xdf\xa3": "WebM"}
+MAGIC: Final = {b"\x1aE\xdf\xa3": "WebM", b"FORM": "AIFF", b".snd": "AU", b"caff": "CAF", b"#!AMR": "AMR"}
+OPUS_HEAD: Final = b"OpusHead"
+VORBIS_HEAD: Final = b"\x01vorbis"
+
+
+MP3_RATES_HZ: Final = (44_100, 48_000, 32_000)
+MPEG1_KILOBITS: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+MPEG2_KILOBITS: Final = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 class UnknownSoundError(RemoteProtocolError):
     """The bytes are no sound that is understood; `str()` names what they are."""
 
 
-class PcmSound:
-    """Mono int16 of any usual rate, cut anywhere."""
+class TooMuchSoundError(RemoteProtocolError):
+    """The bytes are longer sound than was allowed."""
+
+
+class Decoder(Protocol):
+    """Bytes of one kind, cut anywhere, to ENGINE PCM in pieces of bounded length. Raises UnknownSoundError."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The next bytes."""
+        ...
+
+    def finish(self) -> Iterator[bytes]:
+        """No more comes."""
+        ...
+
+
+class Rate:
+    """Mono int16 of one rate to ENGINE PCM."""
 
     def __init__(self, rate_hz: int) -> None:
         """Raises UnknownSoundError for a rate that is none."""
-        self._rest = b""
-        self._convert: Callable[[bytes], bytes] = bytes
+        self.rate_hz = rate_hz
+        self.convert: Callable[[bytes], bytes] = bytes
+        if rate_hz not in RATES_HZ:
+            raise UnknownSoundError(f"sound at {rate_hz} Hz")
         try:
             if rate_hz == MODEL.rate_hz:
-                self._convert = Upsampler(channels=1).convert
+                self.convert = Upsampler(channels=1).convert
             elif rate_hz != ENGINE.rate_hz:
-                self._convert = Resampler(rate_hz, ENGINE.rate_hz).convert
-        except (LocalProtocolError, ZeroDivisionError):
-            raise UnknownSoundError(f"PCM at {rate_hz} Hz") from None
-
-    def feed(self, data: bytes) -> bytes:
-        """The next bytes; every whole sample as ENGINE PCM."""
-        data = self._rest + data
-        whole = len(data) // SAMPLE_BYTES * SAMPLE_BYTES
-        self._rest = data[whole:]
-        return self._convert(data[:whole])
+                self.convert = Resampler(rate_hz, ENGINE.rate_hz).convert
+        except LocalProtocolError:
+            raise UnknownSoundError(f"sound at {rate_hz} Hz") from None
 
     def finish(self) -> bytes:
         """What the filter still holds."""
-        return b"" if self._convert is bytes else self._convert(FILTER_TAIL)
+        return b"" if self.convert is bytes else self.convert(FILTER_TAIL)
+
+
+class PcmSound:
+    """int16 of any usual rate without a header, channels side by side."""
+
+    def __init__(self, rate_hz: int, channels: int = 1) -> None:
+        """Raises UnknownSoundError for a rate that is none."""
+        self._rest = b""
+        self._channels = channels
+        self._rate = Rate(rate_hz)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """See Decoder."""
+        data = self._rest + data
+        frame = SAMPLE_BYTES * self._channels
+        whole = len(data) // frame * frame
+        self._rest = data[whole:]
+        yield self._rate.convert(averaged(data[:whole], self._channels))
+
+    def finish(self) -> Iterator[bytes]:
+        """See Decoder."""
+        yield self._rate.finish()
 
 
 class WavSound:
-    """A RIFF file while it arrives; a length in its header that is none (0, or all ones, as streams have it) is not believed."""
+    """WAVE files while they arrive."""
 
     def __init__(self) -> None:
-        self._header = b""
-        self._left: int | None = None
-        self._rest = b""
-        self._mono: Callable[[bytes], bytes] = bytes
-        self._frame_bytes = SAMPLE_BYTES
-        self._pcm: PcmSound | None = None
-        self._begun = False
+        self._reader = WavReader()
+        self._rate: Rate | None = None
+        self._changes = 0
 
-    def feed(self, data: bytes) -> bytes:
-        """See PcmSound. Raises UnknownSoundError where it is not PCM inside."""
-        if not self._begun:
-            self._header += data
-            data = self._read_header()
-        if not self._begun or self._pcm is None:
-            return b""
-        if self._left is not None:
-            data, self._left = data[: self._left], max(0, self._left - len(data))
-        data = self._rest + data
-        whole = len(data) // self._frame_bytes * self._frame_bytes
-        self._rest = data[whole:]
-        return self._pcm.feed(self._mono(data[:whole]))
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """See Decoder."""
+        yield from self._convert(self._reader.feed, data)
 
-    def finish(self) -> bytes:
-        """See PcmSound."""
-        return self._pcm.finish() if self._pcm else b""
+    def finish(self) -> Iterator[bytes]:
+        """See Decoder."""
+        yield from self._convert(lambda _: self._reader.finish(), b"")
+        if self._rate is not None:
+            yield self._rate.finish()
 
-    def _read_header(self) -> bytes:
-        """Go through the chunks that are there; what is sound behind them."""
-        place = 12
-        while len(self._header) >= place + 8:
-            name, size = struct.unpack_from("<4sI", self._header, place)
-            body = place + 8
-            if name == b"data":
-                self._begun = True
-                self._left = None if size in (0, 0xFFFFFFFF) else size
-                return self._header[body:]
-            if len(self._header) < body + size:
-                break
-            if name == b"fmt ":
-                self._understand(self._header[body : body + size])
-            place = body + size + size % 2
-        if len(self._header) > LONGEST_HEADER_BYTES:
-            raise UnknownSoundError("a WAV file without sound")
-        return b""
-
-    def _understand(self, fmt: bytes) -> None:
-        if len(fmt) < 16:  # noqa: PLR2004 -- the shortest format chunk there is
-            raise UnknownSoundError("a damaged WAV file")
-        tag, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
-        if tag == EXTENSIBLE_TAG and len(fmt) >= 26:  # noqa: PLR2004 -- the true tag begins the sub-format's id
-            tag = struct.unpack_from("<H", fmt, 24)[0]
-        if (tag, bits) not in ((PCM_TAG, INT16_BITS), (FLOAT_TAG, FLOAT_BITS)) or channels == 0:
-            raise UnknownSoundError(f"WAV of an unusual kind ({bits} bit)")
-        self._frame_bytes = channels * bits // 8
-        self._mono = averaged(channels, bits)
-        self._pcm = PcmSound(rate_hz)
+    def _convert(self, read: Callable[[bytes], list[Run]], data: bytes) -> Iterator[bytes]:
+        try:
+            runs = read(data)
+        except RemoteProtocolError as fault:
+            raise UnknownSoundError(str(fault)) from None
+        for rate_hz, samples in runs:
+            if self._rate is None or self._rate.rate_hz != rate_hz:
+                self._changes += 1
+                if self._changes > MOST_RATES:
+                    raise UnknownSoundError("WAV that changes its rate again and again")
+                if self._rate is not None:
+                    yield self._rate.finish()
+                self._rate = Rate(rate_hz)
+            yield self._rate.convert(pcm_of(samples))
 
 
 class OpusSound:
     """An Ogg Opus stream. Damage costs the packet it hit."""
 
     def __init__(self) -> None:
-        self._reader = OggOpusReader(ENGINE.rate_hz)
+        self._reader = OggOpusReader(ENGINE.rate_hz, backend="libopus")  # which lets others run meanwhile, unlike sphn
 
-    def feed(self, data: bytes) -> bytes:
-        """See PcmSound."""
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """See Decoder."""
+        for start in range(0, max(1, len(data)), OPUS_SLICE_BYTES):
+            try:
+                yield self._reader.read(data[start : start + OPUS_SLICE_BYTES])
+            except RemoteProtocolError:
+                continue
+
+    def finish(self) -> Iterator[bytes]:
+        """See Decoder."""
+        yield from self.feed(b"")
+
+
+class FileSound:
+    """MP3, FLAC or Ogg Vorbis, which libsndfile decodes once the file is whole."""
+
+    def __init__(self, name: str) -> None:
+        """Raises UnknownSoundError where that library is not installed."""
         try:
-            return self._reader.read(data)
-        except RemoteProtocolError:
-            return b""
+            self._reader = SoundFileReader(name)
+        except RemoteProtocolError as fault:
+            raise UnknownSoundError(str(fault)) from None
 
-    def finish(self) -> bytes:
-        """See PcmSound."""
-        return self.feed(b"")
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """See Decoder."""
+        try:
+            self._reader.feed(data)
+        except RemoteProtocolError as fault:
+            raise TooMuchSoundError(str(fault)) from None
+        yield b""
+
+    def finish(self) -> Iterator[bytes]:
+        """See Decoder."""
+        rate: Rate | None = None
+        try:
+            for rate_hz, samples in self._reader.finish():
+                if rate is None or rate.rate_hz != rate_hz:
+                    if rate is not None:
+                        yield rate.finish()
+                    rate = Rate(rate_hz)
+                yield rate.convert(pcm_of(samples))
+        except UnknownSoundError:
+            raise
+        except RemoteProtocolError as fault:
+            raise UnknownSoundError(str(fault)) from None
+        if rate is not None:
+            yield rate.finish()
 
 
 class SpeechSound:
-    """One answer of a speech server, cut anywhere: `feed` gives what can be played by now, `finish` the rest."""
+    """One answer of a speech server, cut anywhere: `feed` gives what can be played by now, `finish` the rest, both in pieces.
 
-    def __init__(self, content_type: str = "") -> None:
-        """`content_type` is the answer's header. Raises UnknownSoundError where that already says what cannot be played."""
-        kind = content_type.lower()
-        for word, name in COMPRESSED.items():
-            if word in kind:
-                raise UnknownSoundError(name)
-        rate = re.search(r"rate=(\d+)", kind)
-        self._pcm_rate_hz = int(rate[1]) if rate else PCM_RATE_HZ
-        self._begin = b""
-        self._sound: PcmSound | WavSound | OpusSound | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """The next bytes. Raises UnknownSoundError where they begin like what cannot be played."""
-        if self._sound is not None:
-            return self._sound.feed(data)
-        self._begin += data
-        return self._recognise() if len(self._begin) >= SNIFFED_BYTES else b""
-
-    def finish(self) -> bytes:
-        """No more comes."""
-        early = self._recognise() if self._sound is None and self._begin else b""
-        return early + (self._sound.finish() if self._sound else b"")
-
-    def _recognise(self) -> bytes:
-        begin, self._begin = self._begin, b""
-        refuse_compressed(begin)
-        if begin.startswith(b"RIFF"):
-            self._sound = WavSound()
-        elif begin.startswith(b"OggS"):
-            self._sound = OpusSound()
-        else:
-            self._sound = PcmSound(self._pcm_rate_hz)
-        return self._sound.feed(begin)
-
-
-def refuse_compressed(begin: bytes) -> None:
-    """Raise UnknownSoundError where bytes begin like MP3, AAC, FLAC or WebM.
-
-    MP3 and AAC frames begin with 11 set bits and their layer; as the first sample of PCM those bytes would be a click at a tenth of full
-    scale, and speech begins with quiet.
+    Raises UnknownSoundError where it cannot be played, and TooMuchSoundError once more than `longest_ms` came out.
     """
-    name = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), None)
-    if name is None and begin[:1] == b"\xff" and len(begin) > 1:
-        name = "MP3" if begin[1] & 0xE6 == 0xE2 else "AAC" if begin[1] & 0xF6 == 0xF0 else None  # noqa: PLR2004 -- sync bits, then the layer's
-    if name is not None:
-        raise UnknownSoundError(name)
+
+    def __init__(self, content_type: str = "", *, rate_hz: int | None = None, longest_ms: float = float("inf")) -> None:
+        """`content_type` is the answer's header; `rate_hz` that of sound without a header, where somebody set it."""
+        kind = content_type.lower()
+        self._is_called_compressed = any(word in kind for word in COMPRESSED)
+        self._rate_hz = rate_hz or number_in(kind, "rate") or PCM_RATE_HZ
+        self._channels = min(MOST_CHANNELS, number_in(kind, "channels") or 1)
+        self._longest_bytes = longest_ms * ENGINE.frame_bytes / ENGINE.frame_ms
+        self._length = 0
+        self._begin = b""
+        self._decoder: Decoder | None = None
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether decoding some kilobytes takes so little that it may be done between two frames of a call."""
+        return self._decoder is None or isinstance(self._decoder, PcmSound | WavSound)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The next bytes."""
+        if self._decoder is None:
+            self._begin += data
+            if len(self._begin) < (SOUGHT_BYTES if self._is_called_compressed else SNIFFED_BYTES):
+                return
+            self._decoder, data = self._recognise()
+        yield from self._counted(self._decoder.feed(data))
+
+    def finish(self) -> Iterator[bytes]:
+        """No more comes."""
+        if self._decoder is None and self._begin:
+            self._decoder, data = self._recognise()
+            yield from self._counted(self._decoder.feed(data))
+        if self._decoder is not None:
+            yield from self._counted(self._decoder.finish())
+
+    def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._length += len(piece)
+            if self._length > self._longest_bytes:
+                raise TooMuchSoundError("too much sound")
+            if piece:
+                yield piece
+
+    def _recognise(self) -> tuple[Decoder, bytes]:
+        """What the beginning is, and where its sound begins."""
+        begin, self._begin = self._begin, b""
+        if begin.startswith(FORMS):
+            return WavSound(), begin
+        if begin.startswith(b"OggS"):
+            return ogg_sound(begin), begin
+        if begin.startswith(b"fLaC"):
+            return FileSound("FLAC"), begin
+        if begin.startswith(b"ID3"):
+            return FileSound("MP3"), begin
+        name = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), "MP4" if begin[4:8] == b"ftyp" else "")
+        if name:
+            raise UnknownSoundError(name)
+        found = find_frame(begin, SOUGHT_BYTES if self._is_called_compressed else 1)
+        if found is None:
+            return PcmSound(self._rate_hz, self._channels), begin
+        name, start = found
+        if name == "AAC":
+            raise UnknownSoundError(name)
+        return FileSound(name), begin[start:]
 
 
-def averaged(channels: int, bits: int) -> Callable[[bytes], bytes]:
-    """What makes mono int16 of whole frames."""
+def ogg_sound(begin: bytes) -> Decoder:
+    """What reads an Ogg stream that begins so. Raises UnknownSoundError for a codec that is not understood."""
+    packet = begin[28:SNIFFED_BYTES]
+    if packet.startswith(VORBIS_HEAD):
+        return FileSound("Ogg Vorbis")
+    if packet.startswith((b"\x7fFLAC", b"Speex", b"\x80theora", b"fishead")):
+        raise UnknownSoundError("Ogg of another kind than Opus or Vorbis")
+    return OpusSound()
 
-    def from_int16(data: bytes) -> bytes:
-        return bytes(np.rint(int16_of(data).reshape(-1, channels).mean(axis=1)).astype("<i2").tobytes())
 
-    def from_float(data: bytes) -> bytes:
-        return pcm_of(np.frombuffer(data, "<f4").reshape(-1, channels).mean(axis=1, dtype=np.float32))
+def find_frame(data: bytes, places: int) -> tuple[str, int] | None:
+    """Where MP3 or AAC begins within the first `places` bytes; None where the bytes are samples.
 
-    if bits == FLOAT_BITS:
-        return from_float
-    return bytes if channels == 1 else from_int16
+    Their frames begin with 11 set bits and their layer; as the first sample of PCM those bytes would be a click at a tenth of full scale,
+    and speech begins with quiet. Behind the first byte a frame counts where another one follows it.
+    """
+    for start in range(min(places, len(data))):
+        if data[start] != 0xFF:  # noqa: PLR2004 -- the sync word
+            continue
+        kind, length = frame_at(data, start)
+        if kind and (start == 0 or frame_at(data, start + length)[0] == kind):
+            return kind, start
+    return None
+
+
+def frame_at(data: bytes, start: int) -> tuple[str, int]:
+    """Which kind of frame begins there, and how many bytes it has; "" for none."""
+    head = data[start : start + 6]
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004 -- the sync word
+        return "", 0
+    if head[1] & 0xF6 == 0xF0:  # noqa: PLR2004 -- ADTS: layer 0
+        return "AAC", (head[3] & 3) << 11 | int.from_bytes(head[4:6], "big") >> 5
+    version, layer, rate_index, bits_index = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3, head[2] >> 4
+    if version == 1 or layer != 1 or rate_index == 3 or bits_index in (0, 15):  # noqa: PLR2004 -- values that are reserved; layer III
+        return "", 0
+    rate_hz = MP3_RATES_HZ[rate_index] >> (0 if version == 3 else 1 if version == 2 else 2)  # noqa: PLR2004 -- MPEG 1, 2 and 2.5
+    kilobits, scale = (MPEG1_KILOBITS, 144_000) if version == 3 else (MPEG2_KILOBITS, 72_000)  # noqa: PLR2004 -- as above
+    return "MP3", scale * kilobits[bits_index - 1] // rate_hz + (head[2] >> 1 & 1)
+
+
+def number_in(content_type: str, name: str) -> int | None:
+    """A parameter of a content type, such as `rate=16000`, None where it has none that is a number of a usual length."""
+    found = re.search(rf"\b{name}\s*=\s*\"?([0-9]{{1,12}})(?![0-9])", content_type[:200])
+    return int(found[1]) if found else None
+
+
+def averaged(pcm: bytes, channels: int) -> bytes:
+    """Whole frames of int16 as mono."""
+    if channels == 1:
+        return pcm
+    return bytes(np.rint(int16_of(pcm).reshape(-1, channels).mean(axis=1)).astype("<i2").tobytes())

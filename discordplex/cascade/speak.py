@@ -1,68 +1,126 @@
 """Speak: a piece of the reply to sound, while it is made."""
 
+import asyncio
+import base64
+import binascii
 import contextlib
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import Any, Final
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.clients import Clients, once_more
-from discordplex.cascade.faults import failed, refuse_page, stage_error
-from discordplex.cascade.sound import SpeechSound, UnknownSoundError
+from discordplex.cascade.answer import Answer
+from discordplex.cascade.clients import Clients, Request
+from discordplex.cascade.faults import failed, no_api_error, refuse_told_error
+from discordplex.cascade.sound import SpeechSound, TooMuchSoundError, UnknownSoundError
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 
-LONGEST_SOUND_MS = 90_000
-"""For a piece of at most 220 characters: a server that sends more has lost its way."""
+PATH: Final = "/audio/speech"
+LONGEST_SOUND_MS: Final = 90_000
+"""However long a piece of text is."""
+BEFORE_SOUND_MS: Final = 15_000
+CHARACTER_MS: Final = 1_000
+"""A slow voice takes 100 ms for a letter, a digit or a Chinese character up to 300; a piece has at most 220 characters."""
+SLICE_BYTES: Final = 4_096
+"""Decoded at once: at most half a second of sound for 5 ms of work."""
+SOUND_FIELDS: Final = ("audio", "delta", "data", "audioContent", "audio_base64", "b64_json")
+"""Where servers put sound that they wrap in JSON."""
 
 
 class Speaker:
     """One call's speech stage."""
 
-    def __init__(self, clients: Clients, stage: Stage, clock: Clock) -> None:
+    def __init__(self, clients: Clients, stage: Stage, clock: Clock, *, rate_hz: int | None = None) -> None:
+        """`rate_hz` is that of sound without a header, where the settings name one."""
         self._clients = clients
         self._stage = stage
         self._clock = clock
+        self._rate_hz = rate_hz
 
     async def sound_of(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
-        """ENGINE PCM of `text`, as it comes. Raises StageError. Close it where it is left early: the request ends then."""
-        stage, length = self._stage, 0
-        try:
-            async with contextlib.AsyncExitStack() as answers:
-                response = await once_more(lambda: answers.enter_async_context(self._ask(text, voice)), stage, self._clock)
-                content_type = response.headers.get("content-type", "")
-                refuse_page(content_type, stage, "html", "json")
-                sound = SpeechSound(content_type)
-                async for data in response.iter_bytes():
-                    pcm = sound.feed(data)
-                    length += len(pcm)
-                    refuse_endless(length, stage)
-                    if pcm:
-                        yield pcm
-                rest = sound.finish()
-        except UnknownSoundError as error:
-            raise failed(stage, unplayable(str(error))) from error
-        except Exception as error:
-            raise stage_error(error, stage) from error
-        if not length and not rest:
-            raise failed(stage, f"sent no sound. Look at {stage.model_setting} and cascade.speak.voice.")
-        if rest:
-            yield rest
+        """ENGINE PCM of `text`, as it comes, in pieces of at least a frame. Raises StageError.
 
-    def _ask(self, text: str, voice: str) -> contextlib.AbstractAsyncContextManager[Any]:
-        create: Any = self._clients.of(self._stage).audio.speech.with_streaming_response.create  # typed by the names of OpenAI's own voices
-        options = self._clients.options(self._stage)
-        made: contextlib.AbstractAsyncContextManager[Any] = create(
-            input=text, model=self._stage.model, voice=voice, response_format="pcm", **options
-        )
-        return made
+        Close it where it is left early: the request ends then.
+        """
+        stage, found, any_sound = self._stage, bytearray(), False
+        body = {"model": stage.model, "input": text, "voice": voice, "response_format": "pcm"}
+        async with self._clients.ask(stage, Request(PATH, body), self._clock) as answer:
+            try:
+                async with contextlib.aclosing(self._decoded(answer, longest_ms(text))) as pieces:
+                    async for pcm in pieces:
+                        found += pcm
+                        if len(found) >= ENGINE.frame_bytes:
+                            any_sound = True
+                            yield bytes(found)
+                            found.clear()
+            except UnknownSoundError as error:
+                raise failed(stage, unplayable(str(error), stage), "unplayable sound") from error
+            except TooMuchSoundError as error:
+                raise failed(stage, "does not stop speaking. Try another server.", "too much sound") from error
+        if found:
+            yield bytes(found)
+        elif not any_sound:
+            raise failed(stage, f"sent no sound. Look at {stage.model_setting} and {stage.setting('voice')}.", "no sound")
+
+    async def _decoded(self, answer: Answer, most_ms: float) -> AsyncGenerator[bytes, None]:
+        """The answer's sound, however it is wrapped. What takes long to decode is decoded in a thread, a little at a time."""
+        blocks = await self._unwrapped(answer)
+        sound = SpeechSound(answer.content_type, rate_hz=self._rate_hz, longest_ms=most_ms)
+        async for block in blocks:
+            for start in range(0, len(block), SLICE_BYTES):
+                async for pcm in worked(sound, sound.feed(block[start : start + SLICE_BYTES])):
+                    yield pcm
+        async for pcm in worked(sound, sound.finish()):
+            yield pcm
+
+    async def _unwrapped(self, answer: Answer) -> AsyncIterator[bytes]:
+        """The sound's own bytes. StageError where a page came, or an error that the server tells."""
+        stage, begin = self._stage, await answer.begin()
+        if await answer.is_page():
+            raise no_api_error(stage)
+        is_json = begin.startswith(b"{") and begin[1:].lstrip().startswith(b'"')
+        if is_json or "json" in answer.content_type or "event-stream" in answer.content_type:
+            return wrapped_sound(answer.messages(), stage)
+        return answer.blocks()
 
 
-def refuse_endless(length: int, stage: Stage) -> None:
-    """Raise StageError where more bytes of sound came than a piece of text can be."""
-    if ENGINE.duration_ms(length) > LONGEST_SOUND_MS:
-        raise failed(stage, "does not stop speaking. Try another server.")
+async def worked(sound: SpeechSound, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """What decoding gives, piece by piece; others have their turn in between."""
+    if sound.is_cheap:
+        for piece in pieces:
+            yield piece
+        await asyncio.sleep(0)
+        return
+    while (pcm := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield pcm
 
 
-def unplayable(name: str) -> str:
+async def wrapped_sound(messages: AsyncIterator[Any], stage: Stage) -> AsyncIterator[bytes]:
+    """Sound that comes as base64 in JSON."""
+    async for message in messages:
+        refuse_told_error(message, stage)
+        yield sound_in(message)
+
+
+def sound_in(message: Any) -> bytes:
+    """The sound in one message, b"" where it has none."""
+    if not isinstance(message, Mapping):
+        return b""
+    for name in SOUND_FIELDS:
+        value = message.get(name)
+        if isinstance(value, Mapping):
+            return sound_in(value)
+        if isinstance(value, str):
+            with contextlib.suppress(binascii.Error, ValueError):
+                return base64.b64decode(value)
+    return b""
+
+
+def longest_ms(text: str) -> float:
+    """How long the sound of a text may be."""
+    return min(LONGEST_SOUND_MS, BEFORE_SOUND_MS + CHARACTER_MS * len(text))
+
+
+def unplayable(name: str, stage: Stage) -> str:
     """What to do about sound of another kind than we asked for."""
-    return f'sends {name}, which is not played here. Try cascade.speak.extra = {{ response_format = "wav" }}, or another server.'
+    return f'sends {name}, which is not played here. Try {stage.setting("extra")} = {{ response_format = "wav" }}, or another server.'

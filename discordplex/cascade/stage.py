@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from discordplex.config import CascadeConfig, StageConfig
 
@@ -21,6 +21,7 @@ class Stage:
     base_url: str
     model: str
     timeout_s: float = 20.0
+    total_timeout_s: float = 60.0
     api_key: str = field(default=NO_KEY, repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict)
     url_setting: str = "cascade.base_url"
@@ -37,6 +38,7 @@ class Stage:
             base_url=own.base_url or config.base_url,
             model=own.model,
             timeout_s=own.timeout_s,
+            total_timeout_s=own.total_timeout_s,
             api_key=secret.get_secret_value() if secret else NO_KEY,
             extra=own.extra,
             url_setting=f"cascade.{name}.base_url" if own.base_url else "cascade.base_url",
@@ -50,7 +52,16 @@ class Stage:
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or "the server"
         return f"{host}:{parts.port}" if parts.port else host
 
+    def url_of(self, path: str) -> str:
+        """Where a request goes: the path of the base URL and `path`, with the base URL's query behind them."""
+        parts = urlsplit(self.base_url)
+        return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}{path}", parts.query, ""))
+
+    def setting(self, key: str) -> str:
+        """One of the stage's own settings, by its full name."""
+        return f"cascade.{self.name}.{key}"
+
     @property
     def model_setting(self) -> str:
         """The setting that names the model."""
-        return f"cascade.{self.name}.model"
+        return self.setting("model")

@@ -1,12 +1,22 @@
 """Think: the conversation so far to the reply, delta by delta."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from discordplex.cascade.clients import Clients, once_more
-from discordplex.cascade.faults import failed, refuse_page, stage_error
+from discordplex.cascade.clients import Clients, Request
+from discordplex.cascade.faults import StageError, failed, no_api_error, refuse_told_error
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
+
+PATH: Final = "/chat/completions"
+MOST_CHARACTERS: Final = 200_000
+"""Of one reply, what a model thinks aloud before it included. Of what is meant to be said `turn.py` takes far less."""
+DELTA_CHARACTERS: Final = 1_000
+"""A longer delta is passed on in pieces, so that nobody behind works on much text at once."""
+SPOKEN_PARTS: Final = frozenset({"text", "output_text", "refusal", ""})
+"""Kinds of parts of a content that are said; others hold thoughts, calls of tools or pictures."""
+THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 
 
 class Thinker:
@@ -18,30 +28,70 @@ class Thinker:
         self._clock = clock
 
     async def reply_to(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[str, None]:
-        """The reply's text while it is written. Raises StageError. Close it where it is left early: the request ends then."""
-        stage, said_any = self._stage, False
+        """The reply's text while it is written, in pieces of at most `DELTA_CHARACTERS`.
+
+        Raises StageError. Close it where it is left early: the request ends then.
+        """
+        stage, length, thought = self._stage, 0, False
+        body = {"model": stage.model, "messages": list(messages), "stream": True}
         try:
-            stream = await once_more(lambda: self._ask(messages), stage, self._clock)
-            async with stream:
-                refuse_page(stream.response.headers.get("content-type", ""), stage, "html")
-                async for chunk in stream:
-                    if delta := content_of(chunk):
-                        said_any = True
-                        yield delta
-        except Exception as error:
-            raise stage_error(error, stage) from error
-        if not said_any:
-            raise failed(stage, f"wrote no reply. Look at {stage.model_setting} and cascade.think.extra.")
+            async with self._clients.ask(stage, Request(PATH, body), self._clock) as answer:
+                if await answer.is_page():
+                    raise no_api_error(stage)
+                async with contextlib.aclosing(answer.messages()) as found:
+                    async for message in found:
+                        refuse_told_error(message, stage)
+                        delta = delta_of(message)
+                        thought = thought or any(delta.get(name) for name in THOUGHTS)
+                        text = text_of(delta)
+                        length += len(text)
+                        if length > MOST_CHARACTERS:
+                            raise failed(stage, f"does not stop writing. Try another {stage.model_setting}.", "too much text")
+                        for start in range(0, len(text), DELTA_CHARACTERS):
+                            yield text[start : start + DELTA_CHARACTERS]
+        except StageError as fault:
+            if thought and not length and fault.cause in ("too late", "too much data"):
+                raise only_thought(stage, fault.cause) from fault
+            raise
+        if not length:
+            raise only_thought(stage, "only thoughts") if thought else no_reply(stage)
 
-    async def _ask(self, messages: Sequence[Mapping[str, str]]) -> Any:
-        body = {"model": self._stage.model, "messages": list(messages), "stream": True}
-        return await self._clients.post(self._stage, "/chat/completions", body, stream=True)
+
+def no_reply(stage: Stage) -> StageError:
+    """A reply without text."""
+    return failed(stage, f"wrote no reply. Look at {stage.model_setting} and {stage.setting('extra')}.", "no reply")
 
 
-def content_of(chunk: Any) -> str | None:
-    """The text in one chunk of a streamed reply, None where it has none; servers also send chunks without choices, and null."""
-    try:
-        content = chunk["choices"][0]["delta"]["content"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return content if isinstance(content, str) else None
+def only_thought(stage: Stage, cause: str) -> StageError:
+    """A model that thought until its time, its tokens or our budget were used up."""
+    what = (
+        f"only thought, and wrote no answer. Let it think less with {stage.setting('extra')}, choose another {stage.model_setting}, "
+        f"or raise {stage.setting('total_timeout_s')}."
+    )
+    return failed(stage, what, cause)
+
+
+def delta_of(message: Any) -> Mapping[str, Any]:
+    """What one message adds to the reply: a stream's delta, or the whole message where nothing was streamed; empty where it has neither."""
+    choices = message.get("choices") if isinstance(message, Mapping) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, Mapping):
+        return {}
+    found = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
+    return found if isinstance(found, Mapping) else {}
+
+
+def text_of(delta: Mapping[str, Any]) -> str:
+    """The text that is meant to be said: a string, or the parts of a list that are text."""
+    content = delta.get("content") or delta.get("refusal")
+    if isinstance(content, list):
+        return "".join([part_text(part) for part in content])
+    return part_text(content)
+
+
+def part_text(part: Any) -> str:
+    """The text of one part of a content, "" where it has none to be said."""
+    if isinstance(part, Mapping) and part.get("type", "") in SPOKEN_PARTS:
+        part = part.get("text") or part.get("refusal")
+        part = part.get("value") if isinstance(part, Mapping) else part
+    return part if isinstance(part, str) else ""

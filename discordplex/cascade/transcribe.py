@@ -3,18 +3,21 @@
 import io
 import re
 import wave
-from typing import Final
+from typing import Any, Final
 
 from discordplex.audio.format import SAMPLE_BYTES
-from discordplex.cascade.clients import Clients, once_more
-from discordplex.cascade.faults import StageError, no_api_error, stage_error
+from discordplex.cascade.answer import Answer, json_messages
+from discordplex.cascade.clients import Clients, Request
+from discordplex.cascade.faults import StageError, failed, no_api_error, refuse_told_error
 from discordplex.cascade.segmenter import EARS
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 
 PATH: Final = "/audio/transcriptions"
-NO_WORDS: Final = re.compile(r"\W*([\[(][^\])]*[\])]\W*)*", re.DOTALL)
-"""What whisper.cpp and its like write where nobody spoke: nothing, or [BLANK_AUDIO], (music)."""
+BRACKETS: Final = re.compile(r"\[[^\[\]]*\]|\([^()]*\)")
+"""What whisper.cpp and its like write beside words, and where nobody spoke: [BLANK_AUDIO], (music)."""
+MOST_CHARACTERS: Final = 10_000
+"""Ten times what anybody says in an utterance of a minute."""
 
 HEARD_NOTHING: Final = (
     "The transcription found no words in what was said. If that happens often: speak closer to the microphone, "
@@ -32,19 +35,37 @@ class Transcriber:
 
     async def text_of(self, pcm: bytes) -> str:
         """The words in EARS PCM. Raises StageError, also where there are none."""
-        file = ("speech.wav", wav_of(pcm), "audio/wav")
         stage = self._stage
+        file = ("speech.wav", wav_of(pcm), "audio/wav")
         body = {"model": stage.model, "response_format": "json"}
-        try:
-            answer = await once_more(lambda: self._clients.post(stage, PATH, body, file=file), stage, self._clock)
-        except Exception as error:
-            raise stage_error(error, stage) from error
-        text = answer.get("text") if isinstance(answer, dict) else None
-        if not isinstance(text, str):
-            raise no_api_error(stage)  # the SDK hands a web page over as it is
-        if NO_WORDS.fullmatch(text):
-            raise StageError(HEARD_NOTHING, stage=stage.name)
+        async with self._clients.ask(stage, Request(PATH, body, file), self._clock) as answer:
+            text = await text_in(answer, stage)
+        if len(text) > MOST_CHARACTERS:
+            raise failed(stage, "wrote more than can have been said. Try another server.", "too much text")
+        if not has_words(text):
+            raise StageError(HEARD_NOTHING, stage=stage.name, cause="no words")
         return " ".join(text.split())
+
+
+async def text_in(answer: Answer, stage: Stage) -> str:
+    """The text of an answer, which is JSON, or the text itself. Raises StageError for anything else, and for an error that it tells."""
+    if await answer.is_page():
+        raise no_api_error(stage)
+    begin, data = await answer.begin(), await answer.whole()
+    if not begin.startswith(b"{") and "json" not in answer.content_type:
+        return data.decode("utf-8", "replace")
+    message: Any = json_messages(data, stage)[0] if data.strip() else None
+    refuse_told_error(message, stage)
+    if isinstance(message, str):
+        return message
+    if not isinstance(message, dict) or not isinstance(message.get("text", 0), str | None):
+        raise no_api_error(stage)
+    return message["text"] or ""
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit outside of brackets."""
+    return any(map(str.isalnum, BRACKETS.sub("", text)))
 
 
 def wav_of(pcm: bytes) -> bytes:

@@ -41,7 +41,8 @@ def opus(pcm: bytes) -> bytes:
 
 def play(data: bytes, content_type: str = "", piece: int = 4801) -> bytes:
     sound = SpeechSound(content_type)
-    return b"".join(sound.feed(data[start : start + piece]) for start in range(0, len(data), piece)) + sound.finish()
+    heard = b"".join(pcm for start in range(0, len(data), piece) for pcm in sound.feed(data[start : start + piece]))
+    return heard + b"".join(sound.finish())
 
 
 def pitch_hz(pcm: bytes) -> float:
@@ -79,9 +80,9 @@ def test_cuts_change_nothing(cuts: list[int]) -> None:
     data, whole = tone(24_000, 0.2), play(tone(24_000, 0.2), piece=1 << 20)
     sound, place, heard = SpeechSound("audio/pcm"), 0, b""
     for cut in [*cuts, len(data)]:
-        heard += sound.feed(data[place : place + cut])
+        heard += b"".join(sound.feed(data[place : place + cut]))
         place += cut
-    assert heard + sound.finish() == whole
+    assert heard + b"".join(sound.finish()) == whole
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,10 @@ def test_cuts_change_nothing(cuts: list[int]) -> None:
         (b"ID3\x04" + bytes(100), "", "MP3"),
         (b"\xff\xfb\x90\xc4" + bytes(100), "audio/pcm", "MP3"),
         (b"\xff\xf3\x84\xc4" + bytes(100), "application/octet-stream", "MP3"),
-        (bytes(100), "audio/mpeg", "MP3"),
         (b"\xff\xf1\x50\x80" + bytes(100), "", "AAC"),
-        (b"fLaC" + bytes(100), "", "FLAC"),
-        (bytes(100), "audio/flac", "FLAC"),
+        (b"fLaC" + bytes(100), "", "damaged FLAC"),
         (wav(bytes(100), 24_000).replace(struct.pack("<HH", 1, 1), struct.pack("<HH", 6, 1), 1), "", "WAV of an unusual kind"),
-        (wav(bytes(100), 47_999), "", "PCM at 47999 Hz"),
+        (wav(bytes(100), 47_999), "", "sound at 47999 Hz"),
         (b"RIFF\0\0\0\0WAVE" + b"JUNK\xff\xff\0\0" * 20_000, "", "a WAV file without sound"),
     ],
 )

@@ -1,6 +1,7 @@
 """How the stand-in misbehaves, each way as a real server or a proxy before it was seen to; and how long it takes when it is well."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Stage = Literal["transcribe", "think", "speak"]
@@ -45,6 +46,12 @@ class Fault:
     odd: bool = False
     """Comments, chunks without choices, null contents, CRLF: legal, and strange."""
     body: bytes | None = None
-    """Exactly these bytes as the sound."""
+    """Exactly these bytes as the answer of any stage, with `status` or 200."""
     content_type: str = ""
-    """Named for the sound instead of the true one."""
+    """Named for `body` instead of the stage's usual one."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent along with `body`, such as a Location or a Content-Encoding."""
+    endless: bytes = b""
+    """After `body` these bytes again and again, as fast as the client reads."""
+    drip_ms: float | None = None
+    """`body` and `endless` byte by byte, with so much time between two of them."""

@@ -22,6 +22,7 @@ BLOCK_BYTES: Final = 4801
 API_KEY: Final = "sk-stand-in-0123456789"
 LARGEST_UPLOAD_BYTES: Final = 25 << 20
 CLOSE_S: Final = 0.5
+USUAL_TYPES: Final[Mapping[Stage, str]] = {"transcribe": "application/json", "think": "text/event-stream", "speak": "audio/pcm"}
 
 Hears = Callable[[float], str]
 """What to understand of so many milliseconds of sound."""
@@ -130,8 +131,8 @@ class StandInOpenAI:
                 body = await fields_of(request)
                 key = request.headers.get("Authorization", "").removeprefix("Bearer ")
                 self.log.add(Asked(self._clock.now(), number, stage, body, key))
-                exchange = Exchange(number, request, body, self._fault(stage, body))
-                response = self._refuse_key(request) or self._refuse(exchange) or await answer(exchange)
+                exchange = Exchange(number, stage, request, body, self._fault(stage, body))
+                response = self._refuse_key(request) or await self._send_body(exchange) or self._refuse(exchange) or await answer(exchange)
                 if not response.prepared:
                     await response.prepare(request)
                 await response.write_eof()
@@ -162,6 +163,20 @@ class StandInOpenAI:
         if name not in self._models:
             return web.json_response(shapes.error(404, model=name), status=404)
         return None
+
+    async def _send_body(self, exchange: "Exchange") -> web.StreamResponse | None:
+        """The answer that the fault spells out, None where it does not."""
+        fault = exchange.fault
+        if fault.body is None:
+            return None
+        usual = USUAL_TYPES[exchange.stage]
+        response = await exchange.stream(fault.content_type or usual, fault.status or 200, fault.headers)
+        step = BLOCK_BYTES if fault.drip_ms is None else 1
+        for data in itertools.chain([fault.body], itertools.repeat(fault.endless) if fault.endless else ()):
+            for start in range(0, len(data), step):
+                await response.write(data[start : start + step])
+                await self._wait(fault.drip_ms or 0)
+        return response
 
     async def _transcribe(self, exchange: "Exchange") -> web.StreamResponse:
         milliseconds = exchange.body.get("file_ms")
@@ -209,10 +224,9 @@ class StandInOpenAI:
         text, kind = exchange.body.get("input"), str(exchange.body.get("response_format", "mp3"))
         if not isinstance(text, str) or kind not in FORMATS:
             return web.json_response(shapes.error(400), status=400)
-        fault = exchange.fault
-        sound = b"" if fault.empty else encoded(hum(text, str(exchange.body.get("voice"))), kind) if fault.body is None else fault.body
+        sound = b"" if exchange.fault.empty else encoded(hum(text, str(exchange.body.get("voice"))), kind)
         await self._wait(self.delays.speech_ms)
-        response = await exchange.stream(fault.content_type or FORMATS[kind])
+        response = await exchange.stream(FORMATS[kind])
         for count, start in enumerate(range(0, len(sound), BLOCK_BYTES)):
             await exchange.misbehave(count)
             await response.write(sound[start : start + BLOCK_BYTES])
@@ -227,15 +241,16 @@ class StandInOpenAI:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, number: int, request: web.Request, body: Mapping[str, Any], fault: Fault) -> None:
+    def __init__(self, number: int, stage: Stage, request: web.Request, body: Mapping[str, Any], fault: Fault) -> None:
         self.number = number
+        self.stage = stage
         self.body = body
         self.fault = fault
         self._request = request
 
-    async def stream(self, content_type: str) -> web.StreamResponse:
+    async def stream(self, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
         """An answer whose pieces are sent as they are written."""
-        response = web.StreamResponse(headers={"Content-Type": content_type})
+        response = web.StreamResponse(status=status, headers={"Content-Type": content_type, **(headers or {})})
         response.enable_chunked_encoding()
         await response.prepare(self._request)
         return response

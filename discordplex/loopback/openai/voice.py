@@ -1,6 +1,8 @@
 """What the stand-in says aloud: a hum with a syllable for each vowel. Pure."""
 
 import functools
+import importlib
+import importlib.util
 import io
 import wave
 from typing import Final
@@ -10,6 +12,7 @@ import numpy as np
 from discordplex.audio.format import ENGINE, MODEL, SAMPLE_BYTES
 from discordplex.audio.oggopus import OggOpusWriter
 from discordplex.audio.resampler import Resampler
+from discordplex.audio.samples import int16_of
 
 RATE_HZ: Final = MODEL.rate_hz
 SYLLABLE_MS: Final = 180
@@ -43,12 +46,16 @@ def hum(text: str, voice: str = "shimmer") -> bytes:
 
 
 def encoded(pcm: bytes, kind: str) -> bytes:
-    """The hum as `kind`; compressed kinds but Opus are a plausible beginning and zeros, for clients to refuse."""
+    """The hum as `kind`; AAC, and what cannot be encoded without the package `soundfile`, is a plausible beginning and zeros."""
     if kind == "wav":
         return wav_of(pcm)
     if kind == "opus":
         padded = Resampler(RATE_HZ, ENGINE.rate_hz).convert(pcm)
         return OggOpusWriter(ENGINE.rate_hz).write(padded + bytes(-len(padded) % ENGINE.frame_bytes))
+    if kind in ("mp3", "flac") and importlib.util.find_spec("soundfile"):
+        target = io.BytesIO()
+        importlib.import_module("soundfile").write(target, int16_of(pcm), RATE_HZ, format=kind.upper())
+        return target.getvalue()
     beginnings = {"mp3": b"\xff\xf3\x84\xc4", "aac": b"\xff\xf1\x50\x80", "flac": b"fLaC\0\0\0\x22"}
     return beginnings[kind] + bytes(len(pcm) // 8) if kind in beginnings else pcm
 

@@ -1,0 +1,182 @@
+"""Answer: what a server sends, read within a budget.
+
+Nothing is decompressed, nothing is kept that was not counted, and an answer has an end: the HTTP library and the SDK read whatever comes.
+A server that sends many small pieces takes turns with the rest of the process.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from discordplex.cascade.faults import HttpError, OverdueError, StageError, failed, no_api_error
+from discordplex.cascade.sse import EventReader, EventTooLongError
+from discordplex.cascade.stage import Stage
+from discordplex.clock import Clock
+
+MOST_BYTES: Final = 64 << 20
+"""Of any answer: more than the longest sound that is played, without compression."""
+MOST_JSON_BYTES: Final = 2 << 20
+"""Of an answer that has to be whole before it can be read. A transcript with a time for each word is 100 kB."""
+MOST_JSON_VALUES: Final = 20_000
+"""In one JSON text: each takes memory and time, and `[[],[],...` has one in three bytes."""
+MOST_ERROR_BYTES: Final = 1 << 16
+MOST_EVENT_BYTES: Final = 16 << 20
+"""Of a streamed reply: a reply of 4,000 characters is 300 kB, and a model that thinks before it writes may think for 40,000 tokens."""
+MOST_WHITE_BYTES: Final = 1 << 10
+WHITE: Final = b" \t\r\n\xef\xbb\xbf"
+"""A byte order mark counts as white space."""
+TURN_PIECES: Final = 16
+"""Pieces of an answer that are worked on before others have their turn."""
+
+
+class NoJsonError(Exception):
+    """It is not JSON, or more of it than is read."""
+
+
+class Answer:
+    """One answer of a server, from its headers on. Read it once, by one of `blocks`, `whole` and `messages`."""
+
+    def __init__(self, response: Any, stage: Stage, clock: Clock, deadline: float) -> None:
+        """`response` is the HTTP library's, not read yet; at `deadline` it must be complete."""
+        self._response = response
+        self._stage = stage
+        self._clock = clock
+        self._deadline = deadline
+        self._raw = pieces_of(response)
+        self._begin = b""
+        self.content_type: str = response.headers.get("content-type", "").lower()[:200]
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            what = "sends compressed data although we ask for none. Switch compression off in it, or in the proxy on the way."
+            raise failed(stage, what, "compressed")
+
+    async def begin(self) -> bytes:
+        """The first bytes, without white space before them; they come again when the answer is read. b"" where there are none."""
+        while not (begin := self._begin.lstrip(WHITE)[:64]) and len(self._begin) < MOST_WHITE_BYTES:
+            piece = await anext(self._raw, b"")
+            if not piece:
+                break
+            self._begin += piece
+            self._check_time()
+        return begin
+
+    async def is_page(self) -> bool:
+        """Whether it is a web page, such as a proxy sends."""
+        return "html" in self.content_type or (await self.begin()).startswith(b"<")
+
+    async def blocks(self, most_bytes: int = MOST_BYTES) -> AsyncGenerator[bytes, None]:
+        """The bytes as they come. Raises StageError, also where there are more, and OverdueError."""
+        count, self._begin, begin = len(self._begin), b"", self._begin
+        if begin:
+            yield begin
+        async for piece in self._raw:
+            count += len(piece)
+            if count > most_bytes:
+                raise failed(self._stage, "sends more than any answer has. Try another server.", "too much data")
+            self._check_time()
+            yield piece
+
+    async def whole(self) -> bytes:
+        """All of it; for text alone."""
+        data = bytearray()
+        async for block in self.blocks(MOST_JSON_BYTES):
+            data += block
+        return bytes(data)
+
+    async def messages(self) -> AsyncGenerator[Any, None]:
+        """Each event's JSON while it comes; an answer that is one JSON text is one message. StageError where it is neither."""
+        if (await self.begin()).startswith(b"{"):
+            for message in json_messages(await self.whole(), self._stage):
+                yield message
+            return
+        async with contextlib.aclosing(self._events()) as events:
+            async for data in events:
+                if data.strip() not in (b"", b"[DONE]"):
+                    yield self._event(data)
+
+    async def _events(self) -> AsyncGenerator[bytes, None]:
+        """The data of each event. TimeoutError where for as long as the stage's patience nothing but comments came."""
+        reader, heard_at, lines = EventReader(), self._clock.now(), 0
+        try:
+            async for block in self.blocks(MOST_EVENT_BYTES):
+                for data in reader.feed(block):
+                    if data:
+                        heard_at = self._clock.now()
+                        yield data
+                    lines += 1
+                    if lines % TURN_PIECES == 0:
+                        await asyncio.sleep(0)
+                if self._clock.now() - heard_at > self._stage.timeout_s:
+                    raise TimeoutError
+            for data in reader.finish():
+                yield data
+        except EventTooLongError:
+            raise failed(self._stage, "sends one line without an end. Try another server.", "endless line") from None
+
+    def _event(self, data: bytes) -> Any:
+        try:
+            return parsed(data)
+        except NoJsonError:
+            raise no_api_error(self._stage) from None
+
+    def _check_time(self) -> None:
+        if self._clock.now() > self._deadline:
+            raise OverdueError
+
+
+async def pieces_of(response: Any) -> AsyncGenerator[bytes, None]:
+    """A response's bytes as they were sent. A server may send them one by one: others have their turn in between."""
+    count = 0
+    async for piece in response.aiter_raw():
+        count += 1
+        if count % TURN_PIECES == 0:
+            await asyncio.sleep(0)
+        yield piece
+
+
+async def refuse_failure(response: Any) -> None:
+    """Raise HttpError where a response is no success: the HTTP library's hook, before it or the SDK have read anything of it."""
+    if response.status_code < 300:  # noqa: PLR2004 -- where success ends
+        return
+    body, kept = None, bytearray()
+    if response.headers.get("content-encoding", "identity") == "identity":
+        async for piece in pieces_of(response):
+            kept += piece
+            if len(kept) > MOST_ERROR_BYTES:
+                break
+        try:
+            body = parsed(bytes(kept))
+        except NoJsonError:
+            body = None
+    raise HttpError(response.status_code, response.headers, body)
+
+
+def parsed(data: bytes) -> Any:
+    """JSON within its budget. Raises NoJsonError."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
+        raise NoJsonError
+    try:
+        return json.loads(data, parse_int=float)  # an integer of many digits takes time with their square
+    except (ValueError, RecursionError):
+        raise NoJsonError from None
+
+
+def json_messages(data: bytes, stage: Stage) -> list[Any]:
+    """One JSON text, or one in each line. Raises StageError where it is neither."""
+    try:
+        return [parsed(data)]
+    except NoJsonError:
+        pass
+    try:
+        return [parsed(line) for line in data.splitlines() if line.strip()]
+    except NoJsonError:
+        raise unreadable(data, stage) from None
+
+
+def unreadable(data: bytes, stage: Stage) -> StageError:
+    """JSON that cannot be read."""
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
+        return failed(stage, "sends more than any answer has. Try another server.", "too much data")
+    return no_api_error(stage)

@@ -1,0 +1,61 @@
+"""Server-sent events, cut anywhere -> the data of each event, within a budget. Pure."""
+
+from collections.abc import Iterator
+from typing import Final
+
+LONGEST_EVENT_BYTES: Final = 1 << 18
+"""Of one event. A token is 300 bytes, a whole reply with its statistics some kilobytes."""
+
+
+class EventTooLongError(Exception):
+    """A line or an event is longer than `LONGEST_EVENT_BYTES`."""
+
+
+class EventReader:
+    """Bytes in, the data of events out, and b"" for every other line, so that its caller may count them.
+
+    More is read than the standard has: one line of JSON is an event without waiting for the empty line behind it, which some servers
+    leave out, and so is one without `data:` before it.
+    """
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        """The next bytes; lines end in CR, LF or both. Raises EventTooLongError before it holds more than the budget."""
+        fresh = b"\n" in block or b"\r" in block or self._pending.endswith(b"\r")
+        self._pending += block
+        if fresh:
+            text = bytes(self._pending)
+            held = b"\r" if text.endswith(b"\r") else b""  # its LF may follow
+            *lines, rest = text.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            self._pending = bytearray(rest + held)
+            yield from self._read(lines)
+        if len(self._pending) > LONGEST_EVENT_BYTES:
+            raise EventTooLongError
+
+    def finish(self) -> Iterator[bytes]:
+        """No more comes: what the last lines held."""
+        yield from self._read([bytes(self._pending.rstrip(b"\r")), b""])
+
+    def _read(self, lines: list[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            if line:
+                yield self._line(line)
+            elif self._data:
+                yield b"\n".join(self._data)
+                self._data, self._size = [], 0
+
+    def _line(self, line: bytes) -> bytes:
+        is_data = line.startswith(b"data:")
+        data = line[5:].strip() if is_data else line
+        if not self._data and data.startswith(b"{") and data.endswith(b"}"):
+            return data
+        if is_data:
+            self._size += len(data) + 1
+            if self._size > LONGEST_EVENT_BYTES:
+                raise EventTooLongError
+            self._data.append(data)
+        return b""
