@@ -69,6 +69,8 @@ class BotConfig(Section):
     deny_roles: Ids = ()
     idle_minutes: float = Field(default=0.0, ge=0, le=10080)
     """Without speech for so long it leaves; 0 is never."""
+    busy_idle_minutes: float = Field(default=5.0, ge=0, le=10080)
+    """The same while others wait for an engine, or for the bot to come into another channel of the server; 0 is never."""
     max_minutes: float = Field(default=0.0, ge=0, le=10080)
     """When others wait, a call ends after so long; 0 is never."""
     hear_bots: bool = False

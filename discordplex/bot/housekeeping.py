@@ -8,7 +8,7 @@ from discordplex.bot import courtesy
 from discordplex.bot.callbook import CallBook
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall
-from discordplex.bot.rules import Rules
+from discordplex.bot.rules import MINUTE_S, Rules
 from discordplex.bot.sessions import Place, SessionRegistry
 from discordplex.bot.timebox import End, Reprieve, Running, TimeBox, Verdict, Warn
 from discordplex.bot.timers import Timers
@@ -51,9 +51,9 @@ class Housekeeping:
 
     def _go_round(self) -> None:
         lasting = {guild_id: call for guild_id in self._book.calls if (call := self._book.lasting(guild_id))}
-        for guild_id, call in lasting.items():
-            self._look_for_idleness(guild_id, call)
+        for call in lasting.values():
             call.show_status(self._status_of(call))
+        self._look_for_idleness(lasting)
         for verdict in self._judge(lasting):
             self._execute(verdict)
         if self._book.calls:
@@ -66,18 +66,27 @@ class Housekeeping:
             return courtesy.busy(waiting)
         return courtesy.PAUSED if call.paused else courtesy.LISTENING
 
-    def _look_for_idleness(self, guild_id: int, call: AnyCall) -> None:
-        rules = self._rules(guild_id)
-        if rules.idle_s and call.quiet_s >= rules.idle_s:
-            log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
-            self._notices.say(call.room, courtesy.idle(rules.idle_minutes))
-            self._book.hang_up(guild_id)
+    def _look_for_idleness(self, lasting: dict[int, AnyCall]) -> None:
+        """End calls in which nobody has spoken for too long; while others wait, no more of them than are wanted, the quietest first."""
+        wanted = self._waiting_for_any - (len(self._book.calls) - len(lasting))
+        for guild_id, call in sorted(lasting.items(), key=lambda one: -one[1].quiet_s):
+            own = guild_id in self._registry.wanting_their_own
+            minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0)
+            if minutes and call.quiet_s >= minutes * MINUTE_S:
+                log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
+                self._notices.say(call.room, courtesy.idle(minutes))
+                self._book.hang_up(guild_id)
+                wanted -= 1
+
+    @property
+    def _waiting_for_any(self) -> int:
+        """How many guilds wait for any engine to become free."""
+        return self._registry.wanting_an_engine if self._registry.free == 0 else 0
 
     def _judge(self, lasting: dict[int, AnyCall]) -> list[Verdict]:
         now = self._clock.now()
         running = [Running(guild_id, now - call.since, self._rules(guild_id).max_s) for guild_id, call in lasting.items()]
-        waiting = self._registry.wanting_an_engine if self._registry.free == 0 else 0
-        return self._box.judge(now, running, waiting=waiting, wanted=self._registry.wanting_their_own)
+        return self._box.judge(now, running, waiting=self._waiting_for_any, wanted=self._registry.wanting_their_own)
 
     def _execute(self, verdict: Verdict) -> None:
         call = self._book.lasting(verdict.guild_id)

@@ -27,6 +27,7 @@ def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
         f"- channels: {targets(rules.allow_channels, rules.deny_channels, '<#{}>', 'all')}",
         f"- who may call me: {targets(rules.allow_roles, rules.deny_roles, '<@&{}>', 'everybody')}",
         f"- when nobody speaks I leave: {minutes(rules.idle_minutes)}",
+        f"- when nobody speaks and others wait I leave: {minutes(rules.busy_idle_minutes)}",
         f"- when others wait a call ends: {minutes(rules.max_minutes)}",
         f"- transcripts: {'on, what is said in calls is kept' if rules.transcripts else 'off, nothing that is said is kept'}",
     ]

@@ -45,6 +45,8 @@ class Rules:
     deny_roles: frozenset[int] = frozenset()
     idle_minutes: float = 0
     """Without speech for so long, it leaves; 0 is never."""
+    busy_idle_minutes: float = 5
+    """The same while others wait; 0 is never."""
     max_minutes: float = 0
     """When others wait, a call ends after so long; 0 is never."""
     hear_bots: bool = False
@@ -57,10 +59,10 @@ class Rules:
     forgetful: bool = False
     """Who asked earlier not to be heard is not known: the settings could not be read."""
 
-    @property
-    def idle_s(self) -> float:
-        """The same in seconds."""
-        return self.idle_minutes * MINUTE_S
+    def idle_limit_minutes(self, *, others_wait: bool) -> float:
+        """Without speech for so long, it leaves now; 0 is never."""
+        limits = (self.idle_minutes, self.busy_idle_minutes if others_wait else 0)
+        return min((minutes for minutes in limits if minutes), default=0)
 
     @property
     def max_s(self) -> float:
@@ -78,6 +80,7 @@ class Rules:
             allow_roles=ids(bot.allow_roles),
             deny_roles=ids(bot.deny_roles),
             idle_minutes=bot.idle_minutes,
+            busy_idle_minutes=bot.busy_idle_minutes,
             max_minutes=bot.max_minutes,
             hear_bots=bot.hear_bots,
             noise_gate=bot.noise_gate,

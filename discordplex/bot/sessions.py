@@ -1,4 +1,8 @@
-"""SessionRegistry: who has a call, who waits, who is next. First come, first served over all guilds. Pure: no clock, no task."""
+"""SessionRegistry: who has a call, who waits, who is next. Pure: no clock, no task.
+
+Guilds are served in turn, in the order in which they came; of one guild's channels the first that asked goes first. So a guild with one
+channel that waits is served first come, first served, and one with five waits for the others between its turns.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -122,6 +126,10 @@ class SessionRegistry:
         self._memory = memory or Forgetful()
         self._seats: dict[int, Seat] = {}
         self._queue: dict[Place, Ticket] = {}
+        self._turns: dict[int, None] = {}
+        """The guilds of those who wait, in the order of their turns."""
+        self._numbers: dict[Place, int] | None = {}
+        """The queue in order with its numbers; None until it is worked out anew."""
         self._serials = itertools.count(1)
 
     @property
@@ -141,8 +149,11 @@ class SessionRegistry:
 
     @property
     def queue(self) -> tuple[Place, ...]:
-        """Who waits, the next one first."""
-        return tuple(self._queue)
+        """Who waits, the next one first, if nobody else came.
+
+        A guild that has a call waits for its own other channel until that call ends, and whoever waits by then goes first.
+        """
+        return tuple(self._in_order())
 
     def seat(self, guild_id: int) -> Seat | None:
         """The guild's call, None where it has none."""
@@ -150,7 +161,7 @@ class SessionRegistry:
 
     def number(self, place: Place) -> int | None:
         """Its number in the queue, 1 for the next, None where it does not wait."""
-        return list(self._queue).index(place) + 1 if place in self._queue else None
+        return self._in_order().get(place)
 
     def ticket(self, place: Place) -> Ticket | None:
         """Its ticket, None where it does not wait."""
@@ -169,7 +180,7 @@ class SessionRegistry:
     def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
         """Put those who waited before a restart, or had a call, into the queue, before anybody has asked anew."""
         for place, asker in order:
-            self._queue.setdefault(place, Ticket(next(self._serials), asker))
+            self._enter(place, asker)
 
     def ask(self, place: Place, asker: int | None = None) -> Answer:
         """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask."""
@@ -181,7 +192,7 @@ class SessionRegistry:
             if granted:
                 return granted
         if place not in self._queue:
-            self._queue[place] = Ticket(next(self._serials), asker)
+            self._enter(place, asker)
             self._memory.entered(place, asker)
         number = self.number(place) or 0
         if seat is None:
@@ -206,7 +217,7 @@ class SessionRegistry:
 
     def withdraw(self, place: Place) -> bool:
         """They do not wait any more. Whether they did."""
-        waited = self._queue.pop(place, None) is not None
+        waited = self._take_out(place) is not None
         seat = self._seats.get(place.guild_id)
         if waited and (seat is None or seat.channel_id != place.channel_id):
             self._memory.left(place)
@@ -226,12 +237,18 @@ class SessionRegistry:
 
     def ending(self, guild_id: int) -> None:
         """The guild's call is being torn down; `end` follows."""
-        self._seats[guild_id].ending = True
+        if not self._seats[guild_id].ending:
+            self._seats[guild_id].ending = True
+            self._numbers = None
+            self._had_its_turn(guild_id)
 
     def end(self, guild_id: int) -> None:
         """The guild's call is gone and its engine is free again. A second time does nothing."""
         seat = self._seats.pop(guild_id, None)
         if seat:
+            self._numbers = None
+            if not seat.ending:
+                self._had_its_turn(guild_id)
             self._provider.release(seat.lease)
             place = Place(guild_id, seat.channel_id)
             if place not in self._queue:  # somebody who asked for the next call while this one was torn down is still remembered
@@ -246,8 +263,40 @@ class SessionRegistry:
         lease = self._provider.acquire()
         if lease is None:
             return None
-        ticket = self._queue.pop(place, None)
+        ticket = self._take_out(place)
         if ticket is None:
             self._memory.entered(place, asker)
         self._seats[place.guild_id] = Seat(place.channel_id, lease)
+        self._numbers = None
         return Granted(place, lease, asker, ticket)
+
+    def _enter(self, place: Place, asker: int | None) -> None:
+        self._queue.setdefault(place, Ticket(next(self._serials), asker))
+        self._turns.setdefault(place.guild_id)
+        self._numbers = None
+
+    def _take_out(self, place: Place) -> Ticket | None:
+        ticket = self._queue.pop(place, None)
+        self._numbers = None
+        if all(waiting.guild_id != place.guild_id for waiting in self._queue):
+            self._turns.pop(place.guild_id, None)
+        return ticket
+
+    def _had_its_turn(self, guild_id: int) -> None:
+        """Its call ends: its other channels wait behind the guilds that wait now."""
+        if guild_id in self._turns:
+            del self._turns[guild_id]
+            self._turns[guild_id] = None
+
+    def _in_order(self) -> dict[Place, int]:
+        if self._numbers is None:
+            waiting: dict[int, list[Place]] = {guild_id: [] for guild_id in sorted(self._turns, key=self._lasts)}
+            for place in self._queue:
+                waiting[place.guild_id].append(place)
+            in_order = (place for one in itertools.zip_longest(*waiting.values()) for place in one if place)
+            self._numbers = {place: number for number, place in enumerate(in_order, start=1)}
+        return self._numbers
+
+    def _lasts(self, guild_id: int) -> bool:
+        seat = self._seats.get(guild_id)
+        return seat is not None and not seat.ending

@@ -78,6 +78,8 @@ class WaitingRoom:
         answer = self._registry.ask(place, asker)
         if isinstance(answer, Granted):
             self._book.begin(answer, quiet=quiet)
+        elif self._settled:
+            self._correct()  # a guild that comes new goes before another one's second channel
         self._keep_moving()
         return answer
 
@@ -158,6 +160,13 @@ class WaitingRoom:
         for place in self._registry.queue:
             room = self._room_at(place)
             if room and not self._registry.seat(place.guild_id):
+                self._tell_number(room)
+
+    def _correct(self) -> None:
+        """Correct what those read who were told another number."""
+        for place in self._registry.queue:
+            room, ticket = self._room_at(place), self._registry.ticket(place)
+            if room and ticket in self._told and not self._registry.seat(place.guild_id):
                 self._tell_number(room)
 
     def _tell_number(self, room: Room) -> None:

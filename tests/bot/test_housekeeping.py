@@ -12,7 +12,7 @@ from discordplex.bot.rules import Rules
 from discordplex.bot.timebox import NOTICE_S
 from discordplex.loopback.clock import FakeClock
 from tests.bot.fakes import CountedEngines
-from tests.bot.town import A1, A2, ANNA, B1, BERT, Town
+from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
 
 WRITTEN_S = 2.5
 BOX = Rules(max_minutes=3)
@@ -141,3 +141,45 @@ async def test_nothing_goes_round_without_calls(town: Town, clock: FakeClock) ->
     town.move(ANNA, None, A1)
     await clock.advance(WRITTEN_S)
     assert town.calls[1].statuses == ["listening"]
+
+
+@pytest.mark.parametrize("who", ["another guild", "the own guild's other channel", "nobody"])
+async def test_an_idle_call_makes_way(clock: FakeClock, who: str) -> None:
+    """While others wait five minutes of silence end it, told once; while nobody does it stays for as long as people sit there."""
+    town = Town(clock, CountedEngines(1 if who == "another guild" else 2))
+    town.move(ANNA, None, A1)
+    await clock.advance(1)
+    if who != "nobody":
+        town.move(BERT, None, B1 if who == "another guild" else A2)
+    town.calls[0].quiet_s = 299.0
+    await clock.advance(2 * ROUND_S)
+    assert town.live == [A1]
+    town.calls[0].quiet_s = 300.0
+    await clock.advance(2 * ROUND_S + WRITTEN_S)
+    assert town.live == {"another guild": [B1], "nobody": [A1]}.get(who, [A2])
+    assert town.said(A1).count(courtesy.idle(5)) == (who != "nobody")
+    await town.close()
+
+
+async def test_no_more_calls_make_way_than_are_wanted(clock: FakeClock) -> None:
+    """Of two that are idle the quieter one ends for the one who waits; the other goes on."""
+    town = Town(clock, CountedEngines(2))
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, B1)
+    await clock.advance(1)
+    town.move(CARA, None, C1)
+    town.calls[0].quiet_s, town.calls[1].quiet_s = 400.0, 500.0
+    town.calls[1].close_gate.clear()
+    await clock.advance(5 * ROUND_S)
+    town.calls[1].close_gate.set()
+    await clock.advance(5 * ROUND_S)
+    assert town.live == [A1, C1]
+    await town.close()
+
+
+def test_the_shorter_limit_holds() -> None:
+    """A call that may be idle for two minutes anyway does not get five because others wait; and 0 is never."""
+    assert Rules(idle_minutes=2).idle_limit_minutes(others_wait=True) == 2
+    assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=True) == 5
+    assert Rules(busy_idle_minutes=0).idle_limit_minutes(others_wait=True) == 0
+    assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=False) == 9

@@ -131,7 +131,7 @@ PLACES = [Place(guild, guild * 10 + channel) for guild in range(1, 5) for channe
 def test_whatever_happens_the_books_balance(
     engines: Callable[[int], CountedEngines], capacity: int, steps: list[tuple[str, Place]]
 ) -> None:
-    """No engine serves two calls, no guild has two, nobody both waits and talks, and nobody is overtaken."""
+    """No engine serves two calls, no guild has two, nobody both waits and talks, and every number is held by one."""
     provider = engines(capacity)
     memory = Notebook()
     registry = SessionRegistry(provider, memory)
@@ -148,10 +148,74 @@ def test_whatever_happens_the_books_balance(
         elif registry.seat(place.guild_id):
             registry.ending(place.guild_id)
         assert registry.calls + provider.free == provider.capacity
-        stayed = [place for place in before if place in registry.queue]
-        assert list(registry.queue)[: len(stayed)] == stayed
+        assert set(registry.queue) - set(before) <= {place}
+        assert [registry.number(waiting) for waiting in registry.queue] == list(range(1, len(registry.queue) + 1))
         for waiting in registry.queue:
             seat = registry.seat(waiting.guild_id)
             assert seat is None or seat.ending or seat.channel_id != waiting.channel_id
         talking = {Place(guild_id, seat.channel_id) for guild_id in range(1, 5) if (seat := registry.seat(guild_id))}
         assert set(memory.entries) == talking | set(registry.queue)
+
+
+# In turn
+
+
+def test_guilds_are_served_in_turn(engines: Callable[[int], CountedEngines]) -> None:
+    """Five channels of one guild take one place in a row, whoever asked first; of one guild's channels the first that asked goes first."""
+    registry = SessionRegistry(engines(0))
+    five = [Place(1, channel) for channel in range(11, 16)]
+    for place in (*five, B1, C1):
+        registry.ask(place)
+    assert registry.queue == (five[0], B1, C1, *five[1:])
+    assert [registry.number(place) for place in (five[0], B1, C1, five[1])] == [1, 2, 3, 4]
+
+
+def test_a_guild_that_had_its_turn_waits_for_the_others(engines: Callable[[int], CountedEngines]) -> None:
+    """Its other channel asked before them, and talked all the time; those who come after its call has ended come after it."""
+    registry = SessionRegistry(engines(1))
+    for place in (A1, A2, B1):
+        registry.ask(place)
+    assert list(registry.queue) == [B1, A2]
+    registry.ending(A1.guild_id)
+    registry.ask(C1)
+    assert list(registry.queue) == [B1, A2, C1]
+    registry.end(A1.guild_id)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == B1
+
+
+def test_one_channel_each_is_first_come_first_served(engines: Callable[[int], CountedEngines]) -> None:
+    """Also when a call ended before and its guild asks again."""
+    registry = SessionRegistry(engines(1))
+    for place in (A1, B1):
+        registry.ask(place)
+    registry.ending(A1.guild_id)
+    registry.ask(A1)
+    registry.ask(C1)
+    registry.end(A1.guild_id)
+    assert registry.queue == (B1, A1, C1)
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["ask", "ask", "end"]), st.sampled_from(PLACES)), max_size=60))
+def test_nobody_is_passed_over_twice_by_the_same_guild(engines: Callable[[int], CountedEngines], steps: list[tuple[str, Place]]) -> None:
+    """Between a guild's first asking and its call, each other guild gets one call at most; nobody starves, whatever comes new."""
+    registry = SessionRegistry(engines(1))
+    since: dict[int, dict[int, int]] = {}
+    for step, place in steps:
+        if step == "ask":
+            answer = registry.ask(place)
+            if isinstance(answer, Granted):
+                since.pop(place.guild_id, None)
+            elif registry.seat(place.guild_id) is None:
+                since.setdefault(place.guild_id, {})
+        elif registry.seat(place.guild_id):
+            registry.end(place.guild_id)
+            for waiting in registry.queue:
+                since.setdefault(waiting.guild_id, {})
+            granted = registry.serve(everybody)
+            if granted:
+                since.pop(granted.place.guild_id, None)
+                for passed in since.values():
+                    passed[granted.place.guild_id] = passed.get(granted.place.guild_id, 0) + 1
+        assert all(times == 1 for passed in since.values() for times in passed.values())

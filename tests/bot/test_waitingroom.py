@@ -81,6 +81,36 @@ async def test_join_says_the_same_as_the_channel(town: Town) -> None:
     assert await town.board.join(B1, BERT) == courtesy.waiting(1, Estimate(600, at_most=True))
 
 
+async def test_a_guild_that_comes_new_goes_before_a_second_channel(clock: FakeClock) -> None:
+    """Those whom it moves back read their new number; what everybody reads is the order in which they are served."""
+    d1 = Place(4, 41)
+    town = Town(clock, CountedEngines(1), places=(A1, B1, Place(2, 22), C1, d1))
+    for person, place in ((ANNA, A1), (BERT, B1), (CARA, Place(2, 22)), (400, C1)):
+        town.move(person, None, place)
+    await clock.advance(WRITTEN_S)
+    assert town.said(Place(2, 22)) == [courtesy.waiting(3, None)]
+    town.move(500, None, d1)
+    await clock.advance(WRITTEN_S)
+    assert [town.said(place)[-1] for place in (B1, C1, d1, Place(2, 22))] == [courtesy.waiting(number, None) for number in range(1, 5)]
+    for place in (B1, C1, d1, Place(2, 22)):
+        await town.end()
+        assert town.live == [place]
+        for person in (ANNA, BERT, 400, 500):
+            town.rooms[place].people -= {person}
+    await town.close()
+
+
+async def test_what_was_told_is_forgotten_with_the_place(town: Town, clock: FakeClock) -> None:
+    """Who is struck from the queue because they sit there no more leaves nothing behind."""
+    town.move(ANNA, None, A1)
+    for _ in range(50):
+        town.move(BERT, None, B1)
+        await clock.advance(0.1)
+        town.rooms[B1].people = frozenset()
+        town.board._waiting.serve()
+    assert len(town.board._waiting._told) <= 1
+
+
 async def test_they_may_leave_the_queue(town: Town, clock: FakeClock) -> None:
     """A call stays; whoever stood behind moves up; who left is not served though they sit there."""
     town.move(ANNA, None, A1)
