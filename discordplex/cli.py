@@ -72,8 +72,11 @@ def attempt(args: argparse.Namespace) -> int:
     except Exception as fault:
         if getattr(args, "log_level", "") == "debug":
             raise
-        kind = type(fault).__name__
-        return complain(f"something broke inside discordplex ({kind}: {fault}); --log-level debug shows where, please report it", FAILED)
+        from discordplex.logs import place_of  # noqa: PLC0415 -- nothing but a failure needs it
+
+        # Not its message: that may quote a server.
+        where = f"{type(fault).__name__}, {place_of(fault)}"
+        return complain(f"something broke inside discordplex ({where}); --log-level debug shows more, please report it", FAILED)
 
 
 def complain(sentence: str, code: int) -> int:

@@ -4,12 +4,14 @@
 the defaults. Making a `Config` by hand reads nothing.
 """
 
+import contextlib
 import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -185,6 +187,15 @@ class Config(BaseSettings):
     def secrets(self) -> list[SecretStr]:
         """Everything that is set and that nobody may read."""
         return [value for key in KEYS if is_secret(key) and (value := self.value_of(key)) is not None]
+
+    @property
+    def passwords(self) -> Iterator[SecretStr]:
+        """The passwords within URLs, as they stand there and as they are meant."""
+        for value in (self.value_of(key) for key in KEYS if is_url(key)):
+            for url in [value] if isinstance(value, str) else value or ():
+                with contextlib.suppress(ValueError):
+                    password = urlsplit(url).password or ""
+                    yield from (SecretStr(form) for form in {password, unquote(password)})
 
     def value_of(self, key: str) -> Any:
         """The value of a dotted key."""

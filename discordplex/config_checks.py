@@ -25,7 +25,7 @@ def text(value: str) -> str:
 def token(value: SecretStr) -> SecretStr:
     """A bot token: one word."""
     word = visible(value.get_secret_value()).strip()
-    if not word or re.search(r"[^A-Za-z0-9_.-]", word):
+    if not word or re.search(r"[\s\"'`]", word):
         raise ValueError("must be the bare bot token, one word without blanks")
     return SecretStr(word)
 

@@ -2,28 +2,47 @@
 
 Every module says `structlog.get_logger()`; the libraries' own `logging` (py-cord, websockets, aiohttp, asyncio) runs through the same chain
 from warnings on. Lines go to stderr: for people on a terminal, one JSON object each anywhere else.
+
+No secret, and no text of a server or a person, gets through. Of an exception the log keeps its kind and where it was raised, never its
+message, for a server's answer stands in many of them. Of a library's line it keeps the library's own words and the numbers in it. Every
+value is one line without control characters, so that no name can forge a line.
 """
 
+import errno
 import importlib.util
 import logging
 import os
+import re
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias
 
 import structlog
 from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from discordplex.redact import redact
+from discordplex.plaintext import one_line, visible
+from discordplex.redact import MASK, redact
 
 LogFormat: TypeAlias = Literal["rich", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 SHORTEST_SECRET = 6
-"""A shorter secret is not searched for in log lines: it would mask parts of ordinary words."""
+"""A shorter secret is masked only where it stands alone: it would mask parts of ordinary words."""
+
+SHORTEST_WORD = 4
+"""A still shorter one is not searched for at all."""
+
+LONGEST_VALUE = 2000
+"""Characters of one value in a log line."""
+
+MOST_EXCEPTIONS = 12
+"""Of a chain of exceptions or a group of them."""
 
 _secrets: set[str] = set()
+_words: set[str] = set()
 
 
 def keep_secret(secret: SecretStr | None) -> None:
@@ -31,6 +50,8 @@ def keep_secret(secret: SecretStr | None) -> None:
     value = secret.get_secret_value() if secret else ""
     if len(value) >= SHORTEST_SECRET:
         _secrets.add(value)
+    elif len(value) >= SHORTEST_WORD:
+        _words.add(value)
 
 
 def set_up(log_format: LogFormat | None = None, level: str = "info", stream: TextIO | None = None) -> None:
@@ -41,7 +62,7 @@ def set_up(log_format: LogFormat | None = None, level: str = "info", stream: Tex
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
-        structlog.processors.format_exc_info,
+        outline_exceptions,
         mask,
     ]
     renderer: Processor = for_people(stream) if people else structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -59,7 +80,7 @@ def route_logging(chain: list[Processor], renderer: Processor, stream: TextIO) -
     """Warnings of the libraries, through the same chain. Never below: py-cord's debug lines hold session keys."""
     handler = logging.StreamHandler(stream)
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[name_logger, *chain], processors=processors))
+    handler.setFormatter(LibraryFormatter(foreign_pre_chain=[name_logger, *chain], processors=processors))
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
@@ -88,18 +109,106 @@ def name_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     return event
 
 
+class LibraryFormatter(structlog.stdlib.ProcessorFormatter):
+    """Formats a library's line after everything that is not its own has been taken out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; the record stays as it is."""
+        record = logging.makeLogRecord(record.__dict__)
+        record.msg, record.args = own_words(record), ()
+        return super().format(record)
+
+
+def own_words(record: logging.LogRecord) -> str:
+    """A library's line with its numbers and without every text that it filled in: those come from servers.
+
+    A line that was filled in before it came here, as asyncio's are, is cut to its first one.
+    """
+    template = str(record.msg)
+    if not record.args:
+        return template.partition("\n")[0]
+    filled = dict_of(record.args) if isinstance(record.args, Mapping) else tuple(map(number_or_mask, record.args))
+    try:
+        return template % filled
+    except (TypeError, ValueError, KeyError):
+        return template
+
+
+def dict_of(arguments: Mapping[str, object]) -> dict[str, object]:
+    """Named arguments, the numbers alone in clear."""
+    return {name: number_or_mask(value) for name, value in arguments.items()}
+
+
+def number_or_mask(value: object) -> object:
+    """A number as it is, anything else masked."""
+    return value if isinstance(value, bool | int | float) else MASK
+
+
+def outline_exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put the outline of an exception where its traceback was asked for."""
+    asked = event.pop("exc_info", None)
+    fault = sys.exc_info()[1] if asked is True else asked[1] if isinstance(asked, tuple) else asked
+    if isinstance(fault, BaseException):
+        event["exception"] = "".join(outline(fault, set())).rstrip("\n")
+    return event
+
+
+def outline(fault: BaseException, seen: set[int]) -> Iterator[str]:
+    """Lines of a traceback: where each exception of the chain was raised and its kind, without its message."""
+    if id(fault) in seen or len(seen) >= MOST_EXCEPTIONS:
+        return
+    seen.add(id(fault))
+    before = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
+    if before is not None and id(before) not in seen:
+        yield from outline(before, seen)
+        yield "\nwhich led to:\n\n"
+    if fault.__traceback__ is not None:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(fault.__traceback__)
+    yield f"{kind_of(fault)}\n"
+    for inner in getattr(fault, "exceptions", ()):
+        if isinstance(inner, BaseException):
+            yield "one of its parts:\n"
+            yield from outline(inner, seen)
+
+
+def kind_of(fault: BaseException) -> str:
+    """What kind of exception it is: its class, the operating system's code, our own cause."""
+    kind = type(fault)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    number = fault.errno if isinstance(fault, OSError) else None
+    code = errno.errorcode.get(number, str(number)) if isinstance(number, int) else getattr(fault, "cause", None)
+    return f"{name} ({one_line(code, 60)})" if isinstance(code, str) and code else name
+
+
+def place_of(fault: BaseException) -> str:
+    """Where an exception was raised, as `messages.py:120`: a cause for a log line that holds nothing of what a server sent."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else type(fault).__name__
+
+
 def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask every known secret and everything that looks like a token in all the values of an event."""
+    """Mask every known secret and everything that looks like one in all the values of an event, and make each one line."""
     secrets = frozenset(_secrets)
-    return {key: value if key.startswith("_") else masked(value, secrets) for key, value in event.items()}
+    words = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _words))})(?!\w)") if _words else None
 
+    def clean(text: str) -> str:
+        masked_text = redact(text, secrets)
+        return words.sub(MASK, masked_text) if words else masked_text
 
-def masked(value: Any, secrets: frozenset[str]) -> Any:
-    """The value with its texts masked; what is neither number, text nor container becomes text."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, dict):
-        return {masked(key, secrets): masked(one, secrets) for key, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [masked(one, secrets) for one in value]
-    return redact(str(value), secrets)
+    def masked(value: Any) -> Any:
+        """What is neither number, text nor container becomes text; an exception its kind."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, BaseException):
+            return kind_of(value)
+        if isinstance(value, dict):
+            return {masked(key): masked(one) for key, one in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [masked(one) for one in value]
+        return one_line(clean(str(value)[: 10 * LONGEST_VALUE]), LONGEST_VALUE)
+
+    return {
+        key: value if key.startswith("_") else visible(clean(value)) if key == "exception" and isinstance(value, str) else masked(value)
+        for key, value in event.items()
+    }

@@ -146,7 +146,7 @@ def load(args: argparse.Namespace) -> "Config":
     from discordplex.logs import keep_secret
 
     config = Config.load(args.config, os.environ, dict(args.set))
-    for secret in config.secrets:
+    for secret in [*config.secrets, *config.passwords]:
         keep_secret(secret)
     return config
 

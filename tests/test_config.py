@@ -537,3 +537,12 @@ def test_only_listed_texts_are_shown(secret: str) -> None:
     free = [key for key, field in KEYS.items() if field.annotation is str and not is_choice(key) and key not in CLEAR]
     for key in [*SECRET_KEYS, *free]:
         assert secret not in shown_value(key, secret)
+
+
+def test_passwords_within_addresses_are_known_as_secrets() -> None:
+    """As they are written there and decoded, so that no log line has either."""
+    config = load(
+        toml='[store]\nurl = "postgresql://u:p%40ss-word@db/x"\n[personaplex]\nurls = ["ws://u:hunter22@a/x", "ws://b/x"]',
+    )
+    found = {password.get_secret_value() for password in config.passwords}
+    assert {"p%40ss-word", "p@ss-word", "hunter22"} <= found

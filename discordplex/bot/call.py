@@ -223,7 +223,7 @@ class Call:
             await asyncio.wait({self._work})
         finally:
             outcome = await self._take_down(self._work)
-        log.info("call ended", reason=outcome.reason, **self._conversation.ids)
+        log.info("call ended", failed=outcome.reason is not None, **self._conversation.ids)
         if outcome.reason and self._joined.result() is None:
             self._announcer.gave_up(outcome.reason)
         elif outcome.reason:
@@ -290,7 +290,7 @@ class Call:
 
     def _on_voice_event(self, event: object) -> None:
         if isinstance(event, Lost):
-            log.warning("voice lost", reason=event.reason, code=event.code, final=event.final, **self._conversation.ids)
+            log.warning("voice lost", code=event.code, final=event.final, **self._conversation.ids)
             if event.final and self._work:
                 self._lost = Outcome(event.reason, retry=not event.reason.lower().startswith(REMOVED.sentence))
                 self._work.cancel()

@@ -68,7 +68,7 @@ class BotApplication:
             if cause is None or self._stop.is_set():
                 return
             pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
-            log.warning("discord unreachable", detail=replies.discord_unreachable(api_url, cause), retry_in_s=pause_s)
+            log.warning("discord unreachable", advice=replies.discord_unreachable(api_url, cause), retry_in_s=pause_s)
             await until(self._stop, clock.sleep_until(clock.now() + pause_s))
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 

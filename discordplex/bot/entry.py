@@ -13,6 +13,7 @@ from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.rooms import Room
 from discordplex.bot.stage import take_the_stage
 from discordplex.errors import VoiceError
+from discordplex.logs import place_of
 from discordplex.voice.client import VoiceConnection
 
 log = structlog.get_logger()
@@ -31,12 +32,12 @@ async def enter(
     try:
         await room.connect(make, timeout_s=JOIN_TIMEOUT_S)
     except VoiceError as refusal:
-        log.warning("join refused", cause=str(refusal), code=refusal.code, **ids)
+        log.warning("join refused", cause=place_of(refusal), code=refusal.code, **ids)
         return str(refusal)
     except asyncio.TimeoutError:
         log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **ids)
         return replies.NOT_LET_IN
     except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
-        log.warning("join failed", cause=type(fault).__name__, detail=str(fault), **ids)
+        log.warning("join failed", cause=type(fault).__name__, **ids)
         return replies.NO_VOICE_ROOM
     return await take_the_stage(room, notices=notices, stirred=stirred)

@@ -214,10 +214,11 @@ class Switchboard:
         room = self._room_at(place)
         if room is None or not room.callers:
             return
-        problem = room.obstacle() or self._check()
+        obstacle = room.obstacle()
+        problem = obstacle or self._check()
         if problem:
             self._notices.say_once(room, replies.could_not_join(place.channel_id, problem))
-            log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause=problem)
+            log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
             return
         self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
 

@@ -14,6 +14,7 @@ from websockets.protocol import State
 from discordplex.clock import Clock
 from discordplex.engine import Persona
 from discordplex.errors import EngineError, RemoteProtocolError
+from discordplex.logs import place_of
 from discordplex.personaplex import endings
 from discordplex.personaplex.connection import Connection, Ended, Event, Phase
 from discordplex.personaplex.dialing import FAILURES, dial, ending_of
@@ -165,7 +166,7 @@ class PersonaPlexClient:
             self._connection.receive(data)
         except RemoteProtocolError as fault:
             self.bad_messages += 1
-            log.warning("engine sent a bad message", server=self._endpoint.name, fault=str(fault))
+            log.warning("engine sent a bad message", server=self._endpoint.name, cause=place_of(fault))
         self._dispatch()
 
     def _lost(self, closed: ConnectionClosed) -> None:

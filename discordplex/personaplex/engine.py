@@ -15,6 +15,7 @@ from discordplex.audio.opus import LIGHT
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, Persona, PersonaIgnored, Problem, Ready, SpeakerId, Text
 from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolError
+from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.personaplex import connection
 from discordplex.personaplex.client import PersonaPlexClient
@@ -193,7 +194,7 @@ class PersonaPlexEngine:
             # The step behind a damaged page was taken all the same; without it the account would show a lag that is none.
             self._blocks_damaged.add()
             self._ledger.damaged(MODEL_STEP_MS)
-            log.warning("engine audio damaged", server=self._endpoint.name, fault=str(fault))
+            log.warning("engine audio damaged", server=self._endpoint.name, cause=place_of(fault))
             return
         if pcm:
             self._ledger.received(ENGINE.duration_ms(len(pcm)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from discordplex.errors import StoreError
+from discordplex.logs import kind_of
 
 log = structlog.get_logger()
 
@@ -31,7 +32,7 @@ def alone(path: Path) -> Iterator[None]:
     try:
         file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as fault:
-        log.info("the settings file is used without a lock", cause=fault.strerror)
+        log.info("the settings file is used without a lock", cause=kind_of(fault))
         yield
         return
     try:
@@ -51,7 +52,7 @@ def take(file: int, path: Path) -> None:
             "Stop the other one, or give each a store.url of its own, or PostgreSQL."
         ) from None
     except OSError as fault:
-        log.info("the settings file is used without a lock", cause=fault.strerror)
+        log.info("the settings file is used without a lock", cause=kind_of(fault))
 
 
 if sys.platform == "win32":

@@ -218,7 +218,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             log.exception("voice connection met a fault", guild=self._guild.id)
             closing = Closing(Repair.END, "a fault inside discordplex ended the voice connection")
         self._final = closing
-        log.info("voice connection ended", guild=self._guild.id, reason=closing.sentence, code=closing.code)
+        log.info("voice connection ended", guild=self._guild.id, code=closing.code, repair=closing.repair.name)
         if self._connected and not self._leaving:
             if closing is not REMOVED:
                 await self._say_left()
@@ -238,7 +238,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     def _note_loss(self, closing: Closing) -> None:
         """Say once that the wire is lost, but not for a mere move."""
         self._live.clear()
-        log.warning("voice connection lost", guild=self._guild.id, reason=closing.sentence, code=closing.code, repair=closing.repair.name)
+        log.warning("voice connection lost", guild=self._guild.id, code=closing.code, repair=closing.repair.name)
         self._metrics.counter("voice.losses").add()
         if self._connected and not self._lost and closing.repair is not Repair.WAIT:
             self._lost = True

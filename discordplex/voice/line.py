@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from discordplex.errors import RemoteProtocolError, VoiceError
+from discordplex.logs import place_of
 from discordplex.network import NO_ROOM, NetworkSettingError, ProxyFailedError, open_websocket
 from discordplex.voice.closing import Closing, Repair, classify
 from discordplex.voice.e2ee import E2ee
@@ -206,7 +207,7 @@ class Line:
         self._shared.metrics.counter("voice.gateway.bad_messages").add()
         if not self._complained:
             self._complained = True
-            log.warning("voice gateway sent a bad message", fault=str(fault))
+            log.warning("voice gateway sent a bad message", cause=place_of(fault))
 
     async def _write(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -103,7 +103,7 @@ class Connection:
             try:
                 await act(body)
             except (KeyError, TypeError, ValueError) as fault:
-                log.warning("gateway message of the wrong shape", opcode=opcode, fault=type(fault).__name__)
+                log.warning("gateway message of the wrong shape", opcode=opcode, cause=type(fault).__name__)
                 await self.drop(DECODE_ERROR)
 
     # One method per opcode

@@ -98,7 +98,7 @@ class Rest:
         except ApiError as refusal:
             return _refuse(refusal, headers)
         except (KeyError, TypeError, ValueError, AttributeError) as fault:
-            log.warning("REST body of the wrong shape", method=route.method, route=route.name, fault=type(fault).__name__)
+            log.warning("REST body of the wrong shape", method=route.method, route=route.name, cause=type(fault).__name__)
             return _refuse(ApiError(400, 50035, "Invalid Form Body"), headers)
         return web.Response(status=204, headers=headers) if answer is None else _json(200, answer, headers)
 
