@@ -40,6 +40,7 @@ class BotApplication:
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
             queue_memory=self._order,
         )
+        self._parts.preferences.forgetting.add(self._order.forget)
         self._stop = asyncio.Event()
 
     def stop(self) -> None:

@@ -55,6 +55,9 @@ COMMANDS_PAUSE_S = 30.0
 UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
 """What is raised while Discord, or the way to it, is down."""
 
+UNKNOWN_GUILD, MISSING_ACCESS = 10004, 50001
+"""Error codes of the REST API (documented)."""
+
 REFUSED_TOKEN = 4004
 TOO_MANY_GUILDS = 4011
 """Gateway close codes (documented)."""
@@ -167,6 +170,8 @@ class Login:
     def guilds_known(self) -> None:
         """Who waited before a restart and sits nowhere now has gone."""
         self._timers.beside("settle", self._settle())
+        present = [guild.id for guild in self._client.guilds]  # those that are unavailable too: Discord names them first of all
+        self._timers.beside("missing guilds", self._preferences.forget_guilds_but(present, self._is_gone))
 
     def guild_gone(self, guild_id: int) -> None:
         """Nothing of this guild concerns us any more, and what it set is deleted."""
@@ -232,6 +237,16 @@ class Login:
         for guild in self._client.guilds:
             await self._preferences.learn(guild.id)
         self._switchboard.settle()
+
+    async def _is_gone(self, guild_id: int) -> bool:
+        """Whether Discord says for certain that we are not in this guild. An outage, or a refusal of another kind, says nothing."""
+        try:
+            await self._client.http.get_guild(guild_id)
+        except (discord.NotFound, discord.Forbidden) as fault:
+            return fault.code in (UNKNOWN_GUILD, MISSING_ACCESS)
+        except UNREACHABLE as fault:
+            log.info("whether a guild is gone is not known", guild=guild_id, cause=cause_of(fault))
+        return False
 
     def _room_at(self, place: Place) -> Room | None:
         guild = self._client.get_guild(place.guild_id)

@@ -13,7 +13,7 @@ from discordplex.bot.sessions import Place
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
 from discordplex.store.queue import Queue
-from discordplex.store.records import Waiting
+from discordplex.store.records import Owner, Waiting
 
 log = structlog.get_logger()
 
@@ -22,6 +22,9 @@ RETRY_S = 10.0
 
 LAST_WRITES_S = 1.0
 """How long the process waits for the last changes when it ends."""
+
+MOST_PLACES = 5_000
+"""Places that are remembered; who comes then is not, and asks again after a restart."""
 
 TICK = timedelta(microseconds=1)
 
@@ -59,7 +62,7 @@ class StoredOrder:
         try:
             found = await self._queue.list()
         except StoreError as fault:
-            log.warning("the queue's order is lost", why=str(fault))
+            log.warning("the queue's order is lost", cause=str(fault))
             return []
         self._stored = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since)}
         self._wanted = dict(self._stored)
@@ -68,7 +71,7 @@ class StoredOrder:
 
     def entered(self, place: Place, asker: int | None) -> None:
         """They asked for a call and have it, or wait. Who is known keeps their place."""
-        if place not in self._wanted:
+        if place not in self._wanted and len(self._wanted) < MOST_PLACES:
             self._newest = max(datetime.now(timezone.utc), self._newest + TICK)
             self._wanted[place] = Waiting(place.guild_id, place.channel_id, asker, self._newest)
             self._stir()
@@ -85,6 +88,15 @@ class StoredOrder:
         if self._wanted.pop(place, None):
             self._stir()
 
+    def forget(self, owner: Owner, _call: str | None = None) -> None:
+        """Keep the places that a person asked for without their name, and none of a guild. The store does the same by itself."""
+        for places in (self._wanted, self._stored):
+            for place, one in [*places.items()]:
+                if owner == Owner("guild", place.guild_id):
+                    del places[place]
+                elif one.user_id is not None and owner == Owner("person", one.user_id):
+                    places[place] = replace(one, user_id=None)
+
     def _stir(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_behind(), name="queue memory")
@@ -95,14 +107,14 @@ class StoredOrder:
             try:
                 await self._write_one()
             except StoreError as fault:
-                log.warning("the queue's order is not saved", why=str(fault), retry_in_s=RETRY_S)
+                log.warning("the queue's order is not saved", cause=str(fault), retry_in_s=RETRY_S)
                 await self._clock.sleep_until(self._clock.now() + RETRY_S)
 
     async def _write_one(self) -> None:
         outdated = next((place for place, one in self._stored.items() if self._wanted.get(place) != one), None)
         if outdated:
             await self._queue.leave(outdated.guild_id, outdated.channel_id)
-            del self._stored[outdated]
+            self._stored.pop(outdated, None)
             return
         place, one = next((place, one) for place, one in self._wanted.items() if place not in self._stored)
         await self._queue.enter(one)

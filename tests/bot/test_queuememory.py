@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from discordplex.bot.queuememory import RETRY_S, StoredOrder
 from discordplex.bot.sessions import Place
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
+from discordplex.store.records import Owner
 from discordplex.store.store import Store, open_store
 
 A, B, C, D = Place(1, 11), Place(2, 21), Place(3, 31), Place(1, 12)
@@ -77,12 +79,57 @@ async def test_a_database_that_fails_is_made_up_for(store: Store, clock: FakeClo
 
 
 async def test_the_end_does_not_wait_for_a_database_that_hangs(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not written by then is lost, and nothing is left running."""
+    """What is not written by then is lost, which is logged, and nothing is left running."""
+    ended = asyncio.Event()
 
     async def hang(*_args: object) -> None:
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
 
     monkeypatch.setattr("discordplex.bot.queuememory.LAST_WRITES_S", 0.01)
     monkeypatch.setattr(type(store.queue), "enter", hang)
-    async with StoredOrder(store.queue, clock=clock) as memory:
+    with capture_logs() as lines:
+        async with StoredOrder(store.queue, clock=clock) as memory:
+            memory.entered(A, ANNA)
+    assert ended.is_set()
+    assert "the queue's order is not up to date" in [line["event"] for line in lines]
+    assert "queue memory" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_a_person_who_is_forgotten_leaves_a_place_without_a_name(store: Store) -> None:
+    """Neither memory nor the store names them any more, wherever the place was on its way; the others' places stay as they are."""
+    for written in (True, False):
+        async with StoredOrder(store.queue, clock=FakeClock()) as memory:
+            memory.entered(A, ANNA)
+            memory.entered(B, BERT)
+            if written:
+                while await kept(store) != [(A, ANNA), (B, BERT)]:  # noqa: ASYNC110 - it is written behind
+                    await asyncio.sleep(0)
+            memory.forget(Owner("person", ANNA))
+            await store.privacy.forget(ANNA)
+            memory.moved(A, D)
+        assert await kept(store) == [(D, None), (B, BERT)]
+        for place in (D, B):
+            await store.queue.leave(place.guild_id, place.channel_id)
+
+
+async def test_a_guild_that_is_forgotten_has_no_places(store: Store) -> None:
+    """Also where one was about to be written."""
+    async with StoredOrder(store.queue, clock=FakeClock()) as memory:
         memory.entered(A, ANNA)
+        memory.entered(B, BERT)
+        memory.forget(Owner("guild", A.guild_id))
+        await store.privacy.forget_guild(A.guild_id)
+    assert await kept(store) == [(B, BERT)]
+
+
+async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was there first stays."""
+    monkeypatch.setattr("discordplex.bot.queuememory.MOST_PLACES", 2)
+    async with StoredOrder(store.queue, clock=FakeClock()) as memory:
+        for place in (A, B, C):
+            memory.entered(place, ANNA)
+        memory.left(C)
+    assert await kept(store) == [(A, ANNA), (B, ANNA)]

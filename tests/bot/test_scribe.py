@@ -1,6 +1,7 @@
 """What is said is kept where a guild's admins want that, and nowhere else."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 
 from discordplex.bot.preferences import StoredPreferences
-from discordplex.bot.scribe import Scribe
+from discordplex.bot.scribe import BATCH, Scribe
 from discordplex.bot.sessions import Place
 from discordplex.bridge.events import Caption
 from discordplex.config import Config
 from discordplex.metrics import Metrics
+from discordplex.store import transcripts
+from discordplex.store.records import TranscriptLine
 from discordplex.store.store import Store, open_store
+from discordplex.store.transcripts import Transcripts
 from tests.bot.fakes import CountedEngines, ScriptedRoom
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
@@ -97,12 +101,65 @@ async def test_a_database_that_fails_is_told_and_costs_no_call(desk: Desk) -> No
     assert desk.metrics.counter("transcripts.dropped").value == 1
 
 
-async def test_what_waits_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest lines make room, and are counted."""
-    monkeypatch.setattr("discordplex.bot.scribe.MOST_WAITING", 3)
+async def test_what_waits_is_bounded_in_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest lines make room, and are counted; a character may have four bytes."""
+    monkeypatch.setattr("discordplex.bot.scribe.MOST_BYTES", 12)
     await desk.switch(on=True)
     call = QuietCall()
-    for number in range(5):
-        desk.says(call, str(number))
-    assert list((await desk.kept()).values()) == [[(None, "2"), (None, "3"), (None, "4")]]
+    for text in ("0123", "1", "\N{GRINNING FACE}", "3", "4567"):
+        desk.says(call, text)
+    assert list((await desk.kept()).values()) == [[(None, "1"), (None, "\N{GRINNING FACE}"), (None, "3"), (None, "4567")]]
+    assert desk.metrics.counter("transcripts.dropped").value == 1
+    desk.says(call, "a line that is longer than all that may wait")
     assert desk.metrics.counter("transcripts.dropped").value == 2
+
+
+async def test_many_lines_are_saved_a_few_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others want to use the database too."""
+    kept: list[int] = []
+    keep = Transcripts.keep
+
+    async def counted(self: Transcripts, lines: Sequence[TranscriptLine], *more: Any) -> int:
+        kept.append(len(lines))
+        return await keep(self, lines, *more)
+
+    monkeypatch.setattr(Transcripts, "keep", counted)
+    await desk.switch(on=True)
+    call = QuietCall()
+    for number in range(2 * BATCH + 1):
+        desk.says(call, str(number))
+    assert [len(lines) for lines in (await desk.kept()).values()] == [2 * BATCH + 1]
+    assert kept == [BATCH, BATCH, 1]
+
+
+@pytest.mark.parametrize("saving", [False, True], ids=["waiting", "in the middle of being saved"])
+@pytest.mark.parametrize("what", ["person", "guild", "call"])
+async def test_a_deletion_reaches_what_is_not_saved_yet(desk: Desk, what: str, monkeypatch: pytest.MonkeyPatch, *, saving: bool) -> None:
+    """Lines that wait, or that are in a transaction which has not begun to write, are not saved after it."""
+    await desk.switch(on=True)
+    call: Any = QuietCall()
+    gate, reached = asyncio.Event(), asyncio.Event()
+    welcome = transcripts.welcome
+
+    async def slow(connection: Any, lines: Any) -> Any:
+        wanted = await welcome(connection, lines)
+        reached.set()
+        await gate.wait()
+        return wanted
+
+    if saving:
+        monkeypatch.setattr(transcripts, "welcome", slow)
+    desk.says(call, "Anna's", speaker=ANNA)
+    desk.says(call, "the engine's")
+    if saving:
+        await reached.wait()
+    name = desk.scribe._name(call)
+    deletion = {
+        "person": lambda: desk.preferences.forget(ANNA),
+        "guild": lambda: desk.preferences.forget_guild(GUILD),
+        "call": lambda: desk.preferences.forget_transcripts(GUILD, name),
+    }[what]()
+    gate.set()
+    await deletion
+    kept = await desk.kept()
+    assert [text for lines in kept.values() for _, text in lines] == (["the engine's"] if what == "person" else [])
