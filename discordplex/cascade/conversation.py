@@ -20,7 +20,7 @@ from discordplex.cascade.playback import LAG_S, Playback
 from discordplex.cascade.reply import Reply
 from discordplex.cascade.segmenter import Utterance
 from discordplex.cascade.transcribe import Transcriber
-from discordplex.cascade.turn import Mouth, Turn
+from discordplex.cascade.turn import ENDLESS, Mouth, Turn
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, SpeakerId, Text
 from discordplex.metrics import Metrics
@@ -121,6 +121,8 @@ class Conversation(Mouth):
         self._heard: Line[Heard] = Line()
         self._said: Line[Said] = Line()
         self._overflowed = False
+        self._endless = False
+        """Whether people were told that the model does not stop."""
         self._numbers = itertools.count(1)
         self._playback = Playback()
         self._moved = asyncio.Event()
@@ -187,15 +189,15 @@ class Conversation(Mouth):
     # What people wish to be forgotten. None of these waits: `stopped` does.
 
     def forget(self, speaker: SpeakerId) -> None:
-        """Drop all that is held of this person, cancel the requests that carry it, and stop the reply that was made from it.
+        """Drop all that waits of this person, cancel the requests that carry it, and stop the reply that was made from it.
 
+        The history has forgotten them already.
         Somebody else's question whose answer was stopped before it was heard is asked anew, without this person's words.
         """
         self._heard.drop(lambda heard: heard.speaker == speaker)
         self._said.drop(lambda said: said.speaker == speaker)
         if self._transcribing is not None and speaker in self._transcribing.sources:
             self._transcribing.cancel()
-        self._history.forget(speaker)
         if self._unanswered == speaker:
             self._unanswered = None
         if self._last is not None and speaker in self._last.sources:
@@ -216,10 +218,9 @@ class Conversation(Mouth):
             self._cut(self._reply)
 
     def reset(self) -> None:
-        """The same, and forget what was said before. A reply that was being given is not known afterwards either."""
+        """The same, and a reply that was being given is not remembered. The history is reset by its owner, as `forget` is."""
         self.pause()
         self._last = None
-        self._history.reset()
 
     async def stopped(self) -> None:
         """Return once every request that was cancelled has ended."""
@@ -288,6 +289,18 @@ class Conversation(Mouth):
         """See Mouth."""
         while (over_s := self._playback.left_s(self._clock.now()) - AHEAD_S) > 0:
             await self._pass(over_s)
+
+    def retract(self) -> None:
+        """See Mouth."""
+        reply = self._reply
+        if reply is not None and reply.pieces:
+            self._outbox.drop(reply.item)
+            self._outbox.put(Interrupted(reply.item), reply.sources)
+            self._playback.cut(self._clock.now())
+            self._barge_in.over()
+            self._moved.set()
+            reply.pieces.clear()
+            reply.item = f"reply-{next(self._numbers)}"
 
     async def _answer(self, reply: Reply) -> None:
         """One turn, until it was heard or cut off."""
@@ -377,5 +390,9 @@ class Conversation(Mouth):
     def _tell(self, fault: StageError, sources: frozenset[SpeakerId]) -> None:
         """A stage failed: people are told, and the next turn has its chance."""
         self._faults.add()
+        if str(fault) == ENDLESS:
+            if self._endless:
+                return
+            self._endless = True
         log.warning("stage failed", stage=fault.stage, cause=fault.cause)
         self._outbox.put(Problem(str(fault), stage=fault.stage, cause=fault.cause), sources)

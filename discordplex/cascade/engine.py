@@ -19,6 +19,7 @@ from discordplex.cascade.segmenter import Discarded, Endpointing, SegmenterEvent
 from discordplex.cascade.speak import Speaker
 from discordplex.cascade.stage import Stage
 from discordplex.cascade.think import Thinker
+from discordplex.cascade.thoughts import Manner
 from discordplex.cascade.transcribe import Transcriber
 from discordplex.cascade.turn import Mouth, Turn
 from discordplex.clock import Clock
@@ -52,6 +53,7 @@ class CascadeEngine:
         history: History,
         name_of: Callable[[SpeakerId], str],
         detectors: DetectorPool,
+        manner: Manner,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -60,6 +62,7 @@ class CascadeEngine:
         self._history = history
         self._name_of = name_of
         self._detectors = detectors
+        self._manner = manner
         self._clock = clock
         self._metrics = metrics
         self._outbox = Outbox()
@@ -146,12 +149,14 @@ class CascadeEngine:
     def drop(self, speaker: SpeakerId) -> None:
         """The same as `forget`, without waiting for the requests that it cancels."""
         self._ears.forget(speaker)
+        self._history.forget(speaker)
         if self._conversation is not None:
             self._conversation.forget(speaker)
 
     def reset(self) -> None:
         """Forget everything that was said, answered or not, and stop speaking. Does not wait for the requests that it cancels."""
         self._ears.forget_everybody()
+        self._history.reset()
         if self._conversation is not None:
             self._conversation.reset()
 
@@ -173,7 +178,14 @@ class CascadeEngine:
         voice = self._persona.voice or self._config.speak.voice
 
         def new_turn(mouth: Mouth) -> Turn:
-            return Turn(thinker=thinker, speaker=speaker, voice=voice, mouth=mouth, first_chunk_chars=self._config.first_chunk_chars)
+            return Turn(
+                thinker=thinker,
+                speaker=speaker,
+                voice=voice,
+                mouth=mouth,
+                first_chunk_chars=self._config.first_chunk_chars,
+                manner=self._manner,
+            )
 
         return Conversation(
             transcriber=Transcriber(clients, transcribe, self._clock),

@@ -10,6 +10,7 @@ from discordplex.cascade.detectors import DetectorPool
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.history import History
 from discordplex.cascade.stage import Stage
+from discordplex.cascade.thoughts import Manner
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
 from discordplex.engine import EngineLease, Persona, SpeakerId, VoiceEngine
@@ -37,6 +38,7 @@ class CascadeProvider:
         self._config = config
         self._clock = clock
         self._detectors = detectors or DetectorPool()
+        self._manner = Manner()
         self._leases: set[CascadeLease] = set()
 
     @property
@@ -62,7 +64,7 @@ class CascadeProvider:
         """A lease, or None while all are taken."""
         if self.free <= 0:
             return None
-        lease = CascadeLease(self._config, self._detectors, self._clock)
+        lease = CascadeLease(self._config, self._detectors, self._manner, self._clock)
         self._leases.add(lease)
         return lease
 
@@ -75,9 +77,10 @@ class CascadeProvider:
 class CascadeLease:
     """The right to hold one call, and what was said in it. A TurnTakingLease."""
 
-    def __init__(self, config: CascadeConfig, detectors: DetectorPool, clock: Clock) -> None:
+    def __init__(self, config: CascadeConfig, detectors: DetectorPool, manner: Manner, clock: Clock) -> None:
         self._config = config
         self._detectors = detectors
+        self._manner = manner
         self._clock = clock
         self._history = History(max_tokens=config.history_tokens)
         self._numbers: dict[SpeakerId, int] = {}
@@ -96,6 +99,7 @@ class CascadeLease:
             history=self._history,
             name_of=lambda speaker: plain_name(self.name_of(speaker)) or self.number_of(speaker),
             detectors=self._detectors,
+            manner=self._manner,
             clock=self._clock,
             metrics=metrics,
         )
@@ -103,13 +107,11 @@ class CascadeLease:
 
     def reset(self) -> None:
         """Forget what was said in this call, and what waits for an answer; requests in flight are cancelled."""
-        self._history.reset()
         if self._open is not None:
             self._open.reset()
 
     def forget(self, speaker: SpeakerId) -> None:
         """Forget what this person said, whether or not an engine is open; requests in flight that carry it are cancelled."""
-        self._history.forget(speaker)
         self._numbers.pop(speaker, None)
         if self._open is not None:
             self._open.drop(speaker)

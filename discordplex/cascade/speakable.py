@@ -1,56 +1,27 @@
-"""What a chat model writes -> what can be said aloud: no hidden thoughts, no markdown. Pure."""
+"""What a chat model writes -> what can be said aloud: no markdown, no addresses, no pictures. Pure.
+
+Each expression goes over a text once: none has two ways to match the same characters.
+"""
 
 import re
+from typing import Final
 
-HIDDEN = {"<think>": "</think>", "<thinking>": "</thinking>", "```": "```"}
-"""What is never spoken, from its opening to its closing: a model's thoughts and blocks of code."""
-LONGEST_MARK = max(len(mark) for pair in HIDDEN.items() for mark in pair)
+LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()]|\([^()]*\))*\)")
+URL: Final = re.compile(r"https?://\S+")
+LINE_START: Final = re.compile(r"^[^\S\n]{0,8}(?:#{1,6}[^\S\n]+|[-*+][^\S\n]+|>[^\S\n]*)", re.MULTILINE)
+EMPHASIS: Final = re.compile(r"(?<![\w*)])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=\S)\1(?!\*)")
+"""What begins at no word and ends. Emphasis that was cut apart, or lies within a word, is left to MARKUP."""
+MARKUP: Final = re.compile(r"\*+|~~+|`+|(?<!\w)_+|_+(?!\w)")
 
-LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-URL = re.compile(r"https?://\S+")
-LINE_START = re.compile(r"^\s*(?:#{1,6}\s+|[-*+]\s+|>\s*)", re.MULTILINE)
-EMPHASIS = re.compile(r"(\*\*\*|\*\*|__|~~|\*|`)|(?<!\w)_|_(?!\w)")
-EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]")
-
-
-class HiddenFilter:
-    """Deltas in, deltas out without what is hidden, wherever the marks were cut apart."""
-
-    def __init__(self) -> None:
-        self._rest = ""
-        self._closing: str | None = None
-
-    def feed(self, delta: str) -> str:
-        """The visible part of what is certain by now."""
-        self._rest += delta
-        visible = ""
-        while True:
-            if self._closing is not None:
-                _, mark, behind = self._rest.partition(self._closing)
-                if not mark:
-                    self._rest = self._rest[-LONGEST_MARK:]
-                    return visible
-                self._rest, self._closing = behind, None
-            found = [(at, mark) for mark in HIDDEN if (at := self._rest.find(mark)) >= 0]
-            if not found:
-                keep = undecided(self._rest)
-                visible += self._rest[: len(self._rest) - keep]
-                self._rest = self._rest[len(self._rest) - keep :]
-                return visible
-            at, mark = min(found)
-            visible += self._rest[:at]
-            self._rest, self._closing = self._rest[at + len(mark) :], HIDDEN[mark]
-
-    def finish(self) -> str:
-        """The reply is complete: what was held back because it looked like the start of a mark."""
-        rest, self._rest = self._rest, ""
-        return "" if self._closing is not None else rest
-
-
-def undecided(text: str) -> int:
-    """How many characters at the end may be the beginning of a mark."""
-    longest = min(len(text), LONGEST_MARK - 1)
-    return next((length for length in range(longest, 0, -1) if any(mark.startswith(text[-length:]) for mark in HIDDEN)), 0)
+PICTOGRAPH: Final = (
+    "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u2388\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2\u25aa\u25ab"
+    "\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
+    "\U0001f000-\U0001faff\U0001fc00-\U0001fffd"
+)
+"""Extended_Pictographic of Unicode's emoji-data.txt, versions 11 to 17, with the rest of the blocks that are nearly full of it; the
+skin tones and the letters of flags are among them."""
+SYMBOL: Final = re.compile(f"[{PICTOGRAPH}][{PICTOGRAPH}\u200d]*|[\u20e3\ufe0e\ufe0f\U000e0000-\U000e007f]+")
+"""Also keycaps, the choice between a picture and a sign, and tags. A joiner goes with its pictures: letters need it."""
 
 
 def spoken(chunk: str) -> str:
@@ -58,5 +29,24 @@ def spoken(chunk: str) -> str:
     text = LINK.sub(r"\1", chunk)
     text = URL.sub("", text)
     text = LINE_START.sub("", text)
-    text = EMPHASIS.sub("", text)
-    return " ".join(EMOJI.sub("", text).split())
+    text = EMPHASIS.sub(r"\2", text)
+    text = MARKUP.sub(kept_markup, text)
+    return " ".join(SYMBOL.sub("", text).split())
+
+
+def kept_markup(found: re.Match[str]) -> str:
+    """What is left of a run of stars, underscores, tildes or backquotes: a star between two numbers or variables is no markup."""
+    run, text = found[0], found.string
+    if run[0] != "*":
+        return ""
+    before, behind = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
+    if before.isspace() and behind.isspace():
+        return run
+    left, right = operand(text[max(0, found.start() - 2) : found.start()][::-1]), operand(text[found.end() : found.end() + 2])
+    digits = (before.isdecimal() and behind.isalnum()) or (behind.isdecimal() and before.isalnum())
+    return run if digits or (left and right) else ""
+
+
+def operand(text: str) -> bool:
+    """Whether what stands beside an operator, read away from it, may be calculated with: a number, one letter, or a bracket."""
+    return text[:1].isdecimal() or text[:1] in {"(", ")"} or (text[:1].isascii() and text[:1].isalpha() and not text[1:2].isalnum())

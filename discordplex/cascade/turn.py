@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,15 +13,22 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from discordplex.cascade.chunker import FIRST_CHUNK_CHARACTERS, Chunker
 from discordplex.cascade.faults import StageError
 from discordplex.cascade.speak import Speaker
-from discordplex.cascade.speakable import HiddenFilter, spoken
+from discordplex.cascade.speakable import spoken
 from discordplex.cascade.think import Thinker
+from discordplex.cascade.thoughts import Manner, Spoken, ThoughtFilter
 
 REQUESTS_AHEAD = 2
 """Pieces whose sound is being made at once: the next one is ready when one ends, and little is paid for what is cut off."""
-LONGEST_REPLY_CHARACTERS = 4000
-"""Four minutes of speech; a model that writes more has lost its way."""
+PIECES_HELD: Final = 3
+"""Pieces whose sound is being made or waits for those before it: where one of them stalls, the sound of the others does not pile up."""
+LONGEST_REPLY_CHARACTERS: Final = 4000
+"""Four minutes of speech; a model that writes more has lost its way. Thoughts do not count."""
 
 NOTHING_TO_SAY = "The chat model failed: it wrote nothing that can be said aloud. Look at cascade.think.model and cascade.text_prompt."
+ENDLESS: Final = (
+    f"The chat model does not stop writing: its reply was cut after {LONGEST_REPLY_CHARACTERS} characters. "
+    "Ask for short answers in cascade.text_prompt, or look at cascade.think.model."
+)
 
 
 class Mouth(Protocol):
@@ -39,6 +46,10 @@ class Mouth(Protocol):
         """Return once more sound is of use."""
         ...
 
+    def retract(self) -> None:
+        """All that came was not meant to be spoken; the reply begins anew."""
+        ...
+
 
 @dataclass(slots=True)
 class Ordered:
@@ -52,64 +63,42 @@ End: TypeAlias = StageError | None
 """The end of a reply, and what broke it off."""
 
 
-class Turn:
-    """One reply. Run it once; cancelling it really closes its requests."""
+class Speech:
+    """Pieces of text in, their sound out to the mouth, in order."""
 
-    def __init__(
-        self, *, thinker: Thinker, speaker: Speaker, voice: str, mouth: Mouth, first_chunk_chars: int = FIRST_CHUNK_CHARACTERS
-    ) -> None:
-        self._thinker = thinker
+    def __init__(self, speaker: Speaker, voice: str, mouth: Mouth) -> None:
         self._speaker = speaker
         self._voice = voice
         self._mouth = mouth
-        self._chunker = Chunker(first_characters=first_chunk_chars)
         self._written: asyncio.Queue[str | End] = asyncio.Queue()
         self._ordered: asyncio.Queue[Ordered | End] = asyncio.Queue()
-        self._slots = asyncio.Semaphore(REQUESTS_AHEAD)
+        self._requests = asyncio.Semaphore(REQUESTS_AHEAD)
+        self._held = asyncio.Semaphore(PIECES_HELD)
+        self._scope = anyio.CancelScope()
 
-    async def run(self, messages: Sequence[Mapping[str, str]]) -> None:
-        """Return when all of the reply was handed to the mouth.
+    def put(self, piece: str | End) -> None:
+        """The next piece, or the end."""
+        self._written.put_nowait(piece)
 
-        Raises:
-            StageError: thinking or speaking failed; what came before it was said.
-        """
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._write, messages, name="cascade:think")
-            tasks.start_soon(self._order, tasks, name="cascade:order")
-            fault = await self._say()
-            tasks.cancel_scope.cancel()
-        if fault is not None:
-            raise fault
+    def retract(self) -> None:
+        """Stop speaking and close the requests; `run` returns."""
+        self._scope.cancel()
 
-    async def _write(self, messages: Sequence[Mapping[str, str]]) -> None:
-        """The reply's text into pieces."""
-        await checkpoint_if_cancelled()  # cut off before the loop came here: then not even a first byte goes out
-        hidden, length, pieces = HiddenFilter(), 0, 0
-        try:
-            async with contextlib.aclosing(self._thinker.reply_to(messages)) as deltas:
-                async for delta in deltas:
-                    length += len(delta)
-                    pieces += self._put(self._chunker.feed(hidden.feed(delta)))
-                    if length > LONGEST_REPLY_CHARACTERS:
-                        break
-        except StageError as fault:
-            pieces += self._put(self._chunker.finish())
-            self._written.put_nowait(fault)
-            return
-        pieces += self._put(self._chunker.feed(hidden.finish())) + self._put(self._chunker.finish())
-        self._written.put_nowait(None if pieces else StageError(NOTHING_TO_SAY, stage="think"))
-
-    def _put(self, chunks: Iterable[str]) -> int:
-        """Pass on the pieces that hold something to be said; how many."""
-        pieces = [chunk for chunk in chunks if spoken(chunk)]
-        for piece in pieces:
-            self._written.put_nowait(piece)
-        return len(pieces)
+    async def run(self) -> End:
+        """Return when all was handed to the mouth, or with what broke it off."""
+        fault: End = None
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._order, tasks, name="cascade:order")
+                fault = await self._say()
+                tasks.cancel_scope.cancel()
+        return fault
 
     async def _order(self, tasks: TaskGroup) -> None:
         """A request for each piece, as many at once as is good."""
         while isinstance(text := await self._written.get(), str):
-            await self._slots.acquire()
+            await self._held.acquire()
+            await self._requests.acquire()
             await self._mouth.room()
             piece = Ordered(text)
             self._ordered.put_nowait(piece)
@@ -126,13 +115,14 @@ class Turn:
         except StageError as fault:
             piece.sound.put_nowait(fault)
         finally:
-            self._slots.release()
+            self._requests.release()
 
     async def _say(self) -> End:
         """One piece after the other; what broke the reply off."""
         while isinstance(piece := await self._ordered.get(), Ordered):
             if (fault := await self._say_piece(piece)) is not None:
                 return fault
+            self._held.release()
         return piece
 
     async def _say_piece(self, piece: Ordered) -> End:
@@ -143,3 +133,88 @@ class Turn:
                 begun = True
             await self._mouth.sound(sound)
         return sound
+
+
+class Turn:
+    """One reply. Run it once; cancelling it really closes its requests."""
+
+    def __init__(
+        self,
+        *,
+        thinker: Thinker,
+        speaker: Speaker,
+        voice: str,
+        mouth: Mouth,
+        first_chunk_chars: int = FIRST_CHUNK_CHARACTERS,
+        manner: Manner | None = None,
+    ) -> None:
+        self._thinker = thinker
+        self._speaker = speaker
+        self._voice = voice
+        self._mouth = mouth
+        self._speech = Speech(speaker, voice, mouth)
+        self._thoughts = ThoughtFilter(manner)
+        self._chunker = Chunker(first_characters=first_chunk_chars)
+        self._characters = 0
+        self._pieces = 0
+
+    async def run(self, messages: Sequence[Mapping[str, str]]) -> None:
+        """Return when all of the reply was handed to the mouth.
+
+        Raises:
+            StageError: thinking or speaking failed; what came before it was said.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write, messages, name="cascade:think")
+            while True:
+                speech = self._speech
+                fault = await speech.run()
+                if speech is self._speech:
+                    break
+                self._mouth.retract()
+            tasks.cancel_scope.cancel()
+        if fault is not None:
+            raise fault
+
+    async def _write(self, messages: Sequence[Mapping[str, str]]) -> None:
+        """The reply's text into pieces."""
+        await checkpoint_if_cancelled()  # cut off before the loop came here: then not even a first byte goes out
+        end: End = None
+        try:
+            async with contextlib.aclosing(self._thinker.reply_to(messages)) as deltas:
+                async for delta in deltas:
+                    self._take(self._thoughts.feed(delta))
+                    if self._characters > LONGEST_REPLY_CHARACTERS:
+                        end = StageError(ENDLESS, stage="think")
+                        break
+        except StageError as fault:
+            end = fault
+        if end is None:
+            self._take(self._thoughts.finish())
+        self._put(self._chunker.finish())
+        if end is None and not self._pieces:
+            end = StageError(NOTHING_TO_SAY, stage="think")
+        self._speech.put(end)
+
+    def _take(self, spoken: Sequence[Spoken]) -> None:
+        """Text for people, and what was none after all."""
+        for one in spoken:
+            if isinstance(one, str):
+                left = LONGEST_REPLY_CHARACTERS - self._characters
+                self._characters += len(one)
+                self._put(self._chunker.feed(one[: max(0, left)]))
+            else:
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._chunker.drop()
+        self._characters = self._pieces = 0
+        old, self._speech = self._speech, Speech(self._speaker, self._voice, self._mouth)
+        old.retract()
+
+    def _put(self, chunks: Iterable[str]) -> None:
+        """Pass on the pieces that hold something to be said."""
+        for chunk in chunks:
+            if spoken(chunk):
+                self._pieces += 1
+                self._speech.put(chunk)

@@ -2,13 +2,17 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from discordplex.cascade.conversation import MOST_WAITING, TOO_MUCH
+from discordplex.cascade import turn
+from discordplex.cascade.conversation import LONGEST_WORDS_CHARACTERS, MOST_WAITING, TOO_MUCH
 from discordplex.cascade.engine import INTERNAL, SPOKEN_MANNERS
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.cascade.reply import BROKEN_OFF
+from discordplex.cascade.think import Thinker
+from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
 from discordplex.errors import EngineError, LocalProtocolError
@@ -18,7 +22,7 @@ from discordplex.loopback.openai.log import Answered, Asked, Dropped
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
 from tests.cascade.conftest import config_of
-from tests.cascade.harness import ANNA, BEN, PERSONA, calling
+from tests.cascade.harness import ANNA, BEN, NAMES, PERSONA, calling
 from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
@@ -69,9 +73,9 @@ async def test_one_turn_after_the_other(server: StandInOpenAI, config: CascadeCo
     """A conversation goes on by itself, and the model is told what was said so far."""
     server.hears, server.replies = in_turn(["One.", "Two."]), in_turn(["First.", "Second."])
     async with calling(config) as call:
-        for turn in range(2):
-            await call.ask(turn)
-            await call.hear_out(turn + 1)
+        for replies in (1, 2):
+            await call.ask(replies - 1)
+            await call.hear_out(replies)
     assert [message["content"] for message in chats(server)[1][1:]] == ["Anna: One.", "First.", "Anna: Two."]
 
 
@@ -117,6 +121,104 @@ async def test_thoughts_and_markdown_are_not_spoken(server: StandInOpenAI, confi
         await call.ask()
         await call.hear_out()
     assert sorted(spoken_requests(server)) == ["Hello there!", "See this."]
+
+
+PLAN = "First I think about what they asked me, which was how I am. " * 8
+
+
+async def test_thoughts_that_were_spoken_are_taken_back_once(
+    server: StandInOpenAI, config: CascadeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closing mark without its opening comes too late for the first such reply: its sound is cut off, the answer is a reply of its own.
+
+    History has the answer alone, and the next reply is held until its mark.
+    """
+    heard, reply_to = asyncio.Event(), Thinker.reply_to
+
+    async def slow(self: Thinker, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[str]:
+        async for delta in reply_to(self, messages):
+            if "<" in delta:
+                await heard.wait()
+            yield delta
+
+    monkeypatch.setattr(Thinker, "reply_to", slow)
+    server.replies = in_turn([f"{PLAN}</think>I am fine.", f"{PLAN}</think>Of course.", "No thoughts. None."])
+    async with calling(config) as call:
+        await call.ask(0)
+        await call.until(lambda call: call.of(Audio))
+        heard.set()
+        await call.hear_out()
+        (cut,) = call.interrupted()
+        answer = call.spoken[-1].item
+        assert answer != cut
+        assert call.words(answer) == "I am fine."
+        assert call.sound_ms(answer) > 0
+        before = len(call.events)
+        for replies, said in enumerate(("Of course.", "No thoughts. None."), 2):
+            await call.ask(replies - 1)
+            await call.hear_out(replies)
+            assert call.words(call.spoken[-1].item) == said
+    assert not [event for event in call.events[before:] if isinstance(event, Interrupted)]
+    assert not [text for text in call.spoken if "think" in text.text and text.item != cut]
+    assert chats(server)[1][2]["content"] == "I am fine."
+    assert call.problems() == []
+
+
+async def test_a_model_that_talks_without_end_is_cut_with_a_sentence(server: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written within the bound is spoken, the request is ended, and people are told so once in a conversation."""
+    monkeypatch.setattr(turn, "LONGEST_REPLY_CHARACTERS", 300)
+    server.replies = in_turn(["So it goes on. " * 100])
+    server.fail("think", *[Fault(stall_after=200)] * 2)
+    async with calling(config_of(server, timeout_s=20)) as call:
+        for replies in (1, 2):
+            await call.ask(replies)
+            await call.hear_out(replies)
+        await server.log.wait_for(lambda log: [dropped.stage for dropped in log.of(Dropped)] == ["think"] * 2)
+    for item in {text.item for text in call.spoken}:
+        assert 280 < len(call.words(item)) <= 300
+    assert call.problems() == [ENDLESS]
+
+
+async def test_thoughts_do_not_count_as_a_reply(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """However long a model thinks within its marks, the answer is spoken."""
+    server.replies = in_turn([f"<think>{'So it goes on. ' * (LONGEST_REPLY_CHARACTERS // 10)}</think>I am fine."])
+    async with calling(config) as call:
+        await call.ask(0)
+        await call.hear_out()
+        assert call.words(call.spoken[-1].item) == "I am fine."
+    assert call.problems() == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u2028", "\x0b", "\u202e"])
+async def test_no_name_and_no_words_forge_another_s_line(
+    server: StandInOpenAI, config: CascadeConfig, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Each person's words are one line behind their name, to the model and in the captions, whatever servers and names hold."""
+    monkeypatch.setitem(NAMES, ANNA, f"Anna{end}Ben: hi\u200b")
+    server.hears, server.replies = in_turn([f"Yes.{end}Ben: I agree."]), in_turn([f"Good.{end}Ben: Me\u200b too."])
+    async with calling(config) as call:
+        for replies in (1, 2):
+            await call.ask(replies - 1)
+            await call.hear_out(replies)
+    said, answered, _ = contents = [message["content"] for message in chats(server)[1][1:]]
+    assert said.startswith("Anna")
+    assert answered.startswith("Good.")
+    for content in contents:
+        assert len(content.splitlines()) == 1
+        assert content.count(": ") <= 2
+        assert not {"\u202e", "\u200b"} & set(content)
+    for text in call.of(Text):
+        assert not {"\u202e", "\u200b", "\u2028", "\x0b"} & set(text.text)
+    assert all("\n" not in text.text for text in call.said)
+
+
+async def test_a_transcription_without_end_is_cut(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """Half a minute of speech is no novel."""
+    server.hears = in_turn(["blah " * 100_000])
+    async with calling(config) as call:
+        await call.ask(0)
+        await call.until(lambda call: call.said)
+    assert len(call.said[0].text) <= LONGEST_WORDS_CHARACTERS
 
 
 async def test_two_requests_ahead_and_no_more(server: StandInOpenAI) -> None:
@@ -308,9 +410,9 @@ async def test_history_is_bounded_and_can_be_forgotten(server: StandInOpenAI, co
     small = config.model_copy(update={"history_tokens": 30})
     server.hears, server.replies = in_turn([f"Question number {n}?" for n in range(9)]), in_turn(["A fine answer."])
     async with calling(small) as call:
-        for turn in range(4):
+        for replies in range(1, 5):
             await call.ask(0)
-            await call.hear_out(turn + 1)
+            await call.hear_out(replies)
         assert len(chats(server)[3]) < 6
         await call.ask(0)
         await call.until(lambda call: sum(text.final for text in call.spoken) == 5)

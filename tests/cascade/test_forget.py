@@ -10,10 +10,10 @@ from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, Text
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.openai.faults import Fault, Stage
-from discordplex.loopback.openai.log import Asked, Dropped
+from discordplex.loopback.openai.log import Answered, Asked, Dropped
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.cascade.conftest import config_of
-from tests.cascade.harness import ANNA, BEN, Call, calling
+from tests.cascade.harness import ANNA, BEN, PERSONA, Call, calling
 from tests.cascade.speech import frames_of, sentences
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
@@ -246,7 +246,7 @@ async def test_who_waited_for_room_says_nothing_afterwards(
     server.replies = in_turn([LONG_REPLY])
     async with calling(patient, reading=False) as call:
         await call.ask(0, ANNA)
-        await server.log.wait_for(lambda _: asked(server, "speak") >= 2)
+        await server.log.wait_for(lambda log: len([one for one in log.of(Answered) if one.stage == "speak"]) >= 2)
         for _ in range(20):
             await settle()
         await call.engine.forget(ANNA)
@@ -283,9 +283,12 @@ async def test_the_memory_forgets_while_no_engine_is_open(server: StandInOpenAI,
         await call.hear_out(2)
         lease = call.lease
     assert lease.number_of(ANNA) == "Person 1"
+    lease.open(PERSONA, call.metrics)  # and not entered, as where its server is away
     lease.forget(ANNA)
     assert [message["content"] for message in lease._history.as_chat("")[1:]] == ["Ben: And mine."]
     assert lease.number_of(ANNA) == "Person 2"
+    lease.reset()
+    assert len(lease._history) == 0
 
 
 async def test_a_pause_keeps_what_was_answered(server: StandInOpenAI, config: CascadeConfig) -> None:

@@ -1,0 +1,316 @@
+"""A reply while it is being written -> what of it is meant for people: no thoughts, no marks, no blocks of code. Pure.
+
+Chat servers leave a model's thoughts in the reply in many ways, so there is no list of marks here but a grammar of them: a name between
+brackets (`<think>`, `[THINK]`, `◁think▷`, `<|channel|>`, `<seed:think>`), where a word in the name tells what it is. No mark is ever
+spoken, whatever its name. Each character is looked at a fixed number of times, and no more than a mark or a header is kept of what is
+hidden.
+
+Some models are begun inside their thoughts, so that a reply has only the closing mark: what came before it was no answer. That is known too
+late for the first such reply, whose beginning may have been spoken: it is retracted (see `Retract`). From then on replies are held until
+the mark comes (see `Manner`). Holding every reply of every model instead would cost each answer a second or more of silence.
+"""
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+LONGEST_MARK: Final = 64
+LONGEST_HEADER: Final = 64
+"""Between `<|channel|>` and `<|message|>`, say."""
+MOST_HELD: Final = 4000
+"""Characters of a reply that may turn out to be thoughts. All of what is spoken where no closing mark comes."""
+
+CLOSERS: Final = {"<": ">", "[": "]", "◁": "▷", "\uff1c": "\uff1e"}
+SPECIAL: Final = re.compile("[<\\[◁\uff1c`]")
+FENCE: Final = "```"
+JOINED: Final = "assistantfinal"
+"""What is left of the marks of gpt-oss where a server has removed the special tokens: "analysisLet me see.assistantfinalYes."."""
+
+WORDS: Final = re.compile(r"[^\W\d_]+")
+THOUGHT: Final = re.compile(
+    r"think|thought|reason|analy[sz]|reflect|scratch|deliberat|ponder|monolog|rational|cogitat|contemplat|introspect|meditat|brainstorm"
+    r"|plan(?:s|ning)?$|cot$|critique|commentary|internal|inner|hidden|tool|function|思|推理"
+)
+"""The beginning of a word that names thoughts, or calls of tools, which are as little for people."""
+SQUARE: Final = re.compile(r"think|thought|reason|analys|reflect|scratch|deliberat|monolog")
+"""The same in square brackets, in which much else stands."""
+UNFINISHED: Final = re.compile(r"[<\[◁\uff1c](?:[/|].*|(?i:thi?|thin|think\w*|tho|thou|thought\w*|reason\w*|analy\w*|chan\w*))")
+"""A mark at which a reply broke off."""
+ANSWER: Final = {"answer", "final", "response", "solution", "output", "reply"}
+ENDS: Final = {"end", "close", "stop", "eo"}
+HEADER: Final = {"channel", "start", "im_start", "start_header_id", "start_of_turn"}
+"""Behind these comes the name of who speaks or of what follows."""
+MESSAGE: Final = {"message", "end_header_id"}
+"""These end such a header; so does a line break."""
+ROLES: Final = {"assistant", "model", "ai"}
+OTHERS: Final = {"user", "system", "developer", "human"}
+"""Who is not the engine: a model that goes on for them has lost its way."""
+BREAKS: Final = {"br", "p", "li", "div", "tr"}
+"""Words on both sides of these are not one word."""
+
+
+@dataclass(slots=True)
+class Manner:
+    """What is known of how a model writes; shared by all replies of a process."""
+
+    thinks_first: bool = False
+    """Its replies begin with thoughts that no mark opens."""
+
+
+class Retract(enum.Enum):
+    """What came before was thoughts, and is to be taken back."""
+
+    ALL = enum.auto()
+
+
+Spoken: TypeAlias = "str | Retract"
+
+
+class Mode(enum.Enum):
+    """What the text is for."""
+
+    SPOKEN = enum.auto()
+    THOUGHT = enum.auto()
+    CODE = enum.auto()
+    HEADER = enum.auto()
+
+
+class ThoughtFilter:
+    """One reply's. `feed` each delta, wherever it cuts the marks; then `finish`."""
+
+    def __init__(self, manner: Manner | None = None) -> None:
+        """`manner` is learned from, too."""
+        self._manner = manner or Manner()
+        self._mode = Mode.SPOKEN
+        self._mark = ""
+        """What may become a mark, from its bracket on."""
+        self._tail = ""
+        """The end of the text, where it may be the beginning of JOINED."""
+        self._header = ""
+        self._opener = ""
+        self._holding = self._manner.thinks_first
+        self._held = ""
+        self._said_any = False
+        self._closed = False
+        """A closing mark without an opening came, and no words since."""
+        self._out: list[Spoken] = []
+
+    @property
+    def kept(self) -> int:
+        """How many characters are kept for later; bounded whatever comes."""
+        return len(self._mark) + len(self._tail) + len(self._header) + len(self._held) + len(self._opener)
+
+    def feed(self, delta: str) -> list[Spoken]:
+        """The part for people of what is certain by now."""
+        position = 0
+        while position < len(delta):
+            if self._mark:
+                position = self._grow(delta[position], position)
+                continue
+            found = SPECIAL.search(delta, position)
+            end = found.start() if found else len(delta)
+            self._text(delta[position:end])
+            if found:
+                self._mark = delta[end]
+            position = end + 1
+        return self._taken()
+
+    def finish(self) -> list[Spoken]:
+        """The reply is complete: what was held because nobody could know."""
+        if is_square(self._mark):
+            self._apply()
+        elif UNFINISHED.fullmatch(self._mark):
+            self._mark = ""
+        else:
+            self._give_up()
+        self._end_header(found=False)
+        self._flush_tail()
+        if self._holding and not self._closed:
+            self._holding = self._manner.thinks_first = False
+            self._emit(self._held)
+        self._held = ""
+        return self._taken()
+
+    def _taken(self) -> list[Spoken]:
+        out, self._out = [one for one in self._out if one], []
+        return out
+
+    # Marks.
+
+    def _grow(self, character: str, position: int) -> int:
+        """One more character behind a bracket; where to go on: at this one again where it ended what is no mark."""
+        bracket, closer = self._mark[0], CLOSERS.get(self._mark[0])
+        if closer is None:
+            if character != "`":
+                self._give_up()
+                return position
+            self._mark += character
+            if self._mark == FENCE:
+                self._fence()
+            return position + 1
+        if is_square(self._mark):
+            if character == "(":
+                self._give_up()  # a link
+            else:
+                self._apply()
+            return position
+        if character == closer and len(self._mark) > 1:
+            self._mark += character
+            if bracket != "[":
+                self._apply()
+            elif not is_square(self._mark):
+                self._give_up()
+            return position + 1
+        if len(self._mark) >= LONGEST_MARK or not may_be_in_mark(character, bracket, first=len(self._mark) == 1):
+            self._give_up()
+            return position
+        self._mark += character
+        return position + 1
+
+    def _give_up(self) -> None:
+        """It is no mark but text."""
+        mark, self._mark = self._mark, ""
+        self._text(mark)
+
+    def _fence(self) -> None:
+        self._mark = ""
+        if self._mode is Mode.SPOKEN:
+            self._flush_tail()
+            self._mode = Mode.CODE
+        elif self._mode is Mode.CODE:
+            self._mode = Mode.SPOKEN
+
+    def _apply(self) -> None:
+        """A whole mark."""
+        mark, self._mark = self._mark, ""
+        body = mark[1:-1]
+        name = body.strip("|/ ").lower()
+        words = WORDS.findall(name)
+        closing = body.strip("| ").startswith("/") or bool(ENDS & set(words)) or (body.endswith("|") and not body.startswith("|"))
+        if name in MESSAGE:
+            self._end_header()
+        elif any(THOUGHT.match(word) for word in words):
+            if closing:
+                self._close()
+            else:
+                self._open(words[0])
+        elif name in HEADER and not closing:
+            self._flush_tail()
+            self._mode, self._header = Mode.HEADER, ""
+        elif closing or body.startswith("|"):
+            self._end(words[0] if words else "", control="|" in body)
+        elif self._mode is Mode.THOUGHT and ANSWER & set(words):
+            self._mode = Mode.SPOKEN
+        elif (" " in body and "=" not in body) or "@" in body[1:]:
+            self._text(mark)
+        elif name in BREAKS:
+            self._text(" ")
+
+    def _open(self, word: str) -> None:
+        """Thoughts begin."""
+        if self._mode is Mode.CODE:
+            return
+        if self._mode is not Mode.THOUGHT:
+            self._flush_tail()
+            self._mode, self._opener = Mode.THOUGHT, word[:LONGEST_MARK]
+        if self._holding:
+            self._holding = False
+            self._emit(self._held)
+            self._held = ""
+
+    def _close(self) -> None:
+        """Thoughts end, whether or not they were opened."""
+        if self._mode in (Mode.SPOKEN, Mode.CODE):
+            self._retract()
+        self._mode = Mode.SPOKEN
+
+    def _end(self, word: str, *, control: bool) -> None:
+        """Something else ends: of a message its thoughts, and what the same word has opened."""
+        if self._mode is Mode.HEADER:
+            self._end_header()
+        elif self._mode is Mode.THOUGHT and (control or word == self._opener):
+            self._mode = Mode.SPOKEN
+
+    def _end_header(self, *, found: bool = True) -> None:
+        """It is known now for whom the next text is. Unless its end was `found`, it was no header, or one with the text behind it."""
+        if self._mode is not Mode.HEADER:
+            return
+        header, self._header = self._header.lstrip(), ""
+        words = WORDS.findall(header.lower())
+        if OTHERS & set(words[:1]) or any(THOUGHT.match(word) for word in words):
+            self._mode, self._opener = Mode.THOUGHT, "channel"
+            return
+        self._mode = Mode.SPOKEN
+        if words[:1] == ["final"]:
+            self._retract()
+        if not found:
+            self._emit(header[len(words[0]) :] if words and words[0] in ANSWER | ROLES else header)
+
+    # Text.
+
+    def _text(self, text: str) -> None:
+        if self._mode is Mode.HEADER:
+            room = max(0, LONGEST_HEADER - len(self._header))
+            end = text.find("\n", 0, room)
+            cut = end + 1 if end >= 0 else room
+            self._header += text[:cut]
+            if end >= 0 or len(self._header) >= LONGEST_HEADER:
+                self._end_header(found=end >= 0)
+                self._text(text[cut:])
+        elif self._mode is Mode.SPOKEN and text:
+            *before, last = (self._tail + text).split(JOINED)
+            self._tail = ""
+            for thoughts in before:
+                self._emit(thoughts)
+                self._retract()
+            keep = next((length for length in range(min(len(last), len(JOINED) - 1), 0, -1) if JOINED.startswith(last[-length:])), 0)
+            self._tail = last[len(last) - keep :]
+            self._emit(last[: len(last) - keep])
+
+    def _flush_tail(self) -> None:
+        tail, self._tail = self._tail, ""
+        self._emit(tail)
+
+    def _retract(self) -> None:
+        """All that came before was thoughts, if anything comes behind; where nothing does, it was the answer after all."""
+        self._flush_tail()
+        self._closed = self._said_any or bool(self._held)
+
+    def _emit(self, text: str) -> None:
+        has_words = any(character.isalnum() for character in text)
+        if self._closed and has_words:
+            if self._said_any:
+                self._out.append(Retract.ALL)
+            self._manner.thinks_first = True
+            self._closed = self._holding = False
+            self._held = ""
+        elif self._closed:
+            return
+        if self._holding:
+            self._held += text[: MOST_HELD - len(self._held)]
+            return
+        self._said_any = self._said_any or has_words
+        self._out.append(text)
+
+
+def may_be_in_mark(character: str, bracket: str, *, first: bool) -> bool:
+    """Whether a mark may go on with this character."""
+    if bracket == "[":
+        return character.isalpha() or character == "/" or (not first and character in "_ -")
+    if first:
+        return character.isalpha() or character in "/|:@#!"
+    return character.isalnum() or character in " _-:/|\u2581.=\"'@#!&+,"
+
+
+def is_square(mark: str) -> bool:
+    """Whether it is a whole mark in square brackets: the name of thoughts alone, or a closing. Much else stands in those as well."""
+    if not mark.startswith("[") or not mark.endswith("]"):
+        return False
+    return mark.startswith("[/") or is_thought(mark[1:-1])
+
+
+def is_thought(name: str) -> bool:
+    """Whether it names thoughts and nothing else."""
+    words = [word for word in WORDS.findall(name.lower()) if word not in ENDS | {"begin", "start", "of"}]
+    return bool(words) and all(SQUARE.match(word) for word in words)
