@@ -185,7 +185,7 @@ class Turn:
                 async for delta in deltas:
                     self._take(self._thoughts.feed(delta))
                     if self._characters > LONGEST_REPLY_CHARACTERS:
-                        end = StageError(ENDLESS, stage="think")
+                        end = StageError(ENDLESS, stage="think", cause="too much text")
                         break
         except StageError as fault:
             end = fault
@@ -193,7 +193,7 @@ class Turn:
             self._take(self._thoughts.finish())
         self._put(self._chunker.finish())
         if end is None and not self._pieces:
-            end = StageError(NOTHING_TO_SAY, stage="think")
+            end = StageError(NOTHING_TO_SAY, stage="think", cause="nothing to say")
         self._speech.put(end)
 
     def _take(self, spoken: Sequence[Spoken]) -> None:
