@@ -214,7 +214,7 @@ async def test_no_name_and_no_words_forge_another_s_line(
 
 async def test_a_transcription_without_end_is_cut(server: StandInOpenAI, config: CascadeConfig) -> None:
     """Half a minute of speech is no novel."""
-    server.hears = in_turn(["blah " * 100_000])
+    server.hears = in_turn(["blah " * 1900])
     async with calling(config) as call:
         await call.ask(0)
         await call.until(lambda call: call.said)
