@@ -137,6 +137,35 @@ def test_a_trim_within_speech_does_not_click() -> None:
     assert abs(after[1:] - after[:-1]).max() < 2.5 * own_step
 
 
+def test_a_stretch_within_speech_does_not_click() -> None:
+    """Where a loud frame is played twice, no step between samples is larger than the tone's own, twice and a half."""
+    sound = pcm(tone(16.0, hz=311))
+    blocks = frames(sound, len(LOUD))
+    own_step = abs(samples(sound)[1:] - samples(sound)[:-1]).max()
+    for seed in (0, 12, 24):
+        played = play(arrivals(random.Random(seed), len(blocks), uniform(150)), lambda number: blocks[number])
+        assert played.count("stretched") > 0
+        assert played.holes == []
+        heard = samples(b"".join(frame for _, frame in played.heard))
+        assert abs(heard[1:] - heard[:-1]).max() < 2.5 * own_step
+
+
+def test_each_excess_gets_its_own_patience() -> None:
+    """Blocks up to 60 ms late for one second in eight: each time the excess goes by itself, and no loud frame is cut for an earlier one."""
+    times = arrivals(random.Random(2), 250, lambda rng, number: rng.uniform(0, 0.009 if number // 12 % 8 else 0.06))
+    played = play(times)
+    assert played.count("trimmed") == 0
+    assert all(any(frame) for _, frame in played.heard)
+
+
+def test_the_odd_end_of_a_reply_follows_at_once() -> None:
+    """Half a frame that nothing will complete is played at the tick after the last whole one, and not after a tick of silence."""
+    playout, _ = buffer(REPLIES)
+    playout.push(FRAME + FRAME[:960], START)
+    heard = [playout.pop(START + 0.021 + tick * 0.02) for tick in range(3)]
+    assert heard == [FRAME, FRAME[:960] + bytes(len(FRAME) - 960), None]
+
+
 def test_a_producer_that_stops_for_a_while_is_not_late() -> None:
     """After a pause of three seconds in which nothing was made, blocks are held no longer than before."""
     times = arrivals(random.Random(2), 200, lambda rng, number: rng.uniform(0, 0.009) + (3 if number >= 100 else 0))

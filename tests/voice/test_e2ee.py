@@ -211,6 +211,17 @@ def test_epoch_one_throws_the_group_away() -> None:
     assert ann.e2ee.decrypt(CAT, sealed(cat)) == SPEECH
 
 
+def test_a_later_epoch_is_no_new_group() -> None:
+    """Only epoch 1 throws the group away: on any other number nothing is offered, the code stays, and the keys serve on."""
+    _, (ann, bob) = call_of(ANN, BOB)
+    code = ann.e2ee.privacy_code
+    for epoch in (0, 2, 3):
+        assert ann.e2ee.receive(PrepareEpoch(1, epoch)) == []
+    assert ann.e2ee.privacy_code == code is not None
+    assert bob.e2ee.decrypt(ANN, sealed(ann)) == SPEECH
+    assert ann.e2ee.decrypt(BOB, sealed(bob)) == SPEECH
+
+
 def test_a_call_without_encryption_passes_everything() -> None:
     """Protocol 0 (a stage channel): frames go out and in as they are."""
     e2ee = E2ee(user_id=ANN, metrics=Metrics())

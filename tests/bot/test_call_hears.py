@@ -1,0 +1,63 @@
+"""Whom a call hears follows from what the voice server says, before Discord's main gateway has said it."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from discordplex.bot.call import Call
+from discordplex.bot.callcontext import CallContext
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.rules import ConfiguredPreferences
+from discordplex.bot.sessions import Place
+from discordplex.config import Config
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+from discordplex.voice.incidents import PersonJoined
+from tests.bot.fakes import ScriptedRoom
+from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease
+
+ANNA, STRANGER = 100, 400
+
+
+class Wire:
+    """A voice connection that notes whom it is told to drop."""
+
+    def __init__(self, *people: int) -> None:
+        self.people = frozenset(people)
+        self.ignored: frozenset[int] = frozenset()
+
+    def ignore(self, user_ids: Iterable[int]) -> None:
+        self.ignored = frozenset(user_ids)
+
+    def deafen(self, *, deaf: bool) -> None:
+        pass
+
+
+async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: FakeClock) -> None:
+    """From the moment that it names them, until the gateway has said who they are; and not then either, where they opted out."""
+    preferences = ConfiguredPreferences(Config())
+    context = CallContext(
+        notices=Noticeboard(clock=clock, metrics=Metrics()),
+        preferences=preferences,
+        persona=PERSONA,
+        wire=cast("Any", None),  # nothing is connected here
+        clock=clock,
+        metrics=Metrics(),
+    )
+    room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA}))
+    lease = ScriptedLease(ScriptedEngine(clock))
+    call = Call(context=context, room=cast("Any", room), lease=lease, number=1, quiet=True, moved=lambda _: None)
+    link = Wire(ANNA)
+    call._ears.attach(link, cast("Any", room))
+    assert link.ignored == frozenset()
+    link.people |= {STRANGER}
+    call._on_voice_event(PersonJoined(STRANGER))
+    assert link.ignored == {STRANGER}
+    call._ears.sink.write(bytes(3840 * 2), STRANGER)
+    assert call._ears.sink.take() == {}
+    room.people |= {STRANGER}
+    preferences.opted_out = frozenset({STRANGER})
+    call.refresh()
+    assert link.ignored == {STRANGER}
+    preferences.opted_out = frozenset()
+    call.refresh()
+    assert link.ignored == frozenset()
