@@ -85,6 +85,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._leaving: asyncio.Task[None] | None = None
         self._live = asyncio.Event()
         self._final: Closing | None = None
+        self._setback: Closing | None = None
         self._connected = self._lost = self._released = False
 
     @property
@@ -239,6 +240,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         """Say once that the wire is lost, but not for a mere move."""
         self._live.clear()
         log.warning("voice connection lost", guild=self._guild.id, code=closing.code, repair=closing.repair.name)
+        self._setback = closing
         self._metrics.counter("voice.losses").add()
         if self._connected and not self._lost and closing.repair is not Repair.WAIT:
             self._lost = True
@@ -259,6 +261,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             return VoiceError(self._final.told, code=self._final.code)
         if self._line and self._line.obstacle:
             return VoiceError(self._line.obstacle)
+        if self._setback:
+            return VoiceError(self._setback.told, code=self._setback.code)
         if self._line:
             return VoiceError(f"Discord's voice server did not let the bot in within {timeout_s:g} s.")
         if self._invitations.in_channel:

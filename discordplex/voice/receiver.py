@@ -209,6 +209,9 @@ class Receiver:
         waiting.packets.append(packet)
 
     def _take_discovery(self, datagram: bytes) -> None:
+        if self.transport is not None:  # our address has been found: more answers would only wake the loop
+            self._count("discovery_late")
+            return
         _, _, _, address, port = DISCOVERY.unpack(datagram)
         try:
             self._on_discovery(address.partition(b"\x00")[0].decode("ascii"), port)

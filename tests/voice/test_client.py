@@ -1,11 +1,15 @@
 """VoiceConnection inside a real py-cord bot, on the loopback Discord."""
 
 import asyncio
+import errno
+import socket
+from types import SimpleNamespace
 
 import pytest
 
 from discordplex.errors import VoiceError
 from discordplex.loopback.discord.impairments import Impairments
+from discordplex.voice import media
 from discordplex.voice.incidents import Lost, PersonJoined, PersonLeft
 from tests.voice.booth import Booth, tone
 
@@ -58,6 +62,18 @@ async def test_a_full_channel_is_explained(booth: Booth) -> None:
     booth.loopback.enter(booth.ada, booth.lounge)
     with pytest.raises(VoiceError, match="full, or the bot may lack the permission"):
         await booth.connect(timeout_s=0.1)
+    assert booth.left_nothing()
+
+
+async def test_a_limit_of_files_is_explained(booth: Booth, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no datagram socket can be opened, connect() gives up with what to do about it, and no fault of ours is reported."""
+
+    def full(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(media, "socket", SimpleNamespace(**{**vars(socket), "socket": full}))
+    with pytest.raises(VoiceError, match=r"limit of open files.*ulimit"):
+        await booth.connect(timeout_s=1.0)
     assert booth.left_nothing()
 
 

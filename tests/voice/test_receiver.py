@@ -118,6 +118,12 @@ def test_datagrams_before_the_key_are_early(studio: Studio) -> None:
     assert studio.found == [("203.0.113.7", 50_001)]
 
 
+def test_answers_to_discovery_are_taken_while_they_are_awaited(studio: Studio) -> None:
+    """Once there is a key our address is known: whoever sends more of them wakes nobody."""
+    studio.receiver.receive(DISCOVERY.pack(2, 70, 5, b"203.0.113.7", 50_001), 100.0)
+    assert (studio.found, studio.counts()) == ([], {"discovery_late": 1})
+
+
 def test_duplicates_and_late_ones_are_dropped(studio: Studio) -> None:
     """Each sequence number is heard once."""
     studio.receiver.name(SSRC, ANN)
