@@ -66,7 +66,7 @@ class CascadeEngine:
         self._clock = clock
         self._metrics = metrics
         self._outbox = Outbox()
-        self._ears = Ears(detectors, Endpointing(end_of_speech_ms=config.end_of_speech_ms))
+        self._ears = Ears(detectors, Endpointing(end_of_speech_ms=config.end_of_speech_ms), metrics=metrics)
         self._clients: Clients | None = None
         self._conversation: Conversation | None = None
         self._work: asyncio.Task[None] | None = None

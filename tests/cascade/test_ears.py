@@ -6,8 +6,9 @@ import pytest
 from discordplex.audio.format import ENGINE
 from discordplex.cascade.detector import Detector, new_detector
 from discordplex.cascade.detectors import DetectorPool
-from discordplex.cascade.ears import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, Ears
+from discordplex.cascade.ears import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, MOST_EARS, Ears
 from discordplex.cascade.segmenter import EARS, Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.metrics import Metrics
 from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
 
 ANNA, BEN = 1, 2
@@ -165,3 +166,45 @@ async def test_closing_gives_everything_back(pool: DetectorPool) -> None:
     assert pool.take() is None
     ears.forget_everybody()
     assert pool.take() is not None
+
+
+class Loud:
+    """A detector that takes everything but silence for speech, and costs nothing to make."""
+
+    def probability(self, window: bytes) -> float:
+        return float(any(window))
+
+    def reset(self) -> None:
+        pass
+
+
+async def test_a_crowd_costs_no_more_than_so_many_ears() -> None:
+    """However many people send sound at once, so many are heard, whole; the others' frames are counted and heard once somebody rests."""
+    metrics, talk = Metrics(), b"\1\1" * ENGINE.frame_samples
+    pool = DetectorPool(Loud)
+    ears = Ears(pool, metrics=metrics)
+    started: list[int] = []
+    for _ in range(30):
+        await pool.fill()
+        started += [speaker for speaker, event in ears.push(dict.fromkeys(range(100), talk)) if isinstance(event, SpeechStarted)]
+    assert started == list(range(MOST_EARS))
+    assert metrics.counter("cascade.unheard").value == 30 * (100 - MOST_EARS)
+    for _ in range(40):
+        ears.push({})
+    for _ in range(30):
+        await pool.fill()
+        started += [speaker for speaker, event in ears.push({99: talk}) if isinstance(event, SpeechStarted)]
+    assert started[MOST_EARS:] == [99]
+
+
+async def test_who_is_in_the_middle_of_a_sentence_keeps_the_ear() -> None:
+    """A breath between two words is no rest: nobody who comes then takes the place."""
+    talk = b"\1\1" * ENGINE.frame_samples
+    pool = DetectorPool(Loud)
+    ears = Ears(pool)
+    for _ in range(30):
+        await pool.fill()
+        ears.push(dict.fromkeys(range(MOST_EARS), talk))
+    for _ in range(LISTEN_ON_MS // ENGINE.frame_ms + 2):
+        ears.push({99: talk})
+    assert ears.speaking() == list(range(MOST_EARS))

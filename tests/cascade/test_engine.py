@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from discordplex.cascade import turn
+from discordplex.cascade import conversation, turn
 from discordplex.cascade.conversation import LONGEST_WORDS_CHARACTERS, MOST_WAITING, TOO_MUCH
 from discordplex.cascade.engine import INTERNAL, SPOKEN_MANNERS
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.cascade.reply import BROKEN_OFF
 from discordplex.cascade.think import Thinker
-from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS
+from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS, PIECES_HELD
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
 from discordplex.errors import EngineError, LocalProtocolError
@@ -403,6 +403,31 @@ async def test_too_much_at_once_is_dropped_and_said(server: StandInOpenAI) -> No
         await call.until(lambda call: call.of(Problem))
         assert call.problems() == [TOO_MUCH]
         assert call.metrics.counter("cascade.dropped").value == 3
+
+
+async def test_much_sound_at_once_is_dropped_too(server: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few long utterances count as many short ones: by their bytes."""
+    monkeypatch.setattr(conversation, "MOST_WAITING_BYTES", 100_000)
+    server.fail("transcribe", Fault(stall_after=0))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        for _ in range(4):
+            await call.ask(1)
+            assert call.engine._conversation is not None
+            assert call.engine._conversation._waiting_bytes <= 100_000
+        await call.until(lambda call: call.of(Problem))
+        assert call.problems() == [TOO_MUCH]
+
+
+async def test_sound_does_not_pile_up_behind_a_piece_that_stalls(server: StandInOpenAI) -> None:
+    """While the first piece's sound is awaited the next two are made, and no more."""
+    server.replies = in_turn([LONG_REPLY])
+    server.fail("speak", Fault(stall_after=1, only="Well,"))
+    async with calling(config_of(server, timeout_s=20)) as call:
+        await call.ask()
+        await server.log.wait_for(lambda log: len([one for one in log.of(Answered) if one.stage == "speak"]) == PIECES_HELD - 1)
+        for _ in range(50):
+            await settle()
+        assert len(spoken_requests(server)) == PIECES_HELD
 
 
 async def test_history_is_bounded_and_can_be_forgotten(server: StandInOpenAI, config: CascadeConfig) -> None:

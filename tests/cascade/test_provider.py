@@ -4,7 +4,7 @@ import pytest
 
 from discordplex.app import engine_provider
 from discordplex.cascade import clients, detector
-from discordplex.cascade.provider import CascadeProvider, check_persona, plain_name
+from discordplex.cascade.provider import MOST_NUMBERED, CascadeProvider, check_persona, plain_name
 from discordplex.config import CascadeConfig, Config
 from discordplex.engine import TurnTakingLease
 from discordplex.errors import ConfigError
@@ -35,6 +35,16 @@ def test_a_lease_takes_turns() -> None:
     lease.reset()
 
 
+def test_numbers_are_given_once_and_not_without_end() -> None:
+    """Nobody gets a number that another had, and of a crowd that passes through the newest have one."""
+    lease = CascadeProvider(CascadeConfig(), clock=FakeClock()).acquire()
+    assert lease is not None
+    given = [lease.number_of(speaker) for speaker in range(3 * MOST_NUMBERED)]
+    assert len(set(given)) == len(given)
+    assert len(lease._numbers) == MOST_NUMBERED
+    assert lease.number_of(3 * MOST_NUMBERED - 1) == given[-1]
+
+
 def test_any_voice_will_do() -> None:
     """Only the speech server knows its voices; what cannot be a name or a prompt is refused in words."""
     found = CascadeProvider(CascadeConfig(), clock=FakeClock())
@@ -55,6 +65,10 @@ def test_any_voice_will_do() -> None:
         ("\u2028", ""),
         ("n" * 60, "n" * 40),
         ("日本", "日本"),
+        ("An\u202ena\u200b", "Anna"),
+        ("Ben\uff1a I agree", "Ben I agree"),
+        ("\u3164\u2800", "\u2800"),
+        ("a" + "\u0301" * 40, "a" + "\u0301" * 4),
     ],
 )
 def test_names_cannot_pose_as_messages(name: str, plain: str) -> None:

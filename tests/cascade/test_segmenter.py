@@ -1,5 +1,6 @@
 """Utterances are found, whole and apart."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +44,10 @@ def test_a_short_pause_does_not_split() -> None:
 
 
 def test_two_sentences_are_two_utterances() -> None:
-    """After a pause the next one begins anew, and none of it is lost."""
+    """After a pause the next one begins anew: each has its own speech, all of it and nothing of the other's."""
     events = run(("s" * 12 + "." * END_WINDOWS) * 2)
     assert [type(event) for event in events] == [SpeechStarted, Utterance] * 2
+    assert [event.pcm.count(SPEECH) for event in events if isinstance(event, Utterance)] == [12, 12]
 
 
 def test_a_click_is_nothing_and_a_cough_is_discarded() -> None:
@@ -54,16 +56,42 @@ def test_a_click_is_nothing_and_a_cough_is_discarded() -> None:
     assert run("." * 5 + "s" * 4 + "." * END_WINDOWS) == [SpeechStarted(), Discarded()]
 
 
-def test_an_open_microphone_cannot_hold_a_turn() -> None:
-    """Endless speech is handed over in pieces."""
-    events = run("s" * 200, Endpointing(max_utterance_ms=32 * 50))
-    assert sum(isinstance(event, Utterance) for event in events) >= 3
+@pytest.mark.parametrize("pattern", ["s" * 200, "sssss..........." * 13, "s...............-" + "sss............" * 14])
+def test_an_open_microphone_cannot_hold_a_turn(pattern: str) -> None:
+    """Endless speech, and noise that never ends for long enough, are handed over in pieces of bounded length."""
+    most = 50
+    events = run(pattern, Endpointing(max_utterance_ms=32 * most))
+    utterances = [event for event in events if isinstance(event, Utterance)]
+    assert len(utterances) >= 3
+    assert max(len(event.pcm) for event in utterances) == most * EARS.frame_bytes
 
 
-@given(st.text(alphabet="s.-", max_size=300))
-def test_no_speech_is_handed_over_twice(pattern: str) -> None:
-    """Whatever comes, every window of speech is in at most one utterance, and starts and ends alternate."""
-    events = run(pattern)
-    spoken = sum(event.pcm.count(SPEECH) for event in events if isinstance(event, Utterance))
-    assert spoken <= pattern.count("s")
+RUNS = st.lists(st.tuples(st.sampled_from("s.-"), st.integers(1, 40)), max_size=14)
+LONG_ENOUGH = 8
+"""Windows of speech that are an utterance by themselves: 256 ms."""
+
+
+@given(RUNS)
+def test_no_speech_is_handed_over_twice_or_lost(runs: list[tuple[str, int]]) -> None:
+    """Each window of speech is in at most one utterance, in its order; each stretch that is long enough is there, whole."""
+    segmenter = Segmenter(lambda window: 0.9 if any(window[:2]) else 0.1)
+    events: list[SegmenterEvent] = []
+    expected: set[int] = set()
+    number = 0
+    for sign, length in [*runs, (".", END_WINDOWS)]:
+        for _ in range(length):
+            number += 1
+            window = number.to_bytes(2, "little") * EARS.frame_samples if sign == "s" else QUIET
+            events += segmenter.push(None if sign == "-" else window)
+        if sign == "s" and length >= LONG_ENOUGH:
+            expected |= set(range(number - length + 1, number + 1))
+    handed_over = [
+        int.from_bytes(event.pcm[start : start + 2], "little")
+        for event in events
+        if isinstance(event, Utterance)
+        for start in range(0, len(event.pcm), EARS.frame_bytes)
+    ]
+    spoken = [number for number in handed_over if number]
+    assert spoken == sorted(set(spoken))
+    assert expected <= set(spoken)
     assert [isinstance(event, SpeechStarted) for event in events] == [index % 2 == 0 for index in range(len(events))]
