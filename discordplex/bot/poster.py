@@ -5,13 +5,13 @@ import itertools
 import secrets
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import aiohttp
 import discord
 import structlog
 
-from discordplex.bot.text import PIECE_LIMIT, harmless, split
+from discordplex.bot.text import PIECE_LIMIT, harmless, messages, split
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 
@@ -22,6 +22,9 @@ WRITE_INTERVAL_S = 1.05
 
 MOST_MESSAGES = 256
 """Messages that are kept for writing or for further edits. Then the oldest unwritten one is dropped, and counted."""
+
+LONGEST_STRETCH = 20_000
+"""Characters of one stretch of speech that are shown: a quarter of an hour without a pause. An engine that floods gets no more."""
 
 MOST_FAILURES = 6
 """Tries of one write before it is given up. With the pauses between them, and the library's own five tries in each, that is minutes."""
@@ -69,6 +72,9 @@ class TextChannel(Protocol):
 
 Key: TypeAlias = Hashable
 
+Fate: TypeAlias = Literal["taken", "refused", "deleted"]
+"""What became of a notice: Discord took it, or does not let us write there, or somebody deleted it. `taken` comes again with each edit."""
+
 
 @dataclass(slots=True, eq=False)
 class Draft:
@@ -84,6 +90,11 @@ class Draft:
     """The buttons below it."""
     gone: bool = False
     """Somebody deleted it: it is not written again."""
+    speaker: int | None = None
+    """Whose words it is, None for the engine's and for notices."""
+    on_fate: Callable[[Fate], None] | None = None
+    last: bool = False
+    """It says that something is over: at the end of everything it is written before the rest."""
 
 
 class Poster:
@@ -111,13 +122,56 @@ class Poster:
         """Everything that was asked for is written."""
         return not self._waiting
 
-    def notice(self, text: str, *, key: Key = None, view: discord.ui.View | None = None) -> None:
-        """Say a sentence of ours, markdown included, with the buttons of `view`. The same `key` again replaces what it said."""
-        self._want(("notice", next(self._numbers) if key is None else key), [text], final=key is None, view=view)
+    @property
+    def forgettable(self) -> bool:
+        """A new one in its place would do the same: nothing is to be written or changed, and it may write at once."""
+        return not self._drafts and self._clock.now() >= max(self._next_write, self._silent_until)
 
-    def caption(self, key: Key, text: str, *, final: bool) -> None:
-        """What somebody says: the whole stretch so far, whatever it contains."""
-        self._want(("caption", key), list(split(harmless(text))), final=final)
+    def notice(
+        self,
+        text: str,
+        *,
+        key: Key = None,
+        view: discord.ui.View | None = None,
+        last: bool = False,
+        on_fate: Callable[[Fate], None] | None = None,
+    ) -> None:
+        """Say something of ours, markdown included, with the buttons of `view`. The same `key` again replaces what it said.
+
+        `on_fate` hears what becomes of it, and then nobody else is asked to say it elsewhere. With `last` nothing more comes for the key;
+        what was never sent under it is not sent any more, and one whose buttons people may still need keeps them.
+        """
+        name = ("notice", next(self._numbers) if key is None else key)
+        if last and self._unsent(name):
+            self._drop((name, 0))
+        else:
+            self._want(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_fate=on_fate))
+
+    def caption(self, key: Key, text: str, *, final: bool, speaker: int | None = None) -> None:
+        """What somebody says: the whole stretch so far, whatever it contains. `speaker` is whose words it is, None for the engine's."""
+        shown = text if len(text) <= LONGEST_STRETCH else f"{text[:LONGEST_STRETCH]}…"
+        self._want(("caption", key), list(split(harmless(shown))), Draft("", final=final, speaker=speaker))
+
+    def drop_captions(self, whose: Callable[[Key, int], bool]) -> None:
+        """Write nothing more of the captions of these people; `whose` is asked with a caption's key and its speaker.
+
+        What is written stays as it is. What is being written right now is deleted as soon as it is there.
+        """
+        for (key, part), draft in list(self._drafts.items()):
+            if draft.speaker is None or not whose(key[1], draft.speaker):
+                continue
+            if self._writing == (key, part):
+                draft.wanted, draft.final = "", True
+            else:
+                self._waiting.pop((key, part), None)
+                self._drafts.pop((key, part))
+
+    def finish(self, whose: Callable[[Key], bool]) -> None:
+        """Nothing more comes for these keys: forget their messages once they are written."""
+        for (key, part), draft in list(self._drafts.items()):
+            if whose(key[1]):
+                draft.final = True
+                self._tidy((key, part))
 
     async def flush(self) -> None:
         """Return when everything is written. What no message holds yet is packed into as few as possible, since time is short."""
@@ -131,12 +185,19 @@ class Poster:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _want(self, key: Key, pieces: list[str], *, final: bool, view: discord.ui.View | None = None) -> None:
+    def _unsent(self, key: Key) -> bool:
+        """Whether Discord has seen nothing of a notice."""
+        draft = self._drafts.get((key, 0))
+        return draft is None or (draft.message is None and not draft.nonce and self._writing != (key, 0))
+
+    def _want(self, key: Key, pieces: list[str], like: Draft) -> None:
+        """Let the messages of a key say this, one for each piece; the rest of what they are is as in `like`."""
         known = next(part for part in itertools.count() if (key, part) not in self._drafts)
         for part in range(max(known, len(pieces))):
             wanted = pieces[part] if part < len(pieces) else ""
             draft = self._drafts.setdefault((key, part), Draft(""))
-            draft.wanted, draft.final, draft.view = wanted, final, view
+            draft.wanted, draft.final, draft.view, draft.last = wanted, like.final, like.view, like.last
+            draft.speaker, draft.on_fate = like.speaker, like.on_fate
             if draft.wanted == draft.written or draft.gone:
                 self._waiting.pop((key, part), None)
                 self._tidy((key, part))
@@ -166,22 +227,28 @@ class Poster:
         if self._clock.now() < self._silent_until:
             self._give_back()
             return 0.0
-        text = draft.wanted
+        text, on_fate = draft.wanted, draft.on_fate
+        if not text and draft.message is None:
+            self._drop(key)
+            return 0.0
         try:
             await self._send(draft, text)
         except (discord.Forbidden, discord.NotFound) as fault:
             self._refused(draft, fault)
+            on_fate = None
         except FAULTS as fault:
             return self._failed(key, draft, fault)
         else:
             self._metrics.counter("poster.writes").add()
-            draft.written, draft.failures = text, 0
-        if draft.wanted == text or draft.gone:
+            draft.failures = 0
+        if draft.wanted == draft.written or draft.gone:
             self._waiting.pop(key, None)
             self._tidy(key)
         elif key in self._waiting:  # it grew meanwhile: behind those who wait longer
             del self._waiting[key]
             self._waiting[key] = None
+        if on_fate:
+            on_fate("taken")
         return WRITE_INTERVAL_S
 
     async def _send(self, draft: Draft, text: str) -> None:
@@ -191,8 +258,10 @@ class Poster:
             draft.message = await self.channel.send(
                 text, allowed_mentions=NO_MENTIONS, silent=True, suppress_embeds=True, nonce=draft.nonce, enforce_nonce=True, **buttons
             )
+            draft.written = text if getattr(draft.message, "content", "") in ("", text) else draft.message.content
         elif text:
             await draft.message.edit(content=text, allowed_mentions=NO_MENTIONS)
+            draft.written = text
         else:
             await draft.message.delete()
             draft.gone = True
@@ -200,6 +269,8 @@ class Poster:
     def _refused(self, draft: Draft, fault: discord.HTTPException) -> None:
         if draft.message is not None and isinstance(fault, discord.NotFound):
             draft.gone = True
+            if draft.on_fate:
+                draft.on_fate("deleted")
             return
         log.warning("not allowed to write in a channel", channel=self.channel.id, status=fault.status, code=fault.code)
         self._silent_until = self._clock.now() + SILENCE_WHEN_REFUSED_S
@@ -214,27 +285,35 @@ class Poster:
         return WRITE_INTERVAL_S * 2.0 ** min(draft.failures - 1, 5)
 
     def _pack(self) -> None:
-        """Join the messages that are not begun yet."""
+        """Join the messages that are not begun yet; what says that something is over goes first."""
+        for key in sorted(self._waiting, key=lambda key: not self._drafts[key].last):
+            self._waiting[key] = self._waiting.pop(key)
         unbegun = [key for key in self._waiting if key != self._writing and self._drafts[key].message is None]
         if len(unbegun) < 2:  # noqa: PLR2004 -- one is as few as it gets
             return
         text = "\n".join(self._drafts[key].wanted for key in unbegun)
         for key in unbegun:
             del self._waiting[key], self._drafts[key]
-        self._want(("packed", next(self._numbers)), list(split(text, PIECE_LIMIT)), final=True)
+        self._want(("packed", next(self._numbers)), list(split(text, PIECE_LIMIT)), Draft("", final=True))
 
     def _bound(self) -> None:
         while len(self._drafts) > MOST_MESSAGES:
-            clean = (key for key in self._drafts if key not in self._waiting)
-            self._drop(next(clean, None) or next(iter(self._waiting)))
+            self._drop(min(self._drafts, key=self._worth))
+
+    def _worth(self, key: tuple[Key, int]) -> tuple[bool, bool]:
+        """Captions go before notices, which may have to change later; of each, what is written already goes first, then the oldest."""
+        return isinstance(key[0], tuple) and key[0][0] == "notice", key in self._waiting
 
     def _give_back(self) -> None:
         """Nothing can be written here: the notices that wait go to whoever may know another place."""
-        notices = [self._drafts[key].wanted for key in self._waiting if isinstance(key[0], tuple) and key[0][0] == "notice"]
+        notices = [self._drafts[key] for key in self._waiting if isinstance(key[0], tuple) and key[0][0] == "notice"]
         for key in list(self._waiting):
             self._drop(key)
-        for text in notices:
-            self._on_refused(text)
+        for draft in notices:
+            if draft.on_fate:
+                draft.on_fate("refused")
+            elif not draft.last:
+                self._on_refused(draft.wanted)
 
     def _drop(self, key: tuple[Key, int]) -> None:
         if key in self._waiting:
