@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import discord
 import structlog
 
 from discordplex.bot import replies
+from discordplex.bot.disclosure import Disclosure, Notice
 from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.practice import Practice
 from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Rules
+from discordplex.bot.text import LONGEST_NAME
 from discordplex.bridge.events import Caption
 from discordplex.engine import Persona
+from discordplex.plaintext import one_line
 
 log = structlog.get_logger()
+
+NOBODY_KNOWN = 0
+"""Whose words these are, where the engine cannot tell people apart. No Discord user has this id."""
 
 
 @dataclass(slots=True)
@@ -26,9 +34,16 @@ class Announcer:
     room: Room
     """Where the call is; it changes when the call moves."""
     engine: str
+    """Where people's voices go, as they are told. No address."""
+    transcribes: bool
+    """Whether the engine writes down what people say."""
+    server: str
+    """At which server the engine is; nobody is told."""
     persona: Persona
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below the greeting."""
+    asker: int | None = None
+    """For whom the bot came; None for everybody who sits there."""
     ready: bool = False
     """People are heard."""
     privacy_code: str | None = None
@@ -37,27 +52,49 @@ class Announcer:
     keeps_persona: bool = False
     """The engine has a voice and a role of its own, whatever was asked for."""
     _opens_long: bool = False
+    disclosure: Disclosure = field(init=False)
+    """What people were told of what is done with their words."""
+    _greets: bool = False
     _engine_fault: str | None = None
     _engine_episode: int = 0
     _changes: int = 0
 
+    def __post_init__(self) -> None:
+        self.disclosure = Disclosure(self.notices, self.number)
+
+    @property
+    def practice(self) -> Practice:
+        """What the settings want done with people's words, told or not."""
+        captions = self.notices.captions_channel(self.room)
+        return Practice.of(
+            self.rules, engine=self.engine, transcribes=self.transcribes, captions_in=captions.id if captions is not None else None
+        )
+
     def greet(self) -> None:
-        """Say who listens, to whom people talk, where their voices go; again with what is known by now, in the same message."""
-        introduction = replies.Introduction(
+        """Say who listens, to whom people talk, where their voices go; again with what is known by now, in the same message.
+
+        Where something has come to be done with people's words that the message did not say, it is a new one.
+        """
+        self._greets = True
+        self.disclosure.show(Notice(self.room, self.practice, self._introduce, self.panel() if self.panel else None))
+
+    def _introduce(self, practice: Practice, channel: Any) -> str:
+        people = [self.asker] if self.asker is not None and self.asker in self.room.people else sorted(self.room.people)
+        names = [name for one in people if (name := self.room.name_in(channel, one))]
+        about = replies.Introduction(
             channel_id=self.room.place.channel_id,
             persona=self.persona if self.ready and not self.keeps_persona else None,
-            engine=self.engine,
+            practice=practice,
+            here=channel.id,
+            people=names,
             privacy_code=self.privacy_code,
-            kept=self.rules.transcripts,
-            forgetful=self.rules.forgetful,
         )
-        text = replies.listening(introduction) if self.ready else replies.hello(introduction)
-        self.notices.say(self.room, text, key=(self.number, "hello"), view=self.panel and self.panel())
+        return replies.listening(about) if self.ready else replies.hello(about)
 
-    def listens(self, engine: str) -> None:
-        """The engine is there for the first time, by this name: people are heard from now on."""
+    def listens(self, server: str) -> None:
+        """The engine is there for the first time, at this server: people are heard from now on."""
         self.notices.forget(self.room.place)
-        self.engine_back(engine)
+        self.engine_back(server)
         self.ready = True
         self.greet()
 
@@ -69,11 +106,16 @@ class Announcer:
                 self.greet()
 
     def follow(self, rules: Rules) -> None:
-        """What holds in the guild now; a greeting that said otherwise is corrected."""
-        changed = rules.transcripts != self.rules.transcripts
+        """What holds in the guild now, and who is there: people are told where that changes what is done with their words."""
         self.rules = rules
-        if changed and self.ready:
+        if self._greets:
             self.greet()
+
+    def ended(self, seconds: float) -> None:
+        """The call is over after so long: nothing of it says any more that somebody listens."""
+        self._greets = False
+        self.disclosure.end(replies.ended(seconds))
+        self.notices.finish(self.number)
 
     def changes(self, persona: Persona) -> None:
         """The engine is being opened anew as somebody else."""
@@ -94,15 +136,34 @@ class Announcer:
 
     def stopped(self, name: str) -> None:
         """A person of this name stopped the call without ending it."""
-        self.notices.say(self.room, replies.stopped(name))
+        self.notices.say(self.room, replies.stopped(self._named(name)))
 
     def goes_on(self, name: str) -> None:
         """A person of this name let it go on."""
-        self.notices.say(self.room, replies.goes_on(name))
+        self.notices.say(self.room, replies.goes_on(self._named(name)))
+
+    def _named(self, name: str) -> str:
+        """A name where everybody who reads it could see its bearer in the channel anyway."""
+        channel = self.room.notices_channel
+        return name if channel is not None and self.room.may_name_people(channel) else replies.SOMEBODY
 
     def caption(self, caption: Caption) -> None:
-        """What somebody says: the whole stretch so far."""
+        """What the engine says: the whole stretch so far."""
         self.notices.caption(self.room, (self.number, caption.key), caption.text, final=caption.final)
+
+    def words(self, caption: Caption) -> None:
+        """What a person says, where people were told that it is written down here: the whole stretch so far, with their name."""
+        channel = self.notices.captions_channel(self.room)
+        if channel is None:
+            return
+        name = None if caption.speaker is None else self.room.name_in(channel, caption.speaker)
+        text = f"{one_line(name or replies.SOMEBODY, LONGEST_NAME)}: {caption.text}"
+        speaker = caption.speaker if caption.speaker is not None else NOBODY_KNOWN
+        self.notices.caption(self.room, (self.number, caption.key), text, final=caption.final, speaker=speaker)
+
+    def drop_words(self) -> None:
+        """What people said and is not written yet is not written."""
+        self.notices.drop_captions(call=self.number)
 
     def trouble(self, message: str) -> None:
         """Something failed and the call goes on."""
@@ -126,10 +187,10 @@ class Announcer:
         self._engine_fault = reason
         self._tell_engine(replies.engine_lost(reason))
 
-    def engine_back(self, engine: str) -> None:
-        """It is there, again where it was there before; or the one of this name is, and the greeting says where voices go from now on."""
-        moved, self.engine = engine != self.engine, engine
-        if moved:
+    def engine_back(self, server: str) -> None:
+        """It is there, again where it was there before, at this server; which one is not told to anybody."""
+        moved, self.server = server != self.server, server
+        if moved and self.keeps_persona:
             self.keeps_persona = False
             self.greet()
         if self._engine_fault or self._opens_long:
@@ -143,7 +204,7 @@ class Announcer:
             return replies.ENGINE_READY
         if not self.ready:
             return replies.engine_ready(self._engine_fault)
-        return replies.engine_moved(self._engine_fault, self.engine) if moved else replies.engine_back(self._engine_fault)
+        return replies.engine_moved(self._engine_fault) if moved else replies.engine_back(self._engine_fault)
 
     def gave_up(self, reason: str) -> None:
         """The call is over although nobody wanted it to be."""

@@ -1,6 +1,7 @@
 """Call: one guild's call. Joins the channel, runs the conversation, tells what happens, takes everything down in the right order."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,9 @@ from discordplex.voice.incidents import CannotHear, HearsAgain, Lost, Moved, Per
 from discordplex.voice.upkeep import REMOVED
 
 log = structlog.get_logger()
+
+DISCLOSE_S = 4.0
+"""How long an admin waits to learn whether the people in a call could be told: some writes, at one a second."""
 
 ENGINE_CLOSE_S = 1.5
 """An engine that does not say goodbye within this time does not keep us in the channel."""
@@ -67,11 +71,23 @@ class Call:
         profile = REPLIES if takes_turns else STREAM
         self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics, profile=profile, duck=duck)
         self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics, duck=duck)
-        self._announcer = Announcer(context.notices, number, room, lease.name, context.persona, context.panel)
+        self._announcer = Announcer(
+            notices=context.notices,
+            number=number,
+            room=room,
+            engine=context.engine_name or (replies.CASCADE if takes_turns else replies.PERSONAPLEX),
+            transcribes=takes_turns,
+            server=lease.name,
+            persona=context.persona,
+            panel=context.panel,
+            asker=asker,
+        )
+        self._announcer.disclosure.speaking = lambda: self._ears.floor.speaking
         self._conversation = Conversation(
             announcer=self._announcer, lease=lease, source=self._source, clock=context.clock, metrics=self.metrics
         )
         self._conversation.on_caption = lambda caption: context.on_caption(self, caption)
+        self._conversation.is_silent = lambda speaker: speaker in context.preferences.opted_out
         self._status = VoiceStatus(context.clock)
         self._stirred = asyncio.Event()
         self._opted_out = frozenset(context.preferences.opted_out)
@@ -104,8 +120,8 @@ class Call:
 
     @property
     def engine(self) -> str:
-        """The engine's name."""
-        return self._lease.name
+        """The engine as people are told of it."""
+        return self._announcer.engine
 
     @property
     def persona(self) -> Persona | None:
@@ -145,6 +161,15 @@ class Call:
         self.room = room
         await room.move_voice_here()
 
+    async def disclosed(self) -> bool:
+        """Whether what the settings want done with people's words is done; returns once people were told of it, or could not be."""
+        disclosure = self._announcer.disclosure
+        if not self._announcer.practice.needs_notice:
+            return True
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(disclosure.settled.wait(), DISCLOSE_S)
+        return not disclosure.falls_short
+
     async def pause(self, name: str) -> None:
         """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
         self.paused = True
@@ -172,6 +197,7 @@ class Call:
         if self._conversation.listening_since is not None and not self._hung_up:
             self._status.show(self.room, text)
             self._announcer.code_is(self._link.privacy_code if self._link else None)
+            self._announcer.disclosure.look_again()
 
     async def interrupt(self) -> None:
         """Cut short what the engine is saying."""
@@ -191,9 +217,8 @@ class Call:
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
         rules = self._context.preferences.rules(self.room.place.guild_id)
-        self._conversation.shows_people = rules.transcripts or isinstance(self._lease, TurnTakingLease)
-        self._announcer.follow(rules)
         self._ears.refresh(self.room)
+        self._announcer.follow(rules)
         self._stirred.set()
         opted_out = frozenset(self._context.preferences.opted_out)
         for speaker in opted_out - self._opted_out:
@@ -214,7 +239,16 @@ class Call:
     # Its life
 
     async def run(self) -> Outcome:
-        """Join, talk, leave; the failure, if any, has been told in the channel when this returns."""
+        """Join, talk, leave; the failure, if any, has been told in the channel when this returns.
+
+        However it ends, nothing of it goes on saying that somebody listens.
+        """
+        try:
+            return await self._run()
+        finally:
+            self._announcer.ended(self._context.clock.now() - self.since)
+
+    async def _run(self) -> Outcome:
         log.info("call begins", **self._conversation.ids)
         self._work = asyncio.create_task(self._talk(), name=f"call:{self.room.place.guild_id}")
         if self._hung_up:

@@ -27,6 +27,8 @@ class CallContext:
     clock: Clock
     metrics: Metrics
     on_caption: Callable[[AnyCall, Caption], None] = lambda _call, _caption: None
-    """Hears of every caption, whether or not it is shown."""
+    """Hears of every caption that may be kept."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below a call's greeting."""
+    engine_name: str = ""
+    """Where people's voices go, as they are told; empty: by the kind of the engine."""

@@ -153,6 +153,9 @@ async def tell(context: discord.ApplicationContext, desk: Desk, standing: Standi
         await preferences.read_guild(guild_id)
     problem = preferences.store.problem if standing is None or standing.saved else None
     text = replies.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=problem)
+    call = desk.exchange.call(guild_id)
+    if call and not await call.disclosed():
+        text = f"{text}\n{replies.NOT_TOLD}"
     await reply(context, text if standing in (None, Standing(saved=True)) else as_it_stands(f"{text}\n", standing))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 
 from discordplex.audio.source import StreamingPlaybackSource
-from discordplex.bot import replies_calls
 from discordplex.bot.announcer import Announcer
 from discordplex.bridge.events import (
     CallEvent,
@@ -26,6 +25,7 @@ from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, MovableLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import Metrics
+from discordplex.plaintext import one_line
 
 log = structlog.get_logger()
 
@@ -45,10 +45,10 @@ class Conversation:
         """Since when people are heard; None while they never were."""
         self.lost_since: float | None = None
         """Since when the engine is away; None while it is there, or was not there yet."""
-        self.shows_people = False
-        """Whether what people say is shown, where the engine writes it down."""
         self.on_caption: Callable[[Caption], None] = lambda _: None
-        """Hears of every caption, whether or not it is shown."""
+        """Hears of every caption that may be kept."""
+        self.is_silent: Callable[[SpeakerId], bool] = lambda _: False
+        """Whether somebody has asked not to be heard."""
         self._announcer = announcer
         self._lease = lease
         self._source = source
@@ -58,7 +58,6 @@ class Conversation:
         self._paused = False
         self._changing = False
         self._wish: Persona | None = None
-        self._name_of: Callable[[int], str] = str
 
     async def run(self, *, persona: Persona, ears: HearingSink, link: VoiceLink, name_of: Callable[[int], str], quiet: bool) -> str | None:
         """Converse until the engine is lost for good (why), or until cancelled. `quiet` greets only once it works."""
@@ -66,7 +65,6 @@ class Conversation:
         self._announcer.persona = self._wish or persona
         if not quiet:
             self._announcer.greet()
-        self._name_of = name_of
         if isinstance(self._lease, TurnTakingLease):
             self._lease.name_of = name_of
         ended: list[str | None] = []
@@ -93,13 +91,16 @@ class Conversation:
         return ended[0] if ended else None
 
     async def pause(self) -> None:
-        """Neither hear nor speak until `resume`."""
+        """Neither hear nor speak until `resume`. What people said and nobody has read yet is dropped."""
         self._paused = True
+        self._announcer.drop_words()
         if self._session:
             await self._session.pause()
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all that is held of this speaker's sound and words, because they opted out; also what the engine holds."""
+        if isinstance(self._lease, TurnTakingLease):
+            self._lease.forget(speaker)
         if self._session:
             await self._session.forget(speaker)
 
@@ -157,12 +158,19 @@ class Conversation:
             self._on_engine(first=isinstance(event, Listening))
 
     def _on_caption(self, caption: Caption) -> None:
-        self.on_caption(caption)
-        if caption.role == "engine":
+        """What somebody says goes where people were told that it goes, and nowhere else."""
+        disclosure, by_person = self._announcer.disclosure, caption.role == "person"
+        caption = replace(caption, text=one_line(caption.text))
+        if by_person and (self._paused or (caption.speaker is not None and self.is_silent(caption.speaker))):
+            return
+        kept, published = disclosure.may_keep(caption), by_person and disclosure.may_publish(caption)
+        disclosure.passed(caption)
+        if kept and caption.text:
+            self.on_caption(caption)
+        if not by_person:
             self._announcer.caption(caption)
-        elif self.shows_people and caption.text:
-            name = self._name_of(caption.speaker) if caption.speaker is not None else replies_calls.SOMEBODY
-            self._announcer.caption(replace(caption, text=f"{name}: {caption.text}"))
+        elif published and caption.text:
+            self._announcer.words(caption)
 
     def _on_engine(self, *, first: bool) -> None:
         """It is there."""

@@ -1,4 +1,4 @@
-"""Disclosure: the notice that tells the people in a call what is done with what they say. Nothing of that is done before it was delivered."""
+"""Disclosure: the notice that tells the people in a call what is done with their words, and that nothing is done before it is delivered."""
 
 import asyncio
 from collections.abc import Callable
@@ -86,8 +86,8 @@ class Disclosure:
             self.settled.set()
             return
         if self._needs_new(notice.room, channel, practice):
-            here = self._channel is None or self._channel.id == channel.id
-            self._leave(replies.CONTINUED if here else replies.moved(notice.room.place.channel_id))
+            gone_on = self._channel is not None and bool(self._channel.id != channel.id)
+            self._leave(replies.moved(notice.room.place.channel_id) if gone_on else replies.CONTINUED)
             self._serial += 1
             self.settled.clear()
         self._channel, self._stated = channel, practice
@@ -146,7 +146,7 @@ class Disclosure:
         serial, room = self._serial, notice.room
 
         def on_fate(fate: Fate) -> None:
-            if serial != self._serial or self._channel is not channel:
+            if serial != self._serial or self._channel != channel:
                 return
             if fate == "taken":
                 self._delivered(room, practice)

@@ -98,6 +98,7 @@ class Login:
             clock=parts.clock,
         )
         self._scribe = Scribe(preferences=self._preferences, metrics=parts.metrics, tell=self._tell_in)
+        self._opted_out = frozenset(self._preferences.opted_out)
         self._sessions = 0
         self._client = self._make_client()
 
@@ -149,7 +150,12 @@ class Login:
         return None
 
     def preferences_changed(self) -> None:
-        """Rules, or who wants to be heard, have changed."""
+        """Rules, or who wants to be heard, have changed: nothing more is written or kept of who does not, and calls follow."""
+        opted_out = frozenset(self._preferences.opted_out)
+        for speaker in opted_out - self._opted_out:
+            self._notices.drop_captions(speaker=speaker)
+            self._scribe.forget(Owner("person", speaker))
+        self._opted_out = opted_out
         self._switchboard.preferences_changed()
 
     # What happens on Discord
@@ -266,6 +272,7 @@ class Login:
             metrics=parts.metrics,
             on_caption=self._scribe.hear,
             panel=ConsentPanel,
+            engine_name=parts.config.engine.name,
         )
         return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved, asker=asker)
 

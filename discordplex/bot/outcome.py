@@ -38,7 +38,7 @@ class AnyCall(Protocol):
 
     @property
     def engine(self) -> str:
-        """Its name."""
+        """It, as people are told of it."""
         ...
 
     @property
@@ -82,6 +82,10 @@ class AnyCall(Protocol):
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules changed."""
+        ...
+
+    async def disclosed(self) -> bool:
+        """Whether what the settings want done with people's words is done; returns once that is known."""
         ...
 
     def show_status(self, text: str) -> None:

@@ -71,6 +71,9 @@ class TextChannel(Protocol):
 
 
 Key: TypeAlias = Hashable
+Name: TypeAlias = tuple[Literal["notice", "caption", "packed"], Key]
+Part: TypeAlias = tuple[Name, int]
+"""One message: which text, and its how manieth piece."""
 
 Fate: TypeAlias = Literal["taken", "refused", "deleted"]
 """What became of a notice: Discord took it, or does not let us write there, or somebody deleted it. `taken` comes again with each edit."""
@@ -109,13 +112,13 @@ class Poster:
         self._on_refused = on_refused
         self._clock = clock
         self._metrics = metrics
-        self._drafts: dict[tuple[Key, int], Draft] = {}
-        self._waiting: dict[tuple[Key, int], None] = {}
+        self._drafts: dict[Part, Draft] = {}
+        self._waiting: dict[Part, None] = {}
         self._numbers = itertools.count()
         self._next_write = clock.now()
         self._silent_until = clock.now()
         self._task: asyncio.Task[None] | None = None
-        self._writing: tuple[Key, int] | None = None
+        self._writing: Part | None = None
 
     @property
     def idle(self) -> bool:
@@ -141,7 +144,7 @@ class Poster:
         `on_fate` hears what becomes of it, and then nobody else is asked to say it elsewhere. With `last` nothing more comes for the key;
         what was never sent under it is not sent any more, and one whose buttons people may still need keeps them.
         """
-        name = ("notice", next(self._numbers) if key is None else key)
+        name: Name = ("notice", next(self._numbers) if key is None else key)
         if last and self._unsent(name):
             self._drop((name, 0))
         else:
@@ -185,12 +188,12 @@ class Poster:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _unsent(self, key: Key) -> bool:
+    def _unsent(self, key: Name) -> bool:
         """Whether Discord has seen nothing of a notice."""
         draft = self._drafts.get((key, 0))
         return draft is None or (draft.message is None and not draft.nonce and self._writing != (key, 0))
 
-    def _want(self, key: Key, pieces: list[str], like: Draft) -> None:
+    def _want(self, key: Name, pieces: list[str], like: Draft) -> None:
         """Let the messages of a key say this, one for each piece; the rest of what they are is as in `like`."""
         known = next(part for part in itertools.count() if (key, part) not in self._drafts)
         for part in range(max(known, len(pieces))):
@@ -222,7 +225,7 @@ class Poster:
             self._writing = None
             self._next_write = self._clock.now() + pause_s
 
-    async def _write(self, key: tuple[Key, int], draft: Draft) -> float:
+    async def _write(self, key: Part, draft: Draft) -> float:
         """Bring one message up to date; the seconds until the next write."""
         if self._clock.now() < self._silent_until:
             self._give_back()
@@ -258,7 +261,7 @@ class Poster:
             draft.message = await self.channel.send(
                 text, allowed_mentions=NO_MENTIONS, silent=True, suppress_embeds=True, nonce=draft.nonce, enforce_nonce=True, **buttons
             )
-            draft.written = text if getattr(draft.message, "content", "") in ("", text) else draft.message.content
+            draft.written = getattr(draft.message, "content", None) or text  # of an earlier try, where that arrived after all
         elif text:
             await draft.message.edit(content=text, allowed_mentions=NO_MENTIONS)
             draft.written = text
@@ -276,7 +279,7 @@ class Poster:
         self._silent_until = self._clock.now() + SILENCE_WHEN_REFUSED_S
         self._give_back()
 
-    def _failed(self, key: tuple[Key, int], draft: Draft, fault: BaseException) -> float:
+    def _failed(self, key: Part, draft: Draft, fault: BaseException) -> float:
         draft.failures += 1
         self._metrics.counter("poster.failures").add()
         log.warning("writing in a channel failed", channel=self.channel.id, cause=type(fault).__name__, failures=draft.failures)
@@ -300,13 +303,13 @@ class Poster:
         while len(self._drafts) > MOST_MESSAGES:
             self._drop(min(self._drafts, key=self._worth))
 
-    def _worth(self, key: tuple[Key, int]) -> tuple[bool, bool]:
+    def _worth(self, key: Part) -> tuple[bool, bool]:
         """Captions go before notices, which may have to change later; of each, what is written already goes first, then the oldest."""
-        return isinstance(key[0], tuple) and key[0][0] == "notice", key in self._waiting
+        return key[0][0] == "notice", key in self._waiting
 
     def _give_back(self) -> None:
         """Nothing can be written here: the notices that wait go to whoever may know another place."""
-        notices = [self._drafts[key] for key in self._waiting if isinstance(key[0], tuple) and key[0][0] == "notice"]
+        notices = [self._drafts[key] for key in self._waiting if key[0][0] == "notice"]
         for key in list(self._waiting):
             self._drop(key)
         for draft in notices:
@@ -315,13 +318,13 @@ class Poster:
             elif not draft.last:
                 self._on_refused(draft.wanted)
 
-    def _drop(self, key: tuple[Key, int]) -> None:
+    def _drop(self, key: Part) -> None:
         if key in self._waiting:
             del self._waiting[key]
             self._metrics.counter("poster.dropped").add()
         self._drafts.pop(key, None)
 
-    def _tidy(self, key: tuple[Key, int]) -> None:
+    def _tidy(self, key: Part) -> None:
         """Forget a message to which nothing more can happen."""
         draft = self._drafts.get(key)
         if draft and draft.final and key not in self._waiting:

@@ -6,8 +6,10 @@ What comes from outside (names, sentences of other rooms) is made harmless here;
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from discordplex.bot.text import harmless, shorten
+from discordplex.bot.practice import Practice
+from discordplex.bot.text import LONGEST_NAME, harmless, shorten
 from discordplex.engine import Persona
+from discordplex.plaintext import one_line
 from discordplex.store.records import Standing
 
 LARGEST_SSRC = 2**32 - 1
@@ -18,6 +20,16 @@ ROLE_LENGTH = 120
 
 # What is said in the captions channel
 
+PERSONAPLEX = "PersonaPlex"
+CASCADE = "the cascade (speech recognition, a language model and a synthetic voice)"
+"""The engines in people's words, where `engine.name` does not say it better."""
+
+SOMEBODY = "Somebody"
+"""Who did or said something, where a name is not known or not to be read."""
+
+MOST_NAMED = 3
+"""People whom a greeting names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
@@ -26,16 +38,18 @@ class Introduction:
     channel_id: int
     persona: Persona | None
     """None where it is not known yet whether the engine takes it, or where it does not."""
-    engine: str
+    practice: Practice
+    here: int | None = None
+    """The channel in which it is said."""
+    people: Sequence[str] = ()
+    """The names of those for whom the bot came, as far as they may be read there."""
     privacy_code: str | None = None
     """The digits of the call's end-to-end encryption, None where there is none."""
-    kept: bool = False
-    """There is a transcript, since an admin of the server wants one."""
-    forgetful: bool = False
-    """Who asked earlier not to be heard is not known."""
 
 
 FORGETFUL = "My settings cannot be read, so I do not know who asked me earlier not to listen: please press the button again."
+
+CONTINUED = "What I said here has changed since. My newest message says what holds now."
 
 
 STILL_IN_THE_JOURNAL = (
@@ -59,17 +73,67 @@ def hello(about: Introduction) -> str:
 def listening(about: Introduction) -> str:
     """The engine is there."""
     code = f" Voice privacy code, the same as in your Discord: `{grouped(about.privacy_code)}`." if about.privacy_code else ""
-    lost = f" {FORGETFUL}" if about.forgetful else ""
+    lost = f" {FORGETFUL}" if about.practice.forgetful else ""
     return f"{listening_to(about)}{code}{lost} Go ahead, speak."
 
 
 def listening_to(about: Introduction) -> str:
-    """Who listens, where people's voices go and what is kept; then to whom they talk."""
-    kept = "a transcript is kept, since the admins of this server want one" if about.kept else "nothing of it is kept"
+    """Who listens, where people's voices go and what is kept; then for whom the bot came and to whom they talk."""
+    goes_to = f"what you say goes to {harmless(about.practice.engine)}"
+    came_for = f" I came for {listed(about.people)}." if about.people else ""
     return (
-        f"🎙️ I am listening in <#{about.channel_id}>: what you say goes to the engine {harmless(about.engine)}, and {kept}."
+        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {fate(about.practice, about.here)}.{came_for}"
         f"{f' You talk with {who(about.persona)}.' if about.persona else ''}"
     )
+
+
+def fate(practice: Practice, here: int | None = None) -> str:
+    """What becomes of people's words, as the end of a sentence that is read in the channel `here`."""
+    parts = []
+    if practice.published_in is not None:
+        where = "this channel" if practice.published_in == here else f"<#{practice.published_in}>"
+        parts.append(f"your words are written into {where}, where Discord keeps them")
+    if practice.keeps_people:
+        parts.append(f"a transcript is kept, {_SINCE}")
+    if not parts:
+        parts.append("nothing of it is kept")
+    if practice.kept and not practice.transcribes:
+        parts.append(f"a transcript is kept of what I say, {_SINCE}")
+    return " and ".join(["and " + parts[0], *parts[1:]])
+
+
+_SINCE = "since the admins of this server want one"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names in a sentence; what is beyond a few is counted."""
+    shown = [named(name) for name in names[:MOST_NAMED]]
+    if len(names) > MOST_NAMED:
+        shown.append(f"{len(names) - MOST_NAMED} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def named(name: str) -> str:
+    """A person's name in a sentence: one line without anything unseen, and no mention."""
+    return harmless(one_line(name, LONGEST_NAME))
+
+
+ENDED = "The call has ended after"
+
+
+def ended(seconds: float) -> str:
+    """What the greeting becomes when the call is over."""
+    return f"{ENDED} {length(seconds)}: I do not listen any more. The buttons hold for later calls too."
+
+
+def length(seconds: float) -> str:
+    """How long a call was."""
+    return f"{seconds:.0f} s" if seconds < 59.5 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 -- a minute, rounded
+
+
+def moved(channel_id: int) -> str:
+    """What the greeting becomes when the call has gone to another channel."""
+    return f"I have gone to <#{channel_id}> and do not listen here any more."
 
 
 def who(persona: Persona) -> str:
@@ -94,12 +158,12 @@ def changed(persona: Persona) -> str:
 
 def stopped(name: str) -> str:
     """Somebody used /stop."""
-    return f"{harmless(name)} asked me to stop: I hear nobody and say nothing until `/listen`."
+    return f"{named(name)} asked me to stop: I hear nobody and say nothing until `/listen`."
 
 
 def goes_on(name: str) -> str:
     """Somebody used /listen."""
-    return f"{harmless(name)} asked me to go on: I hear you again."
+    return f"{named(name)} asked me to go on: I hear you again."
 
 
 def engine_lost(reason: str) -> str:
@@ -122,9 +186,9 @@ def engine_back(reason: str) -> str:
     return f"The engine is here again. It was away for a moment: {told(reason)}"
 
 
-def engine_moved(reason: str, engine: str) -> str:
+def engine_moved(reason: str) -> str:
     """The call went on at another server after `engine_lost`."""
-    return f"We go on with another engine, {harmless(engine)}, and begin anew. What happened: {told(reason)}"
+    return f"I switched to another engine; the conversation starts over. What happened: {told(reason)}"
 
 
 def gave_up(reason: str) -> str:
@@ -162,7 +226,7 @@ def trouble(message: str) -> str:
 
 def sent_away(name: str) -> str:
     """Somebody used /leave while people are in the call."""
-    return f"{harmless(name)} asked me to leave. `/join` calls me back."
+    return f"{named(name)} asked me to leave. `/join` calls me back."
 
 
 def elsewhere(channel_id: int) -> str:

@@ -8,8 +8,6 @@ STOPPED = "I have stopped: nobody is heard, and I say nothing. `/listen` lets me
 STOPPED_ALREADY = "I have stopped already. `/listen` lets me go on."
 LISTENS_AGAIN = "I hear you again."
 LISTENS_ALREADY = "I am listening already."
-SOMEBODY = "Somebody"
-"""Whose words these are, where the engine cannot tell."""
 FORGOTTEN = "I have forgotten what was said in this call."
 REMEMBERS_NOTHING = "This engine keeps no list of what was said that could be forgotten; `/leave` and `/join` begin anew."
 NOT_MEASURED = "Nothing is measured in this call yet: somebody has to speak first."

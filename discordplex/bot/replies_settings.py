@@ -8,6 +8,10 @@ from discordplex.bot.text import harmless
 from discordplex.engine import Persona
 from discordplex.store.records import Deleted, TranscriptLine
 
+NOT_TOLD = (
+    "In the call that runs now nothing is kept and nobody's words are written down: not everybody in it could be told. Give my role Send "
+    "Messages in the voice channel, and let all who sit in it see that channel."
+)
 NO_TRANSCRIPT = "There is no transcript of that call."
 CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
 

@@ -10,7 +10,8 @@ from discordplex.bot import courtesy, replies
 from discordplex.bot.access import may_call, may_talk_in
 from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Place
-from discordplex.bot.text import shorten
+from discordplex.bot.text import LONGEST_NAME, shorten
+from discordplex.plaintext import one_line
 
 Link = TypeVar("Link", bound=discord.voice.VoiceProtocol[Any])
 NEEDED = ("view_channel", "connect", "speak")
@@ -62,6 +63,27 @@ class Room(Protocol):
 
     def name_of(self, user_id: int) -> str:
         """What the others call somebody in it."""
+        ...
+
+    def may_name_people(self, channel: Any) -> bool:
+        """Whether everybody who reads that channel could see anyway who sits in this one."""
+        ...
+
+    def name_in(self, channel: Any, user_id: int) -> str | None:
+        """What to call somebody in it in a notice that is read in that channel; None where they are not to be named there."""
+        ...
+
+    @property
+    def disclosure_channels(self) -> tuple[Any, ...]:
+        """Where we may tell people what is done with their words, the best first: its captions channel, its own chat."""
+        ...
+
+    def viewers(self, channel: Any) -> frozenset[int]:
+        """Those of the people in it who can see that channel."""
+        ...
+
+    def readers(self, channel: Any) -> frozenset[int]:
+        """Those of them who can also read there what was written before they came."""
         ...
 
     @property
@@ -131,9 +153,37 @@ class DiscordRoom:
         return frozenset(user_id for user_id in self._channel.voice_states if is_bot(guild, user_id) and user_id != guild.me.id)
 
     def name_of(self, user_id: int) -> str:
-        """The name shown in this guild, or a number for who is not known."""
+        """The name shown in this guild as one harmless line, or a number for who is not known."""
         member = self._channel.guild.get_member(user_id)
-        return member.display_name if member else f"Person {user_id}"
+        return (one_line(member.display_name, LONGEST_NAME) if member else "") or f"Person {user_id}"
+
+    def may_name_people(self, channel: Any) -> bool:
+        """Its own chat is read by those who see who sits in it; any other channel may be read by people who do not."""
+        everybody = self._channel.guild.default_role
+        return channel.id == self._channel.id or self._channel.permissions_for(everybody).view_channel
+
+    def name_in(self, channel: Any, user_id: int) -> str | None:
+        """Whoever cannot read that channel is not talked about in it."""
+        may = self.may_name_people(channel) and user_id in self._with(channel, "view_channel", (user_id,))
+        return self.name_of(user_id) if may else None
+
+    @property
+    def disclosure_channels(self) -> tuple[Any, ...]:
+        """Also where captions are off: people are told all the same."""
+        own = self._channel if may_write(self._channel) else None
+        return tuple(dict.fromkeys(channel for channel in (self.captions_channel, own) if channel is not None))
+
+    def viewers(self, channel: Any) -> frozenset[int]:
+        """By their permissions; who is not known counts as one who cannot."""
+        return self._with(channel, "view_channel", self.people)
+
+    def readers(self, channel: Any) -> frozenset[int]:
+        """Likewise."""
+        return self._with(channel, "read_message_history", self.viewers(channel))
+
+    def _with(self, channel: Any, permission: str, user_ids: Iterable[int]) -> frozenset[int]:
+        members = ((user_id, self._channel.guild.get_member(user_id)) for user_id in user_ids)
+        return frozenset(user_id for user_id, member in members if member and getattr(channel.permissions_for(member), permission))
 
     @property
     def captions_channel(self) -> Any | None:

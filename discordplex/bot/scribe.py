@@ -41,7 +41,10 @@ class Waiting:
 
 
 class Scribe:
-    """Writes finished captions into the store, beside the calls. `hear` returns at once. Thread: loop."""
+    """Writes finished captions into the store, beside the calls. `hear` returns at once. Thread: loop.
+
+    It hears only of captions that may be kept (see `Disclosure`), and looks at the setting again itself, as the store does.
+    """
 
     def __init__(
         self,

@@ -3,11 +3,16 @@
 import re
 from collections.abc import Iterator
 
+from discordplex.plaintext import one_line, visible
+
 MESSAGE_LIMIT = 2_000
 """Characters Discord takes in one message (API reference, Create Message)."""
 
 PIECE_LIMIT = 1_900
 """Longest piece that we make, in code points. What Discord counts as a character is not documented, so emoji get some room."""
+
+LONGEST_NAME = 64
+"""Characters of a person's name that are shown. Discord allows 32."""
 
 MOST_MESSAGES = 5
 """What one answer or notice may become."""
@@ -26,8 +31,8 @@ SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+")
 
 
 def harmless(text: str) -> str:
-    """The same words, so escaped that Discord shows them as they are: no style, no mention, no link behind other words."""
-    escaped = ANYWHERE.sub(r"\\\1", text)
+    """The same words, so escaped that Discord shows them as they are: no style, no mention, no link behind other words, nothing unseen."""
+    escaped = ANYWHERE.sub(r"\\\1", visible(text))
     return LINE_START.sub(lambda found: f"{found[1]}{escape_opening(found[2])}", escaped)
 
 
@@ -38,7 +43,7 @@ def escape_opening(opening: str) -> str:
 
 def shorten(text: str, length: int) -> str:
     """The first words of `text` within `length` characters, with an ellipsis where something is missing."""
-    flat = " ".join(text.split())
+    flat = one_line(text)
     if len(flat) <= length:
         return flat
     head = flat[: length - 1]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from discordplex.bot import replies
+from discordplex.bot.practice import Practice
 from discordplex.config import PersonaConfig
 from discordplex.demo.live import Show
 from discordplex.demo.recording import Span
@@ -35,7 +36,7 @@ class ChatLog:
         """Show what concerns the channel."""
         if isinstance(fact, MessagePosted | MessageEdited) and fact.message.channel_id == self._channel.id:
             self._listening = self._listening or self._begins(fact.message)
-            self._show.line(fact.message.id, self._line_of(fact.message, spoken=self._listening and not self._begins(fact.message)))
+            self._show.line(fact.message.id, self._line_of(fact.message, spoken=self._listening and not self._is_greeting(fact.message)))
         elif isinstance(fact, VoiceStateChanged) and fact.after.user_id in (self._bot.id, self._person.id):
             self._move(fact)
 
@@ -62,10 +63,15 @@ class ChatLog:
         own = [message for message in self._discord.messages(self._channel.id) if message.author_id == self._bot.id]
         if any(self._begins(message) for message in own):
             return LISTENS
-        return next((self._readable(message.content) for message in own if not message.content.startswith(GREETING)), None)
+        complaints = (message for message in own if not message.content.startswith((GREETING, replies.ENDED)))
+        return next((self._readable(message.content) for message in complaints), None)
 
     def _begins(self, message: Message) -> bool:
         return message.author_id == self._bot.id and message.content.endswith(LISTENS)
+
+    def _is_greeting(self, message: Message) -> bool:
+        """Also once the call is over, when it says that."""
+        return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(replies.ENDED))
 
     def lines(self, spoken: Sequence[Span]) -> Iterator[Line]:
         """Everything that was written and who came and went; a caption stands where the speech that it belongs to began."""
@@ -78,7 +84,7 @@ class ChatLog:
                 yield line
                 continue
             near = [span for span in spoken if span.start_s - CAPTION_BEFORE_S <= line.at_s <= span.end_s + CAPTION_AFTER_S]
-            if not near or self._begins(message):
+            if not near or self._is_greeting(message):
                 yield replace(line, role="notice")
             else:
                 first = next((span for span in near if span in free), None)
@@ -101,7 +107,7 @@ class ChatLog:
         return re.sub(r"\\([\\*_~`|<\[#>-])", r"\1", text).strip()
 
 
-ABOUT = replies.Introduction(0, ANYBODY, "")
+ABOUT = replies.Introduction(0, ANYBODY, Practice(engine="", transcribes=False))
 GREETING = replies.listening_to(ABOUT).partition("<#")[0]
 """How the bot's notice begins while everything is well."""
 

@@ -84,6 +84,7 @@ async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -
         settings = {
             "DISCORDPLEX_DISCORD__TOKEN": discord.bots[0].token,
             "DISCORDPLEX_DISCORD__API_URL": f"{discord.api_url}/v10",
+            "DISCORDPLEX_BOT__CAPTIONS_OF_PEOPLE": "true",
             "DISCORDPLEX_STORE__URL": "sqlite+aiosqlite:///demo.db",
             **engine_settings,
         }

@@ -44,6 +44,10 @@ class FakeChannel:
     faults: list[Exception | None] = field(default_factory=list)
     """What the next writes raise, in order; None lets one pass."""
     nonces: list[str] = field(default_factory=list)
+    hidden_from: frozenset[int] = frozenset()
+    """People who cannot see it."""
+    names_people: bool = True
+    """Whoever reads it sees who sits in the voice channel."""
     meanwhile: Callable[[], None] = lambda: None
     """Happens while a message is being sent."""
 
@@ -159,6 +163,29 @@ class ScriptedRoom:
 
     def name_of(self, user_id: int) -> str:
         return f"Person {user_id}"
+
+    blind: frozenset[int] = frozenset()
+    """People who see no channel but this one, and not its chat."""
+    amnesic: frozenset[int] = frozenset()
+    """People who cannot read what was written before they came."""
+    chat: "FakeChannel | None" = None
+    """Its own chat, where that is another channel than the one for captions."""
+
+    def may_name_people(self, channel: "FakeChannel") -> bool:
+        return channel.names_people
+
+    def name_in(self, channel: "FakeChannel", user_id: int) -> str | None:
+        return self.name_of(user_id) if channel.names_people else None
+
+    @property
+    def disclosure_channels(self) -> tuple[Any, ...]:
+        return tuple(channel for channel in (self.captions_channel, self.chat) if channel)
+
+    def viewers(self, channel: "FakeChannel") -> frozenset[int]:
+        return self.people - self.blind - channel.hidden_from
+
+    def readers(self, channel: "FakeChannel") -> frozenset[int]:
+        return self.viewers(channel) - self.amnesic
 
     def obstacle(self) -> str | None:
         return self.problem

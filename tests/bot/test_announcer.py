@@ -25,7 +25,15 @@ class Told:
         self.channel = FakeChannel(clock)
         self.notices = Noticeboard(clock=clock, metrics=Metrics())
         room = ScriptedRoom(Place(1, 11), self.channel)
-        self.announcer = Announcer(self.notices, 1, cast("Any", room), "engine", ADA)
+        self.announcer = Announcer(
+            notices=self.notices,
+            number=1,
+            room=cast("Any", room),
+            engine="PersonaPlex",
+            transcribes=False,
+            server="engine",
+            persona=ADA,
+        )
 
     async def texts(self) -> list[str]:
         await self.clock.advance(60)

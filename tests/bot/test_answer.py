@@ -10,6 +10,7 @@ import discord
 import pytest
 
 from discordplex.bot import answer as answer_module
+from discordplex.bot import poster
 from discordplex.bot.call import Call
 from discordplex.bot.client import BotApplication
 from discordplex.bot.commands import add_commands
@@ -24,7 +25,7 @@ from discordplex.loopback.discord.interactions import Interaction, Interactions
 from discordplex.loopback.discord.model import User
 from discordplex.store import personafile
 from discordplex.store.records import Choice, GuildSettings, Owner, SavedPersona
-from tests.bot.street import Street
+from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 from tests.bot.test_docs import names_of
 
 BOT = Path(__file__).parents[2] / "discordplex" / "bot"
@@ -159,6 +160,7 @@ async def test_buttons_do_what_they_say(street: Street) -> None:
 @pytest.mark.usefixtures("refusal")
 async def test_calls_obey(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop, go on, forget, leave, come."""
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     asked: list[str] = []
 
     def forget(_call: Call) -> bool:

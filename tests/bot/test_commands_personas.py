@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from discordplex.bot import courtesy
+from discordplex.bot import courtesy, poster
 from discordplex.bot import replies_personas as replies
 from discordplex.bot.commands_personas import APPLY_ID
 from discordplex.bot.personas import library
@@ -14,7 +14,7 @@ from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.interactions import Interaction
 from discordplex.loopback.personaplex.log import Connected
 from discordplex.personaplex.endpoint import VOICES
-from tests.bot.street import Street
+from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 
 PIRATE = "You enjoy having a good conversation. You are a pirate."
 
@@ -30,8 +30,9 @@ async def complete(street: Street, command: str, focused: str, typed: str, **mor
     return [choice["value"] for choice in await street.discord.complete_slash(street.ada, street.guild, command, options, focused=focused)]
 
 
-async def test_a_voice_is_shown_completed_and_set(street: Street) -> None:
+async def test_a_voice_is_shown_completed_and_set(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """The 18 voices are offered; the next call that one begins speaks with the chosen one, another person's does not."""
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     async with street.bot_running():
         assert "**NATF0.pt**" in (await street.press("voice")).content
         assert await complete(street, "voice", "voice", "") == list(VOICES)

@@ -51,7 +51,9 @@ async def test_the_greeting_says_who_listens_and_has_the_buttons(encrypted_stree
         message = await greeting(street)
         first = message.content.partition(". ")[0]
         assert "I am listening" in first
-        assert street.engine.url.partition("//")[2].partition("/")[0] in first
+        assert "goes to PersonaPlex" in first
+        assert "127.0.0.1" not in message.content
+        assert f"I came for {street.ada.name}." in message.content
         assert "nothing of it is kept" in first
         await street.discord.wait_for(lambda: code_of(ada) in message.content)
         before = code_of(ada)

@@ -33,7 +33,7 @@ PERSONA = Persona("NATF0.pt", "You are a test.")
 PARTS = [
     replies.engine_lost(""),
     replies.engine_back(""),
-    replies.engine_moved("", ""),
+    replies.engine_moved(""),
     replies.gave_up(""),
     replies.sent_away(""),
     replies.cannot_hear(0, ""),

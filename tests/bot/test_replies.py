@@ -3,6 +3,7 @@
 import pytest
 
 from discordplex.bot import replies
+from discordplex.bot.practice import Practice
 from discordplex.engine import Persona
 
 PERSONA = Persona("NATF0.pt", "You are a *wise* and friendly teacher. " * 20)
@@ -10,17 +11,18 @@ PERSONA = Persona("NATF0.pt", "You are a *wise* and friendly teacher. " * 20)
 
 def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
     """The first sentence says who listens, where it goes, that nothing is kept; markup in a role is harmless; the code can be read out."""
-    about = replies.Introduction(5, PERSONA, "gpu.example:8998", "123456789012345678901234567890")
+    nothing = Practice(engine="PersonaPlex, run by *Ann*", transcribes=False)
+    about = replies.Introduction(5, PERSONA, nothing, people=["Ada"], privacy_code="123456789012345678901234567890")
     assert "`12345 67890 12345 67890 12345 67890`" in replies.listening(about)
     for text in (replies.hello(about), replies.listening(about)):
         first = text.partition(". ")[0]
-        assert all(part in first for part in ("listening in <#5>", "gpu.example:8998", "nothing of it is kept"))
+        assert all(part in first for part in ("listening in <#5>", r"PersonaPlex, run by \*Ann\*", "nothing of it is kept"))
         assert "listening in <#5>" in text
         assert "**NATF0.pt**" in text
         assert r"You are a \*wise\* and friendly teacher." in text
-        assert "gpu.example:8998" in text
+        assert "I came for Ada." in text
         assert len(text) < 500
-    kept = replies.listening(replies.Introduction(5, PERSONA, "gpu", kept=True))
+    kept = replies.listening(replies.Introduction(5, PERSONA, Practice(engine="gpu", transcribes=True, kept=True)))
     assert "a transcript is kept" in kept
     assert "nothing" not in kept
 
@@ -69,3 +71,18 @@ def test_who_is_not_heard_is_named_as_discord_shows_names() -> None:
     assert f"<@{ada}>" in replies.cannot_hear(ada, "so")
     assert f"<@{ada}>" in replies.hears_again(ada)
     assert "hear somebody:" in replies.cannot_hear(1004, "so")
+
+
+def test_names_are_read_as_names() -> None:
+    """A few are listed and the rest counted; markup, line breaks and what turns lines round are harmless, and nobody is called."""
+    assert replies.listed(["Ada"]) == "Ada"
+    assert replies.listed(["Ada", "Ben"]) == "Ada and Ben"
+    assert replies.listed(["Ada", "Ben", "Cyd", "Dee", "Eve"]) == "Ada, Ben, Cyd and 2 more"
+    assert replies.listed(["<@5>\n*x*\u202e"]) == r"\<@5> \*x\*"
+    assert replies.stopped("Ada\nBen").startswith("Ada Ben asked")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59, "59 s"), (59.6, "1 min"), (180, "3 min"), (3 * 3600, "180 min")])
+def test_a_calls_length_is_said(seconds: float, words: str) -> None:
+    """In seconds below a minute, else in minutes."""
+    assert replies.ended(seconds).startswith(f"The call has ended after {words}: ")

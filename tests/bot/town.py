@@ -79,6 +79,9 @@ class ScriptedCall:
         if text not in self.statuses[-1:]:
             self.statuses.append(text)
 
+    async def disclosed(self) -> bool:
+        return True
+
     async def pause(self, name: str) -> None:
         self.paused = bool(name)
 

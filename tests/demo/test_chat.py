@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from discordplex.bot import replies
+from discordplex.bot.practice import Practice
 from discordplex.demo.chat import ANYBODY, ChatLog
 from discordplex.demo.live import Quiet
 from discordplex.demo.recording import Span
@@ -46,7 +47,7 @@ class Room:
 
     def greeting(self, *, ready: bool) -> str:
         make = replies.listening if ready else replies.hello
-        return make(replies.Introduction(int(self.channel.id), ANYBODY, "parrot"))
+        return make(replies.Introduction(int(self.channel.id), ANYBODY, Practice(engine="parrot", transcribes=False)))
 
 
 @pytest.fixture

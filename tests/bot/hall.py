@@ -1,0 +1,149 @@
+"""A call with everything real but Discord and the engine: settings in a database, the scribe, the notices, the call itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+from discordplex.bot.call import Call
+from discordplex.bot.callcontext import CallContext
+from discordplex.bot.consent import ConsentPanel
+from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.scribe import Scribe
+from discordplex.bot.sessions import Place
+from discordplex.config import Config
+from discordplex.engine import SpeakerId, Text
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+from discordplex.store.records import Captions
+from discordplex.store.store import Store, open_store
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
+
+ANNA, BERT, CARA = 100, 200, 300
+GUILD = 1
+CHAT, TOWN_SQUARE = 11, 99
+
+
+class TalkingLease(ScriptedLease):
+    """A lease of an engine that takes turns and writes down what people say."""
+
+    name = "gpu.example:8998"
+
+    def __init__(self, *engines: ScriptedEngine) -> None:
+        super().__init__(*engines)
+        self.name_of = str
+        self.forgotten: list[SpeakerId] = []
+
+    def reset(self) -> None:
+        raise NotImplementedError
+
+    def forget(self, speaker: SpeakerId) -> None:
+        self.forgotten.append(speaker)
+
+
+class AddressedLease(ScriptedLease):
+    """A lease of an engine that only tells what it says itself; its name is an address."""
+
+    name = "gpu.example:8998"
+
+
+class Hall:
+    """One voice channel in which a call runs. `chat` is its own chat, `square` a text channel."""
+
+    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, people: Sequence[int] = (ANNA, BERT)) -> None:
+        self.clock, self.store, self.metrics = clock, store, Metrics()
+        self.chat, self.square = FakeChannel(clock, id=CHAT), FakeChannel(clock, id=TOWN_SQUARE)
+        self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
+        self.preferences.changed = self.changed
+        self.notices = Noticeboard(clock=clock, metrics=self.metrics)
+        self.scribe = Scribe(preferences=self.preferences, metrics=self.metrics, tell=lambda _call, _why: None)
+        self.engine = ScriptedEngine(clock)
+        self.room = ScriptedRoom(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
+        self.transcribes, self.people = transcribes, people
+        self.call: Call
+        self._conversation: asyncio.Task[Any]
+
+    def changed(self) -> None:
+        """As `Login` does: rooms are made anew from the rules that hold."""
+        where = self.preferences.rules(GUILD).captions.where
+        self.room.captions_channel = {"off": None, "channel": self.square}.get(where, self.chat)
+        self.call.refresh()
+
+    async def begin(self, asker: int | None = ANNA) -> None:
+        lease = (TalkingLease if self.transcribes else AddressedLease)(self.engine)
+        context = CallContext(
+            notices=self.notices,
+            preferences=self.preferences,
+            persona=PERSONA,
+            wire=cast("Any", None),  # nothing is connected here
+            clock=self.clock,
+            metrics=self.metrics,
+            on_caption=self.scribe.hear,
+            panel=ConsentPanel,
+        )
+        self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, moved=lambda _: None, asker=asker)
+        self.changed()
+        conversation = self.call._conversation
+        running = conversation.run(
+            persona=PERSONA, ears=self.call._ears.floor, link=ScriptedLink(*self.people), name_of=self.room.name_of, quiet=False
+        )
+        self._conversation = asyncio.create_task(running)
+        await self.clock.advance(1.5)
+
+    async def end(self) -> None:
+        self._conversation.cancel()
+        await asyncio.gather(self._conversation, return_exceptions=True)
+        self.call._announcer.ended(180)
+        await self.clock.advance(3)
+
+    async def close(self) -> None:
+        if not self._conversation.done():
+            await self.end()
+        await self.scribe.close()
+        await self.notices.close()
+
+    async def switch(self, **settings: Any) -> None:
+        await self.preferences.change_guild(GUILD, lambda now: replace(now, **settings))
+        await self.clock.advance(2.5)
+
+    async def captions(self, where: str) -> None:
+        place = Captions("channel", TOWN_SQUARE) if where == "channel" else Captions(cast("Any", where))
+        await self.switch(captions=place)
+
+    async def says(self, text: str, speaker: SpeakerId | None = None, *, final: bool = True, item: str = "") -> None:
+        """The engine says something, or writes down what somebody said, and that takes its time."""
+        role: Literal["engine", "person"] = "engine" if speaker is None else "person"
+        self.engine.does(Text(text, role=role, speaker=speaker, final=final, item=item))
+        await self.clock.advance(2.5)
+
+    async def kept(self) -> list[tuple[int | None, str]]:
+        """The rows of the store."""
+        while self.scribe._task and not self.scribe._task.done():
+            await self.scribe._task
+        calls = await self.store.transcripts.calls(GUILD)
+        return [(line.user_id, line.text) for one in calls for line in await self.store.transcripts.read(GUILD, one.call)]
+
+    @property
+    def posted(self) -> list[str]:
+        """Every text that any message ever had: Discord keeps those of today, and people have read the others."""
+        return [text for channel in (self.chat, self.square) for message in channel.messages for text in message.texts]
+
+    def greeting(self, channel: FakeChannel | None = None) -> str:
+        """What the newest greeting says now."""
+        return next(text for text in reversed((channel or self.chat).texts) if "I am listening in" in text)
+
+
+@asynccontextmanager
+async def hall(clock: FakeClock, *, transcribes: bool = True, people: Sequence[int] = (ANNA, BERT)) -> AsyncIterator[Hall]:
+    """A call that is about to begin; the database is in memory."""
+    async with open_store("sqlite://") as store:
+        made = Hall(clock, store, transcribes=transcribes, people=people)
+        await made.preferences.learn(GUILD)
+        await made.begin()
+        try:
+            yield made
+        finally:
+            await made.close()
