@@ -3,6 +3,7 @@
 What comes from outside (names, sentences of other rooms) is made harmless here; channels are shown by Discord itself (`<#id>`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,13 @@ from discordplex.bot.text import LONGEST_NAME, harmless, shorten
 from discordplex.engine import Persona
 from discordplex.plaintext import one_line
 from discordplex.store.records import Standing
+
+ADDRESS = re.compile(
+    r"\b(?:wss?|https?)://[^\s,;)]*[^\s,;).]"  # a URL
+    r"|(?<![\w.-])[\w.-]+\.[\w-]+:\d{1,5}\b|\blocalhost:\d{1,5}\b"  # a host with its port
+    r"|\[[0-9a-fA-F:.]+\](?::\d{1,5})?|\b\d{1,3}(?:\.\d{1,3}){3}\b"  # an IP address
+)
+"""Where a server is. People are told what it is (`engine.name`), and the log where."""
 
 LARGEST_SSRC = 2**32 - 1
 """Ids of users are larger (a snowflake holds the time in its upper bits)."""
@@ -94,15 +102,15 @@ def fate(practice: Practice, here: int | None = None) -> str:
         where = "this channel" if practice.published_in == here else f"<#{practice.published_in}>"
         parts.append(f"your words are written into {where}, where Discord keeps them")
     if practice.keeps_people:
-        parts.append(f"a transcript is kept, {_SINCE}")
+        parts.append(f"a transcript is kept, {SINCE}")
     if not parts:
         parts.append("nothing of it is kept")
     if practice.kept and not practice.transcribes:
-        parts.append(f"a transcript is kept of what I say, {_SINCE}")
+        parts.append(f"a transcript is kept of what I say, {SINCE}")
     return " and ".join(["and " + parts[0], *parts[1:]])
 
 
-_SINCE = "since the admins of this server want one"
+SINCE = "since the admins of this server want one"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -322,7 +330,7 @@ def call_line(call: CallStatus) -> str:
 
 def told(sentence: str) -> str:
     """A sentence of another room, fit for a message."""
-    flat = harmless(shorten(sentence, 600))
+    flat = harmless(ADDRESS.sub("[address]", shorten(sentence, 600)))
     return flat if flat.endswith((".", "!", "?", "…")) else f"{flat}."
 
 

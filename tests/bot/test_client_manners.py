@@ -95,8 +95,9 @@ async def test_other_bots_are_not_heard(street: Street, speech: bytes, *, hear_b
     assert (ignored.value > 0) == (not hear_bots)
 
 
-async def test_captions_get_a_thread_for_each_call(street: Street) -> None:
+async def test_captions_get_a_thread_for_each_call(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notices stay where people look, and say where the captions are; the next call has a thread of its own."""
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     async with street.bot_running(street.config(bot=BotConfig(captions="thread"))):
         for number in (1, 2):
             street.discord.enter(street.ada, street.lounge)
@@ -212,7 +213,7 @@ async def test_an_engine_that_is_down_is_not_given_while_one_is_busy(street: Str
     broken = StandInServer(mode="echo", faults=Faults(http_status=503))
     async with broken, street.bot_running(street.config(urls=(broken.url, street.engine.url))):
         street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "another engine")
+        await street.says(street.lounge, "Go ahead")
         street.discord.enter(street.ben, hall)
         await street.says(hall, "number 1 in the queue")
         assert street.discord.world.voice_state(street.bot.id, hall.guild_id) is None

@@ -164,7 +164,7 @@ async def test_a_bot_without_its_database_says_so(street: Street, tmp_path: Path
         street.discord.enter(street.ada, street.lounge)
         message = await greeting(street)
         assert "who asked me earlier not to listen" in message.content
-        assert "after my next start" in (await press(street, message, DONT_LISTEN_ID)).content
+        assert "not saved yet" in (await press(street, message, DONT_LISTEN_ID)).content
 
 
 @pytest.mark.parametrize("button", [DONT_LISTEN_ID, LISTEN_ID, FORGET_ID])

@@ -86,3 +86,13 @@ def test_names_are_read_as_names() -> None:
 def test_a_calls_length_is_said(seconds: float, words: str) -> None:
     """In seconds below a minute, else in minutes."""
     assert replies.ended(seconds).startswith(f"The call has ended after {words}: ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ws://gpu.example:8998/api/chat", "https://10.0.0.7/v1", "gpu.example:8998", "localhost:8998", "[fd00::7]:8998", "192.168.1.5"],
+)
+def test_no_address_is_posted(address: str) -> None:
+    """Whatever an engine says about its server: people read what happened, not where."""
+    text = replies.trouble(f"No server answers at {address} (connection refused), after 12:30 h and 3.5 tries.")
+    assert text == r"No server answers at \[address] (connection refused), after 12:30 h and 3.5 tries."
