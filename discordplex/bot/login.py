@@ -36,6 +36,7 @@ from discordplex.engine import EngineLease, EngineProvider, Persona
 from discordplex.errors import DiscordplexError, LoginError
 from discordplex.metrics import Metrics
 from discordplex.network import ProxyFailedError
+from discordplex.store.records import Owner
 from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()

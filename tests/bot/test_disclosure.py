@@ -11,6 +11,7 @@ from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Rules
 from discordplex.engine import Text
 from discordplex.loopback.clock import FakeClock
+from discordplex.store.records import Owner
 from tests.bot.hall import ANNA, BERT, CARA, TalkingLease, hall
 from tests.bot.test_poster import refusal
 
@@ -202,7 +203,7 @@ async def test_a_wish_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
         it.notices.caption(it.room, (1, 901), "Person 200: others are shown", final=True, speaker=BERT)
         it.preferences.silence(ANNA)
         it.notices.drop_captions(speaker=ANNA)
-        it.scribe.forget(ANNA)
+        it.scribe.forget(Owner("person", ANNA))
         await clock.advance(10)
         await it.says(" and went on", ANNA, item="a")
         assert len(it.chat.writes) == before + 1
