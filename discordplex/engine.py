@@ -96,6 +96,10 @@ class Problem:
     """The same as a short code for logs, such as "HTTP 500". The sentence may quote a server, and a log must not."""
 
 
+OVER_BUDGET = "over budget"
+"""How the cause of a `Closed` begins where the engine sent more than a call may have to bear."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The engine is gone; the last event. `reason` is a plain sentence; `retry` tells whether opening again can help."""

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "discordplex"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    ["errors", "redact", "plaintext", "stopping"],
+    ["errors", "redact", "plaintext", "stopping", "budget"],
     ["config_checks", "config_sources"],
     ["config", "metrics", "clock", "logs", "pycord", "network"],
     ["audio"],
@@ -45,6 +45,8 @@ PURE = [
     "voice.reorder",
     "personaplex.protocol",
     "personaplex.connection",
+    "personaplex.budget",
+    "budget",
     "cascade.bargein",
     "cascade.chunker",
     "cascade.faults",
@@ -57,6 +59,7 @@ PURE = [
     "cascade.stage",
     "audio",
     "bridge.retry",
+    "bridge.budget",
     "bridge.captions",
     "bridge.metronome",
     "bridge.events",

@@ -21,8 +21,13 @@ _LACING_FULL: Final = 255
 _FULL: Final = b"\xff"
 _SHORT: Final = tuple(bytes((size,)) for size in range(_LACING_FULL))
 _MAX_SEGMENTS: Final = 255
+_MAX_PAGE_BYTES: Final = 27 + _MAX_SEGMENTS + _MAX_SEGMENTS * 255
 _MAX_PACKET_BYTES: Final = 1 << 18
 """A packet over several pages may grow to this; a comment header with a picture is the largest honest one."""
+_MOST_WORK: Final = 1 << 20
+"""Bytes that one `read` looks at, pages looked at again included. A stream in good order needs its own length, whatever it is cut into."""
+_LEAST_WORK: Final = 512
+"""What a page costs at least, however short it is: 10 us."""
 _MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ALL_ONES: Final = 0xFFFF_FFFF
 
@@ -77,14 +82,26 @@ class PacketReader:
         self._partial_of: tuple[int, int] = (0, 0)
         self._faults: list[str] = []
         self._in_garbage = False
+        self._work = 0
+        self._spent = 0
 
     def read(self, data: bytes) -> list[bytes]:
-        """Take some bytes of the stream, cut anywhere, and give every packet that is now whole."""
+        """Take some bytes of the stream, cut anywhere, and give every packet that is now whole.
+
+        Bytes that would cost too much to look through (thousands of empty pages, or of headers that lie) are dropped as damage.
+        """
         self._pending += data
+        self._work = 0
         packets: list[bytes] = []
         while (page := self._next_page()) is not None:
             packets += self._packets_of(page)
+        self._spent += self._work
         return packets
+
+    def take_work(self) -> int:
+        """How many bytes were looked at since the last call, at least 512 for each page or damaged header."""
+        work, self._spent = self._spent, 0
+        return work
 
     def take_faults(self) -> list[str]:
         """What was wrong since the last call, in order: one entry for each damaged stretch."""
@@ -93,7 +110,11 @@ class PacketReader:
 
     def _next_page(self) -> Page | None:
         while self._seek_capture():
-            found = parse_page(self._pending, 0)
+            if self._work > _MOST_WORK:
+                self._faults.append("it is cut into more pieces than a stream has")
+                self._pending.clear()
+                return None
+            found = self._parse(0)
             if found is None and not self._a_page_follows():
                 return None
             if isinstance(found, Page):
@@ -118,11 +139,17 @@ class PacketReader:
     def _a_page_follows(self) -> bool:
         """Whether a sound page lies behind the one we wait for: then its header lied about its length, and waiting makes us deaf."""
         start = self._pending.find(CAPTURE, len(CAPTURE))
-        while start > 0:
-            if isinstance(parse_page(self._pending, start), Page):
+        while start > 0 and self._work <= _MOST_WORK:
+            if isinstance(self._parse(start), Page):
                 return True
             start = self._pending.find(CAPTURE, start + len(CAPTURE))
         return False
+
+    def _parse(self, start: int) -> Page | str | None:
+        found = parse_page(self._pending, start)
+        size = _HEADER.size + len(found.lacing) + len(found.body) if isinstance(found, Page) else _MAX_PAGE_BYTES if found else 0
+        self._work += max(_LEAST_WORK, size)
+        return found
 
     def _damage(self, fault: str) -> None:
         if not self._in_garbage:

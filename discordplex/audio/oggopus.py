@@ -9,6 +9,7 @@ alone releases the GIL.
 """
 
 import random
+from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from discordplex.audio import sphncodec
@@ -16,7 +17,7 @@ from discordplex.audio.format import AudioFormat
 from discordplex.audio.frame import Reframer
 from discordplex.audio.ogg import PacketReader, PageWriter
 from discordplex.audio.oggheaders import head_packet, is_head, is_header, tags_packet
-from discordplex.audio.opus import Application, OpusDecoder, OpusEncoder
+from discordplex.audio.opus import Application, OpusDecoder, OpusEncoder, packet_samples
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 
 Backend = Literal["sphn", "libopus"]
@@ -77,15 +78,36 @@ class OggOpusWriter:
         return b"".join(self._pages.encode(packet) for packet in self._packets.push(pcm))
 
 
+PACKET_COST_MS: Final = 10.0
+"""What a packet is accounted for at least: 2.5 ms of sound cost more to decode than a quarter of 10 ms."""
+RESTART_COST_MS: Final = 200.0
+"""What a new stream is accounted for: it gets a new decoder."""
+WORK_BYTES_PER_MS: Final = 256
+"""What looking through pages is accounted for."""
+
+
+class TooMuchError(RemoteProtocolError):
+    """The stream would make us decode more than `may_decode` allows. Nothing of it was decoded."""
+
+
+def anything(milliseconds: float) -> bool:  # noqa: ARG001 -- the shape of `may_decode`
+    """No limit."""
+    return True
+
+
 class OggOpusReader:
     """One stream after another, however the pages were cut. One thread at a time.
+
+    Before anything is decoded `may_decode` is asked with what it costs, in milliseconds of sound: the packets' own lengths, which their
+    first bytes tell, and more for what is work without sound. Some bytes can stand for minutes.
 
     Needs no header page: a reader that is made in the middle of a stream decodes from there. A header page starts a new stream.
     """
 
-    def __init__(self, rate_hz: int = 48_000, *, backend: Backend | None = None) -> None:
+    def __init__(self, rate_hz: int = 48_000, *, backend: Backend | None = None, may_decode: Callable[[float], bool] = anything) -> None:
         self._rate_hz = rate_hz
         self._backend = backend or BACKEND
+        self._may_decode = may_decode
         self._packets = PacketReader()
         self._kept = b""
         self._open()
@@ -94,10 +116,12 @@ class OggOpusReader:
         """The PCM (mono int16) of every packet that is now whole.
 
         RemoteProtocolError once for each input that was damaged; what was sound in it comes with the next call, and `read(b"")` is one.
+        TooMuchError where `may_decode` refused; then all of it is dropped.
         """
+        packets = self._packets.read(pages)
+        self._ask(packets)
         pcm = bytearray(self._kept)
         self._kept = b""
-        packets = self._packets.read(pages)
         faults = self._packets.take_faults()
         for packet in packets:
             try:
@@ -108,6 +132,15 @@ class OggOpusReader:
             self._kept = bytes(pcm)
             raise RemoteProtocolError(f"the engine's audio stream is damaged: {'; '.join(dict.fromkeys(faults))}")
         return bytes(pcm)
+
+    def _ask(self, packets: list[bytes]) -> None:
+        """Raise TooMuchError where these packets may not be decoded."""
+        # First by their number: to look at each of 60,000 is work, too.
+        least_ms = self._packets.take_work() / WORK_BYTES_PER_MS + PACKET_COST_MS * len(packets)
+        if not self._may_decode(least_ms):
+            raise TooMuchError(TOO_MUCH)
+        if not self._may_decode(sum(map(extra_cost_ms, packets))):
+            raise TooMuchError(TOO_MUCH)
 
     def _decoded(self, packet: bytes) -> bytes:
         if is_head(packet):
@@ -120,6 +153,19 @@ class OggOpusReader:
             self._decoder = sphncodec.SphnPackets(self._rate_hz)
         else:
             self._decoder = OpusDecoder(self._rate_hz, channels=1)
+
+
+TOO_MUCH: Final = "the engine's audio stream would decode to more than a call can take"
+
+
+def extra_cost_ms(packet: bytes) -> float:
+    """What a packet costs beyond `PACKET_COST_MS`. One that cannot be decoded costs no more."""
+    if is_head(packet):
+        return RESTART_COST_MS
+    try:
+        return max(0.0, packet_samples(packet) / 48 - PACKET_COST_MS)
+    except RemoteProtocolError:
+        return 0.0
 
 
 class LibopusPages:

@@ -24,8 +24,8 @@ sphn: Any = importlib.import_module("sphn") if AVAILABLE else None
 PACKET_MS: Final = {48_000: 20}
 """Rate -> length of the packets that both APIs make of it. At 24 kHz they differ, so there libopus serves."""
 
-_PATIENCE_S: Final = 0.05
-"""0.1's thread decodes a packet in 40 us; one that does not come in this time is taken for lost."""
+_PATIENCE_S: Final = 0.02
+"""0.1's thread decodes a packet in 40 us; one that does not come in this time is taken for lost. The loop waits with it."""
 
 
 class SphnPages:

@@ -4,6 +4,7 @@ A position counts samples pushed to the source. An engine's piece belongs to the
 pushed before it has been played.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,11 +12,20 @@ from typing import Literal
 
 from discordplex.bridge.events import Caption
 from discordplex.engine import SpeakerId, Text
+from discordplex.plaintext import one_line
 
 PAUSE_S = 2.0
 """Without text for so long, and a stretch has ended."""
 MOST_WAITING = 2000
 """Pieces that wait for their sound; beyond them the oldest is shown early, since text is not to be lost."""
+MOST_WAITING_CHARACTERS = 20_000
+"""The same for their text: more than the longest reply that an engine may hand over at once."""
+LONG_CHARACTERS = 1200
+"""From this length on a stretch ends where the next word begins: one caption fits into one message of 2,000 characters, with a name."""
+MOST_CHARACTERS = 1500
+"""At this length it ends in any case."""
+MOST_STRETCHES = 64
+"""Open at once, mostly one for each party; beyond them the oldest is shown early and ends."""
 
 
 @dataclass(slots=True)
@@ -32,29 +42,51 @@ class Stretch:
     waiting: deque[tuple[int, str]] = field(default_factory=deque)
     ended: bool = False
     """Takes no more pieces; final as soon as nothing waits."""
+    length: int = 0
+    """Characters shown and waiting."""
 
-    def show(self, heard: int, now: float) -> bool:
-        """Move the pieces whose sound has begun at position `heard` into the text; whether that changed what people read."""
+    @property
+    def waiting_characters(self) -> int:
+        """Characters that wait for their sound."""
+        return self.length - len(self.text)
+
+    def fits(self, piece: str) -> bool:
+        """Whether the piece may still continue it. A word is not cut in two as long as there is another way."""
+        begins_word = piece[:1].isspace()
+        return self.length + len(piece) <= (LONG_CHARACTERS if begins_word else MOST_CHARACTERS)
+
+    def add(self, position: int, piece: str, now: float) -> None:
+        """Let a piece wait for its sound."""
+        self.waiting.append((position, piece))
+        self.length += len(piece)
+        self.active_at = now
+
+    def show(self, heard: float, now: float, *, early: int = 0) -> bool:
+        """Move the pieces whose sound has begun at position `heard` into the text, and the `early` oldest in any case; whether it grew."""
         before = len(self.text)
-        while self.waiting and (self.waiting[0][0] <= heard or len(self.waiting) > MOST_WAITING):
+        least = len(self.waiting) - early
+        while self.waiting and (self.waiting[0][0] <= heard or len(self.waiting) > least):
             _, piece = self.waiting.popleft()
             self.text += piece if self.text else piece.lstrip()
             self.active_at = now
+        self.length = len(self.text) + sum(len(piece) for _, piece in self.waiting)
         return len(self.text) > before
 
     def cut(self, heard: int) -> None:
         """Throw away the pieces whose sound had not begun at `heard`, and end."""
         self.waiting = deque(piece for piece in self.waiting if piece[0] <= heard)
+        self.length = len(self.text) + sum(len(piece) for _, piece in self.waiting)
         self.ended = True
 
     def cut_unread(self) -> None:
         """Throw away every piece that waits, and end."""
         self.waiting.clear()
+        self.length = len(self.text)
         self.ended = True
 
     def caption(self, *, final: bool) -> Caption:
-        """What people read of it now."""
-        return Caption(self.key, self.text, final, self.speaker, self.role)
+        """What people read of it now: one line, without characters that hide or turn anything round. The pieces alone do not tell them."""
+        return Caption(self.key, one_line(self.text), final, self.speaker, self.role)
 
 
 class Captions:
@@ -69,20 +101,31 @@ class Captions:
         """Keep a piece that came when `position` samples had been pushed. What a person said waits for no sound."""
         speaker = text.speaker if text.role == "person" else None
         stretch = self._open(text.role, speaker, text.item, now)
-        if text.text:
-            stretch.waiting.append((position if text.role == "engine" else 0, text.text))
-            stretch.active_at = now
+        for piece in pieces_of(text.text):
+            if not stretch.fits(piece):
+                stretch.ended = True
+                stretch = self._open(text.role, speaker, text.item, now)
+            stretch.add(position if text.role == "engine" else 0, piece, now)
         stretch.ended = stretch.ended or text.final
 
     def advance(self, *, heard: int, now: float) -> Iterator[Caption]:
         """What has become readable with the position `heard`, at `now`: each stretch that grew or ended, oldest first."""
-        for stretch in list(self._stretches):
-            grew = stretch.show(heard, now)
+        crowd = len(self._stretches) - MOST_STRETCHES
+        characters = sum(stretch.waiting_characters for stretch in self._stretches)
+        surplus = sum(len(stretch.waiting) for stretch in self._stretches) - MOST_WAITING
+        for number, stretch in enumerate(list(self._stretches)):
+            if number < crowd or characters > MOST_WAITING_CHARACTERS:
+                early, stretch.ended = len(stretch.waiting), True
+            else:
+                early = max(0, min(surplus, len(stretch.waiting)))
+            characters -= stretch.waiting_characters
+            surplus -= early
+            grew = stretch.show(heard, now, early=early)
             over = not stretch.waiting and (stretch.ended or now - stretch.active_at >= self._pause_s)
             if over:
                 self._stretches.remove(stretch)
-            if stretch.text and (grew or over):
-                yield stretch.caption(final=over)
+            if (grew or over) and (caption := stretch.caption(final=over)).text:
+                yield caption
 
     def cut(self, *, heard: int, item: str = "") -> None:
         """The engine was cut short at the position `heard`: what it had not begun to say of `item` ("" for all) is never shown."""
@@ -108,9 +151,9 @@ class Captions:
     def close(self) -> Iterator[Caption]:
         """The call is over: everything that waits is shown, and every stretch is final."""
         for stretch in self._stretches:
-            stretch.show(heard=max((position for position, _ in stretch.waiting), default=0), now=stretch.active_at)
-            if stretch.text:
-                yield stretch.caption(final=True)
+            stretch.show(heard=math.inf, now=stretch.active_at)
+            if (caption := stretch.caption(final=True)).text:
+                yield caption
         self._stretches = []
 
     def _engine_stretches(self) -> Iterator[Stretch]:
@@ -127,3 +170,14 @@ class Captions:
         self._keys += 1
         self._stretches.append(Stretch(self._keys, role, speaker, item, active_at=now))
         return self._stretches[-1]
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """The text in pieces of which one fits into a stretch: whole, or cut where words begin, or else anywhere."""
+    while len(text) > LONG_CHARACTERS:
+        cut = text.rfind(" ", 1, LONG_CHARACTERS)
+        cut = cut if cut > 0 else LONG_CHARACTERS
+        yield text[:cut]
+        text = text[cut:]
+    if text:
+        yield text

@@ -1,10 +1,12 @@
 """Engine -> people: what the engine does becomes sound, captions and troubles."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from discordplex.audio.format import ENGINE
+from discordplex.bridge.budget import EventBudget
 from discordplex.bridge.captions import Captions
 from discordplex.bridge.events import CallEvent, PersonaIgnored, Trouble
 from discordplex.bridge.ports import SpeakingSource
@@ -12,9 +14,16 @@ from discordplex.clock import Clock
 from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Resumed, Text, VoiceEngine
 from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
 from discordplex.metrics import Metrics
+from discordplex.plaintext import one_line
 
 REPLIES = 64
 """Replies whose place in the source is remembered; an engine that names none of its replies has one."""
+
+BATCH = 16
+"""Events that are passed on before others have the loop."""
+
+LONGEST_SENTENCE = 500
+"""Characters of a sentence about an engine. It may quote a server."""
 
 
 @dataclass(slots=True)
@@ -48,6 +57,7 @@ class Downlink:
         self._replies: deque[Reply] = deque(maxlen=REPLIES)
         self._cut_item = ""
         self._received = 0
+        self._count = 0
         self._block_at: float | None = None
         self._samples = metrics.counter("downlink.samples")
         self._flushed = metrics.counter("downlink.flushed_samples")
@@ -65,12 +75,18 @@ class Downlink:
     async def run(self, engine: VoiceEngine) -> Closed:
         """Pass on what `engine` does until it closes; why it did."""
         self._begin()
+        budget = EventBudget(paced=engine.caps.realtime_paced)
         events = engine.events()
         try:
             async for event in events:
                 if isinstance(event, Closed):
-                    return event
+                    return replace(event, reason=one_line(event.reason, LONGEST_SENTENCE))
+                sound_s = len(event.pcm) / (ENGINE.rate_hz * ENGINE.sample_bytes) if isinstance(event, Audio) else 0.0
+                if excess := budget.spend(event, sound_s, self._clock.now()):
+                    return excess
                 await self._pass_on(event, engine)
+                if self._counts_a_batch():
+                    await asyncio.sleep(0)
         finally:
             self._source.go_on()
             if isinstance(events, AsyncGenerator):  # left early, it would be closed by the garbage collector, in a task of its own
@@ -114,7 +130,12 @@ class Downlink:
             case EnginePersonaIgnored():
                 self._tell(PersonaIgnored())
             case Problem(message, stage, cause):
-                self._tell(Trouble(message, stage, cause))
+                self._tell(Trouble(one_line(message, LONGEST_SENTENCE), stage, cause))
+
+    def _counts_a_batch(self) -> bool:
+        """Whether others are to have the loop now: events that are there already come without a wait in between."""
+        self._count = (self._count + 1) % BATCH
+        return self._count == 0
 
     def _begin(self) -> None:
         self._received = 0

@@ -8,16 +8,17 @@ import anyio.lowlevel
 import structlog
 
 from discordplex.bridge.captions import Captions
-from discordplex.bridge.downlink import Downlink
+from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
 from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
 from discordplex.bridge.lifetime import cause_of, opened
 from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import Retry, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
-from discordplex.engine import Closed, EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import OVER_BUDGET, Closed, EngineLease, Persona, SpeakerId, VoiceEngine
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
+from discordplex.plaintext import one_line
 
 log = structlog.get_logger()
 
@@ -177,7 +178,7 @@ class VoiceSession:
             async with opened(self._lease.open(self._persona, self._metrics), self._clock, self._tell_long) as engine:
                 return await self._converse_with(engine)
         except EngineError as error:
-            return Closed(str(error), retry=error.retry, cause=error.cause)
+            return Closed(one_line(str(error), LONGEST_SENTENCE), retry=error.retry, cause=error.cause)
 
     def _tell_long(self, waited_s: float) -> None:
         self._tell(StillOpening(waited_s))
@@ -190,10 +191,12 @@ class VoiceSession:
             while self._to_forget:
                 await engine.forget(self._to_forget.pop())
             with self._uplink.into(engine):
-                return await self._downlink.run(engine)
+                closed = await self._downlink.run(engine)
         finally:
             self._engine = None
+        if not closed.cause.startswith(OVER_BUDGET):  # what a flood brought is no sign of health
             self._retry.received(self._downlink.received_s)
+        return closed
 
     def _do_chores(self) -> None:
         """Captions as they are heard, and the sink rid of people who left. Ten times a second, by the uplink's clock."""

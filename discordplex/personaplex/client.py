@@ -16,6 +16,7 @@ from discordplex.engine import Persona
 from discordplex.errors import EngineError, RemoteProtocolError
 from discordplex.logs import place_of
 from discordplex.personaplex import endings
+from discordplex.personaplex.budget import PeerBudget
 from discordplex.personaplex.connection import Connection, Ended, Event, Phase
 from discordplex.personaplex.dialing import FAILURES, dial, ending_of
 from discordplex.personaplex.endings import Ending
@@ -52,6 +53,9 @@ class PersonaPlexClient:
         self._settled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
+        self.budget = PeerBudget()
+        """What the server may still make us do; whoever finds it used up calls `exceed`."""
+        self._exceeded = ""
         self.bad_messages = 0
 
     @property
@@ -92,6 +96,13 @@ class PersonaPlexClient:
             self._connection.stalled(waited_s)
             self._dispatch()
 
+    def exceed(self, what: str) -> None:
+        """Give up: the server sends more `what` than a call can take. Nothing more of it is read."""
+        self._exceeded = self._exceeded or what
+        self._connection.over_budget(what)
+        self._abort()
+        self._dispatch()
+
     async def close(self) -> None:
         """Hang up and leave nothing behind, within about a second. A second time does nothing."""
         # A call is mostly left by cancelling it, and a socket left open would block the server for everybody.
@@ -112,7 +123,8 @@ class PersonaPlexClient:
 
     async def _dial(self) -> None:
         try:
-            self._socket = await dial(self._endpoint, self._endpoint.url(self._persona), verify_tls=self._verify_tls)
+            url = self._endpoint.url(self._persona)
+            self._socket = await dial(self._endpoint, url, verify_tls=self._verify_tls, guard=self._may_come)
         except FAILURES as error:
             ending = ending_of(error, self._endpoint)
             self._connection.failed(ending)
@@ -153,6 +165,7 @@ class PersonaPlexClient:
         try:
             while True:
                 self._receive(await socket.recv())
+                await asyncio.sleep(0)  # messages that are there already are taken without a wait, and others want the loop too
         except ConnectionClosed as closed:
             self._lost(closed)
         except Exception:
@@ -161,17 +174,35 @@ class PersonaPlexClient:
             self._connection.lost(endings.ABNORMAL_CLOSURE, self._clock.now())
         self._dispatch()
 
+    def _may_come(self, size: int, frames: int) -> bool:
+        """Whether the server may send so much more; the connection is cut by the caller where not."""
+        now = self._clock.now()
+        if size and not self.budget.received(size, now):
+            self._exceeded = self._exceeded or "data"
+        if frames and not self.budget.frame(now):
+            self._exceeded = self._exceeded or "messages"
+        return not self._exceeded
+
     def _receive(self, data: bytes | str) -> None:
         try:
             self._connection.receive(data)
         except RemoteProtocolError as fault:
-            self.bad_messages += 1
-            log.warning("engine sent a bad message", server=self._endpoint.name, cause=place_of(fault))
+            self.damage(fault)
         self._dispatch()
+
+    def damage(self, fault: RemoteProtocolError) -> None:
+        """Count a message that is damaged or makes no sense. The first one is logged; many end the conversation."""
+        self.bad_messages += 1
+        if self.bad_messages == 1:
+            log.warning("engine sent a bad message", server=self._endpoint.name, cause=place_of(fault))
+        if not self.budget.fault(self._clock.now()):
+            self.exceed("damaged messages")
 
     def _lost(self, closed: ConnectionClosed) -> None:
         if closed.rcvd is None and closed.sent is not None and closed.sent.code == endings.TOO_BIG:
             self._connection.flooded()
+        elif self._exceeded:
+            self._connection.over_budget(self._exceeded)
         else:
             self._connection.lost(closed.rcvd.code if closed.rcvd is not None else endings.ABNORMAL_CLOSURE, self._clock.now())
 

@@ -147,6 +147,11 @@ class Connection:
         """The socket was closed by us, because a message exceeded what any server sends."""
         self._end("lost", endings.oversized(self._name))
 
+    def over_budget(self, what: str) -> None:
+        """It sends more `what` than a call can take."""
+        if self.phase in (Phase.PROMPTING, Phase.LIVE):
+            self._end("lost", endings.over_budget(self._name, what))
+
     # What we decide.
 
     def late(self, waited_s: float) -> None:

@@ -6,6 +6,8 @@ NVIDIA's server that a sentence rests on stands beside it.
 
 from dataclasses import dataclass
 
+from discordplex.engine import OVER_BUDGET
+
 NORMAL_CLOSURE = 1000
 GOING_AWAY = 1001
 NO_STATUS = 1005
@@ -151,6 +153,12 @@ def oversized(name: str) -> Ending:
     return Ending(
         f"What answers at {name} sends messages that no PersonaPlex server would: correct personaplex.urls.", retry=False, cause="oversized"
     )
+
+
+def over_budget(name: str, what: str) -> Ending:
+    """It sends more than a call can take: more would delay other calls or fill the memory."""
+    reason = f"What answers at {name} sends far more {what} than a PersonaPlex server does: check personaplex.urls, or restart the server."
+    return Ending(reason, retry=True, cause=f"{OVER_BUDGET}: {what}")
 
 
 def lost_before_ready(name: str, code: int, after_s: float) -> Ending:

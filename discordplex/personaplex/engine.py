@@ -10,12 +10,11 @@ from typing_extensions import Self
 
 from discordplex.audio.format import ENGINE, MODEL_STEP_MS
 from discordplex.audio.mixer import mix
-from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
+from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter, TooMuchError
 from discordplex.audio.opus import LIGHT
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, Persona, PersonaIgnored, Problem, Ready, SpeakerId, Text
 from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolError
-from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.personaplex import connection
 from discordplex.personaplex.client import PersonaPlexClient
@@ -24,6 +23,7 @@ from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
 from discordplex.personaplex.ledger import Ledger
 from discordplex.personaplex.mailbox import Mailbox
 from discordplex.personaplex.text import TextFolder
+from discordplex.plaintext import one_line
 
 STALL_S = 3.0
 """Nothing comes although the server has something to hear: one that was told to stop, a stuck lock and a dead peer all look like this.
@@ -168,17 +168,20 @@ class PersonaPlexEngine:
         if isinstance(event, connection.AudioCame):
             self._on_audio(event.ogg)
         elif isinstance(event, connection.TextCame):
-            self._tell_text(self._folder.feed(event.piece))
+            if self._may_tell(event.piece):
+                self._tell_text(self._folder.feed(event.piece))
         elif isinstance(event, connection.Opened):
             # A new stream for each conversation, and not before now: the server throws away what comes earlier, and dies of a
             # stream whose first page it has not seen.
             self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
-            self._reader = OggOpusReader(ENGINE.rate_hz)
+            self._reader = OggOpusReader(ENGINE.rate_hz, may_decode=self._may_decode)
             self._mailbox.put(Ready())
         elif isinstance(event, connection.PersonaIgnored):
             self._keeps_persona()
         elif isinstance(event, connection.Complained):
-            self._mailbox.put(Problem(f"PersonaPlex reports a problem: {event.text[:SPOKEN_LIMIT]}", stage="engine"))
+            if self._may_tell(event.text):
+                words = one_line(event.text, SPOKEN_LIMIT)
+                self._mailbox.put(Problem(f"PersonaPlex reports a problem: {words}", stage="engine", cause="complaint"))
         else:
             self._on_end(event.ending)
         self._events_dropped.set(self._mailbox.dropped)
@@ -190,11 +193,14 @@ class PersonaPlexEngine:
         arrived = self._clock.now()
         try:
             pcm = self._reader.read(ogg)
+        except TooMuchError:
+            self._client.exceed("sound")
+            return
         except RemoteProtocolError as fault:
             # The step behind a damaged page was taken all the same; without it the account would show a lag that is none.
             self._blocks_damaged.add()
             self._ledger.damaged(MODEL_STEP_MS)
-            log.warning("engine audio damaged", server=self._endpoint.name, cause=place_of(fault))
+            self._client.damage(fault)
             return
         if pcm:
             self._ledger.received(ENGINE.duration_ms(len(pcm)))
@@ -217,6 +223,15 @@ class PersonaPlexEngine:
         if not self._served and self._ledger.received_ms >= SERVED_MS:
             self._served = True
             self._report(Outcome.SERVED)
+
+    def _may_decode(self, milliseconds: float) -> bool:
+        return self._client.budget.sound(milliseconds, self._clock.now())
+
+    def _may_tell(self, text: str) -> bool:
+        allowed = self._client.budget.text(len(text), self._clock.now())
+        if not allowed:
+            self._client.exceed("text")
+        return allowed
 
     def _keeps_persona(self) -> None:
         if not self._persona_ignored:

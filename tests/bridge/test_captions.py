@@ -1,9 +1,10 @@
 """Text pieces become stretches that people can read."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.bridge.captions import MOST_WAITING, Captions
+from discordplex.bridge.captions import MOST_CHARACTERS, MOST_STRETCHES, MOST_WAITING, MOST_WAITING_CHARACTERS, Captions
 from discordplex.bridge.events import Caption
 from discordplex.engine import Text
 
@@ -139,7 +140,7 @@ def test_what_waits_is_bounded() -> None:
     for _ in range(MOST_WAITING + 10):
         captions.add(Text("x"), position=1, now=0.0)
     assert shown(captions, heard=0, now=0.0) == [(1, "x" * 10, False)]
-    assert [len(caption.text) for caption in captions.close()] == [MOST_WAITING + 10]
+    assert sum(len(caption.text) for caption in captions.close()) == MOST_WAITING + 10
 
 
 @given(
@@ -165,3 +166,73 @@ def test_every_piece_is_read_once_and_in_order(pieces: list[tuple[str, float, in
         final = next(other for other in finals if other.key == caption.key)
         assert final.text.startswith(caption.text)
         assert caption.text == caption.text.lstrip() != ""
+
+
+@given(st.lists(st.text(st.sampled_from("ab "), min_size=1, max_size=40), min_size=1, max_size=400))
+def test_a_stretch_without_an_end_becomes_several(pieces: list[str]) -> None:
+    """None is longer than a message; joined they are what was said, and words are whole where they are shorter than a stretch."""
+    captions = Captions()
+    for piece in pieces:
+        captions.add(Text(piece), position=0, now=0.0)
+        assert all(len(caption.text) <= MOST_CHARACTERS for caption in captions.advance(heard=0, now=0.0))
+    ends = {caption.key: caption.text for caption in [*captions.advance(heard=0, now=0.0), *captions.close()]}
+    assert all(len(text) <= MOST_CHARACTERS for text in ends.values())
+
+
+def spoken(text: Text) -> dict[int, str]:
+    """Every stretch in the end."""
+    captions = Captions()
+    captions.add(text, position=0, now=0.0)
+    found = {caption.key: caption.text for caption in captions.advance(heard=0, now=0.0)}
+    return found | {caption.key: caption.text for caption in captions.close()}
+
+
+def test_one_long_piece_is_cut_between_words() -> None:
+    """Nothing of it is lost; what has no spaces is cut anyway."""
+    words = " ".join(f"word{number}" for number in range(2000))
+    assert " ".join(spoken(Text(words)).values()) == words
+    assert "".join(spoken(Text("x" * 10_000)).values()) == "x" * 10_000
+    assert len(spoken(Text("x" * 10_000))) == 9
+
+
+def test_stretches_and_their_text_are_bounded() -> None:
+    """An engine that invents speakers, replies and words gets them shown early, and they are not kept."""
+    captions = Captions()
+    seen: set[int] = set()
+    for number in range(2000):
+        captions.add(Text("word " * 20, role="person", speaker=number), position=0, now=0.0)
+        captions.add(Text("word " * 20, item=str(number)), position=10**9, now=0.0)
+        seen |= {caption.key for caption in captions.advance(heard=0, now=0.0)}
+    left = [caption for caption in captions.close() if caption.key not in seen]
+    assert len(left) <= MOST_STRETCHES + 2
+    assert sum(len(caption.text) for caption in left) <= MOST_WAITING_CHARACTERS
+    assert len(seen) + len(left) == 4000, "nothing is thrown away unread"
+
+
+HARMFUL = [
+    ("good\nbob: bad", "good bob: bad"),
+    ("\u202egnp.exe", "gnp.exe"),
+    ("zero\u200bwidth", "zerowidth"),
+    ("a\r\n\r\n\r\nb", "a b"),
+    ("tag\U000e0041\U000e0042", "tag"),
+    ("می‌خواهم", "می‌خواهم"),
+    ("👩‍👩‍👧", "👩‍👩‍👧"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), HARMFUL)
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_text_that_deceives_is_made_harmless(text: str, expected: str, size: int) -> None:
+    """However it is cut into pieces: no line of its own, nothing hidden, nothing turned round; what scripts and emoji need stays."""
+    captions = Captions()
+    for start in range(0, len(text), size):
+        captions.add(Text(text[start : start + size]), position=0, now=0.0)
+    assert [caption.text for caption in captions.close()] == [expected]
+
+
+def test_text_that_cannot_be_seen_is_no_caption() -> None:
+    """A caption is never empty."""
+    captions = Captions()
+    captions.add(Text("\u200b\u2060"), position=0, now=0.0)
+    assert list(captions.advance(heard=0, now=0.0)) == []
+    assert list(captions.close()) == []

@@ -1,0 +1,58 @@
+"""EventBudget: what an engine may send into a call, whatever kind of engine it is. Pure: the time comes from outside.
+
+An engine has limits of its own for what its server sends, before it makes sound of it. This is the second wall, at the port: an engine that
+has none, or a wrong one, still fills neither the memory nor the channel.
+"""
+
+from discordplex.budget import Allowance
+from discordplex.engine import OVER_BUDGET, Closed, EngineEvent, Problem, Text
+
+REPLY_BURST_S = 180.0
+"""Sound that an engine which hands over whole replies may hand over at once: as much as the playout keeps. The beginning of a longer
+reply would be lost anyway."""
+
+STREAM_BURST_S = 60.0
+"""The same for an engine that sends in real time: what piles up while a network stands still, with room to spare."""
+
+EVENT_CHARACTERS = 64
+"""A name of a reply (`item`) is free up to this length, and counts as text beyond it."""
+
+MESSAGE_CHARACTERS = 50
+"""What counts beside the words where people get to read a new message: for a problem, or another party's or another reply's text."""
+
+
+class EventBudget:
+    """One engine's, from the event that it opens with."""
+
+    def __init__(self, *, paced: bool) -> None:
+        """`paced`: the engine sends in real time (`EngineCaps.realtime_paced`); otherwise whole replies come at once."""
+        self._sound_s = Allowance(per_second=2, burst=STREAM_BURST_S) if paced else Allowance(per_second=4, burst=REPLY_BURST_S)
+        self._characters = Allowance(per_second=200, burst=20_000)
+        self._events = Allowance(per_second=200, burst=2000)
+        self._told: object = None
+
+    def spend(self, event: EngineEvent, sound_s: float, now: float) -> Closed | None:
+        """Account for one event that carries `sound_s` of sound; how the conversation ends where it is one too many."""
+        if not self._events.take(1, now):
+            return over("events")
+        if not self._sound_s.take(sound_s, now):
+            return over("sound")
+        if not self._characters.take(self._characters_of(event), now):
+            return over("text")
+        return None
+
+    def _characters_of(self, event: EngineEvent) -> int:
+        """The text in an event, as it counts."""
+        if isinstance(event, Problem):
+            return len(event.message) + MESSAGE_CHARACTERS
+        item = max(0, len(getattr(event, "item", "")) - EVENT_CHARACTERS)
+        if not isinstance(event, Text):
+            return item
+        before, self._told = self._told, (event.role, event.speaker, event.item)
+        return item + len(event.text) + (MESSAGE_CHARACTERS if self._told != before else 0)
+
+
+def over(what: str) -> Closed:
+    """The end of a conversation that sent too much `what`."""
+    reason = f"The engine sent far more {what} than a call can take, so I hung up: look at its server, or choose another one."
+    return Closed(reason, cause=f"{OVER_BUDGET}: {what}")

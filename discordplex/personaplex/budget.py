@@ -1,0 +1,44 @@
+"""PeerBudget: what one server may make us read, decode and keep. Pure: the time comes from outside.
+
+A PersonaPlex server sends 25 messages, 3 kB, one second of sound and some 20 characters each second; after a stall of either side, what it
+owes comes at once. Each limit is several times that, and far below what would delay another call.
+"""
+
+from discordplex.budget import Allowance
+
+SOUND_BURST_MS = 30_000
+"""As much sound may come at once: ten times what a server can owe before the watchdog gives it up."""
+
+MOST_SOUND_AT_ONCE_MS = 10_000
+"""In one message. It is decoded in one go, on the loop of all calls; 10 s take some 15 ms."""
+
+
+class PeerBudget:
+    """One conversation's. Each method says whether that much more may be done; where not, the conversation is to be ended."""
+
+    def __init__(self) -> None:
+        self._frames = Allowance(per_second=200, burst=1000)
+        self._bytes = Allowance(per_second=128 << 10, burst=1 << 20)
+        self._sound = Allowance(per_second=2000, burst=SOUND_BURST_MS)
+        self._characters = Allowance(per_second=200, burst=4000)
+        self._faults = Allowance(per_second=2, burst=20)
+
+    def frame(self, now: float) -> bool:
+        """One more WebSocket frame of any kind, pings and empty ones included."""
+        return self._frames.take(1, now)
+
+    def received(self, size: int, now: float) -> bool:
+        """So many more bytes from the socket."""
+        return self._bytes.take(size, now)
+
+    def sound(self, milliseconds: float, now: float) -> bool:
+        """So much more work of decoding, in milliseconds of sound."""
+        return milliseconds <= MOST_SOUND_AT_ONCE_MS and self._sound.take(milliseconds, now)
+
+    def text(self, characters: int, now: float) -> bool:
+        """So many more characters of text; a message counts as one more."""
+        return self._characters.take(characters + 1, now)
+
+    def fault(self, now: float) -> bool:
+        """One more message that is damaged or makes no sense."""
+        return self._faults.take(1, now)
