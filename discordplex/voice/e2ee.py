@@ -34,6 +34,7 @@ class E2ee:
         self._metrics = metrics
         self._encryptor = dave.Encryptor()
         self._decryptors: dict[int, dave.Decryptor] = {}
+        self._present: frozenset[int] = frozenset()
         self._ssrc = 0
         self._version: int | None = None
         self._clear_accepted = True
@@ -74,10 +75,12 @@ class E2ee:
     def join(self, user_ids: Iterable[int]) -> None:
         """These people are in the channel and may be added to the group. Thread: loop."""
         self._group.join(user_ids)
+        self._present = self._group.members
 
     def leave(self, user_id: int) -> None:
         """This person is gone. Thread: loop."""
         self._group.leave(user_id)
+        self._present = self._group.members
         with self._lock:
             self._decryptors.pop(user_id, None)
 
@@ -123,13 +126,12 @@ class E2ee:
 
         Nobody who is ignored is among them. Empty where everybody whose streams are not `named` yet is ignored: it is one of theirs.
         """
-        with self._lock:
-            members = list(self._decryptors)
-        heard = [user_id for user_id in members if user_id not in ignored]
-        unnamed = [user_id for user_id in members if user_id not in named]
-        if unnamed and not any(user_id in heard for user_id in unnamed):
+        unnamed = [user_id for user_id in self._present if user_id not in named]
+        if unnamed and all(user_id in ignored for user_id in unnamed):
             return []
-        return sorted(heard, key=named.__contains__)
+        with self._lock:
+            keys = list(self._decryptors)
+        return sorted((user_id for user_id in keys if user_id not in ignored), key=named.__contains__)
 
     def find_sender(self, payload: bytes, candidates: Iterable[int]) -> tuple[int, bytes] | None:
         """Whose key of these opens the payload, and what is in it: how a sender is known before Discord names it. Thread: receive."""

@@ -89,6 +89,11 @@ class Group:
         authenticator = self._session.get_last_epoch_authenticator()
         return None if authenticator is None else dave.generate_displayable_code(authenticator, CODE_DIGITS, CODE_GROUP)
 
+    @property
+    def members(self) -> frozenset[int]:
+        """Who may be in the group, ourselves left out."""
+        return frozenset(self._members - {self._user_id})
+
     def start(self, *, channel_id: int, protocol_version: int) -> list[E2eeCommand]:
         """The session is described: be in the clear, or ask to be let into the group."""
         self._channel_id = channel_id

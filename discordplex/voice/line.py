@@ -111,9 +111,14 @@ class Line:
             self._outgoing.set()
 
     @property
+    def path_owes_answer(self) -> bool:
+        """Whether nothing has come since the last keep-alive; False where this server answers none."""
+        return self._media.path_owes_answer
+
+    @property
     def path_silent_s(self) -> float:
-        """How long the path to the voice server and back has not answered; 0.0 while it is alive, or never answers."""
-        return self._media.path_silent_s(self._shared.clock.now())
+        """Over what time keep-alives got no answer; 0.0 while the path is alive, or never answers."""
+        return self._media.path_silent_s
 
     def ask_path(self) -> None:
         """Send a keep-alive: an answer proves that datagrams get to the voice server and back."""

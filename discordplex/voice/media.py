@@ -42,7 +42,7 @@ class Media:
         self._socket: socket.socket | None = None
         self._key = b""
         self._keepalives = 0
-        self._asked_at: float | None = None
+        self._asked_at = self._asked_last_at = float("-inf")
 
     async def open(self, ready: Ready) -> tuple[str, int]:
         """Open the socket and find out how the world sees it: address and port. Raises VoiceError where that fails, after 3 s at most."""
@@ -79,16 +79,21 @@ class Media:
 
     def keep_alive(self, now: float) -> None:
         """Send one keep-alive: routers forget a silent address after half a minute or more, and its answer proves the path."""
-        if self._asked_at is None or self._asked_at <= self.receiver.alive_at:
+        if self._asked_at <= self.receiver.alive_at:
             self._asked_at = now
+        self._asked_last_at = now
         self._send(KEEPALIVE.pack(self._keepalives))
         self._keepalives += 1
 
-    def path_silent_s(self, now: float) -> float:
-        """How long the first unanswered keep-alive has waited, 0.0 where something has come since, or where none was ever answered."""
-        if self._asked_at is None or not self.receiver.echoes or self._asked_at <= self.receiver.alive_at:
-            return 0.0
-        return now - self._asked_at
+    @property
+    def path_owes_answer(self) -> bool:
+        """Whether nothing has come since the last keep-alive, from a server that has answered one before."""
+        return self.receiver.echoes > 0 and self._asked_at > self.receiver.alive_at
+
+    @property
+    def path_silent_s(self) -> float:
+        """Over what time keep-alives were sent that got no answer; 0.0 for a single one: this process may have slept meanwhile."""
+        return self._asked_last_at - self._asked_at if self.path_owes_answer else 0.0
 
     def close(self) -> None:
         """Stop sending and give the socket back. Idempotent."""

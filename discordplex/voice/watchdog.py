@@ -87,7 +87,7 @@ class Watchdog:
         excused = self._excused(frozenset(vital.user_id for vital in vitals))
         encrypted = line.e2ee.encrypted
         findings = self._deafness.look(now, vitals, excused=excused, encrypted=encrypted, path_silent_s=line.path_silent_s)
-        if self._deafness.in_doubt or line.path_silent_s:
+        if self._deafness.in_doubt or line.path_owes_answer:
             line.ask_path()
         for finding in findings:
             self._follow(finding, line)

@@ -150,6 +150,14 @@ def test_whose_an_unnamed_stream_may_be(named: tuple[int, ...], ignored: tuple[i
     assert ann.e2ee.candidates(frozenset(named), frozenset(ignored)) == expected
 
 
+def test_who_has_no_key_yet_may_be_the_sender_too() -> None:
+    """Somebody has joined, opted out, and is the only one without a stream: a stream without a name is theirs, key or no key."""
+    delivery, (ann, _) = call_of(ANN, BOB)
+    delivery.arrive(Member(CAT, 9))
+    assert ann.e2ee.candidates(frozenset({BOB}), frozenset({CAT})) == []
+    assert ann.e2ee.candidates(frozenset({BOB}), frozenset()) == [BOB]
+
+
 def test_clear_frames_are_not_believed() -> None:
     """In an encrypted call an unencrypted frame does not open, whoever it claims to be from; our own silence marker goes out as it is."""
     _, (ann, _) = call_of(ANN, BOB)
