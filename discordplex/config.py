@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -266,6 +267,30 @@ CLEAR = frozenset(
 
 LONG_NUMBER = 1_000_000
 """From here on a number in a table of somebody else's may be a secret."""
+
+
+def exposed(file: Path) -> bool:
+    """Whether a settings file holds a secret and other users of this machine may read it. A file that cannot be read holds none."""
+    if os.name != "posix":
+        return False
+    try:
+        if not file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return False
+        given = from_toml(file, Config, TABLES) if file.suffix == ".toml" else from_dotenv(file)
+    except (OSError, ConfigError):
+        return False
+    return any(holds_secret(key, one.value) for key, one in given.items() if key in KEYS)
+
+
+def holds_secret(key: str, value: Any) -> bool:
+    """Whether a value is a secret, or has one in it."""
+    urls = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return bool(value) and (is_secret(key) or (is_url(key) and any(MASK in shown_url(str(url)) for url in urls)))
+
+
+def settings_files(path: Path | None) -> list[Path]:
+    """The files that `load` reads with this path."""
+    return [file for file in (path or CONFIG_FILE, DOTENV_FILE) if file.is_file()]
 
 
 def is_secret(key: str) -> bool:

@@ -328,9 +328,9 @@ class Connector(aiohttp.TCPConnector):
     Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, verify: bool = True) -> None:
         """Raises NetworkSettingError where the certificates that the environment names cannot be had."""
-        self._tls = tls_context()
+        self._tls = tls_context(verify=verify)
         super().__init__(ssl=self._tls)
         self._through_socks: dict[str, aiohttp.TCPConnector] = {}
 

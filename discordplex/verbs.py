@@ -76,8 +76,9 @@ def doctor(args: argparse.Namespace) -> int:
     config = load(args)
     start_log(args, quiet=True)
     from discordplex import doctor as checks
+    from discordplex.config import settings_files
 
-    return int(checks.run(config, as_json=args.json))
+    return int(checks.run(config, as_json=args.json, files=settings_files(args.config)))
 
 
 def config_show(args: argparse.Namespace) -> int:
@@ -108,6 +109,7 @@ def config_check(args: argparse.Namespace) -> int:
     """Nothing but whether the settings are valid, also as an engine sees them."""
     config = load(args)
     from discordplex.cascade.provider import check_persona
+    from discordplex.config import exposed, settings_files
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
 
     for url in config.personaplex.urls:
@@ -122,6 +124,9 @@ def config_check(args: argparse.Namespace) -> int:
     if found:
         raise ConfigError("\n".join(found))
     sys.stdout.write("The settings are valid.\n")
+    for file in settings_files(args.config):
+        if exposed(file):
+            sys.stdout.write(f"{file} holds a secret, and other users of this machine may read it: chmod 600 {file}\n")
     if config.discord.token is None:
         sys.stdout.write("discord.token is not set yet; `discordplex run` needs it.\n")
     return 0
@@ -132,7 +137,8 @@ def config_init(args: argparse.Namespace) -> int:
     text = files("discordplex").joinpath("config.example.toml").read_text(encoding="utf-8")
     file: Path = args.file
     try:
-        with file.open("x", encoding="utf-8") as stream:
+        # For nobody else to read: a token is going to stand in it.
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
         raise ConfigError(f"{file} exists already and stays as it is; name another file or move it away.") from None

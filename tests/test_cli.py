@@ -286,3 +286,17 @@ def test_the_process_exits_with_the_code() -> None:
 def python(*args: str) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DISCORDPLEX_")}
     return subprocess.run([sys.executable, *args], check=False, capture_output=True, text=True, env=environ)  # noqa: S603 - our own interpreter
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_a_file_that_will_hold_a_token_is_for_its_owner_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """`config init` makes it so, and `config check` says where another one is not."""
+    assert outcome(capsys, "config", "init")[0] == 0
+    file = Path("discordplex.toml")
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text(f'[discord]\ntoken = "{TOKEN}"\n', encoding="utf-8")
+    assert "chmod" not in outcome(capsys, "config", "check")[1]
+    file.chmod(0o644)
+    code, out, _err = outcome(capsys, "config", "check")
+    assert code == 0
+    assert "chmod 600 discordplex.toml" in out

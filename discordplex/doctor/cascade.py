@@ -8,6 +8,7 @@ from discordplex.cascade.models import ModelFact, examine_models
 from discordplex.cascade.provider import check_persona
 from discordplex.config import Config
 from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.errors import ConfigError
 
 INSTALL = "Run: pip install 'discordplex[cascade]'"
 
@@ -24,7 +25,11 @@ async def check_cascade(config: Config) -> list[Finding]:
         else ok("persona", f"Voice {persona.voice}, a prompt of {len(persona.text_prompt)} characters.")
     )
     today = dt.datetime.now(tz=dt.timezone.utc).date()
-    return [found, *(finding(fact) for fact in await examine_models(config.cascade, today))]
+    try:
+        facts = await examine_models(config.cascade, today)
+    except ConfigError as fault:
+        return [found, failure("cascade", str(fault), "Do what the sentence says, then run this again.")]
+    return [found, *(finding(fact) for fact in facts)]
 
 
 def finding(fact: ModelFact) -> Finding:

@@ -32,27 +32,31 @@ async def check_discord(config: Config) -> list[Finding]:
         headers={"Authorization": f"Bot {token.get_secret_value()}"},
         timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
     )
+    findings: list[Finding] = []
     async with session:
         try:
-            return await ask(session, config.discord.api_url.rstrip("/"))
+            await ask(session, config.discord.api_url.rstrip("/"), findings)
         except ProxyFailedError as fault:
-            return [failure("discord", str(fault), "Start the proxy, or change the variable.")]
+            findings.append(failure("discord", str(fault), "Start the proxy, or change the variable."))
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError) as fault:
             says = f"Discord cannot be reached at {config.discord.api_url} ({type(fault).__name__})."
-            return [failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE.")]
+            findings.append(failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE."))
+    return findings
 
 
-async def ask(session: aiohttp.ClientSession, api_url: str) -> list[Finding]:
-    """Ask Discord one thing after the other; stop at a refused token."""
+async def ask(session: aiohttp.ClientSession, api_url: str, findings: list[Finding]) -> None:
+    """Ask Discord one thing after the other and add what is found; stop at a refused token."""
     status, user = await get(session, f"{api_url}/users/@me")
     if status == UNAUTHORIZED:
-        return [failure("token", "Discord refuses the bot token.", "Copy it again from the developer portal: Bot, Reset Token.")]
-    findings = [ok("token", f"The token belongs to {user.get('username', 'a user')} ({user.get('id', '?')}).")]
+        findings.append(failure("token", "Discord refuses the bot token.", "Copy it again from the developer portal: Bot, Reset Token."))
+        return
+    findings.append(ok("token", f"The token belongs to {user.get('username', 'a user')} ({user.get('id', '?')})."))
     findings.append(await check_gateway(session, api_url))
     _, guilds = await get(session, f"{api_url}/users/@me/guilds")
     if not guilds:
-        return [*findings, warning("servers", "The bot is in no server.", "Invite it with the URL that the README describes.")]
-    return [*findings, *[check_guild(guild) for guild in guilds]]
+        findings.append(warning("servers", "The bot is in no server.", "Invite it with the URL that the README describes."))
+    for guild in guilds:
+        findings.append(check_guild(guild))  # noqa: PERF401 -- one that cannot be read hides no earlier one
 
 
 async def check_gateway(session: aiohttp.ClientSession, api_url: str) -> Finding:

@@ -7,13 +7,17 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
+import aiohttp
+
 from discordplex.config import Config
 from discordplex.doctor.cascade import check_cascade
 from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.network import DEFAULT_PORTS, Connector, NetworkSettingError, ProxyFailedError, proxy_for, tls_context
 from discordplex.personaplex.endpoint import check_prompt, check_voice
 
 KNOCK_TIMEOUT_S = 5.0
-DEFAULT_PORTS = {"ws": 80, "wss": 443}
+BAD_GATEWAY = (502, 503, 504)
+"""What a proxy answers where it cannot reach the server."""
 
 
 async def check_engines(config: Config) -> list[Finding]:
@@ -49,6 +53,8 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
     place = f"{address.scheme}://{address.hostname}:{address.port or DEFAULT_PORTS.get(address.scheme, 80)}"
     try:
         await asyncio.wait_for(knock(url, verify_tls=verify_tls), KNOCK_TIMEOUT_S)
+    except (NetworkSettingError, ProxyFailedError) as fault:
+        return failure("engine", str(fault), "Start the proxy, or change the variable.")
     except ssl.SSLCertVerificationError:
         return failure(
             "engine",
@@ -57,7 +63,7 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
         )
     except ssl.SSLError:
         return failure("engine", f"{place} does not speak TLS.", "Write ws:// instead of wss:// in personaplex.urls.")
-    except (OSError, asyncio.TimeoutError):
+    except (OSError, aiohttp.ClientError, asyncio.TimeoutError):
         return failure(
             "engine",
             f"Nothing answers at {place}.",
@@ -67,14 +73,17 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
 
 
 async def knock(url: str, *, verify_tls: bool) -> None:
-    """Connect and hang up."""
+    """Connect and hang up. Through a proxy one plain request is made: no other way tells whether the proxy reaches the server."""
     address = urlsplit(url)
-    context: ssl.SSLContext | None = None
-    if address.scheme == "wss":
-        context = ssl.create_default_context()
-        if not verify_tls:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+    secure = address.scheme == "wss"
+    if proxy_for(url) is not None:
+        async with aiohttp.ClientSession(connector=Connector(verify=verify_tls)) as session:
+            origin = f"{'https' if secure else 'http'}://{address.netloc.rpartition('@')[2]}/"
+            async with session.head(origin, allow_redirects=False) as answer:
+                if answer.status in BAD_GATEWAY:
+                    raise ConnectionError
+        return
+    context = await asyncio.to_thread(tls_context, verify=verify_tls) if secure else None
     port = address.port or DEFAULT_PORTS.get(address.scheme, 80)
     _, writer = await asyncio.open_connection(address.hostname, port, ssl=context)
     writer.close()

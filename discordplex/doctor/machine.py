@@ -4,8 +4,6 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 
-from discordplex.audio.format import DISCORD
-from discordplex.audio.opus import OpusDecoder, OpusEncoder
 from discordplex.doctor.finding import Finding, failure, ok, warning
 
 OLDEST_PYTHON = (3, 10)
@@ -39,6 +37,9 @@ def check_discord_library(installed: Callable[[str], str | None] | None = None) 
 def check_opus() -> Finding:
     """Does a frame survive libopus."""
     try:
+        from discordplex.audio.format import DISCORD  # noqa: PLC0415 -- loads the native library: its absence is a finding
+        from discordplex.audio.opus import OpusDecoder, OpusEncoder  # noqa: PLC0415 -- the same
+
         packet = OpusEncoder().encode(DISCORD.silence)
         intact = len(OpusDecoder().decode(packet)) == DISCORD.frame_bytes
     except Exception as fault:  # noqa: BLE001 -- a broken native library may raise anything; the doctor says it
@@ -64,7 +65,7 @@ def check_dave() -> Finding:
     """Can calls be encrypted end to end, which Discord demands."""
     try:
         import dave  # noqa: PLC0415 -- a native library: its absence is a finding, not a crash
-    except ImportError:
+    except (ImportError, OSError):
         return failure(
             "encryption",
             "libdave is missing, and Discord refuses calls without end-to-end encryption (close code 4017).",

@@ -1,23 +1,36 @@
 """Run every check and print what was found: one line each, and the mend."""
 
 import asyncio
+import contextlib
+import errno
+import inspect
 import json
+import os
 import sys
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import TypeAlias
 
 from discordplex.config import Config
-from discordplex.doctor.discord_side import check_discord
-from discordplex.doctor.engines import check_engines
-from discordplex.doctor.finding import Finding
-from discordplex.doctor.machine import check_machine
-from discordplex.doctor.round_trip import check_round_trip
+from discordplex.doctor.finding import Finding, failure
+from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
+from discordplex.errors import DiscordplexError
+from discordplex.logs import kind_of
+from discordplex.plaintext import one_line
 
 SIGNS = {"ok": "ok     ", "warning": "warning", "failure": "FAILURE"}
 
+LOOP_FILES = 6
+"""More than an event loop needs to be made."""
 
-def run(config: Config, *, as_json: bool) -> int:
-    """Check everything and print it; 0 when a call can work, 1 when not."""
-    findings = asyncio.run(examine(config))
+Findings: TypeAlias = Finding | list[Finding]
+Check: TypeAlias = Callable[[], Findings | Awaitable[Findings]]
+
+
+def run(config: Config, *, as_json: bool, files: Sequence[Path] = ()) -> int:
+    """Check everything and print it; 0 when a call can work, 1 when not. `files` are the settings files that were read."""
+    findings = [*examine_all(config), *check_files(files)]
     can_work = all(finding.verdict != "failure" for finding in findings)
     if as_json:
         content = {"ok": can_work, "findings": [asdict(finding) for finding in findings]}
@@ -28,12 +41,93 @@ def run(config: Config, *, as_json: bool) -> int:
     return 0 if can_work else 1
 
 
+def examine_all(config: Config) -> list[Finding]:
+    """Every check. A machine that cannot even begin to run them gets that as a finding."""
+    try:
+        with contextlib.ExitStack() as files:
+            for _ in range(LOOP_FILES):
+                files.enter_context(Path(os.devnull).open("rb"))
+    except OSError as fault:
+        # An event loop that cannot be made complains about itself on stderr.
+        return [broken("machine", fault)]
+    return asyncio.run(examine(config))
+
+
 async def examine(config: Config) -> list[Finding]:
-    """Every check, in the order in which a call meets them."""
-    return [*check_machine(), await check_round_trip(), *await check_discord(config), *await check_engines(config)]
+    """Every check, in the order in which a call meets them. One that crashes, even while it is imported, hides no other."""
+    found: list[Finding] = []
+    for name, check in checks(config):
+        found += await isolated(name, check)
+    return found
+
+
+def checks(config: Config) -> list[tuple[str, Check]]:
+    """Each check with its name. Their modules are imported when they run: a missing library is one check's failure."""
+
+    def machine(name: str) -> Check:
+        def check() -> Findings:
+            from discordplex.doctor import machine as module
+
+            found: Findings = getattr(module, name)()
+            return found
+
+        return check
+
+    def voice() -> Awaitable[Findings]:
+        from discordplex.doctor.round_trip import check_round_trip
+
+        return check_round_trip()
+
+    def discord() -> Awaitable[Findings]:
+        from discordplex.doctor.discord_side import check_discord
+
+        return check_discord(config)
+
+    def engines() -> Awaitable[Findings]:
+        from discordplex.doctor.engines import check_engines
+
+        return check_engines(config)
+
+    return [
+        ("python", machine("check_python")),
+        ("discord library", machine("check_discord_library")),
+        ("libopus", machine("check_opus")),
+        ("oggopus", machine("check_oggopus")),
+        ("encryption", machine("check_dave")),
+        ("certificates", check_certificates),
+        ("proxies", lambda: check_proxies(config)),
+        ("voice", voice),
+        ("discord", discord),
+        ("engine", engines),
+    ]
+
+
+async def isolated(name: str, check: Check) -> list[Finding]:
+    """What a check finds; where it crashes, that is the finding."""
+    try:
+        found = check()
+        found = await found if inspect.isawaitable(found) else found
+    except Exception as fault:  # noqa: BLE001 -- the edge of a check: whatever it is, the others still run
+        return [broken(name, fault)]
+    return found if isinstance(found, list) else [found]
+
+
+def broken(name: str, fault: Exception) -> Finding:
+    """The finding about a check that could not be made."""
+    if isinstance(fault, DiscordplexError):
+        return failure(name, str(fault), "Do what the sentence says, then run this again.")
+    if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
+        says = "This check could not open a file or a socket: this process, or the machine, has as many open as it may."
+        return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")
+    if isinstance(fault, ImportError):
+        says = f"A package cannot be loaded: {one_line(str(fault.name or 'its name is not known'), 80)}."
+        return failure(name, says, "Run: pip install --force-reinstall discordplex")
+    return failure(
+        name, f"This check itself failed ({kind_of(fault)}).", "Please report it with the output of `discordplex doctor --json`."
+    )
 
 
 def line(finding: Finding) -> str:
     """One check as a line for people, its mend below it."""
-    mend = f"\n         -> {finding.mend}" if finding.mend else ""
-    return f"{SIGNS[finding.verdict]}  {finding.check}: {finding.says}{mend}\n"
+    mend = f"\n         -> {one_line(finding.mend)}" if finding.mend else ""
+    return f"{SIGNS[finding.verdict]}  {one_line(finding.check)}: {one_line(finding.says)}{mend}\n"

@@ -22,6 +22,7 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice_gateway import VoiceGateway
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
+from discordplex.network import TRUST_VARIABLES
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
 from discordplex.voice.wire import Wire
@@ -56,7 +57,7 @@ async def check_round_trip() -> Finding:
             trip = await play()
     except TimeoutError:
         return failure("voice", "A call on this machine did not come about in time.", MEND)
-    except (DiscordplexError, OSError) as fault:
+    except DiscordplexError as fault:
         return failure("voice", f"A call on this machine failed: {fault}", MEND)
     return judge(trip)
 
@@ -136,12 +137,10 @@ def tone() -> bytes:
 @contextlib.contextmanager
 def trusting(ca_file: Path) -> Iterator[None]:
     """Let TLS of this process trust the loopback alone, as a person would with SSL_CERT_FILE; put things back afterwards."""
-    before = os.environ.get("SSL_CERT_FILE")
+    before = {name: os.environ.pop(name) for name in TRUST_VARIABLES if name in os.environ}
     os.environ["SSL_CERT_FILE"] = str(ca_file)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["SSL_CERT_FILE"]
-        else:
-            os.environ["SSL_CERT_FILE"] = before
+        del os.environ["SSL_CERT_FILE"]
+        os.environ.update(before)

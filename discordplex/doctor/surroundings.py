@@ -1,0 +1,48 @@
+"""What surrounds the bot: the files with its settings, the certificates that it trusts, the proxies on its way.
+
+They say nothing where all is usual.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from discordplex.config import Config, exposed
+from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.network import NetworkSettingError, check_trust, proxy_for
+
+
+def check_files(files: Sequence[Path]) -> list[Finding]:
+    """Which of the files hold secrets and may be read by others on this machine."""
+    return [
+        warning("settings", f"{file} holds a secret, and other users of this machine may read it.", f"Run: chmod 600 {file}")
+        for file in files
+        if exposed(file)
+    ]
+
+
+def check_certificates() -> list[Finding]:
+    """Whether the certificates are there that the environment names."""
+    try:
+        check_trust()
+    except NetworkSettingError as fault:
+        return [failure("certificates", str(fault), "Without the variable the machine's own certificates are trusted.")]
+    return []
+
+
+def check_proxies(config: Config) -> list[Finding]:
+    """Which proxies are on the way to the servers of the settings, and whether they can be used."""
+    try:
+        ways = {proxy.variable: proxy for url in addresses(config) if (proxy := proxy_for(url)) is not None}
+    except NetworkSettingError as fault:
+        return [failure("proxies", str(fault), "Without the variable servers are reached directly.")]
+    return [
+        ok("proxies", f"Servers are reached through {proxy.place} ({variable}); voice is UDP and never goes through a proxy.")
+        for variable, proxy in ways.items()
+    ]
+
+
+def addresses(config: Config) -> list[str]:
+    """The servers that the bot with these settings talks to."""
+    cascade = config.cascade
+    stages = [stage.base_url or cascade.base_url for stage in (cascade.transcribe, cascade.think, cascade.speak)]
+    return [config.discord.api_url, *(stages if config.engine.kind == "cascade" else config.personaplex.urls)]

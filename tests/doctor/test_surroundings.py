@@ -1,0 +1,71 @@
+"""What the doctor says of files, certificates and proxies."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from discordplex.config import Config
+from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
+
+ELSEWHERE = Config.model_validate({"personaplex": {"urls": ["wss://gpu.lan/api/chat"]}})
+
+
+@pytest.fixture(autouse=True)
+def usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SOCKS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_usual_is_not_mentioned() -> None:
+    """No variable, no line."""
+    assert [*check_certificates(), *check_proxies(ELSEWHERE), *check_files([])] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+@pytest.mark.parametrize(
+    ("name", "content", "mode", "warned"),
+    [
+        ("a.toml", '[discord]\ntoken = "abc"', 0o644, True),
+        ("a.toml", '[discord]\ntoken = "abc"', 0o640, True),
+        ("a.toml", '[discord]\ntoken = "abc"', 0o600, False),
+        ("a.toml", '[store]\nurl = "postgresql://u:p@h/x"', 0o644, True),
+        ("a.toml", '[personaplex]\nurls = ["wss://u:p@h/x"]', 0o644, True),
+        ("a.toml", "[bot]\nauto_join = false", 0o644, False),
+        ("a.toml", "[[", 0o644, False),
+        (".env", "DISCORDPLEX_DISCORD__TOKEN='abc'", 0o644, True),
+        (".env", "DISCORDPLEX_CASCADE__THINK__API_KEY=abc", 0o604, True),
+        (".env", "OTHER=1", 0o644, False),
+    ],
+)
+def test_a_secret_that_others_may_read_is_a_warning(name: str, content: str, mode: int, warned: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    """With the command that mends it."""
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    file.chmod(mode)
+    findings = check_files([file])
+    assert [finding.verdict for finding in findings] == ["warning"] * warned
+    assert all(finding.mend == f"Run: chmod 600 {file}" for finding in findings)
+
+
+def test_a_proxy_on_the_way_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what never goes through it."""
+    monkeypatch.setenv("https_proxy", "http://u:s3cret@proxy.lan:3128")
+    (found,) = check_proxies(ELSEWHERE)
+    assert "http://proxy.lan:3128 (https_proxy)" in found.says
+    assert "UDP" in found.says
+    assert "s3cret" not in f"{found}"
+    monkeypatch.setenv("NO_PROXY", "discord.com,gpu.lan")
+    assert check_proxies(ELSEWHERE) == []
+
+
+def test_certificates_that_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder that is there needs no word, one that is not is a failure with the variable's name."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert check_certificates() == []
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    (found,) = check_certificates()
+    assert (found.verdict, "SSL_CERT_DIR" in found.says) == ("failure", True)
