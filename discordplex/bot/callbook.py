@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from discordplex.bot import replies
+from discordplex.bot.moves import Moves
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall, NewCall, Outcome
 from discordplex.bot.rooms import Room
@@ -33,6 +34,7 @@ class CallBook:
         new_call: NewCall,
         notices: Noticeboard,
         timers: Timers,
+        moves: Moves,
         on_begin: Callable[[], None],
         on_end: Callable[[AnyCall, Outcome], None],
     ) -> None:
@@ -42,10 +44,13 @@ class CallBook:
         self._new_call = new_call
         self._notices = notices
         self._timers = timers
+        self._moves = moves
         self._on_begin = on_begin
         self._on_end = on_end
         self._calls: dict[int, AnyCall] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._goals: dict[int, int] = {}
+        """The channels to which calls follow their people, until they are there."""
 
     @property
     def calls(self) -> dict[int, AnyCall]:
@@ -70,6 +75,7 @@ class CallBook:
             return
         call = self._new_call(room, granted.lease, quiet=quiet, moved=functools.partial(self.moved, guild_id), asker=granted.asker)
         self._calls[guild_id] = call
+        self._moves.made(guild_id)
         self._tasks[guild_id] = asyncio.create_task(self._live(guild_id, call), name=f"switchboard:{guild_id}")
         self._on_begin()
 
@@ -82,8 +88,8 @@ class CallBook:
             self.hang_up(guild_id)
             return
         self._registry.move(guild_id, channel_id)
-        self._timers.later(("follow", guild_id), FOLLOW_TIMEOUT_S, functools.partial(self._could_not_follow, guild_id, room))
-        self._timers.beside(("moving", guild_id), call.follow(room))
+        self._goals[guild_id] = channel_id
+        self._moves.when_possible(guild_id, functools.partial(self._move, guild_id))
 
     def moved(self, guild_id: int, channel_id: int) -> None:
         """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
@@ -91,8 +97,11 @@ class CallBook:
         if call is None or room is None:
             return
         self._timers.cancel(("follow", guild_id))
-        self._registry.move(guild_id, channel_id)
         call.room = room
+        if self._goals.get(guild_id, channel_id) != channel_id:
+            return  # the people have gone on meanwhile, and the next move is to where they are
+        self._goals.pop(guild_id, None)
+        self._registry.move(guild_id, channel_id)
         if not room.people:
             self.hang_up_when_empty(guild_id)
 
@@ -101,9 +110,12 @@ class CallBook:
         self._timers.later(("grace", guild_id), GRACE_S, functools.partial(self.hang_up_if_empty, guild_id))
 
     def hang_up_if_empty(self, guild_id: int) -> None:
-        """Hang up if nobody is there."""
-        call = self._calls.get(guild_id)
-        if call and not call.room.people:
+        """Hang up if nobody is there, or where the call is about to follow to."""
+        call, seat = self._calls.get(guild_id), self._registry.seat(guild_id)
+        if call is None or seat is None:
+            return
+        room = self._room_at(Place(guild_id, seat.channel_id)) or call.room
+        if not room.people:
             self.hang_up(guild_id)
 
     def hang_up(self, guild_id: int) -> None:
@@ -124,6 +136,17 @@ class CallBook:
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 
+    def _move(self, guild_id: int) -> None:
+        """Go where the call's people are by now."""
+        call, goal = self.lasting(guild_id), self._goals.get(guild_id)
+        room = None if goal is None else self._room_at(Place(guild_id, goal))
+        if call is None or room is None or call.room.place == room.place:
+            self._goals.pop(guild_id, None)
+            return
+        self._moves.made(guild_id)
+        self._timers.later(("follow", guild_id), FOLLOW_TIMEOUT_S, functools.partial(self._could_not_follow, guild_id, room))
+        self._timers.beside(("moving", guild_id), call.follow(room))
+
     def _could_not_follow(self, guild_id: int, room: Room) -> None:
         self._notices.say_once(room, replies.could_not_join(room.place.channel_id, replies.NOT_LET_IN))
         self.hang_up(guild_id)
@@ -137,6 +160,9 @@ class CallBook:
         finally:
             self._timers.cancel(("grace", guild_id))
             self._timers.cancel(("follow", guild_id))
+            self._goals.pop(guild_id, None)
+            self._moves.forget(guild_id)
+            self._moves.made(guild_id)
             self._registry.end(guild_id)
             del self._calls[guild_id], self._tasks[guild_id]
         self._on_end(call, outcome)

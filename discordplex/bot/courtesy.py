@@ -35,6 +35,13 @@ def too_often(in_s: float) -> str:
     return f"That was asked for very often just now. It is possible again in {seconds} {'second' if seconds == 1 else 'seconds'}."
 
 
+def moved_often(in_s: float) -> str:
+    """The bot was sent from channel to channel again and again, by whomever."""
+    return (
+        f"I have changed channels very often in this server just now. I come in about {max(1, math.ceil(in_s))} s, if you are still there."
+    )
+
+
 def waiting(number: int, expected: Estimate | None) -> str:
     """Every engine is taken."""
     return (

@@ -201,13 +201,13 @@ class SessionRegistry:
             return Elsewhere(seat.channel_id, number)
         return Soon() if number == 1 else Waiting(number)
 
-    def serve(self, still_waits: Callable[[Place], bool]) -> Granted | None:
+    def serve(self, still_waits: Callable[[Place], bool], may_begin: Callable[[int], bool] = lambda _: True) -> Granted | None:
         """Give a free engine to the first in the queue who can use it; None where there is no engine or no such one.
 
-        Those whom `still_waits` denies are struck from the queue on the way.
+        Those whom `still_waits` denies are struck from the queue on the way; a guild that `may_begin` denies is passed over for now.
         """
         for place in self.queue:
-            if not self._could_start(place):
+            if not self._could_start(place) or not may_begin(place.guild_id):
                 continue
             if not still_waits(place):
                 self.withdraw(place)

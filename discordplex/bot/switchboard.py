@@ -12,6 +12,7 @@ from discordplex.bot import courtesy, replies
 from discordplex.bot.autojoin import Follow, Join, Leave, Move, decide
 from discordplex.bot.callbook import CallBook
 from discordplex.bot.housekeeping import Housekeeping
+from discordplex.bot.moves import Moves
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall, NewCall, Outcome, status_of
 from discordplex.bot.patience import Patience
@@ -58,17 +59,27 @@ class Switchboard:
         self._clock = clock
         self._patience = Patience()
         self._timers = timers = Timers(clock)
+        self._moves = moves = Moves(clock=clock, timers=timers)
         self._book = book = CallBook(
             registry=registry,
             room_at=room_at,
             new_call=new_call,
             notices=notices,
             timers=timers,
+            moves=moves,
             on_begin=self._begin_rounds,
             on_end=self._after_call,
         )
         self._waiting = WaitingRoom(
-            registry=registry, book=book, room_at=room_at, check=check, rules=rules, notices=notices, timers=timers, clock=clock
+            registry=registry,
+            book=book,
+            moves=moves,
+            room_at=room_at,
+            check=check,
+            rules=rules,
+            notices=notices,
+            timers=timers,
+            clock=clock,
         )
         self._house = Housekeeping(
             registry=registry, book=book, rules=rules, notices=notices, timers=timers, clock=clock, queue_again=self._queue_again
@@ -148,11 +159,16 @@ class Switchboard:
         if asker is not None and asker not in room.callers:
             return courtesy.NOT_YOU
         self._timers.cancel(Retry(place))
+        wait_s = self._moves.wait_s(place.guild_id)
+        if wait_s and self._registry.seat(place.guild_id) is None:
+            self._want(place, asker, quiet=False)
+            return courtesy.moved_often(wait_s)
         answer = self._waiting.ask(place, asker, quiet=False)
         return await self._reply(place, answer)
 
     async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
         """/leave, by a person of this name who has a say in these channels: what came of it, as a sentence."""
+        self._moves.forget(guild_id)
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
         call, ended = self._book.calls.get(guild_id), self._book.ended(guild_id)
@@ -212,7 +228,7 @@ class Switchboard:
 
     def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
         room = self._room_at(place)
-        if room is None or not room.callers:
+        if self._closing or room is None or not room.callers:
             return
         obstacle = room.obstacle()
         problem = obstacle or self._check()
@@ -220,7 +236,10 @@ class Switchboard:
             self._notices.say_once(room, replies.could_not_join(place.channel_id, problem))
             log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
             return
-        self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
+        if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
+            self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet))
+        else:
+            self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
 
     def _begin_rounds(self) -> None:
         self._house.begin()

@@ -7,6 +7,7 @@ import structlog
 from discordplex.bot import courtesy, replies
 from discordplex.bot.callbook import CallBook
 from discordplex.bot.estimate import Estimate, Lengths, estimate
+from discordplex.bot.moves import Moves
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall, Outcome
 from discordplex.bot.rooms import Room
@@ -32,6 +33,7 @@ class WaitingRoom:
         *,
         registry: SessionRegistry,
         book: CallBook,
+        moves: Moves,
         room_at: Callable[[Place], Room | None],
         check: Callable[[], str | None],
         rules: Callable[[int], Rules],
@@ -41,6 +43,7 @@ class WaitingRoom:
     ) -> None:
         self._registry = registry
         self._book = book
+        self._moves = moves
         self._room_at = room_at
         self._check = check
         self._rules = rules
@@ -111,7 +114,7 @@ class WaitingRoom:
         before = self._registry.queue
         for call in sorted(self._book.calls.values(), key=lambda call: call.since):
             call.rescue()
-        while granted := self._registry.serve(self._still_waits):
+        while granted := self._registry.serve(self._still_waits, self._may_begin):
             self._greet(granted)
             self._book.begin(granted, quiet=False)
         if self._registry.queue != before:
@@ -145,6 +148,9 @@ class WaitingRoom:
         if problem:
             self._notices.say_once(room, replies.could_not_join(place.channel_id, problem))
         return problem is None
+
+    def _may_begin(self, guild_id: int) -> bool:
+        return not self._moves.wait_s(guild_id)
 
     def _greet(self, granted: Granted) -> None:
         room, ticket = self._room_at(granted.place), granted.ticket

@@ -128,6 +128,8 @@ class ScriptedRoom:
     bots: frozenset[int] = frozenset()
     problem: str | None = None
     asked_to_move: int = 0
+    moved: int = 0
+    """How many of these times Discord has obeyed, where a test keeps count."""
     unwelcome: frozenset[int] = frozenset()
     """People whose roles do not let them call."""
     suppressed: bool = False

@@ -38,6 +38,8 @@ PARTS = [
     replies.sent_away(""),
     replies.cannot_hear(0, ""),
     replies.hears_again(0),
+    courtesy.too_often(1),
+    courtesy.moved_often(1),
     courtesy.waiting(1, None),
     courtesy.wait(Estimate(60, at_most=True)),
     courtesy.wait(Estimate(60, at_most=False)),

@@ -7,6 +7,7 @@ import pytest
 from discordplex.bot import courtesy
 from discordplex.bot.callbook import GRACE_S
 from discordplex.bot.estimate import Estimate
+from discordplex.bot.moves import ALL
 from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Place
 from discordplex.bot.waitingroom import SETTLE_S
@@ -214,6 +215,7 @@ async def test_fifty_guilds_ask_at_once_for_four_engines(clock: FakeClock) -> No
     while town.live:
         assert len(town.live) <= 4
         await town.end()
+        await clock.advance(2 * ALL.interval_s)
     assert [call.room.place for call in town.calls] == places
     assert town.board.status(1).queue_length == 0
     await town.close()
