@@ -16,35 +16,45 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 LONGEST_MARK: Final = 64
+LONGEST_LOOSE_MARK: Final = 20
+"""One whose bracket is followed by white space: mostly that is a comparison."""
 LONGEST_HEADER: Final = 64
 """Between `<|channel|>` and `<|message|>`, say."""
 MOST_HELD: Final = 4000
 """Characters of a reply that may turn out to be thoughts. All of what is spoken where no closing mark comes."""
 
-CLOSERS: Final = {"<": ">", "[": "]", "◁": "▷", "\uff1c": "\uff1e"}
-SPECIAL: Final = re.compile("[<\\[◁\uff1c`]")
+CLOSERS: Final = {"<": ">", "◁": "▷", "\uff1c": "\uff1e", "[": "]", "{": "}", "【": "】", "《": "》", "〈": "〉", "⟨": "⟩"}
+ANGLES: Final = "<◁\uff1c"
+"""All that stands between these is a mark; between the others much else does."""
+SPECIAL: Final = re.compile(f"[{re.escape(''.join(CLOSERS))}`]")
 FENCE: Final = "```"
 JOINED: Final = "assistantfinal"
 """What is left of the marks of gpt-oss where a server has removed the special tokens: "analysisLet me see.assistantfinalYes."."""
 
 WORDS: Final = re.compile(r"[^\W\d_]+")
-THOUGHT: Final = re.compile(
-    r"think|thought|reason|analy[sz]|reflect|scratch|deliberat|ponder|monolog|rational|cogitat|contemplat|introspect|meditat|brainstorm"
-    r"|plan(?:s|ning)?$|cot$|critique|commentary|internal|inner|hidden|tool|function|思|推理"
+CORE: Final = (
+    r"think|thought|reason|analys|reflect|reflex|scratch|deliberat|monolog|denk|gedank|pensa|pensee|pensée|pensiero|raison|razon|ragion"
+    r"|мысл|рассужд|思考|思维|推理|생각|추론"
 )
-"""The beginning of a word that names thoughts, or calls of tools, which are as little for people."""
-SQUARE: Final = re.compile(r"think|thought|reason|analys|reflect|scratch|deliberat|monolog")
-"""The same in square brackets, in which much else stands."""
+THOUGHT: Final = re.compile(
+    rf".*(?:{CORE})|analyz|ponder|rational|cogitat|contemplat|introspect|meditat|brainstorm|plan(?:s|ning)?$|cot$|critique|commentary"
+    r"|internal|inner|hidden|tool|function"
+)
+"""A word that names thoughts, or calls of tools, which are as little for people."""
+SQUARE: Final = re.compile(f".*(?:{CORE})")
+"""The same in brackets in which much else stands."""
+RESERVED: Final = re.compile(r"(?:unused|ctrl|reserved\D*)\d+")
+"""Tokens without a meaning of their own, behind which some models write what follows."""
 UNFINISHED: Final = re.compile(r"[<\[◁\uff1c](?:[/|].*|(?i:thi?|thin|think\w*|tho|thou|thought\w*|reason\w*|analy\w*|chan\w*))")
 """A mark at which a reply broke off."""
-ANSWER: Final = {"answer", "final", "response", "solution", "output", "reply"}
+ANSWER: Final = {"answer", "final", "response", "solution", "output", "reply", "回答", "答案"}
 ENDS: Final = {"end", "close", "stop", "eo"}
 HEADER: Final = {"channel", "start", "im_start", "start_header_id", "start_of_turn"}
 """Behind these comes the name of who speaks or of what follows."""
 MESSAGE: Final = {"message", "end_header_id"}
 """These end such a header; so does a line break."""
 ROLES: Final = {"assistant", "model", "ai"}
-OTHERS: Final = {"user", "system", "developer", "human"}
+OTHERS: Final = {"user", "system", "developer", "human", "observation"}
 """Who is not the engine: a model that goes on for them has lost its way."""
 BREAKS: Final = {"br", "p", "li", "div", "tr"}
 """Words on both sides of these are not one word."""
@@ -118,7 +128,7 @@ class ThoughtFilter:
 
     def finish(self) -> list[Spoken]:
         """The reply is complete: what was held because nobody could know."""
-        if is_square(self._mark):
+        if self._is_square(self._mark):
             self._apply()
         elif UNFINISHED.fullmatch(self._mark):
             self._mark = ""
@@ -149,7 +159,7 @@ class ThoughtFilter:
             if self._mark == FENCE:
                 self._fence()
             return position + 1
-        if is_square(self._mark):
+        if self._is_square(self._mark):
             if character == "(":
                 self._give_up()  # a link
             else:
@@ -157,16 +167,25 @@ class ThoughtFilter:
             return position
         if character == closer and len(self._mark) > 1:
             self._mark += character
-            if bracket != "[":
+            if bracket in ANGLES:
                 self._apply()
-            elif not is_square(self._mark):
+            elif not self._is_square(self._mark):
                 self._give_up()
             return position + 1
-        if len(self._mark) >= LONGEST_MARK or not may_be_in_mark(character, bracket, first=len(self._mark) == 1):
+        longest = LONGEST_LOOSE_MARK if self._mark[1:2].isspace() else LONGEST_MARK
+        if len(self._mark) >= longest or not may_be_in_mark(character, bracket, first=len(self._mark) == 1):
             self._give_up()
             return position
         self._mark += character
         return position + 1
+
+    def _is_square(self, mark: str) -> bool:
+        """Whether it is a whole mark in brackets in which much else stands: the name of thoughts alone, a closing, the end of thoughts."""
+        if mark[:1] in ANGLES or CLOSERS.get(mark[:1]) != mark[-1:]:
+            return False
+        if mark.startswith("[/") or is_thought(mark[1:-1]):
+            return True
+        return self._mode is Mode.THOUGHT and bool(ANSWER & set(WORDS.findall(mark.lower())))
 
     def _give_up(self) -> None:
         """It is no mark but text."""
@@ -184,28 +203,26 @@ class ThoughtFilter:
     def _apply(self) -> None:
         """A whole mark."""
         mark, self._mark = self._mark, ""
-        body = mark[1:-1]
+        body = mark[1:-1].replace("\uff5c", "|").strip()
         name = body.strip("|/ ").lower()
         words = WORDS.findall(name)
+        control = "|" in body
         closing = body.strip("| ").startswith("/") or bool(ENDS & set(words)) or (body.endswith("|") and not body.startswith("|"))
-        if name in MESSAGE:
+        if body.endswith("/") or name in BREAKS:
+            self._text(" ")  # it holds nothing
+        elif name in MESSAGE:
             self._end_header()
-        elif any(THOUGHT.match(word) for word in words):
-            if closing:
-                self._close()
-            else:
-                self._open(words[0])
-        elif name in HEADER and not closing:
+        elif any(THOUGHT.match(word) for word in words) or (control and name in OTHERS):
+            self._close() if closing else self._open(words[0])
+        elif not closing and (name in HEADER or (RESERVED.fullmatch(name) and self._mode is Mode.SPOKEN)):
             self._flush_tail()
             self._mode, self._header = Mode.HEADER, ""
-        elif closing or body.startswith("|"):
-            self._end(words[0] if words else "", control="|" in body)
+        elif closing or control or RESERVED.fullmatch(name):
+            self._end(words[0] if words else "", control=control or not closing)
         elif self._mode is Mode.THOUGHT and ANSWER & set(words):
             self._mode = Mode.SPOKEN
-        elif (" " in body and "=" not in body) or "@" in body[1:]:
+        elif (any(character.isspace() for character in body) and "=" not in body) or "@" in body[1:]:
             self._text(mark)
-        elif name in BREAKS:
-            self._text(" ")
 
     def _open(self, word: str) -> None:
         """Thoughts begin."""
@@ -233,7 +250,7 @@ class ThoughtFilter:
             self._mode = Mode.SPOKEN
 
     def _end_header(self, *, found: bool = True) -> None:
-        """It is known now for whom the next text is. Unless its end was `found`, it was no header, or one with the text behind it."""
+        """It is known now for whom the next text is. Unless its end was `found`, it may be no header, or one with the text behind it."""
         if self._mode is not Mode.HEADER:
             return
         header, self._header = self._header.lstrip(), ""
@@ -256,7 +273,7 @@ class ThoughtFilter:
             cut = end + 1 if end >= 0 else room
             self._header += text[:cut]
             if end >= 0 or len(self._header) >= LONGEST_HEADER:
-                self._end_header(found=end >= 0)
+                self._end_header(found=False)
                 self._text(text[cut:])
         elif self._mode is Mode.SPOKEN and text:
             *before, last = (self._tail + text).split(JOINED)
@@ -296,18 +313,11 @@ class ThoughtFilter:
 
 def may_be_in_mark(character: str, bracket: str, *, first: bool) -> bool:
     """Whether a mark may go on with this character."""
-    if bracket == "[":
+    if bracket not in ANGLES:
         return character.isalpha() or character == "/" or (not first and character in "_ -")
     if first:
-        return character.isalpha() or character in "/|:@#!"
-    return character.isalnum() or character in " _-:/|\u2581.=\"'@#!&+,"
-
-
-def is_square(mark: str) -> bool:
-    """Whether it is a whole mark in square brackets: the name of thoughts alone, or a closing. Much else stands in those as well."""
-    if not mark.startswith("[") or not mark.endswith("]"):
-        return False
-    return mark.startswith("[/") or is_thought(mark[1:-1])
+        return character.isalpha() or character in "/|\uff5c:@#! \n"
+    return character.isalnum() or character in "|\uff5c\n _-:/\u2581.=\"'@#!&+,"
 
 
 def is_thought(name: str) -> bool:

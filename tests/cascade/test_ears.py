@@ -208,3 +208,16 @@ async def test_who_is_in_the_middle_of_a_sentence_keeps_the_ear() -> None:
     for _ in range(LISTEN_ON_MS // ENGINE.frame_ms + 2):
         ears.push({99: talk})
     assert ears.speaking() == list(range(MOST_EARS))
+
+
+async def test_a_packet_that_is_late_costs_nobody_the_ear() -> None:
+    """Who was heard a moment ago and has not begun an utterance yet is not sent away for somebody else."""
+    metrics = Metrics()
+    ears = Ears(DetectorPool(Loud), metrics=metrics)
+    ears.push(dict.fromkeys(range(MOST_EARS), ENGINE.silence))
+    for _ in range(LISTEN_ON_MS // ENGINE.frame_ms):
+        ears.push({99: ENGINE.silence})
+    assert metrics.counter("cascade.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms
+    ears.push({99: ENGINE.silence})
+    ears.push({99: ENGINE.silence})
+    assert metrics.counter("cascade.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms + 1

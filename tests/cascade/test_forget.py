@@ -238,11 +238,12 @@ async def test_captions_that_nobody_has_read_are_dropped(server: StandInOpenAI, 
     assert not call.of(Problem)
 
 
+@pytest.mark.parametrize("capacity", range(2, 8))
 async def test_who_waited_for_room_says_nothing_afterwards(
-    server: StandInOpenAI, patient: CascadeConfig, monkeypatch: pytest.MonkeyPatch
+    server: StandInOpenAI, patient: CascadeConfig, monkeypatch: pytest.MonkeyPatch, capacity: int
 ) -> None:
     """A piece of the reply that stood before a full outbox when its asker was forgotten does not slip in."""
-    monkeypatch.setattr(outbox, "CAPACITY", 2)
+    monkeypatch.setattr(outbox, "CAPACITY", capacity)
     server.replies = in_turn([LONG_REPLY])
     async with calling(patient, reading=False) as call:
         await call.ask(0, ANNA)

@@ -53,6 +53,7 @@ def test_two_sentences_are_two_utterances() -> None:
 def test_a_click_is_nothing_and_a_cough_is_discarded() -> None:
     """One window does not start speech; too little voice is no utterance."""
     assert run("..s.." * 5) == []
+    assert [type(event) for event in run("s" * 12 + "." * END_WINDOWS + "s" + "." * 20)] == [SpeechStarted, Utterance]
     assert run("." * 5 + "s" * 4 + "." * END_WINDOWS) == [SpeechStarted(), Discarded()]
 
 
