@@ -27,6 +27,9 @@ MOST_EVENT_BYTES: Final = 16 << 20
 MOST_WHITE_BYTES: Final = 1 << 10
 WHITE: Final = b" \t\r\n\xef\xbb\xbf"
 """A byte order mark counts as white space."""
+MOST_LINES: Final = 100_000
+TOO_MUCH: Final = "sends more than any answer has. Try another server."
+TURN_BYTES: Final = 512
 TURN_PIECES: Final = 16
 """Pieces of an answer that are worked on before others have their turn."""
 
@@ -74,7 +77,7 @@ class Answer:
         async for piece in self._raw:
             count += len(piece)
             if count > most_bytes:
-                raise failed(self._stage, "sends more than any answer has. Try another server.", "too much data")
+                raise failed(self._stage, TOO_MUCH, "too much data")
             self._check_time()
             yield piece
 
@@ -98,7 +101,7 @@ class Answer:
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         """The data of each event. TimeoutError where for as long as the stage's patience nothing but comments came."""
-        reader, heard_at, lines = EventReader(), self._clock.now(), 0
+        reader, heard_at, lines, work = EventReader(), self._clock.now(), 0, 0
         try:
             async for block in self.blocks(MOST_EVENT_BYTES):
                 for data in reader.feed(block):
@@ -106,8 +109,12 @@ class Answer:
                         heard_at = self._clock.now()
                         yield data
                     lines += 1
-                    if lines % TURN_PIECES == 0:
+                    work += 1 + len(data) // TURN_BYTES
+                    if work >= TURN_PIECES:
+                        work = 0
                         await asyncio.sleep(0)
+                if lines > MOST_LINES:
+                    raise failed(self._stage, TOO_MUCH, "too much data")
                 if self._clock.now() - heard_at > self._stage.timeout_s:
                     raise TimeoutError
             for data in reader.finish():
@@ -122,7 +129,7 @@ class Answer:
             raise no_api_error(self._stage) from None
 
     def _check_time(self) -> None:
-        if self._clock.now() > self._deadline:
+        if self._clock.now() >= self._deadline:
             raise OverdueError
 
 
@@ -178,5 +185,5 @@ def json_messages(data: bytes, stage: Stage) -> list[Any]:
 def unreadable(data: bytes, stage: Stage) -> StageError:
     """JSON that cannot be read."""
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
-        return failed(stage, "sends more than any answer has. Try another server.", "too much data")
+        return failed(stage, TOO_MUCH, "too much data")
     return no_api_error(stage)

@@ -5,6 +5,7 @@ Opus are read here, MP3, FLAC and Ogg Vorbis by libsndfile (see `soundfiles.py`)
 played as PCM it would be a roar in everybody's ears.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
@@ -18,14 +19,19 @@ from discordplex.audio.resampler import Resampler
 from discordplex.audio.samples import int16_of, pcm_of
 from discordplex.audio.wavreader import FORMS, Run, WavReader
 from discordplex.cascade.soundfiles import SoundFileReader
-from discordplex.errors import LocalProtocolError, RemoteProtocolError
+from discordplex.errors import RemoteProtocolError
 
 PCM_RATE_HZ: Final = MODEL.rate_hz
 """OpenAI's `pcm`: 24 kHz mono int16 without a header."""
 RATES_HZ: Final = range(8_000, 192_001)
 MOST_CHANNELS: Final = 8
+MOST_TAPS: Final = 700
+"""11,025 Hz has 640, every other usual rate less; such a filter takes some milliseconds to make."""
 MOST_RATES: Final = 8
-"""In one answer: each needs a filter, which takes some milliseconds to make."""
+"""In one answer."""
+EASY_RATES_HZ: Final = frozenset({MODEL.rate_hz, ENGINE.rate_hz})
+QUIET_BYTES: Final = 1 << 18
+"""Without any sound in them: a server that sends more has none."""
 SNIFFED_BYTES: Final = 64
 """Enough to know every kind by its beginning."""
 SOUGHT_BYTES: Final = 4_096
@@ -34,6 +40,9 @@ FILTER_TAIL: Final = bytes(80 * SAMPLE_BYTES)
 """Silence that pushes the last sound through the longest filter."""
 OPUS_SLICE_BYTES: Final = 512
 """Half a minute of the most silent Opus, which has a packet of 120 ms in two bytes."""
+
+MOST_OPUS_BYTES: Final = 4 << 20
+"""A minute at the highest rate that Opus has."""
 
 COMPRESSED: Final = ("mpeg", "mp3", "aac", "flac", "webm", "mp4", "m4a")
 """Words of a content type."""
@@ -74,19 +83,22 @@ class Rate:
         """Raises UnknownSoundError for a rate that is none."""
         self.rate_hz = rate_hz
         self.convert: Callable[[bytes], bytes] = bytes
-        if rate_hz not in RATES_HZ:
+        if rate_hz not in RATES_HZ or filter_taps(rate_hz) > MOST_TAPS:
             raise UnknownSoundError(f"sound at {rate_hz} Hz")
-        try:
-            if rate_hz == MODEL.rate_hz:
-                self.convert = Upsampler(channels=1).convert
-            elif rate_hz != ENGINE.rate_hz:
-                self.convert = Resampler(rate_hz, ENGINE.rate_hz).convert
-        except LocalProtocolError:
-            raise UnknownSoundError(f"sound at {rate_hz} Hz") from None
+        if rate_hz == MODEL.rate_hz:
+            self.convert = Upsampler(channels=1).convert
+        elif rate_hz != ENGINE.rate_hz:
+            self.convert = Resampler(rate_hz, ENGINE.rate_hz).convert
 
     def finish(self) -> bytes:
         """What the filter still holds."""
         return b"" if self.convert is bytes else self.convert(FILTER_TAIL)
+
+
+def filter_taps(rate_hz: int) -> int:
+    """How large the resampler's filter from a rate to ENGINE's is: the stranger the rate, the larger."""
+    common = math.gcd(rate_hz, ENGINE.rate_hz)
+    return ENGINE.rate_hz // common * max(1, rate_hz // ENGINE.rate_hz)
 
 
 class PcmSound:
@@ -97,6 +109,7 @@ class PcmSound:
         self._rest = b""
         self._channels = channels
         self._rate = Rate(rate_hz)
+        self.rate_hz = rate_hz
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """See Decoder."""
@@ -118,6 +131,11 @@ class WavSound:
         self._reader = WavReader()
         self._rate: Rate | None = None
         self._changes = 0
+
+    @property
+    def rate_hz(self) -> int:
+        """Of what is being read, 0 before anything was."""
+        return self._rate.rate_hz if self._rate is not None else 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """See Decoder."""
@@ -150,9 +168,13 @@ class OpusSound:
 
     def __init__(self) -> None:
         self._reader = OggOpusReader(ENGINE.rate_hz, backend="libopus")  # which lets others run meanwhile, unlike sphn
+        self._fed = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """See Decoder."""
+        self._fed += len(data)
+        if self._fed > MOST_OPUS_BYTES:
+            raise TooMuchSoundError("too many bytes")
         for start in range(0, max(1, len(data)), OPUS_SLICE_BYTES):
             try:
                 yield self._reader.read(data[start : start + OPUS_SLICE_BYTES])
@@ -213,14 +235,20 @@ class SpeechSound:
         self._rate_hz = rate_hz or number_in(kind, "rate") or PCM_RATE_HZ
         self._channels = min(MOST_CHANNELS, number_in(kind, "channels") or 1)
         self._longest_bytes = longest_ms * ENGINE.frame_bytes / ENGINE.frame_ms
+        self._fed = 0
         self._length = 0
         self._begin = b""
         self._decoder: Decoder | None = None
 
     @property
-    def is_cheap(self) -> bool:
-        """Whether decoding some kilobytes takes so little that it may be done between two frames of a call."""
-        return self._decoder is None or isinstance(self._decoder, PcmSound | WavSound)
+    def is_easy(self) -> bool:
+        """Whether some kilobytes are decoded in so little time that it may be done between two frames of a call; else do it in a thread."""
+        return isinstance(self._decoder, PcmSound | WavSound) and self._decoder.rate_hz in EASY_RATES_HZ
+
+    @property
+    def only_gathers(self) -> bool:
+        """Whether `feed` keeps the bytes for `finish`."""
+        return isinstance(self._decoder, FileSound)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The next bytes."""
@@ -230,6 +258,9 @@ class SpeechSound:
                 return
             self._decoder, data = self._recognise()
         yield from self._counted(self._decoder.feed(data))
+        self._fed += len(data)
+        if self._fed > QUIET_BYTES and not self._length and not isinstance(self._decoder, FileSound):
+            raise UnknownSoundError("much data without sound")
 
     def finish(self) -> Iterator[bytes]:
         """No more comes."""

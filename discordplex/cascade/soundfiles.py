@@ -19,7 +19,7 @@ from discordplex.errors import RemoteProtocolError
 
 MOST_BYTES: Final = 8 << 20
 """Of one piece of speech: 45 s of FLAC at 48 kHz in stereo, minutes of anything else."""
-BLOCK_FRAMES: Final = 4_800
+BLOCK_FRAMES: Final = 960
 MOST_CHANNELS: Final = 8
 MOST_FILES: Final = 100
 """Joined to one."""

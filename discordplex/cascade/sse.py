@@ -49,6 +49,7 @@ class EventReader:
                 self._data, self._size = [], 0
 
     def _line(self, line: bytes) -> bytes:
+        line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark before the first one
         is_data = line.startswith(b"data:")
         data = line[5:].strip() if is_data else line
         if not self._data and data.startswith(b"{") and data.endswith(b"}"):

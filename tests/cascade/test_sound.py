@@ -63,8 +63,28 @@ def pitch_hz(pcm: bytes) -> float:
         (wav(np.repeat(np.frombuffer(tone(44_100), "<i2"), 2).tobytes(), 44_100, channels=2), "audio/x-wav"),
         (float_wav(tone(16_000), 16_000), "audio/wav"),
         (opus(tone(48_000)), "audio/ogg"),
+        (tone(24_000), "audio/mpeg"),
+        (wav(tone(24_000), 24_000), "audio/mpeg"),
+        (wav(tone(24_000, 0.2), 24_000) + wav(tone(24_000, 0.3), 24_000), "audio/wav"),
+        (np.repeat(np.frombuffer(tone(24_000), "<i2"), 2).tobytes(), "audio/pcm; channels=2"),
+        (b"RIFF\0\0\0\0WAVE" + b"LIST\3\0\0\0abc\0" + wav(tone(22_050), 22_050)[12:], "audio/wav"),
     ],
-    ids=["pcm", "no type", "pcm 16k", "wav 24k", "wav 22k", "wav as pcm", "stereo wav", "float wav, streamed", "opus"],
+    ids=[
+        "pcm",
+        "no type",
+        "pcm 16k",
+        "wav 24k",
+        "wav 22k",
+        "wav as pcm",
+        "stereo wav",
+        "float wav, streamed",
+        "opus",
+        "pcm as mp3",
+        "wav as mp3",
+        "joined wav",
+        "stereo pcm",
+        "odd chunk first",
+    ],
 )
 @pytest.mark.parametrize("piece", [11, 4801])
 def test_every_understood_kind_keeps_its_pitch_and_length(data: bytes, content_type: str, piece: int) -> None:
@@ -112,6 +132,13 @@ def test_rubbish_never_crashes(data: bytes) -> None:
     except UnknownSoundError:
         return
     assert len(heard) % 2 == 0
+
+
+def test_joined_files_have_no_clicks() -> None:
+    """Three files of half a second in one answer are a second and a half, without a jump that the tone itself does not have."""
+    heard = np.frombuffer(play(wav(tone(24_000), 24_000) * 3, "audio/wav"), "<i2").astype(int)
+    assert len(heard) / ENGINE.rate_hz == pytest.approx(1.5, abs=0.02)
+    assert np.abs(np.diff(heard)).max() < 4000
 
 
 def test_quiet_pcm_is_not_taken_for_mp3() -> None:

@@ -1,0 +1,268 @@
+"""Whatever a server sends, and for however long, a stage ends with one sentence and holds little of it: over real sockets."""
+
+import asyncio
+import gzip
+import json
+import resource
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from discordplex.audio.format import MODEL
+from discordplex.cascade.answer import MOST_JSON_VALUES, NoJsonError, parsed
+from discordplex.cascade.clients import Clients
+from discordplex.cascade.faults import StageError
+from discordplex.cascade.sound import Rate, SpeechSound, TooMuchSoundError, UnknownSoundError
+from discordplex.cascade.speak import longest_ms
+from discordplex.cascade.stage import Stage, StageName
+from discordplex.cascade.transcribe import BRACKETS, has_words
+from discordplex.clock import SystemClock
+from discordplex.config import CascadeConfig
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.openai.faults import Fault
+from discordplex.loopback.openai.log import Asked, Dropped
+from discordplex.loopback.openai.server import StandInOpenAI
+from tests.cascade.stages import Stages
+
+NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
+GZIP = {"Content-Encoding": "gzip"}
+
+
+def event(delta: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+
+
+def wav_head(rate_hz: int, channels: int = 1, bits: int = 16) -> bytes:
+    fmt = struct.pack("<HHIIHH", 1, channels, rate_hz, 0, 0, bits)
+    return b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data\xff\xff\xff\xff"
+
+
+OVER_BUDGET: list[tuple[StageName, str, Fault]] = [
+    *[(name, "compressed", Fault(body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
+    *[(name, "HTTP 500", Fault(status=500, body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
+    *[(name, "HTTP 500", Fault(status=500, body=b"{", endless=b"[" * 9999)) for name in NAMES],
+    ("transcribe", "too much data", Fault(body=b'{"text": [', endless=b"[]," * 3000)),
+    ("transcribe", "too much data", Fault(body=b'{"text": "', endless=b"a" * 9999)),
+    ("transcribe", "too much text", Fault(body=json.dumps({"text": "word " * 9999}).encode())),
+    ("transcribe", "not an API", Fault(body=b"[" * 20_000)),
+    ("think", "too much data", Fault(body=b"{", endless=b'"a": [],' * 999)),
+    ("think", "endless line", Fault(body=b"data: {", endless=b"a" * 9999)),
+    ("think", "endless line", Fault(body=b"", endless=b"data: some more of it\n" * 999)),
+    ("think", "too much data", Fault(body=b"", endless=b": here I am\n\n" * 999)),
+    ("think", "too much data", Fault(body=b"", endless=b"data: {}\n\n" * 999)),
+    ("think", "not an API", Fault(body=b"data: " + b"[" * 50_000 + b"\n\n")),
+    ("think", "not an API", Fault(body=b"data: [" + b"1," * MOST_JSON_VALUES + b"1]\n\n")),
+    ("think", "too much text", Fault(body=b"", endless=event({"content": "word " * 999}))),
+    ("think", "too much data", Fault(body=b"", endless=event({"reasoning_content": "hm " * 9999}))),
+    ("speak", "too much sound", Fault(body=b"", endless=bytes(9999))),
+    ("speak", "too much sound", Fault(body=wav_head(8000, bits=8), endless=bytes(9999))),
+    ("speak", "unplayable sound", Fault(body=b"RIFF\0\0\0\0WAVE", endless=b"JUNK\0\0\0\0" * 999)),
+    ("speak", "unplayable sound", Fault(body=b"", endless=b"OggS" * 999)),
+    ("speak", "unplayable sound", Fault(body=wav_head(48) + bytes(999))),
+    ("speak", "unplayable sound", Fault(body=wav_head(4_000_000_000) + bytes(999))),
+    ("speak", "unplayable sound", Fault(body=wav_head(24_000, channels=65_535) + bytes(999))),
+    ("speak", "unplayable sound", Fault(body=bytes(999), content_type="audio/pcm;rate=48")),
+    ("speak", "unplayable sound", Fault(body=bytes(999), content_type="audio/L16; rate=48000000000")),
+    ("speak", "too much data", Fault(body=b'{"audio": "', endless=b"A" * 9999, content_type="application/json")),
+    ("speak", "too much sound", Fault(body=b"fLaC", endless=bytes(9999), content_type="audio/flac")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "fault"), OVER_BUDGET, ids=[f"{name}-{cause}-{n}" for n, (name, cause, _) in enumerate(OVER_BUDGET)]
+)
+async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: StageName, cause: str, fault: Fault) -> None:
+    """The stage says what happened, hangs up, and its next request is served."""
+    clients, stages = slow_stages(server, FakeClock())
+    server.fail(name, fault)
+    with pytest.raises(StageError) as caught:
+        await stages.use(name)()
+    assert caught.value.cause == cause
+    assert str(caught.value).endswith(".")
+    if fault.endless:
+        await server.log.wait_for(lambda log: log.of(Dropped))
+    assert len(server.log.of(Asked)) == 1
+    assert await stages.use(name)()
+    await clients.close()
+
+
+def slow_stages(server: StandInOpenAI, clock: FakeClock, **settings: float) -> tuple[Clients, Stages]:
+    given = {"timeout_s": 100, "total_timeout_s": 40, **settings}
+    config = CascadeConfig.model_validate({"base_url": server.base_url, "api_key": server.api_key, **dict.fromkeys(NAMES, given)})
+    found = [Stage.of(config, name) for name in NAMES]
+    clients = Clients(found)
+    return clients, Stages(clients, *found, clock=clock)
+
+
+DRIPS: dict[StageName, bytes] = {"transcribe": b" ", "think": b'data: {"a":1}\n', "speak": b"\0"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_drip_ends_at_the_total_deadline(server: StandInOpenAI, name: StageName) -> None:
+    """A server that sends a byte now and then, for ever, has as long as the setting says."""
+    clock = FakeClock()
+    clients, stages = slow_stages(server, clock)
+    server.fail(name, Fault(body=b"", endless=DRIPS[name], drip_ms=1))
+    asking = asyncio.create_task(stages.use(name)())
+    await server.log.wait_for(lambda log: log.of(Asked))
+    await clock.advance(41)
+    with pytest.raises(StageError, match=rf"not done after 40 s\..* cascade\.{name}\.total_timeout_s") as caught:
+        await asking
+    assert caught.value.cause == "too late"
+    await server.log.wait_for(lambda log: log.of(Dropped))
+    await clients.close()
+
+
+async def test_headers_that_drip_end_at_the_total_deadline(server: StandInOpenAI) -> None:
+    """The deadline counts before the answer begins, too."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+        await reader.read(-1)
+        writer.close()
+
+    asked, clock = asyncio.Event(), FakeClock()
+    dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
+    stage = Stage("think", f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}/v1", "m", timeout_s=30, total_timeout_s=40)
+    clients = Clients([stage])
+    asking = asyncio.create_task(Stages(clients, stage, stage, stage, clock=clock).think())
+    await asked.wait()
+    await clock.advance(41)
+    with pytest.raises(StageError, match="not done after 40 s"):
+        await asking
+    await clients.close()
+    dripping.close()
+    del server
+
+
+async def test_comments_alone_are_silence(server: StandInOpenAI) -> None:
+    """A server that keeps the connection open and writes nothing is given up after the stage's patience, not after its total time."""
+    clock = FakeClock()
+    clients, stages = slow_stages(server, clock, timeout_s=30, total_timeout_s=400)
+    server.fail("think", Fault(body=b"", endless=b": still here\n\n", drip_ms=1))
+    asking = asyncio.create_task(stages.think())
+    await server.log.wait_for(lambda log: log.of(Asked))
+    await clock.advance(31)
+    with pytest.raises(StageError, match="sent nothing for 30 s") as caught:
+        await asking
+    assert caught.value.cause == "timeout"
+    await clients.close()
+
+
+class HastyClock(FakeClock):
+    """A tenth of a second passes whenever somebody looks."""
+
+    def now(self) -> float:
+        self._now += 0.1
+        return self._now
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_model_that_only_thinks_is_told_of(server: StandInOpenAI, *, ends: bool) -> None:
+    """Thoughts without an answer have a sentence of their own, whether the stream ends or not, and are never spoken."""
+    clients, stages = slow_stages(server, FakeClock() if ends else HastyClock())
+    thought = event({"reasoning_content": "hm", "content": None})
+    server.fail("think", Fault(body=thought, endless=b"" if ends else thought))
+    with pytest.raises(StageError, match=r"only thought, and wrote no answer\. Let it think less with cascade\.think\.extra") as caught:
+        await stages.think()
+    assert caught.value.cause == ("only thoughts" if ends else "too late")
+    await clients.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name: StageName, status: int) -> None:
+    """The sentence names the setting, and nothing at all is sent to the other host."""
+    met: list[bytes] = []
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.append(await reader.read(1))
+        writer.close()
+
+    other = await asyncio.start_server(meet, "127.0.0.1", 0)
+    place = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}/v1"
+    server.fail(name, Fault(status=status, body=b"", headers={"Location": place}))
+    with pytest.raises(StageError, match=rf"another address \(redirect {status}\).* Set cascade\.base_url") as caught:
+        await stages.use(name)()
+    assert caught.value.cause == f"HTTP {status}"
+    assert place not in str(caught.value)
+    other.close()
+    await other.wait_closed()
+    assert met == []
+    assert len(server.log.of(Asked)) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_no_descriptor_left_is_a_sentence(server: StandInOpenAI, config: CascadeConfig, name: StageName) -> None:
+    """It is this machine's limit, not the server."""
+    found = [Stage.of(config, stage) for stage in NAMES]
+    clients = Clients(found)
+    stages = Stages(clients, *found, clock=SystemClock())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open("/dev/null") as lowest:  # noqa: ASYNC230, PTH123 -- the lowest free descriptor
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
+        try:
+            with pytest.raises(StageError, match="too many open files") as caught:
+                await stages.use(name)()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.cause == "out of descriptors"
+    assert await stages.use(name)()
+    await clients.close()
+    del server
+
+
+@pytest.mark.parametrize(
+    "rate_hz", [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000, 176_400, 192_000]
+)
+def test_usual_rates_are_played(rate_hz: int) -> None:
+    """From 8 to 192 kHz."""
+    assert Rate(rate_hz).rate_hz == rate_hz
+
+
+@pytest.mark.parametrize("rate_hz", [-1, 0, 1, 48, 7_999, 8_001, 47_999, 191_952, 192_001, 48_000_000_000])
+def test_no_filter_is_made_for_a_rate_that_nobody_has(rate_hz: int) -> None:
+    """Beyond the usual rates, and for rates whose filter would be large."""
+    with pytest.raises(UnknownSoundError, match=f"sound at {rate_hz} Hz"):
+        Rate(rate_hz)
+
+
+def test_a_text_has_so_much_sound() -> None:
+    """The bound is generous for any voice, and there is one for the longest text, too."""
+    assert longest_ms("Oh.") == 18_000
+    assert longest_ms("x" * 220) == 90_000
+    sound = SpeechSound(longest_ms=1000)
+    list(sound.feed(bytes(MODEL.bytes_of_ms(990))))
+    with pytest.raises(TooMuchSoundError):
+        list(sound.feed(bytes(MODEL.bytes_of_ms(20))))
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"9" * 100_000, b"{" * 10, b"\xff", b"[" + b"1," * MOST_JSON_VALUES + b"1]", b""])
+def test_json_has_a_budget(data: bytes) -> None:
+    """Neither depth nor number of values nor digits get far."""
+    try:
+        assert parsed(data) == float("inf")
+    except NoJsonError:
+        return
+
+
+HOSTILE: list[Callable[[int], str]] = [
+    lambda n: "(" * n,
+    lambda n: "[" * n,
+    lambda n: "[(" * n,
+    lambda n: "(a" * n,
+    lambda n: "(a)" * n,
+    lambda n: "]" * n,
+    lambda n: "()[" * n,
+]
+
+
+@pytest.mark.parametrize("made", HOSTILE)
+def test_brackets_take_time_in_proportion(made: Callable[[int], str]) -> None:
+    """The expression for brackets tries each character a few times, however many there are: it never runs past the next bracket."""
+    text = made(1000)
+    assert max((len(found[0]) for found in BRACKETS.finditer(text)), default=0) <= 3
+    assert not has_words(made(50_000)) or "a" in text

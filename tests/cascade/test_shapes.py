@@ -1,0 +1,219 @@
+"""Answers of other shapes than OpenAI's, as servers that call themselves compatible really send them."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from discordplex.audio.format import ENGINE, MODEL
+from discordplex.cascade.clients import Clients
+from discordplex.cascade.faults import StageError, server_words
+from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
+from discordplex.cascade.stage import NO_KEY, Stage, StageName
+from discordplex.cascade.think import delta_of, text_of
+from discordplex.cascade.transcribe import HEARD_NOTHING
+from discordplex.clock import SystemClock
+from discordplex.loopback.openai.faults import Fault
+from discordplex.loopback.openai.server import StandInOpenAI
+from discordplex.loopback.openai.voice import encoded, hum
+from tests.cascade.stages import Stages
+
+NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
+
+
+def sse(*messages: Any, end: bytes = b"\n\n", done: bool = True) -> bytes:
+    return b"".join(b"data: " + json.dumps(message).encode() + end for message in messages) + b"data: [DONE]" * done + end * done
+
+
+def delta(**fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields}]}
+
+
+WHOLE = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello there."}}]}
+PARTS = [
+    {"type": "thinking", "thinking": "hm"},
+    {"type": "text", "text": "Hello "},
+    {"type": "output_text", "text": {"value": "there."}},
+    5,
+    None,
+]
+
+REPLIES = {
+    "deltas": sse(delta(role="assistant"), delta(content="Hello "), delta(content="there.")),
+    "CRLF": sse(delta(content="Hello "), delta(content="there."), end=b"\r\n\r\n"),
+    "CR": sse(delta(content="Hello "), delta(content="there."), end=b"\r\r"),
+    "no empty line between": sse(delta(content="Hello "), delta(content="there."), end=b"\n"),
+    "no end": sse(delta(content="Hello "), delta(content="there."), done=False)[:-2],
+    "byte order mark": b"\xef\xbb\xbf" + sse(delta(content="Hello there.")),
+    "named events and ids": b"event: message\nid: 7\n" + sse(delta(content="Hello there.")),
+    "data over several lines": b'data: {"choices":\ndata: [{"delta":\ndata: {"content": "Hello there."}}]}\n\n',
+    "parts": sse(delta(content=PARTS)),
+    "choices empty, null, missing": sse({"choices": []}, {"choices": None}, {}, delta(content="Hello there.")),
+    "thoughts first": sse(delta(reasoning_content="plan", content=None), delta(content="Hello there.")),
+    "message instead of delta": sse(WHOLE),
+    "text instead of delta": sse({"choices": [{"text": "Hello there."}]}),
+    "one completion": json.dumps(WHOLE).encode(),
+    "one completion, indented": b"\n" + json.dumps(WHOLE, indent=2).encode(),
+    "JSON lines": b"".join(json.dumps(delta(content=text)).encode() + b"\n" for text in ("Hello ", "there.")),
+    "a refusal": sse(delta(refusal="Hello there.")),
+    "numbers and nulls": sse(None, 5, "text", [], delta(content=5), delta(content="Hello there."), {"choices": [None]}, {"choices": "x"}),
+}
+
+
+@pytest.mark.parametrize("name", REPLIES)
+@pytest.mark.parametrize("content_type", ["", "application/json"])
+async def test_every_shape_of_a_reply_is_read(server: StandInOpenAI, stages: Stages, name: str, content_type: str) -> None:
+    """What is meant to be said is said, and nothing else."""
+    server.fail("think", Fault(body=REPLIES[name], content_type=content_type))
+    assert await stages.think() == "Hello there."
+
+
+TRANSCRIPTS = {
+    "json": (b'{"text": "Hello there."}', ""),
+    "verbose": (json.dumps({"task": "transcribe", "text": " Hello  there. ", "segments": [{"text": "Hello"}]}).encode(), ""),
+    "plain text": (b"Hello there.\n", "text/plain; charset=utf-8"),
+    "plain text without a name": (b" Hello there.", "application/octet-stream"),
+    "a string": (b'"Hello there."', "application/json"),
+    "brackets beside words": (b"[laughs] Hello there.", "text/plain"),
+}
+
+
+@pytest.mark.parametrize("name", TRANSCRIPTS)
+async def test_every_shape_of_a_transcript_is_read(server: StandInOpenAI, stages: Stages, name: str) -> None:
+    """JSON or the text itself."""
+    body, content_type = TRANSCRIPTS[name]
+    server.fail("transcribe", Fault(body=body, content_type=content_type))
+    assert (await stages.transcribe()).removeprefix("[laughs] ") == "Hello there."
+
+
+@pytest.mark.parametrize("body", [b'{"text": null}', b'{"text": ""}', b'{"text": "[BLANK_AUDIO]"}', b'{"text": null, "error": null}'])
+async def test_a_transcript_without_words_is_no_fault_of_the_server(server: StandInOpenAI, stages: Stages, body: bytes) -> None:
+    """Null is how some servers say that nobody spoke."""
+    server.fail("transcribe", Fault(body=body))
+    with pytest.raises(StageError) as caught:
+        await stages.transcribe()
+    assert (str(caught.value), caught.value.cause) == (HEARD_NOTHING, "no words")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"detail": "Not Found"}', b'{"text": 5}', b"null", b"[1]", b'{"text": ["a"]}'])
+async def test_json_that_is_no_transcript_is_said_so(server: StandInOpenAI, stages: Stages, body: bytes) -> None:
+    """Another kind of server, or another path of it."""
+    server.fail("transcribe", Fault(body=body))
+    with pytest.raises(StageError, match="not an OpenAI-compatible server"):
+        await stages.transcribe()
+
+
+ERRORS: list[Any] = [
+    {"error": {"message": "Model is still loading."}},
+    {"error": "Model is still loading"},
+    {"error": {"code": 500, "message": "Model is still\n\x1b[31mloading.\u202e"}},
+    {"object": "error", "message": "Model is still loading"},
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("error", ERRORS)
+async def test_an_error_with_status_200_is_told(server: StandInOpenAI, stages: Stages, name: StageName, error: Any) -> None:
+    """The server's own words, made harmless, stand in the sentence and not in the cause."""
+    server.fail(name, Fault(body=json.dumps(error).encode(), content_type="application/json"))
+    with pytest.raises(StageError, match=r"Model is still (\[31m)?loading") as caught:
+        await stages.use(name)()
+    assert caught.value.cause == "error in the answer"
+    assert str(caught.value).isprintable()
+
+
+async def test_an_error_within_a_stream_is_told(server: StandInOpenAI, stages: Stages) -> None:
+    """What came before it was said; the key that it repeats is not."""
+    body = sse(delta(content="Hello"), {"error": {"message": f"No credit for {server.api_key} at all"}})
+    server.fail("think", Fault(body=body))
+    with pytest.raises(StageError, match=r"answers with an error \(No credit for \*\*\* at all\)\."):
+        await stages.think()
+
+
+SOUND = hum("Hello there.")
+
+
+@pytest.mark.parametrize("field", ["audio", "audioContent", "data", "nested"])
+@pytest.mark.parametrize("kind", ["pcm", "wav", "mp3"])
+async def test_sound_in_json_is_unwrapped(server: StandInOpenAI, stages: Stages, field: str, kind: str) -> None:
+    """Base64 in one of the usual fields, whatever is in it."""
+    text = base64.b64encode(encoded(SOUND, kind)).decode()
+    body = {"audio": {"data": text}} if field == "nested" else {field: text}
+    server.fail("speak", Fault(body=json.dumps(body).encode(), content_type="application/json"))
+    assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(SOUND)), abs=100)
+
+
+async def test_sound_in_events_is_unwrapped(server: StandInOpenAI, stages: Stages) -> None:
+    """As `stream_format = "sse"` sends it."""
+    pieces = [SOUND[start : start + 3001] for start in range(0, len(SOUND), 3001)]
+    events = [{"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()} for piece in pieces]
+    server.fail("speak", Fault(body=sse(*events, {"type": "speech.audio.done"}, done=False), content_type="text/event-stream"))
+    assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(SOUND)), abs=10)
+
+
+async def test_headerless_sound_at_a_set_rate_keeps_its_pitch(server: StandInOpenAI, stages: Stages) -> None:
+    """`cascade.speak.rate_hz` is obeyed, also where the server names another."""
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(11_025) / 22_050)).astype("<i2").tobytes()
+    stages.speaker._rate_hz = 22_050
+    server.fail("speak", Fault(body=tone), Fault(body=tone, content_type="audio/pcm;rate=24000"))
+    for _ in range(2):
+        heard = np.frombuffer(await stages.speak(), "<i2").astype(float)
+        peak_hz = np.argmax(np.abs(np.fft.rfft(heard * np.hanning(len(heard))))) * ENGINE.rate_hz / len(heard)
+        assert peak_hz == pytest.approx(440, abs=4)
+
+
+URLS = {
+    "https://host/v1": "https://host/v1/chat/completions",
+    "https://host/v1/": "https://host/v1/chat/completions",
+    "https://host": "https://host/chat/completions",
+    "https://host/openai/deployments/gpt-4o?api-version=X": "https://host/openai/deployments/gpt-4o/chat/completions?api-version=X",
+    "https://host/v1/?a=1&a=2&b=%2F#part": "https://host/v1/chat/completions?a=1&a=2&b=%2F",
+    "http://[::1]:8000/v1?x": "http://[::1]:8000/v1/chat/completions?x",
+}
+
+
+@pytest.mark.parametrize("base_url", URLS)
+def test_a_request_s_url_is_joined_by_its_parts(base_url: str) -> None:
+    """The path goes before the base URL's query."""
+    assert Stage("think", base_url, "m").url_of("/chat/completions") == URLS[base_url]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_base_url_with_a_query_reaches_the_server(server: StandInOpenAI, name: StageName) -> None:
+    """Every stage asks at the right path, with the query, as Azure wants it."""
+    stage = Stage(name, f"{server.base_url}?api-version=2024-06-01", "gpt-6-luna", api_key=server.api_key)
+    clients = Clients([stage])
+    assert await Stages(clients, stage, stage, stage, clock=SystemClock()).use(name)()
+    await clients.close()
+
+
+def test_events_are_bounded_before_they_are_whole() -> None:
+    """An endless line is given up at the budget, not when memory is full."""
+    reader, block = EventReader(), b"x" * 1024
+    for _ in range(LONGEST_EVENT_BYTES // len(block)):
+        assert list(reader.feed(block)) == []
+    with pytest.raises(EventTooLongError):
+        list(reader.feed(block))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_events_may_be_cut_anywhere(end: bytes, size: int) -> None:
+    """Also between CR and LF."""
+    text = b": hi\nevent: x\ndata: one\n\ndata: two\ndata: lines\n\ndata: {}\n\n".replace(b"\n", end)
+    reader = EventReader()
+    found = [data for start in range(0, len(text), size) for data in reader.feed(text[start : start + size])] + [*reader.finish()]
+    assert [data for data in found if data] == [b"one", b"two\nlines", b"{}"]
+
+
+@pytest.mark.parametrize("message", [None, 5, "x", [], {}, {"choices": 5}, {"choices": [5]}, {"choices": [{"delta": 5}]}])
+def test_strange_messages_have_no_text(message: Any) -> None:
+    """Any JSON is a message without text, or one with it."""
+    assert text_of(delta_of(message)) == ""
+
+
+def test_no_key_is_no_secret() -> None:
+    """Where no key is set, the word that is sent instead is not masked in what a server says."""
+    assert server_words({"error": "an unused model"}, Stage("think", "http://x", "m", api_key=NO_KEY)) == "an unused model"
