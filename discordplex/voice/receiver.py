@@ -33,8 +33,8 @@ MAX_NEWS = 4096
 MAX_WAITING = 16
 """Streams whose packets wait for a name; the one of which the least has come makes room: junk has many numbers."""
 
-MAX_DATAGRAMS = 5000
-"""Datagrams of one call in a second that are looked at, and at once after a pause: `MAX_STREAMS` people make 3200."""
+MAX_STRANGE_PACKETS = 1000
+"""Packets that belong to no name and no stream which are looked at in a second, and at once after a pause: twenty people speak so much."""
 
 MS_PER_BYTE = DISCORD.duration_ms(1)
 
@@ -86,7 +86,7 @@ class Receiver:
         self._streams: dict[int, Stream] = {}
         self._waiting: dict[int, Waiting] = {}
         self._news: deque[tuple[int, int | None]] = deque(maxlen=MAX_NEWS)
-        self._room = float(MAX_DATAGRAMS)
+        self._room = float(MAX_STRANGE_PACKETS)
         self._room_at = float("-inf")
         self._frames = metrics.counter("voice.rx.frames")
 
@@ -135,12 +135,6 @@ class Receiver:
     def receive(self, datagram: bytes, now: float) -> None:
         """Take one datagram from the network. Thread: receive."""
         self._take_news(now)
-        self._room = min(MAX_DATAGRAMS, self._room + (now - self._room_at) * MAX_DATAGRAMS)
-        self._room_at = now
-        if self._room < 1:
-            self._count("flood")
-            return
-        self._room -= 1
         try:
             self._take(datagram, now)
         except RtpError as fault:
@@ -173,6 +167,8 @@ class Receiver:
         stream = self._streams.get(packet.ssrc)
         if stream is not None and not stream.admits(now):
             self._count("excess")
+        elif stream is None and user_id is None and not self._has_room(now):
+            self._count("flood")
         elif user_id is None and not self._e2ee.has_keys:
             self._wait(packet)
         elif user_id is None and not self._candidates():
@@ -190,6 +186,15 @@ class Receiver:
         self.opened += 1
         self.alive_at = now
         self._take_payload(packet, payload, now)
+
+    def _has_room(self, now: float) -> bool:
+        """Whether one more packet of nobody known may be looked at: a flood of them takes nothing from those who have a stream."""
+        self._room = min(MAX_STRANGE_PACKETS, self._room + (now - self._room_at) * MAX_STRANGE_PACKETS)
+        self._room_at = now
+        if self._room < 1:
+            return False
+        self._room -= 1
+        return True
 
     def _candidates(self) -> list[int]:
         """Whose key may open a stream without a name: nobody's who is ignored."""

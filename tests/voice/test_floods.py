@@ -17,7 +17,7 @@ from discordplex.voice.closing import Repair
 from discordplex.voice.events import ExecuteTransition, PrepareTransition, SendReadyForTransition
 from discordplex.voice.gateway import MAX_UNSENT, Credentials, VoiceGateway
 from discordplex.voice.group import MAX_MEMBERS, MAX_PENDING
-from discordplex.voice.receiver import MAX_DATAGRAMS, MAX_NAMES, MAX_NEWS, MAX_STREAMS, MAX_WAITING
+from discordplex.voice.receiver import MAX_NAMES, MAX_NEWS, MAX_STRANGE_PACKETS, MAX_STREAMS, MAX_WAITING
 from discordplex.voice.reorder import REACH_PACKETS
 from discordplex.voice.roster import MAX_PEOPLE, Roster
 from discordplex.voice.stream import MAX_HELD, PACKET_MS, SOUND_BURST_MS, SOUND_MS_PER_S
@@ -84,14 +84,27 @@ def test_garbage_costs_a_bounded_number_of_openings() -> None:
     assert bob.user_id == BOB
 
 
-def test_the_datagrams_of_one_call_are_bounded(studio: Studio) -> None:
+def test_packets_of_nobody_known_are_bounded(studio: Studio) -> None:
     """A hundred thousand in a second, each from another SSRC: a bounded number is looked at, the others are counted and dropped."""
     for ssrc in range(IDS):
         studio.receiver.receive(studio.datagram(1, PACKETS[0], ssrc=ssrc), 100.0 + ssrc / IDS)
-    assert studio.counts()["flood"] >= IDS - 2 * MAX_DATAGRAMS
+    assert studio.counts()["flood"] >= IDS - 2 * MAX_STRANGE_PACKETS - 1
+
+
+@pytest.mark.parametrize("flooder", [SSRC + 1, None])
+def test_a_flood_takes_nothing_from_the_others(studio: Studio, flooder: int | None) -> None:
+    """Ten thousand packets a second, of somebody with a name or of nobody known: who speaks beside it is heard in every packet."""
     studio.receiver.name(SSRC, ANN)
-    studio.receiver.receive(studio.datagram(2, PACKETS[0]), 110.0)
-    assert studio.ear.frames(ANN) == 1
+    if flooder:
+        studio.receiver.name(flooder, BOB)
+    for number in range(100):
+        now = 100.0 + number / 50
+        for sequence in range(200):
+            ssrc = flooder or 10_000 + sequence
+            studio.receiver.receive(studio.datagram((number * 200 + sequence) % 65_536, PACKETS[0], ssrc=ssrc), now)
+        studio.receiver.receive(studio.datagram(number, PACKETS[number % len(PACKETS)]), now)
+    assert studio.ear.frames(ANN) == 100
+    assert sum(studio.counts().get(reason, 0) for reason in ("flood", "excess")) > 100 * 100
 
 
 class Flooded:
