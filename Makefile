@@ -57,8 +57,8 @@ check: style types test ## what CI runs, beside interop
 interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's server; needs Node 20.15 and npm
 	@$(BIN)/python -m tests.interop
 
-soak: $(VENV)/.dev ## long encrypted calls, and a million hostile messages: some minutes
-	DISCORDPLEX_SOAK=1 $(BIN)/python -m pytest tests/voice --timeout=900
+soak: $(VENV)/.dev ## long encrypted calls, a million hostile messages, a hundred kills: some minutes
+	DISCORDPLEX_SOAK=1 $(BIN)/python -m pytest tests/voice tests/store/test_kill.py --timeout=900
 
 bench: $(VENV)/.dev ## what the design budgets, measured; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks

@@ -121,7 +121,8 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
         owner = owner_of(context, server=server)
         if file.size > FILE_BYTES:
             raise StoreError(replies.file_too_large(FILE_BYTES // 1000))
-        found, standing = await desk.personas.take_in(owner, await file.read())
+        with desk.personas.one_import(context.author.id):
+            found, standing = await desk.personas.take_in(owner, await file.read())
         await reply(context, as_it_stands(replies.imported(found), standing))
 
     @group.command(name="export", description="Get saved personas as a file.")

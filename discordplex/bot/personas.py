@@ -1,7 +1,8 @@
 """Saved personas: a person's own, the server's, and the library that comes with the package, which every name is looked up in, in turn."""
 
+import contextlib
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 
 from discordplex.bot import replies_personas as replies
@@ -34,6 +35,7 @@ class Personas:
 
     def __init__(self, preferences: StoredPreferences) -> None:
         self._preferences = preferences
+        self._importing: set[int] = set()
 
     async def known(self, guild_id: int, user_id: int) -> Sequence[SavedPersona]:
         """Every persona that this person can choose here: their own, the server's, the library's. One of each name, the first counts."""
@@ -91,6 +93,17 @@ class Personas:
         if missing:
             raise StoreError(replies.no_persona(name))
         return await self._preferences.change_personas(owner, {key(name): None})
+
+    @contextlib.contextmanager
+    def one_import(self, user_id: int) -> Iterator[None]:
+        """Around an import, the download of its file included. Raises StoreError where this person's last one is not done."""
+        if user_id in self._importing:
+            raise StoreError(replies.ONE_IMPORT)
+        self._importing.add(user_id)
+        try:
+            yield
+        finally:
+            self._importing.discard(user_id)
 
     async def take_in(self, owner: Owner, content: bytes) -> tuple[Sequence[SavedPersona], Standing]:
         """Keep the personas of a file, all or none, and how that stands.

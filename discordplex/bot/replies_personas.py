@@ -83,6 +83,9 @@ def deleted(name: str) -> str:
     return f"**{harmless(name)}** is deleted."
 
 
+ONE_IMPORT = "One file at a time: I am still taking in your last one."
+
+
 def imported(personas: Sequence[SavedPersona]) -> str:
     """/persona import."""
     names = ", ".join(f"**{harmless(one.name)}**" for one in personas)

@@ -14,6 +14,15 @@ VERSION = 1
 FILE_BYTES = 1_000_000
 """A hundred personas with prompts of ten thousand letters."""
 
+MOST_PERSONAS = 100
+"""As many as an owner may have."""
+
+PROMPT_CHARACTERS = 10_000
+VOICE_CHARACTERS = 200
+
+NUMBER_DIGITS = 18
+"""Longer numbers are none that a file of ours has; Python 3.10 needs seconds for one of a million digits."""
+
 NAME_CHARACTERS = 100
 """What Discord shows in a list of choices."""
 
@@ -29,14 +38,23 @@ def read(content: bytes, owner: Owner) -> tuple[SavedPersona, ...]:
     if len(content) > FILE_BYTES:
         raise refusal(f"it is larger than {FILE_BYTES // 1_000_000} MB")
     try:
-        file = json.loads(content.decode("utf-8-sig"))
+        file = json.loads(content.decode("utf-8-sig"), parse_int=number)
     except (ValueError, RecursionError):
         raise refusal("it is not JSON") from None
     if not isinstance(file, dict) or file.get("format") != FORMAT or not isinstance(file.get("personas"), list):
         raise refusal("it was not made by discordplex")
     if file.get("version") != VERSION:
         raise refusal("it was made by a newer discordplex")
+    if len(file["personas"]) > MOST_PERSONAS:
+        raise refusal(f"it has more than {MOST_PERSONAS} personas")
     return tuple(entry(one, owner) for one in file["personas"])
+
+
+def number(digits: str) -> int:
+    """A whole number of a file; raises ValueError where it is too long."""
+    if len(digits) > NUMBER_DIGITS:
+        raise ValueError(len(digits))
+    return int(digits)
 
 
 def entry(fields: Any, owner: Owner) -> SavedPersona:
@@ -44,6 +62,8 @@ def entry(fields: Any, owner: Owner) -> SavedPersona:
     name, voice, text_prompt = (text(fields, key) for key in ("name", "voice", "text_prompt"))
     if not 1 <= len(name.strip()) <= NAME_CHARACTERS:
         raise refusal(f"a persona's name must have 1 to {NAME_CHARACTERS} characters")
+    if len(text_prompt) > PROMPT_CHARACTERS or len(voice) > VOICE_CHARACTERS:
+        raise refusal(f"a persona's role may have {PROMPT_CHARACTERS} characters, and its voice {VOICE_CHARACTERS}")
     return SavedPersona(owner, name.strip(), Persona(voice=voice, text_prompt=text_prompt))
 
 

@@ -9,10 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.store.database import Database
+from discordplex.store.personafile import MOST_PERSONAS
 from discordplex.store.records import Owner, SavedPersona
 from discordplex.store.tables import PERSONAS
 
-PER_OWNER = 100
+PER_OWNER = MOST_PERSONAS
 """A library that one scrolls through; and nobody fills the disk with it."""
 
 

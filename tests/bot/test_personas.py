@@ -1,5 +1,6 @@
 """Saved personas: whose name counts, what is refused, files."""
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -116,3 +117,15 @@ async def test_names_are_offered_while_somebody_types(personas: Personas) -> Non
     assert await personas.matching(GUILD, ANNA, "BANK") == ["Bank", "Old bank"]
     assert await personas.matching(GUILD, ANNA, "b", owner=MINE) == ["Old bank"]
     assert len(offers((str(number) for number in range(100)), "")) == MOST_CHOICES
+
+
+async def test_a_person_takes_in_one_file_at_a_time(personas: Personas) -> None:
+    """Others may meanwhile, and the person afterwards, whatever became of it."""
+    with contextlib.suppress(KeyError), personas.one_import(ANNA):
+        with pytest.raises(StoreError, match="One file at a time"), personas.one_import(ANNA):
+            pass
+        with personas.one_import(BERT):
+            pass
+        raise KeyError
+    with personas.one_import(ANNA):
+        pass

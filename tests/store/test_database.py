@@ -4,20 +4,28 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
+from discordplex.engine import Persona
 from discordplex.errors import StoreError
+from discordplex.store import reasons
+from discordplex.store.backends import SERVER_CONNECTIONS
 from discordplex.store.database import BUSY_S, PATIENCE
-from discordplex.store.records import GuildSettings, Owner, TranscriptLine, Waiting
+from discordplex.store.records import GuildSettings, Owner, SavedPersona, TranscriptLine, Waiting
 from discordplex.store.store import Store, open_store
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
+SECRET = "my secret"
+"""A name, since a traceback shows the lines of this file too."""
+
 BOUND_S = 15.0
 """Long after every bound; who waits until here hangs."""
 
@@ -123,6 +131,42 @@ async def test_readers_pass_a_lock(hasty: Store, sql: Callable[[], Any]) -> None
     assert all(isinstance(writer.exception(), StoreError) for writer in writers)
 
 
+async def test_a_wish_about_privacy_waits_for_no_other_writers(patient: Store) -> None:
+    """With many transcripts, personas and settings on their way, it is saved after those that are in the middle of it, and no others."""
+    done: list[str] = []
+
+    async def noted(name: str, work: Awaitable[object]) -> None:
+        await work
+        done.append(name)
+
+    await patient.guilds.change(1, lambda now: replace(now, transcripts=True))
+    cook = [SavedPersona(Owner("person", 7), f"name {number}", Persona("v", "x" * 1000)) for number in range(100)]
+    others = [noted("other", patient.transcripts.keep([TranscriptLine(1, "call", 1, NOON, "x" * 1000)] * 100)) for _ in range(10)]
+    others += [noted("other", patient.guilds.change(number, lambda now: now)) for number in range(10)]
+    running = [asyncio.ensure_future(one) for one in (*others, noted("other", patient.personas.save(*cook)))]
+    await asyncio.sleep(0)
+    wishes = [patient.people.opt_out(5), patient.people.opt_in(6), patient.privacy.forget(7), patient.transcripts.delete(2)]
+    await asyncio.gather(*(noted("wish", wish) for wish in wishes), *running)
+    # PostgreSQL's server may finish those that it has begun before or after.
+    assert "wish" in done[: SERVER_CONNECTIONS + 1]
+    assert done.index("wish") + len(done) - done[::-1].index("wish") <= 2 * (SERVER_CONNECTIONS + len(wishes))
+
+
+async def test_a_wish_passes_an_import_that_hangs(store: Store, sql: Callable[[], Any], url: str) -> None:
+    """PostgreSQL: however many personas wait for a lock, there is a connection left for it."""
+    if url.startswith("sqlite"):
+        return  # has one writer, so that nothing else can hang in the middle of the database
+    cook = SavedPersona(Owner("person", 7), "Cook", Persona("v", "x"))
+    async with sql() as other:
+        await other("LOCK TABLE personas IN ACCESS EXCLUSIVE MODE")
+        imports = [asyncio.ensure_future(store.personas.save(cook)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        await store.people.opt_out(5)
+        assert not any(one.done() for one in imports)
+    await asyncio.gather(*imports, return_exceptions=True)
+    assert await store.people.opted_out() == {5}
+
+
 def test_nobody_waits_long() -> None:
     """The bound that people feel: three seconds, queueing for one's turn included."""
     assert BUSY_S * PATIENCE <= 3
@@ -166,6 +210,44 @@ async def test_what_no_database_takes(store: Store) -> None:
         with pytest.raises(StoreError, match=r"^The setting was not saved: .*does not take\.$"):
             await store.guilds.change(1, change)
     assert await store.guilds.get(1) == GuildSettings(1)
+
+
+async def test_a_fault_holds_no_speech(store: Store, sql: Callable[[], Any]) -> None:
+    """Neither the sentence nor the exception behind it, as a traceback would show it, has what was to be stored in it."""
+    await store.guilds.change(1, lambda now: replace(now, transcripts=True))
+    async with sql() as other:
+        await other("DROP TABLE transcripts")
+        await other.commit()
+    faults: list[str] = []
+
+    def noted(fault: BaseException) -> str:
+        faults.append("".join(traceback.format_exception(type(fault), fault, fault.__traceback__)))
+        return reasons.reason(fault)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("discordplex.store.database.reason", noted)
+        with pytest.raises(StoreError) as caught:
+            await store.transcripts.keep([TranscriptLine(1, "call", 1, NOON, SECRET)])
+    assert "INSERT INTO transcripts" in faults[0]
+    assert SECRET not in faults[0] + "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+
+
+async def test_a_commit_that_hangs_is_owned_up_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows whether it was saved: the sentence says "as far as we know"; before the commit it is certain that nothing was."""
+    async with open_store(url, busy_s=0.2) as store:
+        hang = asyncio.Event()
+
+        async def hanging(*_: object) -> None:
+            await hang.wait()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncConnection, "commit", hanging)
+            with pytest.raises(StoreError, match=r"not saved, as far as we know: the database did not answer in time\.$"):
+                await store.people.opt_out(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(AsyncConnection, "execute", hanging)
+            with pytest.raises(StoreError, match=r"not saved: the database did not answer in time\.$"):
+                await store.people.opt_out(1)
 
 
 async def test_logs_hold_no_speech(store: Store, sql: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> None:

@@ -52,6 +52,10 @@ def file(**fields: object) -> bytes:
         (file(name="  "), "1 to 100 characters"),
         (file(name="x" * 101), "1 to 100 characters"),
         (b" " * (FILE_BYTES + 1), "larger than 1 MB"),
+        (write([SavedPersona(OWNER, str(number), Persona("v", "p")) for number in range(101)]).encode(), "more than 100 personas"),
+        (file(text_prompt="x" * 10_001), "10000 characters"),
+        (file(voice="x" * 201), "voice 200"),
+        (write([]).replace("1", "1" * 19).encode(), "not JSON"),
     ],
 )
 def test_another_file_is_refused_in_words(content: bytes, why: str) -> None:

@@ -75,6 +75,8 @@ async def test_forgetting_a_guild(store: Store) -> None:
     assert await store.personas.list(Owner("guild", 1)) == ()
     assert await store.queue.list() == ()
     assert await store.transcripts.calls(1) == ()
+    await store.guilds.change(1, lambda now: now)
+    assert await store.guilds.get(1) == GuildSettings(1), "its rules come back with it"
     stored = await store.privacy.what_is_stored(5)
     assert stored == replace(everything(5), waiting=(), transcript_lines=((2, 2),))
 
