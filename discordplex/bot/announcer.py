@@ -7,7 +7,7 @@ from typing import Any
 import discord
 import structlog
 
-from discordplex.bot import replies
+from discordplex.bot import courtesy, replies
 from discordplex.bot.disclosure import Disclosure, Notice
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.practice import Practice
@@ -136,16 +136,11 @@ class Announcer:
 
     def stopped(self, name: str) -> None:
         """A person of this name stopped the call without ending it."""
-        self.notices.say(self.room, replies.stopped(self._named(name)))
+        self.notices.say(self.room, replies.stopped(name))
 
     def goes_on(self, name: str) -> None:
         """A person of this name let it go on."""
-        self.notices.say(self.room, replies.goes_on(self._named(name)))
-
-    def _named(self, name: str) -> str:
-        """A name where everybody who reads it could see its bearer in the channel anyway."""
-        channel = self.room.notices_channel
-        return name if channel is not None and self.room.may_name_people(channel) else replies.SOMEBODY
+        self.notices.say(self.room, replies.goes_on(name))
 
     def caption(self, caption: Caption) -> None:
         """What the engine says: the whole stretch so far."""
@@ -157,7 +152,7 @@ class Announcer:
         if channel is None:
             return
         name = None if caption.speaker is None else self.room.name_in(channel, caption.speaker)
-        text = f"{one_line(name or replies.SOMEBODY, LONGEST_NAME)}: {caption.text}"
+        text = f"{one_line(name or courtesy.SOMEBODY, LONGEST_NAME)}: {caption.text}"
         speaker = caption.speaker if caption.speaker is not None else NOBODY_KNOWN
         self.notices.caption(self.room, (self.number, caption.key), text, final=caption.final, speaker=speaker)
 

@@ -20,6 +20,7 @@ from discordplex.bot.conversation import Conversation
 from discordplex.bot.ears import Ears
 from discordplex.bot.entry import enter
 from discordplex.bot.outcome import Outcome
+from discordplex.bot.practice import Practice
 from discordplex.bot.rooms import Room
 from discordplex.bot.voicestatus import VoiceStatus
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
@@ -75,7 +76,7 @@ class Call:
             notices=context.notices,
             number=number,
             room=room,
-            engine=context.engine_name or (replies.CASCADE if takes_turns else replies.PERSONAPLEX),
+            engine=replies.engine_named(context.engine_name, transcribes=takes_turns),
             transcribes=takes_turns,
             server=lease.name,
             persona=context.persona,
@@ -160,6 +161,11 @@ class Call:
         await self._status.clear()
         self.room = room
         await room.move_voice_here()
+
+    @property
+    def practice(self) -> Practice:
+        """What is done with people's words in it, as they were told."""
+        return self._announcer.disclosure.in_force or self._announcer.practice.without_records()
 
     async def disclosed(self) -> bool:
         """Whether what the settings want done with people's words is done; returns once people were told of it, or could not be."""

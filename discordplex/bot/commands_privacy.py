@@ -39,5 +39,4 @@ def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:
     )
     async def privacy(context: discord.ApplicationContext) -> None:
         stored = await desk.preferences.store.privacy.what_is_stored(context.author.id)
-        transcribed = desk.preferences.guild(guild_id_of(context)).transcripts
-        await reply(context, replies.about_person(stored, transcribed=transcribed), view=PrivacyPanel())
+        await reply(context, replies.about_person(stored, desk.practice(guild_id_of(context))), view=PrivacyPanel())

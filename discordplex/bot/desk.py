@@ -14,6 +14,7 @@ from discordplex.bot.allowance import Allowances
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
+from discordplex.bot.practice import Practice
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.bot.sessions import Place
 from discordplex.clock import Clock
@@ -74,6 +75,8 @@ class Desk:
     personas: Personas
     voices: tuple[str, ...]
     """The engine's voices; none where it takes any."""
+    practice: Callable[[int], Practice]
+    """What is done in a guild with what people say: in the call that runs, else in the next one."""
     handling: Callable[[], AbstractContextManager[None]]
     """Around everything that the way out shall wait for."""
     clock: Clock

@@ -23,6 +23,7 @@ from discordplex.bot.gateway import GatewayClient, until
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
+from discordplex.bot.practice import SOMEWHERE, Practice
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.bot.prefix import WrittenCommands
 from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
@@ -41,7 +42,7 @@ from discordplex.voice.wire import Wire
 
 log = structlog.get_logger()
 
-LAST_WORDS_S = 2.0
+LAST_WORDS_S = 2.4
 """How long the last captions may take after the calls have ended."""
 
 ASK_STRANGERS_S = 2.0
@@ -109,6 +110,7 @@ class Login:
             exchange=self._switchboard,
             preferences=self._preferences,
             personas=Personas(self._preferences),
+            practice=self._practice,
             voices=tuple(self._parts.provider.voices),
             handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the desk, and comes after it
             clock=self._parts.clock,
@@ -276,6 +278,17 @@ class Login:
             engine_name=parts.config.engine.name,
         )
         return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved, asker=asker)
+
+    def _practice(self, guild_id: int) -> Practice:
+        """What is done with people's words in a guild."""
+        call = self._switchboard.call(guild_id)
+        if call:
+            return call.practice
+        rules, engine = self._preferences.rules(guild_id), self._parts.config.engine
+        where = None if rules.captions.where == "off" else rules.captions.channel_id or SOMEWHERE
+        transcribes = engine.kind == "cascade"
+        named = replies.engine_named(engine.name, transcribes=transcribes)
+        return Practice.of(rules, engine=named, transcribes=transcribes, captions_in=where)
 
     def _tell_in(self, call: AnyCall, trouble: str) -> None:
         self._notices.say_once(call.room, replies.told(trouble))

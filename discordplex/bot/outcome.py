@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from discordplex.bot import replies
+from discordplex.bot.practice import Practice
 from discordplex.bot.rooms import Room
 from discordplex.engine import EngineLease, Persona
 from discordplex.metrics import Metrics
@@ -82,6 +83,11 @@ class AnyCall(Protocol):
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules changed."""
+        ...
+
+    @property
+    def practice(self) -> Practice:
+        """What is done with people's words in it, as they were told."""
         ...
 
     async def disclosed(self) -> bool:

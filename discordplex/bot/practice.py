@@ -6,6 +6,9 @@ from typing_extensions import Self
 
 from discordplex.bot.rules import Rules
 
+SOMEWHERE = 0
+"""The channel of the captions, where that is not a certain one: each call has its own. No Discord channel has this id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Practice:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from discordplex.bot.practice import Practice
+from discordplex.bot.practice import SOMEWHERE, Practice
 from discordplex.bot.text import LONGEST_NAME, harmless, shorten
 from discordplex.engine import Persona
 from discordplex.plaintext import one_line
@@ -31,9 +31,6 @@ ROLE_LENGTH = 120
 PERSONAPLEX = "PersonaPlex"
 CASCADE = "the cascade (speech recognition, a language model and a synthetic voice)"
 """The engines in people's words, where `engine.name` does not say it better."""
-
-SOMEBODY = "Somebody"
-"""Who did or said something, where a name is not known or not to be read."""
 
 MOST_NAMED = 3
 """People whom a greeting names."""
@@ -73,6 +70,11 @@ def as_it_stands(sentence: str, standing: Standing) -> str:
     return sentence if standing.clean else f"{sentence} {STILL_IN_THE_JOURNAL}"
 
 
+def engine_named(name: str, *, transcribes: bool) -> str:
+    """How people are told of an engine; `name` is what its operator calls it."""
+    return name or (CASCADE if transcribes else PERSONAPLEX)
+
+
 def hello(about: Introduction) -> str:
     """The bot has come and the engine is being opened."""
     return f"{listening_to(about)} One moment: I hear you as soon as the engine has got ready."
@@ -99,7 +101,8 @@ def fate(practice: Practice, here: int | None = None) -> str:
     """What becomes of people's words, as the end of a sentence that is read in the channel `here`."""
     parts = []
     if practice.published_in is not None:
-        where = "this channel" if practice.published_in == here else f"<#{practice.published_in}>"
+        where = "the captions" if practice.published_in == SOMEWHERE else f"<#{practice.published_in}>"
+        where = "this channel" if practice.published_in == here else where
         parts.append(f"your words are written into {where}, where Discord keeps them")
     if practice.keeps_people:
         parts.append(f"a transcript is kept, {SINCE}")

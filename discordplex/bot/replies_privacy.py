@@ -1,6 +1,7 @@
 """What the bot says about who is heard and what is kept. Pure; see `replies`."""
 
-from discordplex.bot.replies import told
+from discordplex.bot.practice import Practice
+from discordplex.bot.replies import FORGETFUL, fate, told
 from discordplex.bot.text import harmless, shorten
 from discordplex.store.records import Standing, StoredAboutPerson
 
@@ -16,10 +17,6 @@ NOT_HEARD = (
 HEARD_AGAIN = "I hear you again."
 HEARD_ALREADY = "I hear you: you have not asked me not to."
 NOTHING_STORED = "Nothing is stored about you."
-NOTHING_SAID_IS_KEPT = "What is said in calls is not kept."
-TRANSCRIBED = (
-    "Transcripts are on in this server: what the engine says in calls is kept, and what people say where the engine writes it down."
-)
 FORGOTTEN = "It is deleted."
 FORGOTTEN_BUT_SILENT = "It is deleted, all but your wish not to be heard: who wants to be forgotten does not thereby ask to be heard."
 
@@ -29,9 +26,15 @@ def to_be_forgotten(standing: Standing) -> str:
     return f"It is not deleted yet: I delete it as soon as the database takes it, and use nothing of it meanwhile. {told(standing.why)}"
 
 
-def about_person(stored: StoredAboutPerson, *, transcribed: bool) -> str:
-    """/privacy: all that is stored about who asks."""
-    lines = [TRANSCRIBED if transcribed else NOTHING_SAID_IS_KEPT]
+def about_words(practice: Practice) -> str:
+    """What is done in this server with what people say, once they were told of it; the same that a call's notice says."""
+    goes_to = f"What you say in calls goes to {harmless(practice.engine)}"
+    return f"{goes_to}, {fate(practice)}.{f' {FORGETFUL}' if practice.forgetful else ''}"
+
+
+def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
+    """/privacy: what is done with what people say here, and all that is stored about who asks."""
+    lines = [about_words(practice)]
     if stored.nothing:
         return f"{lines[0]}\n{NOTHING_STORED}"
     lines.append("Stored about you:")

@@ -158,9 +158,11 @@ class DiscordRoom:
         return (one_line(member.display_name, LONGEST_NAME) if member else "") or f"Person {user_id}"
 
     def may_name_people(self, channel: Any) -> bool:
-        """Its own chat is read by those who see who sits in it; any other channel may be read by people who do not."""
-        everybody = self._channel.guild.default_role
-        return channel.id == self._channel.id or self._channel.permissions_for(everybody).view_channel
+        """Its own chat is read by nobody else; any other channel may be, unless everybody in the server can see this one."""
+        overwrites = self._channel._overwrites  # noqa: SLF001 -- py-cord's `overwrites` leaves out members that it does not know
+        hidden = any(overwrite.deny & discord.Permissions.view_channel.flag for overwrite in overwrites)
+        everybody = not hidden and self._channel.permissions_for(self._channel.guild.default_role).view_channel
+        return bool(everybody or channel.id == self._channel.id)
 
     def name_in(self, channel: Any, user_id: int) -> str | None:
         """Whoever cannot read that channel is not talked about in it."""
@@ -205,11 +207,9 @@ class DiscordRoom:
 
     @property
     def readers_see_it(self) -> bool:
-        """Its own chat is read by nobody else; any other channel may be, unless everybody in the server can see this one."""
-        overwrites = self._channel._overwrites  # noqa: SLF001 -- py-cord's `overwrites` leaves out members that it does not know
-        hidden = any(overwrite.deny & discord.Permissions.view_channel.flag for overwrite in overwrites)
-        everybody = not hidden and self._channel.permissions_for(self._channel.guild.default_role).view_channel
-        return everybody or self.notices_channel == self._channel
+        """Its own chat is read by nobody else; any other channel may be."""
+        channel = self.notices_channel
+        return channel is not None and self.may_name_people(channel)
 
     @property
     def spare_channel(self) -> Any | None:

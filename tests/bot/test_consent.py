@@ -136,7 +136,8 @@ async def test_privacy_shows_and_deletes(street: Street) -> None:
     """All that is stored about who asks; deleting leaves nothing but a wish not to be heard."""
     async with street.bot_running():
         nothing = await street.press("privacy")
-        assert nothing.content.splitlines() == [replies.NOTHING_SAID_IS_KEPT, replies.NOTHING_STORED]
+        fate = "What you say in calls goes to PersonaPlex, and nothing of it is kept."
+        assert nothing.content.splitlines() == [fate, replies.NOTHING_STORED]
         await street.press("voice", {"voice": "VARM0.pt"})
         await street.press("persona save", {"name": "Pirate"})
         shown = await street.press("privacy")

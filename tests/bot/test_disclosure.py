@@ -8,6 +8,7 @@ import pytest
 
 from discordplex.bot import replies
 from discordplex.bot.practice import Practice
+from discordplex.bot.replies_privacy import about_words
 from discordplex.bot.rules import Rules
 from discordplex.engine import Text
 from discordplex.loopback.clock import FakeClock
@@ -43,6 +44,10 @@ async def test_what_is_said_is_what_is_done(
         assert written == (published and transcribes and captions != "off")
         assert bool(kept) == transcripts
         assert ("this channel, where Discord keeps them" in told) == written
+        privacy = about_words(it.call.practice)
+        assert ("nothing of it is kept" in privacy) == (not written and not stored)
+        assert ("your words are written into" in privacy) == written
+        assert ("a transcript is kept" in privacy) == bool(kept)
         assert len(said) <= 1, "one notice tells what holds now"
 
 
@@ -240,9 +245,6 @@ async def test_the_notice_names_people_and_engine_and_no_server(clock: FakeClock
         it.square.names_people = False
         await it.captions("channel")
         assert "Person 100" not in it.greeting(it.square)
-        await it.call.pause("Anna")
-        await clock.advance(3)
-        assert any(text.startswith("Somebody asked me to stop") for text in it.square.texts)
         assert not any("gpu.example" in text for text in it.posted)
 
 

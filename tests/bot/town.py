@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from discordplex.bot.autojoin import Move
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import Outcome
+from discordplex.bot.practice import Practice
 from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Place, QueueMemory, SessionRegistry
@@ -78,6 +79,10 @@ class ScriptedCall:
     def show_status(self, text: str) -> None:
         if text not in self.statuses[-1:]:
             self.statuses.append(text)
+
+    @property
+    def practice(self) -> Practice:
+        return Practice(engine="PersonaPlex", transcribes=False)
 
     async def disclosed(self) -> bool:
         return True

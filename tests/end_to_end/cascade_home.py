@@ -19,14 +19,16 @@ from tests.end_to_end.home import House
 
 
 @asynccontextmanager
-async def cascade_house(base_url: str, api_key: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def cascade_house(
+    base_url: str, api_key: str, monkeypatch: pytest.MonkeyPatch, *, captions_of_people: bool = True
+) -> AsyncIterator[House]:
     """The loopback Discord and the bot, whose engine is served at `base_url`."""
     async with LoopbackDiscord() as discord, open_store("sqlite://") as store:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         user = discord.bots[0]
         config = Config(
             discord=DiscordConfig(token=SecretStr(user.token), api_url=f"{discord.api_url}/v10"),
-            bot=BotConfig(prefix="!"),
+            bot=BotConfig(prefix="!", captions_of_people=captions_of_people),
             engine=EngineConfig(kind="cascade"),
             cascade=CascadeConfig(base_url=base_url, api_key=SecretStr(api_key)),
         )

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from discordplex.audio.format import ENGINE
 from discordplex.bot.client import BotApplication
+from discordplex.bot.preferences import StoredPreferences
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
 from discordplex.loopback.discord.impairments import Impairments
@@ -37,6 +38,11 @@ class House:
     metrics: Metrics
     bot: User
     task: "asyncio.Task[None]"
+
+    @property
+    def preferences(self) -> StoredPreferences:
+        """What the bot knows of settings and people."""
+        return self.application._parts.preferences
 
     def channel(self, index: int = 0, guild: int = 0) -> Channel:
         """A voice channel of the loopback."""

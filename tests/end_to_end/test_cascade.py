@@ -53,6 +53,46 @@ async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.Monkey
             await home.bot_in(None)
 
 
+async def test_words_are_written_down_only_after_people_were_told(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's words are posted or kept by default; switched on in the call, a new message with the buttons says so before it is done."""
+    sentence = speech[: 2 * SECOND * 3 // 2]
+    hears = ["First.", "Second.", "Third."]
+    async with (
+        StandInOpenAI(hears=in_turn(hears), replies=in_turn([ANSWER])) as openai,
+        cascade_house(openai.base_url, openai.api_key, monkeypatch, captions_of_people=False) as home,
+    ):
+        discord, channel, ada = home.discord, home.channel(), home.discord.people[0]
+
+        async def speak(person: Person, answers: int) -> None:
+            await person.say(sentence)
+            await discord.wait_for(lambda: sum(ANSWER in text for text in home.texts(channel)) == answers)
+            await person.wait_for_audio(home.bot.id, 0.3)
+
+        async with Person(discord, ada, channel.id) as person:
+            greeting = await home.says(channel, "Go ahead")
+            assert "nothing of it is kept" in greeting
+            assert "goes to the cascade" in greeting
+            await speak(person, 1)
+            assert "transcripts: on" in (await discord.press_slash(ada, channel, "settings transcripts", {"state": "on"})).content
+            told = next(message for message in home.messages(channel) if "a transcript is kept" in message.content)
+            assert told.body["components"]
+            assert not any("nothing of it is kept" in text for text in home.texts(channel))
+            await speak(person, 2)
+            assert not any("Second" in text for text in home.texts(channel))
+            await discord.press_slash(ada, channel, "settings captions-of-people", {"state": "on"})
+            await home.says(channel, "your words are written into this channel")
+            await speak(person, 3)
+            await home.says(channel, f"{ada.name}: Third.")
+            kept = home.preferences.store.transcripts
+            calls = await kept.calls(int(channel.guild_id))
+            lines = [line.text for one in calls for line in await kept.read(int(channel.guild_id), one.call) if line.user_id]
+            assert set(lines) <= {"Second.", "Third."}
+            assert "Second." in lines
+        await home.bot_in(None)
+        await home.says(channel, "The call has ended after")
+        assert not any("I am listening" in text for text in home.texts(channel))
+
+
 async def test_two_servers_have_two_memories(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two guilds hold calls at once, and neither's words are in the other's history."""
     sentence = speech[: 2 * SECOND * 3 // 2]
