@@ -26,7 +26,9 @@ MOST_HELD: Final = 4000
 CLOSERS: Final = {"<": ">", "◁": "▷", "\uff1c": "\uff1e", "[": "]", "{": "}", "【": "】", "《": "》", "〈": "〉", "⟨": "⟩"}
 ANGLES: Final = "<◁\uff1c"
 """All that stands between these is a mark; between the others much else does."""
-SPECIAL: Final = re.compile(f"[{re.escape(''.join(CLOSERS))}`]")
+OPENERS: Final = re.escape("".join(set(CLOSERS) - set(ANGLES)))
+SPECIAL: Final = re.compile(rf"[{ANGLES}](?=[^\W\d_]|[/|\uff5c:@#! \n]|\Z)|[{OPENERS}](?=[^\W\d_]|/|\Z)|`")
+"""Where a mark may begin. What cannot be the second character of one is told apart here, in passing."""
 FENCE: Final = "```"
 JOINED: Final = "assistantfinal"
 """What is left of the marks of gpt-oss where a server has removed the special tokens: "analysisLet me see.assistantfinalYes."."""

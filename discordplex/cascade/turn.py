@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from discordplex.cascade.chunker import FIRST_CHUNK_CHARACTERS, Chunker
 from discordplex.cascade.faults import StageError
@@ -21,6 +21,8 @@ REQUESTS_AHEAD = 2
 """Pieces whose sound is being made at once: the next one is ready when one ends, and little is paid for what is cut off."""
 PIECES_HELD: Final = 3
 """Pieces whose sound is being made or waits for those before it: where one of them stalls, the sound of the others does not pile up."""
+WORKED_ON_AT_ONCE: Final = 500
+"""Characters of a reply between two steps of the loop, which then waits for 3 ms at most: all of a reply may come in one piece."""
 LONGEST_REPLY_CHARACTERS: Final = 4000
 """Four minutes of speech; a model that writes more has lost its way. Thoughts do not count."""
 
@@ -180,10 +182,17 @@ class Turn:
         """The reply's text into pieces."""
         await checkpoint_if_cancelled()  # cut off before the loop came here: then not even a first byte goes out
         end: End = None
+        worked_on = 0
         try:
             async with contextlib.aclosing(self._thinker.reply_to(messages)) as deltas:
                 async for delta in deltas:
-                    self._take(self._thoughts.feed(delta))
+                    for start in range(0, len(delta), WORKED_ON_AT_ONCE):
+                        piece = delta[start : start + WORKED_ON_AT_ONCE]
+                        self._take(self._thoughts.feed(piece))
+                        worked_on += len(piece)
+                        if worked_on >= WORKED_ON_AT_ONCE:
+                            worked_on = 0
+                            await checkpoint()
                     if self._characters > LONGEST_REPLY_CHARACTERS:
                         end = StageError(ENDLESS, stage="think", cause="too much text")
                         break

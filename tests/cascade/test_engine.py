@@ -12,6 +12,7 @@ from discordplex.cascade.engine import INTERNAL, SPOKEN_MANNERS
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.cascade.reply import BROKEN_OFF
 from discordplex.cascade.think import Thinker
+from discordplex.cascade.thoughts import Spoken, ThoughtFilter
 from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS, PIECES_HELD
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
@@ -177,6 +178,41 @@ async def test_a_model_that_talks_without_end_is_cut_with_a_sentence(server: Sta
     for item in {text.item for text in call.spoken}:
         assert 280 < len(call.words(item)) <= 300
     assert call.problems() == [ENDLESS]
+
+
+@pytest.mark.parametrize("size", [1, 100, 10**6])
+async def test_much_text_at_once_leaves_the_loop_its_turns(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Whatever comes in one piece or without a pause: between two of the loop's steps a bounded number of characters is worked on."""
+    worked_on, at_once, text, feed = 0, [0], "<b> `[ 《x. " * 1000, ThoughtFilter.feed
+    done = asyncio.Event()
+
+    async def flood(*_: object) -> AsyncIterator[str]:
+        for start in range(0, len(text), size):
+            yield text[start : start + size]
+
+    def counted(self: ThoughtFilter, delta: str) -> list[Spoken]:
+        nonlocal worked_on
+        worked_on += len(delta)
+        if sum(at_once) + worked_on == len(text):
+            done.set()
+        return feed(self, delta)
+
+    async def step() -> None:
+        nonlocal worked_on
+        while True:
+            at_once.append(worked_on)
+            worked_on = 0
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(turn, "LONGEST_REPLY_CHARACTERS", 10**6)
+    monkeypatch.setattr(Thinker, "reply_to", flood)
+    monkeypatch.setattr(ThoughtFilter, "feed", counted)
+    async with calling(config) as call:
+        stepping = asyncio.create_task(step())
+        await call.ask()
+        await asyncio.wait_for(done.wait(), 20)
+        stepping.cancel()
+    assert max(at_once) <= 2 * turn.WORKED_ON_AT_ONCE
 
 
 async def test_thoughts_do_not_count_as_a_reply(server: StandInOpenAI, config: CascadeConfig) -> None:
