@@ -415,3 +415,19 @@ def httpx_proxy(url: str) -> str | None:
         return None
     # Older versions know socks5 alone, and mean by it that the proxy resolves names.
     return f"socks5://{proxy.url.partition('://')[2]}" if proxy.is_socks else proxy.url
+
+
+HTTPX_PROXY_FAILURES: Final = frozenset({"ProxyError", "ConnectError", "ConnectTimeout"})
+"""What httpx and its successor raise where a proxy is dead, refuses, or cannot reach the server."""
+
+
+def refuse_failed_proxy(error: BaseException, url: str) -> None:
+    """Raise ProxyFailedError where `error`, which an httpx client raised, is about the proxy on the way to `url`."""
+    proxy, cause = proxy_for(url), error
+    for _ in range(8):
+        if proxy is not None and type(cause).__name__ in HTTPX_PROXY_FAILURES:
+            raise proxy.fault("cannot be reached, or cannot reach the server") from None
+        below = cause.__cause__ or cause.__context__
+        if below is None:
+            return
+        cause = below

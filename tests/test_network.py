@@ -17,6 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from discordplex import network
 from discordplex.cascade.clients import Clients, Request
+from discordplex.cascade.faults import StageError
 from discordplex.cascade.stage import Stage
 from discordplex.clock import SystemClock
 from discordplex.errors import ConfigError
@@ -380,3 +381,23 @@ def test_an_empty_variable_counts_as_not_set(environ: Mapping[str, str], monkeyp
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert trusted(tls_context()) == before
+
+
+# Of a SOCKS proxy that refuses the HTTP library forgets to close its connection.
+@pytest.mark.parametrize(("scheme", "way"), [("http", "dead"), ("http", "refusing"), ("socks5", "dead")])
+async def test_a_proxy_that_fails_is_the_cascade_s_sentence(scheme: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the variable instead of blaming the server, and no password is in it."""
+    async with http_proxy(refuse=502) as seen:
+        port = await dead_port() if way == "dead" else seen.port
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:s3cret@127.0.0.1:{port}")
+        stage = stage_at(f"https://{ELSEWHERE}/v1")
+        clients = await asyncio.to_thread(Clients, [stage])
+        try:
+            with pytest.raises(StageError) as caught:
+                async with clients.ask(stage, Request("/models"), SystemClock()):
+                    pass
+        finally:
+            await clients.close()
+    assert caught.value.cause == "proxy"
+    assert "ALL_PROXY" in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -18,7 +18,7 @@ from discordplex.cascade.faults import HttpError, OverdueError, may_repeat_after
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
-from discordplex.network import httpx_proxy, tls_context
+from discordplex.network import httpx_proxy, refuse_failed_proxy, tls_context
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -140,6 +140,7 @@ class Clients:
         except Exception as error:
             if isinstance(error.__cause__, HttpError):  # some versions of the SDK wrap what its HTTP client's hooks raise
                 raise error.__cause__ from None
+            refuse_failed_proxy(error, stage.base_url)
             raise
 
     async def close(self) -> None:

@@ -128,6 +128,8 @@ def diagnose(error: BaseException, stage: Stage, server: str) -> Fault:
     if any(isinstance(one, OSError) and one.errno in NO_ROOM for one in chain):
         return Fault("out of descriptors", NO_DESCRIPTORS)
     kinds = {kind.__name__ for one in chain for kind in type(one).__mro__}
+    if "ProxyFailedError" in kinds:
+        return Fault("proxy", str(error))
     ends = f"Try another {stage.model_setting}, or raise {stage.setting('total_timeout_s')}."
     meanings = (
         ({"OverdueError"}, "too late", f"{server} was not done after {stage.total_timeout_s:g} s. {ends}"),

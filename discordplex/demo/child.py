@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 import discordplex
 from discordplex.config_sources import PREFIX
+from discordplex.network import TRUST_VARIABLES
 
 STOP_WITHIN_S = 8.0
 """How long the bot may take to leave and end after SIGTERM; the contract says 5."""
@@ -24,8 +25,6 @@ LONGEST_LINE_BYTES = 1 << 20
 """A second's statistics of many calls are one line."""
 
 LOUD = ("warning", "error", "critical")
-
-ON_THIS_MACHINE = "127.0.0.1,localhost"
 
 
 class BotProcess:
@@ -135,12 +134,11 @@ class BotProcess:
 
 
 def bot_environment(own: Mapping[str, str], settings: Mapping[str, str], bundle: Path) -> dict[str, str]:
-    """The environment of the bot: the person's own without any setting of theirs, without proxies for this machine, trusting `bundle`."""
-    kept = {name: value for name, value in own.items() if not name.upper().startswith(PREFIX)}
+    """The environment of the bot: the person's own without any setting of theirs, trusting `bundle` alone."""
+    kept = {name: value for name, value in own.items() if not name.upper().startswith(PREFIX) and name not in TRUST_VARIABLES}
     package = str(Path(discordplex.__file__).parent.parent)
     path = os.pathsep.join([package, *filter(None, [own.get("PYTHONPATH")])])
-    exempt = {name: ",".join([ON_THIS_MACHINE, *filter(None, [own.get(name)])]) for name in ("NO_PROXY", "no_proxy")}
-    return {**kept, **exempt, "PYTHONPATH": path, "SSL_CERT_FILE": str(bundle), **settings}
+    return {**kept, "PYTHONPATH": path, "SSL_CERT_FILE": str(bundle), **settings}
 
 
 def trust(ca_file: Path, bundle: Path) -> Path:

@@ -108,12 +108,21 @@ async def test_a_failing_demo_leaves_no_bot_behind(bots: Bots) -> None:
 
 
 def test_the_bot_gets_nothing_of_the_persons_own_settings(tmp_path: Path) -> None:
-    """Own DISCORDPLEX_ variables stay out, ours go in, and this machine is reached without a proxy."""
-    own = {"PATH": "/bin", "DISCORDPLEX_BOT__CAPTIONS": "off", "NO_PROXY": "example.org", "PYTHONPATH": "/mine", "SSL_CERT_FILE": "x"}
+    """Own DISCORDPLEX_ variables and own certificates stay out, ours go in; proxies stay, for an engine elsewhere."""
+    own = {
+        "PATH": "/bin",
+        "REQUESTS_CA_BUNDLE": "x",
+        "SSL_CERT_DIR": "x",
+        "DISCORDPLEX_BOT__CAPTIONS": "off",
+        "NO_PROXY": "example.org",
+        "PYTHONPATH": "/mine",
+        "SSL_CERT_FILE": "x",
+    }
     environ = bot_environment(own, {"DISCORDPLEX_DISCORD__TOKEN": "t"}, tmp_path / "ca.pem")
     assert "DISCORDPLEX_BOT__CAPTIONS" not in environ
     assert environ["DISCORDPLEX_DISCORD__TOKEN"] == "t"
-    assert environ["NO_PROXY"] == "127.0.0.1,localhost,example.org"
+    assert environ["NO_PROXY"] == "example.org"
+    assert not {"REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"} & set(environ)
     assert environ["PATH"] == "/bin"
     assert environ["SSL_CERT_FILE"] == str(tmp_path / "ca.pem")
     assert environ["PYTHONPATH"].endswith(f"{os.pathsep}/mine")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / ".interop"
-MANIFEST = "package.json"
+MANIFESTS = ("package.json", "package-lock.json")
+"""What is installed to the byte: the second pins every package with its hash, and names no registry."""
 OLDEST_NODE = "20.15"
 INSTALL_WITHIN_S = 60
 
@@ -43,13 +44,16 @@ def numbers(version: str) -> list[int]:
 
 def install(npm: str) -> str | None:
     """Install the packages, unless that has been done; why that failed."""
-    wanted = (HERE / MANIFEST).read_text(encoding="utf-8")
+    manifests = {name: (HERE / name).read_text(encoding="utf-8") for name in MANIFESTS}
+    wanted = manifests["package-lock.json"]
     installed = FOLDER / "installed.json"
     if installed.is_file() and installed.read_text(encoding="utf-8") == wanted:
         return None
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / MANIFEST).write_text(wanted, encoding="utf-8")
-    command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--fetch-retries=1"]
+    for name, content in manifests.items():
+        (FOLDER / name).write_text(content, encoding="utf-8")
+    # Their install scripts are somebody else's programs and are not run.
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"]
     try:
         done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=INSTALL_WITHIN_S)  # noqa: S603 - the same
     except subprocess.TimeoutExpired:
