@@ -24,10 +24,12 @@ _MAX_SEGMENTS: Final = 255
 _MAX_PAGE_BYTES: Final = 27 + _MAX_SEGMENTS + _MAX_SEGMENTS * 255
 _MAX_PACKET_BYTES: Final = 1 << 18
 """A packet over several pages may grow to this; a comment header with a picture is the largest honest one."""
-_MOST_WORK: Final = 1 << 20
+_MOST_WORK: Final = 1 << 18
 """Bytes that one `read` looks at, pages looked at again included. A stream in good order needs its own length, whatever it is cut into."""
 _LEAST_WORK: Final = 512
-"""What a page costs at least, however short it is: 10 us."""
+"""What a page costs at least, however short it is: 20 us."""
+_SEGMENT_WORK: Final = 64
+"""What each segment of a page costs: there may be 255 packets without a byte on one."""
 _MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ALL_ONES: Final = 0xFFFF_FFFF
 
@@ -148,7 +150,7 @@ class PacketReader:
     def _parse(self, start: int) -> Page | str | None:
         found = parse_page(self._pending, start)
         size = _HEADER.size + len(found.lacing) + len(found.body) if isinstance(found, Page) else _MAX_PAGE_BYTES if found else 0
-        self._work += max(_LEAST_WORK, size)
+        self._work += max(_LEAST_WORK, size) + (_SEGMENT_WORK * len(found.lacing) if isinstance(found, Page) else 0)
         return found
 
     def _damage(self, fault: str) -> None:

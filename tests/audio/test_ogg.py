@@ -155,3 +155,22 @@ def test_too_much_for_one_page_is_a_bug() -> None:
     """A page holds at most 255 segments."""
     with pytest.raises(LocalProtocolError, match="do not fit"):
         PageWriter(serial=1).page([bytes(255 * 255)], granule=0)
+
+
+JUNK = [
+    b"OggS",
+    PageWriter(serial=1).page([], granule=0),
+    PageWriter(serial=1).page([b""] * 255, granule=0),
+    b"OggS" + bytes(22) + b"\xff" * 31,
+]
+
+
+@pytest.mark.parametrize("unit", JUNK)
+def test_junk_costs_a_bounded_amount_of_work(unit: bytes) -> None:
+    """However much of it comes at once: what is left of it is dropped, told as damage, and the next page is read."""
+    reader = PacketReader()
+    for _ in range(3):
+        assert len(reader.read(unit * (250_000 // len(unit)))) <= 4096
+        assert 0 < reader.take_work() < 500_000
+    reader.take_faults()
+    assert reader.read(PageWriter(serial=1).page([b"sound"], granule=0))[-1:] == [b"sound"]

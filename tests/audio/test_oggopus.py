@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from discordplex.audio import sphncodec
 from discordplex.audio.format import ENGINE
-from discordplex.audio.ogg import PacketReader, PageWriter
-from discordplex.audio.oggopus import BACKEND, Backend, OggOpusReader, OggOpusWriter
+from discordplex.audio.ogg import PacketReader, Page, PageWriter, parse_page
+from discordplex.audio.oggheaders import head_packet
+from discordplex.audio.oggopus import BACKEND, Backend, OggOpusReader, OggOpusWriter, TooMuchError
 from discordplex.audio.opus import OpusDecoder, packet_samples
 from discordplex.audio.samples import float_of, pcm_of
 from discordplex.audio.sphncodec import SphnPackets, SphnPages
@@ -288,3 +289,60 @@ def test_lowdelay_has_the_shortest_lookahead() -> None:
     reader = OggOpusReader()
     heard = samples(b"".join(reader.read(writer.write(frame)) for frame in SPEECH_FRAMES))
     assert abs(best_lag(SPEECH[9600:], heard[9600:], 960) - 120) < 10
+
+
+@pytest.mark.parametrize("packet_ms", [20, 40, 80])
+def test_a_page_s_granule_is_the_time_of_its_end(packet_ms: int) -> None:
+    """The nth page of sound ends n packets after the beginning, counted at 48 kHz; a strict reader would trim it otherwise."""
+    writer = OggOpusWriter(24_000, packet_ms=packet_ms, backend="libopus")
+    granules = []
+    for count in range(1, 6):
+        data = writer.write(bytes(24 * 2 * packet_ms))
+        start = 0
+        while isinstance(page := parse_page(data, start), Page):
+            granules.append(page.granule)
+            start += 27 + len(page.lacing) + len(page.body)
+        assert granules[-1] == count * packet_ms * 48
+    assert granules[:2] == [0, 0], "the two header pages"
+
+
+HUGE = [
+    [bytes((0xFB, 0x86))] * 200,  # 24 s of silence
+    [b""] * 255,
+    [b"\x80\x00"] * 200,
+    [head_packet(rate_hz=48_000, pre_skip=0)] * 20,
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("packets", HUGE)
+def test_nothing_is_decoded_that_may_not_be(packets: list[bytes], backend: Backend) -> None:
+    """What some bytes stand for is known before: refused whole, and the stream goes on with the next page."""
+    asked: list[float] = []
+
+    def may_decode(milliseconds: float) -> bool:
+        asked.append(milliseconds)
+        return sum(asked) <= 1000
+
+    reader = OggOpusReader(backend=backend, may_decode=may_decode)
+    with pytest.raises(TooMuchError):
+        reader.read(PageWriter(1).page(packets, granule=0))
+    assert sum(asked) > 1000
+    asked.clear()
+    assert len(reader.read(OggOpusWriter(backend="libopus", application="lowdelay").write(ENGINE.silence))) == ENGINE.frame_bytes
+
+
+def test_what_is_decoded_was_allowed() -> None:
+    """Each packet is accounted for with its length before it is decoded."""
+    asked: list[float] = []
+
+    def may_decode(milliseconds: float) -> bool:
+        asked.append(milliseconds)
+        return True
+
+    reader = OggOpusReader(may_decode=may_decode)
+    for packet_ms in (20, 40, 60, 80, 120):
+        asked.clear()
+        page = OggOpusWriter(48_000, packet_ms=packet_ms, backend="libopus").write(bytes(ENGINE.bytes_of_ms(packet_ms)))
+        assert ENGINE.duration_ms(len(reader.read(page))) == packet_ms
+        assert packet_ms <= sum(asked) <= packet_ms + 250

@@ -126,6 +126,16 @@ async def test_what_comes_late_for_a_cut_reply_is_dropped(call: Call) -> None:
     assert [caption.text for caption in call.captions.close()] == ["next"]
 
 
+async def test_what_comes_late_for_a_reply_that_was_cut_without_a_name_is_dropped(call: Call) -> None:
+    """An engine that says only that it was interrupted means the reply being heard: more of that one is neither heard nor read."""
+    await call.pass_on(
+        Audio(pcm_of_ms(100), item="a"), Interrupted(), Audio(pcm_of_ms(100), item="a"), Text("late", item="a"), Text("next", item="b")
+    )
+    assert call.source.depth_ms == 0
+    assert call.metrics.counter("downlink.late_samples").value == 4800
+    assert [caption.text for caption in call.captions.close()] == ["next"]
+
+
 async def test_what_is_held_waits_and_goes_on(call: Call) -> None:
     """While a person may be interrupting nothing is played and nothing is lost; afterwards it goes on, and captions with it."""
     call.engine.does(

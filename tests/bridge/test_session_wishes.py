@@ -72,14 +72,15 @@ async def test_a_restart_opens_the_engine_as_somebody_else(clock: FakeClock) -> 
     first, second = ScriptedEngine(clock), ScriptedEngine(clock)
     call = Call(clock, first, second)
     await call.start()
-    first.does(Audio(pcm_of_ms(500)))
+    first.does(Audio(pcm_of_ms(500)), Text("not yet heard"))
     await clock.advance(0.1)
     call.session.restart(PIRATE)
     await settle()
     assert call.lease.personas == [PERSONA, PIRATE]
     assert first.closed_at == second.opened_at == clock.now()
     assert call.source.depth_ms == 0
-    assert call.told == [Opening(), Listening(), EngineBack()]
+    await clock.advance(5.0)
+    assert call.told == [Opening(), Listening(), EngineBack()], "what was left to say is not shown either"
     second.does(Closed("Gone."))
     await settle()
     assert call.told[3:] == [EngineLost("Gone.", 1)]

@@ -185,7 +185,7 @@ async def test_a_lease_moves_to_a_server_that_is_well() -> None:
         await failing(lease)
         async with lease.open(PERSONA, Metrics()):
             assert lease.name == server.url
-            assert (pool.capacity, pool.free) == (2, 0)
+            assert (pool.capacity, pool.free, pool.busy) == (2, 0, 1)
         pool.release(lease)
         assert pool.free == 1
 
