@@ -7,6 +7,7 @@ A server that sends many small pieces takes turns with the rest of the process.
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ MOST_ERROR_BYTES: Final = 1 << 16
 MOST_EVENT_BYTES: Final = 16 << 20
 """Of a streamed reply: a reply of 4,000 characters is 300 kB, and a model that thinks before it writes may think for 40,000 tokens."""
 MOST_WHITE_BYTES: Final = 1 << 10
+PAGE: Final = re.compile(rb"<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
+"""How a page begins; sound may begin with its first byte."""
 WHITE: Final = b" \t\r\n\xef\xbb\xbf"
 """A byte order mark counts as white space."""
 MOST_LINES: Final = 100_000
@@ -67,7 +70,7 @@ class Answer:
 
     async def is_page(self) -> bool:
         """Whether it is a web page, such as a proxy sends."""
-        return "html" in self.content_type or (await self.begin()).startswith(b"<")
+        return "html" in self.content_type or PAGE.match(await self.begin()) is not None
 
     async def blocks(self, most_bytes: int = MOST_BYTES) -> AsyncGenerator[bytes, None]:
         """The bytes as they come. Raises StageError, also where there are more, and OverdueError."""

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import resource
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -198,6 +197,7 @@ async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name
 @pytest.mark.parametrize("name", NAMES)
 async def test_no_descriptor_left_is_a_sentence(server: StandInOpenAI, config: CascadeConfig, name: StageName) -> None:
     """It is this machine's limit, not the server."""
+    resource = pytest.importorskip("resource")
     found = [Stage.of(config, stage) for stage in NAMES]
     clients = Clients(found)
     stages = Stages(clients, *found, clock=SystemClock())

@@ -164,6 +164,23 @@ async def test_headerless_sound_at_a_set_rate_keeps_its_pitch(server: StandInOpe
         assert peak_hz == pytest.approx(440, abs=4)
 
 
+@pytest.mark.parametrize("begin", [b"<\0", b"{\0", b" \0", b"\n\0", b"\xef\xbb", b": ", b"\xff\xff", b"\xff\x00"])
+async def test_quiet_samples_are_sound_whatever_they_look_like(server: StandInOpenAI, stages: Stages, begin: bytes) -> None:
+    """The first sample of PCM may be the first character of a page, of JSON or of an event."""
+    server.fail("speak", Fault(body=begin + SOUND))
+    heard = np.frombuffer(await stages.speak(), "<i2")
+    assert len(heard) == pytest.approx(2 * (len(SOUND) // 2 + 1) + 160, abs=2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("page", [b"<html>", b"\n<!DOCTYPE html><html>", b'<?xml version="1.0"?>'])
+async def test_a_page_under_any_name_is_no_answer(server: StandInOpenAI, stages: Stages, name: StageName, page: bytes) -> None:
+    """Some proxies name their pages as what was asked for."""
+    server.fail(name, Fault(body=page + b"<body>" * 50))
+    with pytest.raises(StageError, match="not an OpenAI-compatible server"):
+        await stages.use(name)()
+
+
 URLS = {
     "https://host/v1": "https://host/v1/chat/completions",
     "https://host/v1/": "https://host/v1/chat/completions",
