@@ -5,6 +5,7 @@ quick because a verb imports what it needs by itself (`verbs.py`).
 """
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,11 @@ from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.stopping import SIGNALS, Stop
 
 DONE, FAILED, WRONG = 0, 1, 2
+
+NO_MORE_FILES = (
+    "This process may open no more files and connections. Raise the limit (`ulimit -n 4096`, or LimitNOFILE= in a systemd unit) "
+    "and start again."
+)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -88,6 +94,8 @@ def complain(sentence: str, code: int) -> int:
 
 def plain(fault: OSError) -> str:
     """An operating system's complaint as a sentence: which file, what about it."""
+    if fault.errno in (errno.EMFILE, errno.ENFILE):
+        return NO_MORE_FILES
     what = (fault.strerror or str(fault) or type(fault).__name__).lower()
     return f"{fault.filename}: {what}" if fault.filename else what
 

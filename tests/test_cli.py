@@ -121,6 +121,7 @@ FAULTS: list[tuple[BaseException, int, str]] = [
     (DiscordplexError("one\ntwo"), 1, "one\ndiscordplex: two"),
     (PermissionError(13, "Permission denied", "out.json"), 1, "out.json: permission denied"),
     (OSError("no route"), 1, "no route"),
+    (OSError(24, "Too many open files", "x.py"), 1, cli.NO_MORE_FILES),
     (
         RuntimeError("odd"),
         1,

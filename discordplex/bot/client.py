@@ -8,7 +8,7 @@ import structlog
 
 from discordplex.bot import replies
 from discordplex.bot.gateway import until
-from discordplex.bot.login import Login, Parts
+from discordplex.bot.login import Login, Parts, cause_of
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.bot.queuememory import StoredOrder
 from discordplex.clock import Clock
@@ -64,11 +64,15 @@ class BotApplication:
         discord.http.Route.API_BASE_URL = api_url
         pause_s = FIRST_PAUSE_S
         while not self._stop.is_set():
-            login = Login(self._parts)
-            cause = await login.run(token, self._stop)
+            try:
+                login = Login(self._parts)
+            except OSError as fault:  # no file can be opened, say: that may pass, as Discord's being away may
+                cause: str | None = cause_of(fault)
+            else:
+                cause = await login.run(token, self._stop)
+                pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
             if cause is None or self._stop.is_set():
                 return
-            pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
             log.warning("discord unreachable", advice=replies.discord_unreachable(api_url, cause), retry_in_s=pause_s)
             await until(self._stop, clock.sleep_until(clock.now() + pause_s))
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)

@@ -1,5 +1,6 @@
 """Slash commands about whom people talk with: voices, roles, saved personas."""
 
+import asyncio
 import io
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -20,6 +21,9 @@ from discordplex.store.records import Choice, Owner
 
 APPLY_ID = "discordplex:apply-persona"
 """It stands below old messages: never change it."""
+
+FILE_S = 20.0
+"""How long Discord may take to hand over a file. Then it counts as a failure of ours."""
 
 Completion: TypeAlias = Callable[[discord.AutocompleteContext], Coroutine[Any, Any, list[str]]]
 
@@ -122,7 +126,7 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
         if file.size > FILE_BYTES:
             raise StoreError(replies.file_too_large(FILE_BYTES // 1000))
         with desk.personas.one_import(context.author.id):
-            found, standing = await desk.personas.take_in(owner, await file.read())
+            found, standing = await desk.personas.take_in(owner, await asyncio.wait_for(file.read(), FILE_S))
         await reply(context, as_it_stands(replies.imported(found), standing))
 
     @group.command(name="export", description="Get saved personas as a file.")

@@ -129,7 +129,12 @@ class Switchboard:
 
     def guild_gone(self, guild_id: int) -> None:
         """We are not in this guild any more."""
-        self._waiting.leave(guild_id, self.waiting(guild_id))
+        channels = self.waiting(guild_id)
+        self._waiting.leave(guild_id, channels)
+        self._moves.forget(guild_id)
+        for channel_id in channels:
+            self._timers.cancel(Retry(Place(guild_id, channel_id)))
+            self._patience.forget(Place(guild_id, channel_id))
         self._book.hang_up(guild_id)
 
     def drop_calls(self) -> None:

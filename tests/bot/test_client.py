@@ -1,15 +1,17 @@
 """The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
 
 import asyncio
+import errno
 import itertools
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
-from discordplex.bot import patience, poster, replies
+from discordplex.bot import client, patience, poster, replies
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
+from discordplex.bot.login import Login, Parts
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
@@ -286,3 +288,21 @@ async def test_discord_may_come_later(street: Street, monkeypatch: pytest.Monkey
         assert f"127.0.0.1:{port}" in await said.get()
         late = await later.enter_async_context(LoopbackDiscord(port, dir=directory))
         await late.wait_for(lambda: late.gateway.online(late.bots[0].id))
+
+
+async def test_a_login_without_a_free_descriptor_is_tried_again(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be opened at this moment, which concerns no call of an hour later: it is like a Discord that is away."""
+    refused: list[OSError] = []
+
+    def make(parts: Parts) -> Login:
+        if not refused:
+            refused.append(OSError(errno.EMFILE, "Too many open files"))
+            raise refused[0]
+        return Login(parts)
+
+    monkeypatch.setattr(client, "Login", make)
+    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.05)
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.sits_in(street.lounge)
+    assert refused

@@ -1,8 +1,10 @@
 """Slash commands about whom people talk with, used on the loopback Discord; the engine hears whom they chose."""
 
+import asyncio
 import json
 from typing import Any
 
+import discord
 import pytest
 
 from discordplex.bot import courtesy, poster
@@ -14,6 +16,7 @@ from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.interactions import Interaction
 from discordplex.loopback.personaplex.log import Connected
 from discordplex.personaplex.endpoint import VOICES
+from discordplex.store import personafile
 from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 
 PIRATE = "You enjoy having a good conversation. You are a pirate."
@@ -163,3 +166,29 @@ async def test_who_is_not_in_the_call_gets_no_button(street: Street) -> None:
         assert chosen.reply
         assert not chosen.reply.body.get("components")
         assert "unless" not in chosen.content
+
+
+async def test_one_import_at_a_time(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second file of the same person is refused while the first is on its way, and one that is too large is not even fetched."""
+    asked, handed_over = [], asyncio.Event()
+
+    async def read(file: discord.Attachment) -> bytes:
+        asked.append(file.filename)
+        await handed_over.wait()
+        return b"{}"
+
+    monkeypatch.setattr(discord.Attachment, "read", read)
+    async with street.bot_running():
+        await street.commands_there()
+        large = await street.press("persona import", {"file": Upload("large.json", b"x" * (personafile.FILE_BYTES + 1))})
+        assert "too large" in large.content
+        first = asyncio.create_task(street.press("persona import", {"file": Upload("first.json", b"{}")}))
+        await street.discord.wait_for(lambda: asked)
+        assert (await street.press("persona import", {"file": Upload("second.json", b"{}")})).content == replies.ONE_IMPORT
+        other = asyncio.create_task(street.press("persona import", {"file": Upload("other.json", b"{}")}, person=street.ben))
+        await street.discord.wait_for(lambda: len(asked) > 1)
+        handed_over.set()
+        assert "cannot be read" in (await first).content
+        assert "cannot be read" in (await other).content
+        assert "cannot be read" in (await street.press("persona import", {"file": Upload("second.json", b"{}")})).content
+    assert asked == ["first.json", "other.json", "second.json"]

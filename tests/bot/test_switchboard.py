@@ -7,7 +7,7 @@ import pytest
 from discordplex.bot import courtesy, replies
 from discordplex.bot.callbook import FOLLOW_TIMEOUT_S, GRACE_S
 from discordplex.bot.outcome import Outcome
-from discordplex.bot.patience import FIRST_PAUSE_S
+from discordplex.bot.patience import FIRST_PAUSE_S, MOST, Patience
 from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Place
 from discordplex.bot.switchboard import GOOD_CALL_S
@@ -298,3 +298,45 @@ async def test_status_tells_a_guild_what_concerns_it(town: Town, clock: FakeCloc
     assert (status.call.channel_id, status.call.minutes, status.calls, status.capacity) == (A1.channel_id, 2, 1, 1)
     assert status.own_places == [(A2.channel_id, 2)]
     assert town.board.status(C1.guild_id).own_places == [(C1.channel_id, 1)]
+
+
+async def test_a_flood_of_ids_leaves_nothing(clock: FakeClock) -> None:
+    """Hundreds of guilds in which calls fail, people hop and wait, and from which the bot is thrown out or which it just sees no more."""
+    places = [Place(guild, guild * 10 + which) for guild in range(1, 301) for which in (1, 2)]
+    town = Town(clock, CountedEngines(3), places=places)
+    for one, other in zip(places[::2], places[1::2], strict=True):
+        town.move(ANNA, None, one)
+        town.move(BERT, None, other)
+        town.move(ANNA, one, other)
+        if one.guild_id % 2:
+            for place in (one, other):
+                town.rooms.pop(place)
+        else:
+            town.board.guild_gone(one.guild_id)
+        for call in town.calls[-3:]:
+            if not call.outcome.done():
+                call.outcome.set_result(Outcome("It broke."))
+        await settle()
+    await clock.advance(600)
+    assert town.board._registry.queue == ()
+    board = town.board
+    parts = (board._registry, board._book, board._waiting, board._moves, board._patience, board._timers, board._house, board._house._box)
+    held = {
+        f"{type(part).__name__}.{name}": len(value)
+        for part in parts
+        for name, value in vars(part).items()
+        if isinstance(value, dict | set | list | tuple)
+    }
+    assert {name: size for name, size in held.items() if size > 3} == {"Patience._failures": held["Patience._failures"]}
+    assert held["Patience._failures"] <= MOST
+    await town.close()
+
+
+def test_patience_is_bounded() -> None:
+    """A flood of channels forgets the oldest; the newest keep their pauses."""
+    patience = Patience()
+    for channel_id in range(3 * MOST):
+        patience.pause_s(Place(1, channel_id))
+    assert len(patience) == MOST
+    assert patience.pause_s(Place(1, 3 * MOST - 1)) == 2 * FIRST_PAUSE_S
+    assert patience.pause_s(Place(1, 0)) == FIRST_PAUSE_S
