@@ -38,7 +38,6 @@ class CascadeProvider:
         self._config = config
         self._clock = clock
         self._detectors = detectors or DetectorPool()
-        self._manner = Manner()
         self._leases: set[CascadeLease] = set()
 
     @property
@@ -64,7 +63,7 @@ class CascadeProvider:
         """A lease, or None while all are taken."""
         if self.free <= 0:
             return None
-        lease = CascadeLease(self._config, self._detectors, self._manner, self._clock)
+        lease = CascadeLease(self._config, self._detectors, self._clock)
         self._leases.add(lease)
         return lease
 
@@ -77,10 +76,10 @@ class CascadeProvider:
 class CascadeLease:
     """The right to hold one call, and what was said in it. A TurnTakingLease."""
 
-    def __init__(self, config: CascadeConfig, detectors: DetectorPool, manner: Manner, clock: Clock) -> None:
+    def __init__(self, config: CascadeConfig, detectors: DetectorPool, clock: Clock) -> None:
         self._config = config
         self._detectors = detectors
-        self._manner = manner
+        self._manner = Manner()
         self._clock = clock
         self._history = History(max_tokens=config.history_tokens)
         self._numbers: dict[SpeakerId, int] = {}

@@ -64,7 +64,7 @@ BREAKS: Final = {"br", "p", "li", "div", "tr"}
 
 @dataclass(slots=True)
 class Manner:
-    """What is known of how a model writes; shared by all replies of a process."""
+    """What is known of how a model writes. Each call's own: people who make a model write marks slow down nobody else's answers."""
 
     thinks_first: bool = False
     """Its replies begin with thoughts that no mark opens."""

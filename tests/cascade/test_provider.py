@@ -4,11 +4,13 @@ import pytest
 
 from discordplex.app import engine_provider
 from discordplex.cascade import clients, detector
+from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.provider import MOST_NUMBERED, CascadeProvider, check_persona, plain_name
 from discordplex.config import CascadeConfig, Config
-from discordplex.engine import TurnTakingLease
+from discordplex.engine import Persona, TurnTakingLease
 from discordplex.errors import ConfigError
 from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 
 
@@ -43,6 +45,19 @@ def test_numbers_are_given_once_and_not_without_end() -> None:
     assert len(set(given)) == len(given)
     assert len(lease._numbers) == MOST_NUMBERED
     assert lease.number_of(3 * MOST_NUMBERED - 1) == given[-1]
+
+
+def test_each_call_learns_its_model_s_manner_by_itself() -> None:
+    """What people of one call make a model write holds up nobody else's answers; an engine that is opened again knows it."""
+    found = CascadeProvider(CascadeConfig(max_calls=2), clock=FakeClock())
+    one, other = found.acquire(), found.acquire()
+    assert one is not None
+    assert other is not None
+    persona = Persona("v", "p")
+    engines = [lease.open(persona, Metrics()) for lease in (one, one, other)]
+    manners = [engine._manner for engine in engines if isinstance(engine, CascadeEngine)]
+    assert manners[0] is manners[1]
+    assert manners[0] is not manners[2]
 
 
 def test_any_voice_will_do() -> None:
