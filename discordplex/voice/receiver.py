@@ -161,7 +161,6 @@ class Receiver:
         user_id = self._users.get(packet.ssrc)
         if user_id in self._ignored:
             self._streams.pop(packet.ssrc, None)  # when they are heard again nothing of before is missing, nor used to fill a gap
-            self._waiting.pop(packet.ssrc, None)
             self._count("ignored")
             return
         stream = self._streams.get(packet.ssrc)

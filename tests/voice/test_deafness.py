@@ -242,6 +242,7 @@ def test_who_leaves_and_comes_back_has_the_same_budget() -> None:
     found: Counter[Remedy] = Counter()
     for _ in range(20):
         found.update(finding.remedy for finding in room.wait(4.0, ADA, readable=False) if isinstance(finding, Deaf))
+        room.wait(LOOK_S, ADA)
         (gone,) = room.vitals.values()
         room.vitals = {}
         room.wait(LOOK_S)
