@@ -192,7 +192,9 @@ class StoredPreferences:
             for user_id in self._read_opted_out - found - self._wishes.keys():
                 self._wish(user_id, out=True)
         self._read_opted_out = found
-        self.opt_outs_known = True
+        if not self.opt_outs_known:
+            self.opt_outs_known = True
+            self.changed()
         self._weigh_wishes()
 
     async def learn(self, guild_id: int) -> None:
@@ -246,7 +248,8 @@ class StoredPreferences:
             raise StoreError("The persona was not saved: too many changes wait for the database already.")
         self._personas[owner] = {**before, **changes}
         try:
-            return self._behind.put(Key("personas", owner), functools.partial(self._save_personas, owner), as_it_stands)
+            size = sum(4 * len(one.persona.text_prompt) for one in self._personas[owner].values() if one)
+            return self._behind.put(Key("personas", owner), functools.partial(self._save_personas, owner), as_it_stands, size=size)
         except StoreError:
             self._personas[owner] = before
             raise
@@ -339,8 +342,8 @@ class StoredPreferences:
         changes = self._guild_changes.get(guild_id, ())
         try:
             settled = await self.store.guilds.change(guild_id, functools.partial(applied, changes))
-        except StoreError as fault:
-            if not fault.retry:
+        except Exception as fault:
+            if is_final(fault):
                 self._guild_changes.pop(guild_id, None)
                 self.changed()
             raise
@@ -357,8 +360,8 @@ class StoredPreferences:
         changes = self._person_changes.get(user_id, ())
         try:
             settled = await self.store.people.change(user_id, lambda now: replace(applied(changes, now), opted_out=now.opted_out))
-        except StoreError as fault:
-            if not fault.retry:
+        except Exception as fault:
+            if is_final(fault):
                 self._person_changes.pop(user_id, None)
             raise
         if self._behind.holds(EVERYTHING, Owner("person", user_id)):
@@ -372,8 +375,8 @@ class StoredPreferences:
         changes = self._personas.get(owner, {})
         try:
             await self.store.personas.apply(owner, changes)
-        except StoreError as fault:
-            if not fault.retry:
+        except Exception as fault:
+            if is_final(fault):
                 self._personas.pop(owner, None)
             raise
         if self._personas.get(owner) is changes:
@@ -412,7 +415,7 @@ class StoredPreferences:
         while True:
             await self._clock.sleep_until(self._clock.now() + pause_s)
             try:
-                if self.store.problem is not None:
+                if self.store.problem is not None or self.store.moved:
                     await self._recover()
                     log.info("the database is back")
                 if not self.opt_outs_known:
@@ -450,6 +453,11 @@ class StoredPreferences:
         while len(self._people) >= MOST_PEOPLE:
             del self._people[next(iter(self._people))]
         self._people[settings.user_id] = settings
+
+
+def is_final(fault: Exception) -> bool:
+    """Whether the database will never take a change that failed with this."""
+    return not (isinstance(fault, StoreError) and fault.retry)
 
 
 def as_it_stands(standing: Standing) -> Standing:

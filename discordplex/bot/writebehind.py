@@ -16,6 +16,12 @@ log = structlog.get_logger()
 MOST_WAITING = 10_000
 """Changes that wait for the database, in each lane; further ones are refused with a sentence."""
 
+MOST_BYTES = 50_000_000
+"""Text of ordinary changes that wait, about."""
+
+CHANGE_BYTES = 10_000
+"""What one change is taken for that does not say how large it is: the longest role that a command takes."""
+
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 """Pauses between tries while the database is away, doubling from the one to the other."""
@@ -56,6 +62,7 @@ class Entry:
     """A change that waits."""
 
     write: Write
+    bytes: int
     asked: list[asyncio.Future[Standing]] = field(default_factory=list)
 
     def answer(self, standing: Standing) -> None:
@@ -65,7 +72,7 @@ class Entry:
                 one.set_result(standing)
         self.asked.clear()
 
-    def refuse(self, fault: StoreError) -> None:
+    def refuse(self, fault: Exception) -> None:
         """Tell everybody who asked that it can never be saved."""
         for one in self.asked:
             if not one.done():
@@ -90,13 +97,13 @@ class WriteBehind:
         """How many changes wait."""
         return len(self._urgent.waiting) + len(self._ordinary.waiting)
 
-    def put(self, key: Key, write: Write, then: Callable[[Standing], T], *, urgent: bool = False) -> Awaitable[T]:
+    def put(self, key: Key, write: Write, then: Callable[[Standing], T], *, urgent: bool = False, size: int = CHANGE_BYTES) -> Awaitable[T]:
         """Save a change, also when nobody awaits what this gives: what `then` makes of how it stands.
 
         That is known after the first try, and at once while the database is away. Awaiting it raises StoreError where the database will
         never take the change. Raises StoreError where too many changes wait.
         """
-        return Answer((self._urgent if urgent else self._ordinary).put(key, write), then)
+        return Answer((self._urgent if urgent else self._ordinary).put(key, write, 0 if urgent else size), then)
 
     def drop(self, subject: Owner) -> None:
         """Forget the ordinary changes of somebody that still wait: they are to be deleted."""
@@ -114,11 +121,10 @@ class WriteBehind:
         if len(self):
             log.error("changes are not saved", changes=len(self))
 
-    async def before(self, lane: "Lane", key: Key) -> None:
-        """Wait until nothing else about the same subject is being saved, so that a deletion comes after it."""
-        other = self._ordinary if lane is self._urgent else self._urgent
-        while other.busy_with == key.subject:
-            await other.step()
+    async def before(self, key: Key) -> None:
+        """Wait until this change may be saved: a deletion comes after what is just being saved about the same subject."""
+        while key.what == EVERYTHING and self._ordinary.busy_with == key.subject:
+            await self._ordinary.step()
 
     def may_go(self, lane: "Lane", key: Key) -> bool:
         """Whether no deletion about the same subject has to be done first."""
@@ -154,13 +160,14 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
         self._stepped = asyncio.Event()
 
-    def put(self, key: Key, write: Write) -> asyncio.Future[Standing]:
+    def put(self, key: Key, write: Write, size: int) -> asyncio.Future[Standing]:
         """Add a change, or put it in the place of one with the same key."""
         earlier = self.waiting.get(key)
-        if earlier is None and len(self.waiting) >= MOST_WAITING:
+        others = sum(entry.bytes for entry in self.waiting.values() if entry is not earlier) if size else 0
+        if (earlier is None and len(self.waiting) >= MOST_WAITING) or others + size > MOST_BYTES:
             raise StoreError("The change was not saved: the database is away, and too many changes wait for it already.")
         answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
-        entry = Entry(write, [*(earlier.asked if earlier else ()), answer])
+        entry = Entry(write, size, [*(earlier.asked if earlier else ()), answer])
         self.waiting[key] = entry
         if self._parent.trouble is not None:
             entry.answer(Standing(saved=False, why=self._parent.trouble))
@@ -194,7 +201,7 @@ class Lane:
             if key is None:
                 await self._parent.urgent_step()
                 continue
-            await self._parent.before(self, key)
+            await self._parent.before(key)
             try:
                 if self._parent.trouble is not None:
                     await self._parent.recover()
@@ -215,14 +222,14 @@ class Lane:
         self.busy_with = key.subject
         try:
             clean = await entry.write()
-        except StoreError as fault:
+        except Exception as fault:
             if self.waiting.get(key) is entry:
                 del self.waiting[key]
-                if fault.retry:
+                if isinstance(fault, StoreError) and fault.retry:
                     self.waiting[key] = entry  # at the end
-            if fault.retry:
+            if isinstance(fault, StoreError) and fault.retry:
                 raise
-            log.warning("a change will never be saved", what=key.what)
+            log.warning("a change will never be saved", what=key.what, cause=type(fault).__name__)
             entry.refuse(fault)
         else:
             if self.waiting.get(key) is entry:

@@ -47,6 +47,8 @@ class Database:
         self.insert: Insert = backend.insert
         self.problem: str | None = None
         self.readable = True
+        self.moved: Callable[[], bool] = lambda: False
+        """Whether the file that the connections have open is not the one at its path any more: writes would be lost."""
         self.unclean = False
         """Deleted text is still in SQLite's journal; `scrub` again."""
         self._backend = backend
@@ -73,6 +75,8 @@ class Database:
         """
         if self.problem is not None:
             raise StoreError(f"{failure}. {self.problem}", retry=True)
+        if self.moved():
+            raise StoreError(f"{failure}: the database file is gone, or another one is in its place.", retry=True)
         attempt = Attempt()
         return await self._bounded(failure, self._writing(work, attempt, urgent=urgent), attempt)
 

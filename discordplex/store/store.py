@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import anyio
 import structlog
@@ -35,6 +36,8 @@ class Store:
     def __init__(self, where: Address, database: Database) -> None:
         self._where = where
         self._database = database
+        self._opened: tuple[int, int] | None = None
+        database.moved = lambda: self.moved
         self._lock = ExitStack()
         self._locked = False
         self.guilds = Guilds(database)
@@ -64,6 +67,11 @@ class Store:
         """Deleted text is still in SQLite's journal; `scrub` again."""
         return self._database.unclean
 
+    @property
+    def moved(self) -> bool:
+        """The file that was opened was deleted, or replaced by another one."""
+        return self._opened is not None and identity(self._where.path) != self._opened
+
     async def scrub(self) -> bool:
         """Remove deleted text from SQLite's journal; whether that was done. Never raises."""
         return await self._database.scrub()
@@ -84,6 +92,7 @@ class Store:
             return
         try:
             self._where.prepare()
+            self._opened = identity(self._where.path)
             self._be_alone()
             await schema.bring_up_to_date(self._database, self._where.shown)
         except StoreError as fault:
@@ -116,6 +125,15 @@ class Store:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+
+
+def identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file there is at a path, None where there is none or the database is no file."""
+    try:
+        state = path.stat() if path else None
+    except OSError:
+        return None
+    return (state.st_dev, state.st_ino) if state else None
 
 
 @asynccontextmanager

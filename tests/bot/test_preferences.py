@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -310,6 +311,49 @@ async def test_a_folder_that_appears_later(tmp_path: Path, clock: FakeClock, eng
         assert not preferences.rules(GUILD).forgetful
         assert preferences.opted_out == {ANNA, BERT}
         assert told[-1] == {ANNA, BERT}
+
+
+def take_away(database: Path, *, put_back: bool) -> None:
+    """Remove the files; `put_back` another one with the same content."""
+    copy = database.read_bytes()
+    for ending in ("", "-wal", "-shm"):
+        database.with_name(f"{database.name}{ending}").unlink()
+    if put_back:
+        database.with_name("copy").write_bytes(copy)
+        database.with_name("copy").rename(database)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+async def test_a_file_that_is_taken_away_under_the_bot(
+    store: Store, preferences: StoredPreferences, database: Path, clock: FakeClock, what: str
+) -> None:
+    """What is changed then is not written into a file that nobody finds again; who opted out is so in the new file too."""
+    await preferences.keep_silenced(ANNA)
+    async with preferences:
+        take_away(database, put_back=what == "replaced")
+        assert not (await preferences.keep_silenced(BERT)).saved
+        await saved(preferences, clock)
+        assert not store.moved
+        with contextlib.closing(sqlite3.connect(database)) as other:
+            assert other.execute("SELECT user_id FROM people WHERE opted_out ORDER BY user_id").fetchall() == [(ANNA,), (BERT,)]
+
+
+async def test_what_waits_is_bounded_in_bytes(hasty: StoredPreferences, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large personas are refused before many small changes are; wishes about privacy never are for their size."""
+    monkeypatch.setattr("discordplex.bot.writebehind.MOST_BYTES", 50_000)
+    large = SavedPersona(MINE, "Large", Persona("v", "x" * 10_000))
+    with locked(database):
+        await hasty.change_personas(MINE, {"large": large})
+        with pytest.raises(StoreError, match="too many changes wait"):
+            hasty.change_personas(Owner("person", BERT), {"large": large})
+        assert await hasty.personas(Owner("person", BERT)) == ()
+        await hasty.change_guild(GUILD, lambda now: replace(now, transcripts=True))
+        with pytest.raises(StoreError, match="too many changes wait"):
+            hasty.change_guild(2, lambda now: replace(now, transcripts=True))
+        assert not hasty.guild(2).transcripts
+        await hasty.keep_silenced(ANNA)
+        assert hasty.waiting == 3
 
 
 async def test_an_older_file_that_is_put_back_makes_nobody_heard(
