@@ -109,8 +109,8 @@ def fate(practice: Practice, here: int | None = None) -> str:
     if not parts:
         parts.append("nothing of it is kept")
     if practice.kept and not practice.transcribes:
-        parts.append(f"a transcript is kept of what I say, {SINCE}")
-    return " and ".join(["and " + parts[0], *parts[1:]])
+        return f"and {', and '.join(parts)}, but a transcript is kept of what I say, {SINCE}"
+    return f"and {', and '.join(parts)}"
 
 
 SINCE = "since the admins of this server want one"

@@ -1,5 +1,6 @@
 """The manual knows every sentence that the bot may say."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from discordplex.bot import courtesy, replies, replies_calls, replies_personas, 
 from discordplex.bot.commands import add_commands
 from discordplex.bot.desk import Desk
 from discordplex.bot.estimate import Estimate
+from discordplex.bot.practice import Practice
+from discordplex.bot.rules import Rules
 from discordplex.engine import Persona
 from discordplex.store.records import Standing
 
@@ -103,6 +106,15 @@ def test_every_command_says_what_it_does() -> None:
     for path in BOT.glob("commands_*.py"):
         for found in re.findall(r'description="([^"]*)"', path.read_text(encoding="utf-8")):
             assert 10 <= len(found) <= 100 or found in ("On or off.", "Its voice.", "The file.", "Which one."), found
+
+
+@pytest.mark.parametrize(("transcribes", "published", "kept"), [*itertools.product([False, True], repeat=3)])
+def test_the_privacy_page_says_what_the_notice_says(*, transcribes: bool, published: bool, kept: bool) -> None:
+    """For every engine and setting, the very words."""
+    rules = Rules(captions_of_people=published, transcripts=kept)
+    practice = Practice.of(rules, engine="", transcribes=transcribes, captions_in=5)
+    settings = f"| {'yes' if transcribes else 'no'} | {'on' if published else 'off'} | {'on' if kept else 'off'} |"
+    assert f"{settings} … {replies.fate(practice, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
 
 
 def test_privacy_is_told() -> None:
