@@ -116,15 +116,22 @@ class VoiceSession:
         """Drop all that the call and its engine hold of this speaker's sound and words, because they opted out.
 
         When this returns, no frame of theirs that the sink held reaches an engine, and no caption with their words follows. An engine that
-        is not there yet is told when it opens, before it hears anybody: its lease may remember what was said. The caller sees to it that
-        the sink gets nothing more of theirs.
+        is not there yet is told when it opens, before it hears anybody: its lease may remember what was said. An engine that fails to
+        forget is left, and the failure raised. The caller sees to it that the sink gets nothing more of theirs.
         """
         self._sink.forget(speaker)
         self._captions.forget(speaker)
-        if self._engine is not None:
-            await self._engine.forget(speaker)
-        else:
+        engine = self._engine
+        if engine is None:
             self._to_forget.add(speaker)
+            return
+        try:
+            await engine.forget(speaker)
+        except Exception:
+            # What it may still hold must reach nobody: it is left, and the next one is told.
+            self._to_forget.add(speaker)
+            self._attempt.cancel()
+            raise
 
     def restart(self, persona: Persona) -> None:
         """Go on as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` tells when it listens."""

@@ -204,3 +204,21 @@ async def test_a_pause_holds_for_an_engine_that_is_being_opened(clock: FakeClock
     assert call.source.pushed_samples == 0
     await call.cancel()
     assert not [event for event in call.told if isinstance(event, Caption)]
+
+
+async def test_an_engine_that_cannot_forget_is_left(clock: FakeClock) -> None:
+    """What it may still hold reaches nobody; the next engine is told before it hears anybody."""
+
+    class Stubborn(ScriptedEngine):
+        async def forget(self, speaker: int) -> None:
+            raise ZeroDivisionError(speaker)
+
+    stubborn, engine = Stubborn(clock), ScriptedEngine(clock)
+    call = Call(clock, stubborn, engine)
+    await call.start()
+    with pytest.raises(ZeroDivisionError):
+        await call.session.forget(1)
+    await settle()
+    assert stubborn.closed_at == clock.now()
+    assert engine.forgotten == [1]
+    await call.cancel()
