@@ -121,7 +121,7 @@ async def test_a_call_is_held_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async with aimock() as server, cascade_house(f"{server.url}/v1", KEY, monkeypatch) as home:
         channel, ada = home.channel(), home.discord.people[0]
         async with Person(home.discord, ada, channel.id) as person:
-            await home.says(channel, "listening")
+            await home.says(channel, "Go ahead")
             for words, (answer, pitch_hz, pieces) in zip(HEARD, TURNS, strict=True):
                 audible_s = person.heard.audible_s(home.bot.id)
                 await person.say(sentence)
