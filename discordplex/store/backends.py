@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Table, event
 from sqlalchemy.dialects import sqlite
@@ -23,6 +25,8 @@ PRAGMAS = (
     "PRAGMA secure_delete = ON",  # what was deleted is overwritten
     "PRAGMA temp_store = MEMORY",
 )
+
+JOIN_S = 1.0
 
 SERVER_CONNECTIONS = 4
 FILE_CONNECTIONS = 2
@@ -63,7 +67,18 @@ class DurableConnection(sqlite3.Connection):
                 self.execute(pragma)
         except BaseException:
             self.close()
+            FAILED.add(threading.current_thread())
             raise
+
+
+FAILED: WeakSet[threading.Thread] = WeakSet()
+"""Threads of connections that could not be opened. aiosqlite ends them without waiting; their last word must not meet a closed loop."""
+
+
+def join_failed() -> None:
+    """Wait until those threads have ended. Blocks, for a moment."""
+    for thread in list(FAILED):
+        thread.join(JOIN_S)
 
 
 def open_backend(address: Address, busy_s: float) -> Backend:

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.errors import StoreError
-from discordplex.store.backends import Backend, Insert
+from discordplex.store.backends import Backend, Insert, join_failed
 from discordplex.store.reasons import SILENT, code, is_of_the_database, lost_connection, may_pass, reason
 from discordplex.store.turns import Turns
 
@@ -110,6 +110,8 @@ class Database:
         await asyncio.wait({ending}, timeout=self._patience_s)
         if not ending.done() or ending.exception():
             log.warning("the database did not close")
+        if self._backend.journal:
+            await asyncio.to_thread(join_failed)
 
     async def _reading(self, work: Work[T]) -> T:
         async with self._read_turns.turn(), self._backend.reader.connect() as connection:
