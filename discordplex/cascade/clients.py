@@ -121,7 +121,7 @@ class Clients:
     async def _send(self, stage: Stage, request: Request) -> Any:
         """The HTTP library's response, once its headers are there. HttpError where they tell no success."""
         timeout = self._openai.Timeout(stage.timeout_s, connect=min(CONNECT_S, stage.timeout_s))
-        options: dict[str, Any] = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}, "follow_redirects": False}
+        options: dict[str, Any] = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}
         more: dict[str, Any] = {
             "options": options,
             "cast_to": self._response,

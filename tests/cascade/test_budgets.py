@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from discordplex.audio.format import MODEL
-from discordplex.cascade.answer import MOST_JSON_VALUES, NoJsonError, parsed
+from discordplex.cascade.answer import MOST_JSON_VALUES, MOST_LINES, NoJsonError, parsed
 from discordplex.cascade.clients import Clients
 from discordplex.cascade.faults import StageError
 from discordplex.cascade.sound import Rate, SpeechSound, TooMuchSoundError, UnknownSoundError
@@ -51,6 +51,7 @@ OVER_BUDGET: list[tuple[StageName, str, Fault]] = [
     ("think", "endless line", Fault(body=b"", endless=b"data: some more of it\n" * 999)),
     ("think", "too much data", Fault(body=b"", endless=b": here I am\n\n" * 999)),
     ("think", "too much data", Fault(body=b"", endless=b"data: {}\n\n" * 999)),
+    ("think", "too much data", Fault(body=b":\n" * (MOST_LINES + 1))),
     ("think", "not an API", Fault(body=b"data: " + b"[" * 50_000 + b"\n\n")),
     ("think", "not an API", Fault(body=b"data: [" + b"1," * MOST_JSON_VALUES + b"1]\n\n")),
     ("think", "too much text", Fault(body=b"", endless=event({"content": "word " * 999}))),
@@ -240,13 +241,16 @@ def test_a_text_has_so_much_sound() -> None:
         list(sound.feed(bytes(MODEL.bytes_of_ms(20))))
 
 
-@pytest.mark.parametrize("data", [b"[" * 100_000, b"9" * 100_000, b"{" * 10, b"\xff", b"[" + b"1," * MOST_JSON_VALUES + b"1]", b""])
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"{" * 10, b"\xff", b"[" + b"1," * MOST_JSON_VALUES + b"1]", b""])
 def test_json_has_a_budget(data: bytes) -> None:
-    """Neither depth nor number of values nor digits get far."""
-    try:
-        assert parsed(data) == float("inf")
-    except NoJsonError:
-        return
+    """Neither depth nor a number of values gets far."""
+    with pytest.raises(NoJsonError):
+        parsed(data)
+
+
+def test_digits_take_time_in_proportion() -> None:
+    """A whole number of any length is read as a float: making an integer of it takes time with the square of its digits."""
+    assert parsed(b'{"code": ' + b"9" * 100_000 + b"}") == {"code": float("inf")}
 
 
 HOSTILE: list[Callable[[int], str]] = [

@@ -231,6 +231,7 @@ def test_strange_messages_have_no_text(message: Any) -> None:
     assert text_of(delta_of(message)) == ""
 
 
-def test_no_key_is_no_secret() -> None:
-    """Where no key is set, the word that is sent instead is not masked in what a server says."""
-    assert server_words({"error": "an unused model"}, Stage("think", "http://x", "m", api_key=NO_KEY)) == "an unused model"
+@pytest.mark.parametrize(("key", "told"), [(NO_KEY, "no unused hunter2-secret"), ("hunter2-secret", "no unused ***")])
+def test_a_key_that_a_server_repeats_is_masked(key: str, told: str) -> None:
+    """Whatever it looks like; the word that is sent where no key is set is none."""
+    assert server_words({"error": "no unused hunter2-secret."}, Stage("think", "http://x", "m", api_key=key)) == told
