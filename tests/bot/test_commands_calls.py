@@ -240,7 +240,5 @@ async def test_names_are_told_where_all_readers_see_the_channel(street: Street, 
         read = general if captions == "general" else street.lounge
         await street.press("stop")
         await street.says(read, f"{name} asked me to stop")
-        await street.press("listen")
-        await street.says(read, f"{name} asked me to go on")
         await street.press("leave")
         await street.says(read, f"{name} asked me to leave")
