@@ -11,7 +11,7 @@ from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
 from discordplex.bot import courtesy, poster, stage, voicestatus
 from discordplex.config import BotConfig
-from discordplex.loopback.discord.model import STAGE, TEXT, THREAD, VOICE
+from discordplex.loopback.discord.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.discord.person import Person
 from discordplex.loopback.discord.rate_limits import WRITES, Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -146,6 +146,25 @@ async def test_a_stage_is_asked_for(street: Street, may: str) -> None:
         await street.listens()
         await street.says(place, "Go ahead")
     assert (courtesy.ASKED_TO_SPEAK in street.texts(place)) == (may == "ask")
+
+
+async def test_nobody_is_followed_onto_a_stage(street: Street) -> None:
+    """Who enters a stage alone is not joined there, and keeps it from nobody; it comes to the voice channel that they enter next."""
+    place = street.discord.world.add_channel(street.guild.id, "Stage", STAGE)
+    street.discord.allow(street.guild, place, street.bot, "request_to_speak")
+    facts: list[Fact] = []
+    street.discord.world.subscribe(facts.append)
+    async with street.bot_running():
+        await street.commands_there()
+        street.discord.enter(street.ada, place)
+        street.discord.enter(street.ben, street.study)
+        await street.sits_in(street.study)
+        street.discord.leave(street.ben)
+        await street.sits_in(None)
+        street.discord.enter(street.ada, street.lounge)
+        await street.sits_in(street.lounge)
+    moves = [fact.after.channel_id for fact in facts if isinstance(fact, VoiceStateChanged) and fact.after.user_id == street.bot.id]
+    assert place.id not in moves
 
 
 async def test_a_stage_that_does_not_want_it(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,16 @@
 
 import asyncio
 import itertools
+from typing import Any
 
 import aiohttp
 import discord
 import pytest
 
-from discordplex.bot.poster import MOST_FAILURES, MOST_MESSAGES, SILENCE_WHEN_REFUSED_S, WRITE_INTERVAL_S, Poster
+from discordplex.bot.poster import LONGEST_STRETCH, MOST_FAILURES, MOST_MESSAGES, SILENCE_WHEN_REFUSED_S, WRITE_INTERVAL_S, Poster
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bot.fakes import FakeChannel
+from tests.bot.fakes import FakeChannel, FakeMessage
 
 
 class Refusal:
@@ -221,10 +222,92 @@ async def test_a_bug_in_one_message_does_not_silence_the_channel(poster: Poster,
     assert channel.texts == ["Whole."]
 
 
-async def test_close_leaves_no_task(poster: Poster) -> None:
-    """Closing stops in the middle of a pause; asyncio's debug mode would tell of a task that is left."""
+async def test_close_leaves_no_task(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """Closing stops in the middle of a pause: nothing is written any more, and no task is left."""
     poster.notice("One.")
     poster.notice("Two.")
     await settle()
     await poster.close()
     await poster.close()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("poster:")]
+    await clock.advance(60)
+    assert channel.texts == ["One."]
+
+
+class SlowChannel(FakeChannel):
+    """Discord takes its time."""
+
+    took: list[tuple[float, float]]
+
+    async def send(self, content: str, **how: Any) -> FakeMessage:
+        began = self.clock.now()
+        await self.clock.sleep_until(began + 0.8)
+        message = await super().send(content, **how)
+        self.took.append((began, self.clock.now()))
+        return message
+
+
+async def test_a_stream_of_notices_keeps_to_the_limits(clock: FakeClock, metrics: Metrics) -> None:
+    """However long a write takes, the next begins a second after its end, since nobody knows when in between Discord counted it."""
+    channel = SlowChannel(clock)
+    channel.took = []
+    poster = Poster(channel, clock=clock, metrics=metrics)
+    for number in range(20):
+        poster.notice(f"Notice {number}.")
+    await clock.advance(60)
+    assert len(channel.took) == 20
+    assert min(began - ended for (_, ended), (began, _) in itertools.pairwise(channel.took)) >= 1.0
+
+
+async def test_what_is_being_written_of_somebody_who_opts_out_is_taken_back(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """It cannot be recalled on its way; it is deleted as soon as it is there. What waits is never written; the engine's words are."""
+
+    def opt_out() -> None:
+        channel.meanwhile = lambda: None
+        poster.drop_captions(lambda _key, speaker: speaker == 100)
+
+    channel.meanwhile = opt_out
+    poster.caption(1, "Anna: on its way", final=True, speaker=100)
+    poster.caption(2, "Anna: still waiting", final=True, speaker=100)
+    poster.caption(3, "Bert: others", final=True, speaker=200)
+    poster.caption(4, "The engine", final=True)
+    await clock.advance(10)
+    assert channel.texts == ["Bert: others", "The engine"]
+    assert channel.messages[0].deleted
+    assert poster.idle
+
+
+async def test_the_end_of_a_call_is_written_first(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """Where time is short, what says that it is over goes before everything else; what was never sent is not sent for that."""
+    poster.notice("Listening.", key=(1, "hello"))
+    poster.caption(1, "Words", final=False)
+    await clock.advance(3)
+    poster.caption(1, "Words and more", final=True)
+    poster.notice("Something.")
+    poster.notice("It is over.", key=(1, "hello"), last=True)
+    poster.notice("Never sent.", key=(1, "other"))
+    poster.notice("It is over.", key=(1, "other"), last=True)
+    before = len(channel.writes)
+    flushed = asyncio.create_task(poster.flush())
+    await clock.advance(0.1)
+    assert (len(channel.writes), channel.messages[0].text) == (before + 1, "It is over.")
+    await clock.advance(5)
+    assert flushed.done()
+    assert channel.texts == ["It is over.", "Words and more", "Something."]
+    assert poster.forgettable
+
+
+async def test_a_flood_of_captions_leaves_the_notices(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """A notice that may have to change later is not forgotten for captions; one stretch without end is cut."""
+    poster.notice("Listening.", key=(1, "hello"))
+    await clock.advance(2)
+    for number in range(2 * MOST_MESSAGES):
+        poster.caption(number, f"{number}.", final=False)
+    poster.notice("It is over.", key=(1, "hello"), last=True)
+    await poster.close()
+    await clock.advance(2)
+    poster.caption("long", "word " * 100_000, final=True)
+    assert len(poster._drafts) <= MOST_MESSAGES
+    assert sum(len(draft.wanted) for draft in poster._drafts.values()) < 2 * LONGEST_STRETCH
+    await clock.advance(2 * MOST_MESSAGES)
+    assert channel.messages[0].text == "It is over."

@@ -72,15 +72,23 @@ async def test_a_failure_costs_one_line(room: ScriptedRoom, clock: FakeClock) ->
 
 
 async def test_a_discord_that_hangs_keeps_nobody(room: ScriptedRoom, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clearing is given up, and what is being written is not waited for."""
+    """What is being written is cancelled, clearing is tried once and given up, and no task is left."""
+    asked: list[str | None] = []
+    cancelled: list[str | None] = []
 
     async def hang(text: str | None) -> None:
-        del text
-        await asyncio.Event().wait()
+        asked.append(text)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(text)
 
     monkeypatch.setattr("discordplex.bot.voicestatus.CLEAR_S", 0.01)
     monkeypatch.setattr(room, "set_status", hang)
     status = VoiceStatus(clock)
     status.show(room, "listening")
     await settle()
+    assert (asked, cancelled) == (["listening"], [])
     await asyncio.wait_for(status.clear(), 5)
+    assert asked == cancelled == ["listening", None]
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("voice status:")]
