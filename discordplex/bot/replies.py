@@ -14,7 +14,7 @@ from discordplex.plaintext import one_line
 from discordplex.store.records import Standing
 
 ADDRESS = re.compile(
-    r"\b(?:wss?|https?)://[^\s,;)]*[^\s,;).]"  # a URL
+    r"\b(?:wss?|https?)://[^\s,;)]*[^\s,;).:]"  # a URL
     r"|(?<![\w.-])[\w.-]+\.[\w-]+:\d{1,5}\b|\blocalhost:\d{1,5}\b"  # a host with its port
     r"|\[[0-9a-fA-F:.]+\](?::\d{1,5})?|\b\d{1,3}(?:\.\d{1,3}){3}\b"  # an IP address
 )

@@ -77,7 +77,9 @@ def loudness(pcm: bytes, start_s: float, frames: int) -> list[float]:
 
 async def test_an_engine_that_is_not_there_is_a_sentence() -> None:
     """Where no engine answers the demo ends with what the bot said about it."""
-    with pytest.raises(DiscordplexError, match=r"The bot does not listen\. It says: .*ws://127\.0\.0\.1:9/api/chat"):
+    with pytest.raises(
+        DiscordplexError, match=r"The bot does not listen\. It says: No PersonaPlex server answers at \[address\]: start it"
+    ):
         await play("ws://127.0.0.1:9/api/chat", Speech(b""), None, Quiet())
 
 
