@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,6 +126,7 @@ async def test_a_reader_who_keeps_the_journal_is_told_of_and_outlasted(tmp_path:
 DIE = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from typing import Any
 from discordplex.store.store import open_store
 from tests.store.test_deletion import FakeClock, fill, forget_person, made, on_disk, reading
 
@@ -187,3 +189,44 @@ async def test_a_deletion_says_what_was_there(tmp_path: Path, clock: FakeClock) 
         assert stored
         assert (len(stored.personas), len(stored.waiting), stored.settings.choice.text_prompt) == (1, 1, MARK)
         assert (await preferences.forget_guild(GUILD)).stored is None
+
+
+async def role_of_a_person(preferences: StoredPreferences, choice: Choice) -> Standing:
+    return await preferences.change_person(ANNA, lambda now: replace(now, choice=choice))
+
+
+async def role_of_a_guild(preferences: StoredPreferences, choice: Choice) -> Standing:
+    return await preferences.change_guild(GUILD, lambda now: replace(now, choice=choice))
+
+
+async def persona(preferences: StoredPreferences, choice: Choice) -> Standing:
+    saved = SavedPersona(HERS, "x", Persona("v", choice.text_prompt)) if choice.text_prompt else None
+    return await preferences.change_personas(HERS, {"x": saved})
+
+
+@pytest.mark.parametrize("after", [Choice(), Choice(text_prompt="something else")], ids=["deleted", "replaced"])
+@pytest.mark.parametrize("change", [role_of_a_person, role_of_a_guild, persona])
+async def test_each_change_alone_leaves_nothing_of_what_was_before(
+    tmp_path: Path, clock: FakeClock, change: Callable[[StoredPreferences, Choice], Awaitable[Standing]], after: Choice
+) -> None:
+    """It does not need another deletion to clear the journal after it."""
+    async with open_store(f"sqlite:///{tmp_path}/settings.db") as store:
+        preferences = made(store, clock)
+        await change(preferences, Choice(text_prompt=MARK))
+        assert on_disk(tmp_path) != []
+        assert await change(preferences, after) == Standing(saved=True)
+        assert on_disk(tmp_path) == []
+
+
+@pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
+async def test_a_deletion_reaches_what_another_process_is_inserting(store: Store, sql: Callable[[], Any]) -> None:
+    """PostgreSQL: a line that is inserted and not committed yet when the deletion begins is gone when it has ended."""
+    async with sql() as other:
+        await other("INSERT INTO transcripts (guild_id, call, user_id, said_at, text) VALUES (1, 'call', 100, now(), 'x')")
+        deletion = asyncio.ensure_future(store.privacy.forget(ANNA))
+        async with sql() as watching:
+            while not await watching("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'"):
+                await watching.commit()
+        await other.commit()
+        await deletion
+        assert await other("SELECT count(*) FROM transcripts") == [(0,)]
