@@ -148,14 +148,18 @@ async def test_a_stage_is_asked_for(street: Street, may: str) -> None:
     assert (courtesy.ASKED_TO_SPEAK in street.texts(place)) == (may == "ask")
 
 
-async def test_nobody_is_followed_onto_a_stage(street: Street) -> None:
+async def test_nobody_is_followed_onto_a_stage(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who enters a stage alone is not joined there, and keeps it from nobody; it comes to the voice channel that they enter next."""
     place = street.discord.world.add_channel(street.guild.id, "Stage", STAGE)
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     street.discord.allow(street.guild, place, street.bot, "request_to_speak")
     facts: list[Fact] = []
     street.discord.world.subscribe(facts.append)
     async with street.bot_running():
-        await street.commands_there()
+        street.discord.enter(street.ben, street.study)
+        await street.says(street.study, "Go ahead")
+        street.discord.leave(street.ben)
+        await street.sits_in(None)
         street.discord.enter(street.ada, place)
         street.discord.enter(street.ben, street.study)
         await street.sits_in(street.study)
