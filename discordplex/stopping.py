@@ -72,7 +72,9 @@ class Stop:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Look at the flag before each module that is imported inside, and at the end: imports can take seconds.
+        """Look at the flag before each module of ours that is imported inside, and at the end: imports can take seconds.
+
+        Only before ours: some libraries import from compiled code, which aborts when that fails.
 
         Raises KeyboardInterrupt. A module that swallows it is stopped at its next import.
         """
@@ -94,4 +96,5 @@ class Checkpoint:
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:  # noqa: ARG002 -- what sys.meta_path calls
         """Raise KeyboardInterrupt where the process was asked to end."""
-        self._stop.check()
+        if fullname.startswith("discordplex."):
+            self._stop.check()

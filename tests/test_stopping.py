@@ -81,6 +81,7 @@ STAGES = [
     (RUN, "discordplex.config", 0),
     (RUN, "discordplex.config~", 0),
     (RUN, "discord", 0),
+    (RUN, "pydantic_core._pydantic_core", 0),
     (RUN, "discordplex.app:run", 0),
     (RUN, "discordplex.app:open_store", 0),
     (RUN, "discordplex.store.schema:bring_up_to_date", 0),
@@ -164,6 +165,6 @@ def test_imports_look_at_the_flag() -> None:
 
 def import_two_modules(stop: Stop) -> None:
     stop.signal = signal.SIGTERM
-    for name in ("never_there", "nor_there"):
+    for name in ("discordplex.never_there", "discordplex.nor_there"):
         with pytest.raises(KeyboardInterrupt):
             __import__(name)
