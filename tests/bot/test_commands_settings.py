@@ -136,7 +136,7 @@ async def test_transcripts(street: Street) -> None:
         await street.listens()
         assert "transcripts: on" in (await settings(street, "transcripts", state="on")).content
         await street.says(street.lounge, "a transcript is kept")
-        assert "Transcripts are on" in (await street.press("privacy", person=street.ben)).content
+        assert "a transcript is kept" in (await street.press("privacy", person=street.ben)).content
         street.engine.inject(b"\x02 Good morning.")
         await street.says(street.lounge, "Good morning.")
         street.discord.leave(street.ada)
