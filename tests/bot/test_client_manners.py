@@ -4,12 +4,14 @@ import asyncio
 import itertools
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
 from discordplex.bot import courtesy, poster, stage, voicestatus
+from discordplex.bot.login import Login
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.discord.person import Person
@@ -326,3 +328,24 @@ async def test_fifty_guilds_within_a_second(street: Street) -> None:
             talking = [room for room in rooms if world.voice_state(bot.id, room.guild_id)]
             assert talking == rooms[2:6]
         assert sum(len(engine.log.of(Connected)) for engine in engines) == 6
+
+
+# Opt-outs from anywhere
+
+
+async def test_a_wish_from_another_process_reaches_the_call(street: Street) -> None:
+    """However the bot learns of it: nothing that waits of that person is written, kept or heard, and other people's words are."""
+    async with street.bot_running() as application:
+        street.discord.enter(street.ada, street.lounge)
+        await street.says(street.lounge, "Go ahead")
+        preferences = application._parts.preferences
+        login: Login = cast("Any", preferences.changed).__self__
+        call = login._switchboard.call(int(street.guild.id))
+        assert call is not None
+        ada, ben = int(street.ada.id), int(street.ben.id)
+        for number, speaker in enumerate((ada, ben, ada)):
+            login._notices.caption(call.room, (1, 900 + number), f"said by {speaker}", final=True, speaker=speaker)
+        preferences._opted_out = preferences._opted_out | {ada}
+        preferences.changed()
+        await street.says(street.lounge, f"said by {ben}")
+        assert not any(f"said by {ada}" in text for text in street.texts(street.lounge))
