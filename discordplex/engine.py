@@ -62,6 +62,8 @@ class Text:
     final: bool = False
     """Nothing more comes for this item."""
     item: str = ""
+    began_at: float | None = None
+    """When a person began to say it, in seconds of the process's clock; None where the engine does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ class Disclosure:
         self._in_force: Practice | None = None
         self._refused: set[int] = set()
         self._unkept = self._unpublished = 0
+        self._kept_since = self._published_since = notices.clock.now()
+        """Since when people know that their words are."""
         self._mid_speech: set[SpeakerId] = set()
 
     @property
@@ -104,13 +106,17 @@ class Disclosure:
         now = self._in_force
         if now is None or not (now.kept if caption.role == "engine" else now.keeps_people):
             self._unkept = max(self._unkept, caption.key)
-        return caption.key > self._unkept and caption.speaker not in self._mid_speech
+        return caption.key > self._unkept and self._was_said_since(self._kept_since, caption)
 
     def may_publish(self, caption: Caption) -> bool:
         """Whether what a person says in this stretch may be written into the captions: likewise."""
         if self._in_force is None or self._in_force.published_in is None:
             self._unpublished = max(self._unpublished, caption.key)
-        return caption.key > self._unpublished and caption.speaker not in self._mid_speech
+        return caption.key > self._unpublished and self._was_said_since(self._published_since, caption)
+
+    def _was_said_since(self, since: float, caption: Caption) -> bool:
+        """Words come when they are transcribed, which may be long after they were said."""
+        return caption.speaker not in self._mid_speech and (caption.began_at is None or caption.began_at >= since)
 
     def passed(self, caption: Caption) -> None:
         """Both were asked of this stretch. Who was speaking when people were told is taken down from the next stretch on."""
@@ -175,7 +181,11 @@ class Disclosure:
         """What people know, and so what is done."""
         known = self._told is not None and self._stated is not None and not self._stated.beyond(self._told)
         seen = known and (not (self._stated and self._stated.needs_notice) or self._seen(room, self._channel))
-        self._in_force = self._stated if seen else None
+        before, self._in_force = self._in_force, self._stated if seen else None
+        if not (before and before.keeps_people):
+            self._kept_since = self._notices.clock.now()
+        if not (before and before.published_in is not None):
+            self._published_since = self._notices.clock.now()
 
     def _leave(self, text: str) -> None:
         """Let the notice of now say something else for good."""

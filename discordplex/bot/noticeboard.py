@@ -27,7 +27,7 @@ class Noticeboard:
     """Captions and notices of every voice channel, each into the channel that the setting names for it. Thread: loop."""
 
     def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
-        self._clock = clock
+        self.clock = clock
         self._metrics = metrics
         self._posters: dict[int, Poster] = {}
         self._spares: dict[int, Any | None] = {}
@@ -117,7 +117,7 @@ class Noticeboard:
         if poster is None:
             self._make_room()
             say_elsewhere = functools.partial(self._say_elsewhere, channel.id)
-            poster = Poster(channel, clock=self._clock, metrics=self._metrics, on_refused=say_elsewhere)
+            poster = Poster(channel, clock=self.clock, metrics=self._metrics, on_refused=say_elsewhere)
         self._posters[channel.id] = poster  # used last
         return poster
 

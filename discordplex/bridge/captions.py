@@ -38,6 +38,8 @@ class Stretch:
     item: str
     active_at: float
     """When a piece last arrived or was last shown."""
+    began_at: float | None = None
+    """When a person began to say it; None where nobody knows."""
     text: str = ""
     waiting: deque[tuple[int, str]] = field(default_factory=deque)
     ended: bool = False
@@ -86,7 +88,7 @@ class Stretch:
 
     def caption(self, *, final: bool) -> Caption:
         """What people read of it now: one line, without characters that hide or turn anything round. The pieces alone do not tell them."""
-        return Caption(self.key, one_line(self.text), final, self.speaker, self.role)
+        return Caption(self.key, one_line(self.text), final, self.speaker, self.role, self.began_at)
 
 
 class Captions:
@@ -100,11 +102,11 @@ class Captions:
     def add(self, text: Text, *, position: int, now: float) -> None:
         """Keep a piece that came when `position` samples had been pushed. What a person said waits for no sound."""
         speaker = text.speaker if text.role == "person" else None
-        stretch = self._open(text.role, speaker, text.item, now)
+        stretch = self._open(text, speaker, now)
         for piece in pieces_of(text.text):
             if not stretch.fits(piece):
                 stretch.ended = True
-                stretch = self._open(text.role, speaker, text.item, now)
+                stretch = self._open(text, speaker, now)
             stretch.add(position if text.role == "engine" else 0, piece, now)
         stretch.ended = stretch.ended or text.final
 
@@ -159,16 +161,16 @@ class Captions:
     def _engine_stretches(self) -> Iterator[Stretch]:
         return (stretch for stretch in self._stretches if stretch.role == "engine")
 
-    def _open(self, role: Literal["engine", "person"], speaker: SpeakerId | None, item: str, now: float) -> Stretch:
-        """The stretch that a piece continues, or a new one."""
+    def _open(self, text: Text, speaker: SpeakerId | None, now: float) -> Stretch:
+        """The stretch that a text continues, or a new one."""
         for stretch in self._stretches:
-            if (stretch.role, stretch.speaker) != (role, speaker) or stretch.ended:
+            if (stretch.role, stretch.speaker) != (text.role, speaker) or stretch.ended:
                 continue
-            if stretch.item == item and (stretch.waiting or now - stretch.active_at < self._pause_s):
+            if stretch.item == text.item and (stretch.waiting or now - stretch.active_at < self._pause_s):
                 return stretch
             stretch.ended = True
         self._keys += 1
-        self._stretches.append(Stretch(self._keys, role, speaker, item, active_at=now))
+        self._stretches.append(Stretch(self._keys, text.role, speaker, text.item, active_at=now, began_at=text.began_at))
         return self._stretches[-1]
 
 

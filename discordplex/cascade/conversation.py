@@ -46,7 +46,9 @@ class Heard:
 
     speaker: SpeakerId
     pcm: bytes
+    began_at: float
     at: float
+    """When it had ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,8 @@ class Conversation(Mouth):
         if keep and utterance is not None:
             self._utterances.add()
             self._make_room(len(utterance.pcm))
-            self._heard.put(Heard(speaker, utterance.pcm, self._clock.now()))
+            now = self._clock.now()
+            self._heard.put(Heard(speaker, utterance.pcm, began_at=now - utterance.lasted_ms / 1000, at=now))
 
     def interrupt(self, item: str, played_ms: float | None) -> None:
         """The people's side cut a reply short after so much of it. Where it was their wish and not ours, nothing that waits is answered."""
@@ -251,7 +254,8 @@ class Conversation(Mouth):
         self._transcribe_ms.record((self._clock.now() - started) * 1000)
         words = one_line(text[: 2 * LONGEST_WORDS_CHARACTERS], LONGEST_WORDS_CHARACTERS)
         item = f"said-{next(self._numbers)}"
-        self._outbox.put(Text(words, role="person", speaker=heard.speaker, final=True, item=item), request.sources)
+        said = Text(words, role="person", speaker=heard.speaker, final=True, item=item, began_at=heard.began_at)
+        self._outbox.put(said, request.sources)
         self._said.put(Said(heard.speaker, words, heard.at))
 
     async def talk(self) -> None:

@@ -45,6 +45,8 @@ class Utterance:
 
     pcm: bytes
     voiced_ms: float
+    lasted_ms: float
+    """From its first sample to now, the pause included by which its end was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,11 @@ class Segmenter:
     def _end(self) -> SegmenterEvent:
         surplus = max(0, round((self._pause_ms - TAIL_MS) / EARS.frame_ms))
         windows = self._windows[: len(self._windows) - surplus]
-        voiced_ms = self._voiced_ms
+        voiced_ms, lasted_ms = self._voiced_ms, len(self._windows) * EARS.frame_ms
         self._state = State.QUIET
         self._recent.clear()
         self._pre_roll.clear()
         self._windows = []
         if voiced_ms < self._endpointing.min_voiced_ms:
             return Discarded()
-        return Utterance(b"".join(windows), voiced_ms)
+        return Utterance(b"".join(windows), voiced_ms, lasted_ms)

@@ -110,6 +110,27 @@ async def test_who_was_speaking_when_people_were_told_is_taken_from_the_next_str
         assert await it.kept() == [(BERT, "I did not speak"), (ANNA, "began after")]
 
 
+@pytest.mark.parametrize("told", ["for the first time", "again, for somebody who came"])
+async def test_words_that_come_late_from_a_slow_server_were_said_before_people_were_told(clock: FakeClock, told: str) -> None:
+    """Nobody speaks when the notice comes, and what was said before it is still being transcribed."""
+    async with hall(clock) as it:
+        if told == "for the first time":
+            began_at = clock.now()
+            await it.switch(transcripts=True, captions_of_people=True)
+        else:
+            await it.switch(transcripts=True, captions_of_people=True)
+            it.room.people, it.room.amnesic = frozenset({ANNA, BERT, CARA}), frozenset({CARA})
+            it.call.refresh()
+            began_at = clock.now()
+            await clock.advance(2.5)
+        it.engine.does(Text("said before", role="person", speaker=ANNA, final=True, began_at=began_at))
+        it.engine.does(Text("said after", role="person", speaker=ANNA, final=True, began_at=clock.now()))
+        await clock.advance(2.5)
+        assert await it.kept() == [(ANNA, "said after")]
+        assert not any("said before" in text for text in it.posted)
+        assert it.chat.texts[-1] == "Person 100: said after"
+
+
 @pytest.mark.parametrize("where", ["off", "channel"])
 async def test_people_are_told_where_they_can_see_it(clock: FakeClock, where: str) -> None:
     """With captions off, or in a channel that somebody in the call cannot see, the notice goes into the voice channel's own chat."""

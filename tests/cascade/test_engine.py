@@ -551,3 +551,13 @@ async def test_a_missing_extra_refuses_the_call(config: CascadeConfig, monkeypat
     with pytest.raises(EngineError, match=r"pip install 'discordplex\[cascade\]'") as caught:
         await lease.open(PERSONA, Metrics()).__aenter__()
     assert not caught.value.retry
+
+
+async def test_words_tell_when_they_were_said(config: CascadeConfig) -> None:
+    """Not when they were transcribed: whoever publishes them has to know what was said before people were told of it."""
+    async with calling(config) as call:
+        await call.rest(1000)
+        began_at = call.clock.now()
+        await call.ask(0)
+        await call.until(lambda call: call.said)
+        assert began_at - 0.4 < (call.said[0].began_at or 0) < began_at + 0.4
