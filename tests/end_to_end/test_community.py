@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.bot import callbook, courtesy, poster, rules, voicestatus
+from discordplex.bot import callbook, courtesy, housekeeping, poster, rules, voicestatus
 from discordplex.bot import replies_privacy as privacy
 from discordplex.bot.consent import DONT_LISTEN_ID
 from discordplex.config import BotConfig, Config
@@ -76,6 +76,7 @@ class Evening:
 async def evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Evening]:
     """Everything but the bot."""
     monkeypatch.setattr(rules, "MINUTE_S", MINUTE_S)
+    monkeypatch.setattr(housekeeping, "MINUTE_S", MINUTE_S)
     monkeypatch.setattr(callbook, "GRACE_S", 0.3)
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S / SPEED)
     monkeypatch.setattr(voicestatus, "INTERVAL_S", 0.2)
