@@ -136,11 +136,11 @@ class Announcer:
 
     def stopped(self, name: str) -> None:
         """A person of this name stopped the call without ending it."""
-        self.notices.say(self.room, replies.stopped(name))
+        self.notices.say_about(self.room, replies.stopped(name), replies.stopped(courtesy.SOMEBODY))
 
     def goes_on(self, name: str) -> None:
         """A person of this name let it go on."""
-        self.notices.say(self.room, replies.goes_on(name))
+        self.notices.say_about(self.room, replies.goes_on(name), replies.goes_on(courtesy.SOMEBODY))
 
     def caption(self, caption: Caption) -> None:
         """What the engine says: the whole stretch so far."""
@@ -166,11 +166,13 @@ class Announcer:
 
     def cannot_hear(self, speaker: int, reason: str) -> None:
         """Somebody speaks and is not heard, whatever was tried; changed in place when they are."""
-        self.notices.say_once(self.room, replies.cannot_hear(speaker, reason), key=(self.number, "deaf", speaker))
+        named, unnamed = replies.cannot_hear(speaker, reason), replies.cannot_hear(NOBODY_KNOWN, reason)
+        self.notices.say_about(self.room, named, unnamed, key=(self.number, "deaf", speaker))
 
     def hears_again(self, speaker: int) -> None:
         """They are."""
-        self.notices.say_once(self.room, replies.hears_again(speaker), key=(self.number, "deaf", speaker))
+        named, unnamed = replies.hears_again(speaker), replies.hears_again(NOBODY_KNOWN)
+        self.notices.say_about(self.room, named, unnamed, key=(self.number, "deaf", speaker))
 
     def still_opening(self) -> None:
         """The engine takes long to open. Told once; changed in place when it is there, or could not be opened."""

@@ -111,7 +111,6 @@ class Call:
     def room(self, room: Room) -> None:
         self._context.notices.divert(self.room.place, None)
         self._announcer.room = room
-        self._context.notices.divert(room.place, self._thread)
         self.refresh()
 
     @property
@@ -180,6 +179,7 @@ class Call:
         """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
         self.paused = True
         self._ears.deafen(deaf=True)
+        self._context.on_pause(self)
         await self._conversation.pause()
         self._announcer.stopped(name)
 
@@ -224,6 +224,7 @@ class Call:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
         rules = self._context.preferences.rules(self.room.place.guild_id)
         self._ears.refresh(self.room)
+        self._context.notices.divert(self.room.place, self._thread if rules.captions.where == "thread" else None)
         self._announcer.follow(rules)
         self._stirred.set()
         opted_out = frozenset(self._context.preferences.opted_out)

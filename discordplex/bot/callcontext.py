@@ -28,6 +28,8 @@ class CallContext:
     metrics: Metrics
     on_caption: Callable[[AnyCall, Caption], None] = lambda _call, _caption: None
     """Hears of every caption that may be kept."""
+    on_pause: Callable[[AnyCall], None] = lambda _call: None
+    """Hears that nobody is to be heard any more: what people said and is not saved yet is not saved."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below a call's greeting."""
     engine_name: str = ""

@@ -4,7 +4,6 @@ import discord
 
 from discordplex.bot import courtesy, replies, replies_calls
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply, voice_channel_id
-from discordplex.bot.rooms import name_in_notices
 from discordplex.bot.sessions import Place
 
 
@@ -77,7 +76,7 @@ async def stop_here(desk: Desk, guild_id: int, member: discord.Member | discord.
         return replies_calls.NO_CALL
     if call.paused:
         return replies_calls.STOPPED_ALREADY
-    await call.pause(name_in_notices(call.room, member.display_name))
+    await call.pause(member.display_name)
     return replies_calls.STOPPED
 
 
@@ -88,5 +87,5 @@ async def go_on(desk: Desk, guild_id: int, member: discord.Member | discord.User
         return await call_in(desk, guild_id, member)
     if not call.paused:
         return replies_calls.LISTENS_ALREADY
-    await call.resume(name_in_notices(call.room, member.display_name))
+    await call.resume(member.display_name)
     return replies_calls.LISTENS_AGAIN

@@ -8,6 +8,7 @@ from discordplex.bot import replies_privacy as replies
 from discordplex.bot.consent import ConsentPanel, presser
 from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, reply
 from discordplex.bot.replies import as_it_stands
+from discordplex.errors import StoreError
 
 FORGET_ID = "discordplex:forget-me"
 """It stands below old messages: never change it."""
@@ -38,5 +39,9 @@ def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:
         name="privacy", description="See and delete what is stored about you; choose whether I hear you.", contexts=IN_GUILDS
     )
     async def privacy(context: discord.ApplicationContext) -> None:
-        stored = await desk.preferences.store.privacy.what_is_stored(context.author.id)
-        await reply(context, replies.about_person(stored, desk.practice(guild_id_of(context))), view=PrivacyPanel())
+        practice = desk.practice(guild_id_of(context))
+        try:
+            text = replies.about_person(await desk.preferences.store.privacy.what_is_stored(context.author.id), practice)
+        except StoreError as fault:  # the buttons work all the same
+            text = replies.not_read(practice, str(fault))
+        await reply(context, text, view=PrivacyPanel())

@@ -13,7 +13,9 @@ from discordplex.bot.desk import IN_GUILDS, Desk, guild_id_of, option, reply
 from discordplex.bot.personas import PROMPT_CHARACTERS, offers
 from discordplex.bot.replies import as_it_stands
 from discordplex.bot.rooms import may_open_threads, may_write
+from discordplex.bot.text import LONGEST_NAME
 from discordplex.errors import StoreError
+from discordplex.plaintext import one_line
 from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind, Standing
 
 ADMINS = discord.Permissions(manage_guild=True)
@@ -76,7 +78,9 @@ def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
         if not lines:
             await reply(context, replies.NO_TRANSCRIPT)
             return
-        text = replies.transcript(lines, getattr(context.me, "display_name", "engine"), lambda user_id: name_in(context.guild, user_id))
+        text = replies.transcript(
+            lines, one_line(getattr(context.me, "display_name", "engine"), LONGEST_NAME), lambda user_id: name_in(context.guild, user_id)
+        )
         file = discord.File(io.BytesIO(text.encode()), filename="transcript.txt")
         await reply(context, replies.transcript_of(call, len(lines)), file=file)
 
@@ -160,9 +164,9 @@ async def tell(context: discord.ApplicationContext, desk: Desk, standing: Standi
 
 
 def name_in(guild: discord.Guild | None, user_id: int) -> str:
-    """What a person is called in a server, as far as that is known."""
+    """What a person is called in a server as one harmless line, as far as that is known."""
     member = guild.get_member(user_id) if guild else None
-    return member.display_name if member else str(user_id)
+    return (one_line(member.display_name, LONGEST_NAME) if member else "") or str(user_id)
 
 
 def calls_of(desk: Desk) -> Completion:

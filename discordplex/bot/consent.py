@@ -42,6 +42,6 @@ async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
 
 async def listen(preferences: StoredPreferences, user_id: int) -> str:
     """Hear this person again; what they are told."""
-    if user_id not in preferences.opted_out:
+    if preferences.opt_outs_known and user_id not in preferences.opted_out:
         return replies.HEARD_ALREADY
     return as_it_stands(replies.HEARD_AGAIN, await preferences.listen(user_id))

@@ -274,6 +274,7 @@ class Login:
             clock=parts.clock,
             metrics=parts.metrics,
             on_caption=self._scribe.hear,
+            on_pause=self._scribe.drop_people,
             panel=ConsentPanel,
             engine_name=parts.config.engine.name,
         )

@@ -42,6 +42,20 @@ class Noticeboard:
             self._spares[poster.channel.id] = room.spare_channel
             poster.notice(text, key=key, view=view)
 
+    def say_about(self, room: Room, named: str, unnamed: str, *, key: Hashable = None) -> None:
+        """Write a notice about a person: `named` where all who read it can see the voice channel, `unnamed` elsewhere."""
+        poster = self._poster(room.notices_channel)
+        if poster is None:
+            return
+        channel_id = poster.channel.id
+        self._spares[channel_id] = room.spare_channel
+
+        def on_fate(fate: Fate) -> None:
+            if fate == "refused":
+                self._say_elsewhere(channel_id, unnamed)
+
+        poster.notice(named if room.readers_see_it else unnamed, key=key, on_fate=on_fate)
+
     def say_once(self, room: Room, text: str, *, key: Hashable = None) -> None:
         """Write a notice unless these very words were said there since `forget`."""
         told = self._told.pop(room.place, {})

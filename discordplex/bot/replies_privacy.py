@@ -32,6 +32,11 @@ def about_words(practice: Practice) -> str:
     return f"{goes_to}, {fate(practice)}.{f' {FORGETFUL}' if practice.forgetful else ''}"
 
 
+def not_read(practice: Practice, why: str) -> str:
+    """/privacy while the database is away."""
+    return f"{about_words(practice)}\n{told(why)}"
+
+
 def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
     """/privacy: what is done with what people say here, and all that is stored about who asks."""
     lines = [about_words(practice)]

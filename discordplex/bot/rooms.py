@@ -292,11 +292,6 @@ class DiscordRoom:
 Guild: TypeAlias = discord.Guild
 
 
-def name_in_notices(room: Room, name: str) -> str:
-    """What notices about a call may call somebody: their name, where whoever reads it can see the channel of the call."""
-    return name if room.readers_see_it else courtesy.SOMEBODY
-
-
 def may_write(channel: Any) -> bool:
     """Whether we may write into a channel of any kind. The chat of a voice channel is closed to whoever may not enter it."""
     inside = channel.permissions_for(channel.guild.me).connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)

@@ -84,6 +84,15 @@ class Scribe:
         for one in (*self._saving, *self._waiting):
             theirs = owner.id == (one.line.user_id if owner.kind == "person" else one.line.guild_id)
             one.forgotten |= theirs and call in (None, one.line.call)
+        self._let_go()
+
+    def drop_people(self, call: AnyCall) -> None:
+        """Save nothing of what people said in a call up to now."""
+        for one in (*self._saving, *self._waiting):
+            one.forgotten |= one.call is call and one.line.user_id is not None
+        self._let_go()
+
+    def _let_go(self) -> None:
         for one in [one for one in self._waiting if one.forgotten]:
             self._waiting.remove(one)
             self._bytes -= one.bytes

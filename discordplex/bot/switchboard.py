@@ -16,7 +16,7 @@ from discordplex.bot.moves import Moves
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall, NewCall, Outcome, status_of
 from discordplex.bot.patience import Patience
-from discordplex.bot.rooms import Room, name_in_notices
+from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Rules
 from discordplex.bot.sessions import Answer, Elsewhere, Here, Place, SessionRegistry, Soon, Waiting
 from discordplex.bot.timers import Timers
@@ -179,7 +179,7 @@ class Switchboard:
         call, ended = self._book.calls.get(guild_id), self._book.ended(guild_id)
         if call is None or ended is None or call.room.place.channel_id not in channels:
             return replies.LEFT_QUEUE if self._waiting.leave(guild_id, channels) else replies.NOTHING_TO_LEAVE
-        self._notices.say(call.room, replies.sent_away(name_in_notices(call.room, name)))
+        self._notices.say_about(call.room, replies.sent_away(name), replies.sent_away(courtesy.SOMEBODY))
         self._book.hang_up(guild_id)
         await asyncio.wait({ended})
         return replies.LEFT

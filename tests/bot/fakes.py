@@ -159,9 +159,11 @@ class ScriptedRoom:
     async def open_thread(self) -> None:
         return None
 
+    spare: FakeChannel | None = None
+
     @property
     def spare_channel(self) -> FakeChannel | None:
-        return None
+        return self.spare
 
     def name_of(self, user_id: int) -> str:
         return f"Person {user_id}"

@@ -82,6 +82,7 @@ class Hall:
             clock=self.clock,
             metrics=self.metrics,
             on_caption=self.scribe.hear,
+            on_pause=self.scribe.drop_people,
             panel=ConsentPanel,
         )
         self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, moved=lambda _: None, asker=asker)
@@ -110,7 +111,7 @@ class Hall:
         await self.clock.advance(2.5)
 
     async def captions(self, where: str) -> None:
-        place = Captions("channel", TOWN_SQUARE) if where == "channel" else Captions(cast("Any", where))
+        place = Captions(cast("Any", where), TOWN_SQUARE) if where in ("channel", "thread") else Captions(cast("Any", where))
         await self.switch(captions=place)
 
     async def says(self, text: str, speaker: SpeakerId | None = None, *, final: bool = True, item: str = "") -> None:

@@ -127,6 +127,10 @@ async def test_a_wish_that_cannot_be_saved_holds_all_the_same(street: Street, tm
             said = (await press(street, message, DONT_LISTEN_ID)).content
             assert said.startswith(f"{replies.NOT_HEARD} That holds now, but is not saved yet")
             assert "not saved yet" in (await street.press("voice", {"voice": "VARM0.pt"})).content
+            privacy = await street.press("privacy")
+            assert "What you say in calls goes to PersonaPlex" in privacy.content
+            assert privacy.reply
+            assert (await press(street, privacy.reply, DONT_LISTEN_ID)).content.startswith(replies.NOT_HEARD)
             await ada.say(SENTENCE)
         assert decoded(street) == 0
         assert street.where == street.lounge.id
@@ -166,6 +170,9 @@ async def test_a_bot_without_its_database_says_so(street: Street, tmp_path: Path
         message = await greeting(street)
         assert "who asked me earlier not to listen" in message.content
         assert "not saved yet" in (await press(street, message, DONT_LISTEN_ID)).content
+        heard = (await press(street, message, LISTEN_ID, street.ben)).content
+        assert heard.startswith(replies.HEARD_AGAIN), "nobody knows that he has not asked; his wish is saved"
+        assert "not saved yet" in heard
 
 
 @pytest.mark.parametrize("button", [DONT_LISTEN_ID, LISTEN_ID, FORGET_ID])

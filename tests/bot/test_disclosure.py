@@ -10,9 +10,11 @@ from discordplex.bot import replies
 from discordplex.bot.practice import Practice
 from discordplex.bot.replies_privacy import about_words
 from discordplex.bot.rules import Rules
+from discordplex.bridge.events import Caption
 from discordplex.engine import Text
 from discordplex.loopback.clock import FakeClock
 from discordplex.store.records import Owner
+from tests.bot.fakes import FakeChannel
 from tests.bot.hall import ANNA, BERT, CARA, TalkingLease, hall
 from tests.bot.test_poster import refusal
 
@@ -243,6 +245,7 @@ async def test_stop_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
     async with hall(clock) as it:
         await it.switch(transcripts=True, captions_of_people=True)
         it.notices.caption(it.room, (1, 900), "Person 100: pending", final=True, speaker=ANNA)
+        it.scribe.hear(it.call, Caption(900, "not saved yet", final=True, speaker=ANNA, role="person"))
         await it.call.pause("Bert")
         await it.says("still transcribed", ANNA)
         assert not any("pending" in text or "transcribed" in text for text in it.posted)
@@ -267,6 +270,41 @@ async def test_the_notice_names_people_and_engine_and_no_server(clock: FakeClock
         await it.captions("channel")
         assert "Person 100" not in it.greeting(it.square)
         assert not any("gpu.example" in text for text in it.posted)
+
+
+@pytest.mark.parametrize("who_reads_it", ["people who see the voice channel", "others", "others, since Discord refuses the first channel"])
+async def test_notices_about_people_name_them_only_where_they_may(clock: FakeClock, who_reads_it: str) -> None:
+    """Who stopped the call, and who is not heard: also a mention is a name, and so is one that is said elsewhere in the end."""
+    async with hall(clock) as it:
+        it.room.readers_see_it = who_reads_it != "others"
+        if who_reads_it.startswith("others, "):
+            it.room.spare = it.square
+            it.chat.faults = [refusal(discord.Forbidden, 403)]
+        seen = it.square if it.room.spare else it.chat
+        it.call._announcer.cannot_hear(10**17, "no key")
+        await it.call.pause("Bert")
+        await clock.advance(5)
+        named = who_reads_it == "people who see the voice channel"
+        assert any("I cannot hear" in text for text in seen.texts)
+        assert any("asked me to stop" in text for text in seen.texts)
+        assert any("Bert asked" in text for text in seen.texts) == named
+        assert any(f"<@{10**17}>" in text for text in seen.texts) == named
+
+
+async def test_captions_leave_the_call_s_thread_when_the_setting_does(clock: FakeClock) -> None:
+    """A thread that was opened for the call gets nothing more once captions are to go elsewhere, or nowhere."""
+    async with hall(clock) as it:
+        thread = it.call._thread = FakeChannel(clock, id=77)
+        await it.captions("thread")
+        await it.says("in the thread")
+        assert thread.texts == ["in the thread"]
+        await it.captions("channel")
+        await it.says("in the square")
+        await it.captions("off")
+        await it.says("nowhere")
+        assert thread.texts == ["in the thread"]
+        assert it.square.texts[-1] == "in the square"
+        assert not any("nowhere" in text for text in it.posted)
 
 
 async def test_strangers_text_forges_nothing(clock: FakeClock) -> None:

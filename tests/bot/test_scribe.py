@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -73,6 +73,20 @@ async def test_nothing_is_kept_unless_switched_on(desk: Desk) -> None:
     await desk.switch(on=False)
     desk.says(call, "after")
     assert list((await desk.kept()).values()) == [[(None, "while")]]
+
+
+async def test_a_call_that_is_stopped_saves_no_more_of_its_people(desk: Desk) -> None:
+    """Its own words stay, and other calls are not concerned; what is said when it goes on is kept."""
+    await desk.switch(on=True)
+    stopped, other = QuietCall(), QuietCall()
+    for call in (stopped, other):
+        desk.says(call, "Anna's", speaker=ANNA)
+        desk.says(call, "the engine's")
+    desk.scribe.drop_people(cast("Any", stopped))
+    desk.says(stopped, "later", speaker=ANNA)
+    kept = await desk.kept()
+    lines = [line for call in kept.values() for line in call]
+    assert (lines.count((ANNA, "Anna's")), lines.count((None, "the engine's")), lines.count((ANNA, "later"))) == (1, 2, 1)
 
 
 async def test_a_transcript_has_whole_stretches_with_who_said_them(desk: Desk) -> None:
@@ -162,4 +176,4 @@ async def test_a_deletion_reaches_what_is_not_saved_yet(desk: Desk, what: str, m
     gate.set()
     await deletion
     kept = await desk.kept()
-    assert [text for lines in kept.values() for _, text in lines] == (["the engine's"] if what == "person" else [])
+    assert [text for lines in kept.values() for _, text in lines] == (["the engine's"] if what in ("person", "stop") else [])
