@@ -121,6 +121,15 @@ RIGHTS: Final[Mapping[str, Right]] = {
 """Commands by their whole name, a switch of theirs after it; written commands with `!`; buttons by what stands on them."""
 
 
+JOINING: Final = frozenset({"/listen", "!listen"})
+"""What calls the bot, as `/join` does, where the guild has no call."""
+
+
+def right_to(use: str, call: int | None) -> Right | None:
+    """What is asked of who uses this where the guild's call is in the channel `call` (None: it has none); None where nobody may."""
+    return Right.CALLER if use in JOINING and call is None else RIGHTS.get(use)
+
+
 # How often
 
 

@@ -161,7 +161,7 @@ class CallBook:
             self._timers.cancel(("grace", guild_id))
             self._timers.cancel(("follow", guild_id))
             self._goals.pop(guild_id, None)
-            self._moves.forget(guild_id)
+            self._moves.forget(guild_id, [None])
             self._moves.made(guild_id)
             self._registry.end(guild_id)
             del self._calls[guild_id], self._tasks[guild_id]

@@ -9,7 +9,7 @@ import discord
 import structlog
 
 from discordplex.bot import courtesy, replies
-from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Limit, Right, Standing, may_use
+from discordplex.bot.access import LIMITS, MODERATING, Limit, Right, Standing, may_use, right_to
 from discordplex.bot.allowance import Allowances
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.outcome import AnyCall
@@ -85,10 +85,11 @@ class Desk:
 
     def admit(self, use: str, guild_id: int, member: Any) -> None:
         """Count a person's use of what has this name in `access.RIGHTS`. Raises RefusedError where they may not, or not so soon."""
-        right, call, waiting = RIGHTS.get(use), self.exchange.call(guild_id), self.exchange.waiting(guild_id)
+        call, waiting = self.exchange.call(guild_id), self.exchange.waiting(guild_id)
+        channel_id = call.room.place.channel_id if call else None
+        right = right_to(use, channel_id)
         if right is None:
             raise RefusedError(courtesy.NOT_KNOWN)
-        channel_id = call.room.place.channel_id if call else None
         concerned = [*waiting] if channel_id is None else [channel_id, *waiting]
         if not may_use(right, standing_of(member, concerned), call=channel_id, waiting=waiting):
             raise RefusedError(NOT_THEIRS[right])

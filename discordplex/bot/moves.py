@@ -4,7 +4,7 @@ Discord takes 120 messages a minute from a gateway connection; py-cord sends 110
 move is a message.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from discordplex.bot.allowance import Allowances, Rate
 from discordplex.bot.timers import Timers
@@ -24,16 +24,23 @@ SHORTEST_S = 0.05
 
 
 class Moves:
-    """The moves of all guilds. A guild that may not move yet has one wish, the newest; others are dropped. Thread: loop."""
+    """The moves of all guilds. Thread: loop.
+
+    A guild that may not move yet has one wish for each channel that wants a call, and one for its call, the newest of each.
+    """
 
     def __init__(self, *, clock: Clock, timers: Timers) -> None:
         self._clock = clock
         self._timers = timers
         self._used = Allowances()
-        self._wishes: dict[int, Callable[[], None]] = {}
+        self._wishes: dict[int, dict[int | None, Callable[[], None]]] = {}
 
     def __len__(self) -> int:
-        return len(self._wishes)
+        return sum(map(len, self._wishes.values()))
+
+    def wishing(self, guild_id: int) -> frozenset[int]:
+        """The channels of a guild that want a call and have to wait for it."""
+        return frozenset(channel_id for channel_id in self._wishes.get(guild_id, ()) if channel_id is not None)
 
     def wait_s(self, guild_id: int) -> float:
         """Seconds until the bot may move in this guild; 0 where it may now."""
@@ -45,20 +52,28 @@ class Moves:
         for key, rate in ((guild_id, GUILD), (("share", guild_id), SHARE), (EVERYBODY, ALL)):
             self._used.use(key, rate, self._clock.now())
 
-    def when_possible(self, guild_id: int, move: Callable[[], None]) -> None:
-        """Call `move` as soon as the bot may move in this guild, in place of what else was wished there. It says `made` if it moves."""
-        self._wishes[guild_id] = move
+    def when_possible(self, guild_id: int, move: Callable[[], None], channel_id: int | None = None) -> None:
+        """Call `move` as soon as the bot may move in this guild, in place of the earlier wish of this channel, or (None) of the call there.
+
+        It says `made` if it moves. Those who waited in other channels are called after it and find that it has.
+        """
+        self._wishes.setdefault(guild_id, {})[channel_id] = move
         self._grant()
 
-    def forget(self, guild_id: int) -> None:
-        """Nobody wishes anything in this guild any more."""
-        self._wishes.pop(guild_id, None)
+    def forget(self, guild_id: int, channels: Iterable[int | None]) -> bool:
+        """Nobody in these channels, nor (None) the call, wishes anything any more; whether somebody did."""
+        wishes = self._wishes.get(guild_id, {})
+        gone = [wishes.pop(channel_id, None) for channel_id in channels]
+        if not wishes:
+            self._wishes.pop(guild_id, None)
+        return any(gone)
 
     def _grant(self) -> None:
         """Grant what is possible, first to those who have moved least lately; look again when more is."""
         for guild_id in sorted(self._wishes, key=self._used_lately):
             if not self.wait_s(guild_id):
-                self._wishes.pop(guild_id)()
+                for move in self._wishes.pop(guild_id, {}).values():
+                    move()
         if self._wishes:
             self._timers.later("moves", max(SHORTEST_S, min(map(self.wait_s, self._wishes))), self._grant)
 

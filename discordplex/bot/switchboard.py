@@ -131,7 +131,7 @@ class Switchboard:
         """We are not in this guild any more."""
         channels = self.waiting(guild_id)
         self._waiting.leave(guild_id, channels)
-        self._moves.forget(guild_id)
+        self._moves.forget(guild_id, [*channels, None])
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
             self._patience.forget(Place(guild_id, channel_id))
@@ -173,12 +173,12 @@ class Switchboard:
 
     async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
         """/leave, by a person of this name who has a say in these channels: what came of it, as a sentence."""
-        self._moves.forget(guild_id)
+        waited = self._moves.forget(guild_id, channels)
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
         call, ended = self._book.calls.get(guild_id), self._book.ended(guild_id)
         if call is None or ended is None or call.room.place.channel_id not in channels:
-            return replies.LEFT_QUEUE if self._waiting.leave(guild_id, channels) else replies.NOTHING_TO_LEAVE
+            return replies.LEFT_QUEUE if self._waiting.leave(guild_id, channels) or waited else replies.NOTHING_TO_LEAVE
         self._notices.say_about(call.room, replies.sent_away(name), replies.sent_away(courtesy.SOMEBODY))
         self._book.hang_up(guild_id)
         await asyncio.wait({ended})
@@ -186,12 +186,14 @@ class Switchboard:
 
     def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
         """Nobody in these channels waits any more, by the wish of somebody with a say: what came of it, as a sentence. A call stays."""
-        return courtesy.LEFT_THE_QUEUE if self._waiting.leave(guild_id, channels) else courtesy.NOT_IN_QUEUE
+        waited = self._moves.forget(guild_id, channels)
+        return courtesy.LEFT_THE_QUEUE if self._waiting.leave(guild_id, channels) or waited else courtesy.NOT_IN_QUEUE
 
     def waiting(self, guild_id: int) -> frozenset[int]:
-        """The guild's channels that wait, or whose call is tried again."""
+        """The guild's channels that wait for an engine or until the bot may move, or whose call is tried again."""
         retries = (timer.place for timer in self._timers.names if isinstance(timer, Retry))
-        return frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
+        queued = frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
+        return queued | self._moves.wishing(guild_id)
 
     def call(self, guild_id: int) -> AnyCall | None:
         """The guild's call, None where it has none or it is being torn down."""
@@ -242,7 +244,7 @@ class Switchboard:
             log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
             return
         if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
-            self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet))
+            self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet), place.channel_id)
         else:
             self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
 
@@ -267,6 +269,7 @@ class Switchboard:
 
     def _emptied(self, place: Place) -> None:
         self._waiting.withdraw(place)
+        self._moves.forget(place.guild_id, [place.channel_id])
         self._patience.forget(place)
         self._notices.forget(place)
         self._timers.cancel(Retry(place))

@@ -7,7 +7,7 @@ from typing import Any, cast
 import discord
 import pytest
 
-from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Right, Standing, may_call, may_talk_in, may_use
+from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Right, Standing, may_call, may_talk_in, may_use, right_to
 from discordplex.bot.commands import PANELS, add_commands
 from discordplex.bot.desk import Desk, standing_of
 from discordplex.bot.prefix import WrittenCommands
@@ -107,6 +107,13 @@ def registered() -> set[str]:
     add_commands(bot, cast("Desk", None))
     slash = {use for command in bot.pending_application_commands for use in uses(command)}
     return slash | {f"!{word}" for word in WrittenCommands("!", cast("Desk", None)).words}
+
+
+@pytest.mark.parametrize("use", RIGHTS)
+def test_without_a_call_to_go_on_with_listen_is_join(use: str) -> None:
+    """Whoever waits elsewhere in the server has no say in it; everything else asks for the same with and without a call."""
+    assert right_to(use, 11) is RIGHTS[use]
+    assert right_to(use, None) is (Right.CALLER if use in ("/listen", "!listen") else RIGHTS[use])
 
 
 async def test_every_command_and_button_has_its_right() -> None:

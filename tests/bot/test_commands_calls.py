@@ -208,6 +208,7 @@ async def test_a_place_in_the_queue_is_left_by_its_people(street: Street) -> Non
                     courtesy.NOT_YOUR_CALL,
                 )
         assert "number 1" in (await street.press("queue", place=other)).content
+        assert "number 2" in (await street.press("listen", person=cleo, place=other)).content, "with no call it does what /join does"
         assert (
             await street.press("queue", {"leave": True}, person=street.discord.people[3], place=other)
         ).content == courtesy.LEFT_THE_QUEUE

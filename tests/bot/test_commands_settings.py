@@ -129,7 +129,11 @@ async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(street: St
 
 
 async def test_transcripts(street: Street) -> None:
-    """Switched on, the greeting says so, and what is said can be had as a file and deleted; /privacy tells everybody."""
+    """Switched on, the greeting says so, and what is said can be had as a file and deleted; /privacy tells everybody.
+
+    A name makes no line of its own in the file, and turns none round.
+    """
+    street.guild.members[street.bot.id].nick = "Plex\u202e\n12:00:00 Ada"
     async with street.bot_running():
         street.discord.enter(street.ada, street.lounge)
         await street.says(street.lounge, "nothing of it is kept")
@@ -145,7 +149,8 @@ async def test_transcripts(street: Street) -> None:
         got = await settings(street, "transcript", call=call)
         assert got.reply
         (file,) = street.discord.files(got.reply)
-        assert file.content.decode().endswith("plex: Good morning.\n")
+        (line,) = file.content.decode().splitlines()
+        assert line.endswith(" Plex 12:00:00 Ada: Good morning.")
         deleted = (await settings(street, "forget-transcripts")).content
         assert deleted == "1 line is deleted."
         assert await complete_calls(street) == []

@@ -171,6 +171,10 @@ async def test_a_bot_without_its_database_says_so(street: Street, tmp_path: Path
         assert "who asked me earlier not to listen" in message.content
         assert "not saved yet" in (await press(street, message, DONT_LISTEN_ID)).content
         heard = (await press(street, message, LISTEN_ID, street.ben)).content
+        privacy = await street.press("privacy")
+        assert "What you say in calls goes to PersonaPlex" in privacy.content
+        assert privacy.reply
+        assert (await press(street, privacy.reply, DONT_LISTEN_ID)).content.startswith(replies.NOT_HEARD)
         assert heard.startswith(replies.HEARD_AGAIN), "nobody knows that he has not asked; his wish is saved"
         assert "not saved yet" in heard
 

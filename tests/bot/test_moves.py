@@ -12,7 +12,7 @@ from discordplex.bot.sessions import Place
 from discordplex.bot.timers import Timers
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bot.fakes import CountedEngines
-from tests.bot.town import A1, A2, ANNA, B1, BERT, Town
+from tests.bot.town import A1, A2, ANNA, B1, BERT, CARA, Town
 
 PYCORD_PER_MINUTE = 110
 
@@ -137,7 +137,7 @@ async def test_wishes_are_one_for_each_guild(clock: FakeClock) -> None:
         for _ in range(100):
             all_moves.when_possible(guild_id, lambda guild_id=guild_id: granted.append(guild_id))  # type: ignore[misc] # one each
     assert len(all_moves) == 10
-    all_moves.forget(11)
+    all_moves.forget(11, [None])
     await clock.advance(100)
     assert granted == list(range(2, 11))
     await timers.close()
@@ -156,3 +156,45 @@ async def test_a_move_that_is_confirmed_late_is_not_the_last(town: Town, clock: 
     await obeyed(town, clock, GUILD.interval_s + FOLLOW_TIMEOUT_S)
     assert town.live == [A1]
     assert len(town.calls) == 1
+
+
+@pytest.fixture
+async def worn_out(town: Town) -> Town:
+    """A guild in which the bot may not move for a while. Bert waits in one channel for it."""
+    for _ in range(GUILD.burst):
+        town.board._moves.made(A1.guild_id)
+    town.move(BERT, None, A2)
+    await settle()
+    assert town.live == []
+    return town
+
+
+async def test_who_comes_later_does_not_take_the_place_of_who_waits(worn_out: Town, clock: FakeClock) -> None:
+    """Somebody who hops into other channels meanwhile delays nobody: the first who still sits there is served, the other is next."""
+    worn_out.move(ANNA, None, A1)
+    await clock.advance(GUILD.interval_s)
+    assert worn_out.live == [A2]
+    assert worn_out.said(A1) == [replies.elsewhere(A2.channel_id)]
+    worn_out.move(BERT, A2, None)
+    await clock.advance(GRACE_S + 2 * GUILD.interval_s)
+    assert worn_out.live == [A1]
+
+
+async def test_nobody_sends_away_what_others_wait_for(worn_out: Town, clock: FakeClock) -> None:
+    """Only who has a say in a channel ends its waiting, also where it waits until the bot may move."""
+    assert worn_out.board.waiting(A2.guild_id) == {A2.channel_id}
+    worn_out.move(CARA, None, A1)
+    worn_out.move(CARA, A1, None)
+    assert worn_out.board.waiting(A2.guild_id) == {A2.channel_id}, "nobody is there any more"
+    assert await worn_out.board.leave(A2.guild_id, "Anna", frozenset()) == replies.NOTHING_TO_LEAVE
+    worn_out.move(ANNA, None, A1)
+    assert await worn_out.board.leave(A1.guild_id, "Anna", frozenset({A1.channel_id})) == replies.LEFT_QUEUE
+    await clock.advance(GUILD.interval_s)
+    assert worn_out.live == [A2]
+
+
+async def test_who_waits_until_the_bot_may_move_can_stop_waiting(worn_out: Town, clock: FakeClock) -> None:
+    """By /queue leave as well."""
+    assert worn_out.board.leave_queue(A2.guild_id, frozenset({A2.channel_id})) == courtesy.LEFT_THE_QUEUE
+    await clock.advance(2 * GUILD.interval_s)
+    assert worn_out.live == []
