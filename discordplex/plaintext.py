@@ -31,9 +31,14 @@ MARKS: Final = re.compile(
 WHITE: Final = re.compile(r"[\s\u2028\u2029\u0085]+")
 
 
+def drawn(text: str) -> str:
+    """`text`, which may be a part of a longer one, without single characters that draw nothing or turn the reading direction round."""
+    return INVISIBLE.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u0085", "\n"))
+
+
 def visible(text: str) -> str:
     """`text` without characters that draw nothing or turn the reading direction round. Line breaks stay."""
-    seen = INVISIBLE.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u0085", "\n"))
+    seen = drawn(text)
     return MARKS.sub(r"\1", JOINERS.sub("", seen))
 
 

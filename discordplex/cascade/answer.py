@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Final
 
 from discordplex.cascade.faults import HttpError, OverdueError, StageError, failed, no_api_error
@@ -30,8 +30,10 @@ PAGE: Final = re.compile(rb"<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
 """How a page begins; sound may begin with its first byte."""
 WHITE: Final = b" \t\r\n\xef\xbb\xbf"
 """A byte order mark counts as white space."""
-MOST_LINES: Final = 100_000
+MOST_LINES: Final = 200_000
 TOO_MUCH: Final = "sends more than any answer has. Try another server."
+DECODER: Final = json.JSONDecoder(parse_int=float)
+"""An integer of many digits would take time with their square."""
 TURN_BYTES: Final = 512
 TURN_PIECES: Final = 16
 """Pieces of an answer that are worked on before others have their turn."""
@@ -96,6 +98,7 @@ class Answer:
         if (await self.begin()).startswith(b"{"):
             for message in json_messages(await self.whole(), self._stage):
                 yield message
+                await asyncio.sleep(0)
             return
         async with contextlib.aclosing(self._events()) as events:
             async for data in events:
@@ -168,19 +171,23 @@ def parsed(data: bytes) -> Any:
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
         raise NoJsonError
     try:
-        return json.loads(data, parse_int=float)  # an integer of many digits takes time with their square
+        return DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except (ValueError, RecursionError):
         raise NoJsonError from None
 
 
-def json_messages(data: bytes, stage: Stage) -> list[Any]:
-    """One JSON text, or one in each line. Raises StageError where it is neither."""
+def json_messages(data: bytes, stage: Stage) -> Iterator[Any]:
+    """One JSON text, or one in each line, parsed when it is asked for. Raises StageError where it is neither."""
     try:
-        return [parsed(data)]
+        yield parsed(data)
     except NoJsonError:
-        pass
+        if data.count(b"\n") + data.count(b"\r") > MOST_LINES:
+            raise failed(stage, TOO_MUCH, "too much data") from None
+    else:
+        return
+    lines = [line for line in data.splitlines() if line.strip()]
     try:
-        return [parsed(line) for line in data.splitlines() if line.strip()]
+        yield from map(parsed, lines or [b""])
     except NoJsonError:
         raise unreadable(data, stage) from None
 

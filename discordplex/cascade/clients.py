@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -53,6 +54,13 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openai") is not None
 
 
+class NoCookies(CookieJar):
+    """A jar that stays empty: the API has no cookies, and a server could fill the memory and every later request with them."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Keep none."""
+
+
 class Clients:
     """One client for each server and key. Close it on the loop that used it."""
 
@@ -80,6 +88,7 @@ class Clients:
             limits=limits,
             follow_redirects=False,  # they would take speech, prompts and keys to a host that nobody chose
             event_hooks={"response": [refuse_failure]},
+            cookies=NoCookies(),
             trust_env=False,  # one policy for all our clients: network.py
             proxy=httpx_proxy(stage.base_url),
             verify=tls_context(verify=urlsplit(stage.base_url).scheme == "https"),

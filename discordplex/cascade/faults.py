@@ -111,7 +111,7 @@ def told_error(stage: Stage, body: Any) -> StageError:
 
 def refuse_told_error(message: Any, stage: Stage) -> None:
     """Raise StageError where this part of an answer is an error that the server tells."""
-    if isinstance(message, Mapping) and (message.get("error") or message.get("object") == "error"):
+    if isinstance(message, Mapping) and (message.get("error") or "error" in (message.get("object"), message.get("type"))):
         raise told_error(stage, message)
 
 
@@ -243,7 +243,10 @@ def server_words(body: Any, stage: Stage) -> str:
     if not isinstance(words, str) or "<" in words[:READ_LIMIT]:
         return ""
     secrets = frozenset({stage.api_key} - {NO_KEY, ""})
-    return one_line(redact(words[:READ_LIMIT], secrets), SPOKEN_LIMIT).rstrip(" .")
+    flat = one_line(words[:READ_LIMIT])  # first: a hidden character within a key would hide it
+    if len(words) > READ_LIMIT:
+        flat = flat[: -len(stage.api_key)]  # a key may have been cut there
+    return one_line(redact(flat, secrets), SPOKEN_LIMIT).rstrip(" .")
 
 
 def whole_text(error: HttpError) -> str:

@@ -51,7 +51,7 @@ async def examine(stage: Stage, clients: Clients, today: dt.date) -> ModelFact:
     """What the server of one stage says about its model."""
     try:
         async with clients.ask(stage, Request(PATH), SystemClock()) as answer:
-            models = model_list(json_messages(await answer.whole(), stage)[0])
+            models = model_list(next(json_messages(await answer.whole(), stage)))
     except StageError as fault:
         if fault.cause == "HTTP 404":  # some local servers have no such list
             return ModelFact(stage.name, "unlisted", f"{stage.host} does not say which models it has.", "")

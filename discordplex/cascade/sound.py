@@ -46,7 +46,22 @@ MOST_OPUS_BYTES: Final = 4 << 20
 
 COMPRESSED: Final = ("mpeg", "mp3", "aac", "flac", "webm", "mp4", "m4a")
 """Words of a content type."""
-MAGIC: Final = {b"\x1aE\xdf\xa3": "WebM", b"FORM": "AIFF", b".snd": "AU", b"caff": "CAF", b"#!AMR": "AMR"}
+MAGIC: Final = {
+    b"\x1aE\xdf\xa3": "WebM",
+    b"FORM": "AIFF",
+    b".snd": "AU",
+    b"caff": "CAF",
+    b"#!AMR": "AMR",
+    b"#!SILK": "SILK",
+    b"\x02#!SILK": "SILK",
+    b"RIFX": "big-endian WAV",
+    b"riff.\x91\xcf\x11": "Wave64",
+    b"0&\xb2u\x8ef\xcf\x11": "WMA",
+    b"wvpk": "WavPack",
+    b"\x1f\x8b\x08": "gzip",
+}
+TEXT: Final = re.compile(rb"[\t\r\n -~]{16,}")
+"""As samples these would be a roar from the first one on."""
 OPUS_HEAD: Final = b"OpusHead"
 VORBIS_HEAD: Final = b"\x01vorbis"
 
@@ -290,8 +305,8 @@ class SpeechSound:
         if begin.startswith(b"ID3"):
             return FileSound("MP3"), begin
         name = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), "MP4" if begin[4:8] == b"ftyp" else "")
-        if name:
-            raise UnknownSoundError(name)
+        if name or TEXT.fullmatch(begin[:SNIFFED_BYTES]):
+            raise UnknownSoundError(name or "text")
         found = find_frame(begin, SOUGHT_BYTES if self._is_called_compressed else 1)
         if found is None:
             return PcmSound(self._rate_hz, self._channels), begin

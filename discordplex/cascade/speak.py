@@ -2,8 +2,8 @@
 
 import asyncio
 import base64
-import binascii
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
@@ -27,6 +27,11 @@ HARD_SLICE_BYTES: Final = 1_024
 """Decoded at once where it is not."""
 SOUND_FIELDS: Final = ("audio", "delta", "data", "audioContent", "audio_base64", "b64_json")
 """Where servers put sound that they wrap in JSON."""
+
+
+HEX: Final = re.compile(r"(?:[0-9a-f]{2}){32,}")
+"""Of 64 characters of base64 some are others."""
+OTHER_ALPHABET: Final = str.maketrans("-_", "+/")
 
 
 class Speaker:
@@ -117,9 +122,19 @@ def sound_in(message: Any) -> bytes:
         if isinstance(value, Mapping):
             return sound_in(value)
         if isinstance(value, str):
-            with contextlib.suppress(binascii.Error, ValueError):
-                return base64.b64decode(value)
+            with contextlib.suppress(ValueError):
+                return bytes_in(value)
     return b""
+
+
+def bytes_in(text: str) -> bytes:
+    """What text stands for: base64 of either alphabet, perhaps without padding or as a data URL, or hexadecimal digits. Else ValueError."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    if HEX.fullmatch(text):
+        return bytes.fromhex(text)
+    letters = "".join(text.split()).rstrip("=").translate(OTHER_ALPHABET)
+    return base64.b64decode(letters + "=" * (-len(letters) % 4))
 
 
 def longest_ms(text: str) -> float:

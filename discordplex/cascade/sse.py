@@ -44,7 +44,7 @@ class EventReader:
         for line in lines:
             if line:
                 yield self._line(line)
-            elif self._data:
+            else:
                 yield b"\n".join(self._data)
                 self._data, self._size = [], 0
 

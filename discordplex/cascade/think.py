@@ -8,6 +8,7 @@ from discordplex.cascade.clients import Clients, Request
 from discordplex.cascade.faults import StageError, failed, no_api_error, refuse_told_error
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
+from discordplex.plaintext import drawn
 
 PATH: Final = "/chat/completions"
 MOST_CHARACTERS: Final = 200_000
@@ -32,7 +33,7 @@ class Thinker:
 
         Raises StageError. Close it where it is left early: the request ends then.
         """
-        stage, length, thought = self._stage, 0, False
+        stage, length, thought, reply = self._stage, 0, False, OneReply()
         body = {"model": stage.model, "messages": list(messages), "stream": True}
         try:
             async with self._clients.ask(stage, Request(PATH, body), self._clock) as answer:
@@ -41,9 +42,9 @@ class Thinker:
                 async with contextlib.aclosing(answer.messages()) as found:
                     async for message in found:
                         refuse_told_error(message, stage)
-                        delta = delta_of(message)
+                        delta = reply.delta_of(message)
                         thought = thought or any(delta.get(name) for name in THOUGHTS)
-                        text = text_of(delta)
+                        text = drawn(text_of(delta))
                         length += len(text)
                         if length > MOST_CHARACTERS:
                             raise failed(stage, f"does not stop writing. Try another {stage.model_setting}.", "too much text")
@@ -71,14 +72,36 @@ def only_thought(stage: Stage, cause: str) -> StageError:
     return failed(stage, what, cause)
 
 
-def delta_of(message: Any) -> Mapping[str, Any]:
-    """What one message adds to the reply: a stream's delta, or the whole message where nothing was streamed; empty where it has neither."""
-    choices = message.get("choices") if isinstance(message, Mapping) else None
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, Mapping):
+class OneReply:
+    """The first of several replies that a server may write at once."""
+
+    def __init__(self) -> None:
+        self._index: object = None
+        self._has_deltas = False
+
+    def delta_of(self, message: Any) -> Mapping[str, Any]:
+        """What one message adds: a stream's delta, or the whole message where nothing was streamed; empty where it has neither.
+
+        Some servers end a stream with the whole message once more.
+        """
+        choices = message.get("choices") if isinstance(message, Mapping) else None
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, Mapping):
+                continue
+            index = choice.get("index") or 0
+            if self._index is None:
+                self._index = index
+            if index == self._index:
+                return self._added(choice)
         return {}
-    found = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
-    return found if isinstance(found, Mapping) else {}
+
+    def _added(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        found = choice.get("delta")
+        if isinstance(found, Mapping) and found:
+            self._has_deltas = self._has_deltas or bool(text_of(found))
+            return found
+        found = choice.get("message") or {"content": choice.get("text")}
+        return found if isinstance(found, Mapping) and not self._has_deltas else {}
 
 
 def text_of(delta: Mapping[str, Any]) -> str:

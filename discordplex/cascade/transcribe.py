@@ -1,8 +1,10 @@
 """Transcribe: what a person said, as text."""
 
+import contextlib
 import io
 import re
 import wave
+from collections.abc import Mapping
 from typing import Any, Final
 
 from discordplex.audio.format import SAMPLE_BYTES
@@ -51,16 +53,37 @@ async def text_in(answer: Answer, stage: Stage) -> str:
     """The text of an answer, which is JSON, or the text itself. Raises StageError for anything else, and for an error that it tells."""
     if await answer.is_page():
         raise no_api_error(stage)
-    begin, data = await answer.begin(), await answer.whole()
+    begin = await answer.begin()
+    if "event-stream" in answer.content_type or begin.startswith((b"data:", b"event:")):
+        return await streamed_text(answer, stage)
+    data = await answer.whole()
     if not begin.startswith(b"{") and "json" not in answer.content_type:
         return data.decode("utf-8", "replace")
-    message: Any = json_messages(data, stage)[0] if data.strip() else None
+    message: Any = next(json_messages(data, stage)) if data.strip() else None
     refuse_told_error(message, stage)
     if isinstance(message, str):
         return message
     if not isinstance(message, dict) or not isinstance(message.get("text", 0), str | None):
         raise no_api_error(stage)
     return message["text"] or ""
+
+
+async def streamed_text(answer: Answer, stage: Stage) -> str:
+    """The text of an answer that comes as events although we ask for none: deltas, segments, or all of it at the end."""
+    text = ""
+    async with contextlib.aclosing(answer.messages()) as messages:
+        async for message in messages:
+            refuse_told_error(message, stage)
+            if not isinstance(message, Mapping):
+                continue
+            piece, whole = message.get("delta"), message.get("text")
+            if isinstance(piece, str):
+                text += piece
+            elif isinstance(whole, str):
+                text = whole if str(message.get("type")).endswith(".done") else f"{text} {whole}"
+            if len(text) > MOST_CHARACTERS:
+                break
+    return text
 
 
 def has_words(text: str) -> bool:

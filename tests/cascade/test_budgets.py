@@ -47,6 +47,8 @@ OVER_BUDGET: list[tuple[StageName, str, Fault]] = [
     ("transcribe", "too much text", Fault(body=json.dumps({"text": "word " * 9999}).encode())),
     ("transcribe", "not an API", Fault(body=b"[" * 20_000)),
     ("think", "too much data", Fault(body=b"{", endless=b'"a": [],' * 999)),
+    ("think", "too much data", Fault(body=b"{} {}" + b"\n" * (MOST_LINES + 1))),
+    ("think", "too much data", Fault(body=b"data: 1\n" + b"\n" * (MOST_LINES + 1))),
     ("think", "endless line", Fault(body=b"data: {", endless=b"a" * 9999)),
     ("think", "endless line", Fault(body=b"", endless=b"data: some more of it\n" * 999)),
     ("think", "too much data", Fault(body=b"", endless=b": here I am\n\n" * 999)),
@@ -193,6 +195,27 @@ async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name
     await other.wait_closed()
     assert met == []
     assert len(server.log.of(Asked)) == 1
+
+
+async def test_cookies_are_not_kept() -> None:
+    """A server could fill the memory and every later request with them."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        body = b'{"choices": [{"text": "Hello there."}]}'
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nSet-Cookie: a=b; Path=/\r\n\r\n" + body)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([stage])
+    for _ in range(2):
+        assert await Stages(clients, stage, stage, stage, clock=SystemClock()).think() == "Hello there."
+    assert len(heads) == 2
+    assert b"cookie" not in b"".join(heads).lower()
+    await clients.close()
+    server.close()
 
 
 @pytest.mark.parametrize("name", NAMES)

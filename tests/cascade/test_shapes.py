@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.cascade.clients import Clients
-from discordplex.cascade.faults import StageError, server_words
+from discordplex.cascade.faults import READ_LIMIT, StageError, server_words
 from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from discordplex.cascade.stage import NO_KEY, Stage, StageName
-from discordplex.cascade.think import delta_of, text_of
+from discordplex.cascade.think import OneReply, text_of
 from discordplex.cascade.transcribe import HEARD_NOTHING
 from discordplex.clock import SystemClock
 from discordplex.loopback.openai.faults import Fault
@@ -29,6 +30,10 @@ def sse(*messages: Any, end: bytes = b"\n\n", done: bool = True) -> bytes:
 
 def delta(**fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": fields}]}
+
+
+def other(**fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 1, "delta": fields}]}
 
 
 WHOLE = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello there."}}]}
@@ -58,6 +63,14 @@ REPLIES = {
     "one completion, indented": b"\n" + json.dumps(WHOLE, indent=2).encode(),
     "JSON lines": b"".join(json.dumps(delta(content=text)).encode() + b"\n" for text in ("Hello ", "there.")),
     "a refusal": sse(delta(refusal="Hello there.")),
+    "several replies": sse(delta(content="Hello "), other(content="Good "), delta(content="there."), other(content="day.")),
+    "several replies at once": sse(
+        {"choices": delta(content="Hello ")["choices"] + other(content="Good ")["choices"]},
+        {"choices": other(content="day.")["choices"] + delta(content="there.")["choices"]},
+    ),
+    "all of it once more at the end": sse(delta(content="Hello "), delta(content="there."), WHOLE),
+    "a picture cut in two": sse(delta(content="Hello \ud83d"), delta(content="\ude00there.")),
+    "characters that draw nothing": sse(delta(content="\ufeffHel\u200blo \u202ethere.\0")),
     "numbers and nulls": sse(None, 5, "text", [], delta(content=5), delta(content="Hello there."), {"choices": [None]}, {"choices": "x"}),
 }
 
@@ -76,6 +89,10 @@ TRANSCRIPTS = {
     "plain text": (b"Hello there.\n", "text/plain; charset=utf-8"),
     "plain text without a name": (b" Hello there.", "application/octet-stream"),
     "a string": (b'"Hello there."', "application/json"),
+    "JSON lines": (b'{"text": "Hello there."}\n{"text": null}\n', "application/json"),
+    "deltas": (sse({"type": "transcript.text.delta", "delta": "Hello "}, {"delta": "there."}), "text/event-stream"),
+    "deltas and all of it": (sse({"delta": "Hel"}, {"type": "transcript.text.done", "text": "Hello there."}), "text/event-stream"),
+    "segments": (b"event: segment\n" + sse({"text": "Hello"}, {"text": "there."}), "text/plain"),
     "brackets beside words": (b"[laughs] Hello there.", "text/plain"),
 }
 
@@ -110,6 +127,7 @@ ERRORS: list[Any] = [
     {"error": "Model is still loading"},
     {"error": {"code": 500, "message": "Model is still\n\x1b[31mloading.\u202e"}},
     {"object": "error", "message": "Model is still loading"},
+    {"type": "error", "message": "Model is still loading"},
 ]
 
 
@@ -133,6 +151,43 @@ async def test_an_error_within_a_stream_is_told(server: StandInOpenAI, stages: S
 
 
 SOUND = hum("Hello there.")
+WRITTEN: dict[str, Callable[[bytes], str]] = {
+    "base64": lambda data: base64.b64encode(data).decode(),
+    "without padding": lambda data: base64.b64encode(data).decode().rstrip("="),
+    "for URLs": lambda data: base64.urlsafe_b64encode(data).decode(),
+    "in lines": lambda data: base64.encodebytes(data).decode(),
+    "a data URL": lambda data: "data:audio/wav;base64," + base64.b64encode(data).decode(),
+    "hexadecimal": bytes.hex,
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+async def test_sound_in_json_is_unwrapped_however_it_is_written(server: StandInOpenAI, stages: Stages, written: str) -> None:
+    """Sample by sample the same: a wrong reading of it is noise."""
+    data = b"\xfb\xff" + SOUND  # has both letters that the alphabets differ in
+    server.fail("speak", Fault(body=data), Fault(body=json.dumps({"audio": WRITTEN[written](data)}).encode()))
+    assert await stages.speak() == await stages.speak()
+
+
+NO_SOUND = {
+    "text": b"Rate limit exceeded, please try again later.",
+    "base64 without JSON": base64.b64encode(SOUND),
+    "Wave64": b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00" + SOUND,
+    "big-endian WAV": b"RIFX\x00\x00\x00\x24WAVEfmt " + SOUND,
+    "gzip": b"\x1f\x8b\x08\x00" + SOUND,
+    "SILK": b"\x02#!SILK_V3" + SOUND,
+}
+
+
+@pytest.mark.parametrize("kind", NO_SOUND)
+@pytest.mark.parametrize("content_type", ["audio/pcm", "audio/mpeg", "text/plain"])
+async def test_what_is_no_sound_is_not_played(server: StandInOpenAI, stages: Stages, kind: str, content_type: str) -> None:
+    """Played as samples it would be a roar in everybody's ears."""
+    server.fail("speak", Fault(body=NO_SOUND[kind], content_type=content_type))
+    with pytest.raises(StageError, match=r"sends .*, which is not played here") as caught:
+        await stages.speak()
+    assert caught.value.cause == "unplayable sound"
+    assert kind.partition(" without")[0].replace("base64", "text") in str(caught.value)
 
 
 @pytest.mark.parametrize("field", ["audio", "audioContent", "data", "nested"])
@@ -228,10 +283,23 @@ def test_events_may_be_cut_anywhere(end: bytes, size: int) -> None:
 @pytest.mark.parametrize("message", [None, 5, "x", [], {}, {"choices": 5}, {"choices": [5]}, {"choices": [{"delta": 5}]}])
 def test_strange_messages_have_no_text(message: Any) -> None:
     """Any JSON is a message without text, or one with it."""
-    assert text_of(delta_of(message)) == ""
+    assert text_of(OneReply().delta_of(message)) == ""
 
 
 @pytest.mark.parametrize(("key", "told"), [(NO_KEY, "no unused hunter2-secret"), ("hunter2-secret", "no unused ***")])
 def test_a_key_that_a_server_repeats_is_masked(key: str, told: str) -> None:
     """Whatever it looks like; the word that is sent where no key is set is none."""
     assert server_words({"error": "no unused hunter2-secret."}, Stage("think", "http://x", "m", api_key=key)) == told
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u00ad", "\u202e", "\0", "\ud800"])
+def test_a_key_with_something_hidden_in_it_is_masked(hidden: str) -> None:
+    """It is looked for in what people would see."""
+    words = f"no hunter2{hidden}-secret"
+    assert server_words({"error": words}, Stage("think", "http://x", "m", api_key="hunter2-secret")) == "no ***"
+
+
+def test_a_key_at_the_end_of_what_is_read_is_not_shown_in_part() -> None:
+    """White space is folded after the cut, and brings what lies far behind to the front."""
+    words = " " * (READ_LIMIT - 10) + "hunter2-secret"
+    assert "hunter" not in server_words({"error": f"no{words}"}, Stage("think", "http://x", "m", api_key="hunter2-secret"))
