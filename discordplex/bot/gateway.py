@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from typing_extensions import Self
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.desk import reply_to_failure
 from discordplex.errors import DiscordplexError
+from discordplex.logs import place_of
 from discordplex.network import Connector
 
 log = structlog.get_logger()
@@ -29,6 +31,9 @@ LOGIN_TIMEOUT_S = 60.0
 
 GOODBYE_S = 1.0
 """How long the gateway may take to close, and unanswered commands to finish."""
+
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
+"""What py-cord raises where Discord, or what answers in its place, sends something of another shape."""
 
 GOODBYE, RESUMABLE = 1000, 4000
 """Close codes: the first ends the gateway session and with it our stay in voice, the second lets it be resumed (documented)."""
@@ -86,6 +91,9 @@ class GatewayClient(discord.Bot):
             auto_sync_commands=False,
             guild_ready_timeout=READY_TIMEOUT_S,
         )
+        parsers = self._connection.parsers
+        # Without READY there is no session: whoever runs the client has to begin again.
+        parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
         self._listener = listener
         self._read = read
         self._settled = asyncio.Event()
@@ -94,7 +102,10 @@ class GatewayClient(discord.Bot):
         self._connecting: asyncio.Task[None] | None = None
 
     async def run_until(self, token: str, stop: asyncio.Event) -> None:
-        """Log in and stay until `stop`; gateway drops are reconnected by py-cord. Raises what ended the connection before."""
+        """Log in and stay until `stop`; gateway drops are reconnected by py-cord.
+
+        Raises what ended the connection before; one of UNREADABLE where Discord's answers make no sense.
+        """
         await until(stop, asyncio.wait_for(self.login(token), LOGIN_TIMEOUT_S))
         if not stop.is_set():
             self._connecting = asyncio.create_task(self.connect(reconnect=True), name="gateway")
@@ -216,6 +227,18 @@ class GatewayClient(discord.Bot):
     async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
         """An event handler raised; it concerns no other event."""
         log.error("event handler failed", handler=event_method, exc_info=sys.exc_info())
+
+
+def sparing(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A parser of py-cord's that leaves out an event of another shape: py-cord's own would end the connection, and every call with it."""
+
+    def parse_or_leave_out(data: Any) -> None:
+        try:
+            parse(data)
+        except UNREADABLE as fault:
+            log.warning("an event from discord cannot be read and is left out", name=name, cause=place_of(fault))
+
+    return parse_or_leave_out
 
 
 async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

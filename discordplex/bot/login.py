@@ -19,7 +19,7 @@ from discordplex.bot.callcontext import CallContext
 from discordplex.bot.commands import add_buttons, add_commands
 from discordplex.bot.consent import ConsentPanel
 from discordplex.bot.desk import Desk
-from discordplex.bot.gateway import GatewayClient, until
+from discordplex.bot.gateway import UNREADABLE, GatewayClient, until
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
@@ -35,6 +35,7 @@ from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineLease, EngineProvider, Persona
 from discordplex.errors import DiscordplexError, LoginError
+from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import ProxyFailedError
 from discordplex.store.records import Owner
@@ -56,6 +57,9 @@ COMMANDS_PAUSE_S = 30.0
 
 UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
 """What is raised while Discord, or the way to it, is down."""
+
+NONSENSE = "what answers there makes no sense"
+"""Why Discord cannot be reached where a proxy or an outage answers in its place, with something of another shape."""
 
 UNKNOWN_GUILD, MISSING_ACCESS = 10004, 50001
 """Error codes of the REST API (documented)."""
@@ -140,6 +144,9 @@ class Login:
             async with self._client:
                 try:
                     await self._client.run_until(token, stop)
+                except UNREADABLE as fault:
+                    log.warning("discord's answer cannot be read", cause=place_of(fault))
+                    return NONSENSE
                 finally:
                     await self._end_calls()
         except discord.LoginFailure:

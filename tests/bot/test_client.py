@@ -5,8 +5,11 @@ import errno
 import itertools
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+import structlog
+from aiohttp import web
 
 from discordplex.bot import client, patience, poster, replies
 from discordplex.bot.client import BotApplication
@@ -15,6 +18,7 @@ from discordplex.bot.login import Login, Parts
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
+from discordplex.loopback.discord.api import Route
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import Closed, Connected
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -306,3 +310,58 @@ async def test_a_login_without_a_free_descriptor_is_tried_again(street: Street, 
         street.discord.enter(street.ada, street.lounge)
         await street.sits_in(street.lounge)
     assert refused
+
+
+NONSENSE = [b"<html>Just a moment...</html>", b"{}", b'{"id": ', b"[]", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:8].decode())
+@pytest.mark.parametrize("door", ["/users/@me", "/gateway"])
+async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
+    street: Street, monkeypatch: pytest.MonkeyPatch, door: str, body: bytes
+) -> None:
+    """A proxy's page or half an answer, where the bot logs in: it tries again, and is there once Discord answers."""
+    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.0)
+    rest, spoiled = street.discord.rest, asyncio.Event()
+    answer = rest._limited
+
+    async def spoil(request: web.Request, route: Route, named: dict[str, str]) -> web.Response:
+        if spoiled.is_set() or not request.path.endswith(door):
+            return await answer(request, route, named)
+        spoiled.set()
+        return web.Response(body=body, content_type="text/html" if body.startswith(b"<") else "application/json")
+
+    monkeypatch.setattr(rest, "_limited", spoil)
+    with structlog.testing.capture_logs() as lines:
+        async with street.bot_running():
+            await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
+    assert spoiled.is_set()
+    assert "makes no sense" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
+
+
+MISSHAPEN: list[tuple[str, Any]] = [
+    ("GUILD_CREATE", {}),
+    ("GUILD_CREATE", None),
+    ("GUILD_UPDATE", {"id": "1"}),
+    ("CHANNEL_UPDATE", {"id": "x", "type": 2, "guild_id": "y"}),
+    ("VOICE_STATE_UPDATE", {"user_id": "5"}),
+    ("VOICE_STATE_UPDATE", []),
+    ("INTERACTION_CREATE", {"id": "1", "type": 2}),
+    ("GUILD_DELETE", {}),
+]
+
+
+async def test_an_event_of_another_shape_costs_no_call(street: Street) -> None:
+    """What Discord leaves out of an event, or writes otherwise, concerns that event alone: the call goes on, on the same connection."""
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        await street.listens()
+        (session,) = [session for session in street.discord.gateway.sessions.values() if session.login.user is street.bot]
+        with structlog.testing.capture_logs() as lines:
+            for name, payload in MISSHAPEN:
+                session.add(name, payload)
+            street.discord.enter(street.ada, street.study)
+            await street.sits_in(street.study)
+        assert len(street.engine.log.of(Connected)) == 1
+        assert list(street.discord.gateway.sessions.values()) == [session]
+    assert {line["name"] for line in lines if "left out" in line["event"]} <= {name for name, _ in MISSHAPEN}
