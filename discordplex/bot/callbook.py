@@ -102,8 +102,16 @@ class CallBook:
             return  # the people have gone on meanwhile, and the next move is to where they are
         self._goals.pop(guild_id, None)
         self._registry.move(guild_id, channel_id)
+        self.hang_up_where_unwanted(guild_id)
         if not room.people:
             self.hang_up_when_empty(guild_id)
+
+    def hang_up_where_unwanted(self, guild_id: int) -> None:
+        """Hang up, and say why, where the rules do not let us talk in the call's channel."""
+        call = self.lasting(guild_id)
+        if call and (reason := call.room.unwanted):
+            self._notices.say_once(call.room, replies.could_not_join(call.room.place.channel_id, reason))
+            self.hang_up(guild_id)
 
     def hang_up_when_empty(self, guild_id: int) -> None:
         """Hang up after the grace, unless somebody is back by then."""

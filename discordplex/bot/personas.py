@@ -9,6 +9,7 @@ from discordplex.bot import replies_personas as replies
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
+from discordplex.plaintext import one_line
 from discordplex.store import personafile
 from discordplex.store.personafile import NAME_CHARACTERS
 from discordplex.store.personas import key
@@ -77,8 +78,8 @@ class Personas:
 
     async def save(self, owner: Owner, name: str, persona: Persona) -> tuple[SavedPersona, Standing]:
         """Keep a persona under a name, and how that stands. Raises StoreError where the name or the persona will not do."""
-        word = " ".join(name.split())
-        if not 1 <= len(word) <= NAME_CHARACTERS or not personafile.is_storable(word):
+        word = one_line(name)
+        if not 1 <= len(word) <= NAME_CHARACTERS or not personafile.is_storable(name):
             raise StoreError(replies.bad_name(NAME_CHARACTERS))
         self._refuse(persona)
         saved = SavedPersona(owner, word, persona)

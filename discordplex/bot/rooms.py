@@ -106,6 +106,11 @@ class Room(Protocol):
         """Where its notices go when Discord does not let us write there; None where there is no such channel."""
         ...
 
+    @property
+    def unwanted(self) -> str | None:
+        """Why we do not talk in it, as a plain sentence, where the rules are against it; None where they are not."""
+        ...
+
     def obstacle(self) -> str | None:
         """What keeps us from talking in it, as a plain sentence; None where nothing is known."""
         ...
@@ -259,11 +264,16 @@ class DiscordRoom:
         if isinstance(self._channel, discord.VoiceChannel):
             await self._channel.set_status(text)
 
+    @property
+    def unwanted(self) -> str | None:
+        """By the server's lists of channels, and the configuration's."""
+        return None if may_talk_in(self._rules, self._channel.id) else courtesy.NOT_HERE
+
     def obstacle(self) -> str | None:
         """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""
         channel, guild = self._channel, self._channel.guild
-        if not may_talk_in(self._rules, channel.id):
-            return courtesy.NOT_HERE
+        if self.unwanted:
+            return self.unwanted
         if guild.afk_channel and guild.afk_channel.id == channel.id:
             return replies.AFK
         may = channel.permissions_for(guild.me)

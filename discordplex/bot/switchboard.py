@@ -201,8 +201,9 @@ class Switchboard:
 
     def preferences_changed(self) -> None:
         """Rules, or who wants to be heard, have changed: every call follows at once."""
-        for call in self._book.calls.values():
+        for guild_id, call in self._book.calls.items():
             call.room = self._room_at(call.room.place) or call.room
+            self._book.hang_up_where_unwanted(guild_id)
 
     def status(self, guild_id: int) -> replies.Status:
         """/status: what this guild may know."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
+from discordplex.plaintext import one_line
 from discordplex.store.records import Owner, SavedPersona
 
 FORMAT = "discordplex personas"
@@ -60,11 +61,12 @@ def number(digits: str) -> int:
 def entry(fields: Any, owner: Owner) -> SavedPersona:
     """One persona of a file."""
     name, voice, text_prompt = (text(fields, key) for key in ("name", "voice", "text_prompt"))
-    if not 1 <= len(name.strip()) <= NAME_CHARACTERS:
+    name = one_line(name)
+    if not 1 <= len(name) <= NAME_CHARACTERS:
         raise refusal(f"a persona's name must have 1 to {NAME_CHARACTERS} characters")
     if len(text_prompt) > PROMPT_CHARACTERS or len(voice) > VOICE_CHARACTERS:
         raise refusal(f"a persona's role may have {PROMPT_CHARACTERS} characters, and its voice {VOICE_CHARACTERS}")
-    return SavedPersona(owner, name.strip(), Persona(voice=voice, text_prompt=text_prompt))
+    return SavedPersona(owner, name, Persona(voice=voice, text_prompt=text_prompt))
 
 
 def text(fields: Any, key: str) -> str:

@@ -191,8 +191,10 @@ class ScriptedRoom:
     def readers(self, channel: "FakeChannel") -> frozenset[int]:
         return self.viewers(channel) - self.amnesic
 
+    unwanted: str | None = None
+
     def obstacle(self) -> str | None:
-        return self.problem
+        return self.unwanted or self.problem
 
     async def connect(self, make: Callable[..., Any], *, timeout_s: float) -> Any:
         raise NotImplementedError

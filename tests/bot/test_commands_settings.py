@@ -85,6 +85,10 @@ async def test_denied_channels_are_not_entered(street: Street) -> None:
         assert "channels: all" in said.content
         await street.press("join")
         await street.sits_in(street.lounge)
+        await street.says(street.lounge, "Go ahead")
+        await settings(street, "channel", channel=street.lounge, rule="deny")
+        await street.sits_in(None)
+        await street.says(street.lounge, "The call has ended")
 
 
 async def test_denied_roles_do_not_call(street: Street) -> None:

@@ -193,6 +193,23 @@ async def test_leave_cancels_the_next_try_and_the_queue(town: Town, clock: FakeC
     assert town.live == []
 
 
+@pytest.mark.parametrize("how", ["settings", "dragged"])
+async def test_a_call_ends_where_the_rules_are_against_it(town: Town, clock: FakeClock, how: str) -> None:
+    """Also one that runs already, when an admin denies its channel, and one that a moderator drags into such a channel."""
+    town.move(ANNA, None, A1)
+    await settle()
+    place = A1 if how == "settings" else A2
+    town.rooms[place].unwanted = courtesy.NOT_HERE
+    if how == "settings":
+        town.board.preferences_changed()
+    else:
+        town.rooms[A2].people = frozenset({BERT})
+        town.board.call_moved(A2.guild_id, A2.channel_id)
+    await clock.advance(2)
+    assert town.live == []
+    assert town.said(place)[-1] == replies.could_not_join(place.channel_id, courtesy.NOT_HERE)
+
+
 async def test_who_enters_while_the_last_call_is_torn_down_is_next(town: Town, clock: FakeClock) -> None:
     """The engine is never given twice: the new call begins when the old one is gone."""
     town.move(ANNA, None, A1)

@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
+from discordplex.plaintext import one_line
 from discordplex.store.personafile import FILE_BYTES, is_storable, read, write
 from discordplex.store.records import Owner, SavedPersona
 
 OWNER = Owner("person", 7)
 TEXTS = st.text().filter(is_storable)
-NAMES = st.text(min_size=1, max_size=100).filter(lambda name: is_storable(name) and bool(name.strip()))
+NAMES = st.text(min_size=1, max_size=100).filter(lambda name: is_storable(name) and bool(one_line(name)))
 
 
 @given(st.lists(st.tuples(NAMES, TEXTS, TEXTS), max_size=5))
 def test_a_file_gives_back_what_was_written(entries: list[tuple[str, str, str]]) -> None:
     """Any names, voices and prompts, whoever's they were before."""
     written = [SavedPersona(Owner("guild", 1), name, Persona(voice=voice, text_prompt=prompt)) for name, voice, prompt in entries]
-    expected = tuple(SavedPersona(OWNER, one.name.strip(), one.persona) for one in written)
+    expected = tuple(SavedPersona(OWNER, one_line(one.name), one.persona) for one in written)
     assert read(write(written).encode(), OWNER) == expected
 
 
@@ -34,6 +35,13 @@ def file(**fields: object) -> bytes:
     """A file with one persona, some fields of it other than they should be."""
     persona = {"name": "Pirate", "voice": "NATM1.pt", "text_prompt": "Arr.", **fields}
     return json.dumps({"format": "discordplex personas", "version": 1, "personas": [persona]}).encode()
+
+
+@pytest.mark.parametrize("name", ["Pirate\n- 🔊 Bank", "Pi\u200brate", "\u202eetariP", " Pirate "])
+def test_a_name_is_one_line_that_hides_nothing(name: str) -> None:
+    """It stands in lists between others, and twins that look alike are one."""
+    (only,) = read(file(name=name), OWNER)
+    assert only.name == one_line(name)
 
 
 @pytest.mark.parametrize(
