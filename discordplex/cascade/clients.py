@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -32,6 +32,11 @@ CONNECT_S = 5.0
 KEEP_S = 120.0
 """How long an unused connection is kept. The library's 5 s are over between two turns, and a new one costs two or three round trips with
 TLS, in each of three stages."""
+
+MOST_HEADER_BYTES: Final = 1 << 14
+"""Of an answer's headers, which are parsed at once; the library's 100 kB can hold 25,000 of them, which take a tenth of a second."""
+READ_BYTES: Final = 1 << 11
+"""At once. Between two steps of the loop all is parsed that was read: of interim answers (103) a hundred."""
 
 Upload: TypeAlias = tuple[str, bytes, str]
 """A file's name, its bytes and their kind."""
@@ -75,7 +80,10 @@ class Clients:
             raise ConfigError(MISSING) from None
         self._openai = openai
         # httpx or httpx2, whichever this version of the SDK is made with.
-        self._response: Any = importlib.import_module(type(openai.DEFAULT_CONNECTION_LIMITS).__module__.partition(".")[0]).Response
+        library = type(openai.DEFAULT_CONNECTION_LIMITS).__module__.partition(".")[0]
+        self._response: Any = importlib.import_module(library).Response
+        connection = importlib.import_module(library.replace("httpx", "httpcore")).AsyncHTTP11Connection
+        connection.MAX_INCOMPLETE_EVENT_SIZE, connection.READ_NUM_BYTES = MOST_HEADER_BYTES, READ_BYTES
         self._clients: dict[tuple[str, str], AsyncOpenAI] = {}
         for stage in stages:
             place = (stage.base_url, stage.api_key)

@@ -60,7 +60,7 @@ MAGIC: Final = {
     b"wvpk": "WavPack",
     b"\x1f\x8b\x08": "gzip",
 }
-TEXT: Final = re.compile(rb"[\t\r\n -~]{16,}")
+TEXT: Final = re.compile(rb"[\t\r\n -~]{16}")
 """As samples these would be a roar from the first one on."""
 OPUS_HEAD: Final = b"OpusHead"
 VORBIS_HEAD: Final = b"\x01vorbis"
@@ -305,7 +305,7 @@ class SpeechSound:
         if begin.startswith(b"ID3"):
             return FileSound("MP3"), begin
         name = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), "MP4" if begin[4:8] == b"ftyp" else "")
-        if name or TEXT.fullmatch(begin[:SNIFFED_BYTES]):
+        if name or TEXT.match(begin):
             raise UnknownSoundError(name or "text")
         found = find_frame(begin, SOUGHT_BYTES if self._is_called_compressed else 1)
         if found is None:

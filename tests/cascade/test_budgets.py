@@ -1,6 +1,7 @@
 """Whatever a server sends, and for however long, a stage ends with one sentence and holds little of it: over real sockets."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import struct
@@ -11,7 +12,7 @@ import pytest
 
 from discordplex.audio.format import MODEL
 from discordplex.cascade.answer import MOST_JSON_VALUES, MOST_LINES, NoJsonError, parsed
-from discordplex.cascade.clients import Clients
+from discordplex.cascade.clients import READ_BYTES, Clients
 from discordplex.cascade.faults import StageError
 from discordplex.cascade.sound import Rate, SpeechSound, TooMuchSoundError, UnknownSoundError
 from discordplex.cascade.speak import longest_ms
@@ -195,6 +196,66 @@ async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name
     await other.wait_closed()
     assert met == []
     assert len(server.log.of(Asked)) == 1
+
+
+HEADS = {
+    "many headers": (b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 5_000 + b"\r\n{}", b""),
+    "long header": (b"HTTP/1.1 200 OK\r\na: " + b"a" * 20_000 + b"\r\n\r\n{}", b""),
+    "headers without end": (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 999),
+    "trailers without end": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n", b"a: b\r\n" * 999),
+    "chunk's head without end": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=", b"b" * 9999),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+async def test_headers_have_a_budget(head: str) -> None:
+    """They are parsed at once, so that many of them would keep the loop from everybody else."""
+    begin, endless = HEADS[head]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(begin)
+        with contextlib.suppress(ConnectionError):
+            while endless:
+                writer.write(endless)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([stage])
+    with pytest.raises(StageError) as caught:
+        await Stages(clients, stage, stage, stage, clock=SystemClock()).think()
+    assert caught.value.cause == "hung up"
+    await clients.close()
+    server.close()
+
+
+async def test_others_have_their_turn_between_interim_answers() -> None:
+    """Of a hundred kilobytes of them no more is parsed at once than was read at once."""
+    interim, clock, steps = b"HTTP/1.1 103 Early Hints\r\n\r\n" * 4_000, SystemClock(), 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"choices": [{"text": "Hello there."}]}'
+        writer.write(interim + b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + body)
+        writer.close()
+
+    async def count() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await asyncio.sleep(0)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([stage])
+    counting = asyncio.create_task(count())
+    assert await Stages(clients, stage, stage, stage, clock=clock).think() == "Hello there."
+    counting.cancel()
+    assert steps >= len(interim) // READ_BYTES
+    await clients.close()
+    server.close()
 
 
 async def test_cookies_are_not_kept() -> None:
