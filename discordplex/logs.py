@@ -6,8 +6,11 @@ from warnings on. Lines go to stderr: for people on a terminal, one JSON object 
 No secret, and no text of a server or a person, gets through. Of an exception the log keeps its kind and where it was raised, never its
 message, for a server's answer stands in many of them. Of a library's line it keeps the library's own words and the numbers in it. Every
 value is one line without control characters, so that no name can forge a line.
+
+A line that cannot be written, because the disk is full or its reader has gone, is lost: whoever logs goes on.
 """
 
+import contextlib
 import errno
 import importlib.util
 import logging
@@ -17,7 +20,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias, cast
 
 import structlog
 from pydantic import SecretStr
@@ -66,14 +69,32 @@ def set_up(log_format: LogFormat | None = None, level: str = "info", stream: Tex
         mask,
     ]
     renderer: Processor = for_people(stream) if people else structlog.processors.JSONRenderer(ensure_ascii=False)
+    lines = cast("TextIO", Lines(stream))
     structlog.configure(
         processors=[*chain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=lines),
         # A test that captures log lines must reach loggers that were used before.
         cache_logger_on_first_use=False,
     )
-    route_logging(chain, renderer, stream)
+    route_logging(chain, renderer, lines)
+
+
+class Lines:
+    """What of a stream a log needs. Nothing raises: a failed write would end the task that logs, be it a call or the way out."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write `text` where that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written where that is possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def route_logging(chain: list[Processor], renderer: Processor, stream: TextIO) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -339,3 +340,38 @@ def test_no_log_call_of_ours_carries_a_sentence() -> None:
     calls = list(log_calls())
     assert len(calls) > 50
     assert [complaint for call in calls for complaint in complaints(*call)] == []
+
+
+class Broken(io.StringIO):
+    """A stream that takes nothing while it has a fault."""
+
+    fault: OSError | ValueError | None = None
+
+    def write(self, text: str) -> int:
+        if self.fault:
+            raise self.fault
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.fault:
+            raise self.fault
+
+
+@pytest.mark.parametrize("log_format", ["json", "rich"])
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError(), ValueError("I/O operation on closed file")]
+)
+def test_a_line_that_cannot_be_written_stops_nobody(
+    fault: OSError | ValueError, log_format: logs.LogFormat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full, or whoever reads the log has gone: that line is lost, whoever logs goes on, and later lines are written again."""
+    stream = Broken()
+    logs.set_up(log_format, stream=stream)
+    stream.fault = fault
+    structlog.get_logger().warning("lost")
+    logging.getLogger("discord.client").error("lost too")
+    stream.fault = None
+    structlog.get_logger().warning("kept")
+    assert "kept" in stream.getvalue()
+    assert "lost" not in stream.getvalue()
+    assert capsys.readouterr().err == ""

@@ -168,3 +168,21 @@ def import_two_modules(stop: Stop) -> None:
     for name in ("discordplex.never_there", "discordplex.nor_there"):
         with pytest.raises(KeyboardInterrupt):
             __import__(name)
+
+
+STREAMLESS = """
+import os, sys
+from discordplex.__main__ import open_streams
+
+open_streams()
+null = os.stat(os.devnull)
+print("nobody reads this", file=sys.stderr, flush=True)
+raise SystemExit(0 if all(os.path.samestat(os.fstat(number), null) for number in (0, 1, 2)) else 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are numbered otherwise there")
+def test_no_file_or_socket_becomes_a_standard_stream() -> None:
+    """Started with its streams closed (`2>&-`), a process opens the null device in their place: errors would go into the database else."""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", STREAMLESS]
+    assert subprocess.run(closed, check=False, timeout=60).returncode == 0
