@@ -302,7 +302,8 @@ def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str
     """What is set, by dotted key, the strongest source winning; raises ConfigError where a source is unreadable or has unknown keys."""
     if path is not None and not path.is_file():
         raise ConfigError(f"The settings file {path} does not exist.")
-    file = path or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
+    # What is there and cannot be read, such as the folder that a container's mount makes in place of a file, must not be passed over.
+    file = path or (CONFIG_FILE if os.path.lexists(CONFIG_FILE) else None)
     sources = [
         from_toml(file, Config, TABLES) if file else {},
         from_dotenv(DOTENV_FILE),

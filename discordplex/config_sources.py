@@ -5,6 +5,7 @@ A source becomes `{dotted key: Given}`; `Given` knows where it came from, so tha
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Given:
 def from_toml(path: Path, settings: type[BaseSettings], whole: Container[str] = ()) -> dict[str, Given]:
     """Every key of a TOML file, `whole` ones with their table as the value; ConfigError with a sentence where it cannot be read as one."""
     try:
+        path.open("rb").close()  # the next line passes over what is no file
         tables = TomlConfigSettingsSource(settings, path).toml_data
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
@@ -60,7 +62,7 @@ def from_toml(path: Path, settings: type[BaseSettings], whole: Container[str] = 
 
 def from_dotenv(path: Path) -> dict[str, Given]:
     """Every `DISCORDPLEX_` variable of a `.env` file; empty where there is no file. Values are taken as they stand."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
     try:
         with path.open(encoding="utf-8-sig") as stream:

@@ -546,3 +546,16 @@ def test_passwords_within_addresses_are_known_as_secrets() -> None:
     )
     found = {password.get_secret_value() for password in config.passwords}
     assert {"p%40ss-word", "p@ss-word", "hunter22"} <= found
+
+
+@pytest.mark.parametrize("name", ["discordplex.toml", ".env"])
+@pytest.mark.parametrize("kind", ["folder", "link to nowhere"])
+def test_what_stands_in_a_settings_files_place_is_not_passed_over(name: str, kind: str) -> None:
+    """A container's mount that went wrong leaves a folder or a broken link: the defaults must not hold in silence."""
+    path = Path(name)
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=rf"{name} cannot be read: "):
+        Config.load(environ={})

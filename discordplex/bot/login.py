@@ -220,7 +220,7 @@ class Login:
         while True:
             try:
                 await self._client.sync_commands()
-            except UNREACHABLE as fault:
+            except (*UNREACHABLE, *UNREADABLE) as fault:
                 log.warning("slash commands not registered", cause=cause_of(fault), retry_in_s=COMMANDS_PAUSE_S)
             else:
                 return

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from discordplex.bot import client, patience, poster, replies
+from discordplex.bot import client, login, patience, poster, replies
 from discordplex.bot.client import BotApplication
 from discordplex.bot.gateway import GatewayClient
 from discordplex.bot.login import Login, Parts
@@ -365,3 +365,21 @@ async def test_an_event_of_another_shape_costs_no_call(street: Street) -> None:
         assert len(street.engine.log.of(Connected)) == 1
         assert list(street.discord.gateway.sessions.values()) == [session]
     assert {line["name"] for line in lines if "left out" in line["event"]} <= {name for name, _ in MISSHAPEN}
+
+
+async def test_commands_are_registered_once_discord_answers_sensibly(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page in place of the list of commands: they are registered later."""
+    monkeypatch.setattr(login, "COMMANDS_PAUSE_S", 0.0)
+    rest, spoiled = street.discord.rest, asyncio.Event()
+    answer = rest._limited
+
+    async def spoil(request: web.Request, route: Route, named: dict[str, str]) -> web.Response:
+        if spoiled.is_set() or not request.path.endswith("/commands"):
+            return await answer(request, route, named)
+        spoiled.set()
+        return web.Response(body=NONSENSE[0], content_type="text/html")
+
+    monkeypatch.setattr(rest, "_limited", spoil)
+    async with street.bot_running():
+        await street.commands_there()
+    assert spoiled.is_set()
