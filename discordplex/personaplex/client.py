@@ -31,6 +31,9 @@ LONG_PROMPT_S_PER_TOKEN = 0.1
 KEEP_ALIVE_S = 12.0
 """Between pings, once the server reads: keeps NAT and proxies from forgetting us. Whether it is well is the audio's to show."""
 
+MOST_UNREAD_BYTES = 1 << 15
+"""So much may wait for a server that does not read. Of sound no more than 8 kB does; the rest are answers to its pings."""
+
 log = structlog.get_logger()
 
 
@@ -181,6 +184,8 @@ class PersonaPlexClient:
             self._exceeded = self._exceeded or "data"
         if frames and not self.budget.frame(now):
             self._exceeded = self._exceeded or "messages"
+        if frames and self.backlog_bytes > MOST_UNREAD_BYTES:
+            self._exceeded = self._exceeded or "pings"
         return not self._exceeded
 
     def _receive(self, data: bytes | str) -> None:

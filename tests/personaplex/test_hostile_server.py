@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -154,3 +155,27 @@ async def test_a_consumer_that_stands_still_keeps_little() -> None:
         events.append(await mailbox.take())
     assert sum(len(event.pcm) for event in events if isinstance(event, Audio)) <= CAPACITY_BYTES
     assert mailbox.dropped == 49
+
+
+async def test_answers_that_are_not_read_do_not_pile_up() -> None:
+    """Pings within the budget of messages, from a server that never reads: what it is answered is bounded, and it is left."""
+    pings = (b"\x89\x7d" + bytes(125)) * 900
+
+    opened = asyncio.Event()
+
+    async def attack(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await connection.send(b"\x00")
+        await opened.wait()
+        connection.transport.write(pings)
+        await connection.wait_closed()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # a large one takes minutes to fill
+    async with serve(attack, sock=listening, compression=None, ping_interval=None, close_timeout=0.1):
+        call = Call(f"127.0.0.1:{listening.getsockname()[1]}")
+        async with call.engine:
+            opened.set()
+            await call.listen()
+    assert isinstance(call.events[-1], Closed)
+    assert call.events[-1].cause == f"{OVER_BUDGET}: pings"
