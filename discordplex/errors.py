@@ -42,10 +42,14 @@ class RefusedError(DiscordplexError):
 class StoreError(DiscordplexError):
     """A setting was not saved or not read: the sentence says which of it, and why. A call goes on all the same."""
 
-    def __init__(self, message: str, *, retry: bool = False) -> None:
-        """`message` is a sentence for people; `retry` is True where the same request may succeed later, as when the database is away."""
+    def __init__(self, message: str, *, retry: bool = False, why: str = "") -> None:
+        """`message` is a sentence for people; `retry` is True where the same request may succeed later, as when the database is away.
+
+        `why` is a sentence that may be told to others than who asked: it does not say what was asked for.
+        """
         super().__init__(message)
         self.retry = retry
+        self.why = why or message
 
 
 class VoiceError(DiscordplexError):

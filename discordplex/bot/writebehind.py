@@ -207,7 +207,7 @@ class Lane:
                     await self._parent.recover()
                 await self._save(key)
             except StoreError as fault:
-                self._parent.tell(str(fault))
+                self._parent.tell(fault.why)
                 log.warning("changes are not saved yet", changes=len(self.waiting), retry_in_s=pause_s)
                 await self._parent.pause(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)

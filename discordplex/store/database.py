@@ -64,7 +64,7 @@ class Database:
         `even_unready`: try although the database could not be opened; `work` needs no table but what every schema has.
         """
         if self.problem is not None and not (self.readable or even_unready):
-            raise StoreError(f"{failure}. {self.problem}", retry=True)
+            raise StoreError(f"{failure}. {self.problem}", retry=True, why=self.problem)
         return await self._bounded(failure, self._reading(work), Attempt())
 
     async def write(self, failure: str, work: Work[T], *, urgent: bool = False) -> T:
@@ -74,9 +74,9 @@ class Database:
         what is ordinary, but for the one transaction that SQLite is in the middle of.
         """
         if self.problem is not None:
-            raise StoreError(f"{failure}. {self.problem}", retry=True)
+            raise StoreError(f"{failure}. {self.problem}", retry=True, why=self.problem)
         if self.moved():
-            raise StoreError(f"{failure}: the database file is gone, or another one is in its place.", retry=True)
+            raise complaint(failure, "the database file is gone, or another one is in its place", retry=True)
         attempt = Attempt()
         return await self._bounded(failure, self._writing(work, attempt, urgent=urgent), attempt)
 
@@ -144,14 +144,14 @@ class Database:
     async def _bounded(self, failure: str, work: Coroutine[Any, Any, T], attempt: Attempt, patience_s: float | None = None) -> T:
         if self._closed:
             work.close()
-            raise StoreError(f"{failure}: the bot is stopping.", retry=True)
+            raise complaint(failure, "the bot is stopping", retry=True)
         task = self._started(work)
         await asyncio.wait({task}, timeout=patience_s or self._patience_s)
         if not task.done():
             task.cancel()
             raise complaint(failure, SILENT, certain=not attempt.committing, retry=True)
         if task.cancelled():
-            raise StoreError(f"{failure}: the bot is stopping.", retry=True)
+            raise complaint(failure, "the bot is stopping", retry=True)
         fault = task.exception()
         if fault is None:
             return task.result()
@@ -173,6 +173,6 @@ class Database:
             task.exception()  # somebody saw it, even where nobody waits any more
 
 
-def complaint(failure: str, why: str, *, certain: bool, retry: bool) -> StoreError:
+def complaint(failure: str, why: str, *, certain: bool = True, retry: bool) -> StoreError:
     """The sentence, which owns up where the database went away in the middle of its answer."""
-    return StoreError(f"{failure}{'' if certain else ', as far as we know'}: {why}.", retry=retry)
+    return StoreError(f"{failure}{'' if certain else ', as far as we know'}: {why}.", retry=retry, why=f"{why[:1].upper()}{why[1:]}.")

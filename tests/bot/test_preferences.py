@@ -168,7 +168,7 @@ async def test_a_change_while_the_database_is_away_holds_and_is_saved_later(
             await preferences.listen(ANNA),
         ]
         assert {standing.saved for standing in standings} == {False}
-        assert all("another program is using the database" in standing.why for standing in standings)
+        assert all(standing.why == "Another program is using the database." for standing in standings)
         assert preferences.rules(GUILD).transcripts
         assert (await preferences.persona(GUILD, ANNA)).voice == "NATM1.pt"
         assert await preferences.personas(MINE) == (PIRATE,)
@@ -269,6 +269,15 @@ async def test_a_deletion_while_the_database_is_away(hasty: StoredPreferences, d
     assert await preferences.store.personas.list(MINE) == ()
     everything = b"".join(file.read_bytes() for file in database.parent.iterdir())
     assert b"secret" not in everything
+
+
+async def test_nobody_learns_what_others_asked_for_while_the_database_is_away(hasty: StoredPreferences, database: Path) -> None:
+    """Everybody is told the same reason, and not whose change it was at which the database failed."""
+    with locked(database):
+        deletion = await hasty.forget(ANNA)
+        setting = await hasty.change_guild(GUILD, lambda now: replace(now, transcripts=True))
+    assert not deletion.standing.saved
+    assert setting.why == deletion.standing.why == "Another program is using the database."
 
 
 async def test_a_database_that_was_away_at_the_start_is_taken_back(database: Path, clock: FakeClock, engines: CountedEngines) -> None:
