@@ -30,7 +30,7 @@ async def echo_of(home: House, speech: bytes, *, audible_s: float) -> tuple[byte
     """A person enters, speaks, and hears the bot: what was said and what was heard, on one clock."""
     channel = home.channel()
     async with Person(home.discord, home.discord.people[0], channel.id) as person:
-        await home.says(channel, "listening")
+        await home.says(channel, "Go ahead")
         await person.say(speech)
         await person.wait_for_audio(home.bot.id, audible_s, timeout_s=30)
         return person.said.pcm(home.discord.people[0].id), person.heard.pcm(home.bot.id)

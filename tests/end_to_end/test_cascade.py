@@ -30,7 +30,7 @@ async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.Monkey
     async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, at(openai, monkeypatch) as home:
         discord, channel, ada = home.discord, home.channel(), home.discord.people[0]
         async with Person(discord, ada, channel.id) as person:
-            await home.says(channel, "listening")
+            await home.says(channel, "Go ahead")
             await person.say(sentence)
             await home.says(channel, f"{ada.name}: {FIRST}")
             await home.says(channel, ANSWER)
@@ -100,8 +100,8 @@ async def test_two_servers_have_two_memories(speech: bytes, monkeypatch: pytest.
         here, there = home.channel(guild=0), home.channel(guild=1)
         ada, ben = home.discord.people[:2]
         async with Person(home.discord, ada, here.id) as first, Person(home.discord, ben, there.id) as second:
-            await home.says(here, "listening")
-            await home.says(there, "listening")
+            await home.says(here, "Go ahead")
+            await home.says(there, "Go ahead")
             await first.say(sentence)
             await home.says(here, f"{ada.name}: {FIRST}")
             await second.say(sentence)

@@ -16,7 +16,7 @@ async def talk(engine: StandInServer, monkeypatch: pytest.MonkeyPatch) -> set[in
     async with house(engine, monkeypatch=monkeypatch) as home:
         channel = home.channel()
         async with Person(home.discord, home.discord.people[0], channel.id) as person:
-            await home.says(channel, "listening")
+            await home.says(channel, "Go ahead")
             await person.say(noise(50, channels=1))
             await person.wait_for_audio(home.bot.id, 0.5, timeout_s=20)
         assert any(isinstance(entry, Connected) for entry in engine.log)

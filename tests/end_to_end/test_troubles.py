@@ -92,12 +92,12 @@ async def test_one_engine_two_guilds(monkeypatch: pytest.MonkeyPatch) -> None:
     async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch) as home:
         first, second = home.channel(guild=0), home.channel(guild=1)
         home.discord.enter(home.discord.people[0], first)
-        await home.says(first, "listening")
+        await home.says(first, "Go ahead")
         home.discord.enter(home.discord.people[1], second)
         assert "1" in await home.says(second, "queue")
         assert home.discord.world.voice_state(home.bot.id, second.guild_id) is None
         home.discord.leave(home.discord.people[0])
-        await home.says(second, "listening")
+        await home.says(second, "Go ahead")
         await engine.log.wait_for(lambda log: len(log.of(Handshook)) == 2)
 
 
