@@ -96,6 +96,7 @@ class Call:
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
+        self._logged_untold = False
         self._lost: Outcome | None = None
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.refresh()
@@ -204,6 +205,14 @@ class Call:
             self._status.show(self.room, text)
             self._announcer.code_is(self._link.privacy_code if self._link else None)
             self._announcer.disclosure.look_again()
+            self._log_untold()
+
+    def _log_untold(self) -> None:
+        """Once a call: the settings want something recorded, and nothing is, because people could not be told. `/settings` says so too."""
+        disclosure = self._announcer.disclosure
+        if disclosure.settled.is_set() and disclosure.falls_short and not self._logged_untold:
+            self._logged_untold = True
+            log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
     async def interrupt(self) -> None:
         """Cut short what the engine is saying."""

@@ -5,6 +5,7 @@ from typing import cast
 
 import discord
 import pytest
+from structlog.testing import capture_logs
 
 from discordplex.bot import replies
 from discordplex.bot.practice import Practice
@@ -171,6 +172,10 @@ async def test_where_people_cannot_be_told_nothing_is_kept(clock: FakeClock, obs
             it.chat.faults = [refusal(discord.Forbidden, 403)] * 50
         await it.switch(transcripts=True, captions_of_people=True)
         assert not await it.call.disclosed()
+        with capture_logs() as lines:
+            it.call.show_status("listening")
+            it.call.show_status("listening")
+        assert [line["cause"] for line in lines if line["event"] == "nothing recorded"] == ["people cannot be told"]
         await it.says(WORDS, ANNA)
         assert await it.kept() == []
         assert not any(WORDS in text for text in it.posted)
