@@ -10,6 +10,7 @@ from discordplex.bridge.budget import EventBudget
 from discordplex.bridge.captions import Captions
 from discordplex.bridge.events import CallEvent, PersonaIgnored, Trouble
 from discordplex.bridge.ports import SpeakingSource
+from discordplex.budget import Allowance
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Resumed, Text, VoiceEngine
 from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
@@ -24,6 +25,9 @@ BATCH = 16
 
 LONGEST_SENTENCE = 500
 """Characters of a sentence about an engine. It may quote a server."""
+
+PROBLEMS_AT_ONCE, PROBLEM_EVERY_S = 3, 60.0
+"""Sentences about an engine that people get at once, and one more for each time that passes. A server may word each complaint anew."""
 
 
 @dataclass(slots=True)
@@ -40,8 +44,8 @@ class Downlink:
 
     Metrics: `downlink.samples` (audio that engines sent), `downlink.flushed_samples` (of it, cut by a barge-in), `downlink.late_samples`
     (of it, sent for a reply that had been cut already), `downlink.muted_samples` (of it, sent while `mute`), `downlink.texts`,
-    `downlink.depth_ms` (what waits to be played when more comes), `downlink.gap_ms` (from one block of audio to the next, for engines
-    that send in real time).
+    `downlink.untold_problems` (sentences beyond those that people can be expected to read), `downlink.depth_ms` (what waits to be played
+    when more comes), `downlink.gap_ms` (from one block of audio to the next, for engines that send in real time).
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class Downlink:
         self._received = 0
         self._count = 0
         self._block_at: float | None = None
+        self._problems = Allowance(per_second=1 / PROBLEM_EVERY_S, burst=PROBLEMS_AT_ONCE)
         self._samples = metrics.counter("downlink.samples")
         self._flushed = metrics.counter("downlink.flushed_samples")
         self._late = metrics.counter("downlink.late_samples")
         self._muted = metrics.counter("downlink.muted_samples")
         self._texts = metrics.counter("downlink.texts")
+        self._untold_problems = metrics.counter("downlink.untold_problems")
         self._depth_ms = metrics.histogram("downlink.depth_ms")
         self._gap_ms = metrics.histogram("downlink.gap_ms")
 
@@ -129,6 +135,8 @@ class Downlink:
                 await self.interrupt(engine, item)
             case EnginePersonaIgnored():
                 self._tell(PersonaIgnored())
+            case Problem() if not self._problems.take(1, self._clock.now()):
+                self._untold_problems.add()
             case Problem(message, stage, cause):
                 self._tell(Trouble(one_line(message, LONGEST_SENTENCE), stage, cause))
 

@@ -73,6 +73,16 @@ async def test_a_problem_is_told(call: Call) -> None:
     assert call.told == [Trouble("The transcription took too long.")]
 
 
+async def test_complaints_without_end_are_told_a_few_times(call: Call) -> None:
+    """A server that words each complaint anew does not fill the channel: three at once, then one a minute, the rest counted."""
+    await call.pass_on(*(Problem(f"Complaint number {number}.") for number in range(10)))
+    assert len(call.told) == 3
+    await call.clock.advance(60)
+    await call.pass_on(*(Problem(f"Complaint number {number}.") for number in range(10, 20)))
+    assert len(call.told) == 4
+    assert call.metrics.counter("downlink.untold_problems").value == 16
+
+
 async def test_an_interruption_is_silent_at_once(call: Call) -> None:
     """Barge-in throws away all that waits, and tells the engine how much of its reply was heard."""
     call.engine.does(Text("Once upon", item="a"), Audio(pcm_of_ms(1000), item="a"), Text(" a time", item="a"), Closed("."))
