@@ -46,7 +46,9 @@ async def test_a_sentence_is_answered(server: StandInOpenAI, config: CascadeConf
         await call.ask()
         await call.hear_out()
     assert call.events[0] == Ready()
-    assert call.said == [Text("How are you?", role="person", speaker=ANNA, final=True, item=call.said[0].item)]
+    said = call.said[0]
+    assert call.said == [Text("How are you?", role="person", speaker=ANNA, final=True, item=said.item, began_at=said.began_at)]
+    assert said.began_at is not None
     (item,) = {text.item for text in call.spoken}
     assert call.words(item) == "I am fine. And you?"
     assert call.spoken[-1].final
