@@ -1,6 +1,7 @@
 """The stand-in, as the official SDK sees it."""
 
 import io
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -91,7 +92,7 @@ async def test_sound_comes_in_odd_blocks(client: openai.AsyncOpenAI) -> None:
     create = client.audio.speech.with_streaming_response.create
     async with create(model="tts-1", voice="shimmer", input="Hello there", response_format="pcm") as response:
         sizes = [len(chunk) async for chunk in response.iter_bytes()]
-    assert sizes[0] % BLOCK_BYTES == 0
+    assert BLOCK_BYTES in itertools.accumulate(sizes)  # a read may end earlier, where the network cut it
     assert BLOCK_BYTES % 2
 
 
