@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import discord
+import structlog
 
 from discordplex.bot import replies
 from discordplex.bot.noticeboard import Noticeboard
@@ -16,9 +17,11 @@ from discordplex.bot.rooms import Room
 from discordplex.bridge.events import Caption
 from discordplex.engine import SpeakerId
 
+log = structlog.get_logger()
+
 MOST_NOTICES = 20
-"""New notices in one call for the sake of a record. Where moderators delete them, or people come who cannot read back, that is the end of
-the record, not of their patience."""
+"""New notices in one call for the sake of a record. Where moderators delete them, or people come who cannot read back, nothing more is
+recorded in that call, and the channel is told so once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Disclosure:
         self._witnesses: frozenset[int] = frozenset()
         self._in_force: Practice | None = None
         self._refused: set[int] = set()
+        self._ended_record = False
         self._unkept = self._unpublished = 0
         self._kept_since = self._published_since = notices.clock.now()
         """Since when people know that their words are."""
@@ -79,6 +83,7 @@ class Disclosure:
         if practice.needs_notice:
             channel = self._seen_by_everybody(notice.room)
             if channel and self._needs_new(notice.room, channel, practice) and self._serial >= MOST_NOTICES:
+                self._tell_end_of_record(channel)
                 channel = None
         if channel is None:
             practice, channel = practice.without_records(), self._seen_by_anybody(notice.room)
@@ -95,6 +100,13 @@ class Disclosure:
         self._channel, self._stated = channel, practice
         self._write(notice, channel, practice)
         self._judge(notice.room)
+
+    def _tell_end_of_record(self, channel: Any) -> None:
+        """Once a call: so many notices were posted that no further one is, and so nothing is recorded any more."""
+        if not self._ended_record:
+            self._ended_record = True
+            log.warning("nothing more is recorded in a call", cause="too many notices", channel=channel.id, call=self._number)
+            self._notices.say_in(channel, replies.END_OF_RECORD, key=(self._number, "end of record"))
 
     def look_again(self) -> None:
         """People may see other channels than before."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -66,10 +66,22 @@ class Listener(Protocol):
         """Something else about voice changed in a guild: a bot moved, somebody was let speak on a stage, or was muted."""
         ...
 
+    def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
+        """Somebody deleted these messages of a channel, ours or others'."""
+        ...
+
 
 def least_intents(*, messages: bool) -> discord.Intents:
-    """Guilds and voice states: neither is privileged, and no message of anybody reaches us, unless commands may be written as messages."""
-    return discord.Intents(guilds=True, voice_states=True, guild_messages=messages, message_content=messages)
+    """Guilds, voice states, and what becomes of messages: none is privileged. With `messages`, the privileged content of messages too."""
+    return discord.Intents(guilds=True, voice_states=True, guild_messages=True, message_content=messages)
+
+
+PEOPLES_MESSAGES = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
+"""Events that come with the intent, which is needed to learn that a message of ours was deleted. They are not looked at."""
+
+
+def leave_out(_data: Any) -> None:
+    """The parser of an event that is not looked at."""
 
 
 class GatewayClient(discord.Bot):
@@ -94,6 +106,8 @@ class GatewayClient(discord.Bot):
         parsers = self._connection.parsers
         # Without READY there is no session: whoever runs the client has to begin again.
         parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
+        if read is None:
+            parsers.update(dict.fromkeys(PEOPLES_MESSAGES, leave_out))
         self._listener = listener
         self._read = read
         self._settled = asyncio.Event()
@@ -194,6 +208,14 @@ class GatewayClient(discord.Bot):
             self._listener.person_moved(member.guild, member.id, was, now)
         else:
             self._listener.voice_changed(member.guild)
+
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Somebody deleted a message."""
+        self._listener.messages_deleted(event.channel_id, {event.message_id})
+
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """Somebody, as a rule a moderator's bot, deleted many."""
+        self._listener.messages_deleted(event.channel_id, event.message_ids)
 
     async def get_application_context(self, interaction: discord.Interaction, cls: Any = CommandContext) -> discord.ApplicationContext:
         """Begin the answer to a command, before the command begins."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import aiohttp
@@ -205,6 +205,10 @@ class Login:
     def voice_changed(self, guild: discord.Guild) -> None:
         """Calls hear whom they may hear."""
         self._switchboard.somebody_changed(guild.id)
+
+    def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
+        """A notice may be among them: then nothing is recorded until a new one was delivered."""
+        self._notices.deleted(channel_id, message_ids)
 
     # Parts of it
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 import discord
@@ -95,6 +95,12 @@ class Noticeboard:
         """Write nothing more of what this person, or anybody in this call, has said."""
         for poster in self._posters.values():
             poster.drop_captions(lambda key, who: speaker == who or (call is not None and is_of(key, call)))
+
+    def deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
+        """Somebody deleted these messages."""
+        poster = self._posters.get(channel_id)
+        if poster:
+            poster.deleted(message_ids)
 
     def finish(self, call: int) -> None:
         """The call is over: nothing of it changes any more once it is written."""

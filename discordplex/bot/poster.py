@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -26,6 +26,9 @@ MOST_MESSAGES = 256
 LONGEST_STRETCH = 20_000
 """Characters of one stretch of speech that are shown: a quarter of an hour without a pause. An engine that floods gets no more."""
 
+MOST_DELETED = 1000
+"""Deleted messages that are remembered while one is being written."""
+
 MOST_FAILURES = 6
 """Tries of one write before it is given up. With the pauses between them, and the library's own five tries in each, that is minutes."""
 
@@ -40,6 +43,8 @@ FAULTS = (discord.HTTPException, aiohttp.ClientError, OSError, asyncio.TimeoutEr
 
 class SentMessage(Protocol):
     """A message of ours in a channel."""
+
+    id: int
 
     async def edit(self, *, content: str, allowed_mentions: discord.AllowedMentions) -> Any:
         """Replace its text."""
@@ -119,6 +124,8 @@ class Poster:
         self._silent_until = clock.now()
         self._task: asyncio.Task[None] | None = None
         self._writing: Part | None = None
+        self._deleted: set[int] = set()
+        """Messages that were deleted while one was being written: Discord may tell of that before it answers the write."""
 
     @property
     def idle(self) -> bool:
@@ -168,6 +175,24 @@ class Poster:
             else:
                 self._waiting.pop((key, part), None)
                 self._drafts.pop((key, part))
+
+    def deleted(self, message_ids: Collection[int]) -> None:
+        """Somebody deleted these messages of the channel. Those of ours among them are not written again, and `on_fate` hears of it."""
+        if self._writing is not None and len(self._deleted) < MOST_DELETED:
+            self._deleted.update(message_ids)
+        ours = [part for part, draft in self._drafts.items() if draft.message is not None and draft.message.id in message_ids]
+        for part in ours:
+            if part in self._drafts:  # `on_fate` may have forgotten it
+                self._gone(part, self._drafts[part])
+
+    def _gone(self, part: Part, draft: Draft) -> None:
+        if draft.gone:
+            return
+        draft.gone = True
+        self._waiting.pop(part, None)
+        self._tidy(part)
+        if draft.on_fate:
+            draft.on_fate("deleted")
 
     def finish(self, whose: Callable[[Key], bool]) -> None:
         """Nothing more comes for these keys: forget their messages once they are written."""
@@ -223,6 +248,7 @@ class Poster:
                 log.exception("a message could not be written", channel=self.channel.id)
                 self._drop(key)
             self._writing = None
+            self._deleted.clear()
             self._next_write = self._clock.now() + pause_s
 
     async def _write(self, key: Part, draft: Draft) -> float:
@@ -237,20 +263,22 @@ class Poster:
         try:
             await self._send(draft, text)
         except (discord.Forbidden, discord.NotFound) as fault:
-            self._refused(draft, fault)
+            self._refused(key, draft, fault)
             on_fate = None
         except FAULTS as fault:
             return self._failed(key, draft, fault)
         else:
             self._metrics.counter("poster.writes").add()
             draft.failures = 0
+        if draft.message is not None and draft.message.id in self._deleted:
+            self._gone(key, draft)
         if draft.wanted == draft.written or draft.gone:
             self._waiting.pop(key, None)
             self._tidy(key)
         elif key in self._waiting:  # it grew meanwhile: behind those who wait longer
             del self._waiting[key]
             self._waiting[key] = None
-        if on_fate:
+        if on_fate and not draft.gone:
             on_fate("taken")
         return WRITE_INTERVAL_S
 
@@ -269,11 +297,9 @@ class Poster:
             await draft.message.delete()
             draft.gone = True
 
-    def _refused(self, draft: Draft, fault: discord.HTTPException) -> None:
+    def _refused(self, key: Part, draft: Draft, fault: discord.HTTPException) -> None:
         if draft.message is not None and isinstance(fault, discord.NotFound):
-            draft.gone = True
-            if draft.on_fate:
-                draft.on_fate("deleted")
+            self._gone(key, draft)
             return
         log.warning("not allowed to write in a channel", channel=self.channel.id, status=fault.status, code=fault.code)
         self._silent_until = self._clock.now() + SILENCE_WHEN_REFUSED_S

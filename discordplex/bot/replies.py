@@ -56,6 +56,13 @@ FORGETFUL = "My settings cannot be read, so I do not know who asked me earlier n
 
 CONTINUED = "What I said here has changed since. My newest message says what holds now."
 
+END_OF_RECORD = (
+    "I record nothing more in this call: neither a transcript nor words in the chat. I may do that only while a message of mine that says "
+    "so can be seen by everybody in the call, and in this call that message was deleted, or had to be posted anew, too often. "
+    "The next call begins anew."
+)
+"""What a call's channel is told, once, when no further notice is posted."""
+
 
 STILL_IN_THE_JOURNAL = (
     "Until another program stops reading the database's file, a copy of what was deleted stays in the journal beside it; "

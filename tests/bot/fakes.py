@@ -19,12 +19,16 @@ class FakeMessage:
     texts: list[str]
     deleted: bool = False
     view: Any = None
+    id: int = 0
+    meanwhile: Callable[[], None] = lambda: None
+    """Happens while it is being edited."""
 
     @property
     def text(self) -> str:
         return self.texts[-1]
 
     async def edit(self, *, content: str, allowed_mentions: Any) -> None:
+        self.meanwhile()
         self.channel.write("edit", allowed_mentions)
         self.texts.append(content)
 
@@ -67,9 +71,14 @@ class FakeChannel:
         self.nonces.append(nonce)
         self.meanwhile()
         self.write("send", allowed_mentions)
-        message = FakeMessage(self, [content], view=view)
+        message = FakeMessage(self, [content], view=view, id=self.next_id)
         self.messages.append(message)
         return message
+
+    @property
+    def next_id(self) -> int:
+        """What the next message will be known by."""
+        return self.id * 1000 + len(self.messages)
 
     @property
     def texts(self) -> list[str]:

@@ -210,7 +210,7 @@ async def test_who_comes_later_can_see_it(clock: FakeClock) -> None:
 
 
 async def test_a_notice_that_is_deleted_is_said_again(clock: FakeClock) -> None:
-    """Not for ever: a moderator who deletes each ends the record."""
+    """Not for ever: a moderator who deletes each ends the record, and people are told of that once."""
     async with hall(clock) as it:
         await it.switch(transcripts=True)
         it.chat.faults = [refusal(discord.NotFound, 404)]
@@ -224,6 +224,42 @@ async def test_a_notice_that_is_deleted_is_said_again(clock: FakeClock) -> None:
         assert len([text for message in it.chat.messages for text in message.texts if "a transcript is kept" in text]) < 45
         await it.says("unseen", ANNA)
         assert await it.kept() == []
+        assert it.posted.count(replies.END_OF_RECORD) == 1
+        assert it.chat.texts.count(replies.END_OF_RECORD) == 1
+
+
+@pytest.mark.parametrize("when", ["after a while", "before Discord answers the write", "while an edit is under way"])
+async def test_a_deleted_notice_ends_the_record_until_a_new_one_is_there(clock: FakeClock, when: str) -> None:
+    """From the moment that Discord tells of the deletion nothing is kept or published; the new message has the buttons too."""
+    async with hall(clock) as it:
+        if when == "before Discord answers the write":
+            await it.preferences.change_guild(1, lambda now: now.__class__(1, transcripts=True, captions_of_people=True))
+            it.chat.meanwhile = lambda: it.notices.deleted(it.chat.id, {it.chat.next_id})
+            await clock.advance(2.5)
+            it.chat.meanwhile = lambda: None
+            assert it.call._announcer.disclosure.in_force is None
+        else:
+            await it.switch(transcripts=True, captions_of_people=True)
+            await it.says("before", ANNA)
+            notice = next(message for message in it.chat.messages if "a transcript is kept" in message.text)
+            if when == "while an edit is under way":
+                notice.meanwhile = lambda: it.notices.deleted(it.chat.id, {notice.id})
+                it.call._announcer.code_is("12345")
+                await clock.advance(0.1)
+            else:
+                it.chat.faults = [OSError()]  # the new one comes a second later
+                it.notices.deleted(it.chat.id, {10**6, notice.id})
+            count = len(notice.texts)
+        assert it.call._announcer.disclosure.in_force is None
+        it.engine.does(Text("unseen", role="person", speaker=ANNA, final=True))
+        await clock.advance(4)
+        again = next(message for message in reversed(it.chat.messages) if "a transcript is kept" in message.text)
+        assert again.view is not None
+        await it.says("after", ANNA)
+        assert [text for _, text in await it.kept() if text != "before"] == ["after"]
+        assert not any("unseen" in text for text in it.posted)
+        if when != "before Discord answers the write":
+            assert len(notice.texts) == count, "nobody edits what is deleted"
 
 
 async def test_a_wish_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
