@@ -87,6 +87,8 @@ class Disclosure:
                 channel = None
         if channel is None:
             practice, channel = practice.without_records(), self._seen_by_anybody(notice.room)
+        if self._stated and self._stated.published_in is not None and practice.published_in is None:
+            self._notices.drop_captions(call=self._number)  # what waits is not written either
         if channel is None:
             self._leave(replies.CONTINUED)
             self._channel = self._stated = None

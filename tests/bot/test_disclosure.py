@@ -1,7 +1,8 @@
 """What the bot says about people's words is what it does with them, and it does nothing before people were told."""
 
 import itertools
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 import discord
 import pytest
@@ -14,7 +15,7 @@ from discordplex.bot.rules import Rules
 from discordplex.bridge.events import Caption
 from discordplex.engine import Text
 from discordplex.loopback.clock import FakeClock
-from discordplex.store.records import Owner
+from discordplex.store.records import Captions, Owner
 from tests.bot.fakes import FakeChannel
 from tests.bot.hall import ANNA, BERT, CARA, TalkingLease, hall
 from tests.bot.test_poster import refusal
@@ -279,6 +280,28 @@ async def test_a_wish_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
         assert it.chat.texts[-1] == "Person 200: others are shown"
         assert await it.kept() == [(ANNA, "I said this before")]
         assert cast("TalkingLease", it.call._lease).forgotten == [ANNA]
+
+
+@pytest.mark.parametrize("why", ["an admin switched it off", "captions are off", "somebody cannot see it"])
+async def test_words_of_people_that_wait_are_not_written_once_the_notice_says_that_none_are(clock: FakeClock, why: str) -> None:
+    """The writer is behind by some messages: from then on none of people's words come out; what the engine said does."""
+    async with hall(clock) as it:
+        await it.switch(captions_of_people=True)
+        for number in range(6):
+            it.engine.does(Text(f"{WORDS} {number}", role="person", speaker=ANNA, final=True, item=str(number)))
+        await clock.advance(0.6)
+        it.notices.caption(it.room, (1, 900), "the engine's", final=True)
+        before = sum(WORDS in text for text in it.posted)
+        if why == "somebody cannot see it":
+            it.room.people, it.room.blind = it.room.people | {CARA}, frozenset({CARA})
+            it.call.refresh()
+        else:
+            changes = {"captions": Captions("off")} if why == "captions are off" else {"captions_of_people": False}
+            await it.preferences.change_guild(1, lambda now: replace(now, **cast("Any", changes)))
+        await clock.advance(10)
+        assert before < 6
+        assert sum(WORDS in text for text in it.posted) == before
+        assert it.chat.texts[-1] == "the engine's"
 
 
 async def test_stop_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
