@@ -135,11 +135,6 @@ class Call:
         return self._conversation.lost_since
 
     @property
-    def speaking(self) -> frozenset[SpeakerId]:
-        """Who is speaking right now."""
-        return self._ears.floor.speaking
-
-    @property
     def quiet_s(self) -> float:
         """For how long nobody has spoken. Who speaks while it is paused does not count, since nobody listens."""
         return self._ears.floor.quiet_s
@@ -214,20 +209,12 @@ class Call:
             self._logged_untold = True
             log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
-    async def interrupt(self) -> None:
-        """Cut short what the engine is saying."""
-        await self._conversation.interrupt()
-
     def forget(self) -> bool:
         """Let the engine forget what was said; whether it is one that remembers."""
         if not isinstance(self._lease, TurnTakingLease):
             return False
         self._lease.reset()
         return True
-
-    def set_gain(self, speaker: SpeakerId, factor: float) -> None:
-        """How loud the engine hears somebody, 1.0 being as they are."""
-        self._ears.floor.set_gain(speaker, factor)
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""

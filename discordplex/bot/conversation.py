@@ -126,11 +126,6 @@ class Conversation:
             self._session.try_now()
         return True
 
-    async def interrupt(self) -> None:
-        """Cut short what the engine is saying."""
-        if self._session:
-            await self._session.interrupt()
-
     @property
     def ids(self) -> dict[str, Any]:
         """What names the call in a log."""

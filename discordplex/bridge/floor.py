@@ -1,8 +1,7 @@
-"""Floor: who is speaking. It stands between the sink and the uplink, and can keep noise and each speaker's loudness in check."""
+"""Floor: who is speaking. It stands between the sink and the uplink, and can keep noise out."""
 
 from collections.abc import Mapping
 
-from discordplex.audio.mixer import mix
 from discordplex.audio.vad import SpeechGate
 from discordplex.bridge.ports import HearingSink
 from discordplex.clock import Clock
@@ -27,7 +26,6 @@ class Floor:
         self._clock = clock
         self._gates: dict[SpeakerId, SpeechGate] = {}
         self._heard_at: dict[SpeakerId, float] = {}
-        self._gains: dict[SpeakerId, float] = {}
         self._began = clock.now()
         self._spoken_at: float | None = None
         self._passed = False
@@ -52,16 +50,12 @@ class Floor:
         """As the sink says; None where everything was left out."""
         return self._sink.surplus_s if self._passed else None
 
-    def set_gain(self, speaker: SpeakerId, factor: float) -> None:
-        """How loud the engine hears somebody, 1.0 being as they are; peaks are bent, not cut."""
-        self._gains[speaker] = factor
-
     def restart(self) -> None:
         """Count the silence from now on."""
         self._spoken_at = self._clock.now()
 
     def take(self) -> Mapping[SpeakerId, bytes]:
-        """The next frame of each speaker who has one, gated and at their own gain."""
+        """The next frame of each speaker who has one, gated."""
         frames = self._sink.take()
         if not self.ignored.isdisjoint(frames):
             frames = {speaker: frame for speaker, frame in frames.items() if speaker not in self.ignored}
@@ -69,8 +63,6 @@ class Floor:
             self._judge(frames)
         if self.noise_gate:
             frames = {speaker: frame for speaker, frame in frames.items() if self._gates[speaker].lets_pass}
-        if self._gains:
-            frames = {speaker: mix([frame], [self._gains.get(speaker, 1.0)]) for speaker, frame in frames.items()}
         self._passed = bool(frames)
         return frames
 
@@ -79,7 +71,6 @@ class Floor:
         self._sink.forget(user_id)
         self._gates.pop(user_id, None)
         self._heard_at.pop(user_id, None)
-        self._gains.pop(user_id, None)
 
     def _judge(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """One tick for every gate: no packet is as good as silence."""

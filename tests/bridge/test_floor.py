@@ -1,4 +1,4 @@
-"""Who is speaking, whose noise stays outside, how loud each one is."""
+"""Who is speaking, and whose noise stays outside."""
 
 import numpy as np
 import pytest
@@ -94,25 +94,10 @@ async def test_with_the_gate_noise_is_silence(mouths: Mouths, clock: FakeClock) 
     assert tail[15:] == [{}] * 15
 
 
-async def test_each_speaker_has_an_own_gain(mouths: Mouths, clock: FakeClock) -> None:
-    """Half as loud is half as loud, the other one untouched; ten times as loud is bent and does not wrap."""
-    floor = Floor(mouths, clock=clock)
-    mouths.frames = {ANNA: SPEECH, BERT: SPEECH}
-    floor.set_gain(ANNA, 0.5)
-    heard = floor.take()
-    assert heard[BERT] == SPEECH
-    assert np.abs(np.frombuffer(heard[ANNA], "<i2") * 2 - np.frombuffer(SPEECH, "<i2")).max() <= 2
-    floor.set_gain(ANNA, 10.0)
-    loud = np.frombuffer(floor.take()[ANNA], "<i2").astype(int)
-    assert np.abs(loud).max() > 30_000
-    assert np.all(loud * np.frombuffer(SPEECH, "<i2") >= 0)
-
-
 async def test_who_is_forgotten_leaves_no_trace(mouths: Mouths, clock: FakeClock) -> None:
-    """Neither as a speaker nor with a gain, here or in the sink; who is silent for a minute needs no gate."""
+    """Neither here nor in the sink; who is silent for a minute needs no gate."""
     floor = Floor(mouths, clock=clock)
     mouths.frames = {ANNA: SPEECH}
-    floor.set_gain(ANNA, 0.5)
     await hear(floor, clock, 3)
     floor.forget(ANNA)
     assert mouths.forgotten == [ANNA]
