@@ -99,6 +99,12 @@ class PersonaPlexClient:
             self._connection.stalled(waited_s)
             self._dispatch()
 
+    def trickled(self, share: float, over_s: int) -> None:
+        """Give up: we sent for `over_s`, and less than `share` of it was answered."""
+        if self._connection.phase is Phase.LIVE:
+            self._connection.trickled(share, over_s)
+            self._dispatch()
+
     def exceed(self, what: str) -> None:
         """Give up: the server sends more `what` than a call can take. Nothing more of it is read."""
         self._exceeded = self._exceeded or what
@@ -228,10 +234,9 @@ class PersonaPlexClient:
         socket = self._socket
         if socket is None:
             return
-        due = self._clock.now()
         while self.live:
-            due += KEEP_ALIVE_S
-            await self._clock.sleep_until(due)
+            # From now on and not from the last one: a machine that slept would make up for all that it has missed.
+            await self._clock.sleep_until(self._clock.now() + KEEP_ALIVE_S)
             with contextlib.suppress(ProtocolError, InvalidState, OSError):
                 socket.protocol.send_ping(b"")
                 socket.send_data()

@@ -162,6 +162,10 @@ class Connection:
         """We sent for `waited_s`, and nothing came."""
         self._end("stalled", endings.stalled(self._name, waited_s))
 
+    def trickled(self, share: float, over_s: int) -> None:
+        """We sent for `over_s`, and less than `share` of it was answered."""
+        self._end("stalled", endings.trickling(self._name, share, over_s))
+
     def leave(self) -> None:
         """We hang up. A second time does nothing."""
         self._end("leave", endings.left())

@@ -148,6 +148,15 @@ def stalled(name: str, waited_s: float) -> Ending:
     return Ending(reason, retry=True, cause="stalled")
 
 
+def trickling(name: str, share: float, over_s: int) -> Ending:
+    """It is never silent for long, and yet nobody can talk with it."""
+    reason = (
+        f"PersonaPlex at {name} has sent less than {share:.0%} of the sound that a call needs, for {over_s} s: it hangs or its GPU is "
+        "overloaded, restart it or give it a faster GPU."
+    )
+    return Ending(reason, retry=True, cause="trickle")
+
+
 def oversized(name: str) -> Ending:
     """It sent us a message beyond any reason."""
     return Ending(

@@ -20,7 +20,7 @@ from discordplex.personaplex import connection
 from discordplex.personaplex.client import PersonaPlexClient
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
-from discordplex.personaplex.ledger import Ledger
+from discordplex.personaplex.ledger import TRICKLE_S, TRICKLE_SHARE, Ledger
 from discordplex.personaplex.mailbox import Mailbox
 from discordplex.personaplex.text import TextFolder
 from discordplex.plaintext import one_line
@@ -29,7 +29,7 @@ STALL_S = 3.0
 """Nothing comes although the server has something to hear: one that was told to stop, a stuck lock and a dead peer all look like this.
 Shorter silences are hiccups of a shared GPU or a paused machine: they pass, and nobody is told."""
 
-SLOW_S = 10.0
+SLOW_S = 10
 """So long a server has to answer and yet to fall behind before people are told that it is too slow."""
 
 WATCH_S = 0.25
@@ -255,9 +255,9 @@ class PersonaPlexEngine:
     def _warn_when_slow(self, now: float) -> None:
         """Say once that the server cannot keep up: it answers all the time, and frames have had to be left out for `SLOW_S`.
 
-        Not while it is silent. That is a hiccup, which passes, or a stall, which is told as such.
+        Not while it is silent or sends next to nothing. That is a hiccup, which passes, or a stall, which is told as such.
         """
-        if self._warned or self._ledger.shedding_for_s(now) < SLOW_S:
+        if self._warned or self._ledger.shedding_for_s(now) < SLOW_S or self._ledger.trickles(SLOW_S):
             return
         self._warned = True
         behind_s = max(self._ledger.behind_ms, 0) / 1000
@@ -275,4 +275,7 @@ class PersonaPlexEngine:
             silent_s = self._ledger.silent_for_s(self._clock.now())
             if silent_s > STALL_S:
                 self._client.stalled(silent_s)
+                return
+            if self._ledger.trickles():
+                self._client.trickled(TRICKLE_SHARE, TRICKLE_S)
                 return

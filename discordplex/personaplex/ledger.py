@@ -5,6 +5,8 @@ never catches up by leaving something out, and it tells nobody: a server that is
 later and later. So the sender leaves out: first ticks in which nobody speaks, then speech too, for fresh speech beats complete speech.
 """
 
+from collections import deque
+
 from discordplex.audio.format import ENGINE, MODEL_STEP_MS
 
 MAX_BACKLOG_BYTES = 8 * 1024
@@ -22,6 +24,14 @@ UNANSWERED_FRAMES = 2 * MODEL_STEP_MS // ENGINE.frame_ms
 CALM_S = 2.0
 """Without a frame left out for so long, the server has caught up."""
 
+TICKS_PER_SECOND = 1000 // ENGINE.frame_ms
+
+TRICKLE_S = 30
+"""Over so many seconds of ticks a server has to show what it can do."""
+
+TRICKLE_SHARE = 0.1
+"""Less sound than this share of real time is a trickle: nobody can talk with it, though it is never silent for long."""
+
 
 class Ledger:
     """The account of one conversation, from its handshake on. Times are the caller's clock."""
@@ -34,6 +44,9 @@ class Ledger:
         self._ticking_since = 0.0
         self._shedding_since = 0.0
         self._shed_at: float | None = None
+        self._ticks_in_second = 0
+        self._decoded_ms = 0.0
+        self._decoded_by_second: deque[float] = deque([0.0], maxlen=TRICKLE_S + 1)
 
     @property
     def lag_ms(self) -> float:
@@ -61,6 +74,7 @@ class Ledger:
         """Audio of that length came."""
         self._ticks = 0
         self.received_ms += duration_ms
+        self._decoded_ms += duration_ms
         self._usual_lag_ms = min(self.lag_ms, self._usual_lag_ms if self._usual_lag_ms is not None else self.lag_ms)
 
     def damaged(self, duration_ms: float) -> None:
@@ -83,6 +97,14 @@ class Ledger:
         """For how long frames have been left out again and again."""
         return now - self._shedding_since if self._shed_at is not None and now - self._shed_at <= CALM_S else 0.0
 
+    def trickles(self, seconds: int = TRICKLE_S) -> bool:
+        """Whether the last so many seconds of ticks, at most `TRICKLE_S`, brought less sound than `TRICKLE_SHARE` of them.
+
+        False until there were so many. Seconds are counted in ticks, sent or left out: a pause of ours counts for nothing.
+        """
+        before = self._decoded_by_second
+        return len(before) > seconds and self._decoded_ms - before[-1 - seconds] < TRICKLE_SHARE * seconds * 1000
+
     def may_send(self, *, speech: bool, backlog_bytes: int) -> bool:
         """Whether this tick's frame shall be sent; False means: drop its PCM now, before it is encoded."""
         limit_ms = SHED_SPEECH_MS if speech else SHED_SILENCE_MS
@@ -92,3 +114,7 @@ class Ledger:
         if not self._ticks:
             self._ticking_since = now
         self._ticks += 1
+        self._ticks_in_second += 1
+        if self._ticks_in_second == TICKS_PER_SECOND:
+            self._ticks_in_second = 0
+            self._decoded_by_second.append(self._decoded_ms)

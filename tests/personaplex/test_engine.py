@@ -207,11 +207,12 @@ async def test_damaged_audio_is_a_hole_and_not_the_end() -> None:
 FOR_EVER_MS = 60_000_000
 
 
-async def tick(call: Call, clock: FakeClock, seconds: float, *, speech: bool) -> None:
-    """Push every 20 ms, as a call does."""
-    for _ in range(round(seconds * 50)):
-        await call.engine.push({1: ENGINE.silence} if speech else {})
-        await clock.advance(0.02)
+async def tick(call: Call, clock: FakeClock, seconds: float, *, speech: bool, at_once: int = 1) -> None:
+    """Push every 20 ms, as a call does; `at_once` frames for each step of the clock, where their times do not count."""
+    for _ in range(round(seconds * 50) // at_once):
+        for _frame in range(at_once):
+            await call.engine.push({1: ENGINE.silence} if speech else {})
+        await clock.advance(0.02 * at_once)
 
 
 async def mute(server: StandInServer) -> None:
@@ -299,14 +300,33 @@ async def test_a_server_that_is_too_slow_is_told_once() -> None:
         await call.until(functools.partial(has_said, duration_ms=400))
         server.step_ms = FOR_EVER_MS
         voice = OggOpusWriter(ENGINE.rate_hz)
-        for second in range(25):
-            await tick(call, clock, 1.0, speech=True)
+        for second in range(16):
+            await tick(call, clock, 1.0, speech=True, at_once=10)
             said = len(call.pcm)
-            server.inject(b"\x01" + voice.write(ENGINE.silence))
+            for _ in range(6):  # 120 ms of each second
+                server.inject(b"\x01" + voice.write(ENGINE.silence))
             await call.until(functools.partial(has_more, than=said))
             assert len(problems(call)) == (second >= 12)
         assert "cannot keep up" in problems(call)[0]
         assert not isinstance(call.events[-1], Closed)
+
+
+async def test_a_server_that_drips_is_given_up() -> None:
+    """20 ms of sound each 2.5 s never leave three seconds of silence: after half a minute one sentence says so, and nothing before."""
+    clock = FakeClock()
+    async with StandInServer("echo", step_ms=FOR_EVER_MS) as server, calling(server.url, clock=clock) as call:
+        voice = OggOpusWriter(ENGINE.rate_hz)
+        for count in range(12):
+            assert not any(isinstance(event, Closed) for event in call.events)
+            server.inject(b"\x01" + voice.write(ENGINE.silence))
+            await call.until(functools.partial(has_said, duration_ms=20 * (count + 1)))
+            await tick(call, clock, 2.5, speech=True, at_once=25)
+        closed = await call.closed()
+    assert closed.retry
+    assert closed.cause == "trickle"
+    assert "less than 10% of the sound that a call needs, for 30 s" in closed.reason
+    assert problems(call) == []
+    assert call.outcomes == [Outcome.FAILED]
 
 
 async def test_a_server_that_does_not_read_never_stops_the_metronome() -> None:

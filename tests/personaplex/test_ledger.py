@@ -2,7 +2,14 @@
 
 import pytest
 
-from discordplex.personaplex.ledger import MAX_BACKLOG_BYTES, SHED_SILENCE_MS, SHED_SPEECH_MS, UNANSWERED_FRAMES, Ledger
+from discordplex.personaplex.ledger import (
+    MAX_BACKLOG_BYTES,
+    SHED_SILENCE_MS,
+    SHED_SPEECH_MS,
+    TRICKLE_S,
+    UNANSWERED_FRAMES,
+    Ledger,
+)
 
 
 def sent(ledger: Ledger, milliseconds: int, at: float = 0.0) -> None:
@@ -158,3 +165,34 @@ def test_damaged_audio_is_no_sign_of_life() -> None:
     server.ledger.damaged(400)
     assert server.ledger.lag_ms == lag_ms
     assert server.ledger.silent_for_s(3.0) > 2.9
+
+
+@pytest.mark.parametrize(
+    ("each_s_ms", "damaged_ms", "gives_up"),
+    [(0, 0, True), (8, 0, True), (99, 0, True), (99, 160, True), (100, 0, False), (500, 0, False), (1000, 0, False)],
+)
+@pytest.mark.parametrize("well_s", [0, 7, 100])
+def test_a_trickle_is_less_than_a_tenth_of_real_time(each_s_ms: int, damaged_ms: int, *, gives_up: bool, well_s: int) -> None:
+    """Over half a minute of ticks, sent or left out, whenever it begins, and damaged sound is none."""
+    ledger = Ledger()
+    for _ in range(well_s):
+        ledger.received(1000)
+        sent(ledger, 1000)
+    for second in range(TRICKLE_S):
+        assert well_s or not ledger.trickles(), second
+        ledger.received(each_s_ms)
+        ledger.damaged(damaged_ms)
+        for _ in range(25):
+            ledger.sent(0.0)
+            ledger.shed(0.0)
+    assert ledger.trickles() == gives_up
+
+
+def test_a_pause_of_ours_is_no_trickle() -> None:
+    """Seconds without a tick are not the server's: an hour's sleep of this machine leaves the account as it was."""
+    ledger = answered()
+    for second in range(TRICKLE_S * 2):
+        ledger.received(1000)
+        for _ in range(50):
+            ledger.sent(second * 3600.0)
+    assert not ledger.trickles()
