@@ -11,6 +11,8 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Final
 
+import anyio
+
 from discordplex.cascade.faults import HttpError, OverdueError, StageError, failed, no_api_error
 from discordplex.cascade.sse import EventReader, EventTooLongError
 from discordplex.cascade.stage import Stage
@@ -34,6 +36,10 @@ MOST_LINES: Final = 200_000
 TOO_MUCH: Final = "sends more than any answer has. Try another server."
 DECODER: Final = json.JSONDecoder(parse_int=float)
 """An integer of many digits would take time with their square."""
+DONE: Final = b"[DONE]"
+"""The event behind the last one."""
+END_S: Final = 0.1
+"""Of real time, for the bytes behind that: some servers leave the connection open, and the reply's last words wait for its end."""
 TURN_BYTES: Final = 512
 TURN_PIECES: Final = 16
 """Pieces of an answer that are worked on before others have their turn."""
@@ -102,8 +108,19 @@ class Answer:
             return
         async with contextlib.aclosing(self._events()) as events:
             async for data in events:
-                if data.strip() not in (b"", b"[DONE]"):
+                if data.strip() == DONE:
+                    break
+                if data.strip():
                     yield self._event(data)
+            else:
+                return
+        await self._end()
+
+    async def _end(self) -> None:
+        """The event that ends a stream has come: read on for a moment, for only a connection that is read to its end is used again."""
+        with anyio.move_on_after(END_S):
+            async for _ in self._raw:
+                self._check_time()
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
         """The data of each event. TimeoutError where for as long as the stage's patience nothing but comments came."""

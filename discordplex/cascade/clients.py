@@ -38,6 +38,12 @@ MOST_HEADER_BYTES: Final = 1 << 14
 READ_BYTES: Final = 1 << 11
 """At once. Between two steps of the loop all is parsed that was read: of interim answers (103) a hundred."""
 
+HEADERS: Final = frozenset(
+    "accept accept-encoding authorization connection content-length content-type host transfer-encoding user-agent".split()  # noqa: SIM905 -- a table
+)
+"""What a request of ours may have. The SDK adds what variables of the environment say (`OPENAI_CUSTOM_HEADERS`, `OPENAI_ORG_ID`), whichever
+server is asked, and what it knows of this machine."""
+
 Upload: TypeAlias = tuple[str, bytes, str]
 """A file's name, its bytes and their kind."""
 
@@ -66,6 +72,34 @@ class NoCookies(CookieJar):
         """Keep none."""
 
 
+def own_headers(api_key: str) -> Callable[[Any], Awaitable[None]]:
+    """The HTTP library's hook that leaves a request no headers but ours, and no key but the stage's."""
+
+    async def leave_own(request: Any) -> None:
+        for name in set(request.headers) - HEADERS:
+            del request.headers[name]
+        if not request.url.userinfo:  # else the library has made a header of it
+            request.headers["Authorization"] = f"Bearer {api_key}"
+
+    return leave_own
+
+
+def hang_up_on_strays(connection: Any) -> None:
+    """Let connections of this class be closed where more than an answer has come: it would be taken for the answer to the next request."""
+    reuse = connection._response_closed  # noqa: SLF001 -- where the library decides whether a connection is kept
+    if getattr(reuse, "closes_strays", False):
+        return
+
+    async def reuse_or_close(self: Any) -> None:
+        if self._h11_state.trailing_data[0]:
+            await self.aclose()
+        else:
+            await reuse(self)
+
+    reuse_or_close.closes_strays = True  # type: ignore[attr-defined]
+    connection._response_closed = reuse_or_close  # noqa: SLF001 -- as above
+
+
 class Clients:
     """One client for each server and key. Close it on the loop that used it."""
 
@@ -84,6 +118,7 @@ class Clients:
         self._response: Any = importlib.import_module(library).Response
         connection = importlib.import_module(library.replace("httpx", "httpcore")).AsyncHTTP11Connection
         connection.MAX_INCOMPLETE_EVENT_SIZE, connection.READ_NUM_BYTES = MOST_HEADER_BYTES, READ_BYTES
+        hang_up_on_strays(connection)
         self._clients: dict[tuple[str, str], AsyncOpenAI] = {}
         for stage in stages:
             place = (stage.base_url, stage.api_key)
@@ -95,7 +130,7 @@ class Clients:
         http_client = self._openai.DefaultAsyncHttpxClient(
             limits=limits,
             follow_redirects=False,  # they would take speech, prompts and keys to a host that nobody chose
-            event_hooks={"response": [refuse_failure]},
+            event_hooks={"request": [own_headers(stage.api_key)], "response": [refuse_failure]},
             cookies=NoCookies(),
             trust_env=False,  # one policy for all our clients: network.py
             proxy=httpx_proxy(stage.base_url),

@@ -15,7 +15,7 @@ MOST_CHARACTERS: Final = 200_000
 """Of one reply, what a model thinks aloud before it included. Of what is meant to be said `turn.py` takes far less."""
 DELTA_CHARACTERS: Final = 1_000
 """A longer delta is passed on in pieces, so that nobody behind works on much text at once."""
-SPOKEN_PARTS: Final = frozenset({"text", "output_text", "refusal", ""})
+SPOKEN_PARTS: Final = ("text", "output_text", "refusal", "")
 """Kinds of parts of a content that are said; others hold thoughts, calls of tools or pictures."""
 THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 

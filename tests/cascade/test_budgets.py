@@ -258,6 +258,85 @@ async def test_others_have_their_turn_between_interim_answers() -> None:
     server.close()
 
 
+async def test_a_stray_answer_answers_nobody() -> None:
+    """A server that answers twice is not asked again over that connection: the second answer may be to somebody else."""
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                asked += 1
+                for word in (f"Answer {asked}.", "Stray."):
+                    body = json.dumps({"choices": [{"text": word}]}).encode()
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+                await reader.readexactly(1)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([stage])
+    stages = Stages(clients, stage, stage, stage, clock=SystemClock())
+    assert [await stages.think() for _ in range(3)] == ["Answer 1.", "Answer 2.", "Answer 3."]
+    await clients.close()
+    server.close()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_stream_ends_with_its_last_event(*, ends: bool) -> None:
+    """Nothing behind it is said, and a connection that stays open keeps nobody waiting; one that ended well is used again."""
+    serving: list[asyncio.Future[None]] = []
+    said = event({"content": "Hello there."}) + b"data: [DONE]\n\n" + event({"content": "More."})
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        serving.append(ended)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(said) + said + b"\r\n")
+                writer.write(b"0\r\n\r\n" if ends else b"")
+        writer.close()
+        ended.set_result(None)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m", timeout_s=5)
+    clients = Clients([stage])
+    stages = Stages(clients, stage, stage, stage, clock=SystemClock())
+    assert [await stages.think() for _ in range(2)] == ["Hello there."] * 2
+    assert len(serving) == (1 if ends else 2)
+    await clients.close()
+    await asyncio.gather(*serving)
+    server.close()
+
+
+async def test_no_server_gets_what_the_environment_has_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK would send these variables to every stage's server, and one of them instead of its key."""
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer secret-1\nX-Key: secret-2")
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID"):
+        monkeypatch.setenv(f"OPENAI_{name}", f"secret-{name}")
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b'{"choices": [{"text": "Hello there."}]}')
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    for address in (f"http://{place}", f"http://anna:word@{place}"):
+        stage = Stage("think", address, "m", api_key="mine")
+        clients = Clients([stage])
+        assert await Stages(clients, stage, stage, stage, clock=SystemClock()).think() == "Hello there."
+        await clients.close()
+    assert b"secret" not in b"".join(heads)
+    assert [head.lower().partition(b"authorization: ")[2].split(b"\r\n")[0] for head in heads] == [b"bearer mine", b"basic yw5uytp3b3jk"]
+    server.close()
+
+
 async def test_cookies_are_not_kept() -> None:
     """A server could fill the memory and every later request with them."""
     heads: list[bytes] = []

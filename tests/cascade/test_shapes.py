@@ -39,6 +39,7 @@ def other(**fields: Any) -> dict[str, Any]:
 WHOLE = {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello there."}}]}
 PARTS = [
     {"type": "thinking", "thinking": "hm"},
+    {"type": ["text"], "text": "hm"},
     {"type": "text", "text": "Hello "},
     {"type": "output_text", "text": {"value": "there."}},
     5,
