@@ -189,8 +189,11 @@ class DiscordRoom:
         return self._with(channel, "read_message_history", self.viewers(channel))
 
     def _with(self, channel: Any, permission: str, user_ids: Iterable[int]) -> frozenset[int]:
+        hidden = isinstance(channel, discord.Thread) and channel.is_private()
+        needed = (permission, "manage_threads") if hidden else (permission,)  # whom else it was opened for we are not told
         members = ((user_id, self._channel.guild.get_member(user_id)) for user_id in user_ids)
-        return frozenset(user_id for user_id, member in members if member and getattr(channel.permissions_for(member), permission))
+        permitted = ((user_id, channel.permissions_for(member)) for user_id, member in members if member)
+        return frozenset(user_id for user_id, may in permitted if all(getattr(may, name) for name in needed))
 
     @property
     def captions_channel(self) -> Any | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
-from discordplex.plaintext import one_line
+from discordplex.plaintext import one_line, visible
 from discordplex.store.records import Owner, SavedPersona
 
 FORMAT = "discordplex personas"
@@ -61,7 +61,7 @@ def number(digits: str) -> int:
 def entry(fields: Any, owner: Owner) -> SavedPersona:
     """One persona of a file."""
     name, voice, text_prompt = (text(fields, key) for key in ("name", "voice", "text_prompt"))
-    name = one_line(name)
+    name, voice, text_prompt = one_line(name), one_line(voice), visible(text_prompt)  # who takes it in can read all that it says
     if not 1 <= len(name) <= NAME_CHARACTERS:
         raise refusal(f"a persona's name must have 1 to {NAME_CHARACTERS} characters")
     if len(text_prompt) > PROMPT_CHARACTERS or len(voice) > VOICE_CHARACTERS:
