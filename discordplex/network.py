@@ -88,6 +88,10 @@ class ProxyFailedError(aiohttp.ClientError, ConnectionError):
     cause = "proxy"
 
 
+class RedirectedError(aiohttp.ClientError):
+    """A server sent a request that writes something on to another one, which was not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A proxy as a variable names it."""
@@ -328,14 +332,20 @@ class Connector(aiohttp.TCPConnector):
     Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
     """
 
-    def __init__(self, *, verify: bool = True) -> None:
-        """Raises NetworkSettingError where the certificates that the environment names cannot be had."""
+    def __init__(self, *, verify: bool = True, writes_to: str = "") -> None:
+        """With `writes_to`, a URL, whatever is no GET goes to its server alone, also where a library follows redirects: RedirectedError.
+
+        Raises NetworkSettingError where the certificates that the environment names cannot be had.
+        """
+        self._writes_to = URL(writes_to).origin() if writes_to else None
         self._tls = tls_context(verify=verify)
         super().__init__(ssl=self._tls)
         self._through_socks: dict[str, aiohttp.TCPConnector] = {}
 
     async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
         """A connection for one request, from the pool or new."""
+        if self._writes_to is not None and req.method != "GET" and req.url.origin() != self._writes_to:
+            raise RedirectedError
         proxy = proxy_for(str(req.url))
         if proxy is None:
             return await super().connect(req, traces, timeout)

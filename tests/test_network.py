@@ -1,6 +1,7 @@
 """One rule for every client: which proxy, whose certificates, and a sentence for each variable that cannot be obeyed."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,7 +23,7 @@ from discordplex.cascade.stage import Stage
 from discordplex.clock import SystemClock
 from discordplex.errors import ConfigError
 from discordplex.loopback.openai.server import StandInOpenAI
-from discordplex.network import Connector, NetworkSettingError, ProxyFailedError, open_websocket, proxy_for, tls_context
+from discordplex.network import Connector, NetworkSettingError, ProxyFailedError, RedirectedError, open_websocket, proxy_for, tls_context
 from tests.proxies import Seen, http_proxy, socks_proxy
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SOCKS_PROXY", "NO_PROXY", *network.TRUST_VARIABLES)
@@ -303,6 +304,34 @@ async def test_a_dead_proxy_is_named_without_its_password(scheme: str, monkeypat
         assert f"{scheme}://127.0.0.1:{port}" in sentence
         assert "unset HTTPS_PROXY" in sentence
         assert "s3cret" not in sentence
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_what_is_written_goes_nowhere_else(status: int) -> None:
+    """Py-cord's session follows redirects, and with 307 and 308 it sends the body again."""
+    met: list[bytes] = []
+
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d x\r\nConnection: close\r\nContent-Length: 0\r\nLocation: http://%s/\r\n\r\n" % (status, place.encode()))
+        writer.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.append(await reader.read(1 << 16))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    here, elsewhere = [await asyncio.start_server(serve, "127.0.0.1", 0) for serve in (redirect, meet)]
+    url, place = [f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in (here, elsewhere)]
+    async with aiohttp.ClientSession(connector=Connector(writes_to=f"http://{url}/v10")) as session:
+        with contextlib.ExitStack() as refused:
+            if status >= 307:
+                refused.enter_context(pytest.raises(RedirectedError))
+            await session.post(f"http://{url}/v10/messages", json={"content": "words"}, headers={"Authorization": "Bot token"})
+    assert not any(b"words" in one or b"token" in one for one in met)
+    assert bool(met) == (status < 307)
+    here.close()
+    elsewhere.close()
 
 
 async def test_a_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

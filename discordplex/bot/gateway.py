@@ -94,7 +94,7 @@ class GatewayClient(discord.Bot):
         """With `read`, people's messages in guilds are asked of Discord and given to it."""
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
             intents=least_intents(messages=read is not None),
-            connector=Connector(),
+            connector=Connector(writes_to=discord.http.Route.API_BASE_URL),  # py-cord sends what people said on wherever a redirect says
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
             chunk_guilds_at_startup=False,

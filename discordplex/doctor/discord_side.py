@@ -1,6 +1,7 @@
 """What Discord says of the token, the gateway and the permissions, asked over its REST API."""
 
 import asyncio
+import json
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,9 @@ WANTED = {
 """Permission bits of Discord's API reference."""
 ADMINISTRATOR = 1 << 3
 UNAUTHORIZED = 401
+REDIRECTS = range(300, 400)
+MOST_BYTES = 1 << 20
+"""Of one answer: two hundred servers are 60 kB."""
 
 
 async def check_discord(config: Config) -> list[Finding]:
@@ -29,39 +33,48 @@ async def check_discord(config: Config) -> list[Finding]:
         return [failure("token", "There is no bot token.", "Set DISCORDPLEX_DISCORD__TOKEN, or discord.token in the configuration file.")]
     session = aiohttp.ClientSession(
         connector=Connector(),
-        headers={"Authorization": f"Bot {token.get_secret_value()}"},
+        headers={"Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
     )
     findings: list[Finding] = []
     async with session:
         try:
-            await ask(session, config.discord.api_url.rstrip("/"), findings)
+            await ask(session, config.discord.api_url, token.get_secret_value(), findings)
         except ProxyFailedError as fault:
             findings.append(failure("discord", str(fault), "Start the proxy, or change the variable."))
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError) as fault:
+        except (
+            aiohttp.ClientError,
+            asyncio.TimeoutError,
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as fault:
             says = f"Discord cannot be reached at {config.discord.api_url} ({type(fault).__name__})."
             findings.append(failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE."))
     return findings
 
 
-async def ask(session: aiohttp.ClientSession, api_url: str, findings: list[Finding]) -> None:
+async def ask(session: aiohttp.ClientSession, api_url: str, token: str, findings: list[Finding]) -> None:
     """Ask Discord one thing after the other and add what is found; stop at a refused token."""
-    status, user = await get(session, f"{api_url}/users/@me")
+    status, user = await get(session, f"{api_url}/users/@me", token)
     if status == UNAUTHORIZED:
         findings.append(failure("token", "Discord refuses the bot token.", "Copy it again from the developer portal: Bot, Reset Token."))
         return
     findings.append(ok("token", f"The token belongs to {user.get('username', 'a user')} ({user.get('id', '?')})."))
-    findings.append(await check_gateway(session, api_url))
-    _, guilds = await get(session, f"{api_url}/users/@me/guilds")
+    findings.append(await check_gateway(session, api_url, token))
+    _, guilds = await get(session, f"{api_url}/users/@me/guilds", token)
     if not guilds:
         findings.append(warning("servers", "The bot is in no server.", "Invite it with the URL that the README describes."))
     for guild in guilds:
         findings.append(check_guild(guild))  # noqa: PERF401 -- one that cannot be read hides no earlier one
 
 
-async def check_gateway(session: aiohttp.ClientSession, api_url: str) -> Finding:
+async def check_gateway(session: aiohttp.ClientSession, api_url: str, token: str) -> Finding:
     """Does the gateway say hello."""
-    _, gateway = await get(session, f"{api_url}/gateway")
+    _, gateway = await get(session, f"{api_url}/gateway", token)
     async with session.ws_connect(f"{gateway['url']}?v=10&encoding=json") as socket:
         hello = await socket.receive_json(timeout=REQUEST_TIMEOUT_S)
     if hello.get("op") != 10:  # noqa: PLR2004 -- the gateway's hello
@@ -78,7 +91,14 @@ def check_guild(guild: dict[str, Any]) -> Finding:
     return ok(f"server {name}", "The bot may see, write, connect and speak.")
 
 
-async def get(session: aiohttp.ClientSession, url: str) -> tuple[int, Any]:
-    """One GET: its status and its JSON."""
-    async with session.get(url) as response:
-        return response.status, await response.json(content_type=None)
+async def get(session: aiohttp.ClientSession, url: str, token: str) -> tuple[int, Any]:
+    """One GET: its status and its JSON. The token goes nowhere else. Raises ValueError for a redirect, and for more than any answer has."""
+    async with session.get(url, headers={"Authorization": f"Bot {token}"}, allow_redirects=False) as response:
+        data = bytearray()
+        async for piece in response.content.iter_any():
+            data += piece
+            if len(data) > MOST_BYTES:
+                raise ValueError
+        if response.status in REDIRECTS:
+            raise ValueError
+        return response.status, json.loads(data)

@@ -1,5 +1,9 @@
 """What the doctor says of Discord, asked with a token."""
 
+import asyncio
+import contextlib
+import functools
+
 import pytest
 from pydantic import SecretStr
 
@@ -39,6 +43,44 @@ async def test_discord_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     (gone,) = await check_discord(config)
     assert untrusted.verdict == gone.verdict == "failure"
     assert config.discord.api_url in gone.says
+
+
+HEADS = {"redirect": b"HTTP/1.1 307 Elsewhere\r\nLocation: %s\r\n", "answer": b"HTTP/1.1 200 OK\r\n"}
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("redirect", b"{}"),
+        *[("answer", body) for body in (b"[]", b"null", b'"x"', b"[" * 99_999, b"<html>", b"", b" " * 2_000_000)],
+        ("answer", b'{"id": "1", "url": "ws://%s"}'),
+    ],
+)
+async def test_an_answer_of_another_kind_is_discord_out_of_reach(head: str, body: bytes) -> None:
+    """One sentence, and the token goes nowhere but to the address that the settings name."""
+    met: dict[str, list[bytes]] = {"here": [], "elsewhere": []}
+
+    async def serve(name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            met[name].append(await reader.readuntil(b"\r\n\r\n"))
+            told = body.replace(b"%s", place.encode())
+            begin = HEADS[head].replace(b"%s", f"http://{place}/".encode())
+            writer.write(begin + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(told) + told)
+            await writer.drain()
+        writer.close()
+
+    elsewhere = await asyncio.start_server(functools.partial(serve, "elsewhere"), "127.0.0.1", 0)
+    place = f"127.0.0.1:{elsewhere.sockets[0].getsockname()[1]}"
+    here = await asyncio.start_server(functools.partial(serve, "here"), "127.0.0.1", 0)
+    api_url = f"http://127.0.0.1:{here.sockets[0].getsockname()[1]}/v10"
+    findings = await check_discord(Config(discord=DiscordConfig(token=SecretStr("my-token"), api_url=api_url)))
+    assert [finding.verdict for finding in findings].count("failure") == 1
+    assert api_url in findings[-1].says
+    assert all(b"my-token" in one for one in met["here"])
+    assert not any(b"my-token" in one for one in met["elsewhere"])
+    assert bool(met["elsewhere"]) == (b"ws://" in body)
+    elsewhere.close()
+    here.close()
 
 
 async def test_no_token() -> None:
