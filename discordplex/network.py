@@ -21,7 +21,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -30,6 +30,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, ProxyError
+from websockets.protocol import Event
 from yarl import URL
 
 from discordplex.errors import ConfigError
@@ -393,11 +394,56 @@ class Connect(connect):
         return exc
 
 
-async def open_websocket(url: str, **options: Any) -> ClientConnection:
+Guard: TypeAlias = Callable[[int, int], bool]
+"""Called with each number of bytes and of frames that came from a peer, in this order; False cuts the connection."""
+
+SLICE_BYTES: Final = 1 << 10
+"""So much of what the socket gave is parsed at once: 512 frames at most, some 5 ms."""
+
+
+class GuardedConnection(ClientConnection):
+    """A WebSocket that is cut off where its peer sends too much, before that is parsed: frames are answered and kept by the library.
+
+    `guard` is set right after it was made.
+    """
+
+    guard: Guard
+
+    _is_cut = False
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, a slice at a time."""
+        self._check(len(data), 0)
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._is_cut:
+                return
+            super().data_received(data[start : start + SLICE_BYTES])
+
+    def process_event(self, event: Event) -> None:
+        """Take one frame."""
+        self._check(0, 1)
+        if not self._is_cut:
+            super().process_event(event)
+
+    def _check(self, size: int, frames: int) -> None:
+        if not self._is_cut and not self.guard(size, frames):
+            self._is_cut = True
+            self.transport.abort()
+
+
+async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientConnection:
     """A WebSocket by `websockets`, directly or through the proxy of `proxy_for`. Pass `ssl`, a context of `tls_context`, for wss.
 
-    Follows no redirect. Raises NetworkSettingError, ProxyFailedError, and what `connect` of `websockets` does.
+    Follows no redirect. `guard` bounds what the server may send. Raises NetworkSettingError, ProxyFailedError, and what `connect` of
+    `websockets` does.
     """
+
+    def make(*arguments: Any, **keywords: Any) -> GuardedConnection:
+        connection = GuardedConnection(*arguments, **keywords)
+        connection.guard = guard
+        return connection
+
+    options["create_connection"] = make
     proxy = proxy_for(url)
     if proxy is None:
         return await Connect(url, proxy=None, **options)

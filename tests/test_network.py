@@ -28,6 +28,13 @@ from tests.proxies import Seen, http_proxy, socks_proxy
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SOCKS_PROXY", "NO_PROXY", *network.TRUST_VARIABLES)
 ELSEWHERE = "elsewhere.test"
+
+
+def unbounded(size: int, frames: int) -> bool:
+    """Let a server send what it likes."""
+    return size >= 0 and frames >= 0
+
+
 """A name that only our proxies know; they lead it here."""
 
 
@@ -243,12 +250,12 @@ async def test_websocket_engines_use_the_proxy(
     async with proxy() as seen, serve(hello, "127.0.0.1", 0) as plain, serve(hello, "127.0.0.1", 0, ssl=tls) as secure:  # type: ignore[attr-defined]
         ports = [next(iter(server.sockets)).getsockname()[1] for server in (plain, secure)]
         monkeypatch.setenv("ALL_PROXY", spoken(seen, scheme))
-        async with await open_websocket(f"ws://{ELSEWHERE}:{ports[0]}/") as socket:
+        async with await open_websocket(f"ws://{ELSEWHERE}:{ports[0]}/", guard=unbounded) as socket:
             assert await socket.recv() == "hello"
-        async with await open_websocket(f"wss://{ELSEWHERE}:{ports[1]}/", ssl=tls_context()) as socket:
+        async with await open_websocket(f"wss://{ELSEWHERE}:{ports[1]}/", guard=unbounded, ssl=tls_context()) as socket:
             assert await socket.recv() == "hello"
         before = list(seen.targets)
-        async with await open_websocket(f"ws://127.0.0.1:{ports[0]}/") as socket:
+        async with await open_websocket(f"ws://127.0.0.1:{ports[0]}/", guard=unbounded) as socket:
             assert await socket.recv() == "hello"
     assert seen.targets == before == [(ELSEWHERE, port) for port in ports]
     assert seen.credentials
@@ -298,7 +305,7 @@ async def test_a_dead_proxy_is_named_without_its_password(scheme: str, monkeypat
             await session.get(f"https://{ELSEWHERE}/")
         said.append(str(caught.value))
     with pytest.raises(ProxyFailedError) as caught:
-        await open_websocket(f"wss://{ELSEWHERE}/", ssl=tls_context())
+        await open_websocket(f"wss://{ELSEWHERE}/", guard=unbounded, ssl=tls_context())
     said.append(str(caught.value))
     for sentence in said:
         assert f"{scheme}://127.0.0.1:{port}" in sentence
@@ -342,7 +349,7 @@ async def test_a_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatch) -> 
             with pytest.raises(ProxyFailedError, match="407"):
                 await session.get(f"https://{ELSEWHERE}/")
         with pytest.raises(ProxyFailedError, match="407"):
-            await open_websocket(f"wss://{ELSEWHERE}/", ssl=tls_context())
+            await open_websocket(f"wss://{ELSEWHERE}/", guard=unbounded, ssl=tls_context())
 
 
 async def test_a_socks_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +360,7 @@ async def test_a_socks_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatc
             with pytest.raises(ProxyFailedError, match="ALL_PROXY"):
                 await session.get(f"https://{ELSEWHERE}/")
         with pytest.raises(ProxyFailedError, match="ALL_PROXY"):
-            await open_websocket(f"wss://{ELSEWHERE}/", ssl=tls_context())
+            await open_websocket(f"wss://{ELSEWHERE}/", guard=unbounded, ssl=tls_context())
 
 
 def test_a_variable_that_cannot_be_obeyed_is_the_cascade_s_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,9 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
-from websockets.protocol import Event
 
 from discordplex.errors import ConfigError
-from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
+from discordplex.network import Guard, NetworkSettingError, ProxyFailedError, open_websocket, tls_context
 from discordplex.personaplex import endings
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint
@@ -31,9 +30,6 @@ CLOSE_TIMEOUT_S = 1.0
 MAX_MESSAGE_BYTES = 1 << 16
 """From the server: just more than the longest Ogg page. The messages of real servers have some 300 bytes."""
 
-SLICE_BYTES = 1 << 10
-"""So much of what the socket gave is parsed at once: 512 frames at most, some 5 ms."""
-
 WRITE_LIMIT_BYTES = 1 << 20
 """Above this `send` would wait for the peer. It is never reached: the engine drops PCM long before."""
 
@@ -45,56 +41,19 @@ FAILURES = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketExcepti
 """All that `dial` raises."""
 
 
-class GuardedConnection(ClientConnection):
-    """A WebSocket that is cut off where its peer sends too much, before that is parsed: frames are answered and kept by the library.
-
-    `guard` is set right after it was made.
-    """
-
-    guard: Callable[[int, int], bool]
-    """Called with each number of bytes and of frames that came, in this order; False cuts the connection."""
-
-    _is_cut = False
-
-    def data_received(self, data: bytes) -> None:
-        """Parse what came, a slice at a time."""
-        self._check(len(data), 0)
-        for start in range(0, len(data), SLICE_BYTES):
-            if self._is_cut:
-                return
-            super().data_received(data[start : start + SLICE_BYTES])
-
-    def process_event(self, event: Event) -> None:
-        """Take one frame."""
-        self._check(0, 1)
-        if not self._is_cut:
-            super().process_event(event)
-
-    def _check(self, size: int, frames: int) -> None:
-        if not self._is_cut and not self.guard(size, frames):
-            self._is_cut = True
-            self.transport.abort()
-
-
-async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Callable[[int, int], bool]) -> ClientConnection:
+async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Guard) -> ClientConnection:
     """An open WebSocket, without compression and without keep-alive: a server that loads prompts or is busy answers no ping.
 
     `guard` hears of each number of bytes and of frames that comes, and cuts the connection with False. Raises one of FAILURES; `ending_of`
     tells what it means.
     """
-
-    def make(*arguments: Any, **keywords: Any) -> GuardedConnection:
-        connection = GuardedConnection(*arguments, **keywords)
-        connection.guard = guard
-        return connection
-
     options: dict[str, Any] = {}
     if endpoint.secure:
         # Reading the certificates takes tens of milliseconds, and other calls are running on this loop.
         options["ssl"] = await asyncio.to_thread(tls_context, verify=verify_tls)
     connection = await open_websocket(
         url,
-        create_connection=make,
+        guard=guard,
         compression=None,
         ping_interval=None,
         open_timeout=UPGRADE_TIMEOUT_S,

@@ -6,6 +6,7 @@ then is decided in `client.py`.
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable
 
@@ -14,6 +15,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from discordplex.budget import Allowance
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.network import NO_ROOM, NetworkSettingError, ProxyFailedError, open_websocket
@@ -43,6 +45,17 @@ OPEN_TIMEOUT_S = 10.0
 
 MAX_MESSAGE_BYTES = 1 << 19
 """Room for the key packages of a full channel (99 of 700 bytes), and for the list of ten thousand people on a stage."""
+
+FRAMES_PER_S, FRAMES_AT_ONCE = 200, 1000
+BYTES_PER_S, BYTES_AT_ONCE = 1 << 17, 1 << 21
+"""What a voice server may send, pings and empty frames included: a full channel with people coming and going has a few messages a second,
+and a resume replays what was missed."""
+
+MOST_UNREAD_BYTES = 1 << 20
+"""So much may wait for a server that does not read; a commit for a full channel has a tenth."""
+
+HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+"""What Discord names a voice server by. The session's token goes there."""
 
 CLOSE_TIMEOUT_S = 0.5
 """For the other side to say goodbye as well: a process that stops has five seconds for everything."""
@@ -76,6 +89,9 @@ class Line:
         self.receiver = self._media.receiver
         self._opened_before = 0
         self._complained = False
+        self._frames = Allowance(per_second=FRAMES_PER_S, burst=FRAMES_AT_ONCE)
+        self._bytes = Allowance(per_second=BYTES_PER_S, burst=BYTES_AT_ONCE)
+        self._socket: ClientConnection | None = None
         self._ending: Closing | None = None
         self._scope: anyio.CancelScope | None = None
         self._outgoing = asyncio.Event()
@@ -156,6 +172,10 @@ class Line:
             self.obstacle = str(fault)
             self._ending = Closing(Repair.RESUME, str(fault).rstrip("."))
             return None
+        except ValueError:  # also of the libraries, about names and ports that cannot be
+            log.warning("voice server not reached", error="no address")
+            self._ending = Closing(Repair.REJOIN, "Discord named a voice server by something that is no address")
+            return None
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             log.warning("voice server not reached", error=type(error).__name__)
             limited = isinstance(error, OSError) and error.errno in NO_ROOM
@@ -165,9 +185,12 @@ class Line:
         return socket.close_code
 
     async def _connect(self) -> ClientConnection:
+        if not HOST_AND_PORT.fullmatch(self._endpoint):
+            raise ValueError("a voice server is named by host and port")
         # No pings of the WebSocket's own: the voice gateway has heartbeats.
         return await open_websocket(
             f"wss://{self._endpoint}/?v={VERSION}",
+            guard=self._may_come,
             ssl=self._shared.tls,
             compression=None,
             ping_interval=None,
@@ -176,7 +199,17 @@ class Line:
             close_timeout=CLOSE_TIMEOUT_S,
         )
 
+    def _may_come(self, size: int, frames: int) -> bool:
+        """Whether the server may send so much more; the connection is cut by the caller where not."""
+        now = self._shared.clock.now()
+        unread = self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
+        if unread <= MOST_UNREAD_BYTES and self._bytes.take(size, now) and self._frames.take(frames, now):
+            return True
+        self._ending = self._ending or Closing(Repair.REJOIN, "Discord's voice server sends more than a call can take")
+        return False
+
     async def _serve(self, socket: ClientConnection) -> None:
+        self._socket = socket
         self.gateway.connected()
         try:
             async with anyio.create_task_group() as tasks:
@@ -186,6 +219,7 @@ class Line:
                 await self._read(socket, tasks)
                 tasks.cancel_scope.cancel()
         finally:
+            self._socket = None
             self.gateway.lost()
             with anyio.CancelScope(shield=True):
                 await self._hang_up(socket)
@@ -206,6 +240,7 @@ class Line:
                     continue
                 self._follow(event, tasks)
                 self._outgoing.set()
+                await asyncio.sleep(0)  # messages that are there already are taken without a wait, and others want the loop too
 
     def _count_bad(self, fault: RemoteProtocolError) -> None:
         """Each is counted, the first of a session is logged: a server gone wrong may send many."""

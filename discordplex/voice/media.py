@@ -119,7 +119,7 @@ class Media:
 def connected_socket(host: str, port: int) -> socket.socket:
     """A non-blocking datagram socket. Raises VoiceError where the server's address is none: looking a name up would stall the loop."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host.replace("%", " "))  # no zone, which could be any text
     except ValueError:
         raise VoiceError("Discord named a voice server by something that is no address.") from None
     family = socket.AF_INET6 if isinstance(address, ipaddress.IPv6Address) else socket.AF_INET

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from discordplex.budget import Allowance
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.voice.gateway import Credentials
@@ -102,6 +104,10 @@ class Rig:
     @property
     def port(self) -> int:
         return int(self.udp.transport.get_extra_info("sockname")[1])
+
+    def lift_budget(self) -> None:
+        """Let the server send without a limit, for tests of what each message does."""
+        self.line._frames = self.line._bytes = Allowance(per_second=0, burst=math.inf)
 
     async def establish(self, connection: ServerConnection, *, hello: str = HELLO) -> None:
         """Everything that a good server does until the session is live; what the client said on the way."""

@@ -258,6 +258,7 @@ async def test_a_session_survives_a_flood_of_ids(rig: Rig) -> None:
         await connection.send(json.dumps({"op": 11, "d": {"user_ids": ["1" * 600_000]}}))
         await read_all(connection)
 
+    rig.lift_budget()
     rig.behaviour = flood
     closing = await rig.line.run()
     assert closing.repair is Repair.RESUME

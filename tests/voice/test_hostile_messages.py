@@ -131,6 +131,7 @@ NAMED = {"op": 5, "d": {"user_id": str(BOB), "ssrc": SSRC, "speaking": 1}}
 
 async def test_no_message_of_the_gateway_does_harm(rig: Rig) -> None:
     """Thirty-eight thousand into a live session, over its WebSocket: it lives on, and what is said then is heard."""
+    rig.lift_budget()
     seeds: list[int] = []
 
     @settings(EXAMPLES, max_examples=GATEWAY_SEEDS)

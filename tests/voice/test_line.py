@@ -206,6 +206,9 @@ async def test_an_answered_heartbeat_proves_that_it_works(rig: Rig) -> None:
         (lambda rig: ready(rig.port, modes=["xsalsa20_poly1305"]), "no transport encryption"),
         (lambda rig: ready(rig.port, host="voice.example"), "no address"),
         (lambda rig: ready(rig.port, host="1.2.3.4.5"), "no address"),
+        (lambda rig: ready(rig.port, host="::1%\x00"), "no address"),
+        (lambda rig: ready(rig.port, host="fe80::1%é..x"), "no address"),
+        (lambda rig: ready(rig.port, host="fe80::1%what\never it says"), "no address"),
     ],
 )
 async def test_an_impossible_session_is_entered_anew(rig: Rig, message: Callable[[Rig], str], sentence: str) -> None:
@@ -262,6 +265,62 @@ async def test_a_server_that_is_not_there_is_a_loss(rig: Rig) -> None:
     closing = await rig.line.run()
     assert closing.repair is Repair.RESUME
     assert "could not be reached" in closing.sentence
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "[",
+        "voice:99999",
+        "voice:port",
+        "a..b",
+        "é" * 80,
+        "a" * 70,
+        "a\nb",
+        "\x00",
+        "\ud800",
+        "http://voice/",
+        "me:word@voice",
+        "voice/?v=8#",
+    ],
+)
+async def test_an_endpoint_is_a_host_and_a_port(rig: Rig, endpoint: str) -> None:
+    """What Discord names a voice server by, where it is anything else, is a sentence, and no token goes there."""
+    rig.line._endpoint = endpoint
+    closing = await rig.line.run()
+    assert closing.repair is Repair.REJOIN
+    assert "no address" in closing.sentence
+
+
+SMALL = json.dumps({"op": 11, "d": {"user_ids": ["1"]}}).encode()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x89\x00",
+        b"\x8a\x00",
+        b"\x81\x00",
+        b"\x81" + bytes([len(SMALL)]) + SMALL,
+        b"\x82\x7e\xff\xff" + bytes(0xFFFF),
+    ],
+    ids=["pings", "pongs", "empty", "people", "bytes"],
+)
+async def test_a_server_that_sends_without_end_is_left(rig: Rig, frame: bytes) -> None:
+    """Frames of any kind have a budget, which is asked before they are parsed: the loop is everybody's."""
+    hundred = frame * 100
+
+    async def endless(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        while not connection.transport.is_closing():
+            connection.transport.write(hundred)
+            await asyncio.sleep(0)
+
+    rig.behaviour = endless
+    closing = await rig.line.run()
+    assert closing.repair is Repair.REJOIN
+    assert "more than a call can take" in closing.sentence
 
 
 async def test_stop_ends_whatever_goes_on(rig: Rig) -> None:
