@@ -210,7 +210,7 @@ def assignment(word: str) -> tuple[str, str]:
     """KEY=VALUE."""
     key, equals, value = word.partition("=")
     if not (key and equals):
-        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE")
+        raise argparse.ArgumentTypeError("it must be KEY=VALUE")  # not the word: it may be a token
     return key, value
 
 

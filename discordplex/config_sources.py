@@ -16,7 +16,7 @@ from dotenv.parser import parse_stream
 from pydantic_settings import BaseSettings, TomlConfigSettingsSource
 
 from discordplex.errors import ConfigError
-from discordplex.plaintext import trimmed
+from discordplex.plaintext import one_line, trimmed
 
 PREFIX = "DISCORDPLEX_"
 """What every environment variable of ours begins with."""
@@ -25,6 +25,9 @@ LEVELS = "__"
 """What stands for the dot of a key in an environment variable."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+LONGEST_NAME = 200
+"""Characters of a key in a sentence about it."""
 
 QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
 """What people and tools put around a value, with what ends it."""
@@ -41,23 +44,25 @@ class Given:
     place: str
 
     def __str__(self) -> str:
-        return f"{self.name} {self.place}"
+        return f"{one_line(self.name, LONGEST_NAME)} {self.place}"
 
 
 def from_toml(path: Path, settings: type[BaseSettings], whole: Container[str] = ()) -> dict[str, Given]:
     """Every key of a TOML file, `whole` ones with their table as the value; ConfigError with a sentence where it cannot be read as one."""
     try:
         path.open("rb").close()  # the next line passes over what is no file
-        tables = TomlConfigSettingsSource(settings, path).toml_data
+        leaves = list(flatten(TomlConfigSettingsSource(settings, path).toml_data, whole))
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except ValueError as fault:
         if path.read_bytes().startswith(BYTE_ORDER_MARK):
             raise ConfigError(f"{path} begins with a byte order mark; save it as UTF-8 without one.") from None
         raise ConfigError(f"{path} is not valid TOML: {decapitalise(str(fault))}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} has tables or lists nested too deep to be settings.") from None
     except OSError as fault:
         raise ConfigError(f"{path} cannot be read: {fault.strerror or fault}.") from None
-    return {key: Given(value, key, f"in {path}") for key, value in flatten(tables, whole)}
+    return {key: Given(value, key, f"in {path}") for key, value in leaves}
 
 
 def from_dotenv(path: Path) -> dict[str, Given]:
@@ -180,7 +185,7 @@ def json_of(given: Given, kind: type) -> Any:
     """What a text holds as JSON, where that is of the wanted kind; else the text itself."""
     try:
         value = json.loads(given.value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return given.value
     return value if isinstance(value, kind) else given.value
 

@@ -111,7 +111,9 @@ def config_check(args: argparse.Namespace) -> int:
     from discordplex.cascade.provider import check_persona
     from discordplex.config import exposed, settings_files
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
+    from discordplex.store import address
 
+    address.parse(config.store.url)
     for url in config.personaplex.urls:
         Endpoint.parse(url)
 

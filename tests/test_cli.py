@@ -251,6 +251,18 @@ def test_config_check_tells_what_is_missing_for_run(capsys: pytest.CaptureFixtur
     assert "discord.token is not set" in out
 
 
+def test_config_check_asks_the_store_side_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A database that `run` would refuse is found before it is opened."""
+    code, _out, err = outcome(capsys, "config", "check", "--set", "store.url=mysql://me:hunter2@db/x")
+    assert (code, "store.url" in err, "hunter2" in err) == (2, True, False)
+
+
+def test_a_setting_without_a_value_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--set discord.token TOKEN` forgets the sign between them."""
+    code, _out, err = outcome(capsys, "config", "check", "--set", TOKEN)
+    assert (code, "KEY=VALUE" in err, TOKEN in err) == (2, True, False)
+
+
 def test_config_check_asks_the_engine_side_too(capsys: pytest.CaptureFixture[str]) -> None:
     """A voice that no server has is found before a server is asked."""
     code, _out, err = outcome(capsys, "config", "check", "--set", "persona.voice=NATF9.pt")

@@ -314,6 +314,34 @@ def test_malformed_toml_says_where() -> None:
     assert "line 2" in said
 
 
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f"a = {'[' * 5000}{']' * 5000}",
+        f"[cascade.think.extra]\na = {'{a = ' * 5000}1{'}' * 5000}",
+        "".join(f"[a{'.b' * n}]\n" for n in range(1, 1500)),
+    ],
+    ids=["lists", "tables in a line", "tables"],
+)
+def test_a_file_nested_too_deep_is_a_sentence(toml: str) -> None:
+    """Whatever takes the parser or us beyond the interpreter's stack is the file's fault."""
+    assert problem(toml=toml) == "discordplex.toml has tables or lists nested too deep to be settings."
+
+
+def test_json_nested_too_deep_is_a_sentence() -> None:
+    """The same in a variable."""
+    said = problem(environ={"DISCORDPLEX_CASCADE__THINK__EXTRA": "[" * 200_000, "DISCORDPLEX_PERSONAPLEX__URLS": "[" * 200_000})
+    assert "cascade.think.extra must be a table" in said
+    assert "personaplex.urls must be" in said
+
+
+def test_a_key_cannot_forge_a_line() -> None:
+    """A quoted key may hold line breaks and what a terminal obeys; a sentence about it holds neither."""
+    said = problem(toml='[bot]\n"x\\u001b[31m\\nforged" = 1\n')
+    assert said.startswith("bot.x[31m forged in discordplex.toml is not a setting")
+    assert "\n" not in said
+
+
 def test_a_malformed_dotenv_line_says_where() -> None:
     """A line of ours in .env that cannot be read is named."""
     assert problem(dotenv="A=1\nDISCORDPLEX_PERSONA__VOICE 'x'y\n") == ".env, line 2: this is not NAME=VALUE."
