@@ -66,7 +66,7 @@ def attempt(args: argparse.Namespace) -> int:
         args.stop.check()
         return int(args.run(args))
     except DiscordplexError as fault:
-        return complain(str(fault), WRONG if isinstance(fault, ConfigError) else FAILED)
+        return complain(fault.full, WRONG if isinstance(fault, ConfigError) else FAILED)
     except KeyboardInterrupt:
         return DONE if args.verb in STAYS else complain("interrupted", FAILED)
     except BrokenPipeError:

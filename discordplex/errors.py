@@ -1,6 +1,7 @@
 """Everything discordplex raises on purpose.
 
-* DiscordplexError: `str(error)` is one plain sentence for a newcomer: what happened and what to do.
+* DiscordplexError: `str(error)` is one plain sentence for a newcomer: what happened and what to do. It names no path and no address of the
+  operator's, since it may be read on Discord; `full` is the same for the operator, with them.
     * ConfigError: the command line or the configuration is wrong (exit code 2).
     * LoginError: Discord refuses the bot token (exit code 1).
     * EngineError: an engine cannot take or keep a call; `retry` tells whether trying again can help.
@@ -15,6 +16,11 @@
 
 class DiscordplexError(Exception):
     """A failure that a person may read: `str()` says what happened and what to do."""
+
+    def __init__(self, message: str = "", *, full: str = "") -> None:
+        """`message` is a sentence for everybody; `full` the one for consoles, logs and the doctor, with paths and addresses."""
+        super().__init__(message)
+        self.full = full or message
 
 
 class ConfigError(DiscordplexError):
@@ -42,12 +48,12 @@ class RefusedError(DiscordplexError):
 class StoreError(DiscordplexError):
     """A setting was not saved or not read: the sentence says which of it, and why. A call goes on all the same."""
 
-    def __init__(self, message: str, *, retry: bool = False, why: str = "") -> None:
+    def __init__(self, message: str, *, retry: bool = False, why: str = "", full: str = "") -> None:
         """`message` is a sentence for people; `retry` is True where the same request may succeed later, as when the database is away.
 
-        `why` is a sentence that may be told to others than who asked: it does not say what was asked for.
+        `why` is a sentence that may be told to others than who asked: it does not say what was asked for. `full` is for the operator.
         """
-        super().__init__(message)
+        super().__init__(message, full=full)
         self.retry = retry
         self.why = why or message
 

@@ -74,9 +74,9 @@ NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 class NetworkSettingError(ConfigError):
     """A variable of the environment has a value that no client can be made with."""
 
-    def __init__(self, message: str, *, cause: str) -> None:
-        """`message` is a sentence that names the variable; `cause` is a code for logs."""
-        super().__init__(message)
+    def __init__(self, message: str, *, cause: str, full: str = "") -> None:
+        """`message` is a sentence that names the variable; `full` its value too, for the operator; `cause` is a code for logs."""
+        super().__init__(message, full=full)
         self.cause = cause
 
 
@@ -87,6 +87,11 @@ class ProxyFailedError(aiohttp.ClientError, ConnectionError):
     """
 
     cause = "proxy"
+
+    @property
+    def full(self) -> str:
+        """The same: whoever tells people of it leaves out addresses (`replies.told`)."""
+        return str(self)
 
 
 class RedirectedError(aiohttp.ClientError):
@@ -294,7 +299,9 @@ def check_certificates(variable: str, value: str) -> None:
     if variable == "SSL_CERT_DIR":
         if not any(Path(folder).is_dir() for folder in value.split(os.pathsep) if folder):
             raise NetworkSettingError(
-                f"SSL_CERT_DIR names {value}, and there is no such folder: correct or unset SSL_CERT_DIR.", cause="certificates missing"
+                "SSL_CERT_DIR names a folder that does not exist: correct or unset SSL_CERT_DIR.",
+                full=f"SSL_CERT_DIR names {value}, and there is no such folder: correct or unset SSL_CERT_DIR.",
+                cause="certificates missing",
             )
         return
     if variable == "REQUESTS_CA_BUNDLE" and Path(value).is_dir():
@@ -313,7 +320,11 @@ def check_certificates(variable: str, value: str) -> None:
         why = "that is no file name"
     else:
         return
-    raise NetworkSettingError(f"{variable} names {value}, and {why}: correct or unset {variable}.", cause="certificates missing")
+    raise NetworkSettingError(
+        f"{variable} does not name certificates that can be read: correct or unset {variable}.",
+        full=f"{variable} names {value}, and {why}: correct or unset {variable}.",
+        cause="certificates missing",
+    )
 
 
 def load_bundle(context: ssl.SSLContext, bundle: str) -> None:

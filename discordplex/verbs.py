@@ -33,11 +33,24 @@ def run(args: argparse.Namespace) -> int:
         config = load(args)
         if config.discord.token is None:
             raise ConfigError(WITHOUT_IDENTITY)
+        check_place(args.report, "--report")
         start_log(args)
         require_pycord()
         from discordplex import app
 
     return asyncio.run(app.run(config, stop=args.stop, report=args.report))
+
+
+def check_place(file: Path | None, option: str) -> None:
+    """Raise ConfigError where a file that is written at the end could not be: that is told at the start."""
+    if file is None:
+        return
+    if file.is_dir():
+        raise ConfigError(f"{option} names the folder {file}: add the name of a file.")
+    if not file.parent.is_dir():
+        raise ConfigError(f"{option} names {file}, and there is no folder {file.parent}: make it, or name a file in another one.")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ConfigError(f"{option} names {file}, which this user may not write: name another file.")
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -115,6 +115,18 @@ def test_run_hands_settings_and_report_to_the_application(capsys: pytest.Capture
     assert seen[0][1] == Path("r.json")
 
 
+@pytest.mark.parametrize(("place", "why"), [("missing/r.json", "there is no folder"), (".", "add the name of a file")])
+def test_a_report_that_cannot_be_written_is_told_at_the_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, why: str
+) -> None:
+    """One sentence, exit code 2, and nothing has begun: not after hours, when the report is due."""
+    monkeypatch.setattr("discordplex.app.run", None)
+    code, _out, err = outcome(capsys, "run", "--set", f"discord.token={TOKEN}", "--report", str(tmp_path / place))
+    assert code == 2
+    assert why in err
+    assert len(err.splitlines()) == 1
+
+
 FAULTS: list[tuple[BaseException, int, str]] = [
     (ConfigError("Discord refuses the token."), 2, "Discord refuses the token."),
     (EngineError("No engine answers."), 1, "No engine answers."),

@@ -158,7 +158,7 @@ class StoredPreferences:
                 try:
                     found = await self.store.people.get(user_id)
                 except StoreError as fault:
-                    log.warning("a person's settings are not known", cause=str(fault))
+                    log.warning("a person's settings are not known", cause=fault.full)
                 else:
                     self._keep(found)
         settings = applied(self._person_changes.get(user_id, ()), found)
@@ -181,7 +181,7 @@ class StoredPreferences:
             try:
                 found = await self.store.opted_out()
             except StoreError as fault:
-                log.warning("who opted out is not known", cause=str(fault))
+                log.warning("who opted out is not known", cause=fault.full)
                 self.opt_outs_known = False
                 return
             finally:
@@ -205,7 +205,7 @@ class StoredPreferences:
             except StoreError as fault:
                 self._unread.add(guild_id)
                 self._guilds.setdefault(guild_id, GuildSettings(guild_id))
-                log.warning("a guild's settings are not known", guild=guild_id, cause=str(fault))
+                log.warning("a guild's settings are not known", guild=guild_id, cause=fault.full)
 
     async def read_guild(self, guild_id: int) -> None:
         """Read a guild's settings. Raises StoreError."""
@@ -300,7 +300,7 @@ class StoredPreferences:
         try:
             missing = await self.store.privacy.guilds() - frozenset(present)
         except StoreError as fault:
-            log.warning("guilds that are gone are not known", cause=str(fault))
+            log.warning("guilds that are gone are not known", cause=fault.full)
             return
         for guild_id in sorted(missing):
             if await is_gone(guild_id):

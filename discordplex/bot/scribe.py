@@ -115,7 +115,7 @@ class Scribe:
                 await self._preferences.store.transcripts.keep([one.line for one in self._saving], self._is_wanted)
             except StoreError as fault:
                 self._dropped.add(len(self._saving))
-                log.warning("a transcript was not saved", lines=len(self._saving), cause=str(fault))
+                log.warning("a transcript was not saved", lines=len(self._saving), cause=fault.full)
                 for call in {one.call for one in self._saving}:
                     self._tell(call, str(fault))
             finally:

@@ -28,7 +28,7 @@ async def check_cascade(config: Config) -> list[Finding]:
     try:
         facts = await examine_models(config.cascade, today)
     except ConfigError as fault:
-        return [found, failure("cascade", str(fault), "Do what the sentence says, then run this again.")]
+        return [found, failure("cascade", fault.full, "Do what the sentence says, then run this again.")]
     return [found, *(finding(fact) for fact in facts)]
 
 

@@ -54,7 +54,7 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
     try:
         await asyncio.wait_for(knock(url, verify_tls=verify_tls), KNOCK_TIMEOUT_S)
     except (NetworkSettingError, ProxyFailedError) as fault:
-        return failure("engine", str(fault), "Start the proxy, or change the variable.")
+        return failure("engine", fault.full, "Start the proxy, or change the variable.")
     except ssl.SSLCertVerificationError:
         return failure(
             "engine",

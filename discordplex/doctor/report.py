@@ -115,7 +115,7 @@ async def isolated(name: str, check: Check) -> list[Finding]:
 def broken(name: str, fault: Exception) -> Finding:
     """The finding about a check that could not be made."""
     if isinstance(fault, DiscordplexError):
-        return failure(name, str(fault), "Do what the sentence says, then run this again.")
+        return failure(name, fault.full, "Do what the sentence says, then run this again.")
     if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
         says = "This check could not open a file or a socket: this process, or the machine, has as many open as it may."
         return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")

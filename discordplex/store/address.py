@@ -48,15 +48,27 @@ class Address:
             return
         if not path.parent.is_dir():
             folder = path.parent.absolute()
-            raise StoreError(f"The folder {folder} for the settings does not exist: make it, or change store.url.", retry=True)
+            raise StoreError(
+                "The folder for the settings does not exist. The bot's operator has to make it, or to change store.url.",
+                full=f"The folder {folder} for the settings does not exist: make it, or change store.url.",
+                retry=True,
+            )
         if path.is_dir():
-            raise StoreError(f"store.url names the folder {path.absolute()}: add the name of a file.", retry=True)
+            raise StoreError(
+                "store.url names a folder. The bot's operator has to add the name of a file.",
+                full=f"store.url names the folder {path.absolute()}: add the name of a file.",
+                retry=True,
+            )
         try:
             if not path.exists():
                 path.touch(mode=0o600)
             tighten(path)
         except OSError as fault:
-            raise StoreError(f"The settings file {path.absolute()} cannot be made: {fault.strerror}.", retry=True) from None
+            raise StoreError(
+                f"The settings file cannot be made: {fault.strerror}.",
+                full=f"The settings file {path.absolute()} cannot be made: {fault.strerror}.",
+                retry=True,
+            ) from None
 
 
 def tighten(path: Path) -> None:

@@ -47,9 +47,10 @@ def take(file: int, path: Path) -> None:
     try:
         lock(file)
     except (BlockingIOError, PermissionError):
+        mend = "SQLite is for one process. Stop the other one, or give each a store.url of its own, or PostgreSQL."
         raise SecondProcessError(
-            f"Another discordplex uses the settings file {path.absolute()}: SQLite is for one process. "
-            "Stop the other one, or give each a store.url of its own, or PostgreSQL."
+            f"Another discordplex uses the settings file: {mend}",
+            full=f"Another discordplex uses the settings file {path.absolute()}: {mend}",
         ) from None
     except OSError as fault:
         log.info("the settings file is used without a lock", cause=kind_of(fault))

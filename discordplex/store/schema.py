@@ -12,10 +12,10 @@ MIGRATION_PATIENCE_S = 120.0
 
 
 async def bring_up_to_date(database: Database, shown: str) -> None:
-    """Migrate the database, called `shown` in sentences; raises StoreError and changes nothing where it is not an older one of ours."""
+    """Migrate the database, called `shown` to the operator; raises StoreError and changes nothing where it is not an older one of ours."""
 
     async def work(connection: AsyncConnection) -> None:
-        version = await connection.run_sync(version_to_write, shown)
+        version = await connection.run_sync(version_to_write)
         if version is None:
             await connection.run_sync(make)
         elif version != REVISIONS[-1]:
@@ -23,14 +23,18 @@ async def bring_up_to_date(database: Database, shown: str) -> None:
 
             await connection.run_sync(upgrade)
 
-    await database.open(f"The settings in {shown} cannot be used", work, MIGRATION_PATIENCE_S)
+    try:
+        await database.open("The settings cannot be used", work, MIGRATION_PATIENCE_S)
+    except StoreError as fault:
+        fault.full = f"{fault} The database is {shown}."
+        raise
 
 
 async def is_current(database: Database) -> bool:
     """Whether a database that cannot be written can at least be read as it is."""
 
     async def work(connection: AsyncConnection) -> bool:
-        return await connection.run_sync(version_of, "it") == REVISIONS[-1]
+        return await connection.run_sync(version_of) == REVISIONS[-1]
 
     try:
         return await database.read("The settings were not read", work, even_unready=True)
@@ -55,7 +59,7 @@ def make(connection: Connection) -> None:
     connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:version)"), {"version": REVISIONS[-1]})  # noqa: S608 - our constant
 
 
-def version_of(connection: Connection, shown: str) -> str | None:
+def version_of(connection: Connection) -> str | None:
     """Which schema it has, None for none yet; raises StoreError where it is not for us to touch."""
     tables = set(inspect(connection).get_table_names())
     version = None
@@ -64,19 +68,19 @@ def version_of(connection: Connection, shown: str) -> str | None:
     if version is None:
         strange = tables & METADATA.tables.keys()
         if strange:
-            raise StoreError(f"{shown} belongs to another program (it has a table {min(strange)!r}): choose another store.url.")
+            raise StoreError(f"The database belongs to another program (it has a table {min(strange)!r}): choose another store.url.")
         return None
     if version not in REVISIONS:
         raise StoreError(
-            f"The settings in {shown} were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
+            f"The settings were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
             "nothing was changed. Install that version, or choose another store.url."
         )
     return str(version)
 
 
-def version_to_write(connection: Connection, shown: str) -> str | None:
+def version_to_write(connection: Connection) -> str | None:
     """The same of a database that can be written; raises what tells that it cannot."""
-    version = version_of(connection, shown)
+    version = version_of(connection)
     if version is not None:
         # Writing what is there already tells now, and not at somebody's first change, whether the database may be written.
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours

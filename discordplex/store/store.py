@@ -158,7 +158,7 @@ async def open_store(url: str, *, volatile: bool = False, busy_s: float = BUSY_S
         except StoreError as fault:
             if not volatile:
                 raise
-            log.warning("settings are kept in memory only", cause=str(fault))
+            log.warning("settings are kept in memory only", cause=fault.full)
         yield store
     finally:
         with anyio.CancelScope(shield=True):

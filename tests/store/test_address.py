@@ -1,5 +1,6 @@
 """`store.url` understood."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,14 +80,19 @@ def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     [("no/such/settings.db", "folder .*no/such.* does not exist"), (".", "names the folder"), ("file/x.db", "does not exist")],
 )
 def test_where_no_file_can_be(tmp_path: Path, path: str, why: str) -> None:
-    """A missing folder, a folder, something below a file: each is a sentence."""
+    """A missing folder, a folder, something below a file: each is a sentence, which names the path to the operator alone."""
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match=why):
+    with pytest.raises(StoreError) as caught:
         parse(f"sqlite:///{tmp_path}/{path}").prepare()
+    assert re.search(why, caught.value.full)
+    assert str(tmp_path) in caught.value.full
+    assert "/" not in str(caught.value)
+    assert "/" not in caught.value.why
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder where not even root makes files")
 def test_a_folder_that_takes_no_files() -> None:
     """The system's reason is in the sentence."""
-    with pytest.raises(StoreError, match=r"settings file /proc/settings.db cannot be made: .+\."):
+    with pytest.raises(StoreError, match=r"settings file cannot be made: .+\.") as caught:
         parse("sqlite:////proc/settings.db").prepare()
+    assert "settings file /proc/settings.db cannot be made: " in caught.value.full

@@ -34,9 +34,10 @@ async def test_a_second_process_is_refused(tmp_path: Path, *, volatile: bool) ->
     with subprocess.Popen([sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE) as first:  # noqa: ASYNC220, S603 - ourselves
         assert first.stdout
         assert first.stdout.readline() == b"open\n"
-        with pytest.raises(SecondProcessError, match=r"^Another discordplex uses the settings file .*settings\.db: .* PostgreSQL\.$"):
+        with pytest.raises(SecondProcessError, match=r"^Another discordplex uses the settings file: .* PostgreSQL\.$") as caught:
             async with open_store(url, volatile=volatile):
                 pass
+        assert f"the settings file {tmp_path}/settings.db: " in caught.value.full
         first.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
         first.wait()
     async with open_store(url) as store:

@@ -60,7 +60,7 @@ async def test_both_ways_lead_to_the_tables_of_the_code(url: str, way: str) -> N
         return compare_metadata(context, METADATA)
 
     assert await with_connection(url, differences) == []
-    assert await with_connection(url, lambda connection: version_of(connection, "x")) == REVISIONS[-1]
+    assert await with_connection(url, version_of) == REVISIONS[-1]
 
 
 async def check_history(store: Store) -> None:

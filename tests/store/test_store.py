@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from discordplex.errors import ConfigError, StoreError
 from discordplex.store.store import open_store
@@ -52,13 +53,15 @@ async def test_a_damaged_file(tmp_path: Path, how: str) -> None:
         await store.people.opt_out(1)
     damaged(file, how)
     before = file.read_bytes()
-    with pytest.raises(StoreError, match=rf"^The settings in {file} cannot be used: .*damaged.*\.$"):
+    with pytest.raises(StoreError, match=r"^The settings cannot be used: .*damaged.*\.$") as caught:
         async with open_store(url):
             pass
+    assert caught.value.full.endswith(f" The database is {file}.")
     async with open_store(url, volatile=True) as store:
         assert store.volatile
         assert store.problem
-        assert store.problem.startswith(f"The settings in {file} cannot be used: ")
+        assert store.problem.startswith("The settings cannot be used: ")
+        assert str(tmp_path) not in store.problem, "people read it"
         assert store.problem.endswith("settings are kept in memory only.")
         with pytest.raises(StoreError, match="cannot be used"):
             await store.people.opt_out(2)
@@ -91,19 +94,26 @@ async def test_a_file_that_somebody_else_has_locked(url: str, sql: Callable[[], 
 async def test_a_missing_folder(tmp_path: Path) -> None:
     """A sentence; and with the fallback a store all the same."""
     url = f"sqlite:///{tmp_path}/missing/settings.db"
-    with pytest.raises(StoreError, match=r"does not exist: make it, or change store\.url"):
+    with pytest.raises(StoreError, match=r"does not exist\. The bot's operator"):
         async with open_store(url):
             pass
-    async with open_store(url, volatile=True) as store:
-        assert store.volatile
+    with capture_logs() as lines:
+        async with open_store(url, volatile=True) as store:
+            assert store.volatile
+            with pytest.raises(StoreError) as caught:
+                await store.people.opt_out(2)
+            people = (str(caught.value), caught.value.why, store.problem or "")
+    assert any(str(tmp_path) in line.get("cause", "") for line in lines), "the operator reads where"
+    assert not any(str(tmp_path) in sentence for sentence in people)
     assert not (tmp_path / "missing").exists()
 
 
 async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     """A sentence that names the database and not the password."""
-    with pytest.raises(StoreError, match=r"^The settings in bot on 127.0.0.1 cannot be used: the database server cannot be reached\.$"):
+    with pytest.raises(StoreError, match=r"^The settings cannot be used: the database server cannot be reached\.$") as caught:
         async with open_store("postgresql://me:secret@127.0.0.1:1/bot"):
             pass
+    assert caught.value.full == f"{caught.value} The database is bot on 127.0.0.1."
     with pytest.raises(StoreError, match="cannot be reached"):
         async with open_store(f"postgresql://me:secret@/bot?host={tmp_path}"):
             pass
