@@ -185,7 +185,7 @@ class Line:
         return socket.close_code
 
     async def _connect(self) -> ClientConnection:
-        if not HOST_AND_PORT.fullmatch(self._endpoint):
+        if not HOST_AND_PORT.fullmatch(str(self._endpoint)):  # Discord may have sent anything
             raise ValueError("a voice server is named by host and port")
         # No pings of the WebSocket's own: the voice gateway has heartbeats.
         return await open_websocket(

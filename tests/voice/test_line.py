@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -283,9 +284,11 @@ async def test_a_server_that_is_not_there_is_a_loss(rig: Rig) -> None:
         "http://voice/",
         "me:word@voice",
         "voice/?v=8#",
+        ["voice"],
+        {"voice": 1},
     ],
 )
-async def test_an_endpoint_is_a_host_and_a_port(rig: Rig, endpoint: str) -> None:
+async def test_an_endpoint_is_a_host_and_a_port(rig: Rig, endpoint: Any) -> None:
     """What Discord names a voice server by, where it is anything else, is a sentence, and no token goes there."""
     rig.line._endpoint = endpoint
     closing = await rig.line.run()
