@@ -7,7 +7,7 @@ import discord.http
 import structlog
 
 from discordplex.bot import replies
-from discordplex.bot.gateway import until
+from discordplex.bot.gateway import pace_of_identifies, until
 from discordplex.bot.login import Login, Parts, cause_of
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.bot.queuememory import StoredOrder
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
-"""Pauses between tries to reach Discord, doubling from the one to the other."""
+"""Pauses between tries to reach Discord, doubling from the one to the other; after sessions that did not last, those of `Pace`."""
 
 
 class BotApplication:
@@ -39,6 +39,7 @@ class BotApplication:
             metrics=metrics,
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
             queue_memory=self._order,
+            identifies=pace_of_identifies(),
         )
         self._parts.preferences.forgetting.add(self._order.forget)
         self._stop = asyncio.Event()
@@ -73,8 +74,9 @@ class BotApplication:
                 pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
             if cause is None or self._stop.is_set():
                 return
-            log.warning("discord unreachable", advice=replies.discord_unreachable(api_url, cause), retry_in_s=pause_s)
-            await until(self._stop, clock.sleep_until(clock.now() + pause_s))
+            wait_s = max(pause_s, self._parts.identifies.wait_s(clock.now()))
+            log.warning("discord unreachable", advice=replies.discord_unreachable(api_url, cause), retry_in_s=round(wait_s, 1))
+            await until(self._stop, clock.sleep_until(clock.now() + wait_s))
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def _token(self) -> str:

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.desk import reply_to_failure
+from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
 from discordplex.network import Connector
@@ -35,8 +36,47 @@ GOODBYE_S = 1.0
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
 """What py-cord raises where Discord, or what answers in its place, sends something of another shape."""
 
+LONGEST_WAIT_S = 30.0
+"""Within one try to connect, which py-cord gives up after 60 s. Where more is due, the login ends, and whoever runs it waits."""
+
 GOODBYE, RESUMABLE = 1000, 4000
 """Close codes: the first ends the gateway session and with it our stay in voice, the second lets it be resumed (documented)."""
+
+
+class SessionsFailError(DiscordplexError):
+    """Discord ends our sessions as soon as they begin."""
+
+
+class Pace:
+    """How often something may be begun that Discord counts: the pause doubles each time, until one has lasted. Pure."""
+
+    def __init__(self, *, first_s: float, longest_s: float, lasting_s: float) -> None:
+        """Pauses grow from `first_s` to `longest_s`, from one beginning to the next; after `lasting_s` without one they are short again."""
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._lasting_s = lasting_s
+        self._pause_s = 0.0
+        self._begun_at = float("-inf")
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next may be begun; 0 where it may at once."""
+        return max(0.0, self._begun_at + self._pause_s - now)
+
+    def begin(self, now: float) -> None:
+        """One is begun."""
+        lasted = now - self._begun_at >= self._lasting_s
+        self._pause_s = self._first_s if lasted else min(self._longest_s, 2 * self._pause_s)
+        self._begun_at = now
+
+
+def pace_of_identifies() -> Pace:
+    """Discord allows 1,000 identifies a day, and resets the bot's token beyond: at most some 720 are made."""
+    return Pace(first_s=5.0, longest_s=120.0, lasting_s=600.0)
+
+
+def pace_of_resumes() -> Pace:
+    """py-cord resumes at once, even where Discord takes it in and drops it each time. A first resume is not delayed."""
+    return Pace(first_s=0.5, longest_s=LONGEST_WAIT_S, lasting_s=60.0)
 
 
 class Listener(Protocol):
@@ -90,8 +130,10 @@ class GatewayClient(discord.Bot):
     Made inside the running loop. Raises NetworkSettingError where the certificates that the environment names cannot be had.
     """
 
-    def __init__(self, listener: Listener, *, read: Callable[[discord.Message], Awaitable[None]] | None = None) -> None:
-        """With `read`, people's messages in guilds are asked of Discord and given to it."""
+    def __init__(
+        self, listener: Listener, *, clock: Clock, identifies: Pace, read: Callable[[discord.Message], Awaitable[None]] | None = None
+    ) -> None:
+        """`identifies` is shared by all logins of the process. With `read`, people's messages in guilds are asked for and given to it."""
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
             intents=least_intents(messages=read is not None),
             connector=Connector(writes_to=discord.http.Route.API_BASE_URL),  # py-cord sends what people said on wherever a redirect says
@@ -108,6 +150,11 @@ class GatewayClient(discord.Bot):
         parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
         if read is None:
             parsers.update(dict.fromkeys(PEOPLES_MESSAGES, leave_out))
+        self._clock = clock
+        self._identifies = identifies
+        self._resumes = pace_of_resumes()
+        self._dial: Callable[..., Awaitable[Any]] = self.http.ws_connect
+        self.http.ws_connect = self._dial_in_time  # type: ignore[method-assign] # py-cord has no hook before it connects
         self._listener = listener
         self._read = read
         self._settled = asyncio.Event()
@@ -124,6 +171,23 @@ class GatewayClient(discord.Bot):
         if not stop.is_set():
             self._connecting = asyncio.create_task(self.connect(reconnect=True), name="gateway")
             await until(stop, asyncio.shield(self._connecting))
+
+    async def _dial_in_time(self, url: str, **options: Any) -> Any:
+        """Connect to the gateway, when it is time. Raises SessionsFailError where that is too long a wait for py-cord."""
+        websocket: DiscordWebSocket | None = self.ws
+        session = websocket.session_id if websocket is not None else None
+        pace = self._resumes if session else self._identifies
+        wait_s = pace.wait_s(self._clock.now())
+        if wait_s > LONGEST_WAIT_S:
+            raise SessionsFailError
+        await self._clock.sleep_until(self._clock.now() + wait_s)
+        self._resumes.begin(self._clock.now())
+        return await self._dial(url, **options)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """A new session is asked for, at once or after the five seconds that Discord wants after it has refused a resume."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        self._identifies.begin(self._clock.now())
 
     async def __aenter__(self) -> Self:
         return self

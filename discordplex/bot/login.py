@@ -19,7 +19,7 @@ from discordplex.bot.callcontext import CallContext
 from discordplex.bot.commands import add_buttons, add_commands
 from discordplex.bot.consent import ConsentPanel
 from discordplex.bot.desk import Desk
-from discordplex.bot.gateway import UNREADABLE, GatewayClient, until
+from discordplex.bot.gateway import UNREADABLE, GatewayClient, Pace, SessionsFailError, until
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
@@ -61,6 +61,9 @@ UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPE
 NONSENSE = "what answers there makes no sense"
 """Why Discord cannot be reached where a proxy or an outage answers in its place, with something of another shape."""
 
+SHORT_SESSIONS = "its sessions end as soon as they begin"
+"""Why Discord counts as away although it lets us in again and again."""
+
 UNKNOWN_GUILD, MISSING_ACCESS = 10004, 50001
 """Error codes of the REST API (documented)."""
 
@@ -80,6 +83,7 @@ class Parts:
     metrics: Metrics
     preferences: StoredPreferences
     queue_memory: QueueMemory
+    identifies: Pace
 
 
 class Login:
@@ -120,7 +124,8 @@ class Login:
             clock=self._parts.clock,
         )
         prefix = self._parts.config.bot.prefix
-        client = GatewayClient(self, read=WrittenCommands(prefix, desk).read if prefix else None)
+        read = WrittenCommands(prefix, desk).read if prefix else None
+        client = GatewayClient(self, clock=self._parts.clock, identifies=self._parts.identifies, read=read)
         add_commands(client, desk)
         add_buttons(client, desk)
         return client
@@ -155,6 +160,8 @@ class Login:
             raise LoginError(replies.MESSAGES_REFUSED) from None
         except discord.ConnectionClosed as closed:
             return self._judge(closed)
+        except SessionsFailError:
+            return SHORT_SESSIONS
         except UNREACHABLE as fault:
             return cause_of(fault)
         return None

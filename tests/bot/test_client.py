@@ -3,22 +3,26 @@
 import asyncio
 import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import discord
 import pytest
 import structlog
 from aiohttp import web
 
-from discordplex.bot import client, login, patience, poster, replies
+from discordplex.bot import client, gateway, login, patience, poster, replies
 from discordplex.bot.client import BotApplication
-from discordplex.bot.gateway import GatewayClient
+from discordplex.bot.gateway import GatewayClient, Pace
 from discordplex.bot.login import Login, Parts
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
+from discordplex.loopback.discord import dispatches
 from discordplex.loopback.discord.api import Route
+from discordplex.loopback.discord.connection import Connection
+from discordplex.loopback.discord.model import User
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import Closed, Connected
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -337,6 +341,57 @@ async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
             await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
     assert spoiled.is_set()
     assert "makes no sense" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
+
+
+async def invalid_json(connection: Connection, user: User) -> None:
+    """READY, and then something that py-cord cannot read."""
+    gateway = connection._gateway
+    ready = dispatches.ready(gateway.world, user, session_id="s", resume_url=gateway.url, guilds=[], shard=None)
+    await connection._send({"op": 0, "s": 1, "t": "READY", "d": ready})
+    await connection._send('{"op": ')
+
+
+async def refusal(connection: Connection, _user: User) -> None:
+    """The session is invalid."""
+    await connection._send({"op": 9, "s": None, "t": None, "d": False})
+
+
+async def goodbye(connection: Connection, _user: User) -> None:
+    """A close code after which a client may come back."""
+    await connection.drop(4000)
+
+
+@pytest.mark.parametrize(("end", "longest_wait_s"), [(invalid_json, 30.0), (refusal, 30.0), (refusal, 0.1), (goodbye, 30.0)])
+async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
+    street: Street, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection, User], Awaitable[None]], longest_wait_s: float
+) -> None:
+    """Whatever ends each of them, in the same login or not; once they last, the bot is there."""
+    begun: list[float] = []
+
+    class Noted(Pace):
+        def begin(self, now: float) -> None:
+            begun.append(now)
+            super().begin(now)
+
+    async def at_once(*_ids: object, **_flags: object) -> None:
+        """Identify without the five seconds that py-cord waits."""
+
+    identify = Connection._identify
+
+    async def fail(connection: Connection, body: dict[str, Any]) -> None:
+        await (identify(connection, body) if len(begun) > 4 else end(connection, street.bot))
+
+    monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
+    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(client, "pace_of_identifies", lambda: Noted(first_s=0.05, longest_s=0.2, lasting_s=60.0))
+    monkeypatch.setattr(gateway, "LONGEST_WAIT_S", longest_wait_s)
+    monkeypatch.setattr(gateway, "pace_of_resumes", lambda: Pace(first_s=0.0, longest_s=0.0, lasting_s=60.0))
+    monkeypatch.setattr(Connection, "_identify", fail)
+    async with street.bot_running():
+        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
+    assert len(begun) == 5
+    pauses = [later - sooner for sooner, later in itertools.pairwise(begun)]
+    assert all(pause_s >= least_s for pause_s, least_s in zip(pauses, [0.05, 0.1, 0.2, 0.2], strict=True)), pauses
 
 
 MISSHAPEN: list[tuple[str, Any]] = [

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from discordplex.bot.gateway import GatewayClient, Listener, least_intents
-from discordplex.loopback.clock import settle
+from discordplex.bot.gateway import GatewayClient, Listener, Pace, least_intents, pace_of_identifies
+from discordplex.loopback.clock import FakeClock, settle
 
 CHANNEL, MESSAGE = 7, 8
 
@@ -33,13 +33,38 @@ class Noted:
 async def test_what_becomes_of_messages(name: str, event: dict[str, Any], ids: set[int] | None, caplog: pytest.LogCaptureFixture) -> None:
     """The client asks Discord for it without a privileged intent, hears of deletions, and reads nobody's message."""
     heard = Noted()
-    client = GatewayClient(cast("Listener", heard))
+    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), identifies=pace_of_identifies())
     client._connection.parsers[name]({"channel_id": str(CHANNEL), "guild_id": "6", **event})
     await settle()
     assert heard.deleted == ([] if ids is None else [(CHANNEL, ids)])
     assert client.intents.guild_messages
     assert not least_intents(messages=False).message_content
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name != "asyncio"]  # which tells of a slow machine
     await client.close()
     assert client.http.connector is not None
     await client.http.connector.close()
+
+
+def test_pauses_double_until_one_has_lasted() -> None:
+    """The first is begun at once; the pause is counted from the beginning of the last one."""
+    pace = Pace(first_s=5, longest_s=30, lasting_s=100)
+    waits = []
+    now = 1000.0
+    for lasted_s in (0, 1, 0, 0, 0, 99, 100, 0, 1000):
+        waits.append(pace.wait_s(now))
+        now += waits[-1]
+        pace.begin(now)
+        now += lasted_s
+    assert waits == [0, 5, 9, 20, 30, 30, 0, 0, 5]
+
+
+@pytest.mark.parametrize("lasts_s", [0, 5, 60, 119, 300, 599, 600, 3600])
+def test_identifies_keep_to_discords_limit(lasts_s: float) -> None:
+    """However long sessions last before they fail: fewer than 1,000 are begun in any day."""
+    pace = pace_of_identifies()
+    now, count = 0.0, 0
+    while now < 86_400:
+        now += pace.wait_s(now)
+        pace.begin(now)
+        now, count = now + lasts_s, count + 1
+    assert count < 800
