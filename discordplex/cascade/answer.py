@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, Final
 
 import anyio
 
 from discordplex.cascade.faults import HttpError, OverdueError, StageError, failed, no_api_error
-from discordplex.cascade.sse import EventReader, EventTooLongError
+from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 
@@ -40,6 +40,7 @@ DONE: Final = b"[DONE]"
 """The event behind the last one."""
 END_S: Final = 0.1
 """Of real time, for the bytes behind that: some servers leave the connection open, and the reply's last words wait for its end."""
+END: Final = object()
 TURN_BYTES: Final = 512
 TURN_PIECES: Final = 16
 """Pieces of an answer that are worked on before others have their turn."""
@@ -92,26 +93,31 @@ class Answer:
             self._check_time()
             yield piece
 
-    async def whole(self) -> bytes:
+    async def whole(self, most_bytes: int = MOST_JSON_BYTES) -> bytes:
         """All of it; for text alone."""
         data = bytearray()
-        async for block in self.blocks(MOST_JSON_BYTES):
+        async for block in self.blocks(most_bytes):
             data += block
         return bytes(data)
 
-    async def messages(self) -> AsyncGenerator[Any, None]:
-        """Each event's JSON while it comes; an answer that is one JSON text is one message. StageError where it is neither."""
+    async def messages(self, longest: int = LONGEST_EVENT_BYTES) -> AsyncGenerator[Any, None]:
+        """Each event's JSON while it comes; an answer that is one JSON text is one message. StageError where it is neither.
+
+        `longest` is the budget of one event in bytes. A long one is parsed in a thread.
+        """
         if (await self.begin()).startswith(b"{"):
-            for message in json_messages(await self.whole(), self._stage):
+            data = await self.whole(max(longest, MOST_JSON_BYTES))
+            found = json_messages(data, self._stage)
+            while (message := await worked(len(data), next, found, END)) is not END:
                 yield message
                 await asyncio.sleep(0)
             return
-        async with contextlib.aclosing(self._events()) as events:
+        async with contextlib.aclosing(self._events(longest)) as events:
             async for data in events:
                 if data.strip() == DONE:
                     break
                 if data.strip():
-                    yield self._event(data)
+                    yield await worked(len(data), self._event, data)
             else:
                 return
         await self._end()
@@ -122,9 +128,9 @@ class Answer:
             async for _ in self._raw:
                 self._check_time()
 
-    async def _events(self) -> AsyncGenerator[bytes, None]:
+    async def _events(self, longest: int) -> AsyncGenerator[bytes, None]:
         """The data of each event. TimeoutError where for as long as the stage's patience nothing but comments came."""
-        reader, heard_at, lines, work = EventReader(), self._clock.now(), 0, 0
+        reader, heard_at, lines, work = EventReader(longest), self._clock.now(), 0, 0
         try:
             async for block in self.blocks(MOST_EVENT_BYTES):
                 for data in reader.feed(block):
@@ -154,6 +160,11 @@ class Answer:
     def _check_time(self) -> None:
         if self._clock.now() >= self._deadline:
             raise OverdueError
+
+
+async def worked(size: int, work: Callable[..., Any], *args: Any) -> Any:
+    """What `work` gives: in a thread where it has so many bytes to read that the loop would wait for milliseconds."""
+    return await asyncio.to_thread(work, *args) if size > LONGEST_EVENT_BYTES else work(*args)
 
 
 async def pieces_of(response: Any) -> AsyncGenerator[bytes, None]:

@@ -124,6 +124,10 @@ class Clients:
             place = (stage.base_url, stage.api_key)
             if place not in self._clients:
                 self._clients[place] = self._client(stage)
+                self._clients[place].platform_headers()  # it asks the system, once in a process
+        importlib.import_module("anyio._backends._asyncio")  # which the first connection would import on the loop, in 45 ms
+        for name in ("_core._sockets", "streams.memory", "streams.stapled"):
+            importlib.import_module(f"anyio.{name}")
 
     def _client(self, stage: Stage) -> "AsyncOpenAI":
         limits = type(self._openai.DEFAULT_CONNECTION_LIMITS)(keepalive_expiry=KEEP_S)

@@ -59,15 +59,43 @@ MAGIC: Final = {
     b"0&\xb2u\x8ef\xcf\x11": "WMA",
     b"wvpk": "WavPack",
     b"\x1f\x8b\x08": "gzip",
+    b"2BIT": "AVR",
+    b"PVF1": "PVF",
+    b"PVF2": "PVF",
+    b" paf": "PAF",
+    b"fap ": "PAF",
+    b"ALawSound": "WVE",
+    b"\xf0\x7e": "SDS",
+    b"NIST_1A": "SPHERE",
+    b"Creative": "VOC",
+    b"DSD ": "DSD",
+    b"FRM8": "DSD",
+    b"MAC ": "Monkey's Audio",
+    b"TTA1": "True Audio",
+    b"MThd": "MIDI",
+    b"ADIF": "AAC",
+    b"\x0b\x77": "AC-3",
 }
-TEXT: Final = re.compile(rb"[\t\r\n -~]{16}")
-"""As samples these would be a roar from the first one on."""
+PATTERNS: Final = {
+    "IRCAM": re.compile(rb"\x64\xa3[\x00-\x04]\x00|\x00[\x00-\x04]\xa3\x64"),
+    "HTK": re.compile(rb".{4}\x00\x00[\x00-\x04].\x00[\x01\x02]\x00[\x00-\x0b]", re.DOTALL),
+    "MATLAB": re.compile(rb".{20}samplerate\x00", re.DOTALL),
+    "MPC2K": re.compile(rb"\x01\x04[ -~]{16}"),
+    "text": re.compile(rb"[\t\r\n -~]{16}"),
+}
+"""Kinds that begin with no fixed bytes. Played as samples each would be a roar or a click."""
+PCM_LABELS: Final = re.compile(
+    r"|application/(?:octet-stream|json|x-ndjson|x-json-stream)|binary/octet-stream|text/(?:event-stream|plain)"
+    r"|audio/(?:x-)?(?:pcm|l16|raw|s16le|wav|wave|mpeg|mp3)|audio/vnd\.wave"
+)
+"""Content types under which raw PCM, which is what we ask for, is played: those that say so, and those that servers give to everything."""
 OPUS_HEAD: Final = b"OpusHead"
 VORBIS_HEAD: Final = b"\x01vorbis"
 
 
 MP3_RATES_HZ: Final = (44_100, 48_000, 32_000)
 MPEG1_KILOBITS: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+MP2_KILOBITS: Final = (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 MPEG2_KILOBITS: Final = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
@@ -247,6 +275,7 @@ class SpeechSound:
         """`content_type` is the answer's header; `rate_hz` that of sound without a header, where somebody set it."""
         kind = content_type.lower()
         self._is_called_compressed = any(word in kind for word in COMPRESSED)
+        self._may_be_pcm = PCM_LABELS.fullmatch(kind.partition(";")[0].strip()) is not None
         self._rate_hz = rate_hz or number_in(kind, "rate") or PCM_RATE_HZ
         self._channels = min(MOST_CHANNELS, number_in(kind, "channels") or 1)
         self._longest_bytes = longest_ms * ENGINE.frame_bytes / ENGINE.frame_ms
@@ -305,13 +334,16 @@ class SpeechSound:
         if begin.startswith(b"ID3"):
             return FileSound("MP3"), begin
         name = next((name for magic, name in MAGIC.items() if begin.startswith(magic)), "MP4" if begin[4:8] == b"ftyp" else "")
-        if name or TEXT.match(begin):
-            raise UnknownSoundError(name or "text")
+        name = name or next((kind for kind, pattern in PATTERNS.items() if pattern.match(begin)), "")
+        if name:
+            raise UnknownSoundError(name)
         found = find_frame(begin, SOUGHT_BYTES if self._is_called_compressed else 1)
         if found is None:
+            if not self._may_be_pcm:
+                raise UnknownSoundError("sound of an unknown kind")
             return PcmSound(self._rate_hz, self._channels), begin
         name, start = found
-        if name == "AAC":
+        if name != "MP3":
             raise UnknownSoundError(name)
         return FileSound(name), begin[start:]
 
@@ -348,6 +380,8 @@ def frame_at(data: bytes, start: int) -> tuple[str, int]:
         return "", 0
     if head[1] & 0xF6 == 0xF0:  # noqa: PLR2004 -- ADTS: layer 0
         return "AAC", (head[3] & 3) << 11 | int.from_bytes(head[4:6], "big") >> 5
+    if head[1] & 0xFE == 0xFC and head[2] >> 2 & 3 != 3 and head[2] >> 4 not in (0, 15):  # noqa: PLR2004 -- layer II of MPEG 1
+        return "MP2", 144_000 * MP2_KILOBITS[(head[2] >> 4) - 1] // MP3_RATES_HZ[head[2] >> 2 & 3] + (head[2] >> 1 & 1)
     version, layer, rate_index, bits_index = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3, head[2] >> 4
     if version == 1 or layer != 1 or rate_index == 3 or bits_index in (0, 15):  # noqa: PLR2004 -- values that are reserved; layer III
         return "", 0

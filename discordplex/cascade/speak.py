@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from discordplex.audio.format import ENGINE
 from discordplex.cascade.answer import Answer
+from discordplex.cascade.answer import worked as read
 from discordplex.cascade.clients import Clients, Request
 from discordplex.cascade.faults import failed, no_api_error, refuse_told_error
 from discordplex.cascade.sound import SpeechSound, TooMuchSoundError, UnknownSoundError
@@ -25,13 +26,16 @@ SLICE_BYTES: Final = 8_192
 """Decoded at once where that is cheap: 170 ms of what we ask for, in a quarter of a millisecond."""
 HARD_SLICE_BYTES: Final = 1_024
 """Decoded at once where it is not."""
+LONGEST_EVENT_BYTES: Final = 6 << 20
+"""Of sound as base64 in JSON: `LONGEST_SOUND_MS` of what we ask for is 5.8 MB. Some 30 MB are held while it is decoded."""
 SOUND_FIELDS: Final = ("audio", "delta", "data", "audioContent", "audio_base64", "b64_json")
 """Where servers put sound that they wrap in JSON."""
 
 
 HEX: Final = re.compile(r"(?:[0-9a-f]{2}){32,}")
 """Of 64 characters of base64 some are others."""
-OTHER_ALPHABET: Final = str.maketrans("-_", "+/")
+OTHER_ALPHABET: Final = str.maketrans("-_", "+/", " \t\r\n\f\v")
+"""Without white space; as a list of words a long text would take a hundred times its bytes."""
 
 
 class Speaker:
@@ -91,7 +95,7 @@ class Speaker:
             raise no_api_error(stage)
         is_json = begin.startswith(b"{") and begin[1:].lstrip().startswith(b'"')
         if is_json or "json" in answer.content_type or "event-stream" in answer.content_type:
-            return wrapped_sound(answer.messages(), stage)
+            return wrapped_sound(answer.messages(LONGEST_EVENT_BYTES), stage)
         return answer.blocks()
 
 
@@ -110,7 +114,8 @@ async def wrapped_sound(messages: AsyncIterator[Any], stage: Stage) -> AsyncIter
     """Sound that comes as base64 in JSON."""
     async for message in messages:
         refuse_told_error(message, stage)
-        yield sound_in(message)
+        size = sum(len(value) for value in message.values() if isinstance(value, str)) if isinstance(message, Mapping) else 0
+        yield await read(size, sound_in, message)
 
 
 def sound_in(message: Any) -> bytes:
@@ -133,7 +138,7 @@ def bytes_in(text: str) -> bytes:
         text = text.partition(",")[2]
     if HEX.fullmatch(text):
         return bytes.fromhex(text)
-    letters = "".join(text.split()).rstrip("=").translate(OTHER_ALPHABET)
+    letters = text.translate(OTHER_ALPHABET).rstrip("=")
     return base64.b64decode(letters + "=" * (-len(letters) % 4))
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 LONGEST_EVENT_BYTES: Final = 1 << 18
-"""Of one event. A token is 300 bytes, a whole reply with its statistics some kilobytes."""
+"""Of one event, unless its reader is told otherwise. A token is 300 bytes, a whole reply with its statistics some kilobytes."""
 
 
 class EventTooLongError(Exception):
-    """A line or an event is longer than `LONGEST_EVENT_BYTES`."""
+    """A line or an event is longer than its reader's budget."""
 
 
 class EventReader:
@@ -18,7 +18,9 @@ class EventReader:
     leave out, and so is one without `data:` before it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST_EVENT_BYTES) -> None:
+        """`longest` is the budget of one event in bytes; no more than twice as much is held."""
+        self._longest = longest
         self._pending = bytearray()
         self._data: list[bytes] = []
         self._size = 0
@@ -33,7 +35,7 @@ class EventReader:
             *lines, rest = text.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
             self._pending = bytearray(rest + held)
             yield from self._read(lines)
-        if len(self._pending) > LONGEST_EVENT_BYTES:
+        if len(self._pending) > self._longest:
             raise EventTooLongError
 
     def finish(self) -> Iterator[bytes]:
@@ -56,7 +58,7 @@ class EventReader:
             return data
         if is_data:
             self._size += len(data) + 1
-            if self._size > LONGEST_EVENT_BYTES:
+            if self._size > self._longest:
                 raise EventTooLongError
             self._data.append(data)
         return b""

@@ -23,13 +23,31 @@ LONGEST_HEADER: Final = 64
 MOST_HELD: Final = 4000
 """Characters of a reply that may turn out to be thoughts. All of what is spoken where no closing mark comes."""
 
-CLOSERS: Final = {"<": ">", "◁": "▷", "\uff1c": "\uff1e", "[": "]", "{": "}", "【": "】", "《": "》", "〈": "〉", "⟨": "⟩"}
+CLOSERS: Final = {
+    "<": ">",
+    "◁": "▷",
+    "\uff1c": "\uff1e",
+    "[": "]",
+    "{": "}",
+    "【": "】",
+    "《": "》",
+    "〈": "〉",
+    "⟨": "⟩",
+    "«": "»",
+    "(": ")",
+}
 ANGLES: Final = "<◁\uff1c"
 """All that stands between these is a mark; between the others much else does."""
 OPENERS: Final = re.escape("".join(set(CLOSERS) - set(ANGLES)))
-SPECIAL: Final = re.compile(rf"[{ANGLES}](?=[^\W\d_]|[/|\uff5c:@#! \n]|\Z)|[{OPENERS}](?=[^\W\d_]|/|\Z)|`")
+SPECIAL: Final = re.compile(rf"[{ANGLES}](?=[^\W\d_]|[0/|\uff5c:@#! \n]|\Z)|[{OPENERS}](?=[^\W\d_]|/|\Z)|[`~]")
 """Where a mark may begin. What cannot be the second character of one is told apart here, in passing."""
-FENCE: Final = "```"
+FENCES: Final = ("```", "~~~")
+"""Of a block of code. Tildes count at the beginning of a line: many people write `yes~~~`."""
+COMMENT, COMMENT_END = "<!--", "-->"
+BYTE: Final = re.compile(r"0x[0-9A-Fa-f]{2}")
+"""A token for one byte, such as `<0x0A>`."""
+ENTITIES: Final = {"&lt;": "<", "&gt;": ">"}
+BEGUN_ENTITY: Final = re.compile(r"&(?:l|g|lt|gt)?\Z")
 JOINED: Final = "assistantfinal"
 """What is left of the marks of gpt-oss where a server has removed the special tokens: "analysisLet me see.assistantfinalYes."."""
 
@@ -47,6 +65,10 @@ SQUARE: Final = re.compile(f".*(?:{CORE})")
 """The same in brackets in which much else stands."""
 RESERVED: Final = re.compile(r"(?:unused|ctrl|reserved\D*)\d+")
 """Tokens without a meaning of their own, behind which some models write what follows."""
+TOKENS: Final = re.compile(r"INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS")
+"""Mistral's, in square brackets: what follows is for nobody."""
+ASIDES: Final = {"search", "code", "step", "python_tag"}
+"""What stands between such marks is for tools, or a model's work on the answer."""
 UNFINISHED: Final = re.compile(r"[<\[◁\uff1c](?:[/|].*|(?i:thi?|thin|think\w*|tho|thou|thought\w*|reason\w*|analy\w*|chan\w*))")
 """A mark at which a reply broke off."""
 ANSWER: Final = {"answer", "final", "response", "solution", "output", "reply", "回答", "答案"}
@@ -93,6 +115,14 @@ class ThoughtFilter:
 
     def __init__(self, manner: Manner | None = None) -> None:
         """`manner` is learned from, too."""
+        self._entity = ""
+        """What may become one of ENTITIES."""
+        self._comment: str | None = None
+        """The last characters of the comment that the text is in, None outside of one."""
+        self._before = "\n"
+        """The last character that was no mark."""
+        self._fenced = ""
+        """What the block of code began with."""
         self._manner = manner or Manner()
         self._mode = Mode.SPOKEN
         self._mark = ""
@@ -111,25 +141,49 @@ class ThoughtFilter:
     @property
     def kept(self) -> int:
         """How many characters are kept for later; bounded whatever comes."""
-        return len(self._mark) + len(self._tail) + len(self._header) + len(self._held) + len(self._opener)
+        return len(self._mark) + len(self._tail) + len(self._header) + len(self._held) + len(self._opener) + len(self._entity)
 
     def feed(self, delta: str) -> list[Spoken]:
         """The part for people of what is certain by now."""
+        delta = self._entity + delta
+        for entity, character in ENTITIES.items():
+            delta = delta.replace(entity, character)
+        begun = BEGUN_ENTITY.search(delta)
+        delta, self._entity = (delta[: begun.start()], begun[0]) if begun else (delta, "")
+        self._read(delta)
+        return self._taken()
+
+    def _read(self, delta: str) -> None:
         position = 0
         while position < len(delta):
+            if self._comment is not None:
+                position = self._skip(delta[position], position)
+                continue
             if self._mark:
                 position = self._grow(delta[position], position)
                 continue
             found = SPECIAL.search(delta, position)
             end = found.start() if found else len(delta)
             self._text(delta[position:end])
-            if found:
+            self._before = delta[end - 1] if end > position else self._before
+            if found and delta[end] == "~" and self._before != "\n":
+                self._text("~")
+                self._before = "~"
+            elif found:
                 self._mark = delta[end]
             position = end + 1
-        return self._taken()
+
+    def _skip(self, character: str, position: int) -> int:
+        """One more character of a comment."""
+        self._comment = ((self._comment or "") + character)[-len(COMMENT_END) :]
+        if self._comment == COMMENT_END:
+            self._comment = None
+        return position + 1
 
     def finish(self) -> list[Spoken]:
         """The reply is complete: what was held because nobody could know."""
+        self._read(self._entity)
+        self._entity = ""
         if self._is_square(self._mark):
             self._apply()
         elif UNFINISHED.fullmatch(self._mark):
@@ -154,11 +208,11 @@ class ThoughtFilter:
         """One more character behind a bracket; where to go on: at this one again where it ended what is no mark."""
         bracket, closer = self._mark[0], CLOSERS.get(self._mark[0])
         if closer is None:
-            if character != "`":
+            if character != bracket:
                 self._give_up()
                 return position
             self._mark += character
-            if self._mark == FENCE:
+            if self._mark in FENCES:
                 self._fence()
             return position + 1
         if self._is_square(self._mark):
@@ -179,13 +233,17 @@ class ThoughtFilter:
             self._give_up()
             return position
         self._mark += character
+        self._comment = "" if self._mark == COMMENT else None
+        self._mark = self._mark if self._comment is None else ""
         return position + 1
 
     def _is_square(self, mark: str) -> bool:
         """Whether it is a whole mark in brackets in which much else stands: the name of thoughts alone, a closing, the end of thoughts."""
         if mark[:1] in ANGLES or CLOSERS.get(mark[:1]) != mark[-1:]:
             return False
-        if mark.startswith("[/") or is_thought(mark[1:-1]):
+        if mark[0] == "(":
+            return mark.lower() in ("(think)", "(/think)")  # between these much else is said
+        if mark.startswith("[/") or is_thought(mark[1:-1]) or (mark[0] == "[" and TOKENS.fullmatch(mark[1:-1])):
             return True
         return self._mode is Mode.THOUGHT and bool(ANSWER & set(WORDS.findall(mark.lower())))
 
@@ -193,13 +251,14 @@ class ThoughtFilter:
         """It is no mark but text."""
         mark, self._mark = self._mark, ""
         self._text(mark)
+        self._before = mark[-1:]
 
     def _fence(self) -> None:
-        self._mark = ""
+        fence, self._mark = self._mark, ""
         if self._mode is Mode.SPOKEN:
             self._flush_tail()
-            self._mode = Mode.CODE
-        elif self._mode is Mode.CODE:
+            self._mode, self._fenced = Mode.CODE, fence
+        elif self._mode is Mode.CODE and fence == self._fenced:
             self._mode = Mode.SPOKEN
 
     def _apply(self) -> None:
@@ -210,12 +269,16 @@ class ThoughtFilter:
         words = WORDS.findall(name)
         control = "|" in body
         closing = body.strip("| ").startswith("/") or bool(ENDS & set(words)) or (body.endswith("|") and not body.startswith("|"))
-        if body.endswith("/") or name in BREAKS:
+        if body.startswith("0"):
+            self._text(" " if BYTE.fullmatch(body) else mark)
+        elif body.endswith("/") or name in BREAKS:
             self._text(" ")  # it holds nothing
         elif name in MESSAGE:
             self._end_header()
-        elif any(THOUGHT.match(word) for word in words) or (control and name in OTHERS):
+        elif any(THOUGHT.match(word) for word in words) or "working_out" in name or (control and name in OTHERS):
             self._close() if closing else self._open(words[0])
+        elif not closing and ((mark[0] == "[" and TOKENS.fullmatch(mark[1:-1])) or name in ASIDES):
+            self._open(words[0])
         elif not closing and (name in HEADER or (RESERVED.fullmatch(name) and self._mode is Mode.SPOKEN)):
             self._flush_tail()
             self._mode, self._header = Mode.HEADER, ""
@@ -318,7 +381,7 @@ def may_be_in_mark(character: str, bracket: str, *, first: bool) -> bool:
     if bracket not in ANGLES:
         return character.isalpha() or character == "/" or (not first and character in "_ -")
     if first:
-        return character.isalpha() or character in "/|\uff5c:@#! \n"
+        return character.isalpha() or character in "0/|\uff5c:@#! \n"
     return character.isalnum() or character in "|\uff5c\n _-:/\u2581.=\"'@#!&+,"
 
 

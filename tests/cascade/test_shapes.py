@@ -176,7 +176,7 @@ NO_SOUND = {
     "Wave64": b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00" + SOUND,
     "big-endian WAV": b"RIFX\x00\x00\x00\x24WAVEfmt " + SOUND,
     "gzip": b"\x1f\x8b\x08\x00" + SOUND,
-    "text of a file's name": b"Creative Voice File\x1a\x1a\0" + SOUND,
+    "VOC": b"Creative Voice File\x1a\x1a\0" + SOUND,
     "SILK": b"\x02#!SILK_V3" + SOUND,
 }
 
@@ -270,6 +270,18 @@ def test_events_are_bounded_before_they_are_whole() -> None:
         assert list(reader.feed(block)) == []
     with pytest.raises(EventTooLongError):
         list(reader.feed(block))
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/json"])
+async def test_much_sound_may_come_in_one_event(server: StandInOpenAI, stages: Stages, content_type: str) -> None:
+    """Twelve seconds of PCM as base64; another stage's events stay short."""
+    message = json.dumps({"audio": base64.b64encode(bytes(12 * 48_000)).decode()}).encode()
+    body = b"data: " + message + b"\n\n" if "stream" in content_type else message
+    server.fail("speak", Fault(body=body, content_type=content_type))
+    assert await stages.speak()
+    server.fail("think", Fault(body=b"data: " + message + b"\n\n", content_type="text/event-stream"))
+    with pytest.raises(StageError, match="one line without an end"):
+        await stages.think()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])

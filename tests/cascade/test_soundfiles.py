@@ -1,5 +1,6 @@
 """Files as ffmpeg makes them, whatever a server calls them, are heard at their pitch and to their end."""
 
+import io
 import itertools
 import struct
 import sys
@@ -122,3 +123,64 @@ def test_a_block_is_small() -> None:
     sound = SpeechSound()
     pieces = [*sound.feed(read("tone.flac")), *sound.finish()]
     assert max(len(np.frombuffer(pcm, "<i2")) for pcm in pieces) <= 6 * 960 + 1000
+
+
+EXOTIC = [
+    "AVR",
+    "HTK",
+    "IRCAM",
+    "MPC2K",
+    "PAF",
+    "PVF",
+    "SDS",
+    "SVX",
+    "VOC",
+    "W64",
+    "WVE",
+    "NIST",
+    "MAT4",
+    "MAT5",
+    "XI",
+    "AU",
+    "AIFF",
+    "CAF",
+]
+
+
+@pytest.mark.parametrize("kind", EXOTIC)
+@pytest.mark.parametrize("content_type", ["", "audio/pcm", "audio/mpeg", "audio/x-unknown"])
+def test_a_rare_kind_is_never_played_as_samples(kind: str, content_type: str) -> None:
+    """Whatever libsndfile can write and we do not read is refused, whatever it is called."""
+    soundfile = pytest.importorskip("soundfile")
+    target = io.BytesIO()
+    subtypes = soundfile.available_subtypes(kind)
+    subtype = next(name for name in ("PCM_16", "ALAW", "DPCM_16") if name in subtypes)
+    rate_hz = 8_000 if kind == "WVE" else 24_000
+    samples = (np.sin(np.arange(12_000) / 9) * 0.3).astype(np.float32)
+    soundfile.write(target, samples, rate_hz, format=kind, subtype=subtype)
+    with pytest.raises(UnknownSoundError):
+        play(target.getvalue(), content_type)
+
+
+@pytest.mark.parametrize("content_type", ["", "audio/mpeg"])
+def test_mpeg_layer_ii_is_refused(content_type: str) -> None:
+    """Its frames begin like those of MP3."""
+    frame = b"\xff\xfd\x84\x00" + bytes(range(1, 256)) + bytes(125)  # 128 kbit/s at 48 kHz: 384 bytes
+    with pytest.raises(UnknownSoundError, match="MP2"):
+        play(frame * 20, content_type)
+
+
+def test_a_label_that_names_another_kind_is_believed_where_the_bytes_tell_nothing() -> None:
+    """8-bit mu-law has no beginning of its own."""
+    with pytest.raises(UnknownSoundError):
+        play(bytes(range(256)) * 20, "audio/basic")
+
+
+def test_an_mp3_with_a_picture_before_it_is_heard() -> None:
+    """A tag of 200 kB with a cover image, in which anything may stand."""
+    picture = b"APIC" + (200_000).to_bytes(4, "big") + bytes(2) + b"\0image/png\0\3\0" + (b"\xff\xfb\x90\x00Xing" * 25_000)[: 200_000 - 14]
+    size = len(picture)
+    tag = b"ID3\x03\0\0" + bytes([size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127]) + picture
+    heard = play(tag + read("tone-cbr.mp3"))
+    assert pitch_hz(heard) == pytest.approx(HZ, abs=4)
+    assert ENGINE.duration_ms(len(heard)) == pytest.approx(500, abs=120)
