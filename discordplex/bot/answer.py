@@ -7,6 +7,7 @@ import aiohttp
 import discord
 import structlog
 
+from discordplex.bot.poster import UNREADABLE
 from discordplex.bot.text import messages
 
 log = structlog.get_logger()
@@ -16,7 +17,7 @@ NO_MENTIONS = discord.AllowedMentions.none()
 ANSWER_WITHIN_S = 3.0
 """Discord takes a first answer for so long (documented). A request that hangs is not waited for any longer."""
 
-FAULTS = (discord.DiscordException, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+FAULTS = (discord.DiscordException, aiohttp.ClientError, OSError, asyncio.TimeoutError, *UNREADABLE)
 """What asking and answering may fail of without any fault of ours: among them 10062 (too late), 40060 (answered already)."""
 
 

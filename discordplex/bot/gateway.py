@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sys
-import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +14,7 @@ from typing_extensions import Self
 
 from discordplex.bot.answer import CommandContext
 from discordplex.bot.desk import reply_to_failure
+from discordplex.bot.poster import UNREADABLE
 from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
@@ -32,9 +32,6 @@ LOGIN_TIMEOUT_S = 60.0
 
 GOODBYE_S = 1.0
 """How long the gateway may take to close, and unanswered commands to finish."""
-
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
-"""What py-cord raises where Discord, or what answers in its place, sends something of another shape."""
 
 LONGEST_WAIT_S = 30.0
 """Within one try to connect, which py-cord gives up after 60 s. Where more is due, the login ends, and whoever runs it waits."""

@@ -19,10 +19,11 @@ from discordplex.bot.callcontext import CallContext
 from discordplex.bot.commands import add_buttons, add_commands
 from discordplex.bot.consent import ConsentPanel
 from discordplex.bot.desk import Desk
-from discordplex.bot.gateway import UNREADABLE, GatewayClient, Pace, SessionsFailError, until
+from discordplex.bot.gateway import GatewayClient, Pace, SessionsFailError, until
 from discordplex.bot.noticeboard import Noticeboard
 from discordplex.bot.outcome import AnyCall
 from discordplex.bot.personas import Personas
+from discordplex.bot.poster import UNREADABLE
 from discordplex.bot.practice import SOMEWHERE, Practice
 from discordplex.bot.preferences import StoredPreferences
 from discordplex.bot.prefix import WrittenCommands

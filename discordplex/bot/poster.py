@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+import zlib
 from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -13,6 +14,7 @@ import structlog
 
 from discordplex.bot.text import PIECE_LIMIT, harmless, messages, split
 from discordplex.clock import Clock
+from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 
 log = structlog.get_logger()
@@ -37,7 +39,10 @@ SILENCE_WHEN_REFUSED_S = 60.0
 
 NO_MENTIONS = discord.AllowedMentions.none()
 
-FAULTS = (discord.HTTPException, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
+"""What py-cord raises where Discord, or what answers in its place, sends something of another shape: a page, nothing, other JSON."""
+
+FAULTS = (discord.HTTPException, aiohttp.ClientError, OSError, asyncio.TimeoutError, *UNREADABLE)
 """What a write may fail of without any fault of ours."""
 
 
@@ -308,7 +313,8 @@ class Poster:
     def _failed(self, key: Part, draft: Draft, fault: BaseException) -> float:
         draft.failures += 1
         self._metrics.counter("poster.failures").add()
-        log.warning("writing in a channel failed", channel=self.channel.id, cause=type(fault).__name__, failures=draft.failures)
+        cause = place_of(fault) if isinstance(fault, UNREADABLE) else type(fault).__name__
+        log.warning("writing in a channel failed", channel=self.channel.id, cause=cause, failures=draft.failures)
         if draft.failures >= MOST_FAILURES:
             self._drop(key)
         return WRITE_INTERVAL_S * 2.0 ** min(draft.failures - 1, 5)

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import discord
 import pytest
+from structlog.testing import capture_logs
 
 from discordplex.bot.poster import LONGEST_STRETCH, MOST_FAILURES, MOST_MESSAGES, SILENCE_WHEN_REFUSED_S, WRITE_INTERVAL_S, Poster
 from discordplex.loopback.clock import FakeClock, settle
@@ -311,3 +312,17 @@ async def test_a_flood_of_captions_leaves_the_notices(poster: Poster, channel: F
     assert sum(len(draft.wanted) for draft in poster._drafts.values()) < 2 * LONGEST_STRETCH
     await clock.advance(2 * MOST_MESSAGES)
     assert channel.messages[0].text == "It is over."
+
+
+@pytest.mark.parametrize("fault", [KeyError("id"), TypeError("string indices must be integers"), ValueError("no JSON")])
+async def test_an_odd_answer_of_discord_is_one_plain_line(poster: Poster, channel: FakeChannel, clock: FakeClock, fault: Exception) -> None:
+    """A page, nothing, or other JSON where a message should be: a line without a traceback, and the write is tried again."""
+    channel.faults = [fault]
+    with capture_logs() as lines:
+        poster.notice("still said")
+        await clock.advance(3)
+    assert [(line["event"], line["log_level"], line.get("exc_info")) for line in lines] == [
+        ("writing in a channel failed", "warning", None)
+    ]
+    assert channel.texts == ["still said"]
+    assert len(set(channel.nonces)) == 1, "Discord drops the second where the first did arrive"
