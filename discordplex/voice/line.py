@@ -7,7 +7,6 @@ then is decided in `client.py`.
 import asyncio
 import contextlib
 import re
-import time
 from collections.abc import Callable, Iterable
 
 import anyio
@@ -334,11 +333,16 @@ class Line:
         deadline = self._shared.clock.now() + min(interval_s, FIRST_BEAT_S)
         while True:
             await self._shared.clock.sleep_until(deadline)
-            deadline += interval_s
-            if not self.gateway.heartbeat(int(time.time() * 1000)):
+            # From now on and not from the last one: after a machine's sleep the next beat would be due before this one can be answered.
+            deadline = self._shared.clock.now() + interval_s
+            if not self.gateway.heartbeat(self._now_ms()):
                 self.stop(Closing(Repair.RESUME, "Discord's voice server stopped answering"))
             self._outgoing.set()
 
     def _acked(self, acked: HeartbeatAcked) -> None:
         self.proven = self.proven or self.gateway.phase is Phase.LIVE
-        self._shared.metrics.gauge("voice.gateway.rtt_ms").set(time.time() * 1000 - acked.nonce)
+        self._shared.metrics.gauge("voice.gateway.rtt_ms").set(self._now_ms() - acked.nonce)
+
+    def _now_ms(self) -> int:
+        """A heartbeat's nonce. Not the wall clock, which jumps."""
+        return int(self._shared.clock.now() * 1000)

@@ -189,6 +189,7 @@ async def test_an_answered_heartbeat_proves_that_it_works(rig: Rig) -> None:
     async def alive(connection: ServerConnection) -> None:
         await rig.establish(connection)
         nonce = json.loads(await connection.recv())["d"]["t"]
+        assert nonce == rig.clock.now() * 1000, "the wall clock jumps"
         await connection.send(json.dumps({"op": 6, "d": {"t": nonce}}))
         await connection.close(4015)
 
