@@ -11,6 +11,8 @@ endif
 # The first of these that is Python 3.10 or newer makes the environment; `make PYTHON=python3.12 test` decides for you.
 PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+# The many programs that the tests start shall not compile us again each time.
+unexport PYTHONDONTWRITEBYTECODE
 SOURCES := discordplex tests benchmarks
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -41,9 +43,8 @@ demo: $(VENV)/.run ## a whole call on this machine, in discordplex-demo/: no tok
 run: $(VENV)/.run ## the bot, with discordplex.toml or the environment
 	$(BIN)/discordplex run
 
-test: $(VENV)/.dev ## the tests, with branch coverage; first the calls in real time, which tracing would make stutter
-	$(BIN)/python -m pytest -n 2 -m live --reruns 3 --reruns-delay 3
-	$(BIN)/python -m pytest -n 3 -m 'not live' --reruns 2 --cov --cov-report=term
+test: $(VENV)/.dev ## every test; the calls in real time and the others side by side
+	$(BIN)/python -m tests
 
 style: $(VENV)/.dev ## format and lint
 	$(BIN)/ruff format --check $(SOURCES)
@@ -52,7 +53,8 @@ style: $(VENV)/.dev ## format and lint
 types: $(VENV)/.dev ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy
 
-check: style types test ## what CI runs, beside interop
+check: style types ## what CI runs, beside interop: also style, types, asyncio's debug mode and the coverage of each room
+	$(BIN)/python -m tests --check
 
 interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's server; needs Node 20.15 and npm
 	@$(BIN)/python -m tests.interop

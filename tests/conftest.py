@@ -6,6 +6,7 @@ from pathlib import Path
 
 import discord.http
 import pytest
+from hypothesis import HealthCheck, settings
 
 LIVE = (
     "end_to_end/",
@@ -25,22 +26,48 @@ LIVE = (
     "loopback/discord/test_person",
     "loopback/discord/test_relay",
 )
-"""Where people talk in real time. These are marked `live`: `make test` measures no coverage in them, since tracing makes a call stutter."""
+"""Where people talk in real time. These are marked `live`; `python -m tests` traces none of them, since tracing makes a call stutter."""
+
+settings.register_profile("discordplex", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("discordplex")  # no test asserts how fast a machine is
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Each half of the suite imports its own files only: that saves seconds in each worker."""
+    half = config.option.markexpr
+    if half not in ("live", "not live"):
+        return None
+    if collection_path.is_dir():
+        return collection_path.name == "interop" or None
+    return is_live(collection_path) != (half == "live") or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what talks in real time."""
-    here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(LIVE):
+        if is_live(item.path):
             item.add_marker(pytest.mark.live)
+
+
+def is_live(path: Path) -> bool:
+    """Whether people talk in real time in this file."""
+    return path.relative_to(Path(__file__).parent).as_posix().startswith(LIVE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Python 3.10's asyncio never marks a TLS transport closed that its peer has reset, and warns about it whatever one does."""
-    config.addinivalue_line("markers", "live: talks in real time")
+    config.addinivalue_line("markers", "live: talks in real time; `python -m tests` plays it again once before it calls it broken")
     if sys.version_info < (3, 11):
         config.addinivalue_line("filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests were played again, and which."""
+    again = sorted({report.nodeid for report in terminalreporter.stats.get("rerun", [])})
+    if again or terminalreporter.config.option.markexpr == "live":
+        terminalreporter.write_line(f"played again: {len(again)}")
+        for name in again:
+            terminalreporter.write_line(f"  {name}")
 
 
 @pytest.fixture(autouse=True)
