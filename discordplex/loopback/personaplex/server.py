@@ -5,6 +5,8 @@ is upgraded and then hears nothing at all, not even a pong, until the first has 
 """
 
 import asyncio
+import errno
+import os
 import random
 import ssl
 from collections.abc import Callable, Mapping
@@ -152,6 +154,9 @@ class StandInServer:
         except OSError:
             await self._runner.cleanup()
             raise
+        if not self._runner.addresses:  # asyncio passes over a socket that the process may not open
+            await self._runner.cleanup()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._port = self._runner.addresses[0][1]
         return self
 

@@ -1,7 +1,9 @@
 """The stand-in server as a bare WebSocket client meets it: what was measured on the real one."""
 
 import contextlib
+import errno
 import functools
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -377,3 +379,15 @@ async def test_a_client_that_vanishes_frees_the_lock(moment: type[Record]) -> No
         async with socket_to(server) as socket:
             await handshake(socket)
         assert [(record.code, record.by) for record in server.log.of(Closed, client=1)] == [(ABNORMAL, "network")]
+
+
+async def test_no_socket_left_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process may open no more, asyncio listens on nothing and raises nothing; the server says why it cannot begin."""
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        async with StandInServer():
+            pass
