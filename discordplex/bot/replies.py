@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from discordplex.bot.courtesy import SOMEBODY
 from discordplex.bot.practice import SOMEWHERE, Practice
 from discordplex.bot.text import LONGEST_NAME, harmless, shorten
 from discordplex.engine import Persona
@@ -132,8 +133,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def named(name: str) -> str:
-    """A person's name in a sentence: one line without anything unseen, and no mention."""
-    return harmless(one_line(name, LONGEST_NAME))
+    """A person's name in a sentence: one line without anything unseen, and no mention. Some names have nothing that is seen."""
+    return harmless(one_line(name, LONGEST_NAME)) or SOMEBODY
 
 
 ENDED = "The call has ended after"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from discordplex.bot import courtesy
+from discordplex.bot import courtesy, replies
 from discordplex.bot.estimate import Estimate
 
 
@@ -24,3 +24,10 @@ def test_the_end_is_announced_in_words() -> None:
     """A minute, or fewer seconds where the box is a short one."""
     assert "ends in a minute" in courtesy.time_is_short(60.0)
     assert "ends in 12 seconds" in courtesy.time_is_short(12.3)
+
+
+@pytest.mark.parametrize("name", ["\u3164", "\u200b\u200b", "\u202e \u2066"])
+def test_somebody_whose_name_nobody_can_see_is_somebody(name: str) -> None:
+    """A sentence about them has its subject."""
+    assert replies.stopped(name) == replies.stopped(courtesy.SOMEBODY)
+    assert replies.listed([name, "Ben"]) == "Somebody and Ben"
