@@ -36,6 +36,9 @@ def speech_survives(heard: bytes) -> bool:
     return abs(lag - LOOKAHEAD) < 10 and snr_db(SPEECH[9600 : len(found) - lag], found[9600 + lag :]) > 5
 
 
+FIRST_PAGES = pages_of(OggOpusWriter())[:3]
+
+
 @pytest.mark.parametrize("reading", BACKENDS)
 @pytest.mark.parametrize("writing", BACKENDS)
 def test_each_reads_what_each_writes(writing: Backend, reading: Backend) -> None:
@@ -251,7 +254,7 @@ def test_a_new_stream_may_follow(reading: Backend) -> None:
 def test_any_bytes_are_refused_or_read(batches: list[bytes]) -> None:
     """Noise raises RemoteProtocolError or nothing, and the stream after it is read."""
     reader = OggOpusReader()
-    for batch in [*batches, *pages_of(OggOpusWriter())[:3]]:
+    for batch in [*batches, *FIRST_PAGES]:
         try:
             reader.read(batch.replace(b"OggS", b""))
         except RemoteProtocolError:

@@ -268,6 +268,7 @@ async def test_a_wish_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
     async with hall(clock) as it:
         await it.switch(transcripts=True, captions_of_people=True)
         await it.says("I said this before", ANNA, final=False, item="a")
+        assert await it.kept() == [(ANNA, "I said this before")]
         before = len(it.chat.writes)
         it.notices.caption(it.room, (1, 900), "Person 100: and this is pending", final=True, speaker=ANNA)
         it.notices.caption(it.room, (1, 901), "Person 200: others are shown", final=True, speaker=BERT)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from discordplex.cascade.thoughts import LONGEST_HEADER, LONGEST_MARK, MOST_HELD, Manner, Retract, ThoughtFilter
@@ -109,7 +109,9 @@ UNOPENED = [
 
 
 @pytest.mark.parametrize("reply", [*MARKED, *UNOPENED])
-@given(cuts=st.none() | st.lists(st.integers(0, 200), max_size=12))
+@settings(max_examples=8)  # of each of eighty replies
+@given(cuts=st.lists(st.integers(0, 200), max_size=12))
+@example(cuts=None)
 def test_the_answer_is_spoken_and_no_thought_or_mark(reply: str, cuts: list[int] | None) -> None:
     """However a reply is cut into deltas. What a closing mark shows to be thoughts is taken back."""
     assert spoken(reply, cuts).strip() == "The answer."

@@ -45,7 +45,7 @@ def test_more_words_make_a_higher_picture(voice: Voice) -> None:
     assert worded.height > bare.height
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.4, 7.0, 90.0, 700.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.4, 7.0, 90.0, 300.0])
 def test_any_length_can_be_drawn(voice: Voice, seconds: float) -> None:
     """From nothing at all to a long call."""
     pcm = voice([], seconds)

@@ -1,4 +1,4 @@
-"""Sixty thousand hostile datagrams through a real socket and the wire's real thread; `make soak` sends ten times as many.
+"""Sixteen thousand hostile datagrams through a real socket and the wire's real thread; `make soak` sends forty times as many.
 
 Hypothesis chooses the seeds, and shows the one that breaks something.
 """
@@ -115,7 +115,7 @@ def hostile_datagram(dice: random.Random, target: Target) -> bytes:
 
 
 def test_no_datagram_does_harm(target: Target) -> None:
-    """Sixty thousand: no exception escapes, the thread lives, memory stays flat, and after each two thousand good packets are heard."""
+    """Sixteen thousand: no exception escapes, the thread lives, memory stays flat, and after each two thousand good packets are heard."""
     held: list[float] = []
 
     @settings(EXAMPLES, max_examples=DATAGRAM_SEEDS)

@@ -1,4 +1,4 @@
-"""Forty thousand hostile messages of the voice gateway and of the encrypted group; `make soak` sends ten times as many.
+"""Eleven thousand hostile messages of the voice gateway and of the encrypted group; `make soak` sends forty times as many.
 
 Hypothesis chooses the seeds, and shows the one that breaks something.
 """
@@ -65,7 +65,7 @@ def attacked(dice: random.Random, delivery: Delivery, ann: Member, bob: Member) 
 
 
 def test_no_message_of_the_group_does_harm() -> None:
-    """Two thousand, to a member of a real group: its calls answer, memory stays flat, and the next group is one as any other."""
+    """Eight hundred, to a member of a real group: its calls answer, memory stays flat, and the next group is one as any other."""
     held: list[float] = []
 
     @settings(EXAMPLES, max_examples=GROUP_SEEDS)
@@ -130,7 +130,7 @@ NAMED = {"op": 5, "d": {"user_id": str(BOB), "ssrc": SSRC, "speaking": 1}}
 
 
 async def test_no_message_of_the_gateway_does_harm(rig: Rig) -> None:
-    """Thirty-eight thousand into a live session, over its WebSocket: it lives on, and what is said then is heard."""
+    """Ten thousand into a live session, over its WebSocket: it lives on, and what is said then is heard."""
     rig.lift_budget()
     seeds: list[int] = []
 
