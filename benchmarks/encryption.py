@@ -17,14 +17,14 @@ from discordplex.audio.opus import OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics, percentile
-from discordplex.voice.incidents import Restored
-from discordplex.voice.rtp import RtpPacket, build_header, strip
-from discordplex.voice.transport import MODES, Transport
-from discordplex.voice.wire import Wire
+from discordplex.voice.events import Restored
+from discordplex.voice.rtp.encryption import MODES, Transport
+from discordplex.voice.rtp.packet import RtpPacket, build_header, strip
+from discordplex.voice.rtp.threads import Wire
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder, noise
 from tests.voice.delivery import call_of
-from tests.voice.test_receiver import KEY, SSRC, Studio, packets_of
+from tests.voice.rtp.test_receiver import KEY, SSRC, Studio, packets_of
 
 ANN, BOB = 11, 22
 PACKETS = 2000
@@ -119,7 +119,10 @@ async def booth_alone() -> AsyncIterator[Booth]:
 
 async def repair(cause: int | None) -> Repair:
     """Talk both ways for nine seconds, and lose the wire three times: by a close code, or by a TCP reset where there is none."""
-    taps = patch("discordplex.voice.stream.OpusDecoder", TappedDecoder), patch("discordplex.voice.sender.OpusEncoder", TappedEncoder)
+    taps = (
+        patch("discordplex.voice.rtp.stream.OpusDecoder", TappedDecoder),
+        patch("discordplex.voice.rtp.sender.OpusEncoder", TappedEncoder),
+    )
     with taps[0], taps[1]:  # so that packets can be told apart
         return await repaired(cause)
 

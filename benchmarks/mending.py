@@ -9,7 +9,7 @@ from benchmarks.probe import speech_with_clicks
 from benchmarks.row import Row, Spread
 from benchmarks.stage import Stage
 from discordplex.audio.format import ENGINE
-from discordplex.loopback.discord.timeline import PlacedPacket
+from discordplex.loopback.discord.person.timeline import PlacedPacket
 
 TRIES = 3
 BETWEEN_S = 1.6

@@ -16,8 +16,8 @@ import sphn
 from discord.sinks.core import Sink as LibrarySink
 from scipy.signal import resample_poly
 
-import discordplex.bot.call as bot_call
-import discordplex.bot.ears as bot_ears
+import discordplex.bot.call.call as bot_call
+import discordplex.bot.call.hearing as bot_ears
 import discordplex.personaplex.engine as personaplex
 from discordplex.audio.format import DISCORD, ENGINE, MODEL
 from discordplex.cli import main

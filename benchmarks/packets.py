@@ -19,10 +19,10 @@ from discordplex.clock import SystemClock
 from discordplex.loopback.personaplex.codec import STEP_BYTES, Mouth
 from discordplex.metrics import Metrics
 from discordplex.personaplex.engine import UPLINK_BITRATE
-from discordplex.voice import rtp
-from discordplex.voice.receiver import PcmSink, Receiver
-from discordplex.voice.sender import Outlet, Sender
-from discordplex.voice.transport import MODES, Transport
+from discordplex.voice.rtp import packet as rtp
+from discordplex.voice.rtp.encryption import MODES, Transport
+from discordplex.voice.rtp.receiver import PcmSink, Receiver
+from discordplex.voice.rtp.sender import Outlet, Sender
 from tests.voice.delivery import Member, call_of
 
 SECONDS = 12

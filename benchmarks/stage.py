@@ -17,11 +17,11 @@ from typing_extensions import Self
 from benchmarks.bot import OURS, ROOT, Bot
 from benchmarks.probe import Probe
 from discordplex.demo.child import bot_environment, trust
-from discordplex.loopback.discord.model import TEXT, VOICE, Channel, User
-from discordplex.loopback.discord.permissions import BITS
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.world.model import TEXT, VOICE, Channel, User
+from discordplex.loopback.discord.world.permissions import BITS
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Handshook, Heard, Record, Said
 from discordplex.loopback.personaplex.mind import Mind, MindFactory

@@ -5,8 +5,8 @@ import time
 
 from benchmarks.row import Row, Spread
 from benchmarks.stage import ENTER_WITHIN_S, Stage
-from discordplex.loopback.discord.model import Fact, Noted
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.world.model import Fact, Noted
 from discordplex.loopback.personaplex.log import Handshook
 
 STARTS = 3

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.probe import CLICKS_HZ, STEPS_PER_CLICK, TONE_PEAK, clicks
 from benchmarks.stage import Talk
 from discordplex.audio.format import ENGINE, MODEL
-from discordplex.loopback.discord.timeline import PlacedPacket
+from discordplex.loopback.discord.person.timeline import PlacedPacket
 
 HOLE_RMS = 0.6 * TONE_PEAK / 2**0.5
 """A hole of one tick leaves 5 ms of a frame's sound, half of its level; what is crossfaded or faded in keeps more than this."""

@@ -16,8 +16,8 @@ import structlog
 from typing_extensions import ParamSpec
 
 from discordplex import __version__
-from discordplex.bot.client import BotApplication
-from discordplex.bot.gateway import until
+from discordplex.bot.application import BotApplication
+from discordplex.bot.client import until
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
@@ -26,7 +26,7 @@ from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from discordplex.stopping import Stop
 
 if TYPE_CHECKING:
     from discordplex.config import Config
-    from discordplex.config_sources import Given
+    from discordplex.config.sources import Given
 
 DEMO_DESCRIPTION = (
     "A loopback Discord, a person who speaks, the real bot and an engine, all on this machine. Writes conversation.wav, "
@@ -89,14 +89,14 @@ def doctor(args: argparse.Namespace) -> int:
     config = load(args)
     start_log(args, quiet=True)
     from discordplex import doctor as checks
-    from discordplex.config import settings_files
+    from discordplex.config.settings import settings_files
 
     return int(checks.run(config, as_json=args.json, files=settings_files(args.config)))
 
 
 def config_show(args: argparse.Namespace) -> int:
     """The settings in force as TOML, each with where it comes from."""
-    from discordplex.config import Config, gather
+    from discordplex.config.settings import Config, gather
 
     given = gather(args.config, os.environ, dict(args.set))
     sys.stdout.write("\n".join(listing(Config.validated(given), given)) + "\n")
@@ -105,7 +105,7 @@ def config_show(args: argparse.Namespace) -> int:
 
 def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
     """Lines of TOML that say every setting in force and where it comes from; a secret is masked."""
-    from discordplex.config import KEYS, shown_value
+    from discordplex.config.settings import KEYS, shown_value
 
     table = ""
     for key in KEYS:
@@ -122,7 +122,7 @@ def config_check(args: argparse.Namespace) -> int:
     """Nothing but whether the settings are valid, also as an engine sees them."""
     config = load(args)
     from discordplex.cascade.provider import check_persona
-    from discordplex.config import exposed, settings_files
+    from discordplex.config.settings import exposed, settings_files
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
     from discordplex.store import address
 

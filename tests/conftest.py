@@ -16,15 +16,15 @@ LIVE = (
     "bridge/test_session_with",
     "cascade/test_session",
     "voice/test_bit_exact",
-    "voice/test_client",
+    "voice/test_connection",
     "voice/test_crowds",
     "voice/test_dirt",
     "voice/test_epochs",
     "voice/test_repairs",
     "voice/test_watchdog",
-    "loopback/discord/dave/",
-    "loopback/discord/test_person",
-    "loopback/discord/test_relay",
+    "loopback/discord/voice/dave/",
+    "loopback/discord/person/test_person",
+    "loopback/discord/voice/test_relay",
 )
 """Where people talk in real time. These are marked `live`; `python -m tests` traces none of them, since tracing makes a call stutter."""
 

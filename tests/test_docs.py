@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from discordplex import cli
-from discordplex.config import KEYS
+from discordplex.config.settings import KEYS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

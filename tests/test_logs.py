@@ -292,7 +292,7 @@ TELLING = {"reason", "sentence", "told", "message", "text", "args", "strerror", 
 OUR_OWN = {"StoreError"}
 """Exceptions whose sentences are all written in `store/reasons.py` and its neighbours: no driver's text is in them (`tests/store`)."""
 
-ALLOWED = {("bot/client.py", "advice")}
+ALLOWED = {("bot/application.py", "advice")}
 """Made of our own words and the operator's own settings alone (`login.cause_of`)."""
 
 

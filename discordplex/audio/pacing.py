@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.lateness import Lateness
+from discordplex.audio.jitter import Lateness
 
 FRAME_S: Final = ENGINE.frame_seconds
 _EPSILON_S: Final = 1e-6

@@ -16,10 +16,10 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
+from discordplex.audio.fades import crossfade, is_quiet
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 from discordplex.audio.pacing import FRAME_S, Pacing, Profile, Thinness
-from discordplex.audio.splice import crossfade, is_quiet
 from discordplex.metrics import Metrics
 
 _PATIENCE_S: Final = 0.5

@@ -4,10 +4,10 @@ import discord
 
 from discordplex.audio.converter import upmix
 from discordplex.audio.duck import Duck
+from discordplex.audio.fades import fade_in, fade_out, with_gain
 from discordplex.audio.format import DISCORD
 from discordplex.audio.pacing import STREAM, Profile
 from discordplex.audio.playout import PlayoutBuffer
-from discordplex.audio.splice import fade_in, fade_out, with_gain
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 

@@ -1,89 +1,337 @@
-"""BotApplication: the whole bot, login after login, until it is told to stop."""
+"""GatewayClient: py-cord's bot with as little of it switched on as a call needs, and an orderly way out."""
 
 import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Any, Protocol, TypeVar
 
+import aiohttp
 import discord
-import discord.http
 import structlog
+from discord.gateway import DiscordWebSocket
+from typing_extensions import Self
 
-from discordplex.bot import replies
-from discordplex.bot.gateway import pace_of_identifies, until
-from discordplex.bot.login import Login, Parts, cause_of
-from discordplex.bot.preferences import StoredPreferences
-from discordplex.bot.queuememory import StoredOrder
+from discordplex.bot.chat.poster import UNREADABLE
+from discordplex.bot.commands.answer import CommandContext
+from discordplex.bot.commands.base import reply_to_failure
 from discordplex.clock import Clock
-from discordplex.config import Config
-from discordplex.engine import EngineProvider
-from discordplex.errors import ConfigError, LoginError
-from discordplex.metrics import Metrics
-from discordplex.store.store import Store
-from discordplex.voice.wire import Wire
+from discordplex.errors import DiscordplexError
+from discordplex.logs import place_of
+from discordplex.network import Connector
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-"""Pauses between tries to reach Discord, doubling from the one to the other; after sessions that did not last, those of `Pace`."""
+T = TypeVar("T")
+
+READY_TIMEOUT_S = 0.1
+"""How long py-cord waits for one more guild before it says ready. Nothing of ours waits for that but the way out."""
+
+LOGIN_TIMEOUT_S = 60.0
+"""A server that takes connections and never answers is as good as unreachable."""
+
+GOODBYE_S = 1.0
+"""How long the gateway may take to close, and unanswered commands to finish."""
+
+LONGEST_WAIT_S = 30.0
+"""Within one try to connect, which py-cord gives up after 60 s. Where more is due, the login ends, and whoever runs it waits."""
+
+GOODBYE, RESUMABLE = 1000, 4000
+"""Close codes: the first ends the gateway session and with it our stay in voice, the second lets it be resumed (documented)."""
 
 
-class BotApplication:
-    """`run` it, `stop` it. Thread: loop, for both and for making it."""
+class SessionsFailError(DiscordplexError):
+    """Discord ends our sessions as soon as they begin."""
 
-    def __init__(self, *, config: Config, provider: EngineProvider, store: Store, wire: Wire, clock: Clock, metrics: Metrics) -> None:
-        self._order = StoredOrder(store.queue, clock=clock)
-        self._parts = Parts(
-            config=config,
-            provider=provider,
-            wire=wire,
-            clock=clock,
-            metrics=metrics,
-            preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
-            queue_memory=self._order,
-            identifies=pace_of_identifies(),
+
+class Pace:
+    """How often something may be begun that Discord counts: the pause doubles each time, until one has lasted. Pure."""
+
+    def __init__(self, *, first_s: float, longest_s: float, lasting_s: float) -> None:
+        """Pauses grow from `first_s` to `longest_s`, from one beginning to the next; after `lasting_s` without one they are short again."""
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._lasting_s = lasting_s
+        self._pause_s = 0.0
+        self._begun_at = float("-inf")
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until the next may be begun; 0 where it may at once."""
+        return max(0.0, self._begun_at + self._pause_s - now)
+
+    def begin(self, now: float) -> None:
+        """One is begun."""
+        lasted = now - self._begun_at >= self._lasting_s
+        self._pause_s = self._first_s if lasted else min(self._longest_s, 2 * self._pause_s)
+        self._begun_at = now
+
+
+def pace_of_identifies() -> Pace:
+    """Discord allows 1,000 identifies a day, and resets the bot's token beyond: at most some 720 are made."""
+    return Pace(first_s=5.0, longest_s=120.0, lasting_s=600.0)
+
+
+def pace_of_resumes() -> Pace:
+    """py-cord resumes at once, even where Discord takes it in and drops it each time. A first resume is not delayed."""
+    return Pace(first_s=0.5, longest_s=LONGEST_WAIT_S, lasting_s=60.0)
+
+
+class Listener(Protocol):
+    """Who hears what happens on Discord. Called on the loop; must return at once."""
+
+    def connected(self) -> None:
+        """A gateway session began. Everything that was known of an earlier one is void."""
+        ...
+
+    def guild_here(self, guild: discord.Guild) -> None:
+        """A guild is there: at start, when we are invited, after an outage."""
+        ...
+
+    def guild_gone(self, guild_id: int) -> None:
+        """We are not in this guild any more."""
+        ...
+
+    def guilds_known(self) -> None:
+        """Every guild that is available has been told of."""
+        ...
+
+    def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
+        """A person (no bot) changed the voice channel; None is no channel."""
+        ...
+
+    def voice_changed(self, guild: discord.Guild) -> None:
+        """Something else about voice changed in a guild: a bot moved, somebody was let speak on a stage, or was muted."""
+        ...
+
+    def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
+        """Somebody deleted these messages of a channel, ours or others'."""
+        ...
+
+
+def least_intents(*, messages: bool) -> discord.Intents:
+    """Guilds, voice states, and what becomes of messages: none is privileged. With `messages`, the privileged content of messages too."""
+    return discord.Intents(guilds=True, voice_states=True, guild_messages=True, message_content=messages)
+
+
+PEOPLES_MESSAGES = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
+"""Events that come with the intent, which is needed to learn that a message of ours was deleted. They are not looked at."""
+
+
+def leave_out(_data: Any) -> None:
+    """The parser of an event that is not looked at."""
+
+
+class GatewayClient(discord.Bot):
+    """One login. `async with` around `run` ends it orderly: gateway closed, commands answered, HTTP closed, nothing pending.
+
+    Made inside the running loop. Raises NetworkSettingError where the certificates that the environment names cannot be had.
+    """
+
+    def __init__(
+        self, listener: Listener, *, clock: Clock, identifies: Pace, read: Callable[[discord.Message], Awaitable[None]] | None = None
+    ) -> None:
+        """`identifies` is shared by all logins of the process. With `read`, people's messages in guilds are asked for and given to it."""
+        super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
+            intents=least_intents(messages=read is not None),
+            connector=Connector(writes_to=discord.http.Route.API_BASE_URL),  # py-cord sends what people said on wherever a redirect says
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
+            chunk_guilds_at_startup=False,
+            max_messages=None,
+            cache_default_sounds=False,
+            auto_sync_commands=False,
+            guild_ready_timeout=READY_TIMEOUT_S,
         )
-        self._parts.preferences.forgetting.add(self._order.forget)
-        self._stop = asyncio.Event()
+        parsers = self._connection.parsers
+        # Without READY there is no session: whoever runs the client has to begin again.
+        parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
+        if read is None:
+            parsers.update(dict.fromkeys(PEOPLES_MESSAGES, leave_out))
+        self._clock = clock
+        self._identifies = identifies
+        self._resumes = pace_of_resumes()
+        self._dial: Callable[..., Awaitable[Any]] = self.http.ws_connect
+        self.http.ws_connect = self._dial_in_time  # type: ignore[method-assign] # py-cord has no hook before it connects
+        self._listener = listener
+        self._read = read
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._handlers_running: set[asyncio.Task[Any]] = set()
+        self._connecting: asyncio.Task[None] | None = None
 
-    def stop(self) -> None:
-        """Make `run` return: out of every channel, engines closed, gateway and HTTP closed, within five seconds. Again does nothing."""
-        self._stop.set()
+    async def run_until(self, token: str, stop: asyncio.Event) -> None:
+        """Log in and stay until `stop`; gateway drops are reconnected by py-cord.
 
-    async def run(self) -> None:
-        """Be the bot until `stop`. While Discord cannot be reached it is tried again, with growing pauses.
-
-        Raises:
-            ConfigError: there is no token.
-            LoginError: Discord refuses the token.
+        Raises what ended the connection before; one of UNREADABLE where Discord's answers make no sense.
         """
-        token = self._token()
-        await until(self._stop, self._parts.preferences.load())
-        async with self._parts.preferences, self._order:
-            await self._log_in_again_and_again(token)
+        await until(stop, asyncio.wait_for(self.login(token), LOGIN_TIMEOUT_S))
+        if not stop.is_set():
+            self._connecting = asyncio.create_task(self.connect(reconnect=True), name="gateway")
+            await until(stop, asyncio.shield(self._connecting))
 
-    async def _log_in_again_and_again(self, token: str) -> None:
-        api_url, clock = self._parts.config.discord.api_url, self._parts.clock
-        discord.http.Route.API_BASE_URL = api_url
-        pause_s = FIRST_PAUSE_S
-        while not self._stop.is_set():
+    async def _dial_in_time(self, url: str, **options: Any) -> Any:
+        """Connect to the gateway, when it is time. Raises SessionsFailError where that is too long a wait for py-cord."""
+        websocket: DiscordWebSocket | None = self.ws
+        session = websocket.session_id if websocket is not None else None
+        pace = self._resumes if session else self._identifies
+        wait_s = pace.wait_s(self._clock.now())
+        if wait_s > LONGEST_WAIT_S:
+            raise SessionsFailError
+        await self._clock.sleep_until(self._clock.now() + wait_s)
+        self._resumes.begin(self._clock.now())
+        return await self._dial(url, **options)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """A new session is asked for, at once or after the five seconds that Discord wants after it has refused a resume."""
+        await super().before_identify_hook(shard_id, initial=initial)
+        self._identifies.begin(self._clock.now())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Leave: the gateway first, so that Discord sees us go; then what is still being answered; then HTTP."""
+        if self._connecting:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        await self._close_gateway(self.ws, code=GOODBYE)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), READY_TIMEOUT_S + GOODBYE_S)
+        await self._finish_handlers()
+        await self.close()
+        if self.http.connector is not None:
+            await self.http.connector.close()
+
+    @staticmethod
+    async def _close_gateway(websocket: DiscordWebSocket | None, *, code: int) -> None:
+        if websocket is not None:
+            with contextlib.suppress(asyncio.TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
+                await asyncio.wait_for(websocket.close(code=code), GOODBYE_S)
+
+    async def _finish_handlers(self) -> None:
+        if self._handlers_running:
+            _, late = await asyncio.wait(self._handlers_running, timeout=GOODBYE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def handling(self) -> Iterator[None]:
+        """Remember the running event handler until it is done, so that the way out can wait for it."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError
+        self._handlers_running.add(task)
+        try:
+            yield
+        finally:
+            self._handlers_running.discard(task)
+
+    # Events, by py-cord's names
+
+    async def on_connect(self) -> None:
+        """A session began; py-cord says `on_ready` once it has seen the guilds."""
+        self._settled.clear()
+        self._listener.connected()
+
+    async def on_ready(self) -> None:
+        """Py-cord has nothing running by itself any more."""
+        self._settled.set()
+        self._listener.guilds_known()
+
+    async def on_disconnect(self) -> None:
+        """The gateway is lost; py-cord reconnects, but leaves the lost socket open: nobody else closes it."""
+        log.info("discord gateway lost, reconnecting")
+        with self.handling():
+            await self._close_gateway(self.ws, code=RESUMABLE)
+
+    async def on_resumed(self) -> None:
+        """The gateway is back, and nothing was missed."""
+        log.info("discord gateway resumed")
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """A guild that was known is there."""
+        self._listener.guild_here(guild)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """A guild is new."""
+        self._listener.guild_here(guild)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """A guild threw us out, or is gone."""
+        self._listener.guild_gone(guild.id)
+
+    async def on_voice_state_update(self, member: discord.Member, before: discord.VoiceState, after: discord.VoiceState) -> None:
+        """Somebody came, went, moved, muted themselves."""
+        was = before.channel.id if before.channel else None
+        now = after.channel.id if after.channel else None
+        if not member.bot and was != now:
+            self._listener.person_moved(member.guild, member.id, was, now)
+        else:
+            self._listener.voice_changed(member.guild)
+
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Somebody deleted a message."""
+        self._listener.messages_deleted(event.channel_id, {event.message_id})
+
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """Somebody, as a rule a moderator's bot, deleted many."""
+        self._listener.messages_deleted(event.channel_id, event.message_ids)
+
+    async def get_application_context(self, interaction: discord.Interaction, cls: Any = CommandContext) -> discord.ApplicationContext:
+        """Begin the answer to a command, before the command begins."""
+        return await super().get_application_context(interaction, cls=cls)
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """A slash command."""
+        with self.handling():
+            await self.process_application_commands(interaction)
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Somebody wrote something."""
+        if self._read and message.guild and not message.author.bot:
+            with self.handling():
+                await self._read(message)
+
+    async def on_application_command_auto_complete(self, interaction: discord.Interaction, command: Any) -> None:
+        """Somebody types an option. py-cord's own way lets one person's typing cancel the completions of all the others."""
+        with self.handling():
+            interaction.command = command
             try:
-                login = Login(self._parts)
-            except OSError as fault:  # no file can be opened, say: that may pass, as Discord's being away may
-                cause: str | None = cause_of(fault)
-            else:
-                cause = await login.run(token, self._stop)
-                pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
-            if cause is None or self._stop.is_set():
-                return
-            wait_s = max(pause_s, self._parts.identifies.wait_s(clock.now()))
-            log.warning("discord unreachable", advice=replies.discord_unreachable(api_url, cause), retry_in_s=round(wait_s, 1))
-            await until(self._stop, clock.sleep_until(clock.now() + wait_s))
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+                await command.invoke_autocomplete_callback(await self.get_autocomplete_context(interaction))
+            except (DiscordplexError, discord.HTTPException) as fault:  # they see no choices, and may type on
+                log.info("nothing was offered while somebody typed", command=str(command), cause=type(fault).__name__)
 
-    def _token(self) -> str:
-        token = self._parts.config.discord.token
-        word = token.get_secret_value().strip() if token else ""
-        if not word:
-            raise ConfigError(replies.LOGIN_MISSING)
-        if not word.isascii() or not word.isprintable() or " " in word:
-            raise LoginError(replies.LOGIN_REFUSED)
-        return word
+    async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
+        """A command raised."""
+        with self.handling():
+            await reply_to_failure(context, exception)
+
+    async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
+        """An event handler raised; it concerns no other event."""
+        log.error("event handler failed", handler=event_method, exc_info=sys.exc_info())
+
+
+def sparing(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A parser of py-cord's that leaves out an event of another shape: py-cord's own would end the connection, and every call with it."""
+
+    def parse_or_leave_out(data: Any) -> None:
+        try:
+            parse(data)
+        except UNREADABLE as fault:
+            log.warning("an event from discord cannot be read and is left out", name=name, cause=place_of(fault))
+
+    return parse_or_leave_out
+
+
+async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What `work` returns; None where `stop` is set before that: then `work` is cancelled. Raises what `work` raised."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)

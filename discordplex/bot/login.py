@@ -11,27 +11,27 @@ import aiohttp
 import discord
 import structlog
 
-from discordplex.bot import replies
+from discordplex.bot import texts
 from discordplex.bot.access import may_call
-from discordplex.bot.autojoin import Move
-from discordplex.bot.call import Call
-from discordplex.bot.callcontext import CallContext
-from discordplex.bot.commands import add_buttons, add_commands
-from discordplex.bot.consent import ConsentPanel
-from discordplex.bot.desk import Desk
-from discordplex.bot.gateway import GatewayClient, Pace, SessionsFailError, until
-from discordplex.bot.noticeboard import Noticeboard
-from discordplex.bot.outcome import AnyCall
-from discordplex.bot.personas import Personas
-from discordplex.bot.poster import UNREADABLE
+from discordplex.bot.call.call import Call, CallContext
+from discordplex.bot.call.interface import AnyCall
+from discordplex.bot.call.transcripts import Scribe
+from discordplex.bot.chat.channel import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.poster import UNREADABLE
+from discordplex.bot.client import GatewayClient, Pace, SessionsFailError, until
+from discordplex.bot.commands.base import Desk
+from discordplex.bot.commands.prefix import WrittenCommands
+from discordplex.bot.commands.privacy import ConsentPanel
+from discordplex.bot.commands.register import add_buttons, add_commands
+from discordplex.bot.place import Place
 from discordplex.bot.practice import SOMEWHERE, Practice
-from discordplex.bot.preferences import StoredPreferences
-from discordplex.bot.prefix import WrittenCommands
-from discordplex.bot.rooms import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
-from discordplex.bot.scribe import Scribe
-from discordplex.bot.sessions import Place, QueueMemory, SessionRegistry
-from discordplex.bot.switchboard import Switchboard
-from discordplex.bot.timers import Timers
+from discordplex.bot.scheduling.autojoin import Move
+from discordplex.bot.scheduling.dispatcher import Switchboard
+from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
+from discordplex.bot.scheduling.timers import Timers
+from discordplex.bot.settings.personas import Personas
+from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineLease, EngineProvider, Persona
@@ -40,7 +40,7 @@ from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import ProxyFailedError
 from discordplex.store.records import Owner
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 
 log = structlog.get_logger()
 
@@ -156,9 +156,9 @@ class Login:
                 finally:
                     await self._end_calls()
         except discord.LoginFailure:
-            raise LoginError(replies.LOGIN_REFUSED) from None
+            raise LoginError(texts.calls.LOGIN_REFUSED) from None
         except discord.PrivilegedIntentsRequired:
-            raise LoginError(replies.MESSAGES_REFUSED) from None
+            raise LoginError(texts.calls.MESSAGES_REFUSED) from None
         except discord.ConnectionClosed as closed:
             return self._judge(closed)
         except SessionsFailError:
@@ -307,18 +307,18 @@ class Login:
         rules, engine = self._preferences.rules(guild_id), self._parts.config.engine
         where = None if rules.captions.where == "off" else rules.captions.channel_id or SOMEWHERE
         transcribes = engine.kind == "cascade"
-        named = replies.engine_named(engine.name, transcribes=transcribes)
+        named = texts.calls.engine_named(engine.name, transcribes=transcribes)
         return Practice.of(rules, engine=named, transcribes=transcribes, captions_in=where)
 
     def _tell_in(self, call: AnyCall, trouble: str) -> None:
-        self._notices.say_once(call.room, replies.told(trouble))
+        self._notices.say_once(call.room, texts.calls.told(trouble))
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means that py-cord does not reconnect after."""
         if closed.code == REFUSED_TOKEN:
-            raise LoginError(replies.LOGIN_REFUSED) from None
+            raise LoginError(texts.calls.LOGIN_REFUSED) from None
         if closed.code == TOO_MANY_GUILDS:
-            raise DiscordplexError(replies.TOO_MANY_GUILDS) from None
+            raise DiscordplexError(texts.calls.TOO_MANY_GUILDS) from None
         return f"the gateway closed with code {closed.code}"
 
 

@@ -1,4 +1,4 @@
-"""What a call tells the bot while it lives. Facts only: the sentences that people read are made in `bot/replies.py`."""
+"""What a call tells the bot while it lives. Facts only: the sentences that people read are made in `bot/texts/calls.py`."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias

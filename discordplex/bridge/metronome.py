@@ -7,7 +7,7 @@ grid: the long-run rate is the grid's, which is what a model's clock needs.
 """
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.slide import SETTLED_S, Slide
+from discordplex.audio.phase import SETTLED_S, Slide
 
 PERIOD_S = ENGINE.frame_seconds
 RANGE_S = 2 * PERIOD_S

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from discordplex.audio.splice import is_quiet
+from discordplex.audio.fades import is_quiet
 from discordplex.bridge.metronome import Metronome
 from discordplex.bridge.ports import HearingSink
 from discordplex.clock import Clock

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from discordplex.bot import replies
+from discordplex.bot import texts
 from discordplex.bot.practice import Practice
 from discordplex.config import PersonaConfig
 from discordplex.demo.live import Show
@@ -12,8 +12,8 @@ from discordplex.demo.recording import Span
 from discordplex.demo.timeline import Line
 from discordplex.engine import Persona
 from discordplex.errors import DiscordplexError
-from discordplex.loopback.discord.model import Channel, Fact, Message, MessageEdited, MessagePosted, User, VoiceStateChanged
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import Channel, Fact, Message, MessageEdited, MessagePosted, User, VoiceStateChanged
 
 CAPTION_BEFORE_S = 1.0
 CAPTION_AFTER_S = 2.0
@@ -63,7 +63,7 @@ class ChatLog:
         own = [message for message in self._discord.messages(self._channel.id) if message.author_id == self._bot.id]
         if any(self._begins(message) for message in own):
             return LISTENS
-        complaints = (message for message in own if not message.content.startswith((GREETING, replies.ENDED)))
+        complaints = (message for message in own if not message.content.startswith((GREETING, texts.calls.ENDED)))
         return next((self._readable(message.content) for message in complaints), None)
 
     def _begins(self, message: Message) -> bool:
@@ -71,7 +71,7 @@ class ChatLog:
 
     def _is_greeting(self, message: Message) -> bool:
         """Also once the call is over, when it says that."""
-        return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(replies.ENDED))
+        return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(texts.calls.ENDED))
 
     def lines(self, spoken: Sequence[Span]) -> Iterator[Line]:
         """Everything that was written and who came and went; a caption stands where the speech that it belongs to began."""
@@ -107,9 +107,9 @@ class ChatLog:
         return re.sub(r"\\([\\*_~`|<\[#>-])", r"\1", text).strip()
 
 
-ABOUT = replies.Introduction(0, ANYBODY, Practice(engine="", transcribes=False))
-GREETING = replies.listening_to(ABOUT).partition("<#")[0]
+ABOUT = texts.calls.Introduction(0, ANYBODY, Practice(engine="", transcribes=False))
+GREETING = texts.calls.listening_to(ABOUT).partition("<#")[0]
 """How the bot's notice begins while everything is well."""
 
-LISTENS = replies.listening(ABOUT).removeprefix(replies.listening_to(ABOUT))
+LISTENS = texts.calls.listening(ABOUT).removeprefix(texts.calls.listening_to(ABOUT))
 """How it ends once the bot listens."""

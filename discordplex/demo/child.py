@@ -15,7 +15,7 @@ from typing import Any
 from typing_extensions import Self
 
 import discordplex
-from discordplex.config_sources import PREFIX
+from discordplex.config.sources import PREFIX
 from discordplex.network import TRUST_VARIABLES
 
 STOP_WITHIN_S = 8.0

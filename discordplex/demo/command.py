@@ -14,7 +14,7 @@ from discordplex.demo.recording import spans
 from discordplex.demo.report import report, summary, write
 from discordplex.demo.scenario import Call, check_engine, play
 from discordplex.errors import DiscordplexError
-from discordplex.loopback.discord.population import BOTS, PEOPLE
+from discordplex.loopback.discord.world.population import BOTS, PEOPLE
 from discordplex.stopping import Stop
 
 

@@ -16,7 +16,7 @@ from discordplex.audio.format import ENGINE
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
-from discordplex.config_sources import PREFIX
+from discordplex.config.sources import PREFIX
 from discordplex.demo.chat import ChatLog
 from discordplex.demo.child import BotProcess, bot_environment, trust
 from discordplex.demo.clip import Speech
@@ -24,9 +24,9 @@ from discordplex.demo.live import Show
 from discordplex.demo.recording import Recording, Span, paired, spans
 from discordplex.demo.timeline import Line
 from discordplex.errors import ConfigError, DiscordplexError
-from discordplex.loopback.discord.model import Fact, Noted
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import Fact, Noted
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn, length_as_words
 from discordplex.loopback.personaplex.mind import MODES
 from discordplex.loopback.personaplex.server import StandInServer

@@ -12,20 +12,20 @@ import numpy as np
 from pydantic import SecretStr
 
 from discordplex.audio.format import ENGINE
-from discordplex.bot.client import BotApplication
+from discordplex.bot.application import BotApplication
 from discordplex.clock import SystemClock
 from discordplex.config import Config, DiscordConfig, PersonaPlexConfig
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import DiscordplexError
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.network import TRUST_VARIABLES
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 
 TONE_S = 2.0
 IN_MEMORY = "sqlite://"

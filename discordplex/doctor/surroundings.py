@@ -6,7 +6,7 @@ They say nothing where all is usual.
 from collections.abc import Sequence
 from pathlib import Path
 
-from discordplex.config import Config, exposed
+from discordplex.config.settings import Config, exposed
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.network import NetworkSettingError, check_trust, proxy_for
 

@@ -1,153 +1,61 @@
-"""What a voice gateway's server says, and what an encrypted group says back, as facts. Pure."""
+"""What a call may hear from its voice connection."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
-    """First message of every connection."""
+class Lost:
+    """The wire is lost. `final`: for good, the bot is out of the channel; otherwise it is being mended already."""
 
-    heartbeat_interval_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A new session: our SSRC, and where to send datagrams."""
-
-    ssrc: int
-    host: str
-    port: int
-    modes: tuple[str, ...]
+    reason: str
+    """A plain sentence."""
+    code: int | None
+    """The voice gateway's close code, where there was one."""
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
-class SessionDescription:
-    """The transport's key: audio may flow."""
-
-    mode: str
-    key: bytes = field(repr=False)
-    dave_protocol_version: int
+class Restored:
+    """The wire is back after a Lost that was not final."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
-    """The session goes on; what we missed was sent again before this."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatAcked:
-    """The answer to a heartbeat, with the number it carried."""
-
-    nonce: int
-
-
-@dataclass(frozen=True, slots=True)
-class Speaking:
-    """Whose SSRC this is. That somebody stops is not reliably said."""
-
-    user_id: int
-    ssrc: int
-    speaking: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PeopleJoined:
-    """To a newcomer: everybody else in the channel; to the others: the newcomer."""
-
-    user_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PersonGone:
-    """Somebody left the channel."""
+class PersonJoined:
+    """Somebody is in the channel; those who were there before us come as well."""
 
     user_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareTransition:
-    """End-to-end encryption changes its version; transition 0 at once, others at ExecuteTransition."""
+class PersonLeft:
+    """Somebody is no longer in the channel."""
 
-    transition_id: int
-    protocol_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExecuteTransition:
-    """From now on senders use what the transition prepared."""
-
-    transition_id: int
+    user_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareEpoch:
-    """A new epoch; epoch 1 throws the group away."""
+class Moved:
+    """A moderator moved the bot; the wire follows by itself."""
 
-    protocol_version: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalSender:
-    """Who signs the proposals that add and remove members."""
-
-    package: bytes
+    channel_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Proposals:
-    """Proposals to append or to revoke, as the MLS library wants them."""
+class CannotHear:
+    """Somebody speaks and is not heard, although new keys and a new session were tried."""
 
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AnnounceCommit:
-    """The commit that won the epoch."""
-
-    transition_id: int
-    commit: bytes
+    speaker: int
+    """Their user id, or their SSRC where nobody has said who they are."""
+    reason: str
+    """Why, as a part of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """Our way into the group."""
+class HearsAgain:
+    """Somebody is heard after a `CannotHear`."""
 
-    transition_id: int
-    welcome: bytes
-
-
-E2eeEvent: TypeAlias = PrepareTransition | ExecuteTransition | PrepareEpoch | ExternalSender | Proposals | AnnounceCommit | Welcome
-VoiceEvent: TypeAlias = Hello | Ready | SessionDescription | Resumed | HeartbeatAcked | Speaking | PeopleJoined | PersonGone | E2eeEvent
+    speaker: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendKeyPackage:
-    """Offer ourselves to the encrypted group."""
-
-    package: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SendCommitWelcome:
-    """Our commit of the proposals, with the welcome of whom it adds."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SendReadyForTransition:
-    """We can read what the transition brings."""
-
-    transition_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class SendInvalidCommitWelcome:
-    """We could not process a commit or a welcome and want to be added again."""
-
-    transition_id: int
-
-
-E2eeCommand: TypeAlias = SendKeyPackage | SendCommitWelcome | SendReadyForTransition | SendInvalidCommitWelcome
+ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | Moved | CannotHear | HearsAgain

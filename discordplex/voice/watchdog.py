@@ -8,11 +8,11 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
-from discordplex.voice.closing import Closing, Repair
+from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.deafness import Again, Deafness, Finding, Remedy, Symptom
-from discordplex.voice.incidents import CannotHear, ConnectionEvent, HearsAgain
-from discordplex.voice.line import Line
-from discordplex.voice.receiver import EVERYBODY
+from discordplex.voice.events import CannotHear, ConnectionEvent, HearsAgain
+from discordplex.voice.rtp.receiver import EVERYBODY
+from discordplex.voice.session import Line
 
 log = structlog.get_logger()
 

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from discordplex.bot import callbook, poster
+from discordplex.bot.chat import poster
+from discordplex.bot.scheduling import running
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.bot.fakes import CountedEngines, FakeChannel
 from tests.bot.street import Street
@@ -34,7 +35,7 @@ async def opened(discord: LoopbackDiscord, monkeypatch: pytest.MonkeyPatch) -> A
     async with discord, StandInServer(mode="echo") as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         # These save many seconds; their real lengths are tested on a fake clock, and elsewhere.
-        monkeypatch.setattr(callbook, "GRACE_S", 0.3)
+        monkeypatch.setattr(running, "GRACE_S", 0.3)
         monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.2)
         yield Street(discord, engine)
 

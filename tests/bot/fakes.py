@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from discordplex.bot.sessions import Place
+from discordplex.bot.place import Place
 from discordplex.engine import EngineLease, Persona, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics

@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-from discordplex.bot.call import Call
-from discordplex.bot.callcontext import CallContext
-from discordplex.bot.consent import ConsentPanel
-from discordplex.bot.noticeboard import Noticeboard
-from discordplex.bot.preferences import StoredPreferences
-from discordplex.bot.scribe import Scribe
-from discordplex.bot.sessions import Place
+from discordplex.bot.call.call import Call, CallContext
+from discordplex.bot.call.transcripts import Scribe
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.commands.privacy import ConsentPanel
+from discordplex.bot.place import Place
+from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.config import Config
 from discordplex.engine import SpeakerId, Text
 from discordplex.loopback.clock import FakeClock

@@ -8,19 +8,19 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from discordplex.bot import poster
-from discordplex.bot.client import BotApplication
+from discordplex.bot.application import BotApplication
+from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
-from discordplex.loopback.discord.interactions import Interaction
-from discordplex.loopback.discord.model import Channel, Guild, User
+from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import Channel, Guild, User
 from discordplex.loopback.personaplex.log import Handshook
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 
 STOP_WITHIN_S = 5.0
 REAL_WRITE_INTERVAL_S = poster.WRITE_INTERVAL_S

@@ -8,9 +8,9 @@ import discord
 import pytest
 
 from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Right, Standing, may_call, may_talk_in, may_use, right_to
-from discordplex.bot.commands import PANELS, add_commands
-from discordplex.bot.desk import Desk, standing_of
-from discordplex.bot.prefix import WrittenCommands
+from discordplex.bot.commands.base import Desk, standing_of
+from discordplex.bot.commands.prefix import WrittenCommands
+from discordplex.bot.commands.register import PANELS, add_commands
 from discordplex.bot.rules import CaptionsPlace, Rules
 from discordplex.config import BotConfig
 

@@ -3,11 +3,10 @@
 import asyncio
 from typing import Any, cast
 
-from discordplex.bot.call import Call
-from discordplex.bot.callcontext import CallContext
-from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.call.call import Call, CallContext
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
 from discordplex.bot.rules import ConfiguredPreferences
-from discordplex.bot.sessions import Place
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics

@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-from discordplex.bot.call import Call
-from discordplex.bot.callcontext import CallContext
-from discordplex.bot.noticeboard import Noticeboard
+from discordplex.bot.call.call import Call, CallContext
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
 from discordplex.bot.rules import ConfiguredPreferences
-from discordplex.bot.sessions import Place
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from discordplex.voice.incidents import PersonJoined
+from discordplex.voice.events import PersonJoined
 from tests.bot.fakes import ScriptedRoom
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease
 

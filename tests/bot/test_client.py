@@ -1,440 +1,70 @@
-"""The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
+"""The client hears of what it needs on Discord, and of nothing else."""
 
-import asyncio
-import errno
-import itertools
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import Collection
+from typing import Any, cast
 
-import discord
 import pytest
-import structlog
-from aiohttp import web
 
-from discordplex.bot import client, gateway, login, patience, poster, replies
-from discordplex.bot.client import BotApplication
-from discordplex.bot.gateway import GatewayClient, Pace
-from discordplex.bot.login import Login, Parts
-from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
-from discordplex.errors import ConfigError, LoginError
-from discordplex.loopback.discord import dispatches
-from discordplex.loopback.discord.api import Route
-from discordplex.loopback.discord.connection import Connection
-from discordplex.loopback.discord.model import User
-from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.personaplex.log import Closed, Connected
-from discordplex.personaplex.pool import PersonaPlexPool
-from discordplex.store.store import open_store
-from discordplex.voice.wire import Wire
-from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
+from discordplex.bot.client import GatewayClient, Listener, Pace, least_intents, pace_of_identifies
+from discordplex.loopback.clock import FakeClock, settle
 
-NOWHERE = "ws://127.0.0.1:9/api/chat"
+CHANNEL, MESSAGE = 7, 8
 
 
-async def test_a_person_comes_talks_and_goes(street: Street) -> None:
-    """The bot joins, says that it listens and to whom one talks, opens the engine; when the person leaves, it leaves and hangs up."""
-    async with street.bot_running():
-        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge, timeout_s=2)
-        await street.says(street.lounge, "listening")
-        await street.listens()
-        greeting = await street.says(street.lounge, "Go ahead")
-        assert "NATF0.pt" in greeting
-        assert len(street.texts(street.lounge)) == 1
-        street.discord.leave(street.ada)
-        await street.sits_in(None, timeout_s=5)
-        await street.engine.log.wait_for(lambda log: log.of(Closed), 5)
-    assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
-    assert len(street.engine.log.of(Connected)) == 1
+class Noted:
+    """A listener that keeps what it hears of messages."""
 
+    def __init__(self) -> None:
+        self.deleted: list[tuple[int, set[int]]] = []
 
-async def test_who_sits_there_already_counts_as_entering(street: Street) -> None:
-    """At start the bot joins people, and not a channel in which only bots sit."""
-    street.discord.enter(street.discord.bots[1], street.study)
-    street.discord.enter(street.discord.bots[2], street.lounge)
-    street.discord.enter(street.ada, street.lounge)
-    async with street.bot_running():
-        await street.sits_in(street.lounge)
-        await street.listens()
-    assert street.texts(street.study) == []
-
-
-async def test_bots_alone_are_left_alone(street: Street) -> None:
-    """Another bot calls nobody, and when the last person leaves it is no reason to stay."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge)
-        street.discord.enter(street.discord.bots[1], street.lounge)
-        street.discord.leave(street.ada)
-        await street.sits_in(None, timeout_s=5)
-
-
-async def test_stop_in_the_middle_of_a_call(street: Street) -> None:
-    """A person still sits there: the bot leaves the channel, the engine is closed by us, and it all ends in time."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-    await street.engine.log.wait_for(lambda log: log.of(Closed))
-    assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
-
-
-async def test_what_the_engine_says_is_written(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text is one message in the voice channel's own chat, its mentions are harmless, and no two writes fall into one second."""
-    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        for piece in (" Good", " morning,", " *dear* @everyone."):
-            street.engine.inject(b"\x02" + piece.encode())
-        text = await street.says(street.lounge, "everyone")
-        assert text == r"Good morning, \*dear\* @everyone."
-    message = next(message for message in street.discord.messages(street.lounge) if "everyone" in message.content)
-    assert message.body["allowed_mentions"] == {"parse": []}
-    writes = sorted(revision.at_s for message in street.discord.messages(street.lounge) for revision in message.revisions)
-    assert len(writes) >= 3
-    assert all(later - sooner >= 1.0 for sooner, later in itertools.pairwise(writes))
-
-
-@pytest.mark.parametrize("captions", ["text", "off"])
-async def test_captions_go_where_the_setting_says(street: Street, captions: str) -> None:
-    """Into a text channel by its id, or nowhere."""
-    setting = BotConfig(captions=street.guild.text_channel.id if captions == "text" else "off")
-    async with street.bot_running(street.config(bot=setting)):
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        if captions == "text":
-            await street.says(street.guild.text_channel, "listening")
-    assert street.texts(street.lounge) == []
-    assert bool(street.texts(street.guild.text_channel)) == (captions == "text")
-
-
-async def test_the_other_guild_waits_for_the_engine(street: Street) -> None:
-    """It is told its place, is not joined while it waits, and is served when the first call ends."""
-    other = street.discord.guilds[1].voice_channels[0]
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        street.discord.enter(street.ben, other)
-        await street.says(other, "number 1 in the queue")
-        assert street.where == street.lounge.id
-        street.discord.leave(street.ada)
-        await street.sits_in(other)
-        await street.says(other, "listening")
-    assert len(street.engine.log.of(Connected)) == 2
-
-
-async def test_a_second_channel_is_told_where_the_bot_is(street: Street) -> None:
-    """Its people may come over; when the call ends and they still sit there, it is their turn."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge)
-        street.discord.enter(street.ben, street.study)
-        await street.says(street.study, f"<#{street.lounge.id}>")
-        street.discord.leave(street.ada)
-        await street.sits_in(street.study)
-
-
-async def test_the_bot_follows_with_the_same_conversation(street: Street) -> None:
-    """Everybody moves: so does the bot, and the engine notices nothing."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        street.discord.enter(street.ben, street.lounge)
-        await street.listens()
-        await street.discord.move(street.ada, street.study)
-        await street.discord.move(street.ben, street.study)
-        await street.sits_in(street.study)
-        street.engine.inject(b"\x02 Still here.")
-        await street.says(street.study, "Still here.")
-    assert len(street.engine.log.of(Connected)) == 1
-
-
-async def test_a_bot_that_was_thrown_out_stays_out(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so, hangs up, and comes back when somebody asks, not by itself."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.0)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        street.discord.kick_from_voice(street.bot)
-        await street.says(street.lounge, "`/join` calls me back")
-        await street.engine.log.wait_for(lambda log: log.of(Closed))
-        reply = await street.discord.press_slash(street.ada, street.lounge, "join")
-        assert reply.content == replies.joined(int(street.lounge.id))
-        await street.listens(2)
+    def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
+        self.deleted.append((channel_id, set(message_ids)))
 
 
 @pytest.mark.parametrize(
-    ("obstruct", "sentence"),
+    ("name", "event", "ids"),
     [
-        (lambda street: street.discord.deny(street.guild, street.lounge, street.bot, "speak"), "permission Speak"),
-        (lambda street: street.discord.deny(street.guild, street.lounge, street.bot, "connect"), "permission Connect"),
-        (lambda street: street.discord.limit_users(street.lounge, 1), "It is full"),
-    ],
-    ids=["speak", "connect", "full"],
-)
-async def test_what_keeps_the_bot_out_is_said_where_people_see_it(
-    street: Street, obstruct: Callable[[Street], None], sentence: str
-) -> None:
-    """One sentence, once, in the channel's chat, or in the server's first channel where that is closed to the bot; and no try to join."""
-    obstruct(street)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        closed = "Connect" in sentence
-        where = street.guild.text_channel if closed else street.lounge
-        await street.says(where, sentence)
-        street.discord.enter(street.ben, street.lounge)
-        reply = await street.discord.press_slash(street.ada, street.guild, "join")
-        assert sentence in reply.content
-    assert len(street.texts(where)) == 1
-    assert street.engine.log.of(Connected) == []
-
-
-async def test_an_unreachable_engine_is_said_once(street: Street) -> None:
-    """However often it is tried."""
-    async with street.bot_running(street.config(urls=(NOWHERE,))):
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "I keep trying")
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
-    assert len(street.texts(street.lounge)) == 2
-
-
-async def test_a_persona_that_the_engine_would_refuse_is_not_tried(street: Street) -> None:
-    """A bad voice is told in words before the channel is joined."""
-    async with street.bot_running(street.config(persona=PersonaConfig(voice="NATX9.pt"))):
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "NATX9")
-    assert street.engine.log.of(Connected) == []
-
-
-async def test_a_voice_server_that_demands_encryption_is_explained(street: Street) -> None:
-    """Close code 4017 becomes a sentence, and the bot is out of the channel."""
-    street.discord.voice.refuse(street.bot.id, 4017)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "4017")
-        await street.sits_in(None)
-
-
-async def test_a_gateway_drop_does_not_end_the_call(street: Street) -> None:
-    """py-cord resumes, the conversation goes on, and what people do afterwards is seen."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        await street.discord.gateway.drop(street.bot.id, code=4000)
-        await street.discord.wait_for(lambda: not street.discord.gateway.online(street.bot.id))
-        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
-        assert street.where == street.lounge.id
-        assert len(street.engine.log.of(Connected)) == 1
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
-
-
-async def test_a_new_gateway_session_begins_the_call_anew(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a long outage Discord has forgotten where the bot is; the people who still sit there get their call back."""
-
-    async def at_once(*_ids: object, **_flags: object) -> None:
-        """Identify without the five seconds that py-cord waits."""
-
-    monkeypatch.setattr(GatewayClient, "before_identify_hook", at_once)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        street.discord.gateway.forget_sessions()
-        await street.discord.gateway.drop(street.bot.id, code=4000)
-        await street.listens(2)
-        await street.sits_in(street.lounge)
-
-
-@pytest.mark.parametrize(
-    ("token", "error"),
-    [
-        ("not-the-token", LoginError("Discord refuses the bot token")),
-        ("nöt-ä-token", LoginError("Discord refuses")),
-        (None, ConfigError("no bot")),
+        ("MESSAGE_DELETE", {"id": str(MESSAGE)}, {8}),
+        ("MESSAGE_DELETE_BULK", {"ids": ["8", "9"]}, {8, 9}),
+        ("MESSAGE_CREATE", {"id": "no message is looked at, whatever it is"}, None),
+        ("MESSAGE_UPDATE", {"id": "nor is an edited one"}, None),
     ],
 )
-async def test_a_wrong_token_is_one_sentence(street: Street, token: str | None, error: Exception) -> None:
-    """Discord refuses it, or it could never be one: LoginError; none at all: ConfigError. Nothing is left open."""
-    config = street.config(token=token) if token else street.config().model_copy(update={"discord": DiscordConfig()})
-    with pytest.raises(type(error), match=str(error)):
-        await run_to_its_end(street, config)
+async def test_what_becomes_of_messages(name: str, event: dict[str, Any], ids: set[int] | None, caplog: pytest.LogCaptureFixture) -> None:
+    """The client asks Discord for it without a privileged intent, hears of deletions, and reads nobody's message."""
+    heard = Noted()
+    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), identifies=pace_of_identifies())
+    client._connection.parsers[name]({"channel_id": str(CHANNEL), "guild_id": "6", **event})
+    await settle()
+    assert heard.deleted == ([] if ids is None else [(CHANNEL, ids)])
+    assert client.intents.guild_messages
+    assert not least_intents(messages=False).message_content
+    assert not [record for record in caplog.records if record.name != "asyncio"]  # which tells of a slow machine
+    await client.close()
+    assert client.http.connector is not None
+    await client.http.connector.close()
 
 
-async def run_to_its_end(street: Street, config: Config) -> None:
-    """The bot, until it ends by itself."""
-    clock = SystemClock()
-    async with open_store("sqlite://") as store:
-        with Wire(clock=clock, metrics=street.metrics) as wire:
-            provider = PersonaPlexPool(config.personaplex, clock=clock)
-            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=street.metrics)
-            await asyncio.wait_for(application.run(), 10)
+def test_pauses_double_until_one_has_lasted() -> None:
+    """The first is begun at once; the pause is counted from the beginning of the last one."""
+    pace = Pace(first_s=5, longest_s=30, lasting_s=100)
+    waits = []
+    now = 1000.0
+    for lasted_s in (0, 1, 0, 0, 0, 99, 100, 0, 1000):
+        waits.append(pace.wait_s(now))
+        now += waits[-1]
+        pace.begin(now)
+        now += lasted_s
+    assert waits == [0, 5, 9, 20, 30, 30, 0, 0, 5]
 
 
-async def test_a_prefix_without_the_intent_is_one_sentence(street: Street) -> None:
-    """Discord lets nobody read messages who was not granted that; what to switch on, or to leave out, is told."""
-    street.discord.gateway.privileged_intents = False
-    with pytest.raises(LoginError, match=r"bot\.prefix needs.*Message Content Intent"):
-        await run_to_its_end(street, street.config(bot=BotConfig(prefix="!")))
-
-
-async def test_discord_may_come_later(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it cannot be reached the bot says so and keeps trying, and is there as soon as Discord is."""
-    said, sentence_of = asyncio.Queue[str](), replies.discord_unreachable
-
-    def overheard(api_url: str, cause: str) -> str:
-        said.put_nowait(sentence_of(api_url, cause))
-        return sentence_of(api_url, cause)
-
-    monkeypatch.setattr(replies, "discord_unreachable", overheard)
-    directory = street.discord.ca_file.parent
-    async with LoopbackDiscord(dir=directory) as gone:
-        port = gone.port
-    async with AsyncExitStack() as later, street.bot_running(street.config(api_url=f"https://127.0.0.1:{port}/api/v10")):
-        assert f"127.0.0.1:{port}" in await said.get()
-        late = await later.enter_async_context(LoopbackDiscord(port, dir=directory))
-        await late.wait_for(lambda: late.gateway.online(late.bots[0].id))
-
-
-async def test_a_login_without_a_free_descriptor_is_tried_again(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file can be opened at this moment, which concerns no call of an hour later: it is like a Discord that is away."""
-    refused: list[OSError] = []
-
-    def make(parts: Parts) -> Login:
-        if not refused:
-            refused.append(OSError(errno.EMFILE, "Too many open files"))
-            raise refused[0]
-        return Login(parts)
-
-    monkeypatch.setattr(client, "Login", make)
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.05)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge)
-    assert refused
-
-
-NONSENSE = [b"<html>Just a moment...</html>", b"{}", b'{"id": ', b"[]", b"[" * 100_000]
-
-
-@pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:8].decode())
-@pytest.mark.parametrize("door", ["/users/@me", "/gateway"])
-async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
-    street: Street, monkeypatch: pytest.MonkeyPatch, door: str, body: bytes
-) -> None:
-    """A proxy's page or half an answer, where the bot logs in: it tries again, and is there once Discord answers."""
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.0)
-    rest, spoiled = street.discord.rest, asyncio.Event()
-    answer = rest._limited
-
-    async def spoil(request: web.Request, route: Route, named: dict[str, str]) -> web.Response:
-        if spoiled.is_set() or not request.path.endswith(door):
-            return await answer(request, route, named)
-        spoiled.set()
-        return web.Response(body=body, content_type="text/html" if body.startswith(b"<") else "application/json")
-
-    monkeypatch.setattr(rest, "_limited", spoil)
-    with structlog.testing.capture_logs() as lines:
-        async with street.bot_running():
-            await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
-    assert spoiled.is_set()
-    assert "makes no sense" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
-
-
-async def invalid_json(connection: Connection, user: User) -> None:
-    """READY, and then something that py-cord cannot read."""
-    gateway = connection._gateway
-    ready = dispatches.ready(gateway.world, user, session_id="s", resume_url=gateway.url, guilds=[], shard=None)
-    await connection._send({"op": 0, "s": 1, "t": "READY", "d": ready})
-    await connection._send('{"op": ')
-
-
-async def refusal(connection: Connection, _user: User) -> None:
-    """The session is invalid."""
-    await connection._send({"op": 9, "s": None, "t": None, "d": False})
-
-
-async def goodbye(connection: Connection, _user: User) -> None:
-    """A close code after which a client may come back."""
-    await connection.drop(4000)
-
-
-@pytest.mark.parametrize(("end", "longest_wait_s"), [(invalid_json, 30.0), (refusal, 30.0), (refusal, 0.1), (goodbye, 30.0)])
-async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
-    street: Street, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection, User], Awaitable[None]], longest_wait_s: float
-) -> None:
-    """Whatever ends each of them, in the same login or not; once they last, the bot is there."""
-    begun: list[float] = []
-
-    class Noted(Pace):
-        def begin(self, now: float) -> None:
-            begun.append(now)
-            super().begin(now)
-
-    async def at_once(*_ids: object, **_flags: object) -> None:
-        """Identify without the five seconds that py-cord waits."""
-
-    identify = Connection._identify
-
-    async def fail(connection: Connection, body: dict[str, Any]) -> None:
-        await (identify(connection, body) if len(begun) > 4 else end(connection, street.bot))
-
-    monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(client, "pace_of_identifies", lambda: Noted(first_s=0.05, longest_s=0.2, lasting_s=60.0))
-    monkeypatch.setattr(gateway, "LONGEST_WAIT_S", longest_wait_s)
-    monkeypatch.setattr(gateway, "pace_of_resumes", lambda: Pace(first_s=0.0, longest_s=0.0, lasting_s=60.0))
-    monkeypatch.setattr(Connection, "_identify", fail)
-    async with street.bot_running():
-        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
-    assert len(begun) == 5
-    pauses = [later - sooner for sooner, later in itertools.pairwise(begun)]
-    assert all(pause_s >= least_s for pause_s, least_s in zip(pauses, [0.05, 0.1, 0.2, 0.2], strict=True)), pauses
-
-
-MISSHAPEN: list[tuple[str, Any]] = [
-    ("GUILD_CREATE", {}),
-    ("GUILD_CREATE", None),
-    ("GUILD_UPDATE", {"id": "1"}),
-    ("CHANNEL_UPDATE", {"id": "x", "type": 2, "guild_id": "y"}),
-    ("VOICE_STATE_UPDATE", {"user_id": "5"}),
-    ("VOICE_STATE_UPDATE", []),
-    ("INTERACTION_CREATE", {"id": "1", "type": 2}),
-    ("GUILD_DELETE", {}),
-]
-
-
-async def test_an_event_of_another_shape_costs_no_call(street: Street) -> None:
-    """What Discord leaves out of an event, or writes otherwise, concerns that event alone: the call goes on, on the same connection."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        (session,) = [session for session in street.discord.gateway.sessions.values() if session.login.user is street.bot]
-        with structlog.testing.capture_logs() as lines:
-            for name, payload in MISSHAPEN:
-                session.add(name, payload)
-            street.discord.enter(street.ada, street.study)
-            await street.sits_in(street.study)
-        assert len(street.engine.log.of(Connected)) == 1
-        assert list(street.discord.gateway.sessions.values()) == [session]
-    assert {line["name"] for line in lines if "left out" in line["event"]} <= {name for name, _ in MISSHAPEN}
-
-
-async def test_commands_are_registered_once_discord_answers_sensibly(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page in place of the list of commands: they are registered later."""
-    monkeypatch.setattr(login, "COMMANDS_PAUSE_S", 0.0)
-    rest, spoiled = street.discord.rest, asyncio.Event()
-    answer = rest._limited
-
-    async def spoil(request: web.Request, route: Route, named: dict[str, str]) -> web.Response:
-        if spoiled.is_set() or not request.path.endswith("/commands"):
-            return await answer(request, route, named)
-        spoiled.set()
-        return web.Response(body=NONSENSE[0], content_type="text/html")
-
-    monkeypatch.setattr(rest, "_limited", spoil)
-    async with street.bot_running():
-        await street.commands_there()
-    assert spoiled.is_set()
+@pytest.mark.parametrize("lasts_s", [0, 5, 60, 119, 300, 599, 600, 3600])
+def test_identifies_keep_to_discords_limit(lasts_s: float) -> None:
+    """However long sessions last before they fail: fewer than 1,000 are begun in any day."""
+    pace = pace_of_identifies()
+    now, count = 0.0, 0
+    while now < 86_400:
+        now += pace.wait_s(now)
+        pace.begin(now)
+        now, count = now + lasts_s, count + 1
+    assert count < 800

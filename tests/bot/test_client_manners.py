@@ -10,13 +10,15 @@ import pytest
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
-from discordplex.bot import courtesy, poster, stage, voicestatus
+from discordplex.bot import texts
+from discordplex.bot.call import joining, voice_status
+from discordplex.bot.chat import poster
 from discordplex.bot.login import Login
 from discordplex.config import BotConfig
-from discordplex.loopback.discord.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, Handshook
 from discordplex.loopback.personaplex.mind import Spoken
@@ -34,7 +36,7 @@ def speech() -> bytes:
 
 async def test_the_channel_shows_that_the_bot_listens(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status line follows what happens, and is empty again when the bot has left."""
-    monkeypatch.setattr(voicestatus, "INTERVAL_S", 0.1)
+    monkeypatch.setattr(voice_status, "INTERVAL_S", 0.1)
     async with street.bot_running():
         street.discord.enter(street.ada, street.lounge)
         await street.discord.wait_for(lambda: street.lounge.status == "listening")
@@ -66,10 +68,10 @@ async def test_only_some_channels_and_people_call_it(street: Street) -> None:
     setting = BotConfig(deny_channels=(street.study.id,), allow_roles=(role.id,))
     async with street.bot_running(street.config(bot=setting)):
         street.discord.enter(street.ada, street.lounge)
-        assert (await street.press("join")).content == courtesy.NOT_YOU
+        assert (await street.press("join")).content == texts.waiting.NOT_YOU
         street.discord.enter(street.ben, street.study)
         answer = await street.press("join", person=street.ben)
-        assert courtesy.NOT_HERE in answer.content
+        assert texts.waiting.NOT_HERE in answer.content
         assert street.where is None
         await street.discord.move(street.ben, street.lounge)
         await street.sits_in(street.lounge)
@@ -138,7 +140,7 @@ async def test_a_stage_is_asked_for(street: Street, may: str) -> None:
         answer = street.press("join", place=place)
         if may == "ask":
             joining = asyncio.create_task(answer)
-            await street.says(place, courtesy.ASKED_TO_SPEAK)
+            await street.says(place, texts.waiting.ASKED_TO_SPEAK)
             await street.sits_in(place)
             assert street.engine.log.of(Connected) == []
             street.discord.world.voice_stage(street.bot.id, street.guild.id, suppress=False, asks=False)
@@ -147,7 +149,7 @@ async def test_a_stage_is_asked_for(street: Street, may: str) -> None:
             await answer
         await street.listens()
         await street.says(place, "Go ahead")
-    assert (courtesy.ASKED_TO_SPEAK in street.texts(place)) == (may == "ask")
+    assert (texts.waiting.ASKED_TO_SPEAK in street.texts(place)) == (may == "ask")
 
 
 async def test_nobody_is_followed_onto_a_stage(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,13 +177,13 @@ async def test_nobody_is_followed_onto_a_stage(street: Street, monkeypatch: pyte
 
 async def test_a_stage_that_does_not_want_it(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the right to ask it does not enter; where nobody answers it leaves."""
-    monkeypatch.setattr(stage, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(joining, "PATIENCE_S", 0.3)
     place = street.discord.world.add_channel(street.guild.id, "Stage", STAGE)
     async with street.bot_running():
         street.discord.enter(street.ada, place)
-        assert courtesy.STAGE_CLOSED in (await street.press("join", place=place)).content
+        assert texts.waiting.STAGE_CLOSED in (await street.press("join", place=place)).content
         street.discord.allow(street.guild, place, street.bot, "request_to_speak")
-        assert courtesy.NOT_LET_SPEAK in (await street.press("join", place=place)).content
+        assert texts.waiting.NOT_LET_SPEAK in (await street.press("join", place=place)).content
         await street.sits_in(None)
     assert street.engine.log.of(Connected) == []
 
@@ -223,10 +225,10 @@ async def test_a_stricken_call_goes_before_the_queue(street: Street) -> None:
         await street.engine.stop_listening()
         street.engine.reset()
         await street.says(street.lounge, "keep trying")
-        assert street.texts(annex) == [courtesy.waiting(1, None)]
+        assert street.texts(annex) == [texts.waiting.waiting(1, None)]
         street.discord.leave(street.ben)
         await street.says(street.lounge, "another engine")
-        assert street.texts(annex) == [courtesy.waiting(1, None)]
+        assert street.texts(annex) == [texts.waiting.waiting(1, None)]
         street.discord.leave(street.ada)
         await street.says(annex, "Go ahead")
     assert len(other.log.of(Handshook)) == 3

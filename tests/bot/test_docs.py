@@ -9,12 +9,12 @@ from typing import Any, cast
 import discord
 import pytest
 
-from discordplex.bot import courtesy, replies, replies_calls, replies_personas, replies_privacy, replies_settings
-from discordplex.bot.commands import add_commands
-from discordplex.bot.desk import Desk
-from discordplex.bot.estimate import Estimate
+from discordplex.bot import texts
+from discordplex.bot.commands.base import Desk
+from discordplex.bot.commands.register import add_commands
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Rules
+from discordplex.bot.texts.waiting import Estimate
 from discordplex.engine import Persona
 from discordplex.store.records import Standing
 
@@ -22,51 +22,51 @@ DOCS = Path(__file__).parents[2] / "docs"
 BOT = Path(__file__).parents[2] / "discordplex" / "bot"
 MANUAL = " ".join((DOCS / "troubleshooting.md").read_text(encoding="utf-8").split())
 
-SENTENCES = (replies, courtesy, replies_calls, replies_personas, replies_privacy, replies_settings)
+SENTENCES = (texts.calls, texts.waiting, texts.personas, texts.privacy, texts.settings)
 CONSTANTS = {
     (module.__name__, name): value
     for module in SENTENCES
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, str)
 }
-PERMISSIONS = replies.MISSING_PERMISSION
+PERMISSIONS = texts.calls.MISSING_PERMISSION
 
 PERSONA = Persona("NATF0.pt", "You are a test.")
 
 PARTS = [
-    replies.engine_lost(""),
-    replies.engine_back(""),
-    replies.engine_moved(""),
-    replies.gave_up(""),
-    replies.sent_away("").removeprefix(courtesy.SOMEBODY),
-    replies.cannot_hear(0, ""),
-    replies.hears_again(0),
-    courtesy.too_often(1),
-    courtesy.moved_often(1),
-    courtesy.waiting(1, None),
-    courtesy.wait(Estimate(60, at_most=True)),
-    courtesy.wait(Estimate(60, at_most=False)),
-    courtesy.time_is_short(60),
-    courtesy.idle(10),
-    courtesy.busy(2),
-    courtesy.in_queue(5, 2, None),
-    courtesy.captions_in(5),
-    replies.elsewhere(5),
-    replies.stopped("").removeprefix(courtesy.SOMEBODY).strip(),
-    replies.goes_on("").removeprefix(courtesy.SOMEBODY).strip(),
-    replies.changing(PERSONA).partition(" the voice")[0],
-    replies.changed(PERSONA).partition(" the voice")[0],
-    replies_personas.no_persona("").partition(" “")[0],
-    replies_personas.bad_name(100),
-    replies_personas.refused("", "").partition(" ")[2].partition("“” ")[2],
-    replies_personas.imported([]),
-    replies_personas.file_too_large(1),
-    replies_privacy.to_be_forgotten(Standing(saved=False)),
-    replies.as_it_stands("", Standing(saved=False)).strip(),
-    replies.full(5),
-    replies.could_not_join(5, ""),
-    replies.already_here(5),
-    replies.discord_unreachable("here", "so"),
+    texts.calls.engine_lost(""),
+    texts.calls.engine_back(""),
+    texts.calls.engine_moved(""),
+    texts.calls.gave_up(""),
+    texts.calls.sent_away("").removeprefix(texts.waiting.SOMEBODY),
+    texts.calls.cannot_hear(0, ""),
+    texts.calls.hears_again(0),
+    texts.waiting.too_often(1),
+    texts.waiting.moved_often(1),
+    texts.waiting.waiting(1, None),
+    texts.waiting.wait(Estimate(60, at_most=True)),
+    texts.waiting.wait(Estimate(60, at_most=False)),
+    texts.waiting.time_is_short(60),
+    texts.waiting.idle(10),
+    texts.waiting.busy(2),
+    texts.waiting.in_queue(5, 2, None),
+    texts.waiting.captions_in(5),
+    texts.calls.elsewhere(5),
+    texts.calls.stopped("").removeprefix(texts.waiting.SOMEBODY).strip(),
+    texts.calls.goes_on("").removeprefix(texts.waiting.SOMEBODY).strip(),
+    texts.calls.changing(PERSONA).partition(" the voice")[0],
+    texts.calls.changed(PERSONA).partition(" the voice")[0],
+    texts.personas.no_persona("").partition(" “")[0],
+    texts.personas.bad_name(100),
+    texts.personas.refused("", "").partition(" ")[2].partition("“” ")[2],
+    texts.personas.imported([]),
+    texts.personas.file_too_large(1),
+    texts.privacy.to_be_forgotten(Standing(saved=False)),
+    texts.calls.as_it_stands("", Standing(saved=False)).strip(),
+    texts.calls.full(5),
+    texts.calls.could_not_join(5, ""),
+    texts.calls.already_here(5),
+    texts.calls.discord_unreachable("here", "so"),
 ]
 
 
@@ -103,7 +103,7 @@ def names_of(command: Any) -> Iterator[str]:
 
 def test_every_command_says_what_it_does() -> None:
     """In words of its own, within the hundred characters that Discord takes."""
-    for path in BOT.glob("commands_*.py"):
+    for path in (BOT / "commands").glob("*.py"):
         for found in re.findall(r'description="([^"]*)"', path.read_text(encoding="utf-8")):
             assert 10 <= len(found) <= 100 or found in ("On or off.", "Its voice.", "The file.", "Which one."), found
 
@@ -114,15 +114,15 @@ def test_the_privacy_page_says_what_the_notice_says(*, transcribes: bool, publis
     rules = Rules(captions_of_people=published, transcripts=kept)
     practice = Practice.of(rules, engine="", transcribes=transcribes, captions_in=5)
     settings = f"| {'yes' if transcribes else 'no'} | {'on' if published else 'off'} | {'on' if kept else 'off'} |"
-    assert f"{settings} … {replies.fate(practice, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
+    assert f"{settings} … {texts.calls.fate(practice, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
 
 
 def test_privacy_is_told() -> None:
     """What can be stored, and each way to look at it, to delete it and not to be heard, stands in docs/privacy.md."""
     told = (DOCS / "privacy.md").read_text(encoding="utf-8")
     for words in (
-        replies_privacy.DONT_LISTEN,
-        replies_privacy.LISTEN_AGAIN,
+        texts.privacy.DONT_LISTEN,
+        texts.privacy.LISTEN_AGAIN,
         "`/privacy`",
         "`/settings transcripts`",
         "privacy code",

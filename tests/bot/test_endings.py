@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from discordplex.bot import poster
-from discordplex.bot.conversation import Conversation
+from discordplex.bot.call.conversation import Conversation
+from discordplex.bot.chat import poster
 from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 
 

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.bot import courtesy, stage
-from discordplex.bot.noticeboard import Noticeboard
-from discordplex.bot.sessions import Place
-from discordplex.bot.stage import take_the_stage
+from discordplex.bot import texts
+from discordplex.bot.call import joining
+from discordplex.bot.call.joining import take_the_stage
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
 from tests.bot.fakes import FakeChannel, ScriptedRoom
@@ -39,7 +40,7 @@ async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: No
     taking = asyncio.create_task(take_the_stage(room, notices=notices, stirred=stirred))
     await settle()
     assert room.asked_to_speak == 1
-    assert channel.texts == [courtesy.ASKED_TO_SPEAK]
+    assert channel.texts == [texts.waiting.ASKED_TO_SPEAK]
     stirred.set()
     await settle()
     assert not taking.done()
@@ -50,8 +51,8 @@ async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: No
 
 async def test_nobody_lets_it(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while it gives up, in words."""
-    monkeypatch.setattr(stage, "PATIENCE_S", 0.01)
-    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == courtesy.NOT_LET_SPEAK
+    monkeypatch.setattr(joining, "PATIENCE_S", 0.01)
+    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == texts.waiting.NOT_LET_SPEAK
 
 
 async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,4 +62,4 @@ async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Noticeboard, mon
         raise OSError
 
     monkeypatch.setattr(room, "ask_to_speak", refuse)
-    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == courtesy.STAGE_CLOSED
+    assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == texts.waiting.STAGE_CLOSED

@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from discordplex.bot.autojoin import Move
-from discordplex.bot.noticeboard import Noticeboard
-from discordplex.bot.outcome import Outcome
+from discordplex.bot.call.interface import Outcome
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
-from discordplex.bot.rooms import Room
 from discordplex.bot.rules import Rules
-from discordplex.bot.sessions import Place, QueueMemory, SessionRegistry
-from discordplex.bot.switchboard import Switchboard
+from discordplex.bot.scheduling.autojoin import Move
+from discordplex.bot.scheduling.dispatcher import Switchboard
+from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.engine import EngineLease, Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discordplex.audio.fades import is_quiet
 from discordplex.audio.format import ENGINE
 from discordplex.audio.pacing import SPEAKER
+from discordplex.audio.phase import SLIDE_S
 from discordplex.audio.playout import PlayoutBuffer
-from discordplex.audio.slide import SLIDE_S
-from discordplex.audio.splice import is_quiet
 from discordplex.bridge.metronome import BEHIND_S, PERIOD_S, RANGE_S, Metronome, centred
 from discordplex.metrics import Metrics, percentile
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from discordplex.bot import replies
+from discordplex.bot import texts
 from discordplex.bot.practice import Practice
 from discordplex.demo.chat import ANYBODY, ChatLog
 from discordplex.demo.live import Quiet
@@ -12,8 +12,8 @@ from discordplex.demo.recording import Span
 from discordplex.demo.timeline import Line
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.discord.model import Channel, User
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import Channel, User
 
 
 class Shown(Quiet):
@@ -46,8 +46,8 @@ class Room:
         self.discord.world.subscribe(self.log.hear)
 
     def greeting(self, *, ready: bool) -> str:
-        make = replies.listening if ready else replies.hello
-        return make(replies.Introduction(int(self.channel.id), ANYBODY, Practice(engine="parrot", transcribes=False)))
+        make = texts.calls.listening if ready else texts.calls.hello
+        return make(texts.calls.Introduction(int(self.channel.id), ANYBODY, Practice(engine="parrot", transcribes=False)))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_the_bot_listens_when_it_says_so(room: Room) -> None:
 
 async def test_a_complaint_of_the_bot_is_the_reason(room: Room) -> None:
     """What the bot says instead of listening is told, without markdown."""
-    room.discord.write(room.bot, room.channel, replies.engine_lost("*Nobody* answers."))
+    room.discord.write(room.bot, room.channel, texts.calls.engine_lost("*Nobody* answers."))
     with pytest.raises(DiscordplexError, match=r"It says: \*Nobody\* answers\. I keep trying\.$"):
         await room.log.listening(5.0)
 

@@ -8,13 +8,13 @@ import pytest
 from pydantic import SecretStr
 
 from discordplex.app import engine_provider
-from discordplex.bot.client import BotApplication
+from discordplex.bot.application import BotApplication
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
 from discordplex.store.store import open_store
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 from tests.end_to_end.home import House
 
 

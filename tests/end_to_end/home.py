@@ -11,20 +11,20 @@ import pytest
 from pydantic import SecretStr
 
 from discordplex.audio.format import ENGINE
-from discordplex.bot.client import BotApplication
-from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.application import BotApplication
+from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
-from discordplex.loopback.discord.impairments import Impairments
-from discordplex.loopback.discord.model import Channel, Message, User
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.loopback.discord.world import World
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.impairments import Impairments
+from discordplex.loopback.discord.world.model import Channel, Message, User
+from discordplex.loopback.discord.world.world import World
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 
 CLIP = Path(__file__).parents[2] / "discordplex" / "demo" / "hello.wav"
 

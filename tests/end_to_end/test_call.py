@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.loopback.discord.impairments import Impairments
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Heard
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import SECOND, House, house, lag_samples, level_db, samples

@@ -4,7 +4,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.openai.log import Asked
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.end_to_end.cascade_home import cascade_house

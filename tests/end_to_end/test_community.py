@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.bot import callbook, courtesy, housekeeping, poster, rules, voicestatus
-from discordplex.bot import replies_privacy as privacy
-from discordplex.bot.consent import DONT_LISTEN_ID
+from discordplex.bot import rules, texts
+from discordplex.bot.call import voice_status
+from discordplex.bot.chat import poster
+from discordplex.bot.commands.privacy import DONT_LISTEN_ID
+from discordplex.bot.scheduling import periodic, running
 from discordplex.config import BotConfig, Config
-from discordplex.loopback.discord.model import Channel, Message, User
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import Channel, Message, User
 from discordplex.loopback.personaplex.log import Closed, Connected, Handshook
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import pool
@@ -76,10 +78,10 @@ class Evening:
 async def evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Evening]:
     """Everything but the bot."""
     monkeypatch.setattr(rules, "MINUTE_S", MINUTE_S)
-    monkeypatch.setattr(housekeeping, "MINUTE_S", MINUTE_S)
-    monkeypatch.setattr(callbook, "GRACE_S", 0.3)
+    monkeypatch.setattr(periodic, "MINUTE_S", MINUTE_S)
+    monkeypatch.setattr(running, "GRACE_S", 0.3)
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S / SPEED)
-    monkeypatch.setattr(voicestatus, "INTERVAL_S", 0.2)
+    monkeypatch.setattr(voice_status, "INTERVAL_S", 0.2)
     monkeypatch.setattr(pool, "FIRST_PAUSE_S", pool.LONGEST_PAUSE_S)
     dead = f"ws://127.0.0.1:{await free_port()}/api/chat"
     async with AsyncExitStack() as exits:
@@ -146,7 +148,7 @@ async def waits_for_the_time_box(e: Evening) -> None:
     assert "number 1 in the queue" in await e.queue(e.dev, e.hall)
     assert "number 2 in the queue" in await e.queue(e.cleo, e.study)
     await e.says(e.lounge, "this conversation ends in")
-    await e.says(e.lounge, courtesy.TIME_IS_UP)
+    await e.says(e.lounge, texts.waiting.TIME_IS_UP)
     await e.bot_in(e.hall, of=e.hall)
     await e.says(e.hall, "Go ahead")
     await e.says(e.study, "number 1 in the queue")
@@ -170,7 +172,7 @@ async def does_not_want_to_be_heard(e: Evening, cleo: Person, speech: bytes) -> 
     await cleo.say(speech[:48_000])
     await cleo.wait_for_audio(e.street.bot.id, 0.1)
     pressed = await e.discord.press_button(e.greeting(e.study), DONT_LISTEN_ID, e.cleo)
-    assert pressed.content == privacy.NOT_HEARD
+    assert pressed.content == texts.privacy.NOT_HEARD
     before = e.decoded()
     await cleo.say(speech[:48_000])
     assert e.decoded() == before

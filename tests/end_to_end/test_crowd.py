@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, MODEL
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.mind import Spoken
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import SECOND, House, house, samples

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.voice import deafness, watchdog
 from tests.end_to_end.home import House, house

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import Closed
 from discordplex.loopback.personaplex.server import StandInServer

@@ -3,7 +3,7 @@
 import pytest
 
 from discordplex import network
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.log import Connected
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import house

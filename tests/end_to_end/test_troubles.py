@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from discordplex.bot.client import BotApplication
+from discordplex.bot.application import BotApplication
 from discordplex.clock import SystemClock
 from discordplex.config import Config, DiscordConfig, PersonaConfig
 from discordplex.errors import LoginError
@@ -16,7 +16,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 from tests.end_to_end.home import house
 
 

@@ -19,9 +19,9 @@ import pytest
 
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.wav import read_wav
-from discordplex.loopback.discord.model import User
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.timeline import peak
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.person.timeline import peak
+from discordplex.loopback.discord.world.model import User
 from tests.end_to_end.cascade_home import cascade_house
 from tests.end_to_end.home import CLIP, samples
 

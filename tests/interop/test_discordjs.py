@@ -21,9 +21,9 @@ import pytest
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import OpusEncoder
 from discordplex.config import BotConfig
-from discordplex.loopback.discord.model import Channel, User
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.world.model import Channel, User
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import House, house
 from tests.voice.booth import noise

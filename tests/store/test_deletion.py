@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.config import Config
 from discordplex.engine import Persona
 from discordplex.loopback.clock import FakeClock

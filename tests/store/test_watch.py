@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from discordplex.bot.preferences import StoredPreferences
+from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.config import Config
 from discordplex.store.records import Owner
 from discordplex.store.store import open_store

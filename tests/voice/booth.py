@@ -16,14 +16,14 @@ import numpy as np
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
-from discordplex.loopback.discord.dave.delivery import Delivery
-from discordplex.loopback.discord.model import Channel, User
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.voice.dave.delivery import Delivery
+from discordplex.loopback.discord.world.model import Channel, User
 from discordplex.metrics import Metrics
-from discordplex.voice.client import ConnectionEvent, VoiceConnection
-from discordplex.voice.transport import MODES
-from discordplex.voice.wire import Wire
+from discordplex.voice.connection import ConnectionEvent, VoiceConnection
+from discordplex.voice.rtp.encryption import MODES
+from discordplex.voice.rtp.threads import Wire
 
 SOAK = "DISCORDPLEX_SOAK" in os.environ
 """`make soak`: calls as long as those of which docs/encryption.md tells, and ten times as many hostile messages."""

@@ -13,7 +13,7 @@ import trustme
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.threads import Wire
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
 from tests.voice.rig import Rig, open_rig
@@ -34,8 +34,8 @@ def no_stray_threads() -> Iterator[None]:
 def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenBooth:
     """Opens a loopback Discord with a bot in it; keyword arguments go to the loopback."""
     del no_stray_threads
-    monkeypatch.setattr("discordplex.voice.stream.OpusDecoder", TappedDecoder)
-    monkeypatch.setattr("discordplex.voice.sender.OpusEncoder", TappedEncoder)
+    monkeypatch.setattr("discordplex.voice.rtp.stream.OpusDecoder", TappedDecoder)
+    monkeypatch.setattr("discordplex.voice.rtp.sender.OpusEncoder", TappedEncoder)
 
     @asynccontextmanager
     async def opened(**options: Any) -> AsyncIterator[Booth]:

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from discordplex.metrics import Metrics
-from discordplex.voice.e2ee import E2ee
-from discordplex.voice.events import (
+from discordplex.voice.dave.session import E2ee
+from discordplex.voice.gateway.events import (
     AnnounceCommit,
     E2eeCommand,
     ExecuteTransition,

@@ -17,13 +17,12 @@ from websockets.http11 import Request, Response
 from discordplex.budget import Allowance
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from discordplex.voice.gateway import Credentials
-from discordplex.voice.line import Line
-from discordplex.voice.receiver import DISCOVERY, KEEPALIVE_BYTES
-from discordplex.voice.sender import Sender
-from discordplex.voice.surroundings import Collaborators
-from discordplex.voice.transport import MODES
-from discordplex.voice.wire import Wire
+from discordplex.voice.gateway.protocol import Credentials
+from discordplex.voice.rtp.encryption import MODES
+from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE_BYTES
+from discordplex.voice.rtp.sender import Sender
+from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.session import Collaborators, Line
 from tests.voice.booth import Ear, Mouth
 
 HELLO = json.dumps({"op": 8, "d": {"heartbeat_interval": 1000}})

@@ -1,6 +1,6 @@
 """When to try again, and when not any more."""
 
-from discordplex.voice.backoff import DELAYS_S, MAX_RESUMES, Backoff
+from discordplex.voice.reconnect import DELAYS_S, MAX_RESUMES, Backoff
 
 
 def test_the_first_try_is_made_at_once_and_the_last_is_the_last() -> None:

@@ -6,8 +6,8 @@ import functools
 import pytest
 
 from discordplex.audio.opus import OpusDecoder
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.voice.transport import MODES
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.voice.rtp.encryption import MODES
 from tests.voice.booth import SOAK, Library, noise
 from tests.voice.conftest import OpenBooth
 

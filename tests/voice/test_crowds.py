@@ -5,11 +5,11 @@ import functools
 
 import pytest
 
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.voice.client import VoiceConnection
-from discordplex.voice.incidents import Restored
-from discordplex.voice.messages import Op
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.voice.connection import VoiceConnection
+from discordplex.voice.events import Restored
+from discordplex.voice.gateway.messages import Op
 from tests.voice.booth import Booth, Library, noise
 from tests.voice.conftest import OpenBooth
 

@@ -9,12 +9,12 @@ import itertools
 import pytest
 
 from discordplex.audio.opus import SILENCE_PACKET
-from discordplex.loopback.discord.impairments import Foreign, ImpairedPath, Impairments, Media
-from discordplex.loopback.discord.relay_peer import sealed
-from discordplex.voice.transport import MODES, Transport
+from discordplex.loopback.discord.voice.impairments import Foreign, ImpairedPath, Impairments, Media
+from discordplex.loopback.discord.voice.relay_peer import sealed
+from discordplex.voice.rtp.encryption import MODES, Transport
 from tests.voice.booth import SOAK, TappedDecoder, noise
 from tests.voice.delivery import Member, call_of
-from tests.voice.test_receiver import KEY, SSRC, Studio, packets_of
+from tests.voice.rtp.test_receiver import KEY, SSRC, Studio, packets_of
 
 ANN, BOB = 11, 22
 FRAMES = 3000 if SOAK else 1000
@@ -74,7 +74,7 @@ def deliver(studio: Studio, under_way: list[tuple[float, int, bytes]]) -> None:
 
 @pytest.fixture(autouse=True)
 def taps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("discordplex.voice.stream.OpusDecoder", TappedDecoder)
+    monkeypatch.setattr("discordplex.voice.rtp.stream.OpusDecoder", TappedDecoder)
 
 
 @pytest.mark.parametrize("dirt", DAILY_LIFE.values(), ids=DAILY_LIFE.keys())

@@ -5,8 +5,8 @@ import contextlib
 import functools
 import itertools
 
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
 from tests.voice.booth import SOAK, Booth, Library, noise
 from tests.voice.conftest import SideBySide
 

@@ -13,20 +13,20 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import OpusEncoder
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from discordplex.voice.closing import Repair
-from discordplex.voice.events import ExecuteTransition, PrepareTransition, SendReadyForTransition
-from discordplex.voice.gateway import MAX_UNSENT, Credentials, VoiceGateway
-from discordplex.voice.group import MAX_MEMBERS, MAX_PENDING
-from discordplex.voice.receiver import MAX_NAMES, MAX_NEWS, MAX_STRANGE_PACKETS, MAX_STREAMS, MAX_WAITING
-from discordplex.voice.reorder import REACH_PACKETS
-from discordplex.voice.roster import MAX_PEOPLE, Roster
-from discordplex.voice.stream import MAX_HELD, PACKET_MS, SOUND_BURST_MS, SOUND_MS_PER_S
-from discordplex.voice.wire import BATCH_DATAGRAMS, BATCH_S, Wire
+from discordplex.voice.close_codes import Repair
+from discordplex.voice.dave.group import MAX_MEMBERS, MAX_PENDING
+from discordplex.voice.gateway.events import ExecuteTransition, PrepareTransition, SendReadyForTransition
+from discordplex.voice.gateway.protocol import MAX_UNSENT, Credentials, VoiceGateway
+from discordplex.voice.members import MAX_PEOPLE, Roster
+from discordplex.voice.rtp.receiver import MAX_NAMES, MAX_NEWS, MAX_STRANGE_PACKETS, MAX_STREAMS, MAX_WAITING
+from discordplex.voice.rtp.reorder import REACH_PACKETS
+from discordplex.voice.rtp.stream import MAX_HELD, PACKET_MS, SOUND_BURST_MS, SOUND_MS_PER_S
+from discordplex.voice.rtp.threads import BATCH_DATAGRAMS, BATCH_S, Wire
 from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import ROOM_MIB, memory_mib
 from tests.voice.rig import Rig, read_all
-from tests.voice.test_receiver import ANN, BOB, PACKETS, SSRC, Studio
+from tests.voice.rtp.test_receiver import ANN, BOB, PACKETS, SSRC, Studio
 
 IDS = 100_000
 SECONDS = 10

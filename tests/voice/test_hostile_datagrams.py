@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.clock import SystemClock
 from discordplex.metrics import Metrics
-from discordplex.voice.receiver import DISCOVERY, MAX_STREAMS
-from discordplex.voice.wire import Wire
+from discordplex.voice.rtp.receiver import DISCOVERY, MAX_STREAMS
+from discordplex.voice.rtp.threads import Wire
 from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import BATCH, DATAGRAM_SEEDS, DATAGRAMS, EXAMPLES, ROOM_MIB, memory_mib, mutated
-from tests.voice.test_receiver import SSRC, Studio, packets_of
+from tests.voice.rtp.test_receiver import SSRC, Studio, packets_of
 
 ANN, BOB, CAT = 11, 22, 33
 SPEECH = packets_of(noise(20))

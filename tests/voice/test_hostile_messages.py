@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
 
-from discordplex.voice.events import (
+from discordplex.voice.gateway.events import (
     AnnounceCommit,
     E2eeEvent,
     ExecuteTransition,
@@ -23,13 +23,13 @@ from discordplex.voice.events import (
     Proposals,
     Welcome,
 )
-from discordplex.voice.rtp import build_header
-from discordplex.voice.transport import MODES, Transport
+from discordplex.voice.rtp.encryption import MODES, Transport
+from discordplex.voice.rtp.packet import build_header
 from tests.voice.booth import noise
 from tests.voice.delivery import ADD, Delivery, Member, call_of
 from tests.voice.mutations import EXAMPLES, GATEWAY_MESSAGES, GATEWAY_SEEDS, GROUP_MESSAGES, GROUP_SEEDS, ROOM_MIB, memory_mib, mutated
 from tests.voice.rig import Rig, read_all
-from tests.voice.test_receiver import SSRC, packets_of
+from tests.voice.rtp.test_receiver import SSRC, packets_of
 
 ANN, BOB, CAT = 11, 22, 33
 SPEECH = packets_of(noise(20))
@@ -106,7 +106,7 @@ GENUINE: list[str | bytes] = [
 
 
 def ends_the_session(message: str | bytes) -> bool:
-    """Whether it describes a session that cannot be: that is left and entered anew, as tests/voice/test_line.py proves."""
+    """Whether it describes a session that cannot be: that is left and entered anew, as tests/voice/test_session.py proves."""
     return isinstance(message, str) and "secret_key" in message and not any(f'"{mode}"' in message for mode in MODES)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import discord
 
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.voice.incidents import Lost, Moved, Restored
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.voice.events import Lost, Moved, Restored
 from tests.voice.booth import SOAK, Booth, noise
 from tests.voice.conftest import Scenario, SideBySide
 

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from discordplex.loopback.discord.person import Person
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
 from discordplex.voice import deafness, watchdog
-from discordplex.voice.incidents import CannotHear, HearsAgain, Lost, Restored
-from discordplex.voice.receiver import EVERYBODY
-from discordplex.voice.transport import MODES, Transport
+from discordplex.voice.events import CannotHear, HearsAgain, Lost, Restored
+from discordplex.voice.rtp.encryption import MODES, Transport
+from discordplex.voice.rtp.receiver import EVERYBODY
 from discordplex.voice.watchdog import excused
 from tests.voice.booth import Booth, noise
 from tests.voice.conftest import SideBySide

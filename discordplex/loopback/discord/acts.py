@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 import anyio
 
-from discordplex.loopback.discord.files import Upload
-from discordplex.loopback.discord.interactions import Interaction, Interactions
-from discordplex.loopback.discord.model import Channel, Message, VoiceSession, VoiceState
-from discordplex.loopback.discord.permissions import bit
-from discordplex.loopback.discord.world import World
+from discordplex.loopback.discord.rest.interactions import Interaction, Interactions
+from discordplex.loopback.discord.world.files import Upload
+from discordplex.loopback.discord.world.model import Channel, Message, VoiceSession, VoiceState
+from discordplex.loopback.discord.world.permissions import bit
+from discordplex.loopback.discord.world.world import World
 
 Found = TypeVar("Found")
 Named = object

@@ -10,7 +10,7 @@ import anyio
 import structlog
 
 from discordplex.audio.wav import read_wav
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 
 log = structlog.get_logger()

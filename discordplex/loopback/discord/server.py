@@ -15,15 +15,15 @@ from discordplex.clock import Clock, SystemClock
 from discordplex.errors import ConfigError
 from discordplex.loopback.discord.acts import Acts
 from discordplex.loopback.discord.certificate import CA_FILE, server_context
-from discordplex.loopback.discord.gateway import Gateway
-from discordplex.loopback.discord.impairments import Impairments
-from discordplex.loopback.discord.interactions import ANSWER_WITHIN_S, Interactions
-from discordplex.loopback.discord.model import Guild, User
-from discordplex.loopback.discord.population import populate
-from discordplex.loopback.discord.rate_limits import WRITES, Limit
-from discordplex.loopback.discord.rest import Rest, RestFaults
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.loopback.discord.world import World
+from discordplex.loopback.discord.gateway.gateway import Gateway
+from discordplex.loopback.discord.rest.interactions import ANSWER_WITHIN_S, Interactions
+from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.rest.server import Rest, RestFaults
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.impairments import Impairments
+from discordplex.loopback.discord.world.model import Guild, User
+from discordplex.loopback.discord.world.population import populate
+from discordplex.loopback.discord.world.world import World
 
 GATEWAY_VERSIONS = ("9", "10")
 """What distinguishes the main gateway from the voice gateway (up to 8) where both are asked for at `/`."""

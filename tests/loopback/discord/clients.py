@@ -11,8 +11,8 @@ import discord
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from discordplex.loopback.discord.certificate import client_context
-from discordplex.loopback.discord.model import User
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import User
 
 INTENTS = discord.Intents(guilds=True, voice_states=True)
 

@@ -13,10 +13,10 @@ import trustme
 from aiohttp import web
 
 from discordplex.clock import SystemClock
-from discordplex.loopback.discord.model import User
-from discordplex.loopback.discord.population import populate
-from discordplex.loopback.discord.voice_gateway import VoiceGateway
-from discordplex.loopback.discord.world import World
+from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.world.model import User
+from discordplex.loopback.discord.world.population import populate
+from discordplex.loopback.discord.world.world import World
 
 
 @dataclass

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
-from discordplex.loopback.discord.model import Channel
-from discordplex.loopback.discord.rate_limits import Limit
+from discordplex.loopback.discord.rest.rate_limits import Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.model import Channel
 from tests.loopback.discord.clients import bot_for, logged_in
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import discord
 import pytest
 
-from discordplex.loopback.discord.files import Upload
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.discord.world.files import Upload
 from tests.loopback.discord.clients import logged_in
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from discordplex.errors import ConfigError, VoiceError
-from discordplex.loopback.discord.person import Person
+from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 
 

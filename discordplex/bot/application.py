@@ -1,0 +1,89 @@
+"""BotApplication: the whole bot, login after login, until it is told to stop."""
+
+import asyncio
+
+import discord
+import discord.http
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.client import pace_of_identifies, until
+from discordplex.bot.login import Login, Parts, cause_of
+from discordplex.bot.scheduling.queue_store import StoredOrder
+from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.clock import Clock
+from discordplex.config import Config
+from discordplex.engine import EngineProvider
+from discordplex.errors import ConfigError, LoginError
+from discordplex.metrics import Metrics
+from discordplex.store.store import Store
+from discordplex.voice.rtp.threads import Wire
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""Pauses between tries to reach Discord, doubling from the one to the other; after sessions that did not last, those of `Pace`."""
+
+
+class BotApplication:
+    """`run` it, `stop` it. Thread: loop, for both and for making it."""
+
+    def __init__(self, *, config: Config, provider: EngineProvider, store: Store, wire: Wire, clock: Clock, metrics: Metrics) -> None:
+        self._order = StoredOrder(store.queue, clock=clock)
+        self._parts = Parts(
+            config=config,
+            provider=provider,
+            wire=wire,
+            clock=clock,
+            metrics=metrics,
+            preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
+            queue_memory=self._order,
+            identifies=pace_of_identifies(),
+        )
+        self._parts.preferences.forgetting.add(self._order.forget)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Make `run` return: out of every channel, engines closed, gateway and HTTP closed, within five seconds. Again does nothing."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Be the bot until `stop`. While Discord cannot be reached it is tried again, with growing pauses.
+
+        Raises:
+            ConfigError: there is no token.
+            LoginError: Discord refuses the token.
+        """
+        token = self._token()
+        await until(self._stop, self._parts.preferences.load())
+        async with self._parts.preferences, self._order:
+            await self._log_in_again_and_again(token)
+
+    async def _log_in_again_and_again(self, token: str) -> None:
+        api_url, clock = self._parts.config.discord.api_url, self._parts.clock
+        discord.http.Route.API_BASE_URL = api_url
+        pause_s = FIRST_PAUSE_S
+        while not self._stop.is_set():
+            try:
+                login = Login(self._parts)
+            except OSError as fault:  # no file can be opened, say: that may pass, as Discord's being away may
+                cause: str | None = cause_of(fault)
+            else:
+                cause = await login.run(token, self._stop)
+                pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
+            if cause is None or self._stop.is_set():
+                return
+            wait_s = max(pause_s, self._parts.identifies.wait_s(clock.now()))
+            log.warning("discord unreachable", advice=texts.calls.discord_unreachable(api_url, cause), retry_in_s=round(wait_s, 1))
+            await until(self._stop, clock.sleep_until(clock.now() + wait_s))
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def _token(self) -> str:
+        token = self._parts.config.discord.token
+        word = token.get_secret_value().strip() if token else ""
+        if not word:
+            raise ConfigError(texts.calls.LOGIN_MISSING)
+        if not word.isascii() or not word.isprintable() or " " in word:
+            raise LoginError(texts.calls.LOGIN_REFUSED)
+        return word

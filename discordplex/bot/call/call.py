@@ -1,0 +1,366 @@
+"""Call: one guild's call. Joins the channel, runs the conversation, tells what happens, takes everything down in the right order."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import discord
+import structlog
+
+from discordplex.audio.duck import Duck
+from discordplex.audio.pacing import REPLIES, STREAM
+from discordplex.audio.source import StreamingPlaybackSource
+from discordplex.bot import texts
+from discordplex.bot.call.announcer import Announcer
+from discordplex.bot.call.conversation import Conversation
+from discordplex.bot.call.hearing import Ears
+from discordplex.bot.call.interface import AnyCall, Outcome
+from discordplex.bot.call.joining import enter
+from discordplex.bot.call.voice_status import VoiceStatus
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.notices import Noticeboard, open_captions_thread
+from discordplex.bot.practice import Practice
+from discordplex.bot.rules import Preferences
+from discordplex.bridge.events import Caption
+from discordplex.clock import Clock
+from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
+from discordplex.metrics import CallMetrics, Metrics
+from discordplex.voice.connection import VoiceConnection
+from discordplex.voice.events import CannotHear, HearsAgain, Lost, Moved, PersonJoined
+from discordplex.voice.reconnect import REMOVED
+from discordplex.voice.rtp.threads import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """Where a call gets everything that is not its own."""
+
+    notices: Noticeboard
+    preferences: Preferences
+    persona: Persona
+    """Who the engine is until it is known whom the people of a call prefer."""
+    wire: Wire
+    clock: Clock
+    metrics: Metrics
+    on_caption: Callable[[AnyCall, Caption], None] = lambda _call, _caption: None
+    """Hears of every caption that may be kept."""
+    on_pause: Callable[[AnyCall], None] = lambda _call: None
+    """Hears that nobody is to be heard any more: what people said and is not saved yet is not saved."""
+    panel: Callable[[], discord.ui.View] | None = None
+    """Makes the buttons below a call's greeting."""
+    engine_name: str = ""
+    """Where people's voices go, as they are told; empty: by the kind of the engine."""
+
+
+log = structlog.get_logger()
+
+DISCLOSE_S = 4.0
+"""How long an admin waits to learn whether the people in a call could be told: some writes, at one a second."""
+
+ENGINE_CLOSE_S = 1.5
+"""An engine that does not say goodbye within this time does not keep us in the channel."""
+
+
+class Call:
+    """One call. `run` is its whole life; everything else may be used meanwhile. Thread: loop."""
+
+    def __init__(
+        self,
+        *,
+        context: CallContext,
+        room: Room,
+        lease: EngineLease,
+        number: int,
+        quiet: bool,
+        moved: Callable[[int], None],
+        asker: int | None = None,
+    ) -> None:
+        """Neither joined nor connected yet.
+
+        `number` differs for each call; `quiet` says hello only once it works; `moved` hears of the channel Discord moved us to; `asker` is
+        whose persona it shall have, None for nobody's in particular.
+        """
+        self.number = number
+        self.since = context.clock.now()
+        self.metrics = CallMetrics(context.metrics)
+        self.paused = False
+        self._context = context
+        self._lease = lease
+        self._quiet = quiet
+        self._moved = moved
+        self.asker = asker
+        self._link: VoiceConnection | None = None
+        takes_turns = isinstance(lease, TurnTakingLease)
+        duck = Duck(clock=context.clock) if takes_turns else None
+        profile = REPLIES if takes_turns else STREAM
+        self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics, profile=profile, duck=duck)
+        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics, duck=duck)
+        self._announcer = Announcer(
+            notices=context.notices,
+            number=number,
+            room=room,
+            engine=texts.calls.engine_named(context.engine_name, transcribes=takes_turns),
+            transcribes=takes_turns,
+            server=lease.name,
+            persona=context.persona,
+            panel=context.panel,
+            asker=asker,
+        )
+        self._announcer.disclosure.speaking = lambda: self._ears.floor.speaking
+        self._conversation = Conversation(
+            announcer=self._announcer, lease=lease, source=self._source, clock=context.clock, metrics=self.metrics
+        )
+        self._conversation.on_caption = lambda caption: context.on_caption(self, caption)
+        self._conversation.is_silent = lambda speaker: speaker in context.preferences.opted_out
+        self._status = VoiceStatus(context.clock)
+        self._stirred = asyncio.Event()
+        self._opted_out = frozenset(context.preferences.opted_out)
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._thread: Any | None = None
+        self._work: asyncio.Task[Outcome] | None = None
+        self._hung_up = False
+        self._logged_untold = False
+        self._lost: Outcome | None = None
+        self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.refresh()
+
+    # What is known of it
+
+    @property
+    def room(self) -> Room:
+        """Where it is."""
+        return self._announcer.room
+
+    @room.setter
+    def room(self, room: Room) -> None:
+        self._context.notices.divert(self.room.place, None)
+        self._announcer.room = room
+        self.refresh()
+
+    @property
+    def phase(self) -> str:
+        """What it is doing, in a word or two."""
+        return self._conversation.phase
+
+    @property
+    def engine(self) -> str:
+        """The engine as people are told of it."""
+        return self._announcer.engine
+
+    @property
+    def persona(self) -> Persona | None:
+        """Who the engine is; None where it keeps a voice and a role of its own."""
+        return None if self._announcer.keeps_persona else self._announcer.persona
+
+    @property
+    def lost_since(self) -> float | None:
+        """Since when the engine is away; None while it is there, or was not there yet."""
+        return self._conversation.lost_since
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nobody has spoken. Who speaks while it is paused does not count, since nobody listens."""
+        return self._ears.floor.quiet_s
+
+    async def joined(self) -> str | None:
+        """Return once it is known whether we got into the channel: None where we did, else why not."""
+        return await asyncio.shield(self._joined)
+
+    # What people wish
+
+    def hang_up(self) -> None:
+        """End the call as asked. A second time does nothing."""
+        self._hung_up = True
+        if self._work:
+            self._work.cancel()
+
+    async def follow(self, room: Room) -> None:
+        """Go with the people into another channel of the guild."""
+        await self._status.clear()
+        self.room = room
+        await room.move_voice_here()
+
+    @property
+    def practice(self) -> Practice:
+        """What is done with people's words in it, as they were told."""
+        return self._announcer.disclosure.in_force or self._announcer.practice.without_records()
+
+    async def disclosed(self) -> bool:
+        """Whether what the settings want done with people's words is done; returns once people were told of it, or could not be."""
+        disclosure = self._announcer.disclosure
+        if not self._announcer.practice.needs_notice:
+            return True
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(disclosure.settled.wait(), DISCLOSE_S)
+        return not disclosure.falls_short
+
+    async def pause(self, name: str) -> None:
+        """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
+        self.paused = True
+        self._ears.deafen(deaf=True)
+        self._context.on_pause(self)
+        await self._conversation.pause()
+        self._announcer.stopped(name)
+
+    async def resume(self, name: str) -> None:
+        """Hear and speak again after `pause`."""
+        self.paused = False
+        self._ears.deafen(deaf=False)
+        self._conversation.resume()
+        self._announcer.goes_on(name)
+
+    def restart(self, persona: Persona) -> None:
+        """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
+        self._conversation.restart(persona)
+
+    def rescue(self) -> bool:
+        """Take a healthy engine where its own is gone and another one is free; whether it did."""
+        return self.lost_since is not None and self._conversation.rescue()
+
+    def show_status(self, text: str) -> None:
+        """What the voice channel's status line shall say, from when people are heard; the greeting shows the privacy code of now."""
+        if self._conversation.listening_since is not None and not self._hung_up:
+            self._status.show(self.room, text)
+            self._announcer.code_is(self._link.privacy_code if self._link else None)
+            self._announcer.disclosure.look_again()
+            self._log_untold()
+
+    def _log_untold(self) -> None:
+        """Once a call: the settings want something recorded, and nothing is, because people could not be told. `/settings` says so too."""
+        disclosure = self._announcer.disclosure
+        if disclosure.settled.is_set() and disclosure.falls_short and not self._logged_untold:
+            self._logged_untold = True
+            log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
+
+    def forget(self) -> bool:
+        """Let the engine forget what was said; whether it is one that remembers."""
+        if not isinstance(self._lease, TurnTakingLease):
+            return False
+        self._lease.reset()
+        return True
+
+    def refresh(self) -> None:
+        """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
+        rules = self._context.preferences.rules(self.room.place.guild_id)
+        self._ears.refresh(self.room)
+        self._context.notices.divert(self.room.place, self._thread if rules.captions.where == "thread" else None)
+        self._announcer.follow(rules)
+        self._stirred.set()
+        opted_out = frozenset(self._context.preferences.opted_out)
+        for speaker in opted_out - self._opted_out:
+            task = asyncio.create_task(self.forget_speaker(speaker), name=f"call:forget:{self.room.place.guild_id}")
+            self._forgetting.add(task)
+            task.add_done_callback(self._forgotten)
+        self._opted_out = opted_out
+
+    async def forget_speaker(self, speaker: SpeakerId) -> None:
+        """Drop all that the call and its engine hold of somebody who opted out: sound, words, and requests in flight that carry either."""
+        await self._conversation.forget(speaker)
+
+    def _forgotten(self, task: "asyncio.Task[None]") -> None:
+        self._forgetting.discard(task)
+        if not task.cancelled() and (fault := task.exception()):
+            log.error("an engine did not forget a speaker", exc_info=fault, **self._conversation.ids)
+
+    # Its life
+
+    async def run(self) -> Outcome:
+        """Join, talk, leave; the failure, if any, has been told in the channel when this returns.
+
+        However it ends, nothing of it goes on saying that somebody listens.
+        """
+        try:
+            return await self._run()
+        finally:
+            self._announcer.ended(self._context.clock.now() - self.since)
+
+    async def _run(self) -> Outcome:
+        log.info("call begins", **self._conversation.ids)
+        self._work = asyncio.create_task(self._talk(), name=f"call:{self.room.place.guild_id}")
+        if self._hung_up:
+            self._work.cancel()
+        try:
+            await asyncio.wait({self._work})
+        finally:
+            outcome = await self._take_down(self._work)
+        log.info("call ended", failed=outcome.reason is not None, **self._conversation.ids)
+        if outcome.reason and self._joined.result() is None:
+            self._announcer.gave_up(outcome.reason)
+        elif outcome.reason:
+            self._announcer.could_not_join(outcome.reason)
+        return outcome
+
+    async def _talk(self) -> Outcome:
+        notices = self._context.notices
+        refused = await enter(self.room, self._make_link, notices=notices, stirred=self._stirred, ids=self._conversation.ids)
+        self._joined.set_result(refused)
+        if refused or self._link is None:
+            return Outcome(refused)
+        if self._context.preferences.rules(self.room.place.guild_id).captions.where == "thread":
+            self._thread = await open_captions_thread(self.room, notices, self._conversation.ids)
+        persona = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
+        reason = await self._conversation.run(
+            persona=persona, ears=self._ears.floor, link=self._link, name_of=self.room.name_of, quiet=self._quiet
+        )
+        return Outcome(reason)
+
+    def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
+        """What py-cord calls to get its voice client; it ignores whom it must from its first packet on."""
+        self._link = VoiceConnection(
+            client,
+            channel,
+            wire=self._context.wire,
+            sink=self._ears.sink,
+            source=self._source,
+            metrics=self.metrics,
+            clock=self._context.clock,
+            on_event=self._on_voice_event,
+        )
+        self._ears.attach(self._link, self.room)
+        return self._link
+
+    async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
+        """The conversation first, for its last captions; then the voice channel, whether or not the engine has said goodbye."""
+        work.cancel()
+        await asyncio.gather(asyncio.wait({work}, timeout=ENGINE_CLOSE_S), self._status.clear())
+        if self._link:
+            await self._link.disconnect(force=True)
+        await asyncio.wait({work})
+        for task in self._forgetting:
+            task.cancel()
+        await asyncio.gather(*self._forgetting, return_exceptions=True)
+        self._ears.sink.close()
+        self._source.close()
+        self._context.notices.divert(self.room.place, None)
+        if not self._joined.done():
+            self._joined.set_result(texts.calls.LEFT if self._hung_up else texts.calls.NOT_LET_IN)
+        since = self._conversation.listening_since
+        return replace(self._outcome_of(work), listened_s=0.0 if since is None else self._context.clock.now() - since)
+
+    def _outcome_of(self, work: asyncio.Task[Outcome]) -> Outcome:
+        if self._lost:
+            return self._lost
+        if work.cancelled():
+            return Outcome(None)
+        fault = work.exception()
+        if fault:
+            log.error("call failed", exc_info=fault, **self._conversation.ids)
+            return Outcome(texts.calls.INTERNAL)
+        return Outcome(None) if self._hung_up else work.result()
+
+    def _on_voice_event(self, event: object) -> None:
+        if isinstance(event, Lost):
+            log.warning("voice lost", code=event.code, final=event.final, **self._conversation.ids)
+            if event.final and self._work:
+                self._lost = Outcome(event.reason, retry=not event.reason.lower().startswith(REMOVED.sentence))
+                self._work.cancel()
+        elif isinstance(event, Moved):
+            self._moved(event.channel_id)
+        elif isinstance(event, CannotHear):
+            self._announcer.cannot_hear(event.speaker, event.reason)
+        elif isinstance(event, HearsAgain):
+            self._announcer.hears_again(event.speaker)
+        elif isinstance(event, PersonJoined):
+            self.refresh()

@@ -1,0 +1,212 @@
+"""Disclosure: the notice that tells the people in a call what is done with their words, and that nothing is done before it is delivered."""
+
+import asyncio
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import discord
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.poster import Fate
+from discordplex.bot.practice import Practice
+from discordplex.bridge.events import Caption
+from discordplex.engine import SpeakerId
+
+log = structlog.get_logger()
+
+MOST_NOTICES = 20
+"""New notices in one call for the sake of a record. Where moderators delete them, or people come who cannot read back, nothing more is
+recorded in that call, and the channel is told so once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is to be said."""
+
+    room: Room
+    practice: Practice
+    """What the settings want."""
+    text: Callable[[Practice, Any], str]
+    """Words a practice for the channel that it is said in."""
+    view: discord.ui.View | None = None
+
+
+class Disclosure:
+    """One call's notice. `show` writes it, `may_keep` and `may_publish` say what may be done with a caption. Thread: loop.
+
+    A notice counts once Discord has taken it as a new message (an edit notifies nobody), in a channel that everybody in the call can see,
+    what was written before they came included. Where no such channel is open to us the notice promises, and the bot does, none of it.
+    """
+
+    def __init__(self, notices: Noticeboard, number: int) -> None:
+        """`number` is the call's."""
+        self.speaking: Callable[[], AbstractSet[SpeakerId]] = frozenset
+        """Who speaks right now."""
+        self.settled = asyncio.Event()
+        """It is known whether people could be told of what the settings want."""
+        self._notices = notices
+        self._number = number
+        self._serial = 0
+        self._wanted: Notice | None = None
+        self._channel: Any | None = None
+        self._stated: Practice | None = None
+        self._told: Practice | None = None
+        self._witnesses: frozenset[int] = frozenset()
+        self._in_force: Practice | None = None
+        self._refused: set[int] = set()
+        self._ended_record = False
+        self._unkept = self._unpublished = 0
+        self._kept_since = self._published_since = notices.clock.now()
+        """Since when people know that their words are."""
+        self._mid_speech: set[SpeakerId] = set()
+
+    @property
+    def in_force(self) -> Practice | None:
+        """What people were told, and so what is done; None where nothing was delivered."""
+        return self._in_force
+
+    @property
+    def falls_short(self) -> bool:
+        """Whether the settings want something that cannot be told to everybody in the call, and so is not done."""
+        wanted = self._wanted.practice if self._wanted else None
+        return wanted is not None and wanted.needs_notice and (self._in_force is None or wanted.beyond(self._in_force))
+
+    def show(self, notice: Notice) -> None:
+        """Say what holds: in the message of before, unless people have to be notified of more."""
+        self._wanted = notice
+        practice, channel = notice.practice, None
+        if practice.needs_notice:
+            channel = self._seen_by_everybody(notice.room)
+            if channel and self._needs_new(notice.room, channel, practice) and self._serial >= MOST_NOTICES:
+                self._tell_end_of_record(channel)
+                channel = None
+        if channel is None:
+            practice, channel = practice.without_records(), self._seen_by_anybody(notice.room)
+        if self._stated and self._stated.published_in is not None and practice.published_in is None:
+            self._notices.drop_captions(call=self._number)  # what waits is not written either
+        if channel is None:
+            self._leave(texts.calls.CONTINUED)
+            self._channel = self._stated = None
+            self.settled.set()
+            return
+        if self._needs_new(notice.room, channel, practice):
+            gone_on = self._channel is not None and bool(self._channel.id != channel.id)
+            self._leave(texts.calls.moved(notice.room.place.channel_id) if gone_on else texts.calls.CONTINUED)
+            self._serial += 1
+            self.settled.clear()
+        self._channel, self._stated = channel, practice
+        self._write(notice, channel, practice)
+        self._judge(notice.room)
+
+    def _tell_end_of_record(self, channel: Any) -> None:
+        """Once a call: so many notices were posted that no further one is, and so nothing is recorded any more."""
+        if not self._ended_record:
+            self._ended_record = True
+            log.warning("nothing more is recorded in a call", cause="too many notices", channel=channel.id, call=self._number)
+            self._notices.say_in(channel, texts.calls.END_OF_RECORD, key=(self._number, "end of record"))
+
+    def look_again(self) -> None:
+        """People may see other channels than before."""
+        if self._wanted and self._wanted.practice.needs_notice:
+            self.show(self._wanted)
+
+    def may_keep(self, caption: Caption) -> bool:
+        """Whether this stretch may be stored: all of it was said after people had been told."""
+        now = self._in_force
+        if now is None or not (now.kept if caption.role == "engine" else now.keeps_people):
+            self._unkept = max(self._unkept, caption.key)
+        return caption.key > self._unkept and self._was_said_since(self._kept_since, caption)
+
+    def may_publish(self, caption: Caption) -> bool:
+        """Whether what a person says in this stretch may be written into the captions: likewise."""
+        if self._in_force is None or self._in_force.published_in is None:
+            self._unpublished = max(self._unpublished, caption.key)
+        return caption.key > self._unpublished and self._was_said_since(self._published_since, caption)
+
+    def _was_said_since(self, since: float, caption: Caption) -> bool:
+        """Words come when they are transcribed, which may be long after they were said."""
+        return caption.speaker not in self._mid_speech and (caption.began_at is None or caption.began_at >= since)
+
+    def passed(self, caption: Caption) -> None:
+        """Both were asked of this stretch. Who was speaking when people were told is taken down from the next stretch on."""
+        if caption.final and caption.speaker is not None:
+            self._mid_speech.discard(caption.speaker)
+
+    def end(self, text: str) -> None:
+        """The call is over: the notice says so from now on. The buttons below it stay, since a wish holds for later calls too."""
+        self._leave(text)
+        self._wanted = self._channel = self._stated = None
+        self.settled.set()
+
+    def _needs_new(self, room: Room, channel: Any, practice: Practice) -> bool:
+        if self._channel is None or self._stated is None or self._channel.id != channel.id:
+            return True
+        if not practice.needs_notice:
+            return False
+        return practice.beyond(self._stated) or (self._told is not None and not self._seen(room, channel))
+
+    def _seen(self, room: Room, channel: Any) -> bool:
+        """Whether everybody in the call could see the notice: who was there when it came, and who may read back."""
+        return room.people <= (self._witnesses & room.viewers(channel)) | room.readers(channel)
+
+    def _seen_by_everybody(self, room: Room) -> Any | None:
+        candidates = (one for one in room.disclosure_channels if one.id not in self._refused)
+        return next((one for one in candidates if room.people <= room.viewers(one)), None)
+
+    def _seen_by_anybody(self, room: Room) -> Any | None:
+        candidates = (room.notices_channel, room.spare_channel)
+        return next((one for one in candidates if one is not None and one.id not in self._refused), None)
+
+    def _write(self, notice: Notice, channel: Any, practice: Practice) -> None:
+        serial, room = self._serial, notice.room
+
+        def on_fate(fate: Fate) -> None:
+            if serial != self._serial or self._channel != channel:
+                return
+            if fate == "taken":
+                self._delivered(room, practice)
+            elif fate == "refused":
+                self._refused.add(channel.id)
+                self._write_anew()
+            elif practice.needs_notice:
+                self._write_anew()
+
+        self._notices.say_in(channel, notice.text(practice, channel), key=self._key, view=notice.view, on_fate=on_fate)
+
+    def _delivered(self, room: Room, practice: Practice) -> None:
+        if self._told is None:
+            self._told = practice
+            self._witnesses = room.people
+            self._mid_speech = set(self.speaking())
+        self.settled.set()
+        self._judge(room)
+
+    def _write_anew(self) -> None:
+        self._told = self._in_force = self._channel = self._stated = None
+        if self._wanted:
+            self.show(self._wanted)
+
+    def _judge(self, room: Room) -> None:
+        """What people know, and so what is done."""
+        known = self._told is not None and self._stated is not None and not self._stated.beyond(self._told)
+        seen = known and (not (self._stated and self._stated.needs_notice) or self._seen(room, self._channel))
+        before, self._in_force = self._in_force, self._stated if seen else None
+        if not (before and before.keeps_people):
+            self._kept_since = self._notices.clock.now()
+        if not (before and before.published_in is not None):
+            self._published_since = self._notices.clock.now()
+
+    def _leave(self, text: str) -> None:
+        """Let the notice of now say something else for good."""
+        if self._channel is not None:
+            self._notices.say_in(self._channel, text, key=self._key, last=True)
+        self._told = self._in_force = None
+
+    @property
+    def _key(self) -> tuple[int, str, int]:
+        return (self._number, "hello", self._serial)

@@ -1,0 +1,78 @@
+"""Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is opened."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from discordplex.audio.duck import Duck
+from discordplex.audio.sink import Sink
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.rules import Preferences
+from discordplex.bridge.floor import Floor
+from discordplex.clock import Clock
+from discordplex.metrics import Metrics
+from discordplex.voice.rtp.receiver import EVERYBODY
+
+
+class HeardLink(Protocol):
+    """What ears need of a `voice.client.VoiceConnection`."""
+
+    @property
+    def people(self) -> frozenset[int]:
+        """Everybody in the call but ourselves."""
+        ...
+
+    def ignore(self, user_ids: Iterable[int]) -> None:
+        """Drop these people, and nobody else, before anything of theirs is opened."""
+        ...
+
+    def deafen(self, *, deaf: bool) -> None:
+        """Drop everybody, for a while."""
+        ...
+
+
+class Ears:
+    """One call's sink, the floor in front of it, and the rule by which the wire drops people. Thread: loop."""
+
+    def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
+        """`duck` learns of every sound as it comes, for an engine that takes turns."""
+        self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
+        self.floor = Floor(self.sink, clock=clock)
+        self._preferences = preferences
+        self._link: HeardLink | None = None
+        self._ignored: frozenset[int] = frozenset()
+        self._deaf = False
+
+    def attach(self, link: HeardLink, room: Room) -> None:
+        """Hear this connection, whose first packet has not come yet."""
+        self._link = link
+        link.deafen(deaf=self._deaf)
+        self.refresh(room)
+
+    def deafen(self, *, deaf: bool) -> None:
+        """Hear nobody for a while, and drop what was heard and not taken yet.
+
+        Such a while counts as one in which nobody spoke, until it ends.
+        """
+        self._deaf = deaf
+        if self._link:
+            self._link.deafen(deaf=deaf)
+        self.sink.ignore(EVERYBODY if deaf else self._ignored)
+        if not deaf:
+            self.floor.restart()
+
+    def refresh(self, room: Room) -> None:
+        """Somebody came, went or changed their mind, or the rules of the guild changed.
+
+        Who is in the call and not in the channel, as far as Discord has told, may be a bot: nobody hears them until that is known.
+        """
+        rules = self._preferences.rules(room.place.guild_id)
+        strangers = (self._link.people if self._link else frozenset()) - room.people - room.bots
+        ignored = frozenset(self._preferences.opted_out) | strangers | (frozenset() if rules.hear_bots else room.bots)
+        self.floor.noise_gate = rules.noise_gate
+        if self._link:
+            self._link.ignore(ignored)
+        if not self._deaf:
+            self.sink.ignore(ignored)
+        for user_id in ignored - self._ignored:
+            self.floor.forget(user_id)
+        self._ignored = self.floor.ignored = ignored

@@ -1,0 +1,130 @@
+"""What the switchboard needs of a call, and how one ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from discordplex.bot import texts
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.practice import Practice
+from discordplex.engine import EngineLease, Persona
+from discordplex.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended."""
+
+    reason: str | None
+    """A plain sentence; None where it ended as asked."""
+    retry: bool = True
+    """Whether it may be tried again without anybody asking."""
+    listened_s: float = 0.0
+    """For how long people were heard in it."""
+
+
+class AnyCall(Protocol):
+    """What the switchboard needs of a `call.Call`."""
+
+    room: Room
+    paused: bool
+    asker: int | None
+    """Whose persona it has, None for nobody's in particular."""
+    since: float
+
+    @property
+    def phase(self) -> str:
+        """What it is doing, in a word or two."""
+        ...
+
+    @property
+    def engine(self) -> str:
+        """It, as people are told of it."""
+        ...
+
+    @property
+    def persona(self) -> Persona | None:
+        """Who the engine is in it; None where it keeps a voice and a role of its own."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """What was measured in it."""
+        ...
+
+    async def joined(self) -> str | None:
+        """Return once it is known whether we got into the channel: None where we did, else why not."""
+        ...
+
+    def hang_up(self) -> None:
+        """End it as asked."""
+        ...
+
+    def forget(self) -> bool:
+        """Let the engine forget what was said; whether it is one that remembers."""
+        ...
+
+    async def run(self) -> Outcome:
+        """Its whole life."""
+        ...
+
+    async def follow(self, room: Room) -> None:
+        """Go with the people into another channel."""
+        ...
+
+    @property
+    def quiet_s(self) -> float:
+        """For how long nobody has spoken."""
+        ...
+
+    def rescue(self) -> bool:
+        """Take a healthy engine where its own is gone and another one is free; whether it did."""
+        ...
+
+    def refresh(self) -> None:
+        """Somebody came, went or changed their mind, or the rules changed."""
+        ...
+
+    @property
+    def practice(self) -> Practice:
+        """What is done with people's words in it, as they were told."""
+        ...
+
+    async def disclosed(self) -> bool:
+        """Whether what the settings want done with people's words is done; returns once that is known."""
+        ...
+
+    def show_status(self, text: str) -> None:
+        """What the voice channel's status line shall say."""
+        ...
+
+    async def pause(self, name: str) -> None:
+        """Neither hear nor speak for now, at the wish of a person of this name."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Go on after `pause`."""
+        ...
+
+    def restart(self, persona: Persona) -> None:
+        """Go on as somebody else, from now on."""
+        ...
+
+
+class NewCall(Protocol):
+    """Makes a call that is not running yet."""
+
+    def __call__(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> AnyCall:
+        """`quiet` says nothing before it works; `moved` hears of the channel that Discord moved us to; `asker` is whose persona it has."""
+        ...
+
+
+def status_of(call: AnyCall, now: float) -> texts.calls.CallStatus:
+    """A call as /status shows it."""
+    return texts.calls.CallStatus(
+        channel_id=call.room.place.channel_id,
+        phase="stopped" if call.paused else call.phase,
+        engine=call.engine,
+        persona=call.persona,
+        minutes=int((now - call.since) / 60),
+    )

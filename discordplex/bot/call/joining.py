@@ -1,0 +1,75 @@
+"""Entry: from wanting to be in a voice channel to being allowed to speak there."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import discord
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.errors import VoiceError
+from discordplex.logs import place_of
+from discordplex.voice.connection import VoiceConnection
+
+log = structlog.get_logger()
+
+
+PATIENCE_S = 60.0
+"""How long a moderator has to let us speak: meanwhile we keep an engine from others."""
+
+
+log = structlog.get_logger()
+
+JOIN_TIMEOUT_S = 15.0
+"""Where Discord does not want us it stays silent. A join takes 0.3 s when all is well, and some seconds when Discord is slow."""
+
+
+async def enter(
+    room: Room, make: Callable[[discord.Client, Any], VoiceConnection], *, notices: Noticeboard, stirred: asyncio.Event, ids: dict[str, Any]
+) -> str | None:
+    """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else why not.
+
+    `stirred` is set whenever something about who is in the channel changes; `ids` name the call in the log.
+    """
+    try:
+        await room.connect(make, timeout_s=JOIN_TIMEOUT_S)
+    except VoiceError as refusal:
+        log.warning("join refused", cause=place_of(refusal), code=refusal.code, **ids)
+        return str(refusal)
+    except asyncio.TimeoutError:
+        log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **ids)
+        return texts.calls.NOT_LET_IN
+    except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
+        log.warning("join failed", cause=type(fault).__name__, **ids)
+        return texts.calls.NO_VOICE_ROOM
+    return await take_the_stage(room, notices=notices, stirred=stirred)
+
+
+async def take_the_stage(room: Room, *, notices: Noticeboard, stirred: asyncio.Event) -> str | None:
+    """Return None once we may speak in this channel, at once where it is no stage; else why not, after `PATIENCE_S`.
+
+    `stirred` is set whenever something about who is in the channel changes.
+    """
+    if not room.suppressed:
+        return None
+    try:
+        if await room.ask_to_speak():
+            notices.say(room, texts.waiting.ASKED_TO_SPEAK)
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
+        log.warning("not allowed to ask for the stage", channel=room.place.channel_id, cause=type(fault).__name__)
+        return texts.waiting.STAGE_CLOSED
+    try:
+        await asyncio.wait_for(_until_allowed(room, stirred), PATIENCE_S)
+    except asyncio.TimeoutError:
+        return texts.waiting.NOT_LET_SPEAK
+    return None
+
+
+async def _until_allowed(room: Room, stirred: asyncio.Event) -> None:
+    while room.suppressed:
+        stirred.clear()
+        await stirred.wait()

@@ -1,0 +1,133 @@
+"""Scribe: keeps what is said in calls, where the admins of a server switched transcripts on, and nowhere else."""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from discordplex.bot.call.interface import AnyCall
+from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bridge.events import Caption
+from discordplex.errors import StoreError
+from discordplex.metrics import Metrics
+from discordplex.store.records import Owner, TranscriptLine
+
+log = structlog.get_logger()
+
+MOST_BYTES = 1_000_000
+"""Text that waits for a slow database; then the oldest lines are dropped, and counted."""
+
+BATCH = 100
+"""Lines that are saved at once: others want to use the database too."""
+
+LAST_LINES_S = 1.0
+"""How long the last lines may take at the end."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A line that is not saved yet."""
+
+    call: AnyCall
+    line: TranscriptLine
+    bytes: int
+    forgotten: bool = False
+    """Somebody asked for its deletion; it is not saved."""
+
+
+class Scribe:
+    """Writes finished captions into the store, beside the calls. `hear` returns at once. Thread: loop.
+
+    It hears only of captions that may be kept (see `Disclosure`), and looks at the setting again itself, as the store does.
+    """
+
+    def __init__(
+        self,
+        *,
+        preferences: StoredPreferences,
+        metrics: Metrics,
+        tell: Callable[[AnyCall, str], None],
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        """`tell` says in a call's channel that its transcript is not kept, and why."""
+        self._preferences = preferences
+        self._tell = tell
+        self._now = now
+        self._dropped = metrics.counter("transcripts.dropped")
+        self._names: WeakKeyDictionary[AnyCall, str] = WeakKeyDictionary()
+        self._waiting: deque[Waiting] = deque()
+        self._saving: list[Waiting] = []
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        preferences.forgetting.add(self.forget)
+
+    def hear(self, call: AnyCall, caption: Caption) -> None:
+        """A caption of a call; kept once it is final."""
+        guild_id = call.room.place.guild_id
+        if not caption.final or not self._preferences.rules(guild_id).transcripts:
+            return
+        line = TranscriptLine(guild_id, self._name(call), caption.speaker, self._now(), caption.text)
+        self._waiting.append(Waiting(call, line, len(line.text.encode(errors="replace"))))
+        self._bytes += self._waiting[-1].bytes
+        while self._bytes > MOST_BYTES:
+            self._drop(self._waiting.popleft())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write(), name="bot:transcripts")
+
+    def forget(self, owner: Owner, call: str | None = None) -> None:
+        """Save nothing of a person or guild, or of one call in a guild, that was said up to now."""
+        for one in (*self._saving, *self._waiting):
+            theirs = owner.id == (one.line.user_id if owner.kind == "person" else one.line.guild_id)
+            one.forgotten |= theirs and call in (None, one.line.call)
+        self._let_go()
+
+    def drop_people(self, call: AnyCall) -> None:
+        """Save nothing of what people said in a call up to now."""
+        for one in (*self._saving, *self._waiting):
+            one.forgotten |= one.call is call and one.line.user_id is not None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for one in [one for one in self._waiting if one.forgotten]:
+            self._waiting.remove(one)
+            self._bytes -= one.bytes
+
+    async def close(self) -> None:
+        """Write what waits, if that does not take long."""
+        self._preferences.forgetting.discard(self.forget)
+        if self._task:
+            await asyncio.wait({self._task}, timeout=LAST_LINES_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        while self._waiting:
+            self._drop(self._waiting.popleft())
+
+    async def _write(self) -> None:
+        while self._waiting:
+            self._saving = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._bytes -= sum(one.bytes for one in self._saving)
+            try:
+                await self._preferences.store.transcripts.keep([one.line for one in self._saving], self._is_wanted)
+            except StoreError as fault:
+                self._dropped.add(len(self._saving))
+                log.warning("a transcript was not saved", lines=len(self._saving), cause=fault.full)
+                for call in {one.call for one in self._saving}:
+                    self._tell(call, str(fault))
+            finally:
+                self._saving = []
+
+    def _is_wanted(self, line: TranscriptLine) -> bool:
+        return not any(one.forgotten for one in self._saving if one.line is line)
+
+    def _drop(self, one: Waiting) -> None:
+        self._bytes -= one.bytes
+        self._dropped.add()
+
+    def _name(self, call: AnyCall) -> str:
+        """The call's own name in the store, the same for all its lines, in the order of time."""
+        return self._names.setdefault(call, f"{self._now():%Y-%m-%d %H:%M} {uuid.uuid4().hex[:8]}")

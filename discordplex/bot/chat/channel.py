@@ -1,0 +1,364 @@
+"""Room: a voice channel as the bot sees it. Who sits there, what keeps us out, where its words go."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import discord
+import discord.voice
+
+from discordplex.bot import texts
+from discordplex.bot.access import may_call, may_talk_in
+from discordplex.bot.place import Place
+from discordplex.bot.rules import Rules
+from discordplex.bot.texts.markdown import LONGEST_NAME, shorten
+from discordplex.plaintext import one_line
+
+Link = TypeVar("Link", bound=discord.voice.VoiceProtocol[Any])
+NEEDED = ("view_channel", "connect", "speak")
+
+
+class Room(Protocol):
+    """One voice channel, as it is now. Everything here: the event loop's thread."""
+
+    @property
+    def place(self) -> Place:
+        """Which one."""
+        ...
+
+    @property
+    def people(self) -> frozenset[int]:
+        """Who sits in it, bots left out."""
+        ...
+
+    @property
+    def callers(self) -> frozenset[int]:
+        """Those of the people for whom the bot comes."""
+        ...
+
+    @property
+    def bots(self) -> frozenset[int]:
+        """The bots in it, ourselves left out."""
+        ...
+
+    @property
+    def suppressed(self) -> bool:
+        """We are in it, and in the audience: it is a stage, and nobody has let us speak."""
+        ...
+
+    async def ask_to_speak(self) -> bool:
+        """Ask for the stage that we are on, or take it where we may let people speak; whether a moderator has to let us.
+
+        Raises what py-cord raises.
+        """
+        ...
+
+    @property
+    def may_set_status(self) -> bool:
+        """Whether we may write the line below its name while we are in it."""
+        ...
+
+    async def set_status(self, text: str | None) -> None:
+        """Write that line. Raises what py-cord raises."""
+        ...
+
+    def name_of(self, user_id: int) -> str:
+        """What the others call somebody in it."""
+        ...
+
+    def may_name_people(self, channel: Any) -> bool:
+        """Whether everybody who reads that channel could see anyway who sits in this one."""
+        ...
+
+    def name_in(self, channel: Any, user_id: int) -> str | None:
+        """What to call somebody in it in a notice that is read in that channel; None where they are not to be named there."""
+        ...
+
+    @property
+    def disclosure_channels(self) -> tuple[Any, ...]:
+        """Where we may tell people what is done with their words, the best first: its captions channel, its own chat."""
+        ...
+
+    def viewers(self, channel: Any) -> frozenset[int]:
+        """Those of the people in it who can see that channel."""
+        ...
+
+    def readers(self, channel: Any) -> frozenset[int]:
+        """Those of them who can also read there what was written before they came."""
+        ...
+
+    @property
+    def captions_channel(self) -> Any | None:
+        """Where its captions and notices go, None where they go nowhere or we may not write there."""
+        ...
+
+    @property
+    def notices_channel(self) -> Any | None:
+        """Where its notices go first: the same, or its own chat although we may not enter. None with captions off."""
+        ...
+
+    @property
+    def readers_see_it(self) -> bool:
+        """Whether whoever reads its notices can see the channel too, and so may be told who is in it."""
+        ...
+
+    @property
+    def spare_channel(self) -> Any | None:
+        """Where its notices go when Discord does not let us write there; None where there is no such channel."""
+        ...
+
+    @property
+    def unwanted(self) -> str | None:
+        """Why we do not talk in it, as a plain sentence, where the rules are against it; None where they are not."""
+        ...
+
+    def obstacle(self) -> str | None:
+        """What keeps us from talking in it, as a plain sentence; None where nothing is known."""
+        ...
+
+    async def open_thread(self) -> Any | None:
+        """A new thread for its captions, None where we may open none. Raises what py-cord raises."""
+        ...
+
+    async def connect(self, make: Callable[[discord.Client, Any], Link], *, timeout_s: float) -> Link:
+        """Join it. Raises what py-cord and the voice wire raise."""
+        ...
+
+    async def move_voice_here(self) -> None:
+        """Take the guild's voice connection, which stands in another channel, into this one."""
+        ...
+
+
+class DiscordRoom:
+    """A `Room` on py-cord's channel."""
+
+    def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, rules: Rules) -> None:
+        self._channel = channel
+        self._rules = rules
+
+    @property
+    def place(self) -> Place:
+        """Which one."""
+        return Place(self._channel.guild.id, self._channel.id)
+
+    @property
+    def people(self) -> frozenset[int]:
+        """Who sits in it, bots left out."""
+        return people_in(self._channel)
+
+    @property
+    def callers(self) -> frozenset[int]:
+        """Those of the people whose roles let them call us."""
+        guild = self._channel.guild
+        return frozenset(user_id for user_id in self.people if may_call(self._rules, role_ids(guild, user_id)))
+
+    @property
+    def bots(self) -> frozenset[int]:
+        """The bots in it, ourselves left out."""
+        guild = self._channel.guild
+        return frozenset(user_id for user_id in self._channel.voice_states if is_bot(guild, user_id) and user_id != guild.me.id)
+
+    def name_of(self, user_id: int) -> str:
+        """The name shown in this guild as one harmless line, or a number for who is not known."""
+        member = self._channel.guild.get_member(user_id)
+        return (one_line(member.display_name, LONGEST_NAME) if member else "") or f"Person {user_id}"
+
+    def may_name_people(self, channel: Any) -> bool:
+        """Its own chat is read by nobody else; any other channel may be, unless everybody in the server can see this one."""
+        overwrites = self._channel._overwrites  # noqa: SLF001 -- py-cord's `overwrites` leaves out members that it does not know
+        hidden = any(overwrite.deny & discord.Permissions.view_channel.flag for overwrite in overwrites)
+        everybody = not hidden and self._channel.permissions_for(self._channel.guild.default_role).view_channel
+        return bool(everybody or channel.id == self._channel.id)
+
+    def name_in(self, channel: Any, user_id: int) -> str | None:
+        """Whoever cannot read that channel is not talked about in it."""
+        may = self.may_name_people(channel) and user_id in self._with(channel, "view_channel", (user_id,))
+        return self.name_of(user_id) if may else None
+
+    @property
+    def disclosure_channels(self) -> tuple[Any, ...]:
+        """Also where captions are off: people are told all the same."""
+        own = self._channel if may_write(self._channel) else None
+        return tuple(dict.fromkeys(channel for channel in (self.captions_channel, own) if channel is not None))
+
+    def viewers(self, channel: Any) -> frozenset[int]:
+        """By their permissions; who is not known counts as one who cannot."""
+        return self._with(channel, "view_channel", self.people)
+
+    def readers(self, channel: Any) -> frozenset[int]:
+        """Likewise."""
+        return self._with(channel, "read_message_history", self.viewers(channel))
+
+    def _with(self, channel: Any, permission: str, user_ids: Iterable[int]) -> frozenset[int]:
+        hidden = isinstance(channel, discord.Thread) and channel.is_private()
+        needed = (permission, "manage_threads") if hidden else (permission,)  # whom else it was opened for we are not told
+        members = ((user_id, self._channel.guild.get_member(user_id)) for user_id in user_ids)
+        permitted = ((user_id, channel.permissions_for(member)) for user_id, member in members if member)
+        return frozenset(user_id for user_id, may in permitted if all(getattr(may, name) for name in needed))
+
+    @property
+    def captions_channel(self) -> Any | None:
+        """The channel that the setting names. A channel of another guild is none of ours: then it is the voice channel's own chat."""
+        where = self._rules.captions
+        if where.where == "off":
+            return None
+        named = self._channel.guild.get_channel_or_thread(where.channel_id) if where.where == "channel" and where.channel_id else None
+        channel = named or self._channel
+        return channel if may_write(channel) else None
+
+    @property
+    def notices_channel(self) -> Any | None:
+        """Where its notices go first: its own chat also where we may not enter, since it is there that people look."""
+        if self._rules.captions.where == "off":
+            return None
+        chat = self._channel if may_send(self._channel) else None
+        return self.captions_channel or chat or self.spare_channel
+
+    @property
+    def readers_see_it(self) -> bool:
+        """Its own chat is read by nobody else; any other channel may be."""
+        channel = self.notices_channel
+        return channel is not None and self.may_name_people(channel)
+
+    @property
+    def spare_channel(self) -> Any | None:
+        """The server's channel for system messages, else its first text channel that we may write in."""
+        if self._rules.captions.where == "off":
+            return None
+        return next((channel for channel in self._text_channels if may_write(channel)), None)
+
+    async def open_thread(self) -> Any | None:
+        """A new thread in the channel that the setting names, else in the server's channel for system messages or a text channel."""
+        wanted = self._rules.captions.channel_id
+        named = self._channel.guild.get_channel(wanted) if wanted else None
+        for parent in (named, *self._text_channels):
+            if isinstance(parent, discord.TextChannel) and may_open_threads(parent):
+                name = f"{shorten(self._channel.name, 60)}, {discord.utils.utcnow():%Y-%m-%d %H:%M} UTC"
+                return await parent.create_thread(name=name, type=discord.ChannelType.public_thread, auto_archive_duration=60)
+        return None
+
+    @property
+    def _text_channels(self) -> Iterable[discord.TextChannel]:
+        guild = self._channel.guild
+        return (channel for channel in (guild.system_channel, *guild.text_channels) if channel)
+
+    @property
+    def suppressed(self) -> bool:
+        """We are in the audience of this stage."""
+        state = self._channel.guild.me.voice
+        return isinstance(self._channel, discord.StageChannel) and state is not None and state.suppress
+
+    async def ask_to_speak(self) -> bool:
+        """With the right to let people speak we let ourselves."""
+        me = self._channel.guild.me
+        if self._channel.permissions_for(me).mute_members:
+            await me.edit(suppress=False)
+            return False
+        await me.request_to_speak()
+        return True
+
+    @property
+    def may_set_status(self) -> bool:
+        """Stages have no such line."""
+        permitted = self._channel.permissions_for(self._channel.guild.me).set_voice_channel_status
+        return self._rules.voice_status and permitted and isinstance(self._channel, discord.VoiceChannel)
+
+    async def set_status(self, text: str | None) -> None:
+        """Write it."""
+        if isinstance(self._channel, discord.VoiceChannel):
+            await self._channel.set_status(text)
+
+    @property
+    def unwanted(self) -> str | None:
+        """By the server's lists of channels, and the configuration's."""
+        return None if may_talk_in(self._rules, self._channel.id) else texts.waiting.NOT_HERE
+
+    def obstacle(self) -> str | None:
+        """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""
+        channel, guild = self._channel, self._channel.guild
+        if self.unwanted:
+            return self.unwanted
+        if guild.afk_channel and guild.afk_channel.id == channel.id:
+            return texts.calls.AFK
+        may = channel.permissions_for(guild.me)
+        if isinstance(channel, discord.StageChannel) and not (may.request_to_speak or may.mute_members):
+            return texts.waiting.STAGE_CLOSED
+        missing = next((name for name in NEEDED if not getattr(may, name)), None)
+        if missing:
+            return texts.calls.MISSING_PERMISSION[missing]
+        inside = [user_id for user_id in channel.voice_states if user_id != guild.me.id]
+        if channel.user_limit and len(inside) >= channel.user_limit and not may.move_members:
+            return texts.calls.full(channel.user_limit)
+        return None
+
+    async def connect(self, make: Callable[[discord.Client, Any], Link], *, timeout_s: float) -> Link:
+        """Join it, after clearing away a connection that some accident left behind."""
+        stale = self._channel.guild.voice_client
+        if stale is not None:
+            await stale.disconnect(force=True)
+        return await self._channel.connect(cls=make, timeout=timeout_s, reconnect=True)
+
+    async def move_voice_here(self) -> None:
+        """Ask Discord to move our voice connection here."""
+        await self._channel.guild.change_voice_state(channel=self._channel)
+
+
+Guild: TypeAlias = discord.Guild
+
+
+def may_write(channel: Any) -> bool:
+    """Whether we may write into a channel of any kind. The chat of a voice channel is closed to whoever may not enter it."""
+    inside = channel.permissions_for(channel.guild.me).connect or not isinstance(channel, discord.VoiceChannel | discord.StageChannel)
+    return bool(inside and may_send(channel))
+
+
+def may_open_threads(channel: discord.TextChannel) -> bool:
+    """Whether we may open threads in a text channel and write there."""
+    may = channel.permissions_for(channel.guild.me)
+    return bool(may.view_channel and may.create_public_threads and may.send_messages_in_threads)
+
+
+def may_send(channel: Any) -> bool:
+    """Whether the permissions alone let us see a channel and write in it."""
+    may = channel.permissions_for(channel.guild.me)
+    return bool(may.view_channel and may.send_messages and hasattr(channel, "send"))
+
+
+def people_in(channel: discord.VoiceChannel | discord.StageChannel) -> frozenset[int]:
+    """Who sits in a channel, bots left out; who is not known to be a bot counts as a person."""
+    return frozenset(user_id for user_id in channel.voice_states if not is_bot(channel.guild, user_id))
+
+
+def is_bot(guild: Guild, user_id: int) -> bool:
+    """Whether this member is known to be a bot."""
+    member = guild.get_member(user_id)
+    return member is not None and member.bot
+
+
+def people_by_channel(guild: Guild) -> dict[int, frozenset[int]]:
+    """Who sits where in a guild, bots left out; empty channels left out."""
+    found = {channel.id: people_in(channel) for channel in voice_channels(guild)}
+    return {channel_id: people for channel_id, people in found.items() if people}
+
+
+def voice_channels(guild: Guild) -> Iterable[discord.VoiceChannel | discord.StageChannel]:
+    """Every channel in which one can talk."""
+    return [*guild.voice_channels, *guild.stage_channels]
+
+
+def closed_channels(guild: Guild, rules: Rules) -> frozenset[int]:
+    """Channels into which we never go by ourselves: the AFK channel, stages, those that the rules close."""
+    afk = {guild.afk_channel.id} if guild.afk_channel else set()
+    elsewhere = {channel.id for channel in voice_channels(guild) if not may_talk_in(rules, channel.id)}
+    return frozenset(afk | elsewhere | {stage.id for stage in guild.stage_channels})
+
+
+def role_ids(guild: Guild, user_id: int) -> frozenset[int]:
+    """The roles of a member; none where the member is not known."""
+    member = guild.get_member(user_id)
+    return frozenset(role.id for role in member.roles) if member else frozenset()
+
+
+def strangers(guild: Guild) -> list[int]:
+    """Who sits in a voice channel without being known: Discord's first message about a guild names them by id alone, bots or not."""
+    seated = {user_id for channel in voice_channels(guild) for user_id in channel.voice_states}
+    return sorted(user_id for user_id in seated if guild.get_member(user_id) is None)

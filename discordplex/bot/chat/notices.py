@@ -1,0 +1,188 @@
+"""Noticeboard: which poster writes for which voice channel, and what has been said there already."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Collection, Hashable
+from typing import Any
+
+import aiohttp
+import discord
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.poster import Fate, Poster
+from discordplex.bot.place import Place
+from discordplex.clock import Clock
+from discordplex.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+log = structlog.get_logger()
+
+MOST_POSTERS = 500
+"""Channels whose writer is kept. Then those that have nothing to write go, the one that was used longest ago first."""
+
+MOST_PLACES, MOST_TOLD = 1000, 50
+"""Voice channels of which it is known what was said there, and sentences for each. What is forgotten may be said again."""
+
+
+class Noticeboard:
+    """Captions and notices of every voice channel, each into the channel that the setting names for it. Thread: loop."""
+
+    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+        self.clock = clock
+        self._metrics = metrics
+        self._posters: dict[int, Poster] = {}
+        self._spares: dict[int, Any | None] = {}
+        self._diverted: dict[Place, Any] = {}
+        self._told: dict[Place, dict[int, None]] = {}
+        """Hashes of what was said, oldest first."""
+
+    def say(self, room: Room, text: str, *, key: Hashable = None, view: discord.ui.View | None = None) -> None:
+        """Write a notice, with the buttons of `view`; the same `key` again replaces it. Where we may not write, nothing is said."""
+        poster = self._poster(room.notices_channel)
+        if poster:
+            self._spares[poster.channel.id] = room.spare_channel
+            poster.notice(text, key=key, view=view)
+
+    def say_about(self, room: Room, named: str, unnamed: str, *, key: Hashable = None) -> None:
+        """Write a notice about a person: `named` where all who read it can see the voice channel, `unnamed` elsewhere."""
+        poster = self._poster(room.notices_channel)
+        if poster is None:
+            return
+        channel_id = poster.channel.id
+        self._spares[channel_id] = room.spare_channel
+
+        def on_fate(fate: Fate) -> None:
+            if fate == "refused":
+                self._say_elsewhere(channel_id, unnamed)
+
+        poster.notice(named if room.readers_see_it else unnamed, key=key, on_fate=on_fate)
+
+    def say_once(self, room: Room, text: str, *, key: Hashable = None) -> None:
+        """Write a notice unless these very words were said there since `forget`."""
+        told = self._told.pop(room.place, {})
+        self._told[room.place] = told  # used last
+        if hash(text) not in told:
+            told[hash(text)] = None
+            self.say(room, text, key=key)
+        bound(told, MOST_TOLD)
+        bound(self._told, MOST_PLACES)
+
+    def say_in(
+        self,
+        channel: Any,
+        text: str,
+        *,
+        key: Hashable,
+        view: discord.ui.View | None = None,
+        last: bool = False,
+        on_fate: Callable[[Fate], None] | None = None,
+    ) -> None:
+        """Write a notice into this very channel, as `Poster.notice` does."""
+        poster = self._poster(channel)
+        if poster:
+            poster.notice(text, key=key, view=view, last=last, on_fate=on_fate)
+
+    def caption(self, room: Room, key: Hashable, text: str, *, final: bool, speaker: int | None = None) -> None:
+        """Write what somebody says: the whole stretch so far."""
+        poster = self._poster(self.captions_channel(room))
+        if poster:
+            poster.caption(key, text, final=final, speaker=speaker)
+
+    def captions_channel(self, room: Room) -> Any | None:
+        """Where captions of this room go; None where nowhere."""
+        return self._diverted.get(room.place) or room.captions_channel
+
+    def drop_captions(self, *, speaker: int | None = None, call: int | None = None) -> None:
+        """Write nothing more of what this person, or anybody in this call, has said."""
+        for poster in self._posters.values():
+            poster.drop_captions(lambda key, who: speaker == who or (call is not None and is_of(key, call)))
+
+    def deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
+        """Somebody deleted these messages."""
+        poster = self._posters.get(channel_id)
+        if poster:
+            poster.deleted(message_ids)
+
+    def finish(self, call: int) -> None:
+        """The call is over: nothing of it changes any more once it is written."""
+        for poster in self._posters.values():
+            poster.finish(lambda key: is_of(key, call))
+
+    def divert(self, place: Place, channel: Any | None) -> None:
+        """Captions of this place go into another channel, such as a thread; None ends that."""
+        if channel is None:
+            self._diverted.pop(place, None)
+        else:
+            self._diverted[place] = channel
+
+    def forget(self, place: Place) -> None:
+        """Nobody is there any more who has read it, or it is not true any more: everything may be said again."""
+        self._told.pop(place, None)
+
+    async def flush(self) -> None:
+        """Return when all that was said is written."""
+        await asyncio.gather(*(poster.flush() for poster in self._posters.values()))
+
+    async def close(self) -> None:
+        """Stop writing everywhere; what is not written stays so, and is logged as a number."""
+        unwritten = sum(not poster.idle for poster in self._posters.values())
+        await asyncio.gather(*(poster.close() for poster in self._posters.values()))
+        self._posters.clear()
+        if unwritten:
+            log.warning("captions were left unwritten", channels=unwritten)
+
+    def _poster(self, channel: Any | None) -> Poster | None:
+        if channel is None:
+            return None
+        poster = self._posters.pop(channel.id, None)
+        if poster is None:
+            self._make_room()
+            say_elsewhere = functools.partial(self._say_elsewhere, channel.id)
+            poster = Poster(channel, clock=self.clock, metrics=self._metrics, on_refused=say_elsewhere)
+        self._posters[channel.id] = poster  # used last
+        return poster
+
+    def _make_room(self) -> None:
+        """Let go of writers that have nothing to do and may write again at once: a new one keeps the pace."""
+        idle = [channel_id for channel_id, poster in self._posters.items() if poster.forgettable]
+        for channel_id in idle[: max(0, len(self._posters) - MOST_POSTERS + 1)]:
+            del self._posters[channel_id]
+            self._spares.pop(channel_id, None)
+
+    def _say_elsewhere(self, channel_id: int, text: str) -> None:
+        """Discord refused a notice although nothing spoke against it."""
+        spare = self._spares.get(channel_id)
+        poster = self._poster(spare) if spare is not None and spare.id != channel_id else None
+        if poster:
+            poster.notice(text)
+
+
+def is_of(key: Hashable, call: int) -> bool:
+    """Whether what is kept under a key is a call's: it begins with the call's number."""
+    return isinstance(key, tuple) and key[:1] == (call,)
+
+
+def bound(entries: dict[Any, Any], most: int) -> None:
+    """Forget the oldest entries beyond so many."""
+    while len(entries) > most:
+        del entries[next(iter(entries))]
+
+
+async def open_captions_thread(room: Room, notices: Noticeboard, ids: dict[str, Any]) -> Any | None:
+    """Open a thread, send the captions of this place there, and say where it is; None where that is impossible.
+
+    `ids` name the call in the log.
+    """
+    try:
+        thread = await room.open_thread()
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
+        log.warning("no thread for captions", cause=type(fault).__name__, **ids)
+        return None
+    if thread:
+        notices.divert(room.place, thread)
+        notices.say(room, texts.waiting.captions_in(thread.id))
+    return thread

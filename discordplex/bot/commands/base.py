@@ -1,0 +1,177 @@
+"""Desk: what commands, buttons and written commands have in common. Whom they ask, who may use them, and how they answer."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+import discord
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.access import LIMITS, MODERATING, Limit, Right, Standing, may_use, right_to
+from discordplex.bot.allowance import Allowances
+from discordplex.bot.call.interface import AnyCall
+from discordplex.bot.commands.answer import CommandContext
+from discordplex.bot.place import Place
+from discordplex.bot.practice import Practice
+from discordplex.bot.settings.personas import Personas
+from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.clock import Clock
+from discordplex.errors import DiscordplexError, RefusedError
+
+log = structlog.get_logger()
+
+IN_GUILDS = {discord.InteractionContextType.guild}
+
+NOT_THEIRS: Final[Mapping[Right, str]] = {
+    Right.ADMIN: texts.waiting.ADMINS_ONLY,
+    Right.CALL: texts.waiting.NOT_YOUR_CALL,
+    Right.QUEUE: texts.waiting.NOT_YOUR_PLACE,
+}
+"""What somebody without the right is told."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Exchange(Protocol):
+    """What is asked about calls; `switchboard.Switchboard` has it."""
+
+    async def join(self, place: Place, asker: int | None = None) -> str:
+        """Call us into a channel, at this person's wish; what came of it."""
+        ...
+
+    async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
+        """Send us away from these channels, at the wish of a person of this name; what came of it."""
+        ...
+
+    def status(self, guild_id: int) -> texts.calls.Status:
+        """How things are."""
+        ...
+
+    def queue_lines(self, guild_id: int) -> Sequence[str]:
+        """A sentence for each channel of the guild that waits, with what it may expect."""
+        ...
+
+    def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
+        """Nobody in these channels waits any more; what came of it."""
+        ...
+
+    def waiting(self, guild_id: int) -> Collection[int]:
+        """The guild's channels that wait, or whose call is tried again."""
+        ...
+
+    def call(self, guild_id: int) -> AnyCall | None:
+        """The guild's call, None where it has none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Whom commands ask."""
+
+    exchange: Exchange
+    preferences: StoredPreferences
+    personas: Personas
+    voices: tuple[str, ...]
+    """The engine's voices; none where it takes any."""
+    practice: Callable[[int], Practice]
+    """What is done in a guild with what people say: in the call that runs, else in the next one."""
+    handling: Callable[[], AbstractContextManager[None]]
+    """Around everything that the way out shall wait for."""
+    clock: Clock
+    used: Allowances = field(default_factory=Allowances)
+    """How often people and guilds have used what is limited."""
+
+    def admit(self, use: str, guild_id: int, member: Any) -> None:
+        """Count a person's use of what has this name in `access.RIGHTS`. Raises RefusedError where they may not, or not so soon."""
+        call, waiting = self.exchange.call(guild_id), self.exchange.waiting(guild_id)
+        channel_id = call.room.place.channel_id if call else None
+        right = right_to(use, channel_id)
+        if right is None:
+            raise RefusedError(texts.waiting.NOT_KNOWN)
+        concerned = [*waiting] if channel_id is None else [channel_id, *waiting]
+        if not may_use(right, standing_of(member, concerned), call=channel_id, waiting=waiting):
+            raise RefusedError(NOT_THEIRS[right])
+        if use in LIMITS:
+            wait_s = self.count(LIMITS[use], guild_id, member.id)
+            if wait_s:
+                raise RefusedError(texts.waiting.too_often(wait_s))
+
+    def count(self, limit: Limit, guild_id: int, user_id: int) -> float:
+        """Count one more use and give 0; or, where that would be one too many, the seconds until it is not."""
+        now = self.clock.now()
+        keys = [((limit.kind, "person", user_id), limit.person), ((limit.kind, "guild", guild_id), limit.guild)]
+        wait_s = max(self.used.wait_s(key, rate, now) for key, rate in keys)
+        if not wait_s:
+            for key, rate in keys:
+                self.used.use(key, rate, now)
+        return wait_s
+
+    def own_channels(self, guild_id: int, member: Any) -> frozenset[int]:
+        """The channels, of those that have the call or wait, in which a person has a say."""
+        call = self.exchange.call(guild_id)
+        concerned = {*self.exchange.waiting(guild_id), *([call.room.place.channel_id] if call else [])}
+        who = standing_of(member, concerned)
+        return frozenset(channel_id for channel_id in concerned if who.has_a_say_in(channel_id))
+
+    def call_with(self, guild_id: int, member: Any) -> AnyCall | None:
+        """The call in whose channel this member sits, None where there is none."""
+        call, channel_id = self.exchange.call(guild_id), voice_channel_id(member)
+        return call if call and call.room.place.channel_id == channel_id else None
+
+
+def option(name: str, kind: Any, description: str, **more: Any) -> Callable[[Command], Command]:
+    """One option of a slash command; py-cord's own decorator carries no types."""
+    return discord.option(name, kind, description=description, **more)  # type: ignore[no-untyped-call, no-any-return] # see above
+
+
+def voice_channel_id(member: Any) -> int | None:
+    """The voice channel in which a member sits, None where in none."""
+    voice = getattr(member, "voice", None)
+    return int(voice.channel.id) if voice and voice.channel else None
+
+
+def standing_of(member: Any, channels: Collection[int]) -> Standing:
+    """What a person is in their guild, as to these channels. Who is no member has no rights in it."""
+    if not isinstance(member, discord.Member):
+        return Standing(sits_in=None, moderates=frozenset(), admin=False)
+    known = [channel for channel_id in channels if (channel := member.guild.get_channel(channel_id))]
+    moderates = frozenset(channel.id for channel in known if any(getattr(channel.permissions_for(member), name) for name in MODERATING))
+    return Standing(voice_channel_id(member), moderates, admin=member.guild_permissions.manage_guild)
+
+
+def guild_id_of(context: Any) -> int:
+    """The guild of a command or button that exists in guilds only."""
+    return int(context.guild_id)
+
+
+async def reply(context: discord.ApplicationContext, text: str, **more: Any) -> None:
+    """Answer a command; nobody but the caller sees it, and it mentions nobody. `more` are buttons or a file. Never raises.
+
+    Discord has been asked for time already, and may have refused: a command does its work whatever became of that.
+    """
+    if not isinstance(context, CommandContext):
+        raise TypeError(type(context))
+    await context.answer.send(text, **more)
+
+
+def sentence_about(error: BaseException) -> str:
+    """What a person is told of a failure: its own sentence where it has one. Anything else is a bug, which the log explains."""
+    cause = getattr(error, "original", error)
+    return texts.calls.told(str(cause)) if isinstance(cause, DiscordplexError) else texts.calls.COMMAND_FAILED
+
+
+async def reply_to_failure(context: discord.ApplicationContext, error: BaseException) -> None:
+    """A command raised: log it, and say so as long as Discord lets us."""
+    note_failure(str(context.command), context.guild_id, error)
+    await reply(context, sentence_about(error))
+
+
+def note_failure(what: str, guild_id: int | None, error: BaseException) -> None:
+    """Log what a command or button met: one line where it was foreseen, everything where it was not."""
+    cause = getattr(error, "original", error)
+    if isinstance(cause, DiscordplexError):
+        log.info("command refused", command=what, guild=guild_id, kind=type(cause).__name__)
+    else:
+        log.error("command failed", command=what, guild=guild_id, exc_info=cause)

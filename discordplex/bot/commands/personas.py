@@ -1,0 +1,222 @@
+"""Slash commands about whom people talk with: voices, roles, saved personas."""
+
+import asyncio
+import io
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import discord
+
+from discordplex.bot import texts
+from discordplex.bot.commands.base import IN_GUILDS, Desk, guild_id_of, option, reply
+from discordplex.bot.commands.views import Panel
+from discordplex.bot.settings.personas import PROMPT_CHARACTERS, library, offers
+from discordplex.bot.texts.calls import as_it_stands
+from discordplex.engine import Persona
+from discordplex.errors import StoreError
+from discordplex.store import personafile
+from discordplex.store.personafile import FILE_BYTES
+from discordplex.store.records import Choice, Owner
+
+APPLY_ID = "discordplex:apply-persona"
+"""It stands below old messages: never change it."""
+
+FILE_S = 20.0
+"""How long Discord may take to hand over a file. Then it counts as a failure of ours."""
+
+Completion: TypeAlias = Callable[[discord.AutocompleteContext], Coroutine[Any, Any, list[str]]]
+
+
+class ApplyPanel(Panel):
+    """Below what a person has just chosen, while a call is running."""
+
+    @discord.ui.button(label=texts.personas.APPLY_NOW, style=discord.ButtonStyle.primary, custom_id=APPLY_ID)
+    async def apply(self, _: Any, interaction: discord.Interaction) -> None:
+        """Give the call the presser's persona."""
+        await self.answer(interaction, apply_now(self.desk, guild_id_of(interaction), interaction.user))
+
+
+async def apply_now(desk: Desk, guild_id: int, member: Any) -> str:
+    """Open the engine of the guild's call anew as whom this member prefers."""
+    call = desk.exchange.call(guild_id)
+    if call is None:
+        return texts.personas.NO_CALL_HERE
+    call.restart(await desk.preferences.persona(guild_id, member.id))
+    return texts.personas.APPLIED
+
+
+def add_persona_commands(bot: discord.Bot, desk: Desk) -> None:
+    """/voice and /persona."""
+    add_voice(bot, desk)
+    group = bot.create_group("persona", "Whom you talk with in the calls that you begin.", contexts=IN_GUILDS)
+    add_choosing(group, desk)
+    add_keeping(group, desk)
+    add_files(group, desk)
+
+
+def add_voice(bot: discord.Bot, desk: Desk) -> None:
+    """/voice."""
+
+    @bot.slash_command(name="voice", description="See or choose the voice of the calls that you begin.", contexts=IN_GUILDS)
+    @option("voice", str, description="Leave it out to see which one it is.", required=False, autocomplete=voices_of(desk))
+    async def voice(context: discord.ApplicationContext, voice: str | None = None) -> None:
+        await (set_choice(context, desk, voice=voice) if voice else show(context, desk))
+
+
+def add_choosing(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/persona show, set, reset, list."""
+
+    @group.command(name="show", description="See whom you talk with, and on whose wish.")
+    async def show_persona(context: discord.ApplicationContext) -> None:
+        await show(context, desk)
+
+    @group.command(name="set", description="Choose whom you talk with in the calls that you begin.")
+    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(desk))
+    @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
+    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(desk))
+    async def set_persona(
+        context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
+    ) -> None:
+        await set_choice(context, desk, name=name, role=role, voice=voice)
+
+    @group.command(name="reset", description="Forget your own choice: the server's persona holds again.")
+    async def reset(context: discord.ApplicationContext) -> None:
+        standing = await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
+        await tell_choice(context, desk, lambda persona: as_it_stands(texts.personas.unset(persona), standing))
+
+    @group.command(name="list", description="See the personas that are saved: yours, the server's, mine.")
+    async def list_personas(context: discord.ApplicationContext) -> None:
+        own, guilds = await desk.preferences.personas(own_of(context)), await desk.preferences.personas(guild_of(context))
+        await reply(context, texts.personas.persona_list(own, guilds, library()))
+
+
+def add_keeping(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/persona save and delete."""
+
+    @group.command(name="save", description="Keep a persona under a name: the one in force for you, or what you give.")
+    @option("name", str, description="What to call it.", max_length=personafile.NAME_CHARACTERS)
+    @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
+    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(desk))
+    @option("server", bool, description="Keep it for everybody in this server (needs Manage Server).", required=False)
+    async def save(
+        context: discord.ApplicationContext, name: str, role: str | None = None, voice: str | None = None, *, server: bool = False
+    ) -> None:
+        now = await desk.preferences.persona(guild_id_of(context), context.author.id)
+        persona = Persona(voice=voice or now.voice, text_prompt=role or now.text_prompt)
+        saved, standing = await desk.personas.save(owner_of(context, server=server), name, persona)
+        await reply(context, as_it_stands(texts.personas.saved(saved), standing))
+
+    @group.command(name="delete", description="Delete a saved persona of yours, or of the server.")
+    @option("name", str, description="Which one.", autocomplete=own_names_of(desk))
+    @option("server", bool, description="The server's one of that name (needs Manage Server).", required=False)
+    async def delete(context: discord.ApplicationContext, name: str, *, server: bool = False) -> None:
+        standing = await desk.personas.delete(owner_of(context, server=server), name)
+        await reply(context, as_it_stands(texts.personas.deleted(name), standing))
+
+
+def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
+    """/persona import and export."""
+
+    @group.command(name="import", description="Take in personas from a file that /persona export made.")
+    @option("file", discord.Attachment, description="The file.")
+    @option("server", bool, description="For everybody in this server (needs Manage Server).", required=False)
+    async def take_in(context: discord.ApplicationContext, file: discord.Attachment, *, server: bool = False) -> None:
+        owner = owner_of(context, server=server)
+        if file.size > FILE_BYTES:
+            raise StoreError(texts.personas.file_too_large(FILE_BYTES // 1000))
+        with desk.personas.one_import(context.author.id):
+            found, standing = await desk.personas.take_in(owner, await asyncio.wait_for(file.read(), FILE_S))
+        await reply(context, as_it_stands(texts.personas.imported(found), standing))
+
+    @group.command(name="export", description="Get saved personas as a file.")
+    @option("name", str, description="Only this one.", required=False, autocomplete=names_of(desk))
+    @option("server", bool, description="The server's instead of yours.", required=False)
+    async def export(context: discord.ApplicationContext, name: str | None = None, *, server: bool = False) -> None:
+        if name:
+            found = [await desk.personas.find(guild_id_of(context), context.author.id, name)]
+        else:
+            found = [*await desk.preferences.personas(guild_of(context) if server else own_of(context))]
+        if not found:
+            await reply(context, texts.personas.NONE_SAVED)
+            return
+        file = discord.File(io.BytesIO(personafile.write(found).encode()), filename="personas.json")
+        await reply(context, texts.personas.exported(len(found)), file=file)
+
+
+# What several of them do
+
+
+async def show(context: discord.ApplicationContext, desk: Desk) -> None:
+    """Say whom the caller talks with in the calls that they begin."""
+    persona = await desk.preferences.persona(guild_id_of(context), context.author.id)
+    own = (await desk.preferences.person(context.author.id)).choice
+    await reply(context, texts.personas.in_force(persona, own, desk.preferences.guild(guild_id_of(context)).choice))
+
+
+async def set_choice(context: discord.ApplicationContext, desk: Desk, **wanted: str | None) -> None:
+    """Save the caller's choice and say from when it holds. Raises StoreError where there is none such or the engine would refuse it."""
+    if not any(wanted.values()):
+        await reply(context, texts.personas.NOTHING_GIVEN)
+        return
+    before = (await desk.preferences.person(context.author.id)).choice
+    choice = await desk.personas.choice(guild_id_of(context), context.author.id, before=before, **wanted)
+    standing = await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
+    running = desk.call_with(guild_id_of(context), context.author) is not None
+    await tell_choice(context, desk, lambda persona: as_it_stands(texts.personas.chosen(persona, running=running), standing))
+
+
+async def tell_choice(context: discord.ApplicationContext, desk: Desk, sentence: Callable[[Persona], str]) -> None:
+    """Say who it will be, with a button where a call is running that could change now."""
+    persona = await desk.preferences.persona(guild_id_of(context), context.author.id)
+    running = desk.call_with(guild_id_of(context), context.author)
+    more = {"view": ApplyPanel()} if running else {}
+    await reply(context, sentence(persona), **more)
+
+
+def own_of(context: Any) -> Owner:
+    """The caller's library."""
+    return Owner("person", context.author.id)
+
+
+def guild_of(context: Any) -> Owner:
+    """The server's library."""
+    return Owner("guild", guild_id_of(context))
+
+
+def owner_of(context: discord.ApplicationContext, *, server: bool) -> Owner:
+    """Whose library is changed."""
+    return guild_of(context) if server else own_of(context)
+
+
+# What is offered while somebody types
+
+
+def names_of(desk: Desk) -> Completion:
+    """Completion by every persona that the person can choose."""
+
+    async def complete(context: discord.AutocompleteContext) -> list[str]:
+        user = context.interaction.user
+        return await desk.personas.matching(guild_id_of(context.interaction), user.id if user else 0, str(context.value or ""))
+
+    return complete
+
+
+def own_names_of(desk: Desk) -> Completion:
+    """Completion by the person's own personas, or the server's where that option is set."""
+
+    async def complete(context: discord.AutocompleteContext) -> list[str]:
+        user, guild_id = context.interaction.user, guild_id_of(context.interaction)
+        owner = Owner("guild", guild_id) if context.options.get("server") else Owner("person", user.id if user else 0)
+        return await desk.personas.matching(guild_id, owner.id, str(context.value or ""), owner=owner)
+
+    return complete
+
+
+def voices_of(desk: Desk) -> Completion:
+    """Completion by the engine's voices."""
+
+    async def complete(context: discord.AutocompleteContext) -> list[str]:
+        return offers(desk.voices, str(context.value or ""))
+
+    return complete

@@ -1,0 +1,63 @@
+"""Commands that are written as messages, where `bot.prefix` is set: they do what the slash commands of the same name do."""
+
+from collections.abc import Awaitable, Callable, Collection
+
+import aiohttp
+import discord
+import structlog
+
+from discordplex.bot.access import ANSWERING
+from discordplex.bot.commands.answer import NO_MENTIONS
+from discordplex.bot.commands.base import Desk, note_failure, sentence_about
+from discordplex.bot.commands.calls import call_in, go_on, send_away, stop_here
+from discordplex.bot.texts.markdown import messages
+
+log = structlog.get_logger()
+
+Act = Callable[[int, discord.Member], Awaitable[str]]
+
+
+class WrittenCommands:
+    """`!join`, `!listen`, `!stop`, `!leave`. Every other message is left alone. Thread: loop."""
+
+    def __init__(self, prefix: str, desk: Desk) -> None:
+        self._prefix = prefix.casefold()
+        self._desk = desk
+        self._acts: dict[str, Act] = {
+            "join": lambda guild_id, member: call_in(desk, guild_id, member),
+            "listen": lambda guild_id, member: go_on(desk, guild_id, member),
+            "stop": lambda guild_id, member: stop_here(desk, guild_id, member),
+            "leave": lambda guild_id, member: send_away(desk, guild_id, member),
+        }
+
+    @property
+    def words(self) -> Collection[str]:
+        """What may follow the prefix."""
+        return self._acts.keys()
+
+    async def read(self, message: discord.Message) -> None:
+        """Do what a message asks for, if it asks for something, and answer it where it was written.
+
+        The answers are read by everybody, so who asks for very many gets none; what they asked for happens as ever.
+        """
+        word, guild, member = self._word(message.content), message.guild, message.author
+        if word not in self._acts or guild is None or not isinstance(member, discord.Member):
+            return
+        try:
+            self._desk.admit(f"!{word}", guild.id, member)
+            text = await self._acts[word](guild.id, member)
+        except Exception as error:  # noqa: BLE001 -- the edge: a command that fails says so, in the log with its cause
+            note_failure("written command", guild.id, error)
+            text = sentence_about(error)
+        if self._desk.count(ANSWERING, guild.id, member.id):
+            return  # it was done all the same
+        try:
+            for part in messages(text):
+                await message.reply(part, mention_author=False, allowed_mentions=NO_MENTIONS)
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
+            log.warning("written command not answered", cause=type(fault).__name__)
+
+    def _word(self, content: str) -> str:
+        """What stands after the prefix; empty where a message does not begin with it."""
+        word = content.strip().casefold()
+        return word.removeprefix(self._prefix) if word.startswith(self._prefix) else ""

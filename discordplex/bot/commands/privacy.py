@@ -1,0 +1,85 @@
+"""Who is not to be heard, and what is stored about people: the buttons below a greeting, and /privacy."""
+
+from typing import Any
+
+import discord
+
+from discordplex.bot import texts
+from discordplex.bot.commands.base import IN_GUILDS, Desk, guild_id_of, reply
+from discordplex.bot.commands.views import Panel
+from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bot.texts.calls import as_it_stands
+from discordplex.errors import StoreError
+
+DONT_LISTEN_ID, LISTEN_ID = "discordplex:dont-listen", "discordplex:listen"
+"""They stand below old messages: never change them."""
+
+FORGET_ID = "discordplex:forget-me"
+"""It stands below old messages: never change it."""
+
+
+class ConsentPanel(Panel):
+    """Below the greeting of every call."""
+
+    @discord.ui.button(label=texts.privacy.DONT_LISTEN, style=discord.ButtonStyle.secondary, custom_id=DONT_LISTEN_ID)
+    async def dont_listen(self, _: Any, interaction: discord.Interaction) -> None:
+        """Whoever presses is not heard from now on."""
+        await self.answer(interaction, dont_listen(self.desk.preferences, presser(interaction)))
+
+    @discord.ui.button(label=texts.privacy.LISTEN_AGAIN, style=discord.ButtonStyle.secondary, custom_id=LISTEN_ID)
+    async def listen(self, _: Any, interaction: discord.Interaction) -> None:
+        """Whoever presses may be heard again."""
+        await self.answer(interaction, listen(self.desk.preferences, presser(interaction)))
+
+
+class PrivacyPanel(ConsentPanel):
+    """Below what /privacy says: the consent's buttons, and one to delete everything."""
+
+    @discord.ui.button(label=texts.privacy.FORGET_ME, style=discord.ButtonStyle.danger, custom_id=FORGET_ID)
+    async def forget(self, _: Any, interaction: discord.Interaction) -> None:
+        """Delete what is stored about whoever presses."""
+        await self.answer(interaction, forget(self.desk, presser(interaction)))
+
+
+def presser(interaction: discord.Interaction) -> int:
+    """Who pressed a button."""
+    if interaction.user is None:
+        raise LookupError("a button that nobody pressed")
+    return interaction.user.id
+
+
+async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
+    """Never hear this person again; what they are told."""
+    preferences.silence(user_id)
+    return as_it_stands(texts.privacy.NOT_HEARD, await preferences.keep_silenced(user_id))
+
+
+async def listen(preferences: StoredPreferences, user_id: int) -> str:
+    """Hear this person again; what they are told."""
+    if preferences.opt_outs_known and user_id not in preferences.opted_out:
+        return texts.privacy.HEARD_ALREADY
+    return as_it_stands(texts.privacy.HEARD_AGAIN, await preferences.listen(user_id))
+
+
+async def forget(desk: Desk, user_id: int) -> str:
+    """Delete what is stored about a person; what they are told. Raises StoreError."""
+    deleted = await desk.preferences.forget(user_id)
+    if not deleted.standing.saved:
+        return texts.privacy.to_be_forgotten(deleted.standing)
+    silent = user_id in desk.preferences.opted_out
+    return as_it_stands(texts.privacy.FORGOTTEN_BUT_SILENT if silent else texts.privacy.FORGOTTEN, deleted.standing)
+
+
+def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:
+    """/privacy."""
+
+    @bot.slash_command(
+        name="privacy", description="See and delete what is stored about you; choose whether I hear you.", contexts=IN_GUILDS
+    )
+    async def privacy(context: discord.ApplicationContext) -> None:
+        practice = desk.practice(guild_id_of(context))
+        try:
+            text = texts.privacy.about_person(await desk.preferences.store.privacy.what_is_stored(context.author.id), practice)
+        except StoreError as fault:  # the buttons work all the same
+            text = texts.privacy.not_read(practice, str(fault))
+        await reply(context, text, view=PrivacyPanel())

@@ -1,0 +1,11 @@
+"""TODO."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One voice channel of one guild."""
+
+    guild_id: int
+    channel_id: int

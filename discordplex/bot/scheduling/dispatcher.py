@@ -1,0 +1,322 @@
+"""Switchboard: from what people do to calls that begin, move, wait and end."""
+
+import asyncio
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.call.interface import AnyCall, NewCall, Outcome, status_of
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
+from discordplex.bot.rules import Rules
+from discordplex.bot.scheduling.autojoin import Follow, Join, Leave, Move, decide
+from discordplex.bot.scheduling.move_limits import Moves
+from discordplex.bot.scheduling.periodic import Housekeeping
+from discordplex.bot.scheduling.registry import Answer, Elsewhere, Here, SessionRegistry, Soon, Waiting
+from discordplex.bot.scheduling.running import CallBook
+from discordplex.bot.scheduling.timers import Timers
+from discordplex.bot.scheduling.waiting import WaitingRoom
+from discordplex.clock import Clock
+
+FIRST_PAUSE_S = 15.0
+
+
+LONGEST_PAUSE_S = 300.0
+
+
+MOST = 1024
+"""Channels that are remembered. Of more, the one whose last failure is the oldest is forgotten."""
+
+
+class Patience:
+    """Growing pauses per channel, so that people who sit where no call works cause no storm of tries."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[Place, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def pause_s(self, place: Place) -> float:
+        """Another call failed here: seconds until it may be tried again without anybody asking. Doubles each time."""
+        failures = self._failures.get(place, 0)
+        self._failures[place] = failures + 1
+        self._failures.move_to_end(place)
+        if len(self._failures) > MOST:
+            self._failures.popitem(last=False)
+        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 10))
+
+    def forget(self, place: Place) -> None:
+        """A call worked here, or its people have gone: the next failure is a first one."""
+        self._failures.pop(place, None)
+
+
+log = structlog.get_logger()
+
+GOOD_CALL_S = 60.0
+"""A call in which people were heard for so long has worked: the next failure is a first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The name of the timer after which a failed call is tried again."""
+
+    place: Place
+
+
+class Switchboard:
+    """Every guild's call and the queue, by the rules of `autojoin` and `sessions`. All methods: the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        registry: SessionRegistry,
+        room_at: Callable[[Place], Room | None],
+        new_call: NewCall,
+        check: Callable[[], str | None],
+        notices: Noticeboard,
+        rules: Callable[[int], Rules],
+        clock: Clock,
+    ) -> None:
+        """`check` says why no call can work at all, None where one can; `rules` what holds in a guild."""
+        self._registry = registry
+        self._room_at = room_at
+        self._check = check
+        self._notices = notices
+        self._rules = rules
+        self._clock = clock
+        self._patience = Patience()
+        self._timers = timers = Timers(clock)
+        self._moves = moves = Moves(clock=clock, timers=timers)
+        self._book = book = CallBook(
+            registry=registry,
+            room_at=room_at,
+            new_call=new_call,
+            notices=notices,
+            timers=timers,
+            moves=moves,
+            on_begin=self._begin_rounds,
+            on_end=self._after_call,
+        )
+        self._waiting = WaitingRoom(
+            registry=registry,
+            book=book,
+            moves=moves,
+            room_at=room_at,
+            check=check,
+            rules=rules,
+            notices=notices,
+            timers=timers,
+            clock=clock,
+        )
+        self._house = Housekeeping(
+            registry=registry, book=book, rules=rules, notices=notices, timers=timers, clock=clock, queue_again=self._queue_again
+        )
+        self._closing = False
+
+    # What people do
+
+    def person_moved(
+        self, guild_id: int, move: Move, people: Mapping[int, AbstractSet[int]], closed: Collection[int], *, may_call: bool = True
+    ) -> None:
+        """A person went somewhere.
+
+        `people` says who sits where now, `closed` which channels are never joined, `may_call` whether the bot comes for this person.
+        """
+        if self._closing:
+            return
+        seat = self._registry.seat(guild_id)
+        channel_id = seat.channel_id if seat and not seat.ending else None
+        if move.before is not None and not people.get(move.before):
+            self._emptied(Place(guild_id, move.before))
+        auto_join = self._rules(guild_id).auto_join and may_call
+        decision = decide(move, call=channel_id, people=people, auto_join=auto_join, closed=closed)
+        if isinstance(decision, Join):
+            self.enter(Place(guild_id, decision.channel_id), asker=move.person_id)
+        elif isinstance(decision, Follow):
+            self._book.follow(guild_id, decision.channel_id)
+        elif isinstance(decision, Leave):
+            self._book.hang_up_when_empty(guild_id)
+        self.somebody_changed(guild_id)
+
+    def somebody_changed(self, guild_id: int) -> None:
+        """Somebody, a bot perhaps, came, went, or got to be known."""
+        call = self._book.lasting(guild_id)
+        if call:
+            call.refresh()
+
+    def enter(self, place: Place, *, asker: int | None = None) -> None:
+        """People sit in a channel and somebody just came, or we did: call us there if that is possible now."""
+        if not self._closing:
+            self._timers.cancel(Retry(place))
+            self._want(place, asker, quiet=False)
+
+    def call_moved(self, guild_id: int, channel_id: int) -> None:
+        """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
+        self._book.moved(guild_id, channel_id)
+
+    def guild_gone(self, guild_id: int) -> None:
+        """We are not in this guild any more."""
+        channels = self.waiting(guild_id)
+        self._waiting.leave(guild_id, channels)
+        self._moves.forget(guild_id, [*channels, None])
+        for channel_id in channels:
+            self._timers.cancel(Retry(Place(guild_id, channel_id)))
+            self._patience.forget(Place(guild_id, channel_id))
+        self._book.hang_up(guild_id)
+
+    def drop_calls(self) -> None:
+        """End every call: Discord forgot where we are. Who still sits in a channel is served again."""
+        self._book.hang_up_all()
+
+    # What a restart needs
+
+    def remember(self, order: Iterable[tuple[Place, int | None]]) -> None:
+        """Before anything else: who had a call or waited when the last process ended."""
+        self._waiting.remember(order)
+
+    def settle(self) -> None:
+        """Every guild is known: whoever was remembered and sits nowhere is forgotten, and engines are given."""
+        self._waiting.settle()
+
+    # What commands ask
+
+    async def join(self, place: Place, asker: int | None = None) -> str:
+        """/join, by this person: what came of it, as a sentence."""
+        room = self._room_at(place)
+        if room is None:
+            return texts.calls.NOT_IN_VOICE
+        problem = room.obstacle() or self._check()
+        if problem:
+            return texts.calls.could_not_join(place.channel_id, problem)
+        if asker is not None and asker not in room.callers:
+            return texts.waiting.NOT_YOU
+        self._timers.cancel(Retry(place))
+        wait_s = self._moves.wait_s(place.guild_id)
+        if wait_s and self._registry.seat(place.guild_id) is None:
+            self._want(place, asker, quiet=False)
+            return texts.waiting.moved_often(wait_s)
+        answer = self._waiting.ask(place, asker, quiet=False)
+        return await self._reply(place, answer)
+
+    async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
+        """/leave, by a person of this name who has a say in these channels: what came of it, as a sentence."""
+        waited = self._moves.forget(guild_id, channels)
+        for channel_id in channels:
+            self._timers.cancel(Retry(Place(guild_id, channel_id)))
+        call, ended = self._book.calls.get(guild_id), self._book.ended(guild_id)
+        if call is None or ended is None or call.room.place.channel_id not in channels:
+            return texts.calls.LEFT_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.calls.NOTHING_TO_LEAVE
+        self._notices.say_about(call.room, texts.calls.sent_away(name), texts.calls.sent_away(texts.waiting.SOMEBODY))
+        self._book.hang_up(guild_id)
+        await asyncio.wait({ended})
+        return texts.calls.LEFT
+
+    def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
+        """Nobody in these channels waits any more, by the wish of somebody with a say: what came of it, as a sentence. A call stays."""
+        waited = self._moves.forget(guild_id, channels)
+        return texts.waiting.LEFT_THE_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.waiting.NOT_IN_QUEUE
+
+    def waiting(self, guild_id: int) -> frozenset[int]:
+        """The guild's channels that wait for an engine or until the bot may move, or whose call is tried again."""
+        retries = (timer.place for timer in self._timers.names if isinstance(timer, Retry))
+        queued = frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
+        return queued | self._moves.wishing(guild_id)
+
+    def call(self, guild_id: int) -> AnyCall | None:
+        """The guild's call, None where it has none or it is being torn down."""
+        return self._book.lasting(guild_id)
+
+    def preferences_changed(self) -> None:
+        """Rules, or who wants to be heard, have changed: every call follows at once."""
+        for guild_id, call in self._book.calls.items():
+            call.room = self._room_at(call.room.place) or call.room
+            self._book.hang_up_where_unwanted(guild_id)
+
+    def status(self, guild_id: int) -> texts.calls.Status:
+        """/status: what this guild may know."""
+        call = self._book.calls.get(guild_id)
+        places = enumerate(self._registry.queue, start=1)
+        return texts.calls.Status(
+            call=None if call is None else status_of(call, self._clock.now()),
+            calls=self._registry.calls,
+            capacity=self._registry.capacity,
+            queue_length=len(self._registry.queue),
+            own_places=[(place.channel_id, number) for number, place in places if place.guild_id == guild_id],
+            auto_join=self._rules(guild_id).auto_join,
+            refused=self._check(),
+        )
+
+    def queue_lines(self, guild_id: int) -> list[str]:
+        """/queue: a sentence for each channel of this guild that waits, in order, with what it may expect."""
+        own = [place for place in self._registry.queue if place.guild_id == guild_id]
+        return [texts.waiting.in_queue(place.channel_id, self._registry.number(place) or 0, self._waiting.expected(place)) for place in own]
+
+    async def close(self) -> None:
+        """End every call and wait for it. Nothing begins any more, and the order is remembered as it is now."""
+        self._closing = self._waiting.closed = True
+        self._registry.forget_nobody()
+        self._book.hang_up_all()
+        await self._timers.close()
+        await self._book.close()
+
+    # Parts of it
+
+    def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
+        room = self._room_at(place)
+        if self._closing or room is None or not room.callers:
+            return
+        obstacle = room.obstacle()
+        problem = obstacle or self._check()
+        if problem:
+            self._notices.say_once(room, texts.calls.could_not_join(place.channel_id, problem))
+            log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
+            return
+        if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
+            self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet), place.channel_id)
+        else:
+            self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
+
+    def _begin_rounds(self) -> None:
+        self._house.begin()
+
+    def _queue_again(self, place: Place, asker: int | None) -> None:
+        """Their time was up: they are served again when it is their turn."""
+        if self._rules(place.guild_id).auto_join:
+            self._want(place, asker, quiet=False)
+
+    def _after_call(self, call: AnyCall, outcome: Outcome) -> None:
+        if self._closing:
+            return
+        place = call.room.place
+        if outcome.listened_s >= GOOD_CALL_S:
+            self._patience.forget(place)
+        if outcome.reason and outcome.retry:
+            again = functools.partial(self._want, place, call.asker, quiet=True)
+            self._timers.later(Retry(place), self._patience.pause_s(place), again)
+        self._waiting.ended(call, outcome)
+
+    def _emptied(self, place: Place) -> None:
+        self._waiting.withdraw(place)
+        self._moves.forget(place.guild_id, [place.channel_id])
+        self._patience.forget(place)
+        self._notices.forget(place)
+        self._timers.cancel(Retry(place))
+
+    async def _reply(self, place: Place, answer: Answer) -> str:
+        if isinstance(answer, Waiting):
+            return self._waiting.sentence(place, answer.number)
+        if isinstance(answer, Elsewhere):
+            return texts.calls.elsewhere(answer.channel_id)
+        if isinstance(answer, Soon):
+            return texts.calls.COMING_SOON
+        if isinstance(answer, Here):
+            return texts.calls.already_here(place.channel_id)
+        problem = await self._book.calls[place.guild_id].joined()
+        return texts.calls.could_not_join(place.channel_id, problem) if problem else texts.calls.joined(place.channel_id)

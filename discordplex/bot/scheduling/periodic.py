@@ -1,0 +1,104 @@
+"""Housekeeping: what has to be looked at again and again while calls run. Time boxes, idle channels, the voice channels' status line."""
+
+from collections.abc import Callable
+
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.call.interface import AnyCall
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
+from discordplex.bot.rules import MINUTE_S, Rules
+from discordplex.bot.scheduling.registry import SessionRegistry
+from discordplex.bot.scheduling.running import CallBook
+from discordplex.bot.scheduling.time_limit import End, Reprieve, Running, TimeBox, Verdict, Warn
+from discordplex.bot.scheduling.timers import Timers
+from discordplex.clock import Clock
+
+log = structlog.get_logger()
+
+ROUND_S = 1.0
+"""How often everything is looked at."""
+
+
+class Housekeeping:
+    """Goes its rounds for as long as there are calls. All methods: the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        registry: SessionRegistry,
+        book: CallBook,
+        rules: Callable[[int], Rules],
+        notices: Noticeboard,
+        timers: Timers,
+        clock: Clock,
+        queue_again: Callable[[Place, int | None], None],
+    ) -> None:
+        """`queue_again` puts people whose time is up, with who had asked, at the end of the queue."""
+        self._registry = registry
+        self._book = book
+        self._rules = rules
+        self._notices = notices
+        self._timers = timers
+        self._clock = clock
+        self._queue_again = queue_again
+        self._box = TimeBox()
+
+    def begin(self) -> None:
+        """There is a call: go round until there is none."""
+        if "round" not in self._timers:
+            self._timers.later("round", ROUND_S, self._go_round)
+
+    def _go_round(self) -> None:
+        lasting = {guild_id: call for guild_id in self._book.calls if (call := self._book.lasting(guild_id))}
+        for call in lasting.values():
+            call.show_status(self._status_of(call))
+        self._look_for_idleness(lasting)
+        for verdict in self._judge(lasting):
+            self._execute(verdict)
+        if self._book.calls:
+            self.begin()
+
+    def _status_of(self, call: AnyCall) -> str:
+        """The line below the channel's name."""
+        waiting = len(self._registry.queue)
+        if waiting:
+            return texts.waiting.busy(waiting)
+        return texts.waiting.PAUSED if call.paused else texts.waiting.LISTENING
+
+    def _look_for_idleness(self, lasting: dict[int, AnyCall]) -> None:
+        """End calls in which nobody has spoken for too long; while others wait, no more of them than are wanted, the quietest first."""
+        wanted = self._waiting_for_any - (len(self._book.calls) - len(lasting))
+        for guild_id, call in sorted(lasting.items(), key=lambda one: -one[1].quiet_s):
+            own = guild_id in self._registry.wanting_their_own
+            minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0)
+            if minutes and call.quiet_s >= minutes * MINUTE_S:
+                log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
+                self._notices.say(call.room, texts.waiting.idle(minutes))
+                self._book.hang_up(guild_id)
+                wanted -= 1
+
+    @property
+    def _waiting_for_any(self) -> int:
+        """How many guilds wait for any engine to become free."""
+        return self._registry.wanting_an_engine if self._registry.free == 0 else 0
+
+    def _judge(self, lasting: dict[int, AnyCall]) -> list[Verdict]:
+        now = self._clock.now()
+        running = [Running(guild_id, now - call.since, self._rules(guild_id).max_s) for guild_id, call in lasting.items()]
+        return self._box.judge(now, running, waiting=self._waiting_for_any, wanted=self._registry.wanting_their_own)
+
+    def _execute(self, verdict: Verdict) -> None:
+        call = self._book.lasting(verdict.guild_id)
+        if call is None:
+            return
+        if isinstance(verdict, Warn):
+            self._notices.say(call.room, texts.waiting.time_is_short(verdict.in_s))
+        elif isinstance(verdict, Reprieve):
+            self._notices.say(call.room, texts.waiting.GOES_ON)
+        elif isinstance(verdict, End):
+            log.info("time is up", guild=verdict.guild_id)
+            self._notices.say(call.room, texts.waiting.TIME_IS_UP)
+            self._book.hang_up(verdict.guild_id)
+            self._queue_again(call.room.place, call.asker)

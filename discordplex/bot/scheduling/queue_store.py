@@ -1,0 +1,121 @@
+"""StoredOrder: the queue's order in the store, written behind: nobody waits for the database, and its failure ends no call."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from types import TracebackType
+
+import structlog
+from typing_extensions import Self
+
+from discordplex.bot.place import Place
+from discordplex.clock import Clock
+from discordplex.errors import StoreError
+from discordplex.store.queue import Queue
+from discordplex.store.records import Owner, Waiting
+
+log = structlog.get_logger()
+
+RETRY_S = 10.0
+"""How long a database that failed is left alone."""
+
+LAST_WRITES_S = 1.0
+"""How long the process waits for the last changes when it ends."""
+
+MOST_PLACES = 5_000
+"""Places that are remembered; who comes then is not, and asks again after a restart."""
+
+TICK = timedelta(microseconds=1)
+
+
+class StoredOrder:
+    """A `sessions.QueueMemory`. `async with` it; all methods: the event loop's thread.
+
+    What is wanted is compared with what is stored, so nothing piles up however long the database is away: the next success makes up for it.
+    """
+
+    def __init__(self, queue: Queue, *, clock: Clock) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._wanted: dict[Place, Waiting] = {}
+        self._stored: dict[Place, Waiting] = {}
+        self._newest = datetime.min.replace(tzinfo=timezone.utc)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what is not written yet, for a moment."""
+        if self._task is None:
+            return
+        _, unfinished = await asyncio.wait({self._task}, timeout=LAST_WRITES_S)
+        if unfinished:
+            log.warning("the queue's order is not up to date")
+            self._task.cancel()
+            await asyncio.wait(unfinished)
+        self._task = None
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        """Who had a call or waited when the last process ended, the first to ask first. Nobody, where the database fails."""
+        try:
+            found = await self._queue.list()
+        except StoreError as fault:
+            log.warning("the queue's order is lost", cause=fault.full)
+            return []
+        self._stored = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since)}
+        self._wanted = dict(self._stored)
+        self._newest = max((one.since for one in found), default=self._newest)
+        return [(place, one.user_id) for place, one in self._wanted.items()]
+
+    def entered(self, place: Place, asker: int | None) -> None:
+        """They asked for a call and have it, or wait. Who is known keeps their place."""
+        if place not in self._wanted and len(self._wanted) < MOST_PLACES:
+            self._newest = max(datetime.now(timezone.utc), self._newest + TICK)
+            self._wanted[place] = Waiting(place.guild_id, place.channel_id, asker, self._newest)
+            self._stir()
+
+    def moved(self, before: Place, after: Place) -> None:
+        """Their call goes on in another channel, as old as it was."""
+        one = self._wanted.pop(before, None)
+        if one:
+            self._wanted[after] = replace(one, guild_id=after.guild_id, channel_id=after.channel_id)
+            self._stir()
+
+    def left(self, place: Place) -> None:
+        """They neither have a call nor wait."""
+        if self._wanted.pop(place, None):
+            self._stir()
+
+    def forget(self, owner: Owner, _call: str | None = None) -> None:
+        """Keep the places that a person asked for without their name, and none of a guild. The store does the same by itself."""
+        for places in (self._wanted, self._stored):
+            for place, one in [*places.items()]:
+                if owner == Owner("guild", place.guild_id):
+                    del places[place]
+                elif one.user_id is not None and owner == Owner("person", one.user_id):
+                    places[place] = replace(one, user_id=None)
+
+    def _stir(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_behind(), name="queue memory")
+
+    async def _write_behind(self) -> None:
+        """Bring the store up to date, however long that takes."""
+        while self._stored != self._wanted:
+            try:
+                await self._write_one()
+            except StoreError as fault:
+                log.warning("the queue's order is not saved", cause=fault.full, retry_in_s=RETRY_S)
+                await self._clock.sleep_until(self._clock.now() + RETRY_S)
+
+    async def _write_one(self) -> None:
+        outdated = next((place for place, one in self._stored.items() if self._wanted.get(place) != one), None)
+        if outdated:
+            await self._queue.leave(outdated.guild_id, outdated.channel_id)
+            self._stored.pop(outdated, None)
+            return
+        place, one = next((place, one) for place, one in self._wanted.items() if place not in self._stored)
+        await self._queue.enter(one)
+        self._stored[place] = one

@@ -1,0 +1,295 @@
+"""SessionRegistry: who has a call, who waits, who is next. Pure: no clock, no task.
+
+Guilds are served in turn, in the order in which they came; of one guild's channels the first that asked goes first. So a guild with one
+channel that waits is served first come, first served, and one with five waits for the others between its turns.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from discordplex.bot.place import Place
+from discordplex.engine import EngineLease, EngineProvider
+from discordplex.errors import LocalProtocolError
+
+
+@dataclass(slots=True)
+class Seat:
+    """A guild's call: where it is and what it holds. A guild has one at most, since a bot has one voice per guild."""
+
+    channel_id: int
+    lease: EngineLease
+    ending: bool = False
+    """It is being torn down: its engine is not free yet, and nobody can enter it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A place in the queue."""
+
+    serial: int
+    """Differs each time that somebody begins to wait."""
+    asker: int | None
+    """Who asked; None for nobody in particular."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The engine is theirs; `end` gives it back."""
+
+    place: Place
+    lease: EngineLease
+    asker: int | None = None
+    ticket: Ticket | None = None
+    """With which they waited, None where they did not have to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Every engine is taken; they stand in the queue."""
+
+    number: int
+    """1 is next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Their guild has its call in another channel; they stand in the queue for when it ends."""
+
+    channel_id: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """Their guild's last call is being torn down, and they are next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The call is in this very channel."""
+
+
+Answer: TypeAlias = Granted | Waiting | Elsewhere | Soon | Here
+
+
+class QueueMemory(Protocol):
+    """What keeps the order over a restart. All methods but `load` return at once."""
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        """Who had a call or waited when the last process ended, in the order in which they had asked, with who asked. Never raises."""
+        ...
+
+    def entered(self, place: Place, asker: int | None) -> None:
+        """They asked for a call and have it, or wait."""
+        ...
+
+    def moved(self, before: Place, after: Place) -> None:
+        """Their call goes on in another channel."""
+        ...
+
+    def left(self, place: Place) -> None:
+        """They neither have a call nor wait."""
+        ...
+
+
+class Forgetful:
+    """A memory of nothing."""
+
+    async def load(self) -> Iterable[tuple[Place, int | None]]:
+        """Nobody."""
+        return ()
+
+    def entered(self, place: Place, asker: int | None) -> None:
+        """Forget it."""
+
+    def moved(self, before: Place, after: Place) -> None:
+        """Forget it."""
+
+    def left(self, place: Place) -> None:
+        """Forget it."""
+
+
+class SessionRegistry:
+    """Every call's seat and the queue of those without one. All methods: the event loop's thread."""
+
+    def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
+        self._provider = provider
+        self._memory = memory or Forgetful()
+        self._seats: dict[int, Seat] = {}
+        self._queue: dict[Place, Ticket] = {}
+        self._turns: dict[int, None] = {}
+        """The guilds of those who wait, in the order of their turns."""
+        self._numbers: dict[Place, int] | None = {}
+        """The queue in order with its numbers; None until it is worked out anew."""
+        self._serials = itertools.count(1)
+
+    @property
+    def capacity(self) -> int:
+        """How many calls can be held at once."""
+        return self._provider.capacity
+
+    @property
+    def free(self) -> int:
+        """How many more calls could begin right now."""
+        return self._provider.free
+
+    @property
+    def calls(self) -> int:
+        """How many guilds have a call, those that end included."""
+        return len(self._seats)
+
+    @property
+    def queue(self) -> tuple[Place, ...]:
+        """Who waits, the next one first, if nobody else came.
+
+        A guild that has a call waits for its own other channel until that call ends, and whoever waits by then goes first.
+        """
+        return tuple(self._in_order())
+
+    def seat(self, guild_id: int) -> Seat | None:
+        """The guild's call, None where it has none."""
+        return self._seats.get(guild_id)
+
+    def number(self, place: Place) -> int | None:
+        """Its number in the queue, 1 for the next, None where it does not wait."""
+        return self._in_order().get(place)
+
+    def ticket(self, place: Place) -> Ticket | None:
+        """Its ticket, None where it does not wait."""
+        return self._queue.get(place)
+
+    @property
+    def wanting_an_engine(self) -> int:
+        """How many guilds without a call wait for one."""
+        return len({place.guild_id for place in self._queue if place.guild_id not in self._seats})
+
+    @property
+    def wanting_their_own(self) -> frozenset[int]:
+        """Guilds that have a call while another channel of theirs waits for it to end."""
+        return frozenset(place.guild_id for place in self._queue if place.guild_id in self._seats)
+
+    def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
+        """Put those who waited before a restart, or had a call, into the queue, before anybody has asked anew."""
+        for place, asker in order:
+            self._enter(place, asker)
+
+    def ask(self, place: Place, asker: int | None = None) -> Answer:
+        """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask."""
+        seat = self._seats.get(place.guild_id)
+        if seat and not seat.ending and seat.channel_id == place.channel_id:
+            return Here()
+        if seat is None and not any(self._could_start(waiting) for waiting in self._queue if waiting != place):
+            granted = self._grant(place, asker)
+            if granted:
+                return granted
+        if place not in self._queue:
+            self._enter(place, asker)
+            self._memory.entered(place, asker)
+        number = self.number(place) or 0
+        if seat is None:
+            return Waiting(number)
+        if not seat.ending:
+            return Elsewhere(seat.channel_id, number)
+        return Soon() if number == 1 else Waiting(number)
+
+    def serve(self, still_waits: Callable[[Place], bool], may_begin: Callable[[int], bool] = lambda _: True) -> Granted | None:
+        """Give a free engine to the first in the queue who can use it; None where there is no engine or no such one.
+
+        Those whom `still_waits` denies are struck from the queue on the way; a guild that `may_begin` denies is passed over for now.
+        """
+        for place in self.queue:
+            if not self._could_start(place) or not may_begin(place.guild_id):
+                continue
+            if not still_waits(place):
+                self.withdraw(place)
+                continue
+            return self._grant(place, self._queue[place].asker)
+        return None
+
+    def withdraw(self, place: Place) -> bool:
+        """They do not wait any more. Whether they did."""
+        waited = self._take_out(place) is not None
+        seat = self._seats.get(place.guild_id)
+        if waited and (seat is None or seat.channel_id != place.channel_id):
+            self._memory.left(place)
+        return waited
+
+    def forget_nobody(self) -> None:
+        """The process ends: what ends from now on is remembered as it stands."""
+        self._memory = Forgetful()
+
+    def move(self, guild_id: int, channel_id: int) -> None:
+        """The guild's call is in another channel now, whose people need not wait any more."""
+        seat, after = self._seats[guild_id], Place(guild_id, channel_id)
+        self.withdraw(after)
+        if seat.channel_id != channel_id:
+            self._memory.moved(Place(guild_id, seat.channel_id), after)
+        seat.channel_id = channel_id
+
+    def ending(self, guild_id: int) -> None:
+        """The guild's call is being torn down; `end` follows."""
+        if not self._seats[guild_id].ending:
+            self._seats[guild_id].ending = True
+            self._numbers = None
+            self._had_its_turn(guild_id)
+
+    def end(self, guild_id: int) -> None:
+        """The guild's call is gone and its engine is free again. A second time does nothing."""
+        seat = self._seats.pop(guild_id, None)
+        if seat:
+            self._numbers = None
+            if not seat.ending:
+                self._had_its_turn(guild_id)
+            self._provider.release(seat.lease)
+            place = Place(guild_id, seat.channel_id)
+            if place not in self._queue:  # somebody who asked for the next call while this one was torn down is still remembered
+                self._memory.left(place)
+
+    def _could_start(self, place: Place) -> bool:
+        return place.guild_id not in self._seats
+
+    def _grant(self, place: Place, asker: int | None) -> Granted | None:
+        if place.guild_id in self._seats:
+            raise LocalProtocolError(f"guild {place.guild_id} has a call already")
+        lease = self._provider.acquire()
+        if lease is None:
+            return None
+        ticket = self._take_out(place)
+        if ticket is None:
+            self._memory.entered(place, asker)
+        self._seats[place.guild_id] = Seat(place.channel_id, lease)
+        self._numbers = None
+        return Granted(place, lease, asker, ticket)
+
+    def _enter(self, place: Place, asker: int | None) -> None:
+        self._queue.setdefault(place, Ticket(next(self._serials), asker))
+        self._turns.setdefault(place.guild_id)
+        self._numbers = None
+
+    def _take_out(self, place: Place) -> Ticket | None:
+        ticket = self._queue.pop(place, None)
+        self._numbers = None
+        if all(waiting.guild_id != place.guild_id for waiting in self._queue):
+            self._turns.pop(place.guild_id, None)
+        return ticket
+
+    def _had_its_turn(self, guild_id: int) -> None:
+        """Its call ends: its other channels wait behind the guilds that wait now."""
+        if guild_id in self._turns:
+            del self._turns[guild_id]
+            self._turns[guild_id] = None
+
+    def _in_order(self) -> dict[Place, int]:
+        if self._numbers is None:
+            waiting: dict[int, list[Place]] = {guild_id: [] for guild_id in sorted(self._turns, key=self._lasts)}
+            for place in self._queue:
+                waiting[place.guild_id].append(place)
+            in_order = (place for one in itertools.zip_longest(*waiting.values()) for place in one if place)
+            self._numbers = {place: number for number, place in enumerate(in_order, start=1)}
+        return self._numbers
+
+    def _lasts(self, guild_id: int) -> bool:
+        seat = self._seats.get(guild_id)
+        return seat is not None and not seat.ending

@@ -1,0 +1,177 @@
+"""CallBook: the calls that run now. How they begin, move and end; not whether."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.call.interface import AnyCall, NewCall, Outcome
+from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.place import Place
+from discordplex.bot.scheduling.move_limits import Moves
+from discordplex.bot.scheduling.registry import Granted, SessionRegistry
+from discordplex.bot.scheduling.timers import Timers
+
+log = structlog.get_logger()
+
+GRACE_S = 2.0
+"""How long an empty channel is kept: a client that reconnects is back within that, and whoever leaves sees us go within 5 s."""
+
+FOLLOW_TIMEOUT_S = 5.0
+"""How long Discord may take to move us after the people."""
+
+
+class CallBook:
+    """Every guild's call, with the registry's seat below it. All methods: the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        registry: SessionRegistry,
+        room_at: Callable[[Place], Room | None],
+        new_call: NewCall,
+        notices: Noticeboard,
+        timers: Timers,
+        moves: Moves,
+        on_begin: Callable[[], None],
+        on_end: Callable[[AnyCall, Outcome], None],
+    ) -> None:
+        """`on_begin` is called when there is a call more, `on_end` once one is gone and its engine is free."""
+        self._registry = registry
+        self._room_at = room_at
+        self._new_call = new_call
+        self._notices = notices
+        self._timers = timers
+        self._moves = moves
+        self._on_begin = on_begin
+        self._on_end = on_end
+        self._calls: dict[int, AnyCall] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._goals: dict[int, int] = {}
+        """The channels to which calls follow their people, until they are there."""
+
+    @property
+    def calls(self) -> dict[int, AnyCall]:
+        """The calls by guild, those that end included."""
+        return dict(self._calls)
+
+    def lasting(self, guild_id: int) -> AnyCall | None:
+        """The guild's call, None where it has none or it is being torn down."""
+        seat = self._registry.seat(guild_id)
+        return None if seat is None or seat.ending else self._calls.get(guild_id)
+
+    def ended(self, guild_id: int) -> "asyncio.Task[None] | None":
+        """Done when the guild's call is gone; None where there is none."""
+        return self._tasks.get(guild_id)
+
+    def begin(self, granted: Granted, *, quiet: bool) -> None:
+        """Start the call for which an engine was granted."""
+        guild_id = granted.place.guild_id
+        room = self._room_at(granted.place)
+        if room is None:
+            self._registry.end(guild_id)
+            return
+        call = self._new_call(room, granted.lease, quiet=quiet, moved=functools.partial(self.moved, guild_id), asker=granted.asker)
+        self._calls[guild_id] = call
+        self._moves.made(guild_id)
+        self._tasks[guild_id] = asyncio.create_task(self._live(guild_id, call), name=f"switchboard:{guild_id}")
+        self._on_begin()
+
+    def follow(self, guild_id: int, channel_id: int) -> None:
+        """Go with the people into another channel; where that is impossible, say so and hang up."""
+        call, room = self._calls[guild_id], self._room_at(Place(guild_id, channel_id))
+        problem = texts.calls.INTERNAL if room is None else room.obstacle()
+        if room is None or problem:
+            self._notices.say_once(room or call.room, texts.calls.could_not_join(channel_id, problem or texts.calls.INTERNAL))
+            self.hang_up(guild_id)
+            return
+        self._registry.move(guild_id, channel_id)
+        self._goals[guild_id] = channel_id
+        self._moves.when_possible(guild_id, functools.partial(self._move, guild_id))
+
+    def moved(self, guild_id: int, channel_id: int) -> None:
+        """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
+        call, room = self.lasting(guild_id), self._room_at(Place(guild_id, channel_id))
+        if call is None or room is None:
+            return
+        self._timers.cancel(("follow", guild_id))
+        call.room = room
+        if self._goals.get(guild_id, channel_id) != channel_id:
+            return  # the people have gone on meanwhile, and the next move is to where they are
+        self._goals.pop(guild_id, None)
+        self._registry.move(guild_id, channel_id)
+        self.hang_up_where_unwanted(guild_id)
+        if not room.people:
+            self.hang_up_when_empty(guild_id)
+
+    def hang_up_where_unwanted(self, guild_id: int) -> None:
+        """Hang up, and say why, where the rules do not let us talk in the call's channel."""
+        call = self.lasting(guild_id)
+        if call and (reason := call.room.unwanted):
+            self._notices.say_once(call.room, texts.calls.could_not_join(call.room.place.channel_id, reason))
+            self.hang_up(guild_id)
+
+    def hang_up_when_empty(self, guild_id: int) -> None:
+        """Hang up after the grace, unless somebody is back by then."""
+        self._timers.later(("grace", guild_id), GRACE_S, functools.partial(self.hang_up_if_empty, guild_id))
+
+    def hang_up_if_empty(self, guild_id: int) -> None:
+        """Hang up if nobody is there, or where the call is about to follow to."""
+        call, seat = self._calls.get(guild_id), self._registry.seat(guild_id)
+        if call is None or seat is None:
+            return
+        room = self._room_at(Place(guild_id, seat.channel_id)) or call.room
+        if not room.people:
+            self.hang_up(guild_id)
+
+    def hang_up(self, guild_id: int) -> None:
+        """End the guild's call, if it has one."""
+        call = self._calls.get(guild_id)
+        if call:
+            self._registry.ending(guild_id)
+            call.hang_up()
+
+    def hang_up_all(self) -> None:
+        """End every call."""
+        for guild_id in self.calls:
+            self.hang_up(guild_id)
+
+    async def close(self) -> None:
+        """End every call and wait for it."""
+        self.hang_up_all()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    def _move(self, guild_id: int) -> None:
+        """Go where the call's people are by now."""
+        call, goal = self.lasting(guild_id), self._goals.get(guild_id)
+        room = None if goal is None else self._room_at(Place(guild_id, goal))
+        if call is None or room is None or call.room.place == room.place:
+            self._goals.pop(guild_id, None)
+            return
+        self._moves.made(guild_id)
+        self._timers.later(("follow", guild_id), FOLLOW_TIMEOUT_S, functools.partial(self._could_not_follow, guild_id, room))
+        self._timers.beside(("moving", guild_id), call.follow(room))
+
+    def _could_not_follow(self, guild_id: int, room: Room) -> None:
+        self._notices.say_once(room, texts.calls.could_not_join(room.place.channel_id, texts.calls.NOT_LET_IN))
+        self.hang_up(guild_id)
+
+    async def _live(self, guild_id: int, call: AnyCall) -> None:
+        outcome = Outcome(texts.calls.INTERNAL)
+        try:
+            outcome = await call.run()
+        except Exception:  # the edge: a bug in one call must not end the others
+            log.exception("call failed", guild=guild_id)
+        finally:
+            self._timers.cancel(("grace", guild_id))
+            self._timers.cancel(("follow", guild_id))
+            self._goals.pop(guild_id, None)
+            self._moves.forget(guild_id, [None])
+            self._moves.made(guild_id)
+            self._registry.end(guild_id)
+            del self._calls[guild_id], self._tasks[guild_id]
+        self._on_end(call, outcome)

@@ -1,0 +1,57 @@
+"""How long somebody will wait for an engine, as far as that can honestly be told. Pure."""
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+
+from discordplex.bot.texts.waiting import Estimate
+
+FEWEST_CALLS = 3
+"""Calls after which their mean says something."""
+
+MOST_CALLS = 20
+"""The newest ones count: what was usual yesterday need not be today."""
+
+
+class Lengths:
+    """How long recent calls have lasted."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=MOST_CALLS)
+
+    def add(self, seconds: float) -> None:
+        """A call in which people were heard has ended."""
+        self._seconds.append(seconds)
+
+    def left_s(self, age_s: float) -> float | None:
+        """How much longer a call of this age will last; None where too little is known.
+
+        It is the mean of what those calls still had before them that grew older than this one is. A call that is older than all of them
+        is expected to last as long again as it has.
+        """
+        if len(self._seconds) < FEWEST_CALLS:
+            return None
+        left = [seconds - age_s for seconds in self._seconds if seconds > age_s]
+        return sum(left) / len(left) if left else age_s
+
+
+def estimate(number: int, *, ages_s: Sequence[float], lengths: Lengths, box_s: float = 0.0) -> Estimate | None:
+    """When the engine of a call that runs now, or of a later one, is free for the `number`th in the queue; None where nobody can tell.
+
+    `ages_s` are the running calls', `box_s` is the time after which a call ends when others wait, 0 where there is none.
+    """
+    whole_s = lengths.left_s(0.0)
+    if not ages_s or (whole_s is None and not box_s):
+        return None
+    ends = [_left_s(age_s, lengths, box_s) for age_s in ages_s]
+    next_s = min(known for known in (whole_s, box_s or None) if known is not None)
+    heapq.heapify(ends)
+    for _ in range(number - 1):
+        heapq.heappush(ends, heapq.heappop(ends) + next_s)
+    return Estimate(ends[0], at_most=whole_s is None)
+
+
+def _left_s(age_s: float, lengths: Lengths, box_s: float) -> float:
+    usual = lengths.left_s(age_s)
+    boxed = max(0.0, box_s - age_s) if box_s else None
+    return min(known for known in (usual, boxed) if known is not None)

@@ -1,0 +1,66 @@
+"""What the bot says about who is heard and what is kept. Pure; see `replies`."""
+
+from discordplex.bot.practice import Practice
+from discordplex.bot.texts.calls import FORGETFUL, fate, told
+from discordplex.bot.texts.markdown import harmless, shorten
+from discordplex.store.records import Standing, StoredAboutPerson
+
+DONT_LISTEN = "Don't listen to me"
+LISTEN_AGAIN = "Listen to me again"
+FORGET_ME = "Delete what is stored about me"
+"""Buttons."""
+
+NOT_HEARD = (
+    "I do not hear you any more, here and everywhere: what you say is thrown away before it is decoded, in this call and in later ones. "
+    "The other button, or `/privacy`, takes that back."
+)
+HEARD_AGAIN = "I hear you again."
+HEARD_ALREADY = "I hear you: you have not asked me not to."
+NOTHING_STORED = "Nothing is stored about you."
+FORGOTTEN = "It is deleted."
+FORGOTTEN_BUT_SILENT = "It is deleted, all but your wish not to be heard: who wants to be forgotten does not thereby ask to be heard."
+
+
+def to_be_forgotten(standing: Standing) -> str:
+    """The database is away."""
+    return f"It is not deleted yet: I delete it as soon as the database takes it, and use nothing of it meanwhile. {told(standing.why)}"
+
+
+def about_words(practice: Practice) -> str:
+    """What is done in this server with what people say, once they were told of it; the same that a call's notice says."""
+    goes_to = f"What you say in calls goes to {harmless(practice.engine)}"
+    return f"{goes_to}, {fate(practice)}.{f' {FORGETFUL}' if practice.forgetful else ''}"
+
+
+def not_read(practice: Practice, why: str) -> str:
+    """/privacy while the database is away."""
+    return f"{about_words(practice)}\n{told(why)}"
+
+
+def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
+    """/privacy: what is done with what people say here, and all that is stored about who asks."""
+    lines = [about_words(practice)]
+    if stored.nothing:
+        return f"{lines[0]}\n{NOTHING_STORED}"
+    lines.append("Stored about you:")
+    if stored.settings.opted_out:
+        lines.append("- that you do not want to be heard")
+    choice = stored.settings.choice
+    if choice.voice is not None or choice.text_prompt is not None:
+        parts = [
+            f"voice {harmless(choice.voice)}" if choice.voice else "",
+            f"role “{short(choice.text_prompt)}”" if choice.text_prompt else "",
+        ]
+        lines.append(f"- whom you want to talk with: {', '.join(filter(None, parts))}")
+    if stored.personas:
+        lines.append(f"- {len(stored.personas)} saved personas: {short(', '.join(one.name for one in stored.personas))}")
+    lines += [f"- that you wait in <#{place.channel_id}>" for place in stored.waiting]
+    said = sum(count for _, count in stored.transcript_lines)
+    if said:
+        lines.append(f"- {said} lines of transcripts that you said, in {len(stored.transcript_lines)} servers")
+    return "\n".join(lines)
+
+
+def short(text: str) -> str:
+    """Somebody's text, short and harmless."""
+    return harmless(shorten(text, 200))

@@ -1,0 +1,401 @@
+"""The settings, as frozen models that are validated once.
+
+`config.example.toml` documents every key. `Config.load` reads, the strongest first: the command line, the environment, `.env`, a TOML file,
+the defaults. Making a `Config` by hand reads nothing.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import Self
+
+from discordplex.config.sources import Given, from_dotenv, from_environ, from_overrides, from_toml, list_of, nest, table_of, unknown
+from discordplex.config.values import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineName, EngineUrls, Ids, Prefix, Text
+from discordplex.errors import ConfigError
+from discordplex.redact import MASK, redact, shown_url
+
+CONFIG_FILE = Path("discordplex.toml")
+"""Read where no other is named; may be missing."""
+
+DOTENV_FILE = Path(".env")
+
+
+class Section(BaseModel):
+    """One table of the configuration: frozen, no key but the named ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class DiscordConfig(Section):
+    """Which Discord, as whom."""
+
+    token: BotToken | None = None
+    api_url: ApiUrl = "https://discord.com/api/v10"
+
+
+class BotConfig(Section):
+    """When a call exists and where its words go."""
+
+    auto_join: bool = True
+    captions: Captions = "voice"
+    """`voice` (the voice channel's own chat), `thread` (one for each call), a text channel's id, or `off`."""
+    captions_of_people: bool = False
+    """Whether what people say is written into the captions too, where the engine writes it down; a guild's admins may decide otherwise."""
+    prefix: Prefix = ""
+    """What stands before `join`, `listen`, `stop` and `leave` written as messages; empty: messages are not read."""
+    allow_channels: Ids = ()
+    """Where the bot talks; empty is everywhere."""
+    deny_channels: Ids = ()
+    allow_roles: Ids = ()
+    """Who may call it; empty is everybody."""
+    deny_roles: Ids = ()
+    idle_minutes: float = Field(default=0.0, ge=0, le=10080)
+    """Without speech for so long it leaves; 0 is never."""
+    busy_idle_minutes: float = Field(default=5.0, ge=0, le=10080)
+    """The same while others wait for an engine, or for the bot to come into another channel of the server; 0 is never."""
+    max_minutes: float = Field(default=0.0, ge=0, le=10080)
+    """When others wait, a call ends after so long; 0 is never."""
+    hear_bots: bool = False
+    noise_gate: bool = False
+    voice_status: bool = True
+
+
+class EngineConfig(Section):
+    """Which engine answers."""
+
+    kind: Literal["personaplex", "cascade"] = "personaplex"
+    name: EngineName = ""
+    """How people are told where their voice goes; empty: by the kind of the engine."""
+
+
+class PersonaPlexConfig(Section):
+    """The PersonaPlex servers; each carries one call at a time."""
+
+    urls: EngineUrls = ("ws://localhost:8998/api/chat",)
+    handshake_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    verify_tls: bool = True
+
+
+class StageConfig(Section):
+    """One stage of the cascade: which model at which server."""
+
+    base_url: BaseUrl | None = None
+    """Where None, and the key likewise, the cascade's own is used."""
+    api_key: ApiKey | None = None
+    model: Text
+    timeout_s: float = Field(default=20.0, gt=0, le=3600)
+    """The longest time in which the server sends nothing of use."""
+    total_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """The longest time from a request to the end of its answer."""
+    extra: dict[str, Any] = {}
+    """Put into the body of each request, over what stands there."""
+
+
+class TranscribeConfig(StageConfig):
+    """Speech to text."""
+
+    model: Text = "whisper-1"
+
+
+class ThinkConfig(StageConfig):
+    """Text to the reply."""
+
+    model: Text = "gpt-4o-mini"
+    total_timeout_s: float = Field(default=120.0, gt=0, le=3600)
+
+
+class SpeakConfig(StageConfig):
+    """The reply to speech."""
+
+    model: Text = "tts-1"
+    voice: Text = "shimmer"
+    rate_hz: int | None = Field(default=None, ge=8_000, le=192_000)
+    """Of sound without a header; where None, what its content type says, else 24,000."""
+
+
+class CascadeConfig(Section):
+    """Listen, transcribe, think, speak: any OpenAI-compatible server for each stage."""
+
+    base_url: BaseUrl = "https://api.openai.com/v1"
+    api_key: ApiKey | None = None
+    text_prompt: Text = (
+        "You are a playful friend in a voice channel: you joke, you tease kindly, you are curious about people, you keep it short."
+    )
+    max_calls: int = Field(default=4, gt=0, le=1000)
+    end_of_speech_ms: int = Field(default=500, gt=0, le=10000)
+    history_tokens: int = Field(default=4000, gt=0, le=10000000)
+    first_chunk_chars: int = Field(default=24, gt=0, le=1000)
+    transcribe: TranscribeConfig = TranscribeConfig()
+    think: ThinkConfig = ThinkConfig()
+    speak: SpeakConfig = SpeakConfig()
+
+
+class PersonaConfig(Section):
+    """Who PersonaPlex is where nobody chose otherwise; the cascade's persona stands in its own table."""
+
+    voice: Text = "NATF0.pt"
+    text_prompt: Text = "You are a wise and friendly teacher. Answer questions or provide advice in a clear and engaging way."
+
+
+class StoreConfig(Section):
+    """Where settings live that outlive a restart."""
+
+    url: Text = "sqlite+aiosqlite:///discordplex.db"
+
+
+class Config(BaseSettings):
+    """All of it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    discord: DiscordConfig = DiscordConfig()
+    bot: BotConfig = BotConfig()
+    engine: EngineConfig = EngineConfig()
+    personaplex: PersonaPlexConfig = PersonaPlexConfig()
+    cascade: CascadeConfig = CascadeConfig()
+    persona: PersonaConfig = PersonaConfig()
+    store: StoreConfig = StoreConfig()
+
+    @property
+    def default_persona(self) -> PersonaConfig:
+        """Who the configured engine is where nobody chose otherwise: voices of one engine mean nothing to another."""
+        if self.engine.kind == "cascade":
+            return PersonaConfig(voice=self.cascade.speak.voice, text_prompt=self.cascade.text_prompt)
+        return self.persona
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """Everything that is set and that nobody may read."""
+        return [value for key in KEYS if is_secret(key) and (value := self.value_of(key)) is not None]
+
+    @property
+    def passwords(self) -> Iterator[SecretStr]:
+        """The passwords within URLs, as they stand there and as they are meant."""
+        for value in (self.value_of(key) for key in KEYS if is_url(key)):
+            for url in [value] if isinstance(value, str) else value or ():
+                with contextlib.suppress(ValueError):
+                    password = urlsplit(url).password or ""
+                    yield from (SecretStr(form) for form in {password, unquote(password)})
+
+    def value_of(self, key: str) -> Any:
+        """The value of a dotted key."""
+        return functools.reduce(getattr, key.split("."), self)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what the constructor was given: `load` gathers the sources itself, as its errors tell where a value came from."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> Self:
+        """The settings in force. `overrides` (by dotted key) beat `environ` (os.environ where None), `.env`, and the TOML file at `path`.
+
+        Without a path `discordplex.toml` in the working directory is read where it exists. Raises ConfigError: a plain sentence a line.
+        """
+        return cls.validated(gather(path, os.environ if environ is None else environ, overrides or {}))
+
+    @classmethod
+    def validated(cls, given: Mapping[str, Given]) -> Self:
+        """Settings of these values, the rest by default; raises ConfigError with a sentence for each value that is wrong."""
+        values = {key: parsed(one, KEYS[key]) for key, one in given.items()}
+        try:
+            return cls(**nest(values))
+        except ValidationError as fault:
+            raise ConfigError("\n".join(sentence(error, given, values) for error in fault.errors(include_url=False))) from None
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a model with what it holds."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+KEYS = dict(leaves(Config))
+"""Every setting by its dotted key."""
+
+
+TABLES = frozenset(key for key, field in KEYS.items() if "dict" in str(field.annotation))
+"""Of these, the keys whose value is a table that somebody else understands."""
+
+
+CLEAR = frozenset(
+    {
+        "bot.prefix",
+        "engine.name",
+        "persona.voice",
+        "persona.text_prompt",
+        "cascade.text_prompt",
+        "cascade.transcribe.model",
+        "cascade.think.model",
+        "cascade.speak.model",
+        "cascade.speak.voice",
+    }
+)
+"""Free texts that `config show` shows: they are told to people in Discord, or to every server, anyway. Any other text is masked."""
+
+LONG_NUMBER = 1_000_000
+"""From here on a number in a table of somebody else's may be a secret."""
+
+
+def exposed(file: Path) -> bool:
+    """Whether a settings file holds a secret and other users of this machine may read it. A file that cannot be read holds none."""
+    if os.name != "posix":
+        return False
+    try:
+        if not file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return False
+        given = from_toml(file, Config, TABLES) if file.suffix == ".toml" else from_dotenv(file)
+    except (OSError, ConfigError):
+        return False
+    return any(holds_secret(key, one.value) for key, one in given.items() if key in KEYS)
+
+
+def holds_secret(key: str, value: Any) -> bool:
+    """Whether a value is a secret, or has one in it."""
+    urls = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    return bool(value) and (is_secret(key) or (is_url(key) and any(MASK in shown_url(str(url)) for url in urls)))
+
+
+def settings_files(path: Path | None) -> list[Path]:
+    """The files that `load` reads with this path."""
+    return [file for file in (path or CONFIG_FILE, DOTENV_FILE) if file.is_file()]
+
+
+def is_secret(key: str) -> bool:
+    """Whether nobody may read its value."""
+    return "SecretStr" in str(KEYS[key].annotation)
+
+
+def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Given]:
+    """What is set, by dotted key, the strongest source winning; raises ConfigError where a source is unreadable or has unknown keys."""
+    if path is not None and not path.is_file():
+        raise ConfigError(f"The settings file {path} does not exist.")
+    # What is there and cannot be read, such as the folder that a container's mount makes in place of a file, must not be passed over.
+    file = path or (CONFIG_FILE if os.path.lexists(CONFIG_FILE) else None)
+    sources = [
+        from_toml(file, Config, TABLES) if file else {},
+        from_dotenv(DOTENV_FILE),
+        from_environ(environ),
+        from_overrides(overrides),
+    ]
+    problems = [misplaced(key, one) for source in sources for key, one in source.items() if key not in KEYS]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return {key: one for source in sources for key, one in source.items()}
+
+
+def misplaced(key: str, given: Given) -> str:
+    """The sentence about a key that is none."""
+    if key in Config.model_fields:
+        return f"{given} is a table, not a value: write [{key}] and its keys below."
+    return unknown(given, key, KEYS)
+
+
+def parsed(given: Given, field: FieldInfo) -> Any:
+    """The value, with a list or a table read from the text that variables and the command line carry."""
+    if not isinstance(given.value, str):
+        return given.value
+    kind = str(field.annotation)
+    return list_of(given) if "tuple" in kind else table_of(given) if "dict" in kind else given.value
+
+
+def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[str, Any]) -> str:
+    """What is wrong with a value: its key, what is expected, what was given (never a secret), where it came from."""
+    path = [str(part) for part in error["loc"]]
+    key = next(known for known in (".".join(path[:length]) for length in range(len(path), 0, -1)) if known in KEYS)
+    fault = error.get("ctx", {}).get("error")
+    expected = str(fault) if isinstance(fault, ValueError) else expectation(KEYS[key])
+    one = given[key]
+    shown = "" if is_secret(key) else f", but {given_value(key, values[key])} was given"
+    return f"{key} {expected}{shown} ({one.place if one.name == key else f'{one.place} as {one.name}'})."
+
+
+def shown_value(key: str, value: Any) -> str:
+    """The value in force as TOML writes it, with only that in clear which is known to be no secret."""
+    if is_secret(key):
+        return as_toml(MASK)
+    if key in TABLES:
+        return as_toml(without_texts(value))
+    if is_url(key):
+        return as_toml([shown_url(one) for one in value] if isinstance(value, list | tuple) else shown_url(str(value)))
+    if isinstance(value, str) and not (key in CLEAR or is_choice(key)):
+        return as_toml(MASK)
+    return redact(as_toml(value))
+
+
+def given_value(key: str, value: Any) -> str:
+    """A value that was refused, for the sentence about it: no more than `shown_value` shows where it could be a secret."""
+    if key in TABLES and not isinstance(value, dict):
+        return as_toml(MASK) if isinstance(value, str) else as_toml(value)
+    if is_url(key) and not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
+        return as_toml(value) if isinstance(value, int | float) or value == [] else as_toml(MASK)
+    if is_url(key) or key in TABLES:
+        return shown_value(key, value)
+    return redact(as_toml(value))
+
+
+def without_texts(value: Any) -> Any:
+    """A table of somebody else's with its texts and long numbers masked: any of them may be a key or a password."""
+    if isinstance(value, dict):
+        return {name: without_texts(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_texts(one) for one in value]
+    return value if isinstance(value, bool | int | float) and abs(value) < LONG_NUMBER else MASK
+
+
+def as_toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(name, ensure_ascii=False)} = {as_toml(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(as_toml(one) for one in value)}]"
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def is_url(key: str) -> bool:
+    """Whether its value is a URL or a list of them."""
+    return key.endswith(("url", "urls"))
+
+
+def is_choice(key: str) -> bool:
+    """Whether its text can be nothing but one of a few words or the id of a channel or role."""
+    return "Literal" in str(KEYS[key].annotation) or key == "bot.captions" or KEYS[key].annotation == tuple[str, ...]
+
+
+def expectation(field: FieldInfo) -> str:
+    """What a key takes, in words."""
+    kind = str(field.annotation)
+    choices = getattr(field.annotation, "__args__", ())
+    if "Literal" in kind:
+        return f"must be {' or '.join(json.dumps(choice) for choice in choices)}"
+    if field.annotation is bool:
+        return "must be true or false"
+    if field.annotation in (float, int):
+        least = "0 or above" if any(hasattr(rule, "ge") for rule in field.metadata) else "above 0"
+        most = next((f" and at most {rule.le}" for rule in field.metadata if hasattr(rule, "le")), "")
+        return f"must be a {'whole ' if field.annotation is int else ''}number {least}{most}"
+    if "dict" in kind:
+        return """must be a table (JSON in a variable: '{"name": "value"}')"""
+    return """must be a list of texts (JSON in a variable: '["one", "two"]')""" if "tuple" in kind else "must be text"

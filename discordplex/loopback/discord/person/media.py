@@ -1,0 +1,221 @@
+"""A person's mouth and ears, on the media thread.
+
+Thread, and why: the person shares the process with the bot under test. Were their pacing a task on the bot's loop, a busy bot would
+make the person late, and the figures would call it the bot's latency. The media thread waits on absolute deadlines, encodes one frame
+ahead, and notes the true moment of each datagram, so what lateness is left (the loop's timer: up to 1 ms) can be told apart.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from discordplex.audio.format import ENGINE
+from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
+from discordplex.errors import RemoteProtocolError
+from discordplex.loopback.discord.person.socket import PersonWire
+from discordplex.loopback.discord.person.timeline import Timeline
+from discordplex.voice.rtp.encryption import Transport
+from discordplex.voice.rtp.packet import RtpError, RtpPacket, build_header, build_plaintext, seq_add, strip, ts_add
+
+SILENCE_FRAMES = 5
+"""Silence packets at the end of speech, so that decoders do not extrapolate into the pause (documented)."""
+
+REMEMBERED_PACKETS = 512
+"""Newest sequence numbers per stream among which a duplicate is recognised."""
+
+BITRATE = 64_000
+"""What Discord gives a voice channel by default."""
+
+
+class Sealer(Protocol):
+    """End-to-end encryption as mouth and ears see it. Thread: media."""
+
+    def encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
+        """What goes into the packet; None where nothing may be said yet."""
+        ...
+
+    def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes] | None:
+        """Whose packet it was and the Opus packet in it; None where it does not open."""
+        ...
+
+
+class Clear:
+    """No end-to-end encryption."""
+
+    def encrypt(self, ssrc: int, opus: bytes) -> bytes:  # noqa: ARG002  # the key would depend on it
+        """The Opus packet as it is."""
+        return opus
+
+    def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes]:
+        """The payload as it is."""
+        return user_id, payload
+
+
+@dataclass(slots=True)
+class Seat:
+    """What a secured voice session lets one send and open."""
+
+    ssrc: int
+    transport: Transport
+    wire: PersonWire
+
+
+class Mouth:
+    """Speaks PCM as RTP, one frame each 20 ms. Thread: media."""
+
+    def __init__(self, sealer: Sealer, timeline: Timeline, user_id: str, on_sent: Callable[[int, float], None] | None) -> None:
+        """`on_sent(frame_index, at)` is called after each frame of speech; the index counts all frames ever said."""
+        self.seat: Seat | None = None
+        self.unsent = 0
+        """Frames that could not leave: no session, or no key yet."""
+        self.late_ms: deque[float] = deque(maxlen=10_000)
+        """How much after its deadline each frame left."""
+        self._sealer = sealer
+        self._timeline = timeline
+        self._user_id = user_id
+        self._on_sent = on_sent
+        self._encoder = OpusEncoder(channels=2, bitrate=BITRATE)
+        self._sequence = random.getrandbits(16)
+        self._timestamp = random.getrandbits(32)
+        self._next_at = time.perf_counter()
+        self._frames = 0
+        self._hush = False
+        self._turn = asyncio.Lock()
+
+    async def say(self, pcm: bytes, *, marks_end: bool = True) -> None:
+        """Say ENGINE PCM in real time, then five silence frames where the end is marked; a second caller waits for its turn."""
+        async with self._turn:
+            self._hush = False
+            frames = [pcm[start : start + ENGINE.frame_bytes] for start in range(0, len(pcm), ENGINE.frame_bytes)]
+            start = self._begin()
+            said = await self._say_frames(frames, start)
+            silent = SILENCE_FRAMES if marks_end else 0
+            for index in range(said, said + silent):
+                await self._deadline(start, index)
+                self._send(SILENCE_PACKET, ENGINE.silence)
+            self._next_at = start + (said + silent) * ENGINE.frame_seconds
+
+    def hush(self) -> None:
+        """Stop speaking after the frame that is under way."""
+        self._hush = True
+
+    async def _say_frames(self, frames: list[bytes], start: float) -> int:
+        ahead: tuple[bytes, bytes] | None = None
+        for index, frame in enumerate(frames):
+            full, packet = ahead or self._encode(frame)
+            await self._deadline(start, index)
+            self._send(packet, full)
+            if self._hush:
+                return index + 1
+            ahead = self._encode(frames[index + 1]) if index + 1 < len(frames) else None
+        return len(frames)
+
+    def _begin(self) -> float:
+        """Let the timestamps run on over the pause, in whole frames, and give the moment of the first deadline."""
+        now = time.perf_counter()
+        pause = max(0, round((now - self._next_at) / ENGINE.frame_seconds))
+        self._timestamp = ts_add(self._timestamp, pause * ENGINE.frame_samples)
+        return now
+
+    def _encode(self, frame: bytes) -> tuple[bytes, bytes]:
+        full = frame.ljust(ENGINE.frame_bytes, b"\x00")
+        return full, self._encoder.encode(np.repeat(np.frombuffer(full, "<i2"), 2).tobytes())
+
+    async def _deadline(self, start: float, index: int) -> None:
+        deadline = start + index * ENGINE.frame_seconds
+        await asyncio.sleep(max(0.0, deadline - time.perf_counter()))
+        self.late_ms.append((time.perf_counter() - deadline) * 1000)
+
+    def _send(self, opus: bytes, pcm: bytes) -> None:
+        seat = self.seat
+        payload = opus if seat is None or opus == SILENCE_PACKET else self._sealer.encrypt(seat.ssrc, opus)
+        at = time.perf_counter()
+        if seat is None or payload is None:
+            self.unsent += 1
+        else:
+            header = build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=seat.ssrc)
+            seat.wire.send(seat.transport.seal(header, build_plaintext(payload)))
+            self._timeline.claim(seat.ssrc, self._user_id)
+            self._timeline.track(seat.ssrc).add(sequence=self._sequence, timestamp=self._timestamp, at=at, opus=opus, pcm=pcm)
+            self._sequence = seq_add(self._sequence, 1)
+        self._timestamp = ts_add(self._timestamp, ENGINE.frame_samples)
+        if opus != SILENCE_PACKET:
+            self._count_frame(at)
+
+    def _count_frame(self, at: float) -> None:
+        index, self._frames = self._frames, self._frames + 1
+        if self._on_sent is not None:
+            self._on_sent(index, at)
+
+
+@dataclass(slots=True)
+class Stream:
+    """What the ears keep of one SSRC beside its track."""
+
+    decoder: OpusDecoder = field(default_factory=lambda: OpusDecoder(channels=1))
+    seen: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED_PACKETS))
+
+
+class Ears:
+    """Opens, decodes and places what comes in. Thread: media; `refused` says why the rest was not heard."""
+
+    def __init__(
+        self,
+        sealer: Sealer,
+        timeline: Timeline,
+        on_heard: Callable[[str | None, bytes, float], None] | None,
+        on_packet: Callable[[], None],
+    ) -> None:
+        """`on_heard(user_id, pcm, at)` gets each decoded packet, None for a voice of nobody known; `on_packet` is told after each."""
+        self.seat: Seat | None = None
+        self.refused: Counter[str] = Counter()
+        self._sealer = sealer
+        self._timeline = timeline
+        self._on_heard = on_heard
+        self._on_packet = on_packet
+        self._streams: dict[int, Stream] = {}
+
+    def take(self, datagram: bytes, at: float) -> None:
+        """Hear one datagram, or count why not."""
+        try:
+            self._hear(datagram, at)
+        except RtpError as fault:
+            self.refused[fault.reason] += 1
+        except RemoteProtocolError:
+            self.refused["opus"] += 1
+        self._on_packet()
+
+    def _hear(self, datagram: bytes, at: float) -> None:
+        packet = RtpPacket.parse(datagram)
+        payload = self._open(packet)
+        track = self._timeline.track(packet.ssrc)
+        opened = (track.user_id, payload) if payload == SILENCE_PACKET else self._sealer.decrypt(track.user_id, payload)
+        if opened is None:
+            raise RtpError("end_to_end", "a packet does not open")
+        user_id, opus = opened
+        if user_id is not None and track.user_id is None:
+            self._timeline.claim(packet.ssrc, user_id)
+        pcm = self._streams[packet.ssrc].decoder.decode(opus)
+        track.add(sequence=packet.sequence, timestamp=packet.timestamp, at=at, opus=opus, pcm=pcm)
+        if self._on_heard is not None:
+            self._on_heard(track.user_id, pcm, at)
+
+    def _open(self, packet: RtpPacket) -> bytes:
+        if self.seat is None:
+            raise RtpError("no_session", "a packet came before its key")
+        payload = strip(self.seat.transport.open(packet), packet)
+        if packet.ssrc not in self._streams:
+            self._streams[packet.ssrc] = Stream()
+        seen = self._streams[packet.ssrc].seen
+        if packet.sequence in seen:
+            raise RtpError("duplicate", "a packet came twice")
+        seen.append(packet.sequence)
+        if not payload:
+            raise RtpError("padding_only", "a packet of padding alone")
+        return payload

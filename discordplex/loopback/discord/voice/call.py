@@ -1,0 +1,125 @@
+"""A call as the voice server keeps it: its participants, and what each of them is owed after a lost connection."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from discordplex.loopback.discord.voice import messages
+from discordplex.loopback.discord.voice.connection import VoiceConnection
+from discordplex.loopback.discord.voice.messages import SEQUENCES, Op
+from discordplex.loopback.discord.world.model import VoiceSession
+
+OUTBOX_MESSAGES = 1024
+"""Numbered messages kept for a resume; a client that missed more has to identify again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One message on a control channel, for tests to look at."""
+
+    at: float
+    user_id: str
+    incoming: bool
+    op: int
+    data: Any
+    """The JSON data, or the payload of a binary message."""
+
+
+@dataclass(slots=True, eq=False)
+class Participant:
+    """One voice session with its numbered messages; outlives its connections. Everything here runs on the server's loop."""
+
+    session: VoiceSession
+    ssrc: int
+    dave_version: int
+    record: "Callable[[Participant, int, Any], None]"
+    connection: VoiceConnection | None = None
+    mode: str | None = None
+    announced: bool = False
+    """Whether it has sent op 5, without which nobody can know whose its SSRC is."""
+    heartbeat_acks: list[int] = field(default_factory=list)
+    """The `seq_ack` of each heartbeat."""
+    connections: int = 0
+    """How many WebSockets this session has had: one, and one more for each resume."""
+    _number: int = 0
+    _outbox: deque[tuple[int, str | bytes]] = field(default_factory=lambda: deque(maxlen=OUTBOX_MESSAGES))
+
+    @property
+    def user_id(self) -> str:
+        """Whose session it is."""
+        return self.session.user_id
+
+    def tell(self, op: Op, data: Any) -> None:
+        """Send a message that belongs to this connection alone: hello, ready, acks."""
+        self.record(self, op, data)
+        if self.connection is not None:
+            self.connection.post(messages.text(op, data))
+
+    def send(self, op: Op, data: Any) -> None:
+        """Send a numbered message; where the connection is lost, now or before it arrives, a resume brings it."""
+        self._keep(op, data, messages.text(op, data, self._next_number()))
+
+    def send_binary(self, op: Op, payload: bytes) -> None:
+        """Send a numbered binary message; see `send`."""
+        self._keep(op, payload, messages.binary(op, payload, self._next_number()))
+
+    def missed(self, ack: int) -> list[str | bytes] | None:
+        """The numbered messages after the one that a resume acknowledges; None where they are not kept any more."""
+        behind = (self._number - ack) % SEQUENCES if ack >= 0 else self._number
+        if behind > len(self._outbox):
+            return None
+        return [message for number, message in self._outbox if number > self._number - behind]
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _keep(self, op: Op, data: Any, message: str | bytes) -> None:
+        self.record(self, op, data)
+        self._outbox.append((self._number, message))
+        if self.connection is not None:
+            self.connection.post(message)
+
+
+class Call:
+    """Everybody whose voice session runs in one channel."""
+
+    def __init__(self, channel_id: str) -> None:
+        self.channel_id = channel_id
+        self._by_user: dict[str, Participant] = {}
+
+    def __iter__(self) -> Iterator[Participant]:
+        return iter(list(self._by_user.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_user)
+
+    def __contains__(self, participant: Participant) -> bool:
+        return self._by_user.get(participant.user_id) is participant
+
+    def others(self, participant: Participant) -> list[Participant]:
+        """Everybody but one."""
+        return [other for other in self if other is not participant]
+
+    def enter(self, participant: Participant) -> None:
+        """Let somebody in: they learn who is there, and everybody there learns of them."""
+        others = self.others(participant)
+        if others:
+            participant.send(Op.CLIENTS_CONNECT, {"user_ids": [other.user_id for other in others]})
+        for other in others:
+            other.send(Op.CLIENTS_CONNECT, {"user_ids": [participant.user_id]})
+        self._by_user[participant.user_id] = participant
+
+    def leave(self, participant: Participant) -> None:
+        """Let somebody go, and tell the others; idempotent."""
+        if participant not in self:
+            return
+        del self._by_user[participant.user_id]
+        for other in self:
+            other.send(Op.CLIENT_DISCONNECT, {"user_id": participant.user_id})
+
+    def announce_speaking(self, participant: Participant, flags: int) -> None:
+        """Tell the others whose an SSRC is."""
+        for other in self.others(participant):
+            other.send(Op.SPEAKING, {"user_id": participant.user_id, "ssrc": participant.ssrc, "speaking": flags})

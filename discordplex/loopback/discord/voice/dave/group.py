@@ -1,0 +1,167 @@
+"""The MLS group of a call as its delivery service knows it: who sits at which leaf, what has been proposed, whose commit counts. Pure.
+
+Until somebody has committed, there is no group: everybody holds a group of one, and the first valid commit founds the group of all, with
+its author at leaf 0.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from discordplex.errors import RemoteProtocolError
+from discordplex.loopback.discord.voice.dave import mls
+from discordplex.loopback.discord.voice.dave.mls import Commit, ExternalSender, KeyPackage, Proposal, Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A proposal that waits for a commit. `leaf` is None where it adds `user_id`, else the leaf that it removes."""
+
+    proposal: Proposal
+    user_id: str
+    leaf: int | None
+
+
+@dataclass(slots=True)
+class Change:
+    """What has to be told after something happened: proposals taken back, proposals made, and to whom older ones are new."""
+
+    revoked: list[InFlight] = field(default_factory=list)
+    proposed: list[InFlight] = field(default_factory=list)
+    caught_up: dict[str, list[InFlight]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A commit that counts: who has to follow it, and who is welcomed with what."""
+
+    commit: Commit
+    followers: list[str]
+    welcomes: dict[str, bytes]
+
+
+class Group:
+    """State of one group. `offer`, `depart` and `commit` are all that can happen to it."""
+
+    def __init__(self, group_id: bytes, sender: ExternalSender) -> None:
+        self.epoch = 0
+        self.leaves: dict[int, str] = {}
+        self.waiting: dict[str, KeyPackage] = {}
+        """Key packages of those who are not in the group, or not any more at the leaf that they had."""
+        self.in_flight: list[InFlight] = []
+        self._group_id = group_id
+        self._sender = sender
+
+    @property
+    def founded(self) -> bool:
+        """Whether a commit has made one group of all."""
+        return bool(self.leaves)
+
+    @property
+    def members(self) -> list[str]:
+        """Who sits at a leaf, in the order of the leaves."""
+        return [self.leaves[leaf] for leaf in sorted(self.leaves)]
+
+    def shown_to(self, user_id: str) -> list[InFlight]:
+        """The proposals that a user has seen and may commit: nobody sees what concerns themselves."""
+        audience = self.members if self.founded else self.waiting
+        return [item for item in self.in_flight if item.user_id != user_id and user_id in audience]
+
+    def audience(self, item: InFlight) -> list[str]:
+        """Who is shown a proposal."""
+        return [user_id for user_id in (self.members if self.founded else self.waiting) if user_id != item.user_id]
+
+    def offer(self, user_id: str, key_package: KeyPackage) -> Change:
+        """A user wants to be added; where they already sit at a leaf they have lost its state, and it is removed in the same go."""
+        change = Change(revoked=self._take_back(user_id))
+        newcomer = user_id not in self.waiting
+        self.waiting[user_id] = key_package
+        if self.founded and not self._holders_beside(user_id):
+            return self._start_over()
+        if newcomer and not self.founded:
+            change.caught_up[user_id] = list(self.in_flight)
+        leaf = self._leaf_of(user_id)
+        if leaf is not None and not self._is_being_removed(leaf):
+            change.proposed.append(self._propose(user_id, leaf))
+        change.proposed.append(self._propose(user_id, None))
+        return change
+
+    def depart(self, user_id: str) -> Change:
+        """A user is gone: whatever would add them is taken back, and their leaf is to be removed."""
+        change = Change(revoked=self._take_back(user_id))
+        self.waiting.pop(user_id, None)
+        leaf = self._leaf_of(user_id)
+        if leaf is None:
+            return change
+        if not self._holders_beside(user_id):
+            return self._start_over()
+        if not self._is_being_removed(leaf):
+            change.proposed.append(self._propose(user_id, leaf))
+        return change
+
+    def _holders_beside(self, user_id: str) -> list[str]:
+        """Who else can still commit: the others are gone, or have lost the group's state."""
+        return [sitting for leaf, sitting in self.leaves.items() if sitting != user_id and not self._is_being_removed(leaf)]
+
+    def _start_over(self) -> Change:
+        """Nobody holds the group's state any more: those who wait found a new one. They were not shown the old one's proposals."""
+        self.epoch = 0
+        self.leaves = {}
+        self.in_flight = []
+        return Change(proposed=[self._propose(user_id, None) for user_id in self.waiting])
+
+    def commit(self, user_id: str, commit: Commit, welcome: Welcome | None) -> Accepted:
+        """Make a commit true. Raises RemoteProtocolError, and changes nothing, where it does not count."""
+        self._check(user_id, commit)
+        shown = {item.proposal.reference: item for item in self.shown_to(user_id)}
+        if sorted(commit.references) != sorted(shown):
+            raise RemoteProtocolError("a commit does not hold exactly what its author was shown")
+        committed = [shown[reference] for reference in commit.references]
+        added = [item.user_id for item in committed if item.leaf is None]
+        welcomes = self._cut(welcome, added)
+        if not self.founded:
+            self.leaves = {0: user_id}
+            del self.waiting[user_id]
+        for item in committed:
+            if item.leaf is not None:
+                del self.leaves[item.leaf]
+        followers = self.members
+        for added_id in added:
+            self.leaves[self._leftmost_blank()] = added_id
+            del self.waiting[added_id]
+        self.epoch += 1
+        self.in_flight = []
+        return Accepted(commit, followers, welcomes)
+
+    def _check(self, user_id: str, commit: Commit) -> None:
+        if (commit.group_id, commit.epoch) != (self._group_id, self.epoch):
+            raise RemoteProtocolError(f"a commit is for epoch {commit.epoch} in epoch {self.epoch}")
+        expected = self.leaves.get(commit.leaf) == user_id if self.founded else user_id in self.waiting and commit.leaf == 0
+        if not expected or not commit.references:
+            raise RemoteProtocolError(f"a commit of leaf {commit.leaf} comes from somebody else, or is empty")
+
+    def _cut(self, welcome: Welcome | None, added: Iterable[str]) -> dict[str, bytes]:
+        packages = {user_id: self.waiting[user_id] for user_id in added}
+        secrets = welcome.secrets if welcome else {}
+        if {package.reference for package in packages.values()} != set(secrets):
+            raise RemoteProtocolError("a welcome is not for exactly those who were added")
+        return {user_id: welcome.cut_for(package) for user_id, package in packages.items()} if welcome else {}
+
+    def _propose(self, user_id: str, leaf: int | None) -> InFlight:
+        body = mls.add(self.waiting[user_id]) if leaf is None else mls.remove(leaf)
+        item = InFlight(self._sender.propose(group_id=self._group_id, epoch=self.epoch, proposal=body), user_id, leaf)
+        self.in_flight.append(item)
+        return item
+
+    def _take_back(self, user_id: str) -> list[InFlight]:
+        revoked = [item for item in self.in_flight if item.user_id == user_id and item.leaf is None]
+        self.in_flight = [item for item in self.in_flight if item not in revoked]
+        return revoked
+
+    def _leaf_of(self, user_id: str) -> int | None:
+        return next((leaf for leaf, sitting in self.leaves.items() if sitting == user_id), None)
+
+    def _is_being_removed(self, leaf: int) -> bool:
+        return any(item.leaf == leaf for item in self.in_flight)
+
+    def _leftmost_blank(self) -> int:
+        return next(leaf for leaf in range(len(self.leaves) + 1) if leaf not in self.leaves)

@@ -1,0 +1,284 @@
+"""What a Discord consists of: users, guilds, channels, messages, voice sessions; and the facts that it tells.
+
+Ids are snowflakes as decimal strings, as on the wire. Times named `at_s` are seconds of the world's clock.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from discordplex.loopback.discord.world.permissions import Overwrite
+
+TEXT, VOICE, THREAD, STAGE = 0, 2, 11, 13
+
+MESSAGE_LIMIT_CHARS = 2000
+"""Longest content of a message; one more is code 50035 (documented)."""
+
+
+@dataclass(slots=True)
+class User:
+    """Somebody with an account; `bot` for an application's own user, whose application has the same id."""
+
+    id: str
+    name: str
+    token: str
+    bot: bool
+
+
+@dataclass(slots=True)
+class Role:
+    """A role; the one whose id is the guild's id is @everyone."""
+
+    id: str
+    name: str
+    permissions: int
+
+
+@dataclass(slots=True)
+class Member:
+    """A user in a guild. `mute` and `deaf` are the moderators'."""
+
+    user_id: str
+    role_ids: list[str] = field(default_factory=list)
+    nick: str | None = None
+    mute: bool = False
+    deaf: bool = False
+
+
+@dataclass(slots=True)
+class Channel:
+    """A channel or a thread (`parent_id` says of which channel). A voice channel has a chat of its own."""
+
+    id: str
+    guild_id: str
+    name: str
+    kind: int
+    position: int = 0
+    user_limit: int = 0
+    parent_id: str | None = None
+    owner_id: str | None = None
+    status: str | None = None
+    overwrites: dict[str, Overwrite] = field(default_factory=dict)
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether one can enter it."""
+        return self.kind in (VOICE, STAGE)
+
+
+@dataclass(slots=True)
+class Guild:
+    """A guild with everything in it."""
+
+    id: str
+    name: str
+    owner_id: str
+    roles: dict[str, Role]
+    members: dict[str, Member]
+    channels: dict[str, Channel]
+
+    @property
+    def text_channel(self) -> Channel:
+        """The first text channel."""
+        return next(channel for channel in self.channels.values() if channel.kind == TEXT)
+
+    @property
+    def voice_channels(self) -> list[Channel]:
+        """The voice channels in order."""
+        return [channel for channel in self.channels.values() if channel.is_voice]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of a message's content, and since when."""
+
+    at_s: float
+    content: str
+
+
+@dataclass(slots=True)
+class Message:
+    """A message with its whole history; `body` is every other field as the author sent it (embeds, components, flags)."""
+
+    id: str
+    channel_id: str
+    author_id: str
+    revisions: list[Revision]
+    body: dict[str, Any]
+    created_iso: str
+    edited_iso: str | None = None
+    deleted_at_s: float | None = None
+    interaction_id: str | None = None
+
+    @property
+    def content(self) -> str:
+        """The text as it reads now."""
+        return self.revisions[-1].content
+
+    @property
+    def created_at_s(self) -> float:
+        """When it was posted."""
+        return self.revisions[0].at_s
+
+    @property
+    def flags(self) -> int:
+        """The message's flag bits; 64 is ephemeral."""
+        return int(self.body.get("flags") or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceState:
+    """Where a user is in voice, as everybody in the guild sees it; `channel_id` None says that they have left."""
+
+    user_id: str
+    guild_id: str
+    channel_id: str | None
+    session_id: str
+    self_mute: bool = False
+    self_deaf: bool = False
+    mute: bool = False
+    deaf: bool = False
+    suppress: bool = False
+    """In the audience of a stage: nobody hears them."""
+    asked_to_speak_iso: str | None = None
+    """Since when they ask to be let speak there."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSession:
+    """Leave to open one voice connection: what op 0 of the voice gateway must show.
+
+    `session_id` is the one of the user's gateway session, `token` is new for each channel and each voice server.
+    """
+
+    user_id: str
+    guild_id: str
+    channel_id: str
+    session_id: str
+    token: str
+
+
+VoiceEnd = Literal["left", "moved", "kicked", "server"]
+"""Why a voice session ended: by the user's own will, moved or disconnected by a moderator, or its voice server went away."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStateChanged:
+    """A user entered, left, moved, muted."""
+
+    before: VoiceState | None
+    after: VoiceState
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSessionStarted:
+    """A voice connection may be opened with this session from now on (VOICE_SERVER_UPDATE)."""
+
+    session: VoiceSession
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSessionEnded:
+    """This session's token is worth nothing any more: the voice gateway closes its connection."""
+
+    session: VoiceSession
+    cause: VoiceEnd
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceServerGone:
+    """The guild's voice server went away for this session's user; a new one follows (endpoint null)."""
+
+    session: VoiceSession
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePosted:
+    """A message appeared in a channel."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEdited:
+    """A message reads differently now."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDeleted:
+    """A message is gone from its channel."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelChanged:
+    """A channel or thread was made or altered."""
+
+    channel: Channel
+    created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStatusChanged:
+    """The line below a voice channel's name reads differently."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """Somebody types."""
+
+    channel_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandsChanged:
+    """An application registered its commands, globally where `guild_id` is None."""
+
+    application_id: str
+    guild_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionSent:
+    """Somebody used a command or a component of an application."""
+
+    application_id: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberExpelled:
+    """A user is not in a guild any more."""
+
+    guild_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something else happened that a waiting test may ask about (a login, an interaction's reply)."""
+
+    what: str
+
+
+Fact = (
+    VoiceStateChanged
+    | VoiceSessionStarted
+    | VoiceSessionEnded
+    | VoiceServerGone
+    | MessagePosted
+    | MessageEdited
+    | MessageDeleted
+    | ChannelChanged
+    | VoiceStatusChanged
+    | Typing
+    | CommandsChanged
+    | InteractionSent
+    | MemberExpelled
+    | Noted
+)

@@ -1,0 +1,310 @@
+"""VoiceConnection: py-cord's voice protocol, spoken by ourselves. It owns a call's sockets and mends them.
+
+py-cord makes it (`channel.connect(cls=functools.partial(VoiceConnection, wire=..., ...))`), passes it the main gateway's two voice events,
+and is asked for nothing else: no private name of the library is used.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Container, Iterable
+
+import discord
+import structlog
+from discord.voice import VoiceProtocol
+
+from discordplex.clock import Clock
+from discordplex.errors import LocalProtocolError, VoiceError
+from discordplex.metrics import Metrics
+from discordplex.network import NO_ROOM, NetworkSettingError, tls_context
+from discordplex.voice.close_codes import Closing, Repair
+from discordplex.voice.connection_info import Invitation, Invitations
+from discordplex.voice.events import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
+from discordplex.voice.gateway.protocol import Credentials
+from discordplex.voice.members import Roster
+from discordplex.voice.reconnect import REMOVED, Upkeep
+from discordplex.voice.rtp.receiver import EVERYBODY, PcmSink
+from discordplex.voice.rtp.sender import PcmSource, Sender
+from discordplex.voice.rtp.socket import TOO_MANY_FILES
+from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.session import Collaborators, Line
+from discordplex.voice.watchdog import Watchdog, excused
+
+__all__ = ["ConnectionEvent", "VoiceConnection"]
+
+log = structlog.get_logger()
+
+LEAVE_TIMEOUT_S = 2.0
+"""For telling Discord that we leave, while a process that stops has five seconds for everything."""
+
+LEFT = Closing(Repair.END, "the bot has left the voice channel")
+
+
+class VoiceConnection(VoiceProtocol[discord.Client]):
+    """One call's place in a voice channel, from `connect` to `disconnect`. For the loop only; `on_event` is called there too."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        channel: discord.VoiceChannel | discord.StageChannel,
+        *,
+        wire: Wire,
+        sink: PcmSink,
+        source: PcmSource,
+        metrics: Metrics,
+        clock: Clock,
+        on_event: Callable[[ConnectionEvent], None],
+    ) -> None:
+        super().__init__(client, channel)
+        if client.user is None:
+            raise LocalProtocolError("a voice connection needs a client that is logged in")
+        self._loop = asyncio.get_running_loop()
+        self._guild: discord.Guild = channel.guild
+        self._place = channel
+        self._channel_id: int = channel.id
+        self._user_id = client.user.id
+        self._wire = wire
+        self._sink = sink
+        self._metrics = metrics
+        self._clock = clock
+        self._on_event = on_event
+        self._sender = Sender(source=source, clock=clock, metrics=metrics, on_speaking=self._speaking)
+        self._watchdog = Watchdog(
+            live_line=lambda: self._line if self._live.is_set() else None,
+            excused=lambda named: excused(self._place.voice_states, own_id=self._user_id, ignored=self._dropped, named=named),
+            tell=self._tell,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._invitations = Invitations()
+        self._roster = Roster(self._user_id)
+        self._ignored: frozenset[int] = frozenset()
+        self._deaf = False
+        self._line: Line | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._live = asyncio.Event()
+        self._final: Closing | None = None
+        self._setback: Closing | None = None
+        self._connected = self._lost = self._released = False
+
+    @property
+    def people(self) -> frozenset[int]:
+        """The ids of everybody in the channel but ourselves."""
+        return self._roster.people
+
+    @property
+    def ssrc(self) -> int | None:
+        """The number of our own stream, None while there is none."""
+        return self._line.ssrc if self._line else None
+
+    @property
+    def privacy_code(self) -> str | None:
+        """The end-to-end encryption's digits that everybody in the call sees, None without an encrypted group."""
+        return self._line.e2ee.privacy_code if self._line else None
+
+    def ignore(self, user_ids: Iterable[int]) -> None:
+        """From now on these people, and nobody else, are dropped before anything of theirs is opened; what is held of them goes too."""
+        self._ignored = frozenset(user_ids)
+        self._choose_ears()
+
+    def deafen(self, *, deaf: bool) -> None:
+        """While deaf, everybody is dropped before anything of theirs is opened; what is held of them goes too."""
+        self._deaf = deaf
+        self._choose_ears()
+
+    @property
+    def _dropped(self) -> Container[int | None]:
+        return EVERYBODY if self._deaf else self._ignored
+
+    def _choose_ears(self) -> None:
+        if self._line:
+            self._line.receiver.ignore(self._dropped)
+            self._wire.wake()
+
+    async def connect(self, *, timeout: float, reconnect: bool) -> None:
+        """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
+        try:
+            # Fresh, so that an SSL_CERT_FILE set since the start is honoured; in a thread, since it reads a hundred certificates (17 ms).
+            self._tls = await asyncio.to_thread(tls_context)
+            self._runner = asyncio.create_task(self._run(reconnect=reconnect), name=f"voice connection {self._guild.id}")
+            await self._until_live(timeout)
+            self._connected = self._live.is_set()
+        except BaseException as fault:
+            await self.disconnect(force=True)
+            if isinstance(fault, NetworkSettingError):
+                raise VoiceError(str(fault)) from None
+            if isinstance(fault, OSError) and fault.errno in NO_ROOM:
+                raise VoiceError(f"{TOO_MANY_FILES[:1].upper()}{TOO_MANY_FILES[1:]}.") from fault
+            raise
+        if not self._connected:
+            refusal = self._why_not(timeout)
+            await self.disconnect(force=True)
+            raise refusal
+
+    async def disconnect(self, *, force: bool = False) -> None:
+        """Leave the channel and give everything back, whatever state it is in. Idempotent; returns when it is done."""
+        del force  # there is no gentler way
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(), name="voice disconnect")
+        await asyncio.shield(self._leaving)
+
+    async def repair(self, why: str) -> None:
+        """Leave and enter again, and return when audio can flow, or never will: for a wire that lives and carries nothing."""
+        log.warning("voice connection is repaired on request", guild=self._guild.id)
+        if self._line and self._runner and not self._runner.done():
+            self._live.clear()
+            self._line.stop(Closing(Repair.REJOIN, why))
+            await self._until_live(None)
+
+    async def on_voice_state_update(self, data: discord.RawVoiceStateUpdateEvent) -> None:
+        """Hear where Discord says that we are."""
+        if self._leaving:
+            return
+        if data.channel_id is None:
+            if self._invitations.left() and self._line:
+                self._line.stop(REMOVED)
+            return
+        self._invitations.entered(data.session_id)
+        if data.channel_id != self._channel_id:
+            self._channel_id = data.channel_id
+            if isinstance(data.channel, discord.VoiceChannel | discord.StageChannel):
+                self.channel = self._place = data.channel
+            log.info("voice channel changed", guild=self._guild.id, channel=self._channel_id)
+            self._tell(Moved(self._channel_id))
+
+    async def on_voice_server_update(self, data: discord.RawVoiceServerUpdateEvent) -> None:
+        """Hear which server carries the channel's voice; a new one replaces the one in use."""
+        if self._invitations.served(data.token, data.endpoint) and self._line:
+            self._line.stop(Closing(Repair.WAIT, "Discord named another voice server"))
+
+    def line_live(self) -> None:
+        """Audio flows; see `LineOwner`."""
+        self._wire.pace(self._sender)
+        self._live.set()
+        log.info("voice connected", guild=self._guild.id, channel=self._channel_id, ssrc=self.ssrc)
+        if self._lost:
+            self._lost = False
+            self._tell(Restored())
+
+    def line_joined(self, user_ids: Iterable[int], /) -> None:
+        """People are in the channel; see `LineOwner`."""
+        for user_id in self._roster.joined(user_ids):
+            self._tell(PersonJoined(user_id))
+
+    def line_left(self, user_id: int, /) -> None:
+        """Somebody is not any more; see `LineOwner`."""
+        for known_id in self._roster.left(user_id):
+            self._tell(PersonLeft(known_id))
+
+    def line_settled(self) -> None:
+        """Who was not named again is gone; see `LineOwner`."""
+        for user_id in self._roster.settled():
+            self._tell(PersonLeft(user_id))
+
+    async def _run(self, *, reconnect: bool) -> None:
+        """From entering the channel until nothing can be mended any more."""
+        upkeep = Upkeep(
+            invitations=self._invitations,
+            open_session=self._open_line,
+            enter=lambda: self._guild.change_voice_state(channel=self._place),
+            leave=lambda: self._guild.change_voice_state(channel=None),
+            on_loss=self._note_loss,
+            clock=self._clock,
+            reconnect=reconnect,
+        )
+        try:
+            closing = await self._watchdog.during(upkeep.run())
+        except Exception:
+            log.exception("voice connection met a fault", guild=self._guild.id)
+            closing = Closing(Repair.END, "a fault inside discordplex ended the voice connection")
+        self._final = closing
+        log.info("voice connection ended", guild=self._guild.id, code=closing.code, repair=closing.repair.name)
+        if self._connected and not self._leaving:
+            if closing is not REMOVED:
+                await self._say_left()
+            self._release()
+            self._tell(Lost(closing.told, closing.code, final=True))
+
+    def _open_line(self, invitation: Invitation) -> Line:
+        credentials = Credentials(self._guild.id, self._user_id, invitation.session_id, invitation.token)
+        shared = Collaborators(self._wire, self._sink, self._sender, self._metrics, self._clock, self._tls)
+        self._roster.new_session()
+        self._line = Line(
+            credentials=credentials, endpoint=invitation.endpoint, channel_id=lambda: self._channel_id, owner=self, shared=shared
+        )
+        self._choose_ears()
+        return self._line
+
+    def _note_loss(self, closing: Closing) -> None:
+        """Say once that the wire is lost, but not for a mere move."""
+        self._live.clear()
+        log.warning("voice connection lost", guild=self._guild.id, code=closing.code, repair=closing.repair.name)
+        self._setback = closing
+        self._metrics.counter("voice.losses").add()
+        if self._connected and not self._lost and closing.repair is not Repair.WAIT:
+            self._lost = True
+            self._tell(Lost(closing.told, closing.code, final=False))
+
+    async def _until_live(self, timeout_s: float | None) -> None:
+        """Return when audio can flow, when it never will, or when the time is over."""
+        if self._runner is None:
+            return
+        live = asyncio.create_task(self._live.wait(), name="voice live")
+        try:
+            await asyncio.wait({self._runner, live}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            live.cancel()
+
+    def _why_not(self, timeout_s: float) -> VoiceError:
+        if self._final:
+            return VoiceError(self._final.told, code=self._final.code)
+        if self._line and self._line.obstacle:
+            return VoiceError(self._line.obstacle)
+        if self._setback:
+            return VoiceError(self._setback.told, code=self._setback.code)
+        if self._line:
+            return VoiceError(f"Discord's voice server did not let the bot in within {timeout_s:g} s.")
+        if self._invitations.in_channel:
+            return VoiceError(f"Discord has named no voice server within {timeout_s:g} s.")
+        return VoiceError(
+            f"Discord did not let the bot into the voice channel within {timeout_s:g} s: "
+            "the channel may be full, or the bot may lack the permission to connect."
+        )
+
+    async def _leave(self) -> None:
+        if self._released:
+            return
+        await self._say_left()
+        if self._line:
+            self._line.say_goodbye(LEFT)
+        if self._runner:
+            self._runner.cancel()
+            await asyncio.wait({self._runner})
+        self._release()
+
+    async def _say_left(self) -> None:
+        with contextlib.suppress(Exception):  # the library's gateway may be closed already: then Discord sees us leave by itself
+            await asyncio.wait_for(self._guild.change_voice_state(channel=None), LEAVE_TIMEOUT_S)
+
+    def _release(self) -> None:
+        """Give everything back, py-cord's registration last. Idempotent."""
+        if not self._released:
+            self._released = True
+            self._live.clear()
+            self._sender.detach()
+            self._wire.unpace(self._sender)
+            self.cleanup()
+
+    def _speaking(self, speaking: bool) -> None:  # noqa: FBT001 - the word itself, and a callback
+        """Our audio starts or stops. Thread: send."""
+        self._loop.call_soon_threadsafe(self._say_speaking, speaking)
+
+    def _say_speaking(self, speaking: bool) -> None:  # noqa: FBT001 - the same
+        if self._line:
+            self._line.say_speaking(speaking=speaking)
+
+    def _tell(self, event: ConnectionEvent) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            log.exception("listener of a voice connection failed", event_kind=type(event).__name__)

@@ -1,0 +1,152 @@
+"""The seam of end-to-end encryption: what stands between a payload on the wire and Opus.
+
+Three threads meet here: the loop feeds the gateway's events, receive decrypts, send encrypts. One short lock keeps them apart; the group's
+mathematics happens outside of it, and only the keys that come of it are put into place inside.
+"""
+
+import logging
+import threading
+from collections.abc import Container, Iterable
+
+import dave
+
+from discordplex.audio.opus import SILENCE_PACKET
+from discordplex.metrics import Metrics
+from discordplex.voice.dave.group import Group
+from discordplex.voice.gateway.events import E2eeCommand, E2eeEvent
+
+MARKER = b"\xfa\xfa"
+"""How every encrypted frame ends."""
+
+AUDIO = dave.MediaType.audio
+
+
+class E2ee:
+    """The encryption of one voice session, from its description on."""
+
+    max_protocol_version = dave.get_max_supported_protocol_version()
+    """What identify offers; Discord closes with 4017 where it demands more."""
+
+    def __init__(self, *, user_id: int, metrics: Metrics) -> None:
+        # It reports every frame that does not open as an error of its own; here each is counted.
+        logging.getLogger("dave").setLevel(logging.CRITICAL)
+        self._lock = threading.Lock()
+        self._metrics = metrics
+        self._encryptor = dave.Encryptor()
+        self._decryptors: dict[int, dave.Decryptor] = {}
+        self._present: frozenset[int] = frozenset()
+        self._ssrc = 0
+        self._version: int | None = None
+        self._clear_accepted = True
+        self._group = Group(user_id=user_id, keyring=self, metrics=metrics)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether every frame but the silence marker has to be encrypted. Thread: any."""
+        return bool(self._version)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `encrypt` can give something that may be sent. Thread: any."""
+        return self._version == 0 or (self._version is not None and self._encryptor.has_key_ratchet())
+
+    @property
+    def privacy_code(self) -> str | None:
+        """The digits that everybody in the call sees, None without an encrypted group. Thread: loop."""
+        return self._group.privacy_code
+
+    def start(self, *, channel_id: int, ssrc: int, protocol_version: int) -> list[E2eeCommand]:
+        """The session is described: our SSRC, and the protocol version of the call. Thread: loop."""
+        with self._lock:
+            self._ssrc = ssrc
+            self._version = protocol_version
+            self._clear_accepted = protocol_version == 0
+            self._encryptor.assign_ssrc_to_codec(ssrc, dave.Codec.opus)
+        return self._group.start(channel_id=channel_id, protocol_version=protocol_version)
+
+    def receive(self, event: E2eeEvent) -> list[E2eeCommand]:
+        """Follow one event of the gateway and give what has to be answered, in order. Never raises. Thread: loop."""
+        return self._group.receive(event)
+
+    def rejoin(self) -> list[E2eeCommand]:
+        """Ask for new keys all round, with what has to be sent for it; the present ones serve until then. Thread: loop."""
+        return self._group.rejoin()
+
+    def join(self, user_ids: Iterable[int]) -> None:
+        """These people are in the channel and may be added to the group. Thread: loop."""
+        self._group.join(user_ids)
+        self._present = self._group.members
+
+    def leave(self, user_id: int) -> None:
+        """This person is gone. Thread: loop."""
+        self._group.leave(user_id)
+        self._present = self._group.members
+        with self._lock:
+            self._decryptors.pop(user_id, None)
+
+    def open_with(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
+        """Take the keys for receiving; see `Keyring`. Thread: loop."""
+        with self._lock:
+            self._clear_accepted = self._clear_accepted or clear_too
+            for user_id, ratchet in ratchets.items():
+                self._decryptors.setdefault(user_id, dave.Decryptor()).transition_to_key_ratchet(ratchet)
+
+    def seal_with(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
+        """Take the key for sending; see `Keyring`. Thread: loop."""
+        with self._lock:
+            self._version = protocol_version
+            self._clear_accepted = protocol_version == 0
+            self._encryptor.set_key_ratchet(ratchet)
+
+    def encrypt(self, payload: bytes) -> bytes | None:
+        """What may be sent for one Opus packet; None where it must not be sent at all. Thread: send."""
+        with self._lock:
+            if self._version == 0 or payload == SILENCE_PACKET:
+                return payload
+            if self._version is None or not self._encryptor.has_key_ratchet():
+                return None
+            return self._encryptor.encrypt(AUDIO, self._ssrc, payload)
+
+    def may_be_clear(self, payload: bytes) -> bool:
+        """Whether this is no encrypted frame and need not be one: then no key tells whose it is. Thread: receive."""
+        return self._version == 0 or (self._clear_accepted and not payload.endswith(MARKER))
+
+    def decrypt(self, user_id: int, payload: bytes) -> bytes | None:
+        """The Opus packet in what this person sent; None where it does not open, or is not encrypted and should be. Thread: receive."""
+        with self._lock:
+            return self._decrypt(user_id, payload)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there is any key to open an encrypted frame with. Thread: any."""
+        return bool(self._version and self._decryptors)
+
+    def candidates(self, named: Container[int], ignored: Container[int | None]) -> list[int]:
+        """Whose key may open a stream that has no name, the most likely first. Thread: receive.
+
+        Nobody who is ignored is among them. Empty where everybody whose streams are not `named` yet is ignored: it is one of theirs.
+        """
+        unnamed = [user_id for user_id in self._present if user_id not in named]
+        if unnamed and all(user_id in ignored for user_id in unnamed):
+            return []
+        with self._lock:
+            keys = list(self._decryptors)
+        return sorted((user_id for user_id in keys if user_id not in ignored), key=named.__contains__)
+
+    def find_sender(self, payload: bytes, candidates: Iterable[int]) -> tuple[int, bytes] | None:
+        """Whose key of these opens the payload, and what is in it: how a sender is known before Discord names it. Thread: receive."""
+        if not payload.endswith(MARKER):
+            return None
+        with self._lock:
+            for user_id in candidates:
+                opened = self._decrypt(user_id, payload)
+                if opened is not None:
+                    return user_id, opened
+        return None
+
+    def _decrypt(self, user_id: int, payload: bytes) -> bytes | None:
+        decryptor = self._decryptors.get(user_id)
+        if payload.endswith(MARKER) and decryptor is not None:
+            return decryptor.decrypt(AUDIO, payload)
+        # Without a key the two last bytes may be chance, but only in a call that is not encrypted.
+        return payload if self._clear_accepted else None

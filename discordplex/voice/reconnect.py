@@ -1,0 +1,164 @@
+"""Keeping a call on the wire: resume what lives, enter anew what is gone, follow a move, and know when to give up."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from discordplex.clock import Clock
+from discordplex.voice.close_codes import Closing, Repair
+from discordplex.voice.connection_info import Invitation, Invitations
+
+DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0)
+"""The first try is made at once: most losses are mended by it in 25 to 70 ms. All of them take a minute with the tries themselves."""
+
+
+MAX_RESUMES = 3
+"""Resumes in a row before a session is entered anew."""
+
+
+class Backoff:
+    """Tries since the connection last worked. What counts as working is for the caller: a mere connect does not."""
+
+    def __init__(self) -> None:
+        self._tries = 0
+
+    @property
+    def resumes_exhausted(self) -> bool:
+        """Whether it is time for something stronger than a resume."""
+        return self._tries > MAX_RESUMES
+
+    def reset(self) -> None:
+        """Audio or heartbeats have flowed."""
+        self._tries = 0
+
+    def next_delay_s(self) -> float | None:
+        """Seconds before the next try, None to give up."""
+        if self._tries == len(DELAYS_S):
+            return None
+        self._tries += 1
+        return DELAYS_S[self._tries - 1]
+
+
+log = structlog.get_logger()
+
+MOVE_PATIENCE_S = 5.0
+"""After close code 4014 or 4022, Discord names a new channel or server within this time, or we are out."""
+
+SERVER_PATIENCE_S = 10.0
+"""How long Discord may take to name a voice server."""
+
+REMOVED = Closing(Repair.END, "the bot was removed from the voice channel")
+
+
+class Session(Protocol):
+    """One voice session over its WebSockets; `line.Line` is one."""
+
+    @property
+    def flows(self) -> bool:
+        """Whether the newest WebSocket carried anything that proves it works."""
+        ...
+
+    async def run(self) -> Closing:
+        """Serve one WebSocket to its end."""
+        ...
+
+    async def rest(self, seconds: float) -> None:
+        """Wait, unless stopped."""
+        ...
+
+    def stop(self, closing: Closing) -> None:
+        """End `run` or `rest`; the next `run` or the present one gives this."""
+        ...
+
+    def close(self) -> None:
+        """Give its socket back."""
+        ...
+
+
+class Upkeep:
+    """One call's decisions after each loss. For the loop only."""
+
+    def __init__(
+        self,
+        *,
+        invitations: Invitations,
+        open_session: Callable[[Invitation], Session],
+        enter: Callable[[], Awaitable[None]],
+        leave: Callable[[], Awaitable[None]],
+        on_loss: Callable[[Closing], None],
+        clock: Clock,
+        reconnect: bool,
+    ) -> None:
+        """`enter` and `leave` ask the main gateway; `on_loss` hears of each loss before it is mended."""
+        self._invitations = invitations
+        self._open_session = open_session
+        self._enter = enter
+        self._leave = leave
+        self._on_loss = on_loss
+        self._clock = clock
+        self._reconnect = reconnect
+        self._backoff = Backoff()
+
+    async def run(self) -> Closing:
+        """Enter the channel and stay; returns when nothing can be mended any more, with the reason."""
+        await self._enter()
+        invitation = await self._invitations.next_after(0, timeout_s=None)
+        while invitation is not None:
+            session = self._open_session(invitation)
+            try:
+                closing = await self._use(session)
+            finally:
+                session.close()
+            if closing.repair is Repair.END:
+                return closing
+            self._on_loss(closing)
+            invitation = await self._next_invitation(closing, invitation.number)
+            if invitation is None and not self._invitations.removed:
+                return Closing(Repair.END, closing.sentence, closing.code)
+        return REMOVED
+
+    async def _use(self, session: Session) -> Closing:
+        """Resume a session over its losses, until it has ended."""
+        while True:
+            closing = await session.run()
+            if session.flows:
+                self._backoff.reset()
+            if closing.repair is not Repair.RESUME:
+                return closing
+            if not self._reconnect:
+                return Closing(Repair.END, closing.sentence, closing.code)
+            if self._invitations.current is None:  # Discord has taken the server away and will name another
+                return Closing(Repair.WAIT, closing.sentence, closing.code)
+            delay_s = self._backoff.next_delay_s()
+            if delay_s is None or self._backoff.resumes_exhausted:
+                return Closing(Repair.REJOIN, closing.sentence, closing.code)
+            self._on_loss(closing)
+            await session.rest(delay_s)
+
+    async def _next_invitation(self, closing: Closing, number: int) -> Invitation | None:
+        """The way into the next session; None where there is none."""
+        if closing.repair is Repair.WAIT:
+            patience_s = SERVER_PATIENCE_S if self._invitations.current is None else MOVE_PATIENCE_S
+            return await self._invitations.next_after(number, timeout_s=patience_s)
+        while self._reconnect and not self._invitations.removed:
+            delay_s = self._backoff.next_delay_s()
+            if delay_s is None:
+                return None
+            await self._clock.sleep_until(self._clock.now() + delay_s)
+            if await self._reenter():
+                invitation = await self._invitations.next_after(number, timeout_s=SERVER_PATIENCE_S)
+                if invitation is not None:
+                    return invitation
+        return None
+
+    async def _reenter(self) -> bool:
+        """Ask to leave and to enter again. False where the main gateway is away."""
+        self._invitations.expect_reentry()
+        try:
+            await self._leave()
+            await self._enter()
+        except Exception as error:  # noqa: BLE001 - whatever the library raises while its own gateway is down
+            log.warning("voice state not changed", error=type(error).__name__)
+            return False
+        return True

@@ -1,0 +1,118 @@
+"""The two rtpsize AEAD modes between us and Discord's voice server. Pure.
+
+The nonce is a 4-byte counter, big-endian, followed by zeros up to the cipher's nonce length; the counter alone travels, at the end of the
+datagram. Authenticated with the ciphertext: the clear header, extension preamble included.
+Measured per 20 ms packet: AES-GCM 1.1 us, XChaCha20 4.4 us, so GCM is asked for first where the server offers it.
+"""
+
+import struct
+from abc import ABC, abstractmethod
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from discordplex.errors import LocalProtocolError, RemoteProtocolError, VoiceError
+from discordplex.voice.rtp.packet import COUNTER_BYTES, RtpError, RtpPacket
+
+COUNTER = struct.Struct("!I")
+COUNTERS = 1 << 32
+"""How many packets one key may seal: at 50 a second, 2.7 years."""
+
+KEY_BYTES = 32
+
+
+class Transport(ABC):
+    """One session's key with its nonce counter. `seal` has one calling thread and `open` one; they share nothing that changes."""
+
+    mode: str
+    nonce_bytes: int
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise RemoteProtocolError(f"a transport key has {KEY_BYTES} bytes, not {len(key)}")
+        self._sealed = 0
+
+    @staticmethod
+    def for_mode(mode: str, key: bytes) -> "Transport":
+        """The transport of a session description. Raises RemoteProtocolError for a mode or a key length that does not exist."""
+        if mode not in _BY_MODE:
+            raise RemoteProtocolError("unknown transport mode")
+        return _BY_MODE[mode](key)
+
+    def seal(self, header: bytes, plaintext: bytes) -> bytes:
+        """The whole datagram of one packet. Never uses a nonce twice; raises LocalProtocolError once none is left."""
+        if self._sealed == COUNTERS:
+            raise LocalProtocolError("this transport key has no nonce left")
+        counter = COUNTER.pack(self._sealed)
+        self._sealed += 1
+        return header + self._encrypt(self._nonce(counter), header, plaintext) + counter
+
+    def open(self, packet: RtpPacket) -> bytes:
+        """The plaintext of a packet: extension words, payload, padding. Raises RtpError where it does not authenticate."""
+        counter = packet.body[-COUNTER_BYTES:]
+        return self._decrypt(self._nonce(counter), packet.header, packet.body[:-COUNTER_BYTES])
+
+    def _nonce(self, counter: bytes) -> bytes:
+        return counter.ljust(self.nonce_bytes, b"\x00")
+
+    @abstractmethod
+    def _encrypt(self, nonce: bytes, header: bytes, plaintext: bytes) -> bytes: ...
+
+    @abstractmethod
+    def _decrypt(self, nonce: bytes, header: bytes, ciphertext: bytes) -> bytes: ...
+
+
+class AesGcmTransport(Transport):
+    """AES-256-GCM."""
+
+    mode = "aead_aes256_gcm_rtpsize"
+    nonce_bytes = 12
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self._cipher = AESGCM(key)
+
+    def _encrypt(self, nonce: bytes, header: bytes, plaintext: bytes) -> bytes:
+        return self._cipher.encrypt(nonce, plaintext, header)
+
+    def _decrypt(self, nonce: bytes, header: bytes, ciphertext: bytes) -> bytes:
+        try:
+            return self._cipher.decrypt(nonce, ciphertext, header)
+        except InvalidTag:
+            raise RtpError("unauthentic", "RTP packet does not authenticate") from None
+
+
+class XChaChaTransport(Transport):
+    """XChaCha20-Poly1305: the mode that every Discord voice server offers."""
+
+    mode = "aead_xchacha20_poly1305_rtpsize"
+    nonce_bytes = bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self._key = key
+
+    def _encrypt(self, nonce: bytes, header: bytes, plaintext: bytes) -> bytes:
+        return bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, header, nonce, self._key)
+
+    def _decrypt(self, nonce: bytes, header: bytes, ciphertext: bytes) -> bytes:
+        try:
+            return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, header, nonce, self._key)
+        except (CryptoError, ValueError):
+            raise RtpError("unauthentic", "RTP packet does not authenticate") from None
+
+
+_BY_MODE: dict[str, type[Transport]] = {kind.mode: kind for kind in (AesGcmTransport, XChaChaTransport)}
+
+MODES = tuple(_BY_MODE)
+"""The modes spoken here, best first."""
+
+
+def choose_mode(offered: tuple[str, ...]) -> str:
+    """The best transport mode that both sides speak. Raises VoiceError where there is none."""
+    for mode in MODES:
+        if mode in offered:
+            return mode
+    raise VoiceError("Discord's voice server offers no transport encryption that this bot speaks; a newer version of discordplex may help.")

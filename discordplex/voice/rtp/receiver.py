@@ -1,0 +1,361 @@
+"""From a datagram to somebody's sound; every datagram that is not sound is counted with its reason.
+
+Order of work per datagram: whose it is, budget, transport, extension and padding, duplicate, end-to-end encryption, order, Opus, sink.
+The SSRC that says whose it is lies in the clear: what somebody sends who is ignored is dropped before anything of it is opened.
+Counters are `voice.rx.<reason>`. Nothing a network can send raises here.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable, Container
+from typing import Protocol
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import SILENCE_PACKET
+from discordplex.errors import RemoteProtocolError
+from discordplex.metrics import Metrics
+from discordplex.voice.dave.session import E2ee
+from discordplex.voice.deafness import Vital
+from discordplex.voice.rtp.encryption import Transport
+from discordplex.voice.rtp.packet import RtpError, RtpPacket, strip
+from discordplex.voice.rtp.reorder import WAIT, Arrival, Missing, Packet
+from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD, UNHEARD, Stream, Waiting
+
+MAX_STREAMS = 64
+"""Speakers at once; the one that was silent longest makes room for a new one."""
+
+MAX_NAMES = 1024
+"""Names that are kept; a stage has no more people who may speak."""
+
+MAX_NEWS = 4096
+"""Names that wait for the receive thread; it takes them with the next datagram."""
+
+MAX_WAITING = 16
+"""Streams whose packets wait for a name; the one of which the least has come makes room: junk has many numbers."""
+
+MAX_STRANGE_PACKETS = 1000
+"""Packets that belong to no name and no stream which are looked at in a second, and at once after a pause: twenty people speak so much."""
+
+MS_PER_BYTE = DISCORD.duration_ms(1)
+
+E2EE_MARKER = b"\xfa\xfa"
+"""How every end-to-end encrypted frame ends."""
+
+DISCOVERY = struct.Struct("!HHI64sH")
+DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
+KEEPALIVE_BYTES = 8
+
+
+class Everybody:
+    """Contains everybody, also who is not known yet."""
+
+    def __contains__(self, user_id: object) -> bool:
+        del user_id
+        return True
+
+
+EVERYBODY = Everybody()
+
+
+class PcmSink(Protocol):
+    """Where sound goes: 48 kHz stereo int16, any length, with the id of who said it."""
+
+    def write(self, data: bytes, user: int, /) -> None:
+        """Keep it. Thread: receive. Never blocks, never raises."""
+        ...
+
+
+class Receiver:
+    """What one voice session hears. `receive` and `tick` belong to the receive thread, everything else to the loop."""
+
+    def __init__(self, *, e2ee: E2ee, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
+        self.transport: Transport | None = None
+        self.opened = 0
+        self.echoes = 0
+        """Keep-alives that the voice server has answered."""
+        self.alive_at = float("-inf")
+        """When the last of them, or the last authentic packet, came."""
+        self._ignored: Container[int | None] = frozenset[int | None]()
+        self._must_purge = False
+        self._e2ee = e2ee
+        self._sink = sink
+        self._metrics = metrics
+        self._on_discovery = on_discovery
+        self._users: dict[int, int] = {}
+        self._announced: dict[int, tuple[int, int]] = {}
+        self._streams: dict[int, Stream] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._news: deque[tuple[int, int | None]] = deque(maxlen=MAX_NEWS)
+        self._room = float(MAX_STRANGE_PACKETS)
+        self._room_at = float("-inf")
+        self._frames = metrics.counter("voice.rx.frames")
+
+    def ignore(self, user_ids: Container[int | None]) -> None:
+        """From now on drop these people before anything of theirs is opened; None stands for who has no name yet. Thread: loop.
+
+        Wake the wire afterwards: what waits of theirs, and their decoders, go with the receive thread's next step.
+        """
+        self._ignored = user_ids
+        self._must_purge = True
+
+    def name(self, ssrc: int, user_id: int, *, speaking: bool = True) -> None:
+        """This SSRC is this person's. Wake the wire afterwards, so that what was held is heard now. Thread: loop."""
+        self._news.append((user_id, ssrc))
+        if len(self._announced) < MAX_NAMES or ssrc in self._announced:
+            self._announced[ssrc] = (user_id, self._announced.get(ssrc, (0, 0))[1] + speaking)
+
+    def forget(self, user_id: int) -> None:
+        """This person is gone, and so are their streams. Thread: loop."""
+        self._news.append((user_id, None))
+        self._announced = {ssrc: said for ssrc, said in self._announced.items() if said[0] != user_id}
+
+    def vitals(self) -> list[Vital]:
+        """What was counted of each speaker, for `Deafness`. Thread: loop; the numbers are the receive thread's, as they stand."""
+        streams, waiting = self._streams.copy(), self._waiting.copy()
+        found = []
+        for ssrc in {*streams, *waiting, *self._announced}:
+            stream, (named_id, announced) = streams.get(ssrc, UNHEARD), self._announced.get(ssrc, (None, 0))
+            user_id = named_id if stream.user_id is None else stream.user_id
+            arrived = stream.arrived + (waiting[ssrc].arrived if ssrc in waiting else 0)
+            found.append(Vital(ssrc, user_id, announced, arrived, stream.read, stream.silences, stream.ended))
+        return found
+
+    @property
+    def due(self) -> float | None:
+        """When a gap is given up although nothing more arrives. Thread: receive."""
+        dues = [due for stream in self._streams.values() if (due := stream.reorder.due) is not None]
+        return min(dues, default=None)
+
+    def tick(self, now: float) -> None:
+        """Decide what waited for a name or for time. Thread: receive."""
+        self._take_news(now)
+        for stream in self._streams.values():
+            self._deliver(stream, now)
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Take one datagram from the network. Thread: receive."""
+        self._take_news(now)
+        try:
+            self._take(datagram, now)
+        except RtpError as fault:
+            self._count(fault.reason)
+
+    def failed(self, error: Exception) -> None:
+        """A bug of ours was met while taking a datagram; the wire has logged it and the call goes on. Thread: receive."""
+        del error
+        self._count("faults")
+
+    def _take(self, datagram: bytes, now: float) -> None:
+        if len(datagram) == DISCOVERY.size and datagram[:2] == DISCOVERY_REPLY.to_bytes(2, "big"):
+            self._take_discovery(datagram)
+        elif len(datagram) == KEEPALIVE_BYTES:
+            self._count("keepalives")
+            self.echoes += 1
+            self.alive_at = now
+        elif self.transport is None:
+            self._count("early")
+        else:
+            self._take_packet(RtpPacket.parse(datagram), self.transport, now)
+
+    def _take_packet(self, packet: RtpPacket, transport: Transport, now: float) -> None:
+        user_id = self._users.get(packet.ssrc)
+        if user_id in self._ignored:
+            self._streams.pop(packet.ssrc, None)  # when they are heard again nothing of before is missing, nor used to fill a gap
+            self._count("ignored")
+            return
+        stream = self._streams.get(packet.ssrc)
+        if stream is not None and not stream.admits(now):
+            self._count("excess")
+        elif stream is None and user_id is None and not self._has_room(now):
+            self._count("flood")
+        elif user_id is None and not self._e2ee.has_keys:
+            self._wait(packet)
+        elif user_id is None and not self._candidates():
+            self._count("unnamed")
+        else:
+            self._open_transport(packet, transport, now)
+
+    def _open_transport(self, packet: RtpPacket, transport: Transport, now: float) -> None:
+        try:
+            payload = strip(transport.open(packet), packet)
+        except RtpError:
+            if packet.ssrc in self._users:  # junk does not know who is there; this may be somebody whom we should hear
+                self._stream(packet.ssrc, now).arrived += 1
+            raise
+        self.opened += 1
+        self.alive_at = now
+        self._take_payload(packet, payload, now)
+
+    def _has_room(self, now: float) -> bool:
+        """Whether one more packet of nobody known may be looked at: a flood of them takes nothing from those who have a stream."""
+        self._room = min(MAX_STRANGE_PACKETS, self._room + (now - self._room_at) * MAX_STRANGE_PACKETS)
+        self._room_at = now
+        if self._room < 1:
+            return False
+        self._room -= 1
+        return True
+
+    def _candidates(self) -> list[int]:
+        """Whose key may open a stream without a name: nobody's who is ignored."""
+        return self._e2ee.candidates(frozenset(self._users.values()), self._ignored)
+
+    def _wait(self, packet: RtpPacket) -> None:
+        """Keep a packet until its stream has a name."""
+        waiting = self._waiting.get(packet.ssrc)
+        if waiting is None:
+            if len(self._waiting) == MAX_WAITING:
+                del self._waiting[min(self._waiting, key=lambda other: self._waiting[other].arrived)]
+                self._count("streams_evicted")
+            waiting = self._waiting[packet.ssrc] = Waiting()
+        waiting.arrived += 1
+        if len(waiting.packets) == MAX_HELD:
+            self._count("unnamed")
+        waiting.packets.append(packet)
+
+    def _take_discovery(self, datagram: bytes) -> None:
+        if self.transport is not None:  # our address has been found: more answers would only wake the loop
+            self._count("discovery_late")
+            return
+        _, _, _, address, port = DISCOVERY.unpack(datagram)
+        try:
+            self._on_discovery(address.partition(b"\x00")[0].decode("ascii"), port)
+        except UnicodeDecodeError:
+            self._count("discovery_damaged")
+
+    def _take_payload(self, packet: RtpPacket, payload: bytes, now: float) -> None:
+        stream = self._stream(packet.ssrc, now)
+        arrival = stream.reorder.look(packet.sequence)
+        if arrival is Arrival.DUPLICATE or arrival is Arrival.LATE:
+            self._count("duplicates" if arrival is Arrival.DUPLICATE else "late")
+            return
+        if arrival is Arrival.RESYNC:
+            self._count("resyncs")
+        if payload:
+            stream.ended = payload == SILENCE_PACKET
+            stream.arrived += not stream.ended
+            stream.silences += stream.ended
+        if stream.user_id is None and self._e2ee.may_be_clear(payload):
+            self._wait(packet)
+        else:
+            self._open(packet.ssrc, stream, packet.sequence, payload, now)
+
+    def _stream(self, ssrc: int, now: float) -> Stream:
+        stream = self._streams.get(ssrc)
+        if stream is None:
+            if len(self._streams) == MAX_STREAMS:
+                del self._streams[min(self._streams, key=lambda other: self._streams[other].heard_at)]
+                self._count("streams_evicted")
+            stream = self._streams[ssrc] = Stream()
+            stream.user_id = self._users.get(ssrc)
+        stream.heard_at = now
+        return stream
+
+    def _open(self, ssrc: int, stream: Stream, sequence: int, payload: bytes, now: float) -> None:
+        """Decrypt a payload, put it into its place, and pass on what is in order now."""
+        exempt = payload in (b"", SILENCE_PACKET)  # the voice server sends both in the clear, inside encrypted calls too
+        opened: bytes | None = payload
+        if stream.user_id is None:
+            found = None if exempt else self._e2ee.find_sender(payload, self._candidates())
+            if found is None:
+                self._count("unnamed")
+                return
+            stream.user_id, opened = found
+            self._users[ssrc] = stream.user_id
+            self._waiting.pop(ssrc, None)
+            self._count("named_by_key")
+        elif not exempt:
+            opened = self._e2ee.decrypt(stream.user_id, payload)
+            if opened is None:
+                self._count("unopened" if payload.endswith(E2EE_MARKER) else "unencrypted")
+        stream.reorder.push(sequence, opened, now)
+        self._deliver(stream, now)
+
+    def _deliver(self, stream: Stream, now: float) -> None:
+        while (fact := stream.reorder.pull(now)) is not WAIT:
+            if stream.user_id in self._ignored:
+                self._count("ignored")
+            elif isinstance(fact, Packet):
+                self._decode(stream, fact.payload)
+            elif isinstance(fact, Missing):
+                self._conceal(stream, fact)
+
+    def _decode(self, stream: Stream, payload: bytes) -> None:
+        if not payload:
+            self._count("empty")
+            return
+        try:
+            pcm = stream.decoder.decode(payload)
+        except RemoteProtocolError:
+            self._count("corrupt")
+            self._conceal(stream, Missing(1, None))
+            return
+        stream.concealed = MAX_CONCEALED if payload == SILENCE_PACKET else 0  # what is lost after the end of speech was a pause
+        stream.frame_samples = len(pcm) // DISCORD.sample_bytes
+        stream.read += payload != SILENCE_PACKET
+        self._frames.add()
+        self._write(stream, pcm)
+
+    def _conceal(self, stream: Stream, missing: Missing) -> None:
+        """Fill a gap in, the frame before the next packet from that packet's FEC; of a long gap, only what is still worth it."""
+        self._metrics.counter("voice.rx.lost").add(missing.count)
+        for left in range(min(missing.count, MAX_CONCEALED - stream.concealed), 0, -1):
+            if stream.credit_ms <= 0:
+                self._count("excess")
+                return
+            stream.concealed += 1
+            self._count("concealed")
+            try:
+                self._write(stream, stream.decoder.conceal(missing.following if left == 1 else None, stream.frame_samples))
+            except RemoteProtocolError:
+                self._count("corrupt")
+
+    def _write(self, stream: Stream, pcm: bytes) -> None:
+        stream.credit_ms -= len(pcm) * MS_PER_BYTE
+        if stream.user_id is not None:
+            self._sink.write(pcm, stream.user_id)
+
+    def _take_news(self, now: float) -> None:
+        if self._must_purge:
+            self._purge()
+        while self._news:
+            user_id, ssrc = self._news.popleft()
+            if ssrc is None:
+                self._drop(user_id)
+            else:
+                self._name(ssrc, user_id, now)
+
+    def _purge(self) -> None:
+        """Drop what is held of those who are ignored: packets that wait, and decoders, which remember the last sound."""
+        self._must_purge = False
+        for ssrc in [ssrc for ssrc, stream in self._streams.items() if stream.user_id in self._ignored]:
+            del self._streams[ssrc]
+        if None in self._ignored:
+            self._waiting.clear()
+
+    def _name(self, ssrc: int, user_id: int, now: float) -> None:
+        if len(self._users) >= MAX_NAMES and ssrc not in self._users:
+            self._users.pop(next(iter(self._users)))
+        self._users[ssrc] = user_id
+        waiting = self._waiting.pop(ssrc, None)
+        stream = self._streams.get(ssrc)
+        if stream is not None and stream.user_id is not None and stream.user_id != user_id:
+            del self._streams[ssrc]  # what another person has said is nothing to fill a gap of theirs from
+            self._count("renamed")
+        elif stream is not None:
+            stream.user_id = user_id
+        if waiting is None or self.transport is None:
+            return
+        for packet in waiting.packets:
+            try:
+                self._take_packet(packet, self.transport, now)
+            except RtpError as fault:
+                self._count(fault.reason)
+
+    def _drop(self, user_id: int) -> None:
+        for ssrc in [ssrc for ssrc, owner in self._users.items() if owner == user_id]:
+            del self._users[ssrc]
+            self._streams.pop(ssrc, None)
+            self._waiting.pop(ssrc, None)
+
+    def _count(self, reason: str) -> None:
+        self._metrics.counter(f"voice.rx.{reason}").add()

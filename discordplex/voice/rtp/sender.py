@@ -1,0 +1,169 @@
+"""What we say: 20 ms pacing on absolute deadlines, from the source's frame to the socket.
+
+RTP timestamps follow the clock, silence included; sequence numbers count what is sent. The beat slides to where the source's frames wait
+no longer than its jitter asks for, within one frame of the timestamps; each stretch of sound begins with timestamps that are true again.
+"""
+
+import math
+import random
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from discordplex.audio.format import DISCORD
+from discordplex.audio.opus import LIGHT, SILENCE_PACKET, OpusEncoder
+from discordplex.audio.phase import Slide
+from discordplex.audio.samples import peak_of
+from discordplex.clock import Clock
+from discordplex.metrics import Metrics
+from discordplex.voice.dave.session import E2ee
+from discordplex.voice.rtp import packet as rtp
+from discordplex.voice.rtp.encryption import Transport
+
+SILENCE = DISCORD.silence
+
+GATE_PEAK = 32
+"""A frame whose loudest sample is below this (-60 dBFS) is silence."""
+
+HANGOVER_FRAMES = 15
+"""Frames below the gate that are still sent: 300 ms, longer than a pause between two words."""
+
+SILENCE_FRAMES = 5
+"""What Discord asks for before a pause, so that the listeners' decoders do not smear the last sound."""
+
+CATCH_UP_FRAMES = 2
+"""A thread that wakes later than this skips what it missed: a burst would only stay in the listeners' jitter buffers."""
+
+BITRATE = 128_000
+"""In CELT, without FEC: that would double the time a frame takes and halve the bits that the speech itself gets. Clients conceal a lost
+CELT frame well. `audio.opus.LIGHT` says why so many bits."""
+
+HOLD_FRAMES = 10
+"""While nothing may be sent, the source is left alone for so long (200 ms: a repair takes 20 to 70); then its frames are dropped."""
+
+
+class PcmSource(Protocol):
+    """Where our sound comes from."""
+
+    def read(self) -> bytes:
+        """The next 20 ms of 48 kHz stereo int16, b"" once it has ended. Thread: send. Never blocks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """One voice session's way out."""
+
+    ssrc: int
+    transport: Transport
+    e2ee: E2ee
+    socket: socket.socket
+
+
+class Sender:
+    """One call's mouth; it survives its voice sessions. `tick` belongs to the send thread, everything else to the loop."""
+
+    def __init__(self, *, source: PcmSource, clock: Clock, metrics: Metrics, on_speaking: Callable[[bool], None]) -> None:
+        self.deadline = clock.now() + DISCORD.frame_seconds
+        self._source = source
+        self._clock = clock
+        self._metrics = metrics
+        self._on_speaking = on_speaking
+        self._encoder = OpusEncoder(
+            DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0, complexity=LIGHT
+        )
+        self._lock = threading.Lock()
+        self._outlet: Outlet | None = None
+        self._begun = False
+        self._held_frames = 0
+        self._slide = Slide(DISCORD.frame_seconds)
+        self._sequence = random.randrange(rtp.SEQUENCES)
+        self._timestamp = random.randrange(rtp.TIMESTAMPS)
+        self._speaking = False
+        self._quiet_frames = 0
+        self._lateness = metrics.histogram("voice.tx.lateness_ms")
+        self._sent = metrics.counter("voice.tx.packets")
+        self._skipped = metrics.counter("voice.tx.skipped")
+
+    def attach(self, outlet: Outlet) -> None:
+        """Send through this session from the next frame on. Thread: loop."""
+        with self._lock:
+            if not self._begun:  # nobody ticks yet: the beat begins now, and not when the call was made
+                self._begun = True
+                self.deadline = self._clock.now() + DISCORD.frame_seconds
+            self._outlet = outlet
+            self._held_frames = 0
+
+    def detach(self) -> None:
+        """Send nothing more; when this returns the socket is not used again. Thread: loop."""
+        with self._lock:
+            self._outlet = None
+            self._speaking = False
+
+    def failed(self, error: Exception) -> None:
+        """A bug of ours was met while sending; the wire has logged it and the call goes on. Thread: send."""
+        del error
+        self._metrics.counter("voice.tx.faults").add()
+
+    def tick(self, now: float) -> None:
+        """Send the frame that is due. Thread: send."""
+        self._lateness.record((now - self.deadline) * 1000)
+        late_frames = math.floor((now - self.deadline) / DISCORD.frame_seconds)
+        skipped = late_frames if late_frames > CATCH_UP_FRAMES else 0
+        self._skipped.add(skipped)
+        self.deadline += (1 + skipped) * DISCORD.frame_seconds
+        self._timestamp = rtp.ts_add(self._timestamp, (1 + skipped) * DISCORD.frame_samples)
+        with self._lock:
+            self._send_frame(self._outlet)
+        # A source of py-cord's kind knows of no surplus, and keeps the beat where it is.
+        self.deadline += self._slide.follow(getattr(self._source, "surplus_s", None))
+
+    def _send_frame(self, outlet: Outlet | None) -> None:
+        if outlet is None or not outlet.e2ee.ready:
+            self._held_frames += 1
+            if self._held_frames > HOLD_FRAMES and is_audible(self._source.read()):
+                self._metrics.counter("voice.tx.dropped").add()
+            return
+        self._held_frames = 0
+        pcm = self._source.read()
+        self._quiet_frames = 0 if is_audible(pcm) else self._quiet_frames + 1
+        if self._quiet_frames == 0:
+            self._say_speaking(speaking=True)
+        elif not pcm:  # the source has ended: no hangover
+            self._quiet_frames = max(self._quiet_frames, HANGOVER_FRAMES + 1)
+        if not self._speaking:
+            return
+        if self._quiet_frames <= HANGOVER_FRAMES:
+            self._send(outlet, self._encoder.encode(pcm))
+        elif self._quiet_frames <= HANGOVER_FRAMES + SILENCE_FRAMES:
+            self._send(outlet, SILENCE_PACKET)
+        else:
+            self._say_speaking(speaking=False)
+
+    def _say_speaking(self, *, speaking: bool) -> None:
+        if speaking is not self._speaking:
+            self._speaking = speaking
+            self._timestamp = rtp.ts_add(self._timestamp, round(self._slide.offset_s * DISCORD.rate_hz))
+            self._slide.offset_s = 0.0
+            self._on_speaking(speaking)
+
+    def _send(self, outlet: Outlet, packet: bytes) -> None:
+        payload = outlet.e2ee.encrypt(packet)
+        if payload is None:
+            self._metrics.counter("voice.tx.dropped").add()
+            return
+        header = rtp.build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=outlet.ssrc)
+        self._sequence = rtp.seq_add(self._sequence, 1)
+        try:
+            outlet.socket.send(outlet.transport.seal(header, payload))
+        except OSError:  # the network is away, or full: the next frame tries again
+            self._metrics.counter("voice.tx.socket_errors").add()
+        else:
+            self._sent.add()
+
+
+def is_audible(pcm: bytes) -> bool:
+    """Whether any sample of the frame reaches the gate."""
+    return pcm != SILENCE and peak_of(pcm) >= GATE_PEAK

@@ -1,0 +1,139 @@
+"""One voice session's datagrams: a socket that is made, seen from outside, given its key, kept open, and given back."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import struct
+
+from discordplex.errors import RemoteProtocolError, VoiceError
+from discordplex.metrics import Metrics
+from discordplex.network import NO_ROOM
+from discordplex.voice.dave.session import E2ee
+from discordplex.voice.gateway.events import Ready, SessionDescription
+from discordplex.voice.rtp.encryption import Transport
+from discordplex.voice.rtp.receiver import DISCOVERY, DISCOVERY_LENGTH, DISCOVERY_REQUEST, PcmSink, Receiver
+from discordplex.voice.rtp.sender import Outlet, Sender
+from discordplex.voice.rtp.threads import Wire
+
+RECEIVE_BUFFER_BYTES = 1 << 20
+"""What the kernel may keep for us while the receive thread is busy."""
+
+DISCOVERY_TRIES = 6
+DISCOVERY_PATIENCE_S = 0.5
+"""Datagrams get lost: the question is asked again after this long."""
+
+TOO_MANY_FILES = "the bot has reached the limit of open files and connections; raise it (`ulimit -n`), or let it take fewer calls"
+
+KEEPALIVE = struct.Struct("<Q")
+
+
+class Media:
+    """The datagram side of one session. For the loop only; what the threads touch is the receiver and the sender."""
+
+    def __init__(self, *, wire: Wire, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: E2ee) -> None:
+        self.receiver = Receiver(e2ee=e2ee, sink=sink, metrics=metrics, on_discovery=self._discovered)
+        self.ssrc: int | None = None
+        self._loop = asyncio.get_running_loop()
+        self._address: asyncio.Future[tuple[str, int]] = self._loop.create_future()
+        self._wire = wire
+        self._sender = sender
+        self._e2ee = e2ee
+        self._socket: socket.socket | None = None
+        self._key = b""
+        self._keepalives = 0
+        self._asked_at = self._asked_last_at = float("-inf")
+
+    async def open(self, ready: Ready) -> tuple[str, int]:
+        """Open the socket and find out how the world sees it: address and port. Raises VoiceError where that fails, after 3 s at most."""
+        self.close()
+        self._socket = connected_socket(ready.host, ready.port)
+        self._wire.listen(self._socket, self.receiver)
+        self.ssrc = ready.ssrc
+        self._address = self._loop.create_future()
+        request = DISCOVERY.pack(DISCOVERY_REQUEST, DISCOVERY_LENGTH, ready.ssrc, b"", 0)
+        for _ in range(DISCOVERY_TRIES):
+            self._send(request)
+            done, _ = await asyncio.wait({self._address}, timeout=DISCOVERY_PATIENCE_S)
+            if done:
+                return self._address.result()
+        raise VoiceError("Discord's voice server does not answer over UDP; a firewall may block it.")
+
+    def start(self, description: SessionDescription) -> bool:
+        """Use the session's key from now on, both ways. False where it is in use already: its nonces must not be used twice.
+
+        Raises VoiceError for a description that cannot be.
+        """
+        if self._socket is None or self.ssrc is None:
+            raise VoiceError("Discord's voice server described a session before it had our address.")
+        if description.key == self._key:
+            return False
+        try:
+            transport = Transport.for_mode(description.mode, description.key)
+        except RemoteProtocolError as fault:
+            raise VoiceError("Discord's voice server described an impossible session.") from fault
+        self._key = description.key
+        self.receiver.transport = transport
+        self._sender.attach(Outlet(self.ssrc, transport, self._e2ee, self._socket))
+        return True
+
+    def keep_alive(self, now: float) -> None:
+        """Send one keep-alive: routers forget a silent address after half a minute or more, and its answer proves the path."""
+        if self._asked_at <= self.receiver.alive_at:
+            self._asked_at = now
+        self._asked_last_at = now
+        self._send(KEEPALIVE.pack(self._keepalives))
+        self._keepalives += 1
+
+    @property
+    def path_owes_answer(self) -> bool:
+        """Whether nothing has come since the last keep-alive, from a server that has answered one before."""
+        return self.receiver.echoes > 0 and self._asked_at > self.receiver.alive_at
+
+    @property
+    def path_silent_s(self) -> float:
+        """Over what time keep-alives were sent that got no answer; 0.0 for a single one: this process may have slept meanwhile."""
+        return self._asked_last_at - self._asked_at if self.path_owes_answer else 0.0
+
+    def close(self) -> None:
+        """Stop sending and give the socket back. Idempotent."""
+        if self._socket is not None:
+            self._sender.detach()
+            self._wire.unlisten(self.receiver)
+            self._socket = None
+
+    def _send(self, datagram: bytes) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # the network is away: asked again later
+                self._socket.send(datagram)
+
+    def _discovered(self, address: str, port: int) -> None:
+        """The voice server says where our datagrams come from. Thread: receive."""
+        self._loop.call_soon_threadsafe(self._resolve, address, port)
+
+    def _resolve(self, address: str, port: int) -> None:
+        if not self._address.done():
+            self._address.set_result((address, port))
+
+
+def connected_socket(host: str, port: int) -> socket.socket:
+    """A non-blocking datagram socket. Raises VoiceError where the server's address is none: looking a name up would stall the loop."""
+    try:
+        address = ipaddress.ip_address(host.replace("%", " "))  # no zone, which could be any text
+    except ValueError:
+        raise VoiceError("Discord named a voice server by something that is no address.") from None
+    family = socket.AF_INET6 if isinstance(address, ipaddress.IPv6Address) else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        limited = error.errno in NO_ROOM
+        sentence = TOO_MANY_FILES if limited else f"this computer lets the bot open no datagram socket: {error.strerror}"
+        raise VoiceError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.connect((str(address), port))
+    except OSError as error:
+        sock.close()
+        raise VoiceError(f"Discord's voice server at {address} port {port} cannot be reached: {error}.") from error
+    return sock

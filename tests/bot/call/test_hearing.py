@@ -1,0 +1,114 @@
+"""Whom a call hears: nobody who opted out, no bots, and nobody of whom one does not know that yet."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from discordplex.bot.call.hearing import Ears
+from discordplex.bot.place import Place
+from discordplex.bot.rules import ConfiguredPreferences
+from discordplex.config import BotConfig, Config
+from discordplex.loopback.clock import FakeClock
+from discordplex.metrics import Metrics
+from tests.bot.fakes import ScriptedRoom
+
+ANNA, BERT, ROBOT, STRANGER = 100, 200, 300, 400
+
+
+class Line:
+    """A voice connection that notes whom it is told to drop."""
+
+    def __init__(self, *people: int) -> None:
+        self.people = frozenset(people)
+        self.ignored: frozenset[int] = frozenset()
+        self.deaf = False
+
+    def ignore(self, user_ids: Iterable[int]) -> None:
+        self.ignored = frozenset(user_ids)
+
+    def deafen(self, *, deaf: bool) -> None:
+        self.deaf = deaf
+
+
+def ears_of(clock: FakeClock, setting: BotConfig | None = None) -> tuple[Ears, ConfiguredPreferences]:
+    preferences = ConfiguredPreferences(Config(bot=setting or BotConfig()))
+    return Ears(preferences=preferences, clock=clock, metrics=Metrics()), preferences
+
+
+@pytest.fixture
+def room() -> ScriptedRoom:
+    return ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}), bots=frozenset({ROBOT}))
+
+
+def test_bots_are_dropped_unless_the_setting_says_otherwise(clock: FakeClock, room: ScriptedRoom) -> None:
+    """From the first packet on: the connection is told before it has heard anything."""
+    for hear_bots, expected in ((False, {ROBOT}), (True, set())):
+        ears, _ = ears_of(clock, BotConfig(hear_bots=hear_bots))
+        line = Line(ANNA, BERT, ROBOT)
+        ears.attach(line, room)
+        assert line.ignored == expected
+
+
+def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: FakeClock, room: ScriptedRoom) -> None:
+    """Who takes it back is heard again."""
+    ears, preferences = ears_of(clock)
+    line = Line(ANNA, BERT)
+    ears.attach(line, room)
+    ears.sink.write(bytes(3840 * 2), ANNA)
+    preferences.opted_out = frozenset({ANNA})
+    ears.refresh(room)
+    assert line.ignored == {ANNA, ROBOT}
+    ears.sink.write(bytes(3840 * 2), ANNA)  # the receive thread may just have been about to
+    assert ears.sink.take() == {}
+    preferences.opted_out = frozenset()
+    ears.refresh(room)
+    assert line.ignored == {ROBOT}
+
+
+def test_who_is_not_known_yet_is_not_heard_yet(clock: FakeClock, room: ScriptedRoom) -> None:
+    """The voice server may tell of somebody before the gateway says whether that is a bot."""
+    ears, _ = ears_of(clock)
+    line = Line(ANNA, BERT, STRANGER)
+    ears.attach(line, room)
+    assert STRANGER in line.ignored
+    room.people |= {STRANGER}
+    ears.refresh(room)
+    assert STRANGER not in line.ignored
+
+
+def test_while_stopped_nothing_is_kept(clock: FakeClock, room: ScriptedRoom) -> None:
+    """`/stop` empties what was heard and not taken, nothing is kept while it lasts, and the opt-outs of before hold after it."""
+    ears, preferences = ears_of(clock)
+    preferences.opted_out = frozenset({BERT})
+    line = Line(ANNA, BERT)
+    ears.attach(line, room)
+    ears.sink.write(bytes(3840 * 2), ANNA)
+    ears.deafen(deaf=True)
+    assert ears.sink.take() == {}
+    ears.refresh(room)
+    ears.sink.write(bytes(3840 * 2), ANNA)
+    assert ears.sink.take() == {}
+    ears.deafen(deaf=False)
+    for speaker in (ANNA, BERT):
+        ears.sink.write(bytes(3840 * 2), speaker)
+    assert set(ears.sink.take()) == {ANNA}
+
+
+def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, room: ScriptedRoom) -> None:
+    """A call that is stopped before it has entered is deaf from the start; when it goes on, the silence is counted anew."""
+    ears, _ = ears_of(clock)
+    ears.deafen(deaf=True)
+    line = Line(ANNA)
+    ears.attach(line, room)
+    wishes = [line.deaf]
+    ears.deafen(deaf=False)
+    assert [*wishes, line.deaf] == [True, False]
+    assert ears.floor.quiet_s == 0.0
+
+
+def test_the_noise_gate_follows_the_rules(clock: FakeClock, room: ScriptedRoom) -> None:
+    """Off unless the setting says so."""
+    for noise_gate in (False, True):
+        ears, _ = ears_of(clock, BotConfig(noise_gate=noise_gate))
+        ears.refresh(room)
+        assert ears.floor.noise_gate == noise_gate

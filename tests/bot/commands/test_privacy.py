@@ -1,0 +1,188 @@
+"""Who does not want to be heard is not, in real calls on the loopback: from the moment the button is pressed, and in later ones."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from discordplex.audio.wav import read_wav
+from discordplex.bot import texts
+from discordplex.bot.chat import poster
+from discordplex.bot.commands.privacy import DONT_LISTEN_ID, FORGET_ID, LISTEN_ID
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.rest.interactions import Interaction
+from discordplex.loopback.discord.world.model import Message, User
+from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
+from tests.end_to_end.home import CLIP
+
+SENTENCE = read_wav(CLIP)[:28_800]
+
+
+def decoded(street: Street) -> int:
+    return street.metrics.counter("voice.rx.frames").value
+
+
+async def greeting(street: Street) -> Message:
+    await street.says(street.lounge, "Go ahead")
+    mine = (message for message in street.discord.messages(street.lounge) if message.author_id == street.bot.id)
+    return next(message for message in mine if "listening" in message.content)
+
+
+async def press(street: Street, message: Message, button: str, person: User | None = None) -> Interaction:
+    return await street.discord.press_button(message, button, person or street.ada)
+
+
+@contextlib.contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Somebody else holds the database."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def test_the_greeting_says_who_listens_and_has_the_buttons(encrypted_street: Street) -> None:
+    """One sentence: who, where it goes, that nothing is kept; and the privacy code, the one that people see in their own client."""
+    street = encrypted_street
+    async with street.bot_running(), Person(street.discord, street.ada, street.lounge.id, e2ee="libdave") as ada:
+        message = await greeting(street)
+        first = message.content.partition(". ")[0]
+        assert "I am listening" in first
+        assert "goes to PersonaPlex" in first
+        assert "127.0.0.1" not in message.content
+        assert f"I came for {street.ada.name}." in message.content
+        assert "nothing of it is kept" in first
+        await street.discord.wait_for(lambda: code_of(ada) in message.content)
+        before = code_of(ada)
+        async with Person(street.discord, street.ben, street.lounge.id, e2ee="libdave"):
+            await street.discord.wait_for(lambda: before != code_of(ada) and code_of(ada) in message.content)
+    labels = [button["label"] for row in message.body["components"] for button in row["components"]]
+    assert labels == [texts.privacy.DONT_LISTEN, texts.privacy.LISTEN_AGAIN]
+
+
+def code_of(person: Person) -> str:
+    """What the person's own client shows, in groups of five digits."""
+    digits = "".join(((person.member and person.member.privacy_code) or "there is none").split())
+    return " ".join(digits[start : start + 5] for start in range(0, len(digits), 5))
+
+
+async def test_who_presses_is_not_decoded_from_then_on(street: Street) -> None:
+    """Others are; who takes it back is heard again; nothing is sent for who is not heard."""
+    async with (
+        street.bot_running(),
+        Person(street.discord, street.ada, street.lounge.id) as ada,
+        Person(street.discord, street.ben, street.lounge.id) as ben,
+    ):
+        message = await greeting(street)
+        await ada.say(SENTENCE)
+        assert decoded(street) > 0
+        pressed = await press(street, message, DONT_LISTEN_ID)
+        assert (pressed.content, pressed.ephemeral) == (texts.privacy.NOT_HEARD, True)
+        before = decoded(street)
+        await ada.say(SENTENCE)
+        assert decoded(street) == before
+        await ben.say(SENTENCE)
+        assert decoded(street) > before
+        assert (await press(street, message, LISTEN_ID, street.ben)).content == texts.privacy.HEARD_ALREADY
+        assert (await press(street, message, LISTEN_ID)).content == texts.privacy.HEARD_AGAIN
+        before = decoded(street)
+        await ada.say(SENTENCE)
+        assert decoded(street) > before
+
+
+async def test_the_wish_holds_in_later_calls_and_after_a_restart(street: Street, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first packet on. The button below the old greeting still works, and takes it back."""
+    monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
+    street.store_url = f"sqlite:///{tmp_path / 'settings.db'}"
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        message = await greeting(street)
+        await press(street, message, DONT_LISTEN_ID)
+        street.discord.leave(street.ada)
+        await street.sits_in(None)
+        async with Person(street.discord, street.ada, street.lounge.id) as ada:
+            await street.listens(2)
+            await ada.say(SENTENCE)
+        await street.sits_in(None)
+    assert decoded(street) == 0
+    async with street.bot_running(), Person(street.discord, street.ada, street.lounge.id) as ada:
+        await street.listens(3)
+        await ada.say(SENTENCE)
+        assert decoded(street) == 0
+        assert (await press(street, message, LISTEN_ID)).content == texts.privacy.HEARD_AGAIN
+        await ada.say(SENTENCE)
+        assert decoded(street) > 0
+
+
+async def test_a_wish_that_cannot_be_saved_holds_all_the_same(street: Street, tmp_path: Path) -> None:
+    """The person is told that it is not saved; the call goes on, and does not hear them."""
+    database = tmp_path / "settings.db"
+    street.store_url = f"sqlite:///{database}"
+    async with street.bot_running(), Person(street.discord, street.ada, street.lounge.id) as ada:
+        message = await greeting(street)
+        with locked(database):
+            said = (await press(street, message, DONT_LISTEN_ID)).content
+            assert said.startswith(f"{texts.privacy.NOT_HEARD} That holds now, but is not saved yet")
+            assert "not saved yet" in (await street.press("voice", {"voice": "VARM0.pt"})).content
+            privacy = await street.press("privacy")
+            assert "What you say in calls goes to PersonaPlex" in privacy.content
+            assert privacy.reply
+            assert (await press(street, privacy.reply, DONT_LISTEN_ID)).content.startswith(texts.privacy.NOT_HEARD)
+            await ada.say(SENTENCE)
+        assert decoded(street) == 0
+        assert street.where == street.lounge.id
+
+
+async def test_privacy_shows_and_deletes(street: Street) -> None:
+    """All that is stored about who asks; deleting leaves nothing but a wish not to be heard."""
+    async with street.bot_running():
+        nothing = await street.press("privacy")
+        fate = "What you say in calls goes to PersonaPlex, and nothing of it is kept."
+        assert nothing.content.splitlines() == [fate, texts.privacy.NOTHING_STORED]
+        await street.press("voice", {"voice": "VARM0.pt"})
+        await street.press("persona save", {"name": "Pirate"})
+        shown = await street.press("privacy")
+        assert "voice VARM0.pt" in shown.content
+        assert "1 saved personas: Pirate" in shown.content
+        assert shown.reply
+        assert (await press(street, shown.reply, DONT_LISTEN_ID)).content == texts.privacy.NOT_HEARD
+        assert "do not want to be heard" in (await street.press("privacy")).content
+        assert (await press(street, shown.reply, FORGET_ID)).content == texts.privacy.FORGOTTEN_BUT_SILENT
+        left = (await street.press("privacy")).content
+        assert "VARM0" not in left
+        assert "Pirate" not in left
+        assert "do not want to be heard" in left
+        await press(street, shown.reply, LISTEN_ID)
+        assert (await street.press("privacy")).content.endswith(texts.privacy.NOTHING_STORED)
+        assert "**NATF0.pt**" in (await street.press("voice")).content
+
+
+async def test_a_bot_without_its_database_says_so(street: Street, tmp_path: Path) -> None:
+    """It cannot know who asked earlier, and says that a wish lasts until its next start only."""
+    broken = tmp_path / "settings.db"
+    broken.write_bytes(b"not a database at all" * 100)
+    street.store_url = f"sqlite:///{broken}"
+    async with street.bot_running():
+        street.discord.enter(street.ada, street.lounge)
+        message = await greeting(street)
+        assert "who asked me earlier not to listen" in message.content
+        assert "not saved yet" in (await press(street, message, DONT_LISTEN_ID)).content
+        heard = (await press(street, message, LISTEN_ID, street.ben)).content
+        privacy = await street.press("privacy")
+        assert "What you say in calls goes to PersonaPlex" in privacy.content
+        assert privacy.reply
+        assert (await press(street, privacy.reply, DONT_LISTEN_ID)).content.startswith(texts.privacy.NOT_HEARD)
+        assert heard.startswith(texts.privacy.HEARD_AGAIN), "nobody knows that he has not asked; his wish is saved"
+        assert "not saved yet" in heard
+
+
+@pytest.mark.parametrize("button", [DONT_LISTEN_ID, LISTEN_ID, FORGET_ID])
+async def test_buttons_work_below_any_old_message(street: Street, button: str) -> None:
+    """Their ids alone say what to do."""
+    row = {"type": 1, "components": [{"type": 2, "style": 2, "label": "x", "custom_id": button}]}
+    old = street.discord.world.chat.post(street.guild.text_channel.id, street.bot.id, {"content": "old", "components": [row]})
+    async with street.bot_running():
+        await street.commands_there()
+        assert (await press(street, old, button)).content in (texts.privacy.NOT_HEARD, texts.privacy.HEARD_ALREADY, texts.privacy.FORGOTTEN)

@@ -1,0 +1,222 @@
+"""Who has a call, who waits, who is next."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.bot.place import Place
+from discordplex.bot.scheduling.registry import Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
+from tests.bot.fakes import CountedEngines, Notebook
+
+A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
+
+
+@pytest.fixture
+def registry(engines: Callable[[int], CountedEngines]) -> SessionRegistry:
+    return SessionRegistry(engines(1))
+
+
+def everybody(place: Place) -> bool:
+    return bool(place)
+
+
+def test_the_first_gets_the_engine_the_others_their_number(registry: SessionRegistry) -> None:
+    """First come, first served, and asking again neither loses nor improves a place."""
+    assert isinstance(registry.ask(A1), Granted)
+    assert registry.ask(A1) == Here()
+    assert registry.ask(B1) == Waiting(1)
+    assert registry.ask(C1) == Waiting(2)
+    assert registry.ask(B1) == Waiting(1)
+    assert registry.queue == (B1, C1)
+
+
+def test_an_ended_call_serves_the_next_who_still_waits(registry: SessionRegistry) -> None:
+    """Whoever went away meanwhile is passed over and struck off."""
+    for place in (A1, B1, C1):
+        registry.ask(place)
+    assert registry.serve(everybody) is None
+    registry.end(A1.guild_id)
+    served = registry.serve(lambda place: place != B1)
+    assert served is not None
+    assert served.place == C1
+    assert registry.queue == ()
+
+
+def test_a_second_channel_of_a_guild_waits_for_its_own_guild(engines: Callable[[int], CountedEngines]) -> None:
+    """It is told where the call is, and served when that ends, though another engine is free all the time."""
+    registry = SessionRegistry(engines(2))
+    registry.ask(A1)
+    assert registry.ask(A2) == Elsewhere(A1.channel_id, 1)
+    assert isinstance(registry.ask(B1), Granted)
+    registry.end(B1.guild_id)
+    assert registry.serve(everybody) is None
+    registry.ending(A1.guild_id)
+    assert registry.ask(A2) == Soon()
+    registry.end(A1.guild_id)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == A2
+
+
+def test_who_returns_while_the_call_is_torn_down_is_next(registry: SessionRegistry) -> None:
+    """A call that ends cannot be entered any more; the same channel asks for a new one."""
+    registry.ask(A1)
+    registry.ending(A1.guild_id)
+    assert registry.ask(A1) == Soon()
+    assert registry.ask(B1) == Waiting(2)
+    registry.end(A1.guild_id)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == A1
+
+
+def test_who_asks_again_while_the_call_is_torn_down_stays_on_record(engines: Callable[[int], CountedEngines]) -> None:
+    """The end of the old call does not strike off those who wait for the next one."""
+    memory = Notebook()
+    registry = SessionRegistry(engines(1), memory)
+    registry.ask(A1, 7)
+    registry.ending(A1.guild_id)
+    registry.ask(A1, 7)
+    registry.end(A1.guild_id)
+    assert memory.entries == {A1: 7}
+    assert registry.withdraw(A1)
+    assert memory.entries == {}
+
+
+def test_a_call_that_moves_takes_its_new_channel_out_of_the_queue(registry: SessionRegistry) -> None:
+    """Who waited there has the call now."""
+    registry.ask(A1)
+    registry.ask(A2)
+    registry.move(A1.guild_id, A2.channel_id)
+    assert registry.queue == ()
+    assert registry.ask(A2) == Here()
+
+
+def test_nobody_overtakes_the_queue(engines: Callable[[int], CountedEngines]) -> None:
+    """An engine that came back by itself goes to the first who waits, not to the one who happens to ask."""
+    provider = engines(0)
+    registry = SessionRegistry(provider)
+    registry.ask(A1)
+    provider.capacity = 1
+    assert registry.ask(B1) == Waiting(2)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == A1
+
+
+def test_a_lease_is_held_until_the_end_and_given_back_once(engines: Callable[[int], CountedEngines]) -> None:
+    """Ending twice gives back once; who does not wait any more is gone."""
+    provider = engines(1)
+    registry = SessionRegistry(provider)
+    registry.ask(A1)
+    registry.ask(B1)
+    registry.ending(A1.guild_id)
+    assert provider.free == 0
+    registry.end(A1.guild_id)
+    registry.end(A1.guild_id)
+    assert provider.free == 1
+    assert registry.withdraw(B1)
+    assert registry.queue == ()
+    assert not registry.withdraw(B1)
+
+
+PLACES = [Place(guild, guild * 10 + channel) for guild in range(1, 5) for channel in range(2)]
+
+
+@given(
+    capacity=st.integers(1, 3),
+    steps=st.lists(st.tuples(st.sampled_from(["ask", "end", "withdraw", "serve", "ending"]), st.sampled_from(PLACES))),
+)
+def test_whatever_happens_the_books_balance(
+    engines: Callable[[int], CountedEngines], capacity: int, steps: list[tuple[str, Place]]
+) -> None:
+    """No engine serves two calls, no guild has two, nobody both waits and talks, and every number is held by one."""
+    provider = engines(capacity)
+    memory = Notebook()
+    registry = SessionRegistry(provider, memory)
+    for step, place in steps:
+        before = registry.queue
+        if step == "ask":
+            registry.ask(place)
+        elif step == "end":
+            registry.end(place.guild_id)
+        elif step == "withdraw":
+            registry.withdraw(place)
+        elif step == "serve":
+            registry.serve(everybody)
+        elif registry.seat(place.guild_id):
+            registry.ending(place.guild_id)
+        assert registry.calls + provider.free == provider.capacity
+        assert set(registry.queue) - set(before) <= {place}
+        assert [registry.number(waiting) for waiting in registry.queue] == list(range(1, len(registry.queue) + 1))
+        for waiting in registry.queue:
+            seat = registry.seat(waiting.guild_id)
+            assert seat is None or seat.ending or seat.channel_id != waiting.channel_id
+        talking = {Place(guild_id, seat.channel_id) for guild_id in range(1, 5) if (seat := registry.seat(guild_id))}
+        assert set(memory.entries) == talking | set(registry.queue)
+
+
+# In turn
+
+
+def test_guilds_are_served_in_turn(engines: Callable[[int], CountedEngines]) -> None:
+    """Five channels of one guild take one place in a row, whoever asked first; of one guild's channels the first that asked goes first."""
+    registry = SessionRegistry(engines(0))
+    five = [Place(1, channel) for channel in range(11, 16)]
+    for place in (*five, B1, C1):
+        registry.ask(place)
+    assert registry.queue == (five[0], B1, C1, *five[1:])
+    assert [registry.number(place) for place in (five[0], B1, C1, five[1])] == [1, 2, 3, 4]
+
+
+def test_a_guild_that_had_its_turn_waits_for_the_others(engines: Callable[[int], CountedEngines]) -> None:
+    """Its other channel asked before them, and talked all the time; those who come after its call has ended come after it."""
+    registry = SessionRegistry(engines(1))
+    for place in (A1, A2, B1):
+        registry.ask(place)
+    assert list(registry.queue) == [B1, A2]
+    registry.ending(A1.guild_id)
+    registry.ask(C1)
+    assert list(registry.queue) == [B1, A2, C1]
+    registry.end(A1.guild_id)
+    served = registry.serve(everybody)
+    assert served is not None
+    assert served.place == B1
+
+
+def test_one_channel_each_is_first_come_first_served(engines: Callable[[int], CountedEngines]) -> None:
+    """Also when a call ended before and its guild asks again."""
+    registry = SessionRegistry(engines(1))
+    for place in (A1, B1):
+        registry.ask(place)
+    registry.ending(A1.guild_id)
+    registry.ask(A1)
+    registry.ask(C1)
+    registry.end(A1.guild_id)
+    assert registry.queue == (B1, A1, C1)
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(["ask", "ask", "end"]), st.sampled_from(PLACES)), max_size=60))
+def test_nobody_is_passed_over_twice_by_the_same_guild(engines: Callable[[int], CountedEngines], steps: list[tuple[str, Place]]) -> None:
+    """Between a guild's first asking and its call, each other guild gets one call at most; nobody starves, whatever comes new."""
+    registry = SessionRegistry(engines(1))
+    since: dict[int, dict[int, int]] = {}
+    for step, place in steps:
+        if step == "ask":
+            answer = registry.ask(place)
+            if isinstance(answer, Granted):
+                since.pop(place.guild_id, None)
+            elif registry.seat(place.guild_id) is None:
+                since.setdefault(place.guild_id, {})
+        elif registry.seat(place.guild_id):
+            registry.end(place.guild_id)
+            for waiting in registry.queue:
+                since.setdefault(waiting.guild_id, {})
+            granted = registry.serve(everybody)
+            if granted:
+                since.pop(granted.place.guild_id, None)
+                for passed in since.values():
+                    passed[granted.place.guild_id] = passed.get(granted.place.guild_id, 0) + 1
+        assert all(times == 1 for passed in since.values() for times in passed.values())
