@@ -24,7 +24,7 @@ def verbs(parser: argparse.ArgumentParser, prefix: str = "discordplex") -> Itera
 
 def slash_commands() -> Iterator[str]:
     """Every slash command that the bot registers, by its name."""
-    for path in sorted((ROOT / "discordplex" / "bot").glob("*.py")):
+    for path in sorted((ROOT / "discordplex" / "bot" / "commands").glob("*.py")):
         for name in re.findall(r"(?:slash_command\(\s*name=|create_group\(\s*)\"([a-z]+)\"", path.read_text(encoding="utf-8")):
             yield f"/{name}"
 

@@ -1,1 +1,1 @@
-"""Sound: frames, codecs, buffers. Pure: no socket, no asyncio; only `sink.py` and `source.py` import discord."""
+"""Sound: frames, codecs, buffers. No socket and no asyncio in here; only `sink.py` and `source.py` import discord."""

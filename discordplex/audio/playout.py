@@ -1,7 +1,7 @@
 """PlayoutBuffer: the one place where audio crosses from a thread to another, and where uneven arrival becomes a steady beat.
 
 A producer pushes chunks as they come, a consumer pops a frame every 20 ms. Each frame is held as long as the link demands (`pacing.py`,
-`lateness.py`): less than two frames' length on a calm link, up to `ceiling_ms` and the wait for the tick on a bad one. Three things move
+`jitter.py`): less than two frames' length on a calm link, up to `ceiling_ms` and the wait for the tick on a bad one. Three things move
 the playout once it runs:
 
 * a hole (nothing there to pop, and more came later) puts it off, and what must be expected is then waited for: one hole, not many;

@@ -1,4 +1,4 @@
-"""Why a database failed, in words. Pure.
+"""Why a database failed, in words.
 
 A driver's own text never goes further than this: PostgreSQL puts whole rows into it.
 """

@@ -1,7 +1,7 @@
 """One voice session of Discord's: its gateway, its group, its datagrams, over as many WebSockets as it takes.
 
-The shell around `gateway.py`: it moves messages, asks for our address, beats the heart, and says how each WebSocket ended. What to do
-then is decided in `client.py`.
+The shell around `gateway/protocol.py`: it moves messages, asks for our address, beats the heart, and says how each WebSocket ended. What to
+do then is decided in `connection.py`.
 """
 
 import asyncio

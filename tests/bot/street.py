@@ -131,7 +131,7 @@ class Street:
                 assert provider.busy == 0
         assert self.where is None
         await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))
-        assert self.discord.gateway.sessions == {}, "a goodbye ends the session; without one Discord waits for us to resume it"
+        assert not list(self.discord.gateway.sessions), "a goodbye ends the session; without one Discord waits for us to resume it"
         assert not self.discord.unknown_routes
         assert not self.discord.rest.refusals, self.discord.rest.refusals
         mine = [task.get_name() for task in asyncio.all_tasks() if "pycord" in task.get_name() or "bot" in task.get_name()]

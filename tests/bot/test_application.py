@@ -277,7 +277,7 @@ async def run_to_its_end(street: Street, config: Config) -> None:
 
 async def test_a_prefix_without_the_intent_is_one_sentence(street: Street) -> None:
     """Discord lets nobody read messages who was not granted that; what to switch on, or to leave out, is told."""
-    street.discord.gateway.privileged_intents = False
+    street.discord.gateway.sessions.privileged_intents = False
     with pytest.raises(LoginError, match=r"bot\.prefix needs.*Message Content Intent"):
         await run_to_its_end(street, street.config(bot=BotConfig(prefix="!")))
 
@@ -347,8 +347,7 @@ async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
 
 async def invalid_json(connection: Connection, user: User) -> None:
     """READY, and then something that py-cord cannot read."""
-    client = connection._gateway
-    ready = dispatches.ready(client.world, user, session_id="s", resume_url=client.url, guilds=[], shard=None)
+    ready = dispatches.ready(connection._world, user, session_id="s", resume_url=connection._sessions.url, guilds=[], shard=None)
     await connection._send({"op": 0, "s": 1, "t": "READY", "d": ready})
     await connection._send('{"op": ')
 
@@ -413,14 +412,14 @@ async def test_an_event_of_another_shape_costs_no_call(street: Street) -> None:
     async with street.bot_running():
         street.discord.enter(street.ada, street.lounge)
         await street.listens()
-        (session,) = [session for session in street.discord.gateway.sessions.values() if session.login.user is street.bot]
+        (session,) = [session for session in street.discord.gateway.sessions if session.login.user is street.bot]
         with structlog.testing.capture_logs() as lines:
             for name, payload in MISSHAPEN:
                 session.add(name, payload)
             street.discord.enter(street.ada, street.study)
             await street.sits_in(street.study)
         assert len(street.engine.log.of(Connected)) == 1
-        assert list(street.discord.gateway.sessions.values()) == [session]
+        assert list(street.discord.gateway.sessions) == [session]
     assert {line["name"] for line in lines if "left out" in line["event"]} <= {name for name, _ in MISSHAPEN}
 
 

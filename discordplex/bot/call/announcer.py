@@ -1,4 +1,4 @@
-"""Announcer: what one call says in its channel. The call tells it facts; the sentences are in `replies`."""
+"""Announcer: what one call says in its channel. The call tells it facts; the sentences are in `texts`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

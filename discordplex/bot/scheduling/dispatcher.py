@@ -71,7 +71,7 @@ class Retry:
 
 
 class Switchboard:
-    """Every guild's call and the queue, by the rules of `autojoin` and `sessions`. All methods: the event loop's thread."""
+    """Every guild's call and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
 
     def __init__(
         self,

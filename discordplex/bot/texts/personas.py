@@ -1,4 +1,4 @@
-"""What the bot says about personas and voices. Pure; see `replies`."""
+"""What the bot says about personas and voices. Pure."""
 
 from collections.abc import Sequence
 

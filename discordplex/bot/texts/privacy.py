@@ -1,4 +1,4 @@
-"""What the bot says about who is heard and what is kept. Pure; see `replies`."""
+"""What the bot says about who is heard and what is kept. Pure."""
 
 from discordplex.bot.practice import Practice
 from discordplex.bot.texts.calls import FORGETFUL, fate, told

@@ -1,4 +1,4 @@
-"""What the bot says about the settings of a server. Pure; see `replies`."""
+"""What the bot says about the settings of a server. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 

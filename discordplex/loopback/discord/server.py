@@ -87,7 +87,7 @@ class LoopbackDiscord(Acts):
             exits.push_async_callback(self.gateway.close)
             await self._listen(runner, self._directory)
             self.port = runner.addresses[0][1]
-            self.rest.gateway_url = self.gateway.url = f"wss://127.0.0.1:{self.port}"
+            self.rest.gateway_url = self.gateway.sessions.url = f"wss://127.0.0.1:{self.port}"
             self.world.voice_endpoint = self.world.files.endpoint = f"127.0.0.1:{self.port}"
             self._exits = exits.pop_all()
         return self

@@ -149,10 +149,10 @@ async def test_written_commands(street: Street, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_without_a_prefix_no_content_of_a_message_reaches_the_bot(street: Street) -> None:
-    """The intent for it is not even asked for."""
+    """The intent for what people write is not even asked for."""
     async with street.bot_running():
         await street.commands_there()
-        (session,) = street.discord.gateway.sessions.values()
+        (session,) = street.discord.gateway.sessions
         assert not session.login.intents & 1 << 15
         street.discord.write(street.ada, street.guild.text_channel, "!join")
         assert (await street.press("status")).content

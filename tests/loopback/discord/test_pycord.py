@@ -179,7 +179,7 @@ async def test_a_dropped_gateway_is_resumed(loopback: LoopbackDiscord, code: int
         await resumed
         assert [await asyncio.wait_for(seen.get(), 5) for _ in range(2)] == [("Ada", "Lounge"), ("Ben", "Study")]
         assert seen.empty()
-        assert len(loopback.gateway.sessions) == 1
+        assert len(list(loopback.gateway.sessions)) == 1
         await lost.close()  # py-cord drops a socket that the server has closed without closing it
 
 

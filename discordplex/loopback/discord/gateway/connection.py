@@ -4,7 +4,7 @@ import asyncio
 import json
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import structlog
@@ -12,11 +12,9 @@ from aiohttp import WSMsgType, web
 
 from discordplex.loopback.discord.closing import close_socket, reset
 from discordplex.loopback.discord.gateway import dispatches
-from discordplex.loopback.discord.gateway.sessions import GatewaySession, Login
+from discordplex.loopback.discord.gateway.sessions import GatewaySession, Login, Sessions
 from discordplex.loopback.discord.world import payloads
-
-if TYPE_CHECKING:
-    from discordplex.loopback.discord.gateway.gateway import Gateway
+from discordplex.loopback.discord.world.world import World
 
 log = structlog.get_logger()
 
@@ -29,11 +27,11 @@ CLEAN = (1000, 1001)
 class Connection:
     """One WebSocket: reads opcodes, sends the events of its session as they come."""
 
-    def __init__(self, gateway: "Gateway", socket: web.WebSocketResponse, request: web.Request, *, compressed: bool) -> None:
+    def __init__(self, world: World, sessions: Sessions, socket: web.WebSocketResponse, request: web.Request, *, compressed: bool) -> None:
         self.session: GatewaySession | None = None
         self.ended_cleanly = False
-        self._gateway = gateway
-        self._world = gateway.world
+        self._world = world
+        self._sessions = sessions
         self._socket = socket
         self._request = request
         self._deflate = zlib.compressobj() if compressed else None
@@ -60,7 +58,7 @@ class Connection:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send_events, name="gateway events")
             try:
-                await self._send({"op": 10, "s": None, "t": None, "d": {"heartbeat_interval": self._gateway.heartbeat_ms, "_trace": []}})
+                await self._send({"op": 10, "s": None, "t": None, "d": {"heartbeat_interval": self._sessions.heartbeat_ms, "_trace": []}})
                 await self._read()
             except ConnectionError:
                 log.debug("gateway connection lost")
@@ -124,19 +122,19 @@ class Connection:
         login = Login(user, int(body.get("intents", dispatches.ALL_INTENTS)), tuple(shard or (0, 1)))
         if not 0 <= login.shard[0] < login.shard[1]:
             await self.drop(INVALID_SHARD)
-        elif login.intents & dispatches.PRIVILEGED and user.bot and not self._gateway.privileged_intents:
+        elif login.intents & dispatches.PRIVILEGED and user.bot and not self._sessions.privileged_intents:
             await self.drop(DISALLOWED_INTENTS)
         else:
-            self._carry(self._gateway.log_in(login, shard), sent_seq=0)
+            self._carry(self._sessions.log_in(login, shard), sent_seq=0)
 
     async def _resume(self, body: dict[str, Any]) -> None:
-        session = self._gateway.sessions.get(str(body["session_id"]))
+        session = self._sessions.get(str(body["session_id"]))
         user = self._world.user_of_token(str(body["token"]))
         seq = int(body.get("seq") or 0)
         if session is None or user is not session.login.user or not session.can_replay(seq):
             await self._send({"op": 9, "s": None, "t": None, "d": False})
             return
-        self._gateway.take_up(session)
+        self._sessions.take_up(session)
         self._carry(session, sent_seq=seq)
         session.add("RESUMED", {"_trace": ["loopback"]})  # after all that is replayed
 

@@ -1,18 +1,24 @@
-"""GatewaySession: one login's stream of numbered events, which a connection sends and a later one may replay. Pure."""
+"""Sessions: every login's stream of numbered events, which a connection sends and a later one may replay."""
 
+import asyncio
 import itertools
 import json
+import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from discordplex.loopback.discord.gateway.dispatches import MESSAGE_CONTENT, Dispatch
+from discordplex.loopback.discord.gateway import dispatches
 from discordplex.loopback.discord.world import payloads
-from discordplex.loopback.discord.world.model import Guild, User
+from discordplex.loopback.discord.world.model import Fact, Guild, User
+from discordplex.loopback.discord.world.world import World
 
 BACKLOG_EVENTS = 2000
 """Newest events kept for a resume; who asks for an older one must identify again (op 9), as with Discord."""
+
+RESUME_WINDOW_S = 60.0
+"""How long a lost connection's session waits to be resumed; its user stays shown in voice as long. Discord's own is not documented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class GatewaySession:
         self._backlog.append((self.seq, json.dumps({"op": 0, "s": self.seq, "t": name, "d": payload})))
         self.on_event()
 
-    def offer(self, dispatch: Dispatch, guild: Guild | None) -> None:
+    def offer(self, dispatch: dispatches.Dispatch, guild: Guild | None) -> None:
         """Keep an event if this login may see it, without what it may not read."""
         login = self.login
         if dispatch.session_id not in (None, self.id) or dispatch.intent & ~login.intents:
@@ -54,7 +60,7 @@ class GatewaySession:
         if guild and (login.user.id not in guild.members or not login.covers(guild.id)):
             return
         payload = dispatch.payload
-        if dispatch.blind and not login.intents & MESSAGE_CONTENT and not payloads.may_read(payload, login.user.id):
+        if dispatch.blind and not login.intents & dispatches.MESSAGE_CONTENT and not payloads.may_read(payload, login.user.id):
             payload = payload | dispatch.blind
         self.add(dispatch.name, payload)
 
@@ -66,3 +72,77 @@ class GatewaySession:
     def can_replay(self, seq: int) -> bool:
         """Whether everything after `seq` is still there."""
         return 0 <= self.seq - seq <= len(self._backlog)
+
+
+class Sessions:
+    """Every session of every login. `url` is where they are told to resume."""
+
+    def __init__(self, world: World, *, heartbeat_ms: int, privileged_intents: bool) -> None:
+        self.heartbeat_ms = heartbeat_ms
+        self.privileged_intents = privileged_intents
+        self.url = ""
+        self._world = world
+        self._sessions: dict[str, GatewaySession] = {}
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
+
+    def __iter__(self) -> Iterator[GatewaySession]:
+        return iter(list(self._sessions.values()))
+
+    def get(self, session_id: str) -> GatewaySession | None:
+        """The session of this id, if it can still be resumed."""
+        return self._sessions.get(session_id)
+
+    def log_in(self, login: Login, asked_shard: list[int] | None) -> GatewaySession:
+        """A new session with READY and every guild in it."""
+        session = GatewaySession(secrets.token_hex(16), login)
+        self._sessions[session.id] = session
+        guilds = [guild for guild in self._world.guilds_of(login.user.id) if login.covers(guild.id)]
+        session.add(
+            "READY",
+            dispatches.ready(self._world, login.user, session_id=session.id, resume_url=self.url, guilds=guilds, shard=asked_shard),
+        )
+        for guild in guilds if login.intents & dispatches.GUILDS else ():
+            session.add("GUILD_CREATE", dispatches.guild_create(self._world, guild, user_id=login.user.id, intents=login.intents))
+        return session
+
+    def take_up(self, session: GatewaySession) -> None:
+        """Keep a session that is resumed from expiring."""
+        handle = self._expiries.pop(session.id, None)
+        if handle:
+            handle.cancel()
+
+    def end(self, session: GatewaySession) -> None:
+        """Forget a session; its user leaves the voice channels that it had entered."""
+        self._sessions.pop(session.id, None)
+        self.take_up(session)
+        for (guild_id, user_id), state in list(self._world.voice_states.items()):
+            if state.session_id == session.id:
+                self._world.voice_leave(user_id, guild_id)
+
+    def end_all(self) -> None:
+        """Make every session impossible to resume."""
+        for session in self:
+            self.end(session)
+
+    def let_go(self, session: GatewaySession, wake: Callable[[], None], *, ended: bool) -> None:
+        """The connection that `wake` belongs to carries this session no more; unless its client ended it, it waits to be resumed."""
+        if session.id not in self._sessions or session.on_event != wake:
+            return
+        session.on_event = lambda: None
+        if ended:
+            self.end(session)
+        else:
+            self._expiries[session.id] = asyncio.get_running_loop().call_later(RESUME_WINDOW_S, self.end, session)
+
+    def offer(self, fact: Fact) -> None:
+        """Give every session the events that this fact is for it."""
+        for dispatch in dispatches.dispatches(fact, self._world):
+            guild = self._world.guilds[dispatch.guild_id] if dispatch.guild_id else None
+            for session in self:
+                session.offer(dispatch, guild)
+
+    def close(self) -> None:
+        """No session expires any more."""
+        for handle in self._expiries.values():
+            handle.cancel()
+        self._expiries.clear()

@@ -1,7 +1,7 @@
 """Person: somebody who enters a voice channel of the loopback, speaks and listens, over real WebSockets and real UDP.
 
 Written apart from the bot's voice client, so that one misreading of the protocol cannot agree with itself. Control runs on the caller's
-loop, everything that must not be late on the media thread (`person_media.py` says why).
+loop, everything that must not be late on the media thread (`media.py` says why).
 """
 
 import asyncio

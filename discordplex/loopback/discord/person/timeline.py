@@ -1,4 +1,4 @@
-"""What one listener hears, or says: PCM on a timeline, per stream, where a Discord client would play it. Pure, with one lock.
+"""What one listener hears, or says: PCM on a timeline, per stream, where a Discord client would play it. No loop and no socket, one lock.
 
 A stream's first packet fixes which RTP timestamp is played when; the others follow by their timestamps. A gap stays silence: nothing is
 concealed here, so that a hole in the sender's stream is a hole in what was heard. After a pause, a stream whose timestamps stood still is

@@ -1,16 +1,14 @@
-"""The frame of the REST API: a call, its answer, Discord's errors, and the table of routes. Pure; `rest.py` is the shell around it."""
+"""The frame of the REST API: a call, its answer, Discord's errors, and the table of routes. Pure; `server.py` is the shell around it."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from discordplex.loopback.discord.rest.errors import ApiError, missing_access, missing_permissions, unauthorized, unknown
+from discordplex.loopback.discord.rest.interactions import Interactions
 from discordplex.loopback.discord.world.model import Channel, Guild, Message, User
 from discordplex.loopback.discord.world.world import World
-
-if TYPE_CHECKING:
-    from discordplex.loopback.discord.rest.interactions import Interactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +16,7 @@ class Call:
     """One request: who asks, what the path names, what the body says."""
 
     world: World
-    interactions: "Interactions"
+    interactions: Interactions
     caller: User | None
     path: Mapping[str, str]
     query: Mapping[str, str]

@@ -173,7 +173,7 @@ async def test_a_clean_close_ends_the_session(place: Place) -> None:
     await client.until("VOICE_SERVER_UPDATE")
     await client.wire.close(code=1000)
     await place.loopback.wait_for(lambda: not place.loopback.voice_state(place.bot))
-    assert not place.loopback.gateway.sessions
+    assert not list(place.loopback.gateway.sessions)
 
 
 async def test_a_new_voice_server_is_announced_twice(place: Place) -> None:
