@@ -1,6 +1,7 @@
 """Signals set a flag, and whoever runs looks at it; whole processes are told to end at each stage of their start."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -28,8 +29,8 @@ raise SystemExit(__main__.main())
 '''
 
 PROGRAM = '''
-"""Send this process SIGTERM at one stage of its start: when a module is imported, or a function is called."""
-import importlib, os, signal, sys
+"""Send this process SIGTERM when a module is imported at its start; `~` stands for a destructor, in which exceptions are thrown away."""
+import os, signal, sys
 
 stage, sys.argv[1:] = sys.argv[1], sys.argv[2:]
 
@@ -55,20 +56,47 @@ class At:
 from discordplex import __main__
 
 sys.meta_path.insert(0, At())
-if ":" in stage:
-    module, _, attribute = stage.partition(":")
+sys.exit(__main__.main())
+'''
+
+FORKING = '''
+"""Starts whose modules are imported once for all; each is a process of its own that gets SIGTERM when a function is called."""
+import importlib, json, os, signal, sys
+
+from discordplex import __main__
+
+
+def before_call(owner, name):
+    called = getattr(owner, name)
+
+    def told(*arguments, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return called(*arguments, **named)
+
+    setattr(owner, name, told)
+
+
+def place(function):
+    module, _, attribute = function.partition(":")
     owner = importlib.import_module(module)
     *path, name = attribute.split(".")
     for part in path:
         owner = getattr(owner, part)
-    before = getattr(owner, name)
+    return owner, name
 
-    def at_last(*arguments, **named):
-        now()
-        return before(*arguments, **named)
 
-    setattr(owner, name, at_last)
-sys.exit(__main__.main())
+starts = [(arguments, place(function)) for arguments, function in json.load(sys.stdin)]
+codes = []
+for number, (arguments, (owner, name)) in enumerate(starts):
+    child = os.fork()
+    if child == 0:
+        os.mkdir(str(number))
+        os.chdir(str(number))
+        before_call(owner, name)
+        sys.argv[1:] = arguments
+        sys.exit(__main__.main())
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
 '''
 
 RUN = ("run", "--set", "discord.api_url=https://127.0.0.1:9/v10", "--set", "discord.token=MTIz.abc.def")
@@ -76,46 +104,58 @@ STANDIN = ("standin", "--port", "0")
 LOOPBACK = ("loopback", "--dir", "there")
 DEMO = ("demo", "--seconds", "60")
 
-STAGES = [
+IMPORTS = [
     (RUN, "argparse", 0),
     (RUN, "discordplex.config.settings", 0),
     (RUN, "discordplex.config.settings~", 0),
     (RUN, "discord", 0),
     (RUN, "pydantic_core._pydantic_core", 0),
+    (STANDIN, "argparse~", 0),
+    (LOOPBACK, "argparse~", 0),
+    (DEMO, "discordplex.demo.command", 1),
+]
+
+CALLS = [
     (RUN, "discordplex.app:run", 0),
     (RUN, "discordplex.app:open_store", 0),
     (RUN, "discordplex.store.schema:bring_up_to_date", 0),
     (RUN, "discordplex.bot.settings.preferences:StoredPreferences.load", 0),
     (RUN, "discordplex.bot.application:Login", 0),
     (RUN, "discord.http:HTTPClient.static_login", 0),
-    (STANDIN, "argparse~", 0),
     (STANDIN, "discordplex.loopback.personaplex.serve:serve", 0),
-    (LOOPBACK, "argparse~", 0),
     (LOOPBACK, "discordplex.loopback.discord.serve:serve", 0),
-    (DEMO, "discordplex.demo.command", 1),
     (DEMO, "discordplex.demo.command:play", 1),
 ]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there one process cannot send another SIGTERM")
-@pytest.mark.parametrize(("arguments", "stage", "code"), STAGES, ids=[f"{arguments[0]} {stage}" for arguments, stage, _ in STAGES])
-def test_sigterm_at_each_stage(tmp_path: Path, arguments: tuple[str, ...], stage: str, code: int) -> None:
-    """Each verb ends as promised, wherever in its start it is told to; `~` stands for a destructor, in which exceptions are thrown away."""
+def process(folder: Path, program: str, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     clean = {key: value for key, value in os.environ.items() if not key.startswith("DISCORDPLEX_")}
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", PROGRAM, stage, *arguments], check=False, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=30
-    )
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, check=False, cwd=folder, env=clean, input=given, capture_output=True, text=True, timeout=50)  # noqa: S603 - our own interpreter
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there one process cannot send another SIGTERM")
+@pytest.mark.parametrize(("arguments", "module", "code"), IMPORTS, ids=[f"{arguments[0]} {module}" for arguments, module, _ in IMPORTS])
+def test_sigterm_while_a_module_is_imported(tmp_path: Path, arguments: tuple[str, ...], module: str, code: int) -> None:
+    """Each verb ends as promised, wherever in its start it is told to."""
+    done = process(tmp_path, PROGRAM, module, *arguments)
     assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there one process cannot send another SIGTERM, nor fork")
+def test_sigterm_before_a_function_is_called(tmp_path: Path) -> None:
+    """The same for the stages behind the imports."""
+    done = process(tmp_path, FORKING, given=json.dumps([call[:2] for call in CALLS]))
+    assert json.loads(done.stdout.splitlines()[-1]) == [code for *_, code in CALLS], done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there one process cannot send another SIGTERM")
 def test_a_lookup_that_hangs_keeps_no_process(tmp_path: Path) -> None:
     """The name of Discord's server is asked for in a thread that nothing can end: the process ends without it."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("DISCORDPLEX_")}
-    arguments = ("run", "--set", "discord.api_url=https://nowhere.example/v10", "--set", "discord.token=MTIz.abc.def")
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", UNANSWERED, *arguments], check=False, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60
+    done = process(
+        tmp_path, UNANSWERED, "run", "--set", "discord.api_url=https://nowhere.example/v10", "--set", "discord.token=MTIz.abc.def"
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
