@@ -16,7 +16,7 @@ from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.audio.opus import LIGHT, OpusEncoder
 from discordplex.audio.sink import Sink
 from discordplex.clock import SystemClock
-from discordplex.loopback.personaplex.codec import STEP_BYTES, Mouth
+from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioWriter
 from discordplex.metrics import Metrics
 from discordplex.personaplex.engine import UPLINK_BITRATE
 from discordplex.voice.rtp import packet as rtp
@@ -85,7 +85,7 @@ def sealed(person: Member, frames: list[bytes]) -> Iterable[bytes]:
 
 def spoken(frames: list[bytes]) -> Iterable[bytes]:
     """The same speech as an engine sends it: 80 ms in a message."""
-    mouth = Mouth()
+    mouth = AudioWriter()
     model = b"".join((np.frombuffer(frame, "<i2")[::2]).tobytes() for frame in frames)
     head = b"".join(mouth.headers())
     for number, step in enumerate(cut(model, STEP_BYTES)):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, MODEL, MODEL_STEP_MS, AudioFormat
-from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.mind import ModelOutput
 
 TONE_HZ = 300
 TONE_PEAK = 1500
@@ -89,9 +89,9 @@ class Probe:
     heard: bytearray = field(default_factory=bytearray)
     steps: int = 0
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         """One step."""
         self.heard += heard
         said = STEPS[self.steps % len(STEPS)]
         self.steps += 1
-        return Spoken(said)
+        return ModelOutput(said)

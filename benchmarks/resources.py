@@ -11,7 +11,7 @@ from benchmarks.row import Row
 from benchmarks.stage import Stage
 from discordplex.audio.format import ENGINE
 from discordplex.demo.clip import speech
-from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.talker import clip
 
 STEADY_AFTER_S = 3.0
@@ -30,9 +30,9 @@ class Chatter:
     """Stands where the model would be: speaks the talker's clip over and over, without a pause, whatever it hears."""
 
     next: int = 0
-    steps: Sequence[Spoken] = field(default_factory=lambda: clip().steps)
+    steps: Sequence[ModelOutput] = field(default_factory=lambda: clip().steps)
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         """One step."""
         del heard
         self.next += 1

@@ -19,12 +19,12 @@ from benchmarks.probe import Probe
 from discordplex.demo.child import bot_environment, trust
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.world.model import TEXT, VOICE, Channel, User
 from discordplex.loopback.discord.world.permissions import BITS
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Handshook, Heard, Record, Said
-from discordplex.loopback.personaplex.mind import Mind, MindFactory
+from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, HandshakeSent, Record
+from discordplex.loopback.personaplex.mind import MindFactory, VoiceModel
 from discordplex.loopback.personaplex.server import StandInServer
 
 SWITCH_INTERVAL_S = 0.0005
@@ -43,14 +43,14 @@ class Talk:
     probe: Probe | None
 
     @property
-    def heard(self) -> list[Heard]:
+    def heard(self) -> list[AudioReceived]:
         """Each page that reached the engine."""
-        return self.engine.log.of(Heard, self.client)
+        return self.engine.log.of(AudioReceived, self.client)
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[AudioSent]:
         """Each block that the engine sent."""
-        return self.engine.log.of(Said, self.client)
+        return self.engine.log.of(AudioSent, self.client)
 
 
 class Stage:
@@ -67,7 +67,7 @@ class Stage:
         early: Callable[[LoopbackDiscord], None] = lambda _: None,
     ) -> None:
         """`early` is called with the loopback before the bot is started."""
-        self.discord = LoopbackDiscord(voice=lambda world: VoiceGateway(world, dave=True))
+        self.discord = LoopbackDiscord(voice=lambda world: VoiceGatewayServer(world, dave=True))
         self.probes: list[Probe] = []
         self._mind = mind
         self.engines = [StandInServer(faults=faults, mind=self._new_mind) for _ in range(engines)]
@@ -121,21 +121,21 @@ class Stage:
         """Whether the bot has left the room of that number."""
         return self.discord.world.voice_state(self.bot_id, self.rooms[number].guild_id) is None
 
-    def _new_mind(self) -> Mind:
+    def _new_mind(self) -> VoiceModel:
         mind = self._mind()
         if isinstance(mind, Probe):
             self.probes.append(mind)
         return mind
 
     def _handshakes(self) -> list[Record]:
-        return [record for engine in self.engines for record in engine.log.of(Handshook)]
+        return [record for engine in self.engines for record in engine.log.of(HandshakeSent)]
 
-    async def _next_handshake(self, before: list[Record]) -> tuple[StandInServer, Handshook]:
+    async def _next_handshake(self, before: list[Record]) -> tuple[StandInServer, HandshakeSent]:
         """Wait for one more handshake at any of the engines."""
         known = {id(record) for record in before}
         while True:
             for engine in self.engines:
-                for record in engine.log.of(Handshook):
+                for record in engine.log.of(HandshakeSent):
                     if id(record) not in known:
                         return engine, record
             await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from benchmarks.row import Row, Spread
 from benchmarks.stage import ENTER_WITHIN_S, Stage
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.world.model import Fact, Noted
-from discordplex.loopback.personaplex.log import Handshook
+from discordplex.loopback.personaplex.log import HandshakeSent
 
 STARTS = 3
 
@@ -37,8 +37,8 @@ async def once() -> tuple[float, float, float]:
         stage.discord.world.subscribe(note)
         async with Person(stage.discord, stage.people[0], stage.rooms[0].id, e2ee="libdave"):
             await stage.discord.wait_for(lambda: f"voice entered {stage.bot_id}" in moments, timeout_s=ENTER_WITHIN_S)
-            await stage.engines[0].log.wait_for(lambda log: log.of(Handshook))
+            await stage.engines[0].log.wait_for(lambda log: log.of(HandshakeSent))
             await asyncio.sleep(0.1)
         ready, entered = moments["gateway online"], moments[f"voice entered {stage.bot_id}"]
-        shaken = stage.engines[0].log.of(Handshook)[0].at
+        shaken = stage.engines[0].log.of(HandshakeSent)[0].at
     return ready - started, entered - ready, shaken - ready

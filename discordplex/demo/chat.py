@@ -7,13 +7,13 @@ from dataclasses import replace
 from discordplex.bot import texts
 from discordplex.bot.practice import Practice
 from discordplex.config import PersonaConfig
-from discordplex.demo.live import Show
+from discordplex.demo.live import Display
 from discordplex.demo.recording import Span
-from discordplex.demo.timeline import Line
+from discordplex.demo.timeline import TranscriptLine
 from discordplex.engine import Persona
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.world.model import Channel, Fact, Message, MessageEdited, MessagePosted, User, VoiceStateChanged
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, Fact, MessageEdited, MessagePosted, User, VoiceStateChanged
 
 CAPTION_BEFORE_S = 1.0
 CAPTION_AFTER_S = 2.0
@@ -25,11 +25,11 @@ ANYBODY = Persona(voice=PersonaConfig().voice, text_prompt=PersonaConfig().text_
 class ChatLog:
     """The chat of one voice channel with the bot and the person in it. Loop's thread."""
 
-    def __init__(self, discord: LoopbackDiscord, channel: Channel, bot: User, person: User, show: Show) -> None:
+    def __init__(self, discord: LoopbackDiscord, channel: Channel, bot: User, person: User, show: Display) -> None:
         self.origin_s = 0.0
         """Clock time of the recording's beginning."""
         self._discord, self._channel, self._bot, self._person, self._show = discord, channel, bot, person, show
-        self._moves: list[Line] = []
+        self._moves: list[TranscriptLine] = []
         self._listening = False
 
     def hear(self, fact: Fact) -> None:
@@ -46,7 +46,7 @@ class ChatLog:
         if before == fact.after.channel_id:
             return
         text = f"{who.name} enters {self._channel.name}" if fact.after.channel_id else f"{who.name} leaves"
-        self._moves.append(Line("notice", who.name, max(0.0, self._discord.world.clock.now() - self.origin_s), text))
+        self._moves.append(TranscriptLine("notice", who.name, max(0.0, self._discord.world.clock.now() - self.origin_s), text))
         self._show.step(f"{text}.")
 
     async def listening(self, timeout_s: float) -> None:
@@ -66,14 +66,14 @@ class ChatLog:
         complaints = (message for message in own if not message.content.startswith((GREETING, texts.calls.ENDED)))
         return next((self._readable(message.content) for message in complaints), None)
 
-    def _begins(self, message: Message) -> bool:
+    def _begins(self, message: ChatMessage) -> bool:
         return message.author_id == self._bot.id and message.content.endswith(LISTENS)
 
-    def _is_greeting(self, message: Message) -> bool:
+    def _is_greeting(self, message: ChatMessage) -> bool:
         """Also once the call is over, when it says that."""
         return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(texts.calls.ENDED))
 
-    def lines(self, spoken: Sequence[Span]) -> Iterator[Line]:
+    def lines(self, spoken: Sequence[Span]) -> Iterator[TranscriptLine]:
         """Everything that was written and who came and went; a caption stands where the speech that it belongs to began."""
         free = list(spoken)
         for message in self._discord.messages(self._channel.id):
@@ -93,13 +93,13 @@ class ChatLog:
                 yield replace(line, at_s=first.start_s if first else line.at_s)
         yield from self._moves
 
-    def _line_of(self, message: Message, *, spoken: bool) -> Line:
+    def _line_of(self, message: ChatMessage, *, spoken: bool) -> TranscriptLine:
         at_s = max(0.0, message.created_at_s - self.origin_s)
         text = self._readable(message.content)
         if text.startswith(f"{self._person.name}: "):
             # What an engine that transcribes has understood; the bot writes it down with the speaker's name.
-            return Line("person", self._person.name, at_s, text.partition(": ")[2])
-        return Line("bot" if spoken else "notice", self._bot.name, at_s, text)
+            return TranscriptLine("person", self._person.name, at_s, text.partition(": ")[2])
+        return TranscriptLine("bot" if spoken else "notice", self._bot.name, at_s, text)
 
     def _readable(self, content: str) -> str:
         """Discord's markdown as plain text."""

@@ -17,16 +17,16 @@ WORDS = ("Hello there, parrot!", "How are you today?", "That is lovely. Goodbye!
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpokenClip:
     """ENGINE PCM to say, and the sentences in it where they are known."""
 
     pcm: bytes
     words: Sequence[str] = ()
 
 
-def speech(file: Path | None) -> Speech:
+def speech(file: Path | None) -> SpokenClip:
     """The person's own file, or the clip. Raises ConfigError with a sentence where the file is no WAV."""
     if file is not None:
-        return Speech(read_wav(file))
+        return SpokenClip(read_wav(file))
     with as_file(files("discordplex.demo").joinpath(FILE)) as clip:
-        return Speech(read_wav(clip), WORDS)
+        return SpokenClip(read_wav(clip), WORDS)

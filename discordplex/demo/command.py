@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from discordplex.demo.clip import speech
-from discordplex.demo.live import Plain, show_for
+from discordplex.demo.live import PlainDisplay, show_for
 from discordplex.demo.recording import spans
 from discordplex.demo.report import report, summary, write
-from discordplex.demo.scenario import Call, check_engine, play
+from discordplex.demo.scenario import PlayedCall, check_engine, play
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.discord.world.population import BOTS, PEOPLE
 from discordplex.stopping import Stop
@@ -41,11 +41,11 @@ def run_demo(options: DemoOptions, stop: Stop) -> int:
     if options.as_json:
         sys.stdout.write(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
     else:
-        Plain(sys.stdout).step("\n" + "\n".join(summary(measured, call, options.out)))
+        PlainDisplay(sys.stdout).step("\n" + "\n".join(summary(measured, call, options.out)))
     return verdict(call)
 
 
-async def until_terminated(stop: Stop, call: Coroutine[Any, Any, Call]) -> Call:
+async def until_terminated(stop: Stop, call: Coroutine[Any, Any, PlayedCall]) -> PlayedCall:
     """The call's outcome. When the process is asked to end, the call ends first, so that no bot is left behind."""
     task, loop = asyncio.ensure_future(call), asyncio.get_running_loop()
     with stop.calling(lambda: loop.call_soon_threadsafe(task.cancel)):
@@ -55,7 +55,7 @@ async def until_terminated(stop: Stop, call: Coroutine[Any, Any, Call]) -> Call:
             raise DiscordplexError("The demo was cut short.") from None
 
 
-def verdict(call: Call) -> int:
+def verdict(call: PlayedCall) -> int:
     """0 where the person heard something and the bot ended well; raises DiscordplexError with what was wrong otherwise."""
     if not spans(call.recording.bot):
         raise DiscordplexError(f"{call.person} heard nothing of {call.bot}; the report tells how far the frames came.")

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
-from discordplex.demo.timeline import Line
-from discordplex.demo.turns import Side, Turns, Voice
+from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.turns import Side, TurnTracker, Voice
 
 STYLES: dict[str, str] = {"person": "bold bright_blue", "bot": "bold dark_orange", "notice": "dim"}
 BLOCKS, PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
@@ -27,10 +27,10 @@ LOUDEST = 0.25
 """The level that fills a bar: loud speech, -12 dBFS."""
 
 
-class Show(Protocol):
+class Display(Protocol):
     """What the scenario tells about. A context manager; all methods: the loop's thread, `turns` may be written by the media thread."""
 
-    turns: Turns
+    turns: TurnTracker
 
     def __enter__(self) -> Self: ...
 
@@ -40,7 +40,7 @@ class Show(Protocol):
         """What happens now."""
         ...
 
-    def line(self, key: str, line: Line) -> None:
+    def line(self, key: str, line: TranscriptLine) -> None:
         """Somebody said or wrote something; the same key again replaces it."""
         ...
 
@@ -49,11 +49,11 @@ class Show(Protocol):
         ...
 
 
-class Quiet:
+class NoDisplay:
     """Shows nothing: the report is to be the only output."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = TurnTracker()
 
     def __enter__(self) -> Self:
         return self
@@ -64,20 +64,20 @@ class Quiet:
     def step(self, sentence: str) -> None:
         """Nothing."""
 
-    def line(self, key: str, line: Line) -> None:
+    def line(self, key: str, line: TranscriptLine) -> None:
         """Nothing."""
 
     def stats(self, counted: Mapping[str, Any]) -> None:
         """Nothing."""
 
 
-class Plain(Quiet):
+class PlainDisplay(NoDisplay):
     """A line for each thing that happened, as a pipe or a log file wants it."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._pending: dict[str, Line] = {}
+        self._pending: dict[str, TranscriptLine] = {}
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         """Write what was said last."""
@@ -88,7 +88,7 @@ class Plain(Quiet):
         self._flush("")
         self._write(sentence)
 
-    def line(self, key: str, line: Line) -> None:
+    def line(self, key: str, line: TranscriptLine) -> None:
         """One line, once nobody adds to it any more: when the next one begins."""
         self._flush(key)
         self._pending[key] = line
@@ -104,7 +104,7 @@ class Plain(Quiet):
         self._stream.flush()
 
 
-class LiveView(Quiet):
+class LiveView(NoDisplay):
     """A panel that is drawn again ten times a second: both voices, what was said, how fast it is."""
 
     def __init__(self, console: Console, title: str, names: Mapping[Side, str]) -> None:
@@ -113,7 +113,7 @@ class LiveView(Quiet):
         self._title = title
         self._names = names
         self._step = ""
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, TranscriptLine] = {}
         self._counted: Mapping[str, Any] = {}
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=1 / HISTORY_STEP_S, transient=True)
 
@@ -129,7 +129,7 @@ class LiveView(Quiet):
         """Shown at the bottom until the next."""
         self._step = sentence
 
-    def line(self, key: str, line: Line) -> None:
+    def line(self, key: str, line: TranscriptLine) -> None:
         """Shown among the newest lines."""
         self._lines[key] = line
 
@@ -184,8 +184,8 @@ def figures(counted: Mapping[str, Any], latency_ms: float | None) -> list[str]:
     return found
 
 
-def show_for(title: str, names: Mapping[Side, str], *, as_json: bool) -> Show:
+def show_for(title: str, names: Mapping[Side, str], *, as_json: bool) -> Display:
     """The view that fits where stdout goes."""
     if as_json:
-        return Quiet()
-    return LiveView(Console(), title, names) if sys.stdout.isatty() else Plain(sys.stdout)
+        return NoDisplay()
+    return LiveView(Console(), title, names) if sys.stdout.isatty() else PlainDisplay(sys.stdout)

@@ -34,7 +34,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseTime:
     """From what the person did (stopped speaking; with an echo: began) to the bot's first audible frame."""
 
     asked_s: float
@@ -94,7 +94,7 @@ def spans(pcm: bytes) -> list[Span]:
     return [span for span in joined if span.end_s - span.start_s >= SHORTEST_S]
 
 
-def answers(person: list[Span], bot: list[Span], *, echo: bool = False) -> list[Answer]:
+def answers(person: list[Span], bot: list[Span], *, echo: bool = False) -> list[ResponseTime]:
     """How soon each thing the person said was answered.
 
     An echo is measured from beginning to beginning, as it starts while the person still speaks; everything else from the end of speech to
@@ -105,5 +105,5 @@ def answers(person: list[Span], bot: list[Span], *, echo: bool = False) -> list[
     for asked_s, until_s in pairwise([*begins, float("inf")]):
         first = next((span.start_s for span in bot if asked_s <= span.start_s < min(until_s, asked_s + ANSWER_WITHIN_S)), None)
         if first is not None:
-            found.append(Answer(asked_s, first))
+            found.append(ResponseTime(asked_s, first))
     return found

@@ -11,8 +11,8 @@ from typing import Any
 
 from discordplex import __version__
 from discordplex.audio.format import DISCORD, SAMPLE_BYTES
-from discordplex.demo.recording import Answer, answers, spans
-from discordplex.demo.scenario import Call
+from discordplex.demo.recording import ResponseTime, answers, spans
+from discordplex.demo.scenario import PlayedCall
 from discordplex.demo.timeline import Picture, draw
 from discordplex.loopback.personaplex.parrot import PAUSE_MS
 
@@ -48,14 +48,14 @@ def lost(sequences: Iterable[int]) -> int:
     return max(seen) - min(seen) + 1 - len(seen) if seen else 0
 
 
-def waits(call: Call, engine: str) -> list[Answer]:
+def waits(call: PlayedCall, engine: str) -> list[ResponseTime]:
     """How soon each sentence was answered; the talker answers nobody."""
     if engine == "talker":
         return []
     return answers(spans(call.recording.person), spans(call.recording.bot), echo=engine == "echo")
 
 
-def report(call: Call, engine: str) -> dict[str, Any]:
+def report(call: PlayedCall, engine: str) -> dict[str, Any]:
     """Everything that was measured, ready for JSON."""
     metrics: Mapping[str, Any] = call.bot_report.get("metrics", {})
     heard_lost = lost(call.heard_sequences)
@@ -88,7 +88,7 @@ def report(call: Call, engine: str) -> dict[str, Any]:
     }
 
 
-def cpu_percent(call: Call) -> float | None:
+def cpu_percent(call: PlayedCall) -> float | None:
     """How much of a core the bot used during the conversation; over its whole life where it did not say so while it ran."""
     told = [(at_s, float(counted["cpu_s"])) for at_s, counted in call.stats if "cpu_s" in counted]
     if len(told) > 1:
@@ -109,7 +109,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def summary(measured: Mapping[str, Any], call: Call, out: Path) -> Iterator[str]:
+def summary(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> Iterator[str]:
     """The report in a few lines for people."""
     frames, latency = measured["frames"], measured["latency_ms"]
     yield f"{measured['engine']} engine, {measured['seconds']:.1f} s{', end-to-end encrypted' if call.encrypted else ''}"
@@ -150,7 +150,7 @@ def whose_wait(engine: str) -> str:
     return "; from the beginning of a word to the beginning of its echo" if engine == "echo" else ""
 
 
-def write(measured: Mapping[str, Any], call: Call, out: Path) -> None:
+def write(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> None:
     """Write the four files into `out`, which is made where it is missing. Raises OSError where that cannot be."""
     out.mkdir(parents=True, exist_ok=True)
     write_sound(call.recording.stereo, out / SOUND)
@@ -172,7 +172,7 @@ def write_sound(stereo: bytes, path: Path) -> None:
         file.writeframes(stereo)
 
 
-def picture(measured: Mapping[str, Any], call: Call) -> Picture:
+def picture(measured: Mapping[str, Any], call: PlayedCall) -> Picture:
     """What timeline.png shows of a call."""
     about = [f"{measured['engine']} engine", f"{measured['seconds']:.1f} s", f"discordplex {__version__}"]
     if call.encrypted:

@@ -19,10 +19,10 @@ from discordplex.config import CascadeConfig
 from discordplex.config.sources import PREFIX
 from discordplex.demo.chat import ChatLog
 from discordplex.demo.child import BotProcess, bot_environment, trust
-from discordplex.demo.clip import Speech
-from discordplex.demo.live import Show
+from discordplex.demo.clip import SpokenClip
+from discordplex.demo.live import Display
 from discordplex.demo.recording import Recording, Span, paired, spans
-from discordplex.demo.timeline import Line
+from discordplex.demo.timeline import TranscriptLine
 from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -49,14 +49,14 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PlayedCall:
     """All that is known about a call that was played."""
 
     person: str
     bot: str
     channel: str
     recording: Recording
-    lines: Sequence[Line]
+    lines: Sequence[TranscriptLine]
     said_sequences: Sequence[int]
     """RTP sequence numbers of the person's packets."""
     heard_sequences: Sequence[int]
@@ -73,7 +73,7 @@ class Call:
     """Whether the person and the bot spoke through end-to-end encryption, to the end."""
 
 
-async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -> Call:
+async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Display) -> PlayedCall:
     """A whole call. Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running."""
     async with contextlib.AsyncExitStack() as rooms:
         folder = Path(rooms.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-demo-", ignore_cleanup_errors=True)))
@@ -89,12 +89,12 @@ async def play(engine: str, speech: Speech, seconds: float | None, show: Show) -
             **engine_settings,
         }
         environ = bot_environment(os.environ, settings, trust(discord.ca_file, folder / "trusted.pem"))
-        scene = Scene(discord, speech, seconds, show)
+        scene = Demo(discord, speech, seconds, show)
         bot = await rooms.enter_async_context(BotProcess(folder, environ, scene.take_event))
         return await scene.run(bot)
 
 
-async def open_engine(engine: str, speech: Speech, rooms: contextlib.AsyncExitStack) -> tuple[str, dict[str, str]]:
+async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncExitStack) -> tuple[str, dict[str, str]]:
     """Where the engine is, and how the bot is told of it; a stand-in is started for the names of one."""
     if engine == CASCADE:
         hears = in_turn(speech.words) if speech.words else length_as_words
@@ -114,10 +114,10 @@ def check_engine(engine: str) -> None:
         raise ConfigError(f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade or a PersonaPlex URL (ws://...).")
 
 
-class Scene:
+class Demo:
     """One call, from the bot's start to its end."""
 
-    def __init__(self, discord: LoopbackDiscord, speech: Speech, seconds: float | None, show: Show) -> None:
+    def __init__(self, discord: LoopbackDiscord, speech: SpokenClip, seconds: float | None, show: Display) -> None:
         self._discord, self._speech, self._seconds, self._show = discord, speech, seconds, show
         self._clock = SystemClock()
         self._guild = discord.guilds[0]
@@ -136,7 +136,7 @@ class Scene:
             self._stats.append((self._clock.now(), event))
             self._show.stats(event)
 
-    async def run(self, bot: BotProcess) -> Call:
+    async def run(self, bot: BotProcess) -> PlayedCall:
         """Play it. The bot may not end before it is told to."""
         unsubscribe = self._discord.world.subscribe(self._hear)
         try:
@@ -149,7 +149,7 @@ class Scene:
             code, report = await bot.stop()
         finally:
             unsubscribe()
-        return Call(
+        return PlayedCall(
             **call, started_s=online - started, exit_code=code, bot_report=report, stats=[one for one in self._stats if one[0] >= begun]
         )
 
@@ -221,7 +221,7 @@ class Scene:
         self._show.turns.heard("person", self._said[start : start + ENGINE.frame_bytes], at_s)
         if self._sentences and at_s - self._said_from_s >= self._sentences[0][0].start_s:
             _, words = self._sentences.popleft()
-            line = Line("person", self._user.name, at_s - self._chat.origin_s, words)
+            line = TranscriptLine("person", self._user.name, at_s - self._chat.origin_s, words)
             self._loop.call_soon_threadsafe(self._show.line, f"person {at_s}", line)
 
     def _frame_heard(self, user_id: str | None, pcm: bytes, at_s: float) -> None:
@@ -229,20 +229,22 @@ class Scene:
         if user_id in (None, self._bot.id):
             self._show.turns.heard("bot", pcm, at_s)
 
-    def _spoken(self, recording: Recording) -> list[Line]:
+    def _spoken(self, recording: Recording) -> list[TranscriptLine]:
         """The person's sentences where they were said; none where the words are not known."""
         found, words = spans(recording.person), self._speech.words
         if not words:
             return []
-        return [Line("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)]
+        return [
+            TranscriptLine("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)
+        ]
 
-    def _written(self, recording: Recording) -> list[Line]:
+    def _written(self, recording: Recording) -> list[TranscriptLine]:
         """The chat; what the engine understood of the person only where the words are not known better."""
         lines = self._chat.lines(spans(recording.bot))
         return [line for line in lines if line.role != "person" or not self._speech.words]
 
 
-def script(speech: Speech, seconds: float | None) -> bytes:
+def script(speech: SpokenClip, seconds: float | None) -> bytes:
     """What to say: the speech once, or over and over for as long as was asked for."""
     if seconds is None:
         return speech.pcm

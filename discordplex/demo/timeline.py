@@ -8,7 +8,7 @@ from typing import Literal
 from PIL import Image
 
 from discordplex.demo.canvas import Canvas, Colour, text_width, wrapped
-from discordplex.demo.recording import Answer, Recording, levels, spans
+from discordplex.demo.recording import Recording, ResponseTime, levels, spans
 
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (26, 30, 44)
@@ -31,7 +31,7 @@ TICK_NARROWEST = 84
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TranscriptLine:
     """Something said or written, and when; `role` decides where it is drawn."""
 
     role: Literal["person", "bot", "notice"]
@@ -49,8 +49,8 @@ class Picture:
     person: str
     bot: str
     recording: Recording
-    lines: Sequence[Line]
-    answers: Sequence[Answer]
+    lines: Sequence[TranscriptLine]
+    answers: Sequence[ResponseTime]
     facts: Sequence[tuple[str, str]]
     """Value and label, shown at the top right."""
 
@@ -71,10 +71,10 @@ class Bubble:
 
 def draw(picture: Picture) -> Image.Image:
     """The timeline as an image, `WIDTH` pixels wide."""
-    return Timeline(picture).image()
+    return TimelineLayout(picture).image()
 
 
-class Timeline:
+class TimelineLayout:
     """The layout, from top to bottom: head, the person's words and voice, the waits, the bot's voice and words, the chat, the time."""
 
     def __init__(self, picture: Picture) -> None:
@@ -144,7 +144,7 @@ class Timeline:
             if height > BAR:
                 yield self._left + number * BAR_STEP, height
 
-    def _draw_wait(self, answer: Answer) -> None:
+    def _draw_wait(self, answer: ResponseTime) -> None:
         """From the person's side to the bot's first sound: down, along, down; with how long it took."""
         asked, answered = self._x(answer.asked_s), max(self._x(answer.answered_s), self._x(answer.asked_s) + 2)
         top, bottom = self._person_top + LANE + 4, self._bot_top - 6
@@ -179,7 +179,7 @@ class Timeline:
             for number, row in enumerate(bubble.rows):
                 self._canvas.text(bubble.left + BUBBLE_PAD, y + BUBBLE_PAD + number * BUBBLE_ROW - 1, row, BUBBLE_SIZE, INK)
 
-    def _stacked(self, notices: Sequence[Line]) -> Iterator[tuple[int, Line]]:
+    def _stacked(self, notices: Sequence[TranscriptLine]) -> Iterator[tuple[int, TranscriptLine]]:
         """Each notice with the row in which it does not run into another one."""
         ends: list[float] = []
         for line in sorted(notices, key=lambda line: line.at_s):
@@ -188,13 +188,13 @@ class Timeline:
             ends[row:] = [left + width + 24, *ends[row + 1 :]]
             yield row, line
 
-    def _notice_place(self, line: Line) -> tuple[float, float]:
+    def _notice_place(self, line: TranscriptLine) -> tuple[float, float]:
         """Left edge and width; the words of one that would run out at the right stand left of its dot."""
         width = text_width(line.text, NOTICE_SIZE) + 20
         x = self._x(line.at_s)
         return (max(self._left, x - width + 6), width) if self._flipped(line) else (x - 6, width)
 
-    def _flipped(self, line: Line) -> bool:
+    def _flipped(self, line: TranscriptLine) -> bool:
         room = self._right - self._x(line.at_s)
         return text_width(line.text, NOTICE_SIZE) + 20 > room and room < (self._right - self._left) / 2
 

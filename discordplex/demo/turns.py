@@ -53,7 +53,7 @@ class Voice:
         return found
 
 
-class Turns:
+class TurnTracker:
     """Both voices, and the newest wait from the end of the person's speech to the beginning of the bot's."""
 
     def __init__(self) -> None:

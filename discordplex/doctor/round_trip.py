@@ -19,7 +19,7 @@ from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.network import TRUST_VARIABLES
@@ -80,7 +80,7 @@ async def play() -> RoundTrip:
     """A person speaks to the real bot through DAVE, and hears an echoing engine."""
     metrics = Metrics()
     with tempfile.TemporaryDirectory(prefix="discordplex-doctor-") as folder:
-        encrypted = LoopbackDiscord(dir=Path(folder), voice=lambda world: VoiceGateway(world, dave=True))
+        encrypted = LoopbackDiscord(dir=Path(folder), voice=lambda world: VoiceGatewayServer(world, dave=True))
         async with encrypted as discord, StandInServer(mode="echo") as engine:
             bot = discord.bots[0]
             config = Config(

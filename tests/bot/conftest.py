@@ -9,7 +9,7 @@ from discordplex.bot.chat import poster
 from discordplex.bot.scheduling import running
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.bot.fakes import CountedEngines, FakeChannel
 from tests.bot.street import Street
@@ -49,5 +49,5 @@ async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
 @pytest.fixture
 async def encrypted_street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
     """The same where Discord demands end-to-end encryption."""
-    async with opened(LoopbackDiscord(voice=lambda world: VoiceGateway(world, dave=True)), monkeypatch) as street:
+    async with opened(LoopbackDiscord(voice=lambda world: VoiceGatewayServer(world, dave=True)), monkeypatch) as street:
         yield street

@@ -15,7 +15,7 @@ from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, 
 from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel, Guild, User
-from discordplex.loopback.personaplex.log import Handshook
+from discordplex.loopback.personaplex.log import HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -93,7 +93,7 @@ class Street:
 
     async def listens(self, conversations: int = 1) -> None:
         """Wait until so many conversations were opened with the engine."""
-        await self.engine.log.wait_for(lambda log: len(log.of(Handshook)) >= conversations)
+        await self.engine.log.wait_for(lambda log: len(log.of(HandshakeSent)) >= conversations)
 
     def config(
         self,

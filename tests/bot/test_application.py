@@ -22,11 +22,11 @@ from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
 from discordplex.loopback.discord.gateway import dispatches
-from discordplex.loopback.discord.gateway.connection import Connection
+from discordplex.loopback.discord.gateway.connection import GatewayConnection
 from discordplex.loopback.discord.rest.api import Route
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import User
-from discordplex.loopback.personaplex.log import Closed, Connected
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
 from discordplex.voice.rtp.threads import Wire
@@ -48,8 +48,8 @@ async def test_a_person_comes_talks_and_goes(street: Street) -> None:
         assert len(street.texts(street.lounge)) == 1
         street.discord.leave(street.ada)
         await street.sits_in(None, timeout_s=5)
-        await street.engine.log.wait_for(lambda log: log.of(Closed), 5)
-    assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
+        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed), 5)
+    assert [closed.by for closed in street.engine.log.of(ConversationClosed)] == ["client"]
     assert len(street.engine.log.of(Connected)) == 1
 
 
@@ -79,8 +79,8 @@ async def test_stop_in_the_middle_of_a_call(street: Street) -> None:
     async with street.bot_running():
         street.discord.enter(street.ada, street.lounge)
         await street.listens()
-    await street.engine.log.wait_for(lambda log: log.of(Closed))
-    assert [closed.by for closed in street.engine.log.of(Closed)] == ["client"]
+    await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
+    assert [closed.by for closed in street.engine.log.of(ConversationClosed)] == ["client"]
 
 
 async def test_what_the_engine_says_is_written(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ async def test_a_bot_that_was_thrown_out_stays_out(street: Street, monkeypatch: 
         await street.listens()
         street.discord.kick_from_voice(street.bot)
         await street.says(street.lounge, "`/join` calls me back")
-        await street.engine.log.wait_for(lambda log: log.of(Closed))
+        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
         reply = await street.discord.press_slash(street.ada, street.lounge, "join")
         assert reply.content == texts.calls.joined(int(street.lounge.id))
         await street.listens(2)
@@ -345,26 +345,26 @@ async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
     assert "makes no sense" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
 
 
-async def invalid_json(connection: Connection, user: User) -> None:
+async def invalid_json(connection: GatewayConnection, user: User) -> None:
     """READY, and then something that py-cord cannot read."""
     ready = dispatches.ready(connection._world, user, session_id="s", resume_url=connection._sessions.url, guilds=[], shard=None)
     await connection._send({"op": 0, "s": 1, "t": "READY", "d": ready})
     await connection._send('{"op": ')
 
 
-async def refusal(connection: Connection, _user: User) -> None:
+async def refusal(connection: GatewayConnection, _user: User) -> None:
     """The session is invalid."""
     await connection._send({"op": 9, "s": None, "t": None, "d": False})
 
 
-async def goodbye(connection: Connection, _user: User) -> None:
+async def goodbye(connection: GatewayConnection, _user: User) -> None:
     """A close code after which a client may come back."""
     await connection.drop(4000)
 
 
 @pytest.mark.parametrize(("end", "longest_wait_s"), [(invalid_json, 30.0), (refusal, 30.0), (refusal, 0.1), (goodbye, 30.0)])
 async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
-    street: Street, monkeypatch: pytest.MonkeyPatch, end: Callable[[Connection, User], Awaitable[None]], longest_wait_s: float
+    street: Street, monkeypatch: pytest.MonkeyPatch, end: Callable[[GatewayConnection, User], Awaitable[None]], longest_wait_s: float
 ) -> None:
     """Whatever ends each of them, in the same login or not; once they last, the bot is there."""
     begun: list[float] = []
@@ -377,9 +377,9 @@ async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
     async def at_once(*_ids: object, **_flags: object) -> None:
         """Identify without the five seconds that py-cord waits."""
 
-    identify = Connection._identify
+    identify = GatewayConnection._identify
 
-    async def fail(connection: Connection, body: dict[str, Any]) -> None:
+    async def fail(connection: GatewayConnection, body: dict[str, Any]) -> None:
         await (identify(connection, body) if len(begun) > 4 else end(connection, street.bot))
 
     monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
@@ -387,7 +387,7 @@ async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
     monkeypatch.setattr(application, "pace_of_identifies", lambda: Noted(first_s=0.05, longest_s=0.2, lasting_s=60.0))
     monkeypatch.setattr(client, "LONGEST_WAIT_S", longest_wait_s)
     monkeypatch.setattr(client, "pace_of_resumes", lambda: Pace(first_s=0.0, longest_s=0.0, lasting_s=60.0))
-    monkeypatch.setattr(Connection, "_identify", fail)
+    monkeypatch.setattr(GatewayConnection, "_identify", fail)
     async with street.bot_running():
         await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
     assert len(begun) == 5

@@ -20,8 +20,8 @@ from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Connected, Handshook
-from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.log import Connected, HandshakeSent
+from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 
@@ -195,14 +195,14 @@ async def test_a_call_moves_to_a_healthy_engine(street: Street) -> None:
         async with street.bot_running(street.config(urls=tuple(engine.url for engine in engines))):
             street.discord.enter(street.ada, street.lounge)
             await street.says(street.lounge, "Go ahead")
-            held, free = engines if street.engine.log.of(Handshook) else engines[::-1]
+            held, free = engines if street.engine.log.of(HandshakeSent) else engines[::-1]
             await held.stop_listening()
             held.reset()
-            await free.log.wait_for(lambda log: log.of(Handshook))
+            await free.log.wait_for(lambda log: log.of(HandshakeSent))
             sentence = await street.says(street.lounge, "another engine")
         assert "broke off" in sentence
         assert not any(part in text for text in street.texts(street.lounge) for part in ("127.0.0.1", "ws://"))
-        assert [record.voice for record in free.log.of(Handshook)] == [record.voice for record in held.log.of(Handshook)]
+        assert [record.voice for record in free.log.of(HandshakeSent)] == [record.voice for record in held.log.of(HandshakeSent)]
         assert len(street.texts(street.lounge)) == 2
 
 
@@ -231,7 +231,7 @@ async def test_a_stricken_call_goes_before_the_queue(street: Street) -> None:
         assert street.texts(annex) == [texts.waiting.waiting(1, None)]
         street.discord.leave(street.ada)
         await street.says(annex, "Go ahead")
-    assert len(other.log.of(Handshook)) == 3
+    assert len(other.log.of(HandshakeSent)) == 3
 
 
 async def test_an_engine_that_is_down_is_not_given_while_one_is_busy(street: Street) -> None:
@@ -273,8 +273,8 @@ class Chatterbox:
     def __init__(self) -> None:
         self._words = iter(WORDS)
 
-    def step(self, heard: bytes) -> Spoken:
-        return Spoken(heard, tuple(itertools.islice(self._words, PIECES_PER_STEP)))
+    def step(self, heard: bytes) -> ModelOutput:
+        return ModelOutput(heard, tuple(itertools.islice(self._words, PIECES_PER_STEP)))
 
 
 async def test_a_stream_of_text_keeps_to_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from discordplex.bridge.session import VoiceSession
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
 from discordplex.engine import Persona
-from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Heard, Said
+from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, Connected, ConversationClosed, HandshakeSent, MessageDiscarded
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -98,21 +98,21 @@ async def test_a_call_with_a_talking_engine() -> None:
         call = Call(server.url)
         async with live(call):
             await call.until(lambda: len(call.told_of(Caption)) >= 3 and any(any(frame) for frame in call.played))
-        await server.log.wait_for(lambda log: log.of(Closed))
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
     assert call.told[:2] == [Opening(), Listening()]
     assert call.told[-1] == Ended(None)
     captions = [event for event in call.told if isinstance(event, Caption)]
     assert captions[-1].final
     assert captions[-1].text == captions[-1].text.strip() != ""
     assert len(server.log.of(Connected)) == 1
-    assert not server.log.of(Discarded)
-    handshake = server.log.of(Handshook)[0]
+    assert not server.log.of(MessageDiscarded)
+    handshake = server.log.of(HandshakeSent)[0]
     assert (handshake.voice, handshake.text_prompt) == (PERSONA.voice, PERSONA.text_prompt)
-    assert all(record.at >= handshake.at for record in server.log.of(Heard))
+    assert all(record.at >= handshake.at for record in server.log.of(AudioReceived))
     ticks = call.metrics.counter("uplink.ticks").value
-    assert sum(record.samples > 0 for record in server.log.of(Heard)) in (ticks, ticks - 1)
+    assert sum(record.samples > 0 for record in server.log.of(AudioReceived)) in (ticks, ticks - 1)
     assert call.metrics.counter("engine.frames_dropped").value == 0
-    assert [(record.code, record.by) for record in server.log.of(Closed)] == [(1000, "client")]
+    assert [(record.code, record.by) for record in server.log.of(ConversationClosed)] == [(1000, "client")]
 
 
 async def test_what_is_said_comes_back() -> None:
@@ -130,16 +130,16 @@ async def test_a_server_that_dies_is_opened_again() -> None:
     async with StandInServer(mode="talker") as server:
         call = Call(server.url)
         async with live(call):
-            await server.log.wait_for(lambda log: log.of(Said))
+            await server.log.wait_for(lambda log: log.of(AudioSent))
             server.reset()
             await call.until(lambda: call.told_of(EngineBack))
-            await server.log.wait_for(lambda log: log.of(Said, client=2))
+            await server.log.wait_for(lambda log: log.of(AudioSent, client=2))
     lost = [event for event in call.told if isinstance(event, EngineLost)]
     assert [event.retry_in_s for event in lost] == [1]
     assert lost[0].reason.endswith(".")
-    assert len(server.log.of(Connected)) == len(server.log.of(Handshook)) == 2
-    assert not server.log.of(Discarded)
-    assert server.log.of(Closed, client=1)[0].at <= server.log.of(Connected)[1].at
+    assert len(server.log.of(Connected)) == len(server.log.of(HandshakeSent)) == 2
+    assert not server.log.of(MessageDiscarded)
+    assert server.log.of(ConversationClosed, client=1)[0].at <= server.log.of(Connected)[1].at
 
 
 async def test_a_server_that_starts_late_is_found() -> None:

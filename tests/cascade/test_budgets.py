@@ -21,8 +21,8 @@ from discordplex.cascade.transcribe import BRACKETS, has_words
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.faults import Fault
-from discordplex.loopback.openai.log import Asked, Dropped
+from discordplex.loopback.openai.faults import RequestFault
+from discordplex.loopback.openai.log import ClientHungUp, RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI
 from tests.cascade.stages import Stages
 
@@ -39,44 +39,44 @@ def wav_head(rate_hz: int, channels: int = 1, bits: int = 16) -> bytes:
     return b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data\xff\xff\xff\xff"
 
 
-OVER_BUDGET: list[tuple[StageName, str, Fault]] = [
-    *[(name, "compressed", Fault(body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
-    *[(name, "HTTP 500", Fault(status=500, body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
-    *[(name, "HTTP 500", Fault(status=500, body=b"{", endless=b"[" * 9999)) for name in NAMES],
-    ("transcribe", "too much data", Fault(body=b'{"text": [', endless=b"[]," * 3000)),
-    ("transcribe", "too much data", Fault(body=b'{"text": "', endless=b"a" * 9999)),
-    ("transcribe", "too much text", Fault(body=json.dumps({"text": "word " * 9999}).encode())),
-    ("transcribe", "not an API", Fault(body=b"[" * 20_000)),
-    ("think", "too much data", Fault(body=b"{", endless=b'"a": [],' * 999)),
-    ("think", "too much data", Fault(body=b"{} {}" + b"\n" * (MOST_LINES + 1))),
-    ("think", "too much data", Fault(body=b"data: 1\n" + b"\n" * (MOST_LINES + 1))),
-    ("think", "endless line", Fault(body=b"data: {", endless=b"a" * 9999)),
-    ("think", "endless line", Fault(body=b"", endless=b"data: some more of it\n" * 999)),
-    ("think", "too much data", Fault(body=b"", endless=b": here I am\n\n" * 999)),
-    ("think", "too much data", Fault(body=b"", endless=b"data: {}\n\n" * 999)),
-    ("think", "too much data", Fault(body=b":\n" * (MOST_LINES + 1))),
-    ("think", "not an API", Fault(body=b"data: " + b"[" * 50_000 + b"\n\n")),
-    ("think", "not an API", Fault(body=b"data: [" + b"1," * MOST_JSON_VALUES + b"1]\n\n")),
-    ("think", "too much text", Fault(body=b"", endless=event({"content": "word " * 999}))),
-    ("think", "too much data", Fault(body=b"", endless=event({"reasoning_content": "hm " * 9999}))),
-    ("speak", "too much sound", Fault(body=b"", endless=bytes(9999))),
-    ("speak", "too much sound", Fault(body=wav_head(8000, bits=8), endless=bytes(9999))),
-    ("speak", "unplayable sound", Fault(body=b"RIFF\0\0\0\0WAVE", endless=b"JUNK\0\0\0\0" * 999)),
-    ("speak", "unplayable sound", Fault(body=b"", endless=b"OggS" * 999)),
-    ("speak", "unplayable sound", Fault(body=wav_head(48) + bytes(999))),
-    ("speak", "unplayable sound", Fault(body=wav_head(4_000_000_000) + bytes(999))),
-    ("speak", "unplayable sound", Fault(body=wav_head(24_000, channels=65_535) + bytes(999))),
-    ("speak", "unplayable sound", Fault(body=bytes(999), content_type="audio/pcm;rate=48")),
-    ("speak", "unplayable sound", Fault(body=bytes(999), content_type="audio/L16; rate=48000000000")),
-    ("speak", "too much data", Fault(body=b'{"audio": "', endless=b"A" * 9999, content_type="application/json")),
-    ("speak", "too much sound", Fault(body=b"fLaC", endless=bytes(9999), content_type="audio/flac")),
+OVER_BUDGET: list[tuple[StageName, str, RequestFault]] = [
+    *[(name, "compressed", RequestFault(body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
+    *[(name, "HTTP 500", RequestFault(status=500, body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
+    *[(name, "HTTP 500", RequestFault(status=500, body=b"{", endless=b"[" * 9999)) for name in NAMES],
+    ("transcribe", "too much data", RequestFault(body=b'{"text": [', endless=b"[]," * 3000)),
+    ("transcribe", "too much data", RequestFault(body=b'{"text": "', endless=b"a" * 9999)),
+    ("transcribe", "too much text", RequestFault(body=json.dumps({"text": "word " * 9999}).encode())),
+    ("transcribe", "not an API", RequestFault(body=b"[" * 20_000)),
+    ("think", "too much data", RequestFault(body=b"{", endless=b'"a": [],' * 999)),
+    ("think", "too much data", RequestFault(body=b"{} {}" + b"\n" * (MOST_LINES + 1))),
+    ("think", "too much data", RequestFault(body=b"data: 1\n" + b"\n" * (MOST_LINES + 1))),
+    ("think", "endless line", RequestFault(body=b"data: {", endless=b"a" * 9999)),
+    ("think", "endless line", RequestFault(body=b"", endless=b"data: some more of it\n" * 999)),
+    ("think", "too much data", RequestFault(body=b"", endless=b": here I am\n\n" * 999)),
+    ("think", "too much data", RequestFault(body=b"", endless=b"data: {}\n\n" * 999)),
+    ("think", "too much data", RequestFault(body=b":\n" * (MOST_LINES + 1))),
+    ("think", "not an API", RequestFault(body=b"data: " + b"[" * 50_000 + b"\n\n")),
+    ("think", "not an API", RequestFault(body=b"data: [" + b"1," * MOST_JSON_VALUES + b"1]\n\n")),
+    ("think", "too much text", RequestFault(body=b"", endless=event({"content": "word " * 999}))),
+    ("think", "too much data", RequestFault(body=b"", endless=event({"reasoning_content": "hm " * 9999}))),
+    ("speak", "too much sound", RequestFault(body=b"", endless=bytes(9999))),
+    ("speak", "too much sound", RequestFault(body=wav_head(8000, bits=8), endless=bytes(9999))),
+    ("speak", "unplayable sound", RequestFault(body=b"RIFF\0\0\0\0WAVE", endless=b"JUNK\0\0\0\0" * 999)),
+    ("speak", "unplayable sound", RequestFault(body=b"", endless=b"OggS" * 999)),
+    ("speak", "unplayable sound", RequestFault(body=wav_head(48) + bytes(999))),
+    ("speak", "unplayable sound", RequestFault(body=wav_head(4_000_000_000) + bytes(999))),
+    ("speak", "unplayable sound", RequestFault(body=wav_head(24_000, channels=65_535) + bytes(999))),
+    ("speak", "unplayable sound", RequestFault(body=bytes(999), content_type="audio/pcm;rate=48")),
+    ("speak", "unplayable sound", RequestFault(body=bytes(999), content_type="audio/L16; rate=48000000000")),
+    ("speak", "too much data", RequestFault(body=b'{"audio": "', endless=b"A" * 9999, content_type="application/json")),
+    ("speak", "too much sound", RequestFault(body=b"fLaC", endless=bytes(9999), content_type="audio/flac")),
 ]
 
 
 @pytest.mark.parametrize(
     ("name", "cause", "fault"), OVER_BUDGET, ids=[f"{name}-{cause}-{n}" for n, (name, cause, _) in enumerate(OVER_BUDGET)]
 )
-async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: StageName, cause: str, fault: Fault) -> None:
+async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: StageName, cause: str, fault: RequestFault) -> None:
     """The stage says what happened, hangs up, and its next request is served."""
     clients, stages = slow_stages(server, FakeClock())
     server.fail(name, fault)
@@ -85,8 +85,8 @@ async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: StageNam
     assert caught.value.cause == cause
     assert str(caught.value).endswith(".")
     if fault.endless:
-        await server.log.wait_for(lambda log: log.of(Dropped))
-    assert len(server.log.of(Asked)) == 1
+        await server.log.wait_for(lambda log: log.of(ClientHungUp))
+    assert len(server.log.of(RequestReceived)) == 1
     assert await stages.use(name)()
     await clients.close()
 
@@ -107,14 +107,14 @@ async def test_a_drip_ends_at_the_total_deadline(server: StandInOpenAI, name: St
     """A server that sends a byte now and then, for ever, has as long as the setting says."""
     clock = FakeClock()
     clients, stages = slow_stages(server, clock)
-    server.fail(name, Fault(body=b"", endless=DRIPS[name], drip_ms=1))
+    server.fail(name, RequestFault(body=b"", endless=DRIPS[name], drip_ms=1))
     asking = asyncio.create_task(stages.use(name)())
-    await server.log.wait_for(lambda log: log.of(Asked))
+    await server.log.wait_for(lambda log: log.of(RequestReceived))
     await clock.advance(41)
     with pytest.raises(StageError, match=rf"not done after 40 s\..* cascade\.{name}\.total_timeout_s") as caught:
         await asking
     assert caught.value.cause == "too late"
-    await server.log.wait_for(lambda log: log.of(Dropped))
+    await server.log.wait_for(lambda log: log.of(ClientHungUp))
     await clients.close()
 
 
@@ -145,9 +145,9 @@ async def test_comments_alone_are_silence(server: StandInOpenAI) -> None:
     """A server that keeps the connection open and writes nothing is given up after the stage's patience, not after its total time."""
     clock = FakeClock()
     clients, stages = slow_stages(server, clock, timeout_s=30, total_timeout_s=400)
-    server.fail("think", Fault(body=b"", endless=b": still here\n\n", drip_ms=1))
+    server.fail("think", RequestFault(body=b"", endless=b": still here\n\n", drip_ms=1))
     asking = asyncio.create_task(stages.think())
-    await server.log.wait_for(lambda log: log.of(Asked))
+    await server.log.wait_for(lambda log: log.of(RequestReceived))
     await clock.advance(31)
     with pytest.raises(StageError, match="sent nothing for 30 s") as caught:
         await asking
@@ -168,7 +168,7 @@ async def test_a_model_that_only_thinks_is_told_of(server: StandInOpenAI, *, end
     """Thoughts without an answer have a sentence of their own, whether the stream ends or not, and are never spoken."""
     clients, stages = slow_stages(server, FakeClock() if ends else HastyClock())
     thought = event({"reasoning_content": "hm", "content": None})
-    server.fail("think", Fault(body=thought, endless=b"" if ends else thought))
+    server.fail("think", RequestFault(body=thought, endless=b"" if ends else thought))
     with pytest.raises(StageError, match=r"only thought, and wrote no answer\. Let it think less with cascade\.think\.extra") as caught:
         await stages.think()
     assert caught.value.cause == ("only thoughts" if ends else "too late")
@@ -187,7 +187,7 @@ async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name
 
     other = await asyncio.start_server(meet, "127.0.0.1", 0)
     place = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}/v1"
-    server.fail(name, Fault(status=status, body=b"", headers={"Location": place}))
+    server.fail(name, RequestFault(status=status, body=b"", headers={"Location": place}))
     with pytest.raises(StageError, match=rf"another address \(redirect {status}\).* Set cascade\.base_url") as caught:
         await stages.use(name)()
     assert caught.value.cause == f"HTTP {status}"
@@ -195,7 +195,7 @@ async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name
     other.close()
     await other.wait_closed()
     assert met == []
-    assert len(server.log.of(Asked)) == 1
+    assert len(server.log.of(RequestReceived)) == 1
 
 
 HEADS = {

@@ -8,26 +8,26 @@ from structlog.testing import capture_logs
 from discordplex.cascade.stage import StageName
 from discordplex.config import CascadeConfig
 from discordplex.engine import Problem
-from discordplex.loopback.openai.faults import Fault
+from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.server import StandInOpenAI
 from tests.cascade.harness import calling
 
 WORDS = "violet hippopotamus"
 ERROR = json.dumps({"error": {"message": f"No {WORDS} here", "code": WORDS, "type": WORDS}}).encode()
 
-FAULTS: list[tuple[StageName, Fault, str]] = [
-    ("transcribe", Fault(status=400, body=ERROR), "HTTP 400"),
-    ("think", Fault(status=418, body=ERROR, headers={"X-Words": WORDS}), "HTTP 418"),
-    ("speak", Fault(status=422, body=ERROR), "HTTP 422"),
-    ("transcribe", Fault(body=ERROR), "error in the answer"),
-    ("think", Fault(body=b"data: " + ERROR + b"\n\n"), "error in the answer"),
-    ("speak", Fault(body=ERROR, content_type="application/json"), "error in the answer"),
+FAULTS: list[tuple[StageName, RequestFault, str]] = [
+    ("transcribe", RequestFault(status=400, body=ERROR), "HTTP 400"),
+    ("think", RequestFault(status=418, body=ERROR, headers={"X-Words": WORDS}), "HTTP 418"),
+    ("speak", RequestFault(status=422, body=ERROR), "HTTP 422"),
+    ("transcribe", RequestFault(body=ERROR), "error in the answer"),
+    ("think", RequestFault(body=b"data: " + ERROR + b"\n\n"), "error in the answer"),
+    ("speak", RequestFault(body=ERROR, content_type="application/json"), "error in the answer"),
 ]
 
 
 @pytest.mark.parametrize(("stage", "fault", "cause"), FAULTS)
 async def test_a_server_s_words_are_told_and_not_logged(
-    server: StandInOpenAI, config: CascadeConfig, stage: StageName, fault: Fault, cause: str
+    server: StandInOpenAI, config: CascadeConfig, stage: StageName, fault: RequestFault, cause: str
 ) -> None:
     """The problem has the words for people and a code for the log, and the log has the code."""
     server.fail(stage, fault)

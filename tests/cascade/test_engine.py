@@ -18,8 +18,8 @@ from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock, settle
-from discordplex.loopback.openai.faults import Fault, Stage
-from discordplex.loopback.openai.log import Answered, Asked, Dropped
+from discordplex.loopback.openai.faults import RequestFault, Stage
+from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
 from tests.cascade.conftest import config_of
@@ -31,12 +31,12 @@ LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentenc
 
 def chats(server: StandInOpenAI) -> list[list[dict[str, str]]]:
     """The conversations that the chat model was shown."""
-    return [list(asked.body["messages"]) for asked in server.log.of(Asked) if asked.stage == "think"]
+    return [list(asked.body["messages"]) for asked in server.log.of(RequestReceived) if asked.stage == "think"]
 
 
 def spoken_requests(server: StandInOpenAI) -> list[str]:
     """What the speech server was asked to say; two requests on their way at once may come in any order."""
-    return [str(asked.body["input"]) for asked in server.log.of(Asked) if asked.stage == "speak"]
+    return [str(asked.body["input"]) for asked in server.log.of(RequestReceived) if asked.stage == "speak"]
 
 
 async def test_a_sentence_is_answered(server: StandInOpenAI, config: CascadeConfig) -> None:
@@ -103,18 +103,18 @@ async def test_noise_does_not_keep_a_turn_open(server: StandInOpenAI, config: Ca
     async with calling(config) as call:
         await call.say(noisy(clip(), 10) + pause(700))
         await call.until(lambda call: len(call.said) == 3)
-    assert len([asked for asked in server.log.of(Asked) if asked.stage == "transcribe"]) == 3
+    assert len([asked for asked in server.log.of(RequestReceived) if asked.stage == "transcribe"]) == 3
 
 
 async def test_the_first_words_do_not_wait_for_the_rest(server: StandInOpenAI) -> None:
     """While the model still writes, its first clause is spoken already."""
     server.replies = in_turn([LONG_REPLY])
-    server.fail("think", Fault(stall_after=6))
+    server.fail("think", RequestFault(stall_after=6))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask()
         await call.until(lambda call: call.of(Audio))
         assert spoken_requests(server) == ["Well, let me tell"]
-        assert not [answered for answered in server.log.of(Answered) if answered.stage == "think"]
+        assert not [answered for answered in server.log.of(ResponseSent) if answered.stage == "think"]
 
 
 async def test_thoughts_and_markdown_are_not_spoken(server: StandInOpenAI, config: CascadeConfig) -> None:
@@ -171,12 +171,12 @@ async def test_a_model_that_talks_without_end_is_cut_with_a_sentence(server: Sta
     """What was written within the bound is spoken, the request is ended, and people are told so once in a conversation."""
     monkeypatch.setattr(turn, "LONGEST_REPLY_CHARACTERS", 300)
     server.replies = in_turn(["So it goes on. " * 100])
-    server.fail("think", *[Fault(stall_after=200)] * 2)
+    server.fail("think", *[RequestFault(stall_after=200)] * 2)
     async with calling(config_of(server, timeout_s=20)) as call:
         for replies in (1, 2):
             await call.ask(replies)
             await call.hear_out(replies)
-        await server.log.wait_for(lambda log: [dropped.stage for dropped in log.of(Dropped)] == ["think"] * 2)
+        await server.log.wait_for(lambda log: [dropped.stage for dropped in log.of(ClientHungUp)] == ["think"] * 2)
     for item in {text.item for text in call.spoken}:
         assert 280 < len(call.words(item)) <= 300
     assert call.problems() == [ENDLESS]
@@ -262,11 +262,11 @@ async def test_a_transcription_without_end_is_cut(server: StandInOpenAI, config:
 async def test_two_requests_ahead_and_no_more(server: StandInOpenAI) -> None:
     """While the first sound is slow the second is on its way, and the third waits."""
     server.replies = in_turn([LONG_REPLY])
-    server.fail("speak", Fault(stall_after=1), Fault(stall_after=0))
+    server.fail("speak", RequestFault(stall_after=1), RequestFault(stall_after=0))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask()
-        await server.log.wait_for(lambda log: len([asked for asked in log.of(Asked) if asked.stage == "speak"]) == 2)
-        await server.log.wait_for(lambda log: any(answered.stage == "think" for answered in log.of(Answered)))
+        await server.log.wait_for(lambda log: len([asked for asked in log.of(RequestReceived) if asked.stage == "speak"]) == 2)
+        await server.log.wait_for(lambda log: any(answered.stage == "think" for answered in log.of(ResponseSent)))
         assert len(spoken_requests(server)) == 2
 
 
@@ -308,7 +308,7 @@ async def test_a_cough_holds_the_voice_and_nothing_is_lost(server: StandInOpenAI
 async def test_an_interruption_cuts_and_is_answered(server: StandInOpenAI) -> None:
     """Who goes on speaking stops the voice, the requests at the server, and is answered; history has what was heard, to the word."""
     server.replies = in_turn([LONG_REPLY, "All right."])
-    server.fail("speak", Fault(), Fault(), Fault(stall_after=1), Fault(stall_after=0))
+    server.fail("speak", RequestFault(), RequestFault(), RequestFault(stall_after=1), RequestFault(stall_after=0))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask()
         await server.log.wait_for(lambda _: len(spoken_requests(server)) == 4)
@@ -318,7 +318,7 @@ async def test_an_interruption_cuts_and_is_answered(server: StandInOpenAI) -> No
         await call.say(sentences()[1][len(sentences()[1]) // 3 :] + sentences()[1], until=lambda call: call.of(Interrupted))
         assert call.interrupted() == [item]
         await call.engine.interrupt(item, 2500)
-        await server.log.wait_for(lambda log: len([one for one in log.of(Dropped) if one.stage == "speak"]) == 2)
+        await server.log.wait_for(lambda log: len([one for one in log.of(ClientHungUp) if one.stage == "speak"]) == 2)
         await call.rest(700)
         await call.until(lambda call: any(text.final and text.item != item for text in call.spoken))
     assert not [event for event in call.events[held_at:] if isinstance(event, Audio) and event.item == item]
@@ -332,13 +332,13 @@ async def test_an_interruption_cuts_and_is_answered(server: StandInOpenAI) -> No
 async def test_who_goes_on_before_the_answer_is_answered_once(server: StandInOpenAI) -> None:
     """A person who had only paused gets one answer, to both sentences; the request for the first is given up at the server."""
     server.hears, server.replies = in_turn(["Tell me.", "Please."]), in_turn(["Gladly."])
-    server.fail("think", Fault(stall_after=0))
+    server.fail("think", RequestFault(stall_after=0))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask(0)
         await server.log.wait_for(lambda _: len(chats(server)) == 1)
         await call.ask(1)
         await call.hear_out()
-    assert [dropped.stage for dropped in server.log.of(Dropped)] == ["think"]
+    assert [dropped.stage for dropped in server.log.of(ClientHungUp)] == ["think"]
     assert chats(server)[1][1:] == [{"role": "user", "content": "Anna: Tell me.\nAnna: Please."}]
     assert len({text.item for text in call.spoken}) == 1
 
@@ -364,14 +364,14 @@ async def test_an_answer_waits_for_who_still_speaks(server: StandInOpenAI, confi
 async def test_stopping_it_by_hand(server: StandInOpenAI) -> None:
     """The call's side may silence it too: requests end, nothing more of that reply comes, and the next sentence is answered."""
     server.replies = in_turn([LONG_REPLY, "Yes?"])
-    server.fail("speak", Fault(), Fault(stall_after=1))
+    server.fail("speak", RequestFault(), RequestFault(stall_after=1))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask()
         await server.log.wait_for(lambda _: len(spoken_requests(server)) >= 2)
         await call.until(lambda call: call.of(Audio))
         item = call.spoken[0].item
         await call.engine.interrupt(item, 900)
-        await server.log.wait_for(lambda log: log.of(Dropped))
+        await server.log.wait_for(lambda log: log.of(ClientHungUp))
         before = len(call.events)
         await call.ask(1)
         await call.hear_out()
@@ -383,24 +383,24 @@ async def test_stopping_it_by_hand(server: StandInOpenAI) -> None:
 
 
 STAGE_FAULTS = [
-    ("transcribe", Fault(status=401), "The transcription failed"),
-    ("transcribe", Fault(empty=True), "The transcription found no words"),
-    ("transcribe", Fault(stall_after=0), "The transcription failed"),
-    ("think", Fault(status=404), "The chat model failed"),
-    ("think", Fault(html=True), "The chat model failed"),
-    ("think", Fault(stall_after=1), "The chat model failed"),
-    ("think", Fault(cut_after=3), "The chat model failed"),
-    ("think", Fault(empty=True), "The chat model failed"),
-    ("speak", Fault(status=404, code="model_shut_down"), "The speech synthesis failed"),
-    ("speak", Fault(status=429, retry_after_s=60), "The speech synthesis failed"),
-    ("speak", Fault(stall_after=1), "The speech synthesis failed"),
-    ("speak", Fault(status=500), "The speech synthesis failed"),
+    ("transcribe", RequestFault(status=401), "The transcription failed"),
+    ("transcribe", RequestFault(empty=True), "The transcription found no words"),
+    ("transcribe", RequestFault(stall_after=0), "The transcription failed"),
+    ("think", RequestFault(status=404), "The chat model failed"),
+    ("think", RequestFault(html=True), "The chat model failed"),
+    ("think", RequestFault(stall_after=1), "The chat model failed"),
+    ("think", RequestFault(cut_after=3), "The chat model failed"),
+    ("think", RequestFault(empty=True), "The chat model failed"),
+    ("speak", RequestFault(status=404, code="model_shut_down"), "The speech synthesis failed"),
+    ("speak", RequestFault(status=429, retry_after_s=60), "The speech synthesis failed"),
+    ("speak", RequestFault(stall_after=1), "The speech synthesis failed"),
+    ("speak", RequestFault(status=500), "The speech synthesis failed"),
 ]
 
 
 @pytest.mark.parametrize(("stage", "fault", "words"), STAGE_FAULTS)
 async def test_after_each_failure_the_next_turn_works(
-    server: StandInOpenAI, config: CascadeConfig, stage: Stage, fault: Fault, words: str
+    server: StandInOpenAI, config: CascadeConfig, stage: Stage, fault: RequestFault, words: str
 ) -> None:
     """One plain sentence, and the conversation goes on."""
     server.replies = in_turn(["I am fine. And you?"])
@@ -422,7 +422,7 @@ async def test_after_each_failure_the_next_turn_works(
 async def test_a_failure_within_a_reply_keeps_what_was_said(server: StandInOpenAI, config: CascadeConfig) -> None:
     """When the second sentence's sound fails the first stands, and the model is told so."""
     server.replies = in_turn(["First one. Second one. Third one."])
-    server.fail("speak", Fault(status=500, only="Second"))
+    server.fail("speak", RequestFault(status=500, only="Second"))
     async with calling(config) as call:
         await call.ask(0)
         await call.hear_out()
@@ -434,7 +434,7 @@ async def test_a_failure_within_a_reply_keeps_what_was_said(server: StandInOpenA
 
 async def test_too_much_at_once_is_dropped_and_said(server: StandInOpenAI) -> None:
     """Beyond the bound the oldest are skipped, people are told once, and the newest are answered."""
-    server.fail("transcribe", Fault(stall_after=0))
+    server.fail("transcribe", RequestFault(stall_after=0))
     async with calling(config_of(server, timeout_s=20)) as call:
         for _ in range(MOST_WAITING + 4):
             await call.ask(0)
@@ -446,7 +446,7 @@ async def test_too_much_at_once_is_dropped_and_said(server: StandInOpenAI) -> No
 async def test_much_sound_at_once_is_dropped_too(server: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few long utterances count as many short ones: by their bytes."""
     monkeypatch.setattr(conversation, "MOST_WAITING_BYTES", 100_000)
-    server.fail("transcribe", Fault(stall_after=0))
+    server.fail("transcribe", RequestFault(stall_after=0))
     async with calling(config_of(server, timeout_s=20)) as call:
         for _ in range(4):
             await call.ask(1)
@@ -459,10 +459,10 @@ async def test_much_sound_at_once_is_dropped_too(server: StandInOpenAI, monkeypa
 async def test_sound_does_not_pile_up_behind_a_piece_that_stalls(server: StandInOpenAI) -> None:
     """While the first piece's sound is awaited the next two are made, and no more."""
     server.replies = in_turn([LONG_REPLY])
-    server.fail("speak", Fault(stall_after=1, only="Well,"))
+    server.fail("speak", RequestFault(stall_after=1, only="Well,"))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask()
-        await server.log.wait_for(lambda log: len([one for one in log.of(Answered) if one.stage == "speak"]) == PIECES_HELD - 1)
+        await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.stage == "speak"]) == PIECES_HELD - 1)
         for _ in range(50):
             await settle()
         assert len(spoken_requests(server)) == PIECES_HELD
@@ -518,12 +518,12 @@ async def test_two_calls_at_once_know_nothing_of_each_other(server: StandInOpenA
 
 async def test_leaving_ends_every_request(server: StandInOpenAI) -> None:
     """A call that ends while a reply is being made leaves nothing behind at the server, and says that it closed."""
-    server.fail("think", Fault(stall_after=1))
+    server.fail("think", RequestFault(stall_after=1))
     async with calling(config_of(server, timeout_s=20)) as call:
         await call.ask()
         await server.log.wait_for(lambda _: chats(server))
         engine = call.engine
-    await server.log.wait_for(lambda log: log.of(Dropped))
+    await server.log.wait_for(lambda log: log.of(ClientHungUp))
     rest = [event async for event in engine.events()]
     assert isinstance(rest[-1], Closed)
     await engine.push({ANNA: frames_of(pause(20))[0]})

@@ -9,8 +9,8 @@ from discordplex.cascade.provider import CascadeProvider
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, Text
 from discordplex.loopback.clock import FakeClock, settle
-from discordplex.loopback.openai.faults import Fault, Stage
-from discordplex.loopback.openai.log import Answered, Asked, Dropped
+from discordplex.loopback.openai.faults import RequestFault, Stage
+from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, PERSONA, Call, calling
@@ -20,16 +20,16 @@ LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentenc
 
 
 def asked(server: StandInOpenAI, stage: Stage) -> int:
-    return sum(one.stage == stage for one in server.log.of(Asked))
+    return sum(one.stage == stage for one in server.log.of(RequestReceived))
 
 
 def dropped(server: StandInOpenAI) -> list[Stage]:
-    return [one.stage for one in server.log.of(Dropped)]
+    return [one.stage for one in server.log.of(ClientHungUp)]
 
 
 def chats(server: StandInOpenAI) -> list[list[str]]:
     """What each request for a reply carried, without the persona."""
-    return [[message["content"] for message in one.body["messages"][1:]] for one in server.log.of(Asked) if one.stage == "think"]
+    return [[message["content"] for message in one.body["messages"][1:]] for one in server.log.of(RequestReceived) if one.stage == "think"]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_an_utterance_that_has_begun_is_never_sent(server: StandInOpenAI, 
         assert asked(server, "transcribe") == 0
         await call.ask(0)
         await call.hear_out()
-    (only,) = [one for one in server.log.of(Asked) if one.stage == "transcribe"]
+    (only,) = [one for one in server.log.of(RequestReceived) if one.stage == "transcribe"]
     assert only.body["file_ms"] < len(frames_of(sentences()[0])) * 20 + 600
 
 
@@ -79,7 +79,7 @@ async def obey(call: Call, wish: str, speaker: int = ANNA) -> None:
 @pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
 async def test_a_queued_utterance_is_never_sent(server: StandInOpenAI, patient: CascadeConfig, wish: str) -> None:
     """What waits behind somebody else's transcription is dropped."""
-    server.fail("transcribe", Fault(stall_after=0))
+    server.fail("transcribe", RequestFault(stall_after=0))
     server.hears = in_turn(["Later."])
     async with calling(patient) as call:
         await asks(call, server, "transcribe", 1, BEN)
@@ -96,7 +96,7 @@ async def test_a_queued_utterance_is_never_sent(server: StandInOpenAI, patient: 
 @pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
 async def test_a_transcription_in_flight_is_cancelled(server: StandInOpenAI, patient: CascadeConfig, wish: str) -> None:
     """The server sees the connection drop, nothing follows, and the next utterance is heard."""
-    server.fail("transcribe", Fault(stall_after=0))
+    server.fail("transcribe", RequestFault(stall_after=0))
     async with calling(patient) as call:
         await asks(call, server, "transcribe", 0, ANNA)
         before = len(call.events)
@@ -141,7 +141,7 @@ async def test_words_that_wait_for_an_answer_are_dropped(server: StandInOpenAI, 
 async def test_a_reply_in_the_making_is_cancelled(server: StandInOpenAI, patient: CascadeConfig, wish: str, stage: Stage) -> None:
     """The chat request and the speech requests are dropped at the server, people's side is told to stop, and nothing of it follows."""
     server.hears, server.replies = in_turn(["My secret."]), in_turn([LONG_REPLY])
-    server.fail(stage, *[Fault(stall_after=1)] * (1 if stage == "think" else 2))
+    server.fail(stage, *[RequestFault(stall_after=1)] * (1 if stage == "think" else 2))
     async with calling(patient) as call:
         await call.ask(0, ANNA)
         await server.log.wait_for(lambda _: asked(server, stage) == (1 if stage == "think" else 2))
@@ -149,9 +149,9 @@ async def test_a_reply_in_the_making_is_cancelled(server: StandInOpenAI, patient
         await server.log.wait_for(lambda _: dropped(server).count(stage) == (1 if stage == "think" else 2))
         await settle()
         assert isinstance(call.events[-1], Interrupted)
-        requests = len(server.log.of(Asked))
+        requests = len(server.log.of(RequestReceived))
         await call.clock.advance(5)
-        assert len(server.log.of(Asked)) == requests
+        assert len(server.log.of(RequestReceived)) == requests
         server.hears, server.replies = in_turn(["Mine."]), in_turn(["Yours."])
         await call.ask(1, BEN)
         await call.hear_out()
@@ -196,7 +196,7 @@ async def test_an_answer_to_somebody_else_is_made_anew_without_them(server: Stan
     """A request in flight that carries Anna's words in its history is dropped, and Ben's question is asked again without them."""
     server.hears = in_turn(["My secret.", "What did she say?"])
     server.replies = in_turn(["Aha.", "Her secret.", "I do not know."])
-    server.fail("think", Fault(), Fault(stall_after=1))
+    server.fail("think", RequestFault(), RequestFault(stall_after=1))
     async with calling(patient) as call:
         await call.ask(0, ANNA)
         await call.hear_out()
@@ -210,7 +210,7 @@ async def test_an_answer_to_somebody_else_is_made_anew_without_them(server: Stan
 
 async def test_nobody_is_answered_anew_who_is_forgotten_too(server: StandInOpenAI, patient: CascadeConfig) -> None:
     """Two opt-outs at the same moment leave nothing to answer."""
-    server.fail("think", Fault(), Fault(stall_after=1))
+    server.fail("think", RequestFault(), RequestFault(stall_after=1))
     async with calling(patient) as call:
         await call.ask(0, ANNA)
         await call.hear_out()
@@ -247,7 +247,7 @@ async def test_who_waited_for_room_says_nothing_afterwards(
     server.replies = in_turn([LONG_REPLY])
     async with calling(patient, reading=False) as call:
         await call.ask(0, ANNA)
-        await server.log.wait_for(lambda log: len([one for one in log.of(Answered) if one.stage == "speak"]) >= 2)
+        await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.stage == "speak"]) >= 2)
         for _ in range(20):
             await settle()
         await call.engine.forget(ANNA)

@@ -19,8 +19,8 @@ from discordplex.cascade.bargein import BACKCHANNEL_MS
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.config import CascadeConfig
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.faults import Fault, Stage
-from discordplex.loopback.openai.log import Asked
+from discordplex.loopback.openai.faults import RequestFault, Stage
+from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import ScriptedLink
@@ -142,7 +142,7 @@ async def test_a_cough_ducks_holds_and_loses_nothing(server: StandInOpenAI, conf
         await room.until(lambda: room.source.depth_ms == 0)
     assert room.metrics.counter("downlink.flushed_samples").value == 0
     assert room.source.played_samples == room.source.pushed_samples
-    assert len([asked for asked in server.log.of(Asked) if asked.stage == "transcribe"]) == 1
+    assert len([asked for asked in server.log.of(RequestReceived) if asked.stage == "transcribe"]) == 1
 
 
 async def test_an_interruption_silences_and_is_answered(server: StandInOpenAI, config: CascadeConfig) -> None:
@@ -164,7 +164,7 @@ async def test_an_interruption_silences_and_is_answered(server: StandInOpenAI, c
 @pytest.mark.parametrize("stage", ["transcribe", "think", "speak"])
 async def test_trouble_is_told_and_the_call_goes_on(server: StandInOpenAI, config: CascadeConfig, stage: Stage) -> None:
     """A stage that fails is one sentence in the call; the next sentence is answered."""
-    server.fail(stage, Fault(status=500))
+    server.fail(stage, RequestFault(status=500))
     async with talking(config) as room:
         await room.say(sentences()[0])
         await room.until(lambda: any(isinstance(event, Trouble) for event in room.told))

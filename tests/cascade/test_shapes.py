@@ -16,7 +16,7 @@ from discordplex.cascade.stage import NO_KEY, Stage, StageName
 from discordplex.cascade.think import OneReply, text_of
 from discordplex.cascade.transcribe import HEARD_NOTHING
 from discordplex.clock import SystemClock
-from discordplex.loopback.openai.faults import Fault
+from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.server import StandInOpenAI
 from discordplex.loopback.openai.voice import encoded, hum
 from tests.cascade.stages import Stages
@@ -80,7 +80,7 @@ REPLIES = {
 @pytest.mark.parametrize("content_type", ["", "application/json"])
 async def test_every_shape_of_a_reply_is_read(server: StandInOpenAI, stages: Stages, name: str, content_type: str) -> None:
     """What is meant to be said is said, and nothing else."""
-    server.fail("think", Fault(body=REPLIES[name], content_type=content_type))
+    server.fail("think", RequestFault(body=REPLIES[name], content_type=content_type))
     assert await stages.think() == "Hello there."
 
 
@@ -102,14 +102,14 @@ TRANSCRIPTS = {
 async def test_every_shape_of_a_transcript_is_read(server: StandInOpenAI, stages: Stages, name: str) -> None:
     """JSON or the text itself."""
     body, content_type = TRANSCRIPTS[name]
-    server.fail("transcribe", Fault(body=body, content_type=content_type))
+    server.fail("transcribe", RequestFault(body=body, content_type=content_type))
     assert (await stages.transcribe()).removeprefix("[laughs] ") == "Hello there."
 
 
 @pytest.mark.parametrize("body", [b'{"text": null}', b'{"text": ""}', b'{"text": "[BLANK_AUDIO]"}', b'{"text": null, "error": null}'])
 async def test_a_transcript_without_words_is_no_fault_of_the_server(server: StandInOpenAI, stages: Stages, body: bytes) -> None:
     """Null is how some servers say that nobody spoke."""
-    server.fail("transcribe", Fault(body=body))
+    server.fail("transcribe", RequestFault(body=body))
     with pytest.raises(StageError) as caught:
         await stages.transcribe()
     assert (str(caught.value), caught.value.cause) == (HEARD_NOTHING, "no words")
@@ -118,7 +118,7 @@ async def test_a_transcript_without_words_is_no_fault_of_the_server(server: Stan
 @pytest.mark.parametrize("body", [b"{}", b'{"detail": "Not Found"}', b'{"text": 5}', b"null", b"[1]", b'{"text": ["a"]}'])
 async def test_json_that_is_no_transcript_is_said_so(server: StandInOpenAI, stages: Stages, body: bytes) -> None:
     """Another kind of server, or another path of it."""
-    server.fail("transcribe", Fault(body=body))
+    server.fail("transcribe", RequestFault(body=body))
     with pytest.raises(StageError, match="not an OpenAI-compatible server"):
         await stages.transcribe()
 
@@ -136,7 +136,7 @@ ERRORS: list[Any] = [
 @pytest.mark.parametrize("error", ERRORS)
 async def test_an_error_with_status_200_is_told(server: StandInOpenAI, stages: Stages, name: StageName, error: Any) -> None:
     """The server's own words, made harmless, stand in the sentence and not in the cause."""
-    server.fail(name, Fault(body=json.dumps(error).encode(), content_type="application/json"))
+    server.fail(name, RequestFault(body=json.dumps(error).encode(), content_type="application/json"))
     with pytest.raises(StageError, match=r"Model is still (\[31m)?loading") as caught:
         await stages.use(name)()
     assert caught.value.cause == "error in the answer"
@@ -146,7 +146,7 @@ async def test_an_error_with_status_200_is_told(server: StandInOpenAI, stages: S
 async def test_an_error_within_a_stream_is_told(server: StandInOpenAI, stages: Stages) -> None:
     """What came before it was said; the key that it repeats is not."""
     body = sse(delta(content="Hello"), {"error": {"message": f"No credit for {server.api_key} at all"}})
-    server.fail("think", Fault(body=body))
+    server.fail("think", RequestFault(body=body))
     with pytest.raises(StageError, match=r"answers with an error \(No credit for \*\*\* at all\)\."):
         await stages.think()
 
@@ -166,7 +166,7 @@ WRITTEN: dict[str, Callable[[bytes], str]] = {
 async def test_sound_in_json_is_unwrapped_however_it_is_written(server: StandInOpenAI, stages: Stages, written: str) -> None:
     """Sample by sample the same: a wrong reading of it is noise."""
     data = b"\xfb\xff" + SOUND  # has both letters that the alphabets differ in
-    server.fail("speak", Fault(body=data), Fault(body=json.dumps({"audio": WRITTEN[written](data)}).encode()))
+    server.fail("speak", RequestFault(body=data), RequestFault(body=json.dumps({"audio": WRITTEN[written](data)}).encode()))
     assert await stages.speak() == await stages.speak()
 
 
@@ -185,7 +185,7 @@ NO_SOUND = {
 @pytest.mark.parametrize("content_type", ["audio/pcm", "audio/mpeg", "text/plain"])
 async def test_what_is_no_sound_is_not_played(server: StandInOpenAI, stages: Stages, kind: str, content_type: str) -> None:
     """Played as samples it would be a roar in everybody's ears."""
-    server.fail("speak", Fault(body=NO_SOUND[kind], content_type=content_type))
+    server.fail("speak", RequestFault(body=NO_SOUND[kind], content_type=content_type))
     with pytest.raises(StageError, match=r"sends .*, which is not played here") as caught:
         await stages.speak()
     assert caught.value.cause == "unplayable sound"
@@ -198,7 +198,7 @@ async def test_sound_in_json_is_unwrapped(server: StandInOpenAI, stages: Stages,
     """Base64 in one of the usual fields, whatever is in it."""
     text = base64.b64encode(encoded(SOUND, kind)).decode()
     body = {"audio": {"data": text}} if field == "nested" else {field: text}
-    server.fail("speak", Fault(body=json.dumps(body).encode(), content_type="application/json"))
+    server.fail("speak", RequestFault(body=json.dumps(body).encode(), content_type="application/json"))
     assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(SOUND)), abs=100)
 
 
@@ -206,7 +206,7 @@ async def test_sound_in_events_is_unwrapped(server: StandInOpenAI, stages: Stage
     """As `stream_format = "sse"` sends it."""
     pieces = [SOUND[start : start + 3001] for start in range(0, len(SOUND), 3001)]
     events = [{"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()} for piece in pieces]
-    server.fail("speak", Fault(body=sse(*events, {"type": "speech.audio.done"}, done=False), content_type="text/event-stream"))
+    server.fail("speak", RequestFault(body=sse(*events, {"type": "speech.audio.done"}, done=False), content_type="text/event-stream"))
     assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(SOUND)), abs=10)
 
 
@@ -214,7 +214,7 @@ async def test_headerless_sound_at_a_set_rate_keeps_its_pitch(server: StandInOpe
     """`cascade.speak.rate_hz` is obeyed, also where the server names another."""
     tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(11_025) / 22_050)).astype("<i2").tobytes()
     stages.speaker._rate_hz = 22_050
-    server.fail("speak", Fault(body=tone), Fault(body=tone, content_type="audio/pcm;rate=24000"))
+    server.fail("speak", RequestFault(body=tone), RequestFault(body=tone, content_type="audio/pcm;rate=24000"))
     for _ in range(2):
         heard = np.frombuffer(await stages.speak(), "<i2").astype(float)
         peak_hz = np.argmax(np.abs(np.fft.rfft(heard * np.hanning(len(heard))))) * ENGINE.rate_hz / len(heard)
@@ -224,7 +224,7 @@ async def test_headerless_sound_at_a_set_rate_keeps_its_pitch(server: StandInOpe
 @pytest.mark.parametrize("begin", [b"<\0", b"{\0", b" \0", b"\n\0", b"\xef\xbb", b": ", b"\xff\xff", b"\xff\x00"])
 async def test_quiet_samples_are_sound_whatever_they_look_like(server: StandInOpenAI, stages: Stages, begin: bytes) -> None:
     """The first sample of PCM may be the first character of a page, of JSON or of an event."""
-    server.fail("speak", Fault(body=begin + SOUND))
+    server.fail("speak", RequestFault(body=begin + SOUND))
     heard = np.frombuffer(await stages.speak(), "<i2")
     assert len(heard) == pytest.approx(2 * (len(SOUND) // 2 + 1) + 160, abs=2)
 
@@ -233,7 +233,7 @@ async def test_quiet_samples_are_sound_whatever_they_look_like(server: StandInOp
 @pytest.mark.parametrize("page", [b"<html>", b"\n<!DOCTYPE html><html>", b'<?xml version="1.0"?>'])
 async def test_a_page_under_any_name_is_no_answer(server: StandInOpenAI, stages: Stages, name: StageName, page: bytes) -> None:
     """Some proxies name their pages as what was asked for."""
-    server.fail(name, Fault(body=page + b"<body>" * 50))
+    server.fail(name, RequestFault(body=page + b"<body>" * 50))
     with pytest.raises(StageError, match="not an OpenAI-compatible server"):
         await stages.use(name)()
 
@@ -277,9 +277,9 @@ async def test_much_sound_may_come_in_one_event(server: StandInOpenAI, stages: S
     """Twelve seconds of PCM as base64; another stage's events stay short."""
     message = json.dumps({"audio": base64.b64encode(bytes(12 * 48_000)).decode()}).encode()
     body = b"data: " + message + b"\n\n" if "stream" in content_type else message
-    server.fail("speak", Fault(body=body, content_type=content_type))
+    server.fail("speak", RequestFault(body=body, content_type=content_type))
     assert await stages.speak()
-    server.fail("think", Fault(body=b"data: " + message + b"\n\n", content_type="text/event-stream"))
+    server.fail("think", RequestFault(body=b"data: " + message + b"\n\n", content_type="text/event-stream"))
     with pytest.raises(StageError, match="one line without an end"):
         await stages.think()
 

@@ -18,8 +18,8 @@ from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.errors import ConfigError
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.faults import Fault
-from discordplex.loopback.openai.log import Answered, Asked, Dropped
+from discordplex.loopback.openai.faults import RequestFault
+from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.loopback.openai.voice import encoded, hum
 from tests.cascade.stages import MESSAGES, Stages
@@ -28,17 +28,17 @@ NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
 MODEL_OF: dict[StageName, str] = {"transcribe": "whisper-1", "think": "gpt-4o-mini", "speak": "tts-1"}
 
 HTTP_FAULTS = {
-    "does not accept the API key. Set cascade.api_key.": Fault(status=401),
-    'does not let this key use "{model}". Choose another cascade.{stage}.model, or another key.': Fault(status=403),
-    'has no model "{model}". Choose another cascade.{stage}.model.': Fault(status=404),
-    '"{model}" was shut down at': Fault(status=404, code="model_shut_down"),
-    "is asked too often and wants us to wait 60 s.": Fault(status=429, retry_after_s=60),
-    "wants us to wait a while.": Fault(status=429),
-    "has no credit left.": Fault(status=429, code="insufficient_quota"),
-    "has trouble of its own (error 500).": Fault(status=500),
-    "has trouble of its own (error 502).": Fault(status=502, html=True),
-    "is not an OpenAI-compatible server. Check cascade.base_url, and any proxy on the way.": Fault(html=True),
-    "refuses the request (error 400: Invalid value for a parameter). Look at cascade.{stage}.model": Fault(status=400),
+    "does not accept the API key. Set cascade.api_key.": RequestFault(status=401),
+    'does not let this key use "{model}". Choose another cascade.{stage}.model, or another key.': RequestFault(status=403),
+    'has no model "{model}". Choose another cascade.{stage}.model.': RequestFault(status=404),
+    '"{model}" was shut down at': RequestFault(status=404, code="model_shut_down"),
+    "is asked too often and wants us to wait 60 s.": RequestFault(status=429, retry_after_s=60),
+    "wants us to wait a while.": RequestFault(status=429),
+    "has no credit left.": RequestFault(status=429, code="insufficient_quota"),
+    "has trouble of its own (error 500).": RequestFault(status=500),
+    "has trouble of its own (error 502).": RequestFault(status=502, html=True),
+    "is not an OpenAI-compatible server. Check cascade.base_url, and any proxy on the way.": RequestFault(html=True),
+    "refuses the request (error 400: Invalid value for a parameter). Look at cascade.{stage}.model": RequestFault(status=400),
 }
 
 
@@ -47,7 +47,7 @@ async def test_the_default_models_are_asked_as_the_api_wants_it(server: StandInO
     assert await stages.transcribe() == "I spoke for 1.0 seconds."
     assert await stages.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
     assert await stages.speak()
-    heard, thought, spoke = (asked.body for asked in server.log.of(Asked))
+    heard, thought, spoke = (asked.body for asked in server.log.of(RequestReceived))
     assert heard == {"model": "whisper-1", "response_format": "json", "file_ms": 1000}
     assert thought == {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
     assert spoke == {"model": "tts-1", "voice": "shimmer", "input": "Hello there.", "response_format": "pcm"}
@@ -70,7 +70,7 @@ async def test_extra_settings_reach_every_stage(server: StandInOpenAI) -> None:
     for name in NAMES:
         assert await stages.use(name)()
     await clients.close()
-    heard, thought, spoke = (asked.body for asked in server.log.of(Asked))
+    heard, thought, spoke = (asked.body for asked in server.log.of(RequestReceived))
     assert heard["language"] == "de"
     assert (thought["temperature"], thought["stop"]) == (0.5, ["x"])
     assert (spoke["response_format"], spoke["speed"]) == ("wav", 1.5)
@@ -92,7 +92,7 @@ async def test_each_refusal_is_one_sentence_and_the_next_request_works(
     assert not any(forbidden in said for forbidden in (server.api_key, "sk-", "<", "\n", "127.0.0.1"))
     assert caught.value.stage == name
     assert caught.value.cause == ("not an API" if words.startswith("is not") else f"HTTP {HTTP_FAULTS[words].status}")
-    assert len(server.log.of(Asked)) == 1
+    assert len(server.log.of(RequestReceived)) == 1
     assert await stages.use(name)()
 
 
@@ -106,7 +106,7 @@ REPLACEMENTS = {
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_model_that_was_shut_down_names_its_replacement(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
     """Whoever comes after the end of a default model is told what to write instead."""
-    server.fail(name, Fault(status=404, code="model_shut_down"))
+    server.fail(name, RequestFault(status=404, code="model_shut_down"))
     with pytest.raises(StageError, match="was shut down") as caught:
         await stages.use(name)()
     assert str(caught.value).endswith(REPLACEMENTS[name])
@@ -115,17 +115,17 @@ async def test_a_model_that_was_shut_down_names_its_replacement(server: StandInO
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_stalled_answer_ends(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
     """A server that falls silent within its answer is given up after the stage's own patience, and hung up on."""
-    server.fail(name, Fault(stall_after=0 if name != "think" else 2))
+    server.fail(name, RequestFault(stall_after=0 if name != "think" else 2))
     with pytest.raises(StageError, match=r"sent nothing for 0\.5 s\."):
         await stages.use(name)()
-    await server.log.wait_for(lambda log: log.of(Dropped))
+    await server.log.wait_for(lambda log: log.of(ClientHungUp))
     assert await stages.use(name)()
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_cut_connection_is_said(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
     """A server that dies within its answers is told of, without a second try for what had begun to sound."""
-    server.fail(name, *[Fault(cut_after=0 if name != "speak" else 1)] * 2)
+    server.fail(name, *[RequestFault(cut_after=0 if name != "speak" else 1)] * 2)
     with pytest.raises(StageError, match="hung up before its answer was whole"):
         await stages.use(name)()
     with contextlib.suppress(StageError):
@@ -150,19 +150,19 @@ async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: Ca
     found = [Stage.of(config, name) for name in NAMES]
     clients = Clients(found)
     stages = Stages(clients, *found, clock=clock)
-    server.fail("think", Fault(status=429, retry_after_s=2))
+    server.fail("think", RequestFault(status=429, retry_after_s=2))
     thinking = asyncio.create_task(stages.think())
-    await server.log.wait_for(lambda log: log.of(Answered))
+    await server.log.wait_for(lambda log: log.of(ResponseSent))
     await clock_waits(clock)
     await clock.advance(1.9)
-    assert len(server.log.of(Asked)) == 1
+    assert len(server.log.of(RequestReceived)) == 1
     await clock.advance(0.2)
     assert await thinking
-    assert len(server.log.of(Asked)) == 2
-    server.fail("think", *[Fault(status=429, retry_after_s=0)] * 3)
+    assert len(server.log.of(RequestReceived)) == 2
+    server.fail("think", *[RequestFault(status=429, retry_after_s=0)] * 3)
     with pytest.raises(StageError, match="asked too often"):
         await stages.think()
-    assert len(server.log.of(Asked)) == 4
+    assert len(server.log.of(RequestReceived)) == 4
     await clients.close()
 
 
@@ -192,17 +192,17 @@ async def test_words_in_brackets_beside_others_are_words(server: StandInOpenAI, 
 
 async def test_an_empty_reply_and_empty_sound_are_said(server: StandInOpenAI, stages: Stages) -> None:
     """A server that answers well and says nothing is told of."""
-    server.fail("think", Fault(empty=True))
+    server.fail("think", RequestFault(empty=True))
     with pytest.raises(StageError, match="wrote no reply"):
         await stages.think()
-    server.fail("speak", Fault(empty=True))
+    server.fail("speak", RequestFault(empty=True))
     with pytest.raises(StageError, match="sent no sound"):
         await stages.speak()
 
 
 async def test_odd_streams_are_read(server: StandInOpenAI, stages: Stages) -> None:
     """Comments, chunks without choices, nulls and CRLF change nothing."""
-    server.fail("think", Fault(odd=True))
+    server.fail("think", RequestFault(odd=True))
     assert await stages.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
 
 
@@ -212,7 +212,7 @@ async def test_sound_arrives_as_it_was_sent(server: StandInOpenAI, stages: Stage
     heard = await stages.speak()
     assert heard[: len(whole)] == whole
     assert ENGINE.duration_ms(len(heard) - len(whole)) < 5
-    server.fail("speak", Fault(body=encoded(hum("Hello there."), "wav")), Fault(body=encoded(hum("Hello there."), "opus")))
+    server.fail("speak", RequestFault(body=encoded(hum("Hello there."), "wav")), RequestFault(body=encoded(hum("Hello there."), "opus")))
     assert (await stages.speak())[: len(whole)] == whole
     assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(hum("Hello there."))), abs=25)
 
@@ -222,7 +222,7 @@ async def test_sound_arrives_as_it_was_sent(server: StandInOpenAI, stages: Stage
 async def test_sound_that_nobody_asked_for_is_decoded(server: StandInOpenAI, stages: Stages, kind: str, content_type: str) -> None:
     """A server that ignores the format we asked for is heard all the same, whatever it calls it."""
     said = hum("Hello")
-    server.fail("speak", Fault(body=encoded(said, kind), content_type=content_type or f"audio/{kind}"))
+    server.fail("speak", RequestFault(body=encoded(said, kind), content_type=content_type or f"audio/{kind}"))
     heard = await stages.speak()
     assert ENGINE.duration_ms(len(heard)) == pytest.approx(MODEL.duration_ms(len(said)), abs=100)
     assert np.abs(np.frombuffer(heard, "<i2")).max() > 3000
@@ -231,7 +231,7 @@ async def test_sound_that_nobody_asked_for_is_decoded(server: StandInOpenAI, sta
 @pytest.mark.parametrize("content_type", ["audio/aac", "audio/pcm"])
 async def test_sound_that_cannot_be_decoded_is_refused_by_name(server: StandInOpenAI, stages: Stages, content_type: str) -> None:
     """It is not played as if it were samples, and the sentence says what to ask for."""
-    server.fail("speak", Fault(body=encoded(hum("Hello"), "aac"), content_type=content_type))
+    server.fail("speak", RequestFault(body=encoded(hum("Hello"), "aac"), content_type=content_type))
     with pytest.raises(StageError, match=r'sends AAC, which is not played here\. Try .* response_format = "wav"') as caught:
         await stages.speak()
     assert caught.value.cause == "unplayable sound"
@@ -239,19 +239,19 @@ async def test_sound_that_cannot_be_decoded_is_refused_by_name(server: StandInOp
 
 async def test_endless_sound_ends(server: StandInOpenAI, stages: Stages) -> None:
     """A server that does not stop is stopped."""
-    server.fail("speak", Fault(body=bytes(MODEL.bytes_of_ms(95_000))))
+    server.fail("speak", RequestFault(body=bytes(MODEL.bytes_of_ms(95_000))))
     with pytest.raises(StageError, match="does not stop speaking"):
         await stages.speak()
 
 
 async def test_leaving_early_hangs_up(server: StandInOpenAI, stages: Stages) -> None:
     """Closing a reply or a sound that is being sent ends its request at the server."""
-    server.fail("think", Fault(stall_after=1))
-    server.fail("speak", Fault(stall_after=1))
+    server.fail("think", RequestFault(stall_after=1))
+    server.fail("speak", RequestFault(stall_after=1))
     for made in (stages.thinker.reply_to(MESSAGES), stages.speaker.sound_of("Hello there, how are you today my friend?", "shimmer")):
         async with contextlib.aclosing(made) as pieces:
             assert await pieces.__anext__()
-    await server.log.wait_for(lambda log: len(log.of(Dropped)) == 2)
+    await server.log.wait_for(lambda log: len(log.of(ClientHungUp)) == 2)
 
 
 def test_a_key_stays_with_its_host() -> None:

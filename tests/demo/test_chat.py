@@ -7,27 +7,27 @@ import pytest
 from discordplex.bot import texts
 from discordplex.bot.practice import Practice
 from discordplex.demo.chat import ANYBODY, ChatLog
-from discordplex.demo.live import Quiet
+from discordplex.demo.live import NoDisplay
 from discordplex.demo.recording import Span
-from discordplex.demo.timeline import Line
+from discordplex.demo.timeline import TranscriptLine
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel, User
 
 
-class Shown(Quiet):
+class Shown(NoDisplay):
     """Remembers what it was told to show."""
 
     def __init__(self) -> None:
         super().__init__()
         self.steps: list[str] = []
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, TranscriptLine] = {}
 
     def step(self, sentence: str) -> None:
         self.steps.append(sentence)
 
-    def line(self, key: str, line: Line) -> None:
+    def line(self, key: str, line: TranscriptLine) -> None:
         self.lines[key] = line
 
 

@@ -17,7 +17,7 @@ from discordplex.demo import command
 from discordplex.demo.clip import WORDS, speech
 from discordplex.demo.command import DemoOptions, run_demo, until_terminated, verdict
 from discordplex.demo.recording import paired, spans
-from discordplex.demo.scenario import Call
+from discordplex.demo.scenario import PlayedCall
 from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.stopping import Stop
 
@@ -25,8 +25,8 @@ Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
 
 @pytest.fixture
-def call(voice: Voice) -> Call:
-    return Call(
+def call(voice: Voice) -> PlayedCall:
+    return PlayedCall(
         person="Ada",
         bot="Plex",
         channel="Lounge",
@@ -79,28 +79,32 @@ def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path, changed: dict[
         run_demo(options(tmp_path, **changed), Stop())
 
 
-def test_json_is_the_only_output(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_the_only_output(
+    tmp_path: Path, call: PlayedCall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With --json stdout is the report and nothing else, and the files are there all the same."""
     monkeypatch.setattr(command, "play", played(call))
     assert run_demo(options(tmp_path / "out", as_json=True), Stop()) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
 
 
-def test_a_pipe_gets_the_summary(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_the_summary(
+    tmp_path: Path, call: PlayedCall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """At the end a few lines say how it went."""
     monkeypatch.setattr(command, "play", played(call))
     assert run_demo(options(tmp_path), Stop()) == 0
     assert "voice to voice            900 ms" in capsys.readouterr().out
 
 
-def played(call: Call) -> Callable[..., Any]:
-    async def play(*_args: object) -> Call:
+def played(call: PlayedCall) -> Callable[..., Any]:
+    async def play(*_args: object) -> PlayedCall:
         return call
 
     return play
 
 
-def test_a_demo_without_an_answer_failed(call: Call, voice: Voice) -> None:
+def test_a_demo_without_an_answer_failed(call: PlayedCall, voice: Voice) -> None:
     """A call in which the bot kept silent, or ended badly, is no success."""
     with pytest.raises(DiscordplexError, match="Ada heard nothing of Plex"):
         verdict(dataclasses.replace(call, recording=paired(voice([(1, 2)], 3), b"")))
@@ -112,7 +116,7 @@ async def test_sigterm_ends_the_call_first() -> None:
     """A demo that is told to end cleans up, then says that it was cut short."""
     cleaned = []
 
-    async def endless() -> Call:
+    async def endless() -> PlayedCall:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()

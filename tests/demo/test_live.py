@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from discordplex.audio.format import ENGINE
-from discordplex.demo.live import LiveView, Plain, Quiet, figures, show_for
-from discordplex.demo.timeline import Line
+from discordplex.demo.live import LiveView, NoDisplay, PlainDisplay, figures, show_for
+from discordplex.demo.timeline import TranscriptLine
 from discordplex.demo.turns import Side
 
 STATS: Mapping[str, Any] = {"voice_rx_frames": 120, "voice_rx_lost": 1, "uplink_wait_ms": {"p50": 5.25}}
@@ -19,14 +19,14 @@ LOUD = b"\x00\x20" * ENGINE.frame_samples
 def test_a_pipe_gets_a_line_for_each_thing() -> None:
     """Steps come at once, words once they are complete, in order."""
     stream = io.StringIO()
-    with Plain(stream) as show:
+    with PlainDisplay(stream) as show:
         show.step("The bot is starting.")
-        show.line("1", Line("person", "Ada", 1.0, "Hello!"))
-        show.line("2", Line("bot", "Plex", 2.0, "I"))
-        show.line("2", Line("bot", "Plex", 2.0, "I heard you."))
+        show.line("1", TranscriptLine("person", "Ada", 1.0, "Hello!"))
+        show.line("2", TranscriptLine("bot", "Plex", 2.0, "I"))
+        show.line("2", TranscriptLine("bot", "Plex", 2.0, "I heard you."))
         show.stats(STATS)
         show.step("Ada leaves.")
-        show.line("3", Line("notice", "Plex", 9.5, "Bye"))
+        show.line("3", TranscriptLine("notice", "Plex", 9.5, "Bye"))
     assert stream.getvalue().splitlines() == [
         "The bot is starting.",
         "  1.0 s  Ada: Hello!",
@@ -40,7 +40,7 @@ def test_a_pipe_that_knows_no_unicode_is_no_obstacle() -> None:
     """What cannot be encoded is replaced."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    with Plain(stream) as show:
+    with PlainDisplay(stream) as show:
         show.step("🎙️ hört")
     assert raw.getvalue().rstrip() == b"?? h?rt"
 
@@ -61,7 +61,7 @@ def test_the_view_shows_voices_words_and_figures(monkeypatch: pytest.MonkeyPatch
     live, console = view()
     live.turns.heard("person", LOUD, 100.0)
     live.turns.heard("bot", LOUD, 100.9)
-    live.line("1", Line("person", "Ada", 1.0, "Hello [there]!"))
+    live.line("1", TranscriptLine("person", "Ada", 1.0, "Hello [there]!"))
     live.stats(STATS)
     live.step("Ada speaks.")
     monkeypatch.setattr("time.perf_counter", lambda: 101.0)
@@ -90,7 +90,7 @@ def test_only_the_newest_lines_are_shown() -> None:
     """A long conversation does not fill the screen."""
     live, console = view()
     for number in range(30):
-        live.line(str(number), Line("bot", "Plex", float(number), f"line {number}."))
+        live.line(str(number), TranscriptLine("bot", "Plex", float(number), f"line {number}."))
     text = rendered(live, console)
     assert "line 29." in text
     assert "line 5." not in text
@@ -105,7 +105,7 @@ def test_figures_wait_until_there_are_some() -> None:
 def test_the_view_fits_where_stdout_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON alone, lines in a pipe, the panel on a terminal."""
     names: Mapping[Side, str] = {"person": "Ada", "bot": "Plex"}
-    assert type(show_for("t", names, as_json=True)) is Quiet
-    assert type(show_for("t", names, as_json=False)) is Plain
+    assert type(show_for("t", names, as_json=True)) is NoDisplay
+    assert type(show_for("t", names, as_json=False)) is PlainDisplay
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert type(show_for("t", names, as_json=False)) is LiveView

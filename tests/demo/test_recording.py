@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.demo.recording import Answer, Span, answers, levels, paired, spans
+from discordplex.demo.recording import ResponseTime, Span, answers, levels, paired, spans
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -58,7 +58,7 @@ PERSON = [Span(1.0, 2.0), Span(5.0, 6.0), Span(9.0, 10.0)]
 def test_answers_are_measured_from_the_end_of_speech() -> None:
     """Each sentence gets the first thing that the bot says after it."""
     bot = [Span(2.7, 3.0), Span(3.6, 4.0), Span(6.9, 7.5)]
-    assert answers(PERSON, bot) == [Answer(2.0, 2.7), Answer(6.0, 6.9)]
+    assert answers(PERSON, bot) == [ResponseTime(2.0, 2.7), ResponseTime(6.0, 6.9)]
     assert answers(PERSON, bot)[0].latency_ms == pytest.approx(700)
 
 
@@ -69,4 +69,4 @@ def test_what_comes_late_or_early_is_no_answer() -> None:
 
 def test_an_echo_is_measured_from_beginning_to_beginning() -> None:
     """An echo begins while the person still speaks."""
-    assert answers(PERSON, [Span(1.3, 2.3), Span(5.25, 6.2)], echo=True) == [Answer(1.0, 1.3), Answer(5.0, 5.25)]
+    assert answers(PERSON, [Span(1.3, 2.3), Span(5.25, 6.2)], echo=True) == [ResponseTime(1.0, 1.3), ResponseTime(5.0, 5.25)]

@@ -11,8 +11,8 @@ from PIL import Image
 
 from discordplex.demo.recording import paired
 from discordplex.demo.report import lost, report, summary, write
-from discordplex.demo.scenario import Call
-from discordplex.demo.timeline import Line
+from discordplex.demo.scenario import PlayedCall
+from discordplex.demo.timeline import TranscriptLine
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -26,16 +26,16 @@ METRICS: dict[str, Any] = {
 
 
 @pytest.fixture
-def make_call(voice: Voice) -> Callable[..., Call]:
+def make_call(voice: Voice) -> Callable[..., PlayedCall]:
     """Makes a call of 6 s in which Plex answers Ada's one sentence after 0.9 s."""
 
-    def make(**changed: Any) -> Call:
+    def make(**changed: Any) -> PlayedCall:
         facts: dict[str, Any] = {
             "person": "Ada",
             "bot": "Plex",
             "channel": "Lounge",
             "recording": paired(voice([(1.0, 2.0)], 6.0), voice([(2.9, 3.9)], 6.0)),
-            "lines": [Line("bot", "Plex", 2.9, "I heard you – für 1 s."), Line("person", "Ada", 1.0, "Hello!")],
+            "lines": [TranscriptLine("bot", "Plex", 2.9, "I heard you – für 1 s."), TranscriptLine("person", "Ada", 1.0, "Hello!")],
             "said_sequences": range(100, 155),
             "heard_sequences": range(65_500, 65_536),
             "started_s": 1.9,
@@ -44,7 +44,7 @@ def make_call(voice: Voice) -> Callable[..., Call]:
             "bot_report": {"metrics": METRICS, "cpu_s": 2.0, "uptime_s": 10.0, "rss_mib": 96.0},
             "stats": [],
         }
-        return Call(**{**facts, **changed})
+        return PlayedCall(**{**facts, **changed})
 
     return make
 
@@ -67,7 +67,7 @@ def test_lost_packets_are_counted_over_wrap_and_reorder(sequences: Sequence[int]
     assert lost(sequence % 65_536 for sequence in sequences) == missing
 
 
-def test_the_report_has_every_figure(make_call: Callable[..., Call]) -> None:
+def test_the_report_has_every_figure(make_call: Callable[..., PlayedCall]) -> None:
     """Frames, latency by stage, CPU, memory and versions are in it, and it is JSON."""
     measured = report(make_call(), "parrot")
     assert measured["frames"]["lost"] == 3
@@ -79,13 +79,13 @@ def test_the_report_has_every_figure(make_call: Callable[..., Call]) -> None:
     json.dumps(measured)
 
 
-def test_cpu_is_that_of_the_conversation_where_it_is_known(make_call: Callable[..., Call]) -> None:
+def test_cpu_is_that_of_the_conversation_where_it_is_known(make_call: Callable[..., PlayedCall]) -> None:
     """What starting cost does not count against the call."""
     call = make_call(stats=[(10.0, {"cpu_s": 1.5}), (11.0, {"cpu_s": 1.54}), (12.0, {"cpu_s": 1.58})])
     assert report(call, "parrot")["cpu_percent"] == 4.0
 
 
-def test_a_bot_without_a_report_is_no_obstacle(make_call: Callable[..., Call]) -> None:
+def test_a_bot_without_a_report_is_no_obstacle(make_call: Callable[..., PlayedCall]) -> None:
     """Where the bot wrote nothing, what the person saw is reported."""
     call = make_call(bot_report={}, heard_sequences=[1, 3])
     measured = report(call, "ws://gpu:8998/api/chat")
@@ -93,7 +93,7 @@ def test_a_bot_without_a_report_is_no_obstacle(make_call: Callable[..., Call]) -
     assert "online after 1.9 s" in "\n".join(summary(measured, call, Path("out")))
 
 
-def test_an_echo_is_told_apart(make_call: Callable[..., Call], voice: Voice) -> None:
+def test_an_echo_is_told_apart(make_call: Callable[..., PlayedCall], voice: Voice) -> None:
     """An echo's delay is from beginning to beginning, and the summary says so."""
     call = make_call(recording=paired(voice([(1.0, 2.0)], 4.0), voice([(1.3, 2.3)], 4.0)))
     measured = report(call, "echo")
@@ -101,7 +101,7 @@ def test_an_echo_is_told_apart(make_call: Callable[..., Call], voice: Voice) -> 
     assert "beginning of its echo" in "\n".join(summary(measured, call, Path("out")))
 
 
-def test_the_summary_is_short_and_says_the_essential(make_call: Callable[..., Call]) -> None:
+def test_the_summary_is_short_and_says_the_essential(make_call: Callable[..., PlayedCall]) -> None:
     """A few lines: how fast, how complete, how heavy, where the files are."""
     call = make_call()
     text = "\n".join(summary(report(call, "parrot"), call, Path("out")))
@@ -118,13 +118,13 @@ def test_the_summary_is_short_and_says_the_essential(make_call: Callable[..., Ca
     assert len(text.splitlines()) <= 12
 
 
-def test_no_answer_is_said(make_call: Callable[..., Call], voice: Voice) -> None:
+def test_no_answer_is_said(make_call: Callable[..., PlayedCall], voice: Voice) -> None:
     """Where the bot kept silent, the summary says so instead of a figure."""
     call = make_call(recording=paired(voice([(1.0, 2.0)], 4.0), b""))
     assert "Plex answered nothing" in "\n".join(summary(report(call, "parrot"), call, Path("out")))
 
 
-def test_four_files_are_written(make_call: Callable[..., Call], tmp_path: Path) -> None:
+def test_four_files_are_written(make_call: Callable[..., PlayedCall], tmp_path: Path) -> None:
     """Sound with the person left and the bot right, the transcript in order, the picture, the report."""
     call, out = make_call(), tmp_path / "deep" / "out"
     measured = report(call, "parrot")

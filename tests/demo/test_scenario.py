@@ -10,27 +10,27 @@ import pytest
 
 from discordplex.audio.format import ENGINE
 from discordplex.demo import child, scenario
-from discordplex.demo.clip import Speech, speech
-from discordplex.demo.live import Quiet
+from discordplex.demo.clip import SpokenClip, speech
+from discordplex.demo.live import NoDisplay
 from discordplex.demo.recording import spans
 from discordplex.demo.report import lost
-from discordplex.demo.scenario import Call, play
-from discordplex.demo.timeline import Line
+from discordplex.demo.scenario import PlayedCall, play
+from discordplex.demo.timeline import TranscriptLine
 from discordplex.demo.turns import level
 from discordplex.errors import DiscordplexError
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
 
-class Watched(Quiet):
+class Watched(NoDisplay):
     """Remembers what was shown."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, TranscriptLine] = {}
         self.counted: list[Mapping[str, Any]] = []
 
-    def line(self, key: str, line: Line) -> None:
+    def line(self, key: str, line: TranscriptLine) -> None:
         self.lines[key] = line
 
     def stats(self, counted: Mapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ async def test_a_call_is_heard_on_both_sides(tmp_path: Path, monkeypatch: pytest
     own_settings(tmp_path, monkeypatch)
     first_sentence = ENGINE.bytes_of_ms(1300)
     show = Watched()
-    call = await play("echo", Speech(speech(None).pcm[:first_sentence], ("Hello there, parrot!",)), 1.8, show)
+    call = await play("echo", SpokenClip(speech(None).pcm[:first_sentence], ("Hello there, parrot!",)), 1.8, show)
     assert call.exit_code == 0
     assert lost(call.heard_sequences) == lost(call.said_sequences) == 0
     assert call.bot_report["metrics"]["voice.rx.frames"] == len(call.said_sequences)
@@ -61,7 +61,7 @@ async def test_a_call_is_heard_on_both_sides(tmp_path: Path, monkeypatch: pytest
     assert show.counted
 
 
-def similarity(call: Call) -> float:
+def similarity(call: PlayedCall) -> float:
     """How alike the loudness of both sides is over time, at the place where they are most alike."""
     person, bot = spans(call.recording.person)[0], spans(call.recording.bot)[0]
     frames = round((person.end_s - person.start_s) * ENGINE.frames_per_second)
@@ -80,7 +80,7 @@ async def test_an_engine_that_is_not_there_is_a_sentence() -> None:
     with pytest.raises(
         DiscordplexError, match=r"The bot does not listen\. It says: No PersonaPlex server answers at \[address\]: start it"
     ):
-        await play("ws://127.0.0.1:9/api/chat", Speech(b""), None, Quiet())
+        await play("ws://127.0.0.1:9/api/chat", SpokenClip(b""), None, NoDisplay())
 
 
 async def test_a_bot_that_dies_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,12 +92,12 @@ async def test_a_bot_that_dies_ends_the_demo(monkeypatch: pytest.MonkeyPatch) ->
     real = child.bot_environment
     monkeypatch.setattr(scenario, "bot_environment", refused)
     with pytest.raises(DiscordplexError, match=r"The bot said: bot\.captions must be"):
-        await asyncio.wait_for(play("echo", Speech(b""), None, Quiet()), 20)
+        await asyncio.wait_for(play("echo", SpokenClip(b""), None, NoDisplay()), 20)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(None, 1.0), (0.5, 0.5), (9.0, 9.0)])
 def test_speech_lasts_as_long_as_was_asked_for(voice: Voice, seconds: float | None, expected: float) -> None:
     """Once where nothing was asked for; otherwise cut short, or said again after a pause."""
-    said = scenario.script(Speech(voice([(0.2, 0.8)], 1.0)), seconds)
+    said = scenario.script(SpokenClip(voice([(0.2, 0.8)], 1.0)), seconds)
     assert ENGINE.duration_ms(len(said)) / 1000 == pytest.approx(expected)
     assert len(spans(said)) == (3 if expected > 8 else 1)

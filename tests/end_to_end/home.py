@@ -16,9 +16,9 @@ from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.voice.impairments import Impairments
-from discordplex.loopback.discord.world.model import Channel, Message, User
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, User
 from discordplex.loopback.discord.world.world import World
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
@@ -53,7 +53,7 @@ class House:
         """What the bot wrote into a channel, as it reads now."""
         return [message.content for message in self.messages(channel)]
 
-    def messages(self, channel: Channel) -> list[Message]:
+    def messages(self, channel: Channel) -> list[ChatMessage]:
         """The bot's messages in a channel."""
         return [message for message in self.discord.messages(channel) if message.author_id == self.bot.id]
 
@@ -84,7 +84,7 @@ async def house(
     persona: PersonaConfig | None = None,
     handshake_timeout_s: float = 60.0,
     bot: BotConfig | None = None,
-    voice: Callable[[World], VoiceGateway] | None = None,
+    voice: Callable[[World], VoiceGatewayServer] | None = None,
 ) -> AsyncIterator[House]:
     """The loopback Discord and the bot, already logged in."""
     async with LoopbackDiscord(impairments=impairments, voice=voice) as discord:

@@ -9,7 +9,7 @@ import pytest
 from discordplex.audio.format import ENGINE
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.impairments import Impairments
-from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Heard
+from discordplex.loopback.personaplex.log import AudioReceived, Connected, ConversationClosed, HandshakeSent, MessageDiscarded
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import SECOND, House, house, lag_samples, level_db, samples
 
@@ -91,14 +91,14 @@ async def test_the_engine_sees_a_well_behaved_client(speech: bytes, monkeypatch:
     async with StandInServer(mode="echo", prompt_step_ms=5) as engine, house(engine, monkeypatch=monkeypatch) as home:
         await echo_of(home, speech, audible_s=2.0)
         await home.bot_in(None)
-        await engine.log.wait_for(lambda log: log.of(Closed))
+        await engine.log.wait_for(lambda log: log.of(ConversationClosed))
         skipped = home.metrics.snapshot()["uplink.skipped"]
     assert len(engine.log.of(Connected)) == 1
-    assert engine.log.of(Discarded) == []
-    assert [record.code for record in engine.log.of(Closed)] == [1000]
-    began = engine.log.of(Handshook)[0].at
-    pages = [record for record in engine.log.of(Heard) if record.samples]
-    expected = (engine.log.of(Closed)[0].at - began) * ENGINE.frames_per_second
+    assert engine.log.of(MessageDiscarded) == []
+    assert [record.code for record in engine.log.of(ConversationClosed)] == [1000]
+    began = engine.log.of(HandshakeSent)[0].at
+    pages = [record for record in engine.log.of(AudioReceived) if record.samples]
+    expected = (engine.log.of(ConversationClosed)[0].at - began) * ENGINE.frames_per_second
     assert abs(len(pages) + skipped - expected) <= 10  # what a busy machine swallowed is not sent in a burst afterwards
     gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(pages)]
     assert np.median(gaps) == pytest.approx(ENGINE.frame_seconds, abs=0.004)
@@ -109,4 +109,4 @@ async def test_everybody_leaves_and_nothing_is_left(speech: bytes, monkeypatch: 
     async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch) as home:
         await echo_of(home, speech[: SECOND * 2], audible_s=0.3)
         await home.bot_in(None, timeout_s=5)
-        await engine.log.wait_for(lambda log: log.of(Closed), timeout_s=5)
+        await engine.log.wait_for(lambda log: log.of(ConversationClosed), timeout_s=5)

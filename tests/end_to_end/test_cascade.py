@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.openai.log import Asked
+from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.end_to_end.cascade_home import cascade_house
 from tests.end_to_end.home import SECOND, House
@@ -20,7 +20,7 @@ def at(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> AbstractAsyncC
 
 def thoughts(openai: StandInOpenAI) -> list[list[str]]:
     """What the chat model was shown each time, without the persona."""
-    asked = [record for record in openai.log.of(Asked) if record.stage == "think"]
+    asked = [record for record in openai.log.of(RequestReceived) if record.stage == "think"]
     return [[message["content"] for message in record.body["messages"][1:]] for record in asked]
 
 

@@ -16,8 +16,8 @@ from discordplex.config import BotConfig, Config
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.world.model import Channel, Message, User
-from discordplex.loopback.personaplex.log import Closed, Connected, Handshook
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, User
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import pool
 from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
@@ -60,7 +60,7 @@ class Evening:
         """A message of the bot in a channel's chat."""
         return await self.street.says(channel, words, timeout_s=20)
 
-    def greeting(self, channel: Channel) -> Message:
+    def greeting(self, channel: Channel) -> ChatMessage:
         """The newest greeting there, with its buttons."""
         mine = [message for message in self.discord.messages(channel) if message.author_id == self.street.bot.id]
         return [message for message in mine if "Go ahead" in message.content][-1]
@@ -109,8 +109,8 @@ async def test_an_evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speec
             e.discord.enter(e.ben, e.hall)
             await e.says(e.hall, "number 1 in the queue")
         await comes_back(e, ada, cleo, speech)
-    assert len(e.alpha.log.of(Connected)) == len(e.alpha.log.of(Handshook)), "nobody was kept waiting on the line"
-    await e.alpha.log.wait_for(lambda log: len(log.of(Closed)) == len(log.of(Connected)))
+    assert len(e.alpha.log.of(Connected)) == len(e.alpha.log.of(HandshakeSent)), "nobody was kept waiting on the line"
+    await e.alpha.log.wait_for(lambda log: len(log.of(ConversationClosed)) == len(log.of(Connected)))
     assert e.discord.world.users_in(e.lounge.id) == e.discord.world.users_in(e.hall.id) == []
 
 
@@ -125,7 +125,7 @@ async def begins_on_a_dead_engine(e: Evening, ada: Person, speech: bytes) -> Non
     e.discord.enter(e.ben, e.hall)
     await e.says(e.hall, "Go ahead")
     await e.bot_in(e.hall, of=e.hall)
-    assert [len(engine.log.of(Handshook)) for engine in (e.alpha, e.beta)] == [1, 1]
+    assert [len(engine.log.of(HandshakeSent)) for engine in (e.alpha, e.beta)] == [1, 1]
 
 
 async def loses_its_engine(e: Evening) -> None:
@@ -180,18 +180,18 @@ async def does_not_want_to_be_heard(e: Evening, cleo: Person, speech: bytes) -> 
 
 async def follows_everybody(e: Evening) -> None:
     """Cleo goes over to Ada in the lounge, and the bot with her, in the same conversation."""
-    conversations = len(e.alpha.log.of(Handshook))
+    conversations = len(e.alpha.log.of(HandshakeSent))
     await e.discord.move(e.cleo, e.lounge)
     await e.bot_in(e.lounge, of=e.lounge)
     assert "Nobody of this server" in await e.queue(e.ada, e.lounge)
-    assert len(e.alpha.log.of(Handshook)) == conversations
+    assert len(e.alpha.log.of(HandshakeSent)) == conversations
 
 
 async def comes_back(e: Evening, ada: Person, cleo: Person, speech: bytes) -> None:
     """A new process, without the engines that are gone: the call is where it was, before those who waited; it still does not hear Cleo."""
-    conversations = len(e.alpha.log.of(Handshook))
+    conversations = len(e.alpha.log.of(HandshakeSent))
     async with e.street.bot_running(e.street.config(urls=(e.alpha.url,))):
-        await e.alpha.log.wait_for(lambda log: len(log.of(Handshook)) > conversations)
+        await e.alpha.log.wait_for(lambda log: len(log.of(HandshakeSent)) > conversations)
         await e.bot_in(e.lounge, of=e.lounge)
         await e.discord.wait_for(lambda: "number 1 in the queue" in e.street.texts(e.hall)[-1])
         before, ignored = e.decoded(), e.street.metrics.counter("voice.rx.ignored").value

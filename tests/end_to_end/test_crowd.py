@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import SECOND, House, house, samples
 
@@ -29,9 +29,9 @@ class Listener:
     def __init__(self) -> None:
         self.heard = bytearray()
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         self.heard += heard
-        return Spoken()
+        return ModelOutput()
 
 
 def at_model_rate(pcm: bytes) -> Signal:

@@ -9,12 +9,12 @@ import pytest
 
 from discordplex.audio.format import ENGINE
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.voice import deafness, watchdog
 from tests.end_to_end.home import House, house
 
-encrypted_calls = functools.partial(VoiceGateway, dave=True)
+encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
 PACE = 16
 
 

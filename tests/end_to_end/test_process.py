@@ -15,7 +15,7 @@ import pytest
 
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.personaplex.log import Closed
+from discordplex.loopback.personaplex.log import ConversationClosed
 from discordplex.loopback.personaplex.server import StandInServer
 
 END_WITHIN_S = 5.0
@@ -68,13 +68,13 @@ async def test_sigterm_in_a_call(tmp_path: Path, speech: bytes) -> None:
             await person.wait_for_audio(bot.id, 0.3)
             code, errors = await end(process)
             await discord.wait_for(lambda: discord.voice_state(bot) is None)
-            await engine.log.wait_for(lambda log: log.of(Closed))
+            await engine.log.wait_for(lambda log: log.of(ConversationClosed))
     assert code == 0, errors
     for trace in ("Traceback", "ResourceWarning", "never awaited", "was destroyed", "Unclosed", bot.token):
         assert trace not in errors, errors
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["metrics"]["uplink.ticks"] > 0
-    assert [record.code for record in engine.log.of(Closed)] == [1000]
+    assert [record.code for record in engine.log.of(ConversationClosed)] == [1000]
 
 
 async def test_a_wrong_token_is_one_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from discordplex.config import Config, DiscordConfig, PersonaConfig
 from discordplex.errors import LoginError
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Connected, Handshook
+from discordplex.loopback.personaplex.log import Connected, HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -48,7 +48,7 @@ async def test_an_engine_that_comes_late_is_found(monkeypatch: pytest.MonkeyPatc
         home.discord.enter(home.discord.people[0], home.channel())
         await home.says(home.channel(), "No PersonaPlex server answers")
         async with StandInServer(mode="echo", port=port) as engine:
-            await engine.log.wait_for(lambda log: log.of(Handshook))
+            await engine.log.wait_for(lambda log: log.of(HandshakeSent))
             home.discord.leave(home.discord.people[0])
             await home.bot_in(None)
 
@@ -98,7 +98,7 @@ async def test_one_engine_two_guilds(monkeypatch: pytest.MonkeyPatch) -> None:
         assert home.discord.world.voice_state(home.bot.id, second.guild_id) is None
         home.discord.leave(home.discord.people[0])
         await home.says(second, "Go ahead")
-        await engine.log.wait_for(lambda log: len(log.of(Handshook)) == 2)
+        await engine.log.wait_for(lambda log: len(log.of(HandshakeSent)) == 2)
 
 
 async def test_a_wrong_token_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import OpusEncoder
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.world.model import Channel, User
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.home import House, house
@@ -123,7 +123,7 @@ async def test_three_implementations_share_a_call(monkeypatch: pytest.MonkeyPatc
     """One privacy code on all three; what each says reaches the two others packet by packet, and both hear the bot's echo."""
     if not MODULES.is_dir():
         pytest.skip("discord.js is not installed here; `make interop` does that")
-    calls = functools.partial(VoiceGateway, dave=True)
+    calls = functools.partial(VoiceGatewayServer, dave=True)
     async with (
         StandInServer(mode="echo") as engine,
         house(engine, monkeypatch=monkeypatch, bot=BotConfig(hear_bots=True), voice=calls) as home,

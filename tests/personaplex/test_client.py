@@ -17,7 +17,7 @@ from discordplex.engine import Persona
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Closed, Connected, Discarded, Handshook, Log, Pinged, Prompting
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent, Log, MessageDiscarded, Pinged, PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import dialing
 from discordplex.personaplex.client import KEEP_ALIVE_S, handshake_deadline_s
@@ -42,12 +42,12 @@ async def test_open_returns_at_the_handshake_and_close_says_goodbye() -> None:
         async with opened(server.url, events) as client:
             assert client.live
             assert events[0] == Opened()
-        await server.log.wait_for(lambda log: log.of(Closed))
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
         assert [record.query for record in server.log.of(Connected)] == [
             {"text_prompt": PERSONA.text_prompt, "voice_prompt": PERSONA.voice},
         ]
-        assert not server.log.of(Discarded)
-        assert [(record.code, record.by) for record in server.log.of(Closed)] == [(1000, "client")]
+        assert not server.log.of(MessageDiscarded)
+        assert [(record.code, record.by) for record in server.log.of(ConversationClosed)] == [(1000, "client")]
     assert (await events.ending()).cause == "left"
 
 
@@ -69,14 +69,14 @@ async def test_pings_begin_after_the_handshake() -> None:
     async with StandInServer("echo") as server:
         client = client_of(server.url, clock=clock)
         opening = asyncio.create_task(client.open(60.0))
-        await server.log.wait_for(lambda log: log.of(Prompting))
+        await server.log.wait_for(lambda log: log.of(PromptsLoading))
         await clock.advance(3 * KEEP_ALIVE_S)
         await opening
         await clock.advance(KEEP_ALIVE_S)
         await server.log.wait_for(lambda log: len(log.of(Pinged)) == 1)
         await clock.advance(KEEP_ALIVE_S)
         await server.log.wait_for(lambda log: len(log.of(Pinged)) == 2)
-        assert min(record.at for record in server.log.of(Pinged)) > server.log.of(Handshook)[0].at
+        assert min(record.at for record in server.log.of(Pinged)) > server.log.of(HandshakeSent)[0].at
         assert {record.size for record in server.log.of(Pinged)} == {0}
         await client.close()
 
@@ -259,7 +259,7 @@ async def test_a_busy_server_is_recognised(monkeypatch: pytest.MonkeyPatch) -> N
             await client.open(0.2)
         assert caught.value.retry
         assert len(server.log.of(Connected)) == 2
-        assert len(server.log.of(Handshook)) == 1
+        assert len(server.log.of(HandshakeSent)) == 1
         assert not server.log.of(Pinged)
 
 
@@ -281,11 +281,11 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_behind() -> None:
     async with StandInServer("echo", prompt_step_ms=100) as server:
         client = client_of(server.url)
         opening = asyncio.create_task(client.open(20.0))
-        await server.log.wait_for(lambda log: log.of(Prompting))
+        await server.log.wait_for(lambda log: log.of(PromptsLoading))
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        await server.log.wait_for(lambda log: log.of(Closed))
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
 
 
 async def test_a_certificate_nobody_vouches_for(tls: ssl.SSLContext) -> None:
@@ -434,7 +434,7 @@ async def test_a_goodbye_that_is_cancelled_still_closes() -> None:
         with pytest.raises(asyncio.CancelledError):
             await closing
         server.read_again()
-        await server.log.wait_for(lambda log: log.of(Closed))
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
 
 
 async def test_closing_twice_is_closing_once() -> None:

@@ -147,13 +147,13 @@ async def test_every_tick_is_one_page_silence_included() -> None:
             await call.be_silent(20)
             await call.say(tone(200))
             await call.be_silent(20)
-            await server.log.wait_for(lambda log: len(log.of(records.Heard)) >= 50)
+            await server.log.wait_for(lambda log: len(log.of(records.AudioReceived)) >= 50)
             await call.until(functools.partial(has_said, duration_ms=960))
-        await server.log.wait_for(lambda log: log.of(records.Closed))
-        assert [record.samples for record in server.log.of(records.Heard)] == [480] * 50
-        assert not server.log.of(records.Discarded)
+        await server.log.wait_for(lambda log: log.of(records.ConversationClosed))
+        assert [record.samples for record in server.log.of(records.AudioReceived)] == [480] * 50
+        assert not server.log.of(records.MessageDiscarded)
         assert len(server.log.of(records.Connected)) == 1
-        assert [record.code for record in server.log.of(records.Closed)] == [1000]
+        assert [record.code for record in server.log.of(records.ConversationClosed)] == [1000]
     assert call.metrics.counter("engine.frames_sent").value == 50
     assert call.metrics.counter("engine.frames_dropped").value == 0
 
@@ -399,7 +399,7 @@ async def test_leaving_is_no_failure() -> None:
     async with StandInServer("echo") as server:
         async with calling(server.url) as call:
             pass
-        await server.log.wait_for(lambda log: log.of(records.Closed))
+        await server.log.wait_for(lambda log: log.of(records.ConversationClosed))
     await call.listen()
     assert isinstance(call.events[-1], Closed)
     assert call.outcomes == []
@@ -431,11 +431,11 @@ async def test_a_call_that_is_cancelled_closes_its_socket() -> None:
     """However a call ends, the server is free afterwards."""
     async with StandInServer("echo") as server:
         call = asyncio.create_task(hold(server.url))
-        await server.log.wait_for(lambda log: log.of(records.Handshook))
+        await server.log.wait_for(lambda log: log.of(records.HandshakeSent))
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await server.log.wait_for(lambda log: [record.code for record in log.of(records.Closed)] == [1000])
+        await server.log.wait_for(lambda log: [record.code for record in log.of(records.ConversationClosed)] == [1000])
 
 
 async def test_a_cancelled_task_group_closes_the_socket_too() -> None:
@@ -443,9 +443,9 @@ async def test_a_cancelled_task_group_closes_the_socket_too() -> None:
     async with StandInServer("echo") as server:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(hold, server.url)
-            await server.log.wait_for(lambda log: log.of(records.Handshook))
+            await server.log.wait_for(lambda log: log.of(records.HandshakeSent))
             tasks.cancel_scope.cancel()
-        await server.log.wait_for(lambda log: [record.code for record in log.of(records.Closed)] == [1000])
+        await server.log.wait_for(lambda log: [record.code for record in log.of(records.ConversationClosed)] == [1000])
 
 
 async def test_what_the_call_measures() -> None:

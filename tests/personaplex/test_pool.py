@@ -10,7 +10,7 @@ from discordplex.engine import EngineProvider, MovableLease
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Closed, Connected, Prompting
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed, PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex import dialing
@@ -107,7 +107,7 @@ async def test_a_server_is_free_when_its_socket_is_closed() -> None:
             pool.release(lease)
             assert pool.free == 0
             assert pool.acquire() is None
-        await server.log.wait_for(lambda log: log.of(Closed))
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
         assert pool.free == 1
         with pytest.raises(LocalProtocolError):
             lease.open(PERSONA, Metrics())
@@ -231,14 +231,14 @@ async def test_a_busy_server_is_told_by_a_sentence(monkeypatch: pytest.MonkeyPat
 
 async def late(lease: PersonaPlexLease, clock: FakeClock, server: StandInServer, waited_s: float) -> None:
     """One try is given up after exactly `waited_s`."""
-    tries = len(server.log.of(Prompting))
+    tries = len(server.log.of(PromptsLoading))
     opening = asyncio.create_task(failing(lease))
-    await server.log.wait_for(lambda log: len(log.of(Prompting)) > tries)
+    await server.log.wait_for(lambda log: len(log.of(PromptsLoading)) > tries)
     await clock.advance(waited_s - 0.01)
     assert not opening.done()
     await clock.advance(0.02)
     assert f"was not ready within {waited_s:.0f} s" in str(await opening)
-    await server.log.wait_for(lambda log: len(log.of(Closed)) > tries)
+    await server.log.wait_for(lambda log: len(log.of(ConversationClosed)) > tries)
 
 
 async def test_the_handshake_s_time_is_obeyed_and_grows_with_each_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import functools
 import pytest
 
 from discordplex.audio.opus import OpusDecoder
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice.rtp.encryption import MODES
 from tests.voice.booth import SOAK, Library, noise
 from tests.voice.conftest import OpenBooth
@@ -22,7 +22,7 @@ CALLS: list[tuple[Library | None, Library | None]] = [("libdave", "davey"), (Non
 @pytest.mark.parametrize("libraries", CALLS, ids=["encrypted", "clear"])
 async def test_every_packet_arrives_as_it_was_made(open_booth: OpenBooth, mode: str, libraries: tuple[Library | None, ...]) -> None:
     """Two people and the bot talk at once; whoever encrypts shows one privacy code, and leaving leaves nothing behind."""
-    calls = functools.partial(VoiceGateway, modes=(mode,), dave=libraries[0] is not None)
+    calls = functools.partial(VoiceGatewayServer, modes=(mode,), dave=libraries[0] is not None)
     async with open_booth(voice=calls) as booth:
         async with booth.person(0, e2ee=libraries[0]) as ada, booth.person(1, e2ee=libraries[1]) as ben:
             link = await booth.connect()

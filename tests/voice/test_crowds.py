@@ -6,14 +6,14 @@ import functools
 import pytest
 
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import Restored
 from discordplex.voice.gateway.messages import Op
 from tests.voice.booth import Booth, Library, noise
 from tests.voice.conftest import OpenBooth
 
-encrypted_calls = functools.partial(VoiceGateway, dave=True)
+encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
 A_FEW = 4
 
 
@@ -117,7 +117,7 @@ async def test_speakers_are_heard_before_they_are_named(open_booth: OpenBooth, d
 
 async def test_somebody_who_cannot_encrypt_takes_the_call_down_and_up_again(open_booth: OpenBooth) -> None:
     """With such a person in the call everything is clear, and encrypted again when they have gone; everybody is heard whole each time."""
-    calls = functools.partial(VoiceGateway, dave=True, require_dave=False)
+    calls = functools.partial(VoiceGatewayServer, dave=True, require_dave=False)
     async with open_booth(voice=calls) as booth, booth.person(0, e2ee="libdave") as ada:
         link = await booth.connect()
         await one_call(booth, link, [ada])

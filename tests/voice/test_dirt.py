@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from discordplex.audio.opus import SILENCE_PACKET
-from discordplex.loopback.discord.voice.impairments import Foreign, ImpairedPath, Impairments, Media
+from discordplex.loopback.discord.voice.impairments import ImpairedPath, Impairments, MediaPacket, OtherDatagram
 from discordplex.loopback.discord.voice.relay_peer import sealed
 from discordplex.voice.rtp.encryption import MODES, Transport
 from tests.voice.booth import SOAK, TappedDecoder, noise
@@ -55,9 +55,9 @@ def hear(impairments: Impairments, *, frames: int, sender: Member, receiver: Mem
         payload = sender.e2ee.encrypt(packet)
         assert payload
         studio.now = index * 0.02
-        for shipment in path.carry(Media(SSRC, index & 0xFFFF, index * 960, payload), studio.now):
+        for shipment in path.carry(MediaPacket(SSRC, index & 0xFFFF, index * 960, payload), studio.now):
             cargo = shipment.cargo
-            datagram = cargo.datagram if isinstance(cargo, Foreign) else sealed(cargo, outside)
+            datagram = cargo.datagram if isinstance(cargo, OtherDatagram) else sealed(cargo, outside)
             heapq.heappush(under_way, (shipment.at, next(order), datagram))
         deliver(studio, under_way)
     studio.now += 1.0

@@ -6,7 +6,7 @@ import functools
 import itertools
 
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from tests.voice.booth import SOAK, Booth, Library, noise
 from tests.voice.conftest import SideBySide
 
@@ -15,7 +15,7 @@ SLOW_S = 0.15
 TALK_FRAMES, REPLY_FRAMES = (650, 700) if SOAK else (125, 130)
 """At least; where the visits take longer, everybody goes on talking until the last visitor has left."""
 
-encrypted_calls = functools.partial(VoiceGateway, dave=True)
+encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
 
 
 async def talk(person: Person, over: asyncio.Event) -> None:

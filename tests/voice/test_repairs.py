@@ -7,12 +7,12 @@ from collections.abc import Callable
 import discord
 
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice.events import Lost, Moved, Restored
 from tests.voice.booth import SOAK, Booth, noise
 from tests.voice.conftest import Scenario, SideBySide
 
-encrypted_calls = functools.partial(VoiceGateway, dave=True)
+encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
 
 Break = Callable[[Booth], None]
 

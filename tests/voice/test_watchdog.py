@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice import deafness, watchdog
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, Restored
 from discordplex.voice.rtp.encryption import MODES, Transport
@@ -19,7 +19,7 @@ from discordplex.voice.watchdog import excused
 from tests.voice.booth import Booth, noise
 from tests.voice.conftest import SideBySide
 
-encrypted_calls = functools.partial(VoiceGateway, dave=True)
+encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
 PACE = 8
 SENTENCE = noise(20, channels=1)
 

@@ -8,7 +8,7 @@ import anyio
 
 from discordplex.loopback.discord.rest.interactions import Interaction, Interactions
 from discordplex.loopback.discord.world.files import Upload
-from discordplex.loopback.discord.world.model import Channel, Message, VoiceSession, VoiceState
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, VoiceSessionGrant, VoiceState
 from discordplex.loopback.discord.world.permissions import bit
 from discordplex.loopback.discord.world.world import World
 
@@ -24,11 +24,11 @@ class Acts:
         self.world = world
         self.interactions = interactions
 
-    def messages(self, channel: Named) -> list[Message]:
+    def messages(self, channel: Named) -> list[ChatMessage]:
         """Every message of a channel, the oldest first, deleted ones included, each with its history."""
         return self.world.chat.of(id_of(channel))
 
-    def files(self, message: Message) -> list[Upload]:
+    def files(self, message: ChatMessage) -> list[Upload]:
         """What is attached to a message."""
         found = (self.world.files.find(each["id"]) for each in message.body.get("attachments") or [])
         return [upload for upload in found if upload]
@@ -55,7 +55,7 @@ class Acts:
 
     # What people and moderators do
 
-    def enter(self, user: Named, channel: Named) -> VoiceSession | None:
+    def enter(self, user: Named, channel: Named) -> VoiceSessionGrant | None:
         """Let a user enter a voice channel without media; None where Discord would not let them."""
         place = self._channel(channel)
         return self.world.voice_join(id_of(user), place.guild_id, place.id)
@@ -93,7 +93,7 @@ class Acts:
         place.user_limit = limit
         self.world.touch(place)
 
-    def write(self, user: Named, channel: Named, content: str) -> Message:
+    def write(self, user: Named, channel: Named, content: str) -> ChatMessage:
         """Let a user write a message."""
         return self.world.chat.post(id_of(channel), id_of(user), {"content": content})
 
@@ -128,7 +128,7 @@ class Acts:
         return (await self._see(opened, self.interactions.answer_within_s)).choices or []
 
     async def press_button(
-        self, message: Message, custom_id: str, person: Named, *, values: list[str] | None = None, timeout_s: float = 10.0
+        self, message: ChatMessage, custom_id: str, person: Named, *, values: list[str] | None = None, timeout_s: float = 10.0
     ) -> Interaction:
         """Press a button of a message (or choose `values` in its menu) and return what the person sees."""
         return await self._see(self.interactions.use_component(id_of(person), message, custom_id, values), timeout_s)

@@ -19,7 +19,7 @@ from discordplex.loopback.discord.gateway.gateway import Gateway
 from discordplex.loopback.discord.rest.interactions import ANSWER_WITHIN_S, Interactions
 from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
 from discordplex.loopback.discord.rest.server import Rest, RestFaults
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.discord.world.model import Guild, User
 from discordplex.loopback.discord.world.population import populate
@@ -42,7 +42,7 @@ class LoopbackDiscord(Acts):
         dir: Path | None = None,  # noqa: A002  the command line's word for it
         *,
         clock: Clock | None = None,
-        voice: Callable[[World], VoiceGateway] | None = None,
+        voice: Callable[[World], VoiceGatewayServer] | None = None,
         impairments: Impairments | None = None,
         dave: bool = True,
         require_dave: bool = False,
@@ -69,7 +69,7 @@ class LoopbackDiscord(Acts):
         super().__init__(world, Interactions(world, answer_within_s=answer_within_s))
         self.rest = Rest(self.world, self.interactions, writes=writes)
         self.gateway = Gateway(self.world, privileged_intents=privileged_intents)
-        gateway = functools.partial(VoiceGateway, impairments=impairments, dave=dave, require_dave=dave and require_dave)
+        gateway = functools.partial(VoiceGatewayServer, impairments=impairments, dave=dave, require_dave=dave and require_dave)
         self.voice = (voice or gateway)(self.world)
         self.port = port
         self._directory = dir

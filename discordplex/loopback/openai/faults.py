@@ -23,7 +23,7 @@ REALISTIC = Delays(transcribe_ms=350, first_token_ms=400, token_ms=18, speech_ms
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RequestFault:
     """What happens to a request instead of an answer."""
 
     only: str = ""

@@ -7,11 +7,11 @@ from typing import Any
 from discordplex.loopback.openai.faults import Stage
 from discordplex.loopback.personaplex.log import Log, Record
 
-__all__ = ["Answered", "Asked", "Dropped", "Log"]
+__all__ = ["ClientHungUp", "Log", "RequestReceived", "ResponseSent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Record):
+class RequestReceived(Record):
     """A request came, with these fields; `client` counts the requests. A transcription's file is told by its length in milliseconds."""
 
     stage: Stage
@@ -20,7 +20,7 @@ class Asked(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Record):
+class ResponseSent(Record):
     """The answer was sent to its end."""
 
     stage: Stage
@@ -28,7 +28,7 @@ class Answered(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped(Record):
+class ClientHungUp(Record):
     """The client hung up before the answer's end."""
 
     stage: Stage

@@ -13,8 +13,8 @@ from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
 from discordplex.loopback.openai import shapes
-from discordplex.loopback.openai.faults import Delays, Fault, Stage
-from discordplex.loopback.openai.log import Answered, Asked, Dropped, Log
+from discordplex.loopback.openai.faults import Delays, RequestFault, Stage
+from discordplex.loopback.openai.log import ClientHungUp, Log, RequestReceived, ResponseSent
 from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
 
 BLOCK_BYTES: Final = 4801
@@ -28,7 +28,7 @@ Hears = Callable[[float], str]
 """What to understand of so many milliseconds of sound."""
 Replies = Callable[[Sequence[Mapping[str, str]]], str]
 """What to answer to these messages."""
-WELL: Final = Fault()
+WELL: Final = RequestFault()
 
 
 def length_as_words(milliseconds: float) -> str:
@@ -74,7 +74,7 @@ class StandInOpenAI:
         self._host, self._port = host, port
         self._models = list(models)
         self._clock = clock or SystemClock()
-        self._faults: dict[Stage, deque[Fault]] = {"transcribe": deque(), "think": deque(), "speak": deque()}
+        self._faults: dict[Stage, deque[RequestFault]] = {"transcribe": deque(), "think": deque(), "speak": deque()}
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
 
@@ -83,7 +83,7 @@ class StandInOpenAI:
         """Where it listens, /v1 included."""
         return f"http://{self._host}:{self._port}/v1"
 
-    def fail(self, stage: Stage, *faults: Fault) -> None:
+    def fail(self, stage: Stage, *faults: RequestFault) -> None:
         """The next requests of that stage meet these faults, one each, in this order."""
         self._faults[stage].extend(faults)
 
@@ -121,7 +121,7 @@ class StandInOpenAI:
         return None if key == self.api_key else web.json_response(shapes.error(401, key=key), status=401)
 
     def _route(
-        self, stage: Stage, answer: Callable[["Exchange"], Awaitable[web.StreamResponse]]
+        self, stage: Stage, answer: Callable[["HttpExchange"], Awaitable[web.StreamResponse]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """A handler that writes down what comes and goes, and misbehaves where it is told to."""
 
@@ -130,21 +130,21 @@ class StandInOpenAI:
             try:
                 body = await fields_of(request)
                 key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-                self.log.add(Asked(self._clock.now(), number, stage, body, key))
-                exchange = Exchange(number, stage, request, body, self._fault(stage, body))
+                self.log.add(RequestReceived(self._clock.now(), number, stage, body, key))
+                exchange = HttpExchange(number, stage, request, body, self._fault(stage, body))
                 response = self._refuse_key(request) or await self._send_body(exchange) or self._refuse(exchange) or await answer(exchange)
                 if not response.prepared:
                     await response.prepare(request)
                 await response.write_eof()
             except (asyncio.CancelledError, ConnectionError):
-                self.log.add(Dropped(self._clock.now(), number, stage))
+                self.log.add(ClientHungUp(self._clock.now(), number, stage))
                 raise
-            self.log.add(Answered(self._clock.now(), number, stage, response.status))
+            self.log.add(ResponseSent(self._clock.now(), number, stage, response.status))
             return response
 
         return serve
 
-    def _fault(self, stage: Stage, body: Mapping[str, Any]) -> Fault:
+    def _fault(self, stage: Stage, body: Mapping[str, Any]) -> RequestFault:
         """The first that waits for this request; it is used up."""
         waiting = self._faults[stage]
         found = next((fault for fault in waiting if fault.only in str(body)), WELL)
@@ -152,7 +152,7 @@ class StandInOpenAI:
             waiting.remove(found)
         return found
 
-    def _refuse(self, exchange: "Exchange") -> web.Response | None:
+    def _refuse(self, exchange: "HttpExchange") -> web.Response | None:
         """The error that the fault asks for, or that the request has earned."""
         fault, name = exchange.fault, str(exchange.body.get("model", ""))
         if fault.html:
@@ -164,7 +164,7 @@ class StandInOpenAI:
             return web.json_response(shapes.error(404, model=name), status=404)
         return None
 
-    async def _send_body(self, exchange: "Exchange") -> web.StreamResponse | None:
+    async def _send_body(self, exchange: "HttpExchange") -> web.StreamResponse | None:
         """The answer that the fault spells out, None where it does not."""
         fault = exchange.fault
         if fault.body is None:
@@ -178,7 +178,7 @@ class StandInOpenAI:
                 await self._wait(fault.drip_ms or 0)
         return response
 
-    async def _transcribe(self, exchange: "Exchange") -> web.StreamResponse:
+    async def _transcribe(self, exchange: "HttpExchange") -> web.StreamResponse:
         milliseconds = exchange.body.get("file_ms")
         if milliseconds is None:
             return web.json_response(shapes.error(400), status=400)
@@ -189,7 +189,7 @@ class StandInOpenAI:
             return web.Response(text=f"{text}\n")
         return web.json_response({"text": text, "usage": {"type": "duration", "seconds": round(milliseconds / 1000)}})
 
-    async def _think(self, exchange: "Exchange") -> web.StreamResponse:
+    async def _think(self, exchange: "HttpExchange") -> web.StreamResponse:
         messages = exchange.body.get("messages")
         if not isinstance(messages, list):
             return web.json_response(shapes.error(400), status=400)
@@ -203,7 +203,7 @@ class StandInOpenAI:
             await response.write(data)
         return response
 
-    async def _reply(self, exchange: "Exchange", name: str, text: str) -> AsyncIterator[bytes]:
+    async def _reply(self, exchange: "HttpExchange", name: str, text: str) -> AsyncIterator[bytes]:
         """A streamed reply's events, each when it is due."""
         started, number = self._clock.now(), exchange.number
         await self._wait(self.delays.first_token_ms)
@@ -220,7 +220,7 @@ class StandInOpenAI:
         yield shapes.event(shapes.chunk(number, name, delta={}, finish="stop"))
         yield shapes.event("[DONE]")
 
-    async def _speak(self, exchange: "Exchange") -> web.StreamResponse:
+    async def _speak(self, exchange: "HttpExchange") -> web.StreamResponse:
         text, kind = exchange.body.get("input"), str(exchange.body.get("response_format", "mp3"))
         if not isinstance(text, str) or kind not in FORMATS:
             return web.json_response(shapes.error(400), status=400)
@@ -238,10 +238,10 @@ class StandInOpenAI:
             await self._clock.sleep_until((self._clock.now() if since is None else since) + milliseconds / 1000)
 
 
-class Exchange:
+class HttpExchange:
     """One request and its answer."""
 
-    def __init__(self, number: int, stage: Stage, request: web.Request, body: Mapping[str, Any], fault: Fault) -> None:
+    def __init__(self, number: int, stage: Stage, request: web.Request, body: Mapping[str, Any], fault: RequestFault) -> None:
         self.number = number
         self.stage = stage
         self.body = body

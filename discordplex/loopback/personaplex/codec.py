@@ -1,4 +1,4 @@
-"""Ear and Mouth: the model's codec at 24 kHz mono, seen from the wire."""
+"""AudioReader and AudioWriter: the model's codec at 24 kHz mono, seen from the wire."""
 
 import struct
 
@@ -18,7 +18,7 @@ PRE_SKIP = 3840
 """Both as sphn writes them. Nobody trims the pre-skip: the true lookahead is 312 samples at 48 kHz."""
 
 
-class Ear:
+class AudioReader:
     """What the server hears: OggOpus bytes -> PCM. Raises StreamDead where the real reader dies."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Ear:
             raise StreamDead("an Opus packet is corrupt") from None
 
 
-class Mouth:
+class AudioWriter:
     """What the server says: model steps of PCM -> the OggOpus bytes of each message.
 
     NVIDIA's server puts one 80 ms packet on one page; with `packets_per_step=2`, as moshi 0.2.13, two of 40 ms on two pages of one message.

@@ -12,12 +12,12 @@ from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 from discordplex.audio.format import MODEL
 from discordplex.clock import Clock
 from discordplex.loopback.personaplex import log
-from discordplex.loopback.personaplex.codec import STEP_BYTES, Ear, Mouth
+from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader, AudioWriter
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Log
 from discordplex.loopback.personaplex.mind import MindFactory
 from discordplex.loopback.personaplex.ogg import StreamDead
-from discordplex.loopback.personaplex.outbox import Outbox
+from discordplex.loopback.personaplex.outbox import DelayedMessages
 from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, Other, TextPiece, encode
 
 VOICE_STEPS = 50 + 6
@@ -39,7 +39,7 @@ HARD_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedPersona:
     """A persona as a client's query asked for it."""
 
     voice: str
@@ -52,7 +52,7 @@ class Asked:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Desk:
+class ServerState:
     """What all conversations of one server share: the one model, and whatever the last client that connected has put on it."""
 
     clock: Clock
@@ -65,7 +65,7 @@ class Desk:
     """What follows the kind of the handshake. Who sends versions is kyutai's Rust server, and reads pings as messages."""
     log: Log = dataclasses.field(default_factory=Log)
     model: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
-    asked: Asked | None = None
+    asked: RequestedPersona | None = None
     dice: random.Random = dataclasses.field(default_factory=random.Random)
 
     async def pause(self, seconds: float) -> None:
@@ -73,10 +73,12 @@ class Desk:
         await self.clock.sleep_until(self.clock.now() + seconds)
 
 
-class Conversation:
+class ServerConversation:
     """From the lock to the close. Methods: the loop's thread."""
 
-    def __init__(self, *, number: int, desk: Desk, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport | None) -> None:
+    def __init__(
+        self, *, number: int, desk: ServerState, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport | None
+    ) -> None:
         self.silent = False
         self.reading = asyncio.Event()
         self.reading.set()
@@ -89,12 +91,12 @@ class Conversation:
         self._dying = asyncio.Event()
         self._by_server = False
         self._rejected_with: int | None = None
-        self._ear = Ear()
-        self._mouth = Mouth(desk.packets_per_step)
+        self._ear = AudioReader()
+        self._mouth = AudioWriter(desk.packets_per_step)
         self._mind = desk.mind()
         # Without a bound, for the real server has none: whoever sends too much is answered later and later.
         self._heard = bytearray()
-        self._outbox = Outbox(websocket, desk.clock, self._log_sent)
+        self._outbox = DelayedMessages(websocket, desk.clock, self._log_sent)
         self._heard_more = asyncio.Event()
         self._steps = 0
 
@@ -153,23 +155,23 @@ class Conversation:
                 elif message.data and message.data[0] > Kind.PING:
                     self.reset()
             elif not self._live:
-                self._log(log.Discarded, size=len(message.data))
+                self._log(log.MessageDiscarded, size=len(message.data))
             else:
                 self._hear(message)
 
     async def _prompt(self) -> None:
         """Load voice and role, step by step, then shake hands."""
-        self._log(log.Prompting)
+        self._log(log.PromptsLoading)
         step_s = self._desk.prompt_step_ms / 1000
         await self._desk.pause(VOICE_STEPS * step_s)
         # Read only now, from where every client that connects leaves its own: a mere connect hijacks a session that is being set up.
-        asked = self._desk.asked or Asked("", "")
+        asked = self._desk.asked or RequestedPersona("", "")
         await self._desk.pause(asked.text_steps * step_s)
         if self._desk.faults.no_handshake:
             await asyncio.Event().wait()
         self._live = True
         # Written down first: a client may answer before this task runs again.
-        self._log(log.Handshook, voice=asked.voice, text_prompt=asked.text_prompt)
+        self._log(log.HandshakeSent, voice=asked.voice, text_prompt=asked.text_prompt)
         if self._desk.versions:
             await self._socket.send_bytes(encode(Other(Kind.METADATA, b"{}")))
         await self._socket.send_bytes(encode(Handshake(self._desk.versions)))
@@ -204,14 +206,14 @@ class Conversation:
     def _hear(self, message: WSMessage) -> None:
         data = message.data if message.type is WSMsgType.BINARY else b""
         if not data or data[0] != Kind.AUDIO:
-            self._log(log.Odd, kind=data[0] if data else None)
+            self._log(log.MessageIgnored, kind=data[0] if data else None)
             return
         try:
             pcm = self._ear.feed(data[1:])
         except StreamDead as death:
             self.crash(str(death))
             return
-        self._log(log.Heard, size=len(data), samples=len(pcm) // MODEL.sample_bytes)
+        self._log(log.AudioReceived, size=len(data), samples=len(pcm) // MODEL.sample_bytes)
         self._heard += pcm
         self._heard_more.set()
 
@@ -250,13 +252,13 @@ class Conversation:
         await asyncio.gather(reading, return_exceptions=True)
         code = self._rejected_with or self._socket.close_code or WSCloseCode.OK
         by = "server" if self._by_server or self._rejected_with else "network" if code == ABNORMAL else "client"
-        self._log(log.Closed, code=int(code), by=by)
+        self._log(log.ConversationClosed, code=int(code), by=by)
 
     def _log(self, kind: type[log.Record], /, **facts: object) -> None:
         self._desk.log.add(kind(self._desk.clock.now(), self._number, **facts))
 
     def _log_sent(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.TEXT:
-            self._log(log.Texted, piece=payload.decode(errors="replace"))
+            self._log(log.TextSent, piece=payload.decode(errors="replace"))
         else:
-            self._log(log.Said, size=len(payload))
+            self._log(log.AudioSent, size=len(payload))

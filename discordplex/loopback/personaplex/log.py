@@ -34,19 +34,19 @@ class Refused(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompting(Record):
+class PromptsLoading(Record):
     """The client has the lock, and its prompts are being loaded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Discarded(Record):
+class MessageDiscarded(Record):
     """A message came before the handshake and was thrown away."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class Handshook(Record):
+class HandshakeSent(Record):
     """The handshake was sent, by the persona that was in force by then: another client's, where one has meddled."""
 
     voice: str
@@ -54,7 +54,7 @@ class Handshook(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Record):
+class AudioReceived(Record):
     """An audio message was decoded."""
 
     size: int
@@ -62,21 +62,21 @@ class Heard(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Said(Record):
+class AudioSent(Record):
     """An audio message was sent."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class Texted(Record):
+class TextSent(Record):
     """A piece of text was sent."""
 
     piece: str
 
 
 @dataclass(frozen=True, slots=True)
-class Odd(Record):
+class MessageIgnored(Record):
     """A message of no use to the server came, and was ignored."""
 
     kind: int | None
@@ -98,7 +98,7 @@ class Crashed(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Closed(Record):
+class ConversationClosed(Record):
     """The conversation is over. `code` is what the client will have seen or has sent; 1006 where there was none."""
 
     code: int

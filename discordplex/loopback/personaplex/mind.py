@@ -13,17 +13,17 @@ SILENT_STEP = bytes(STEP_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class ModelOutput:
     """One step's output: always 80 ms of PCM, and the pieces of text that belong to it."""
 
     pcm: bytes = SILENT_STEP
     pieces: tuple[str, ...] = ()
 
 
-class Mind(Protocol):
+class VoiceModel(Protocol):
     """Something that converses in model steps of 24 kHz mono PCM."""
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         """Hear one step, speak one step."""
         ...
 
@@ -31,9 +31,9 @@ class Mind(Protocol):
 class Echo:
     """Says what it hears, as it hears it."""
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         """The same again."""
-        return Spoken(heard)
+        return ModelOutput(heard)
 
 
-MindFactory: TypeAlias = Callable[[], Mind]
+MindFactory: TypeAlias = Callable[[], VoiceModel]

@@ -25,7 +25,7 @@ class StreamDead(Exception):  # noqa: N818 -- named for what the reader is from 
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OggPage:
     """One page's packets; the last one may go on in the next page."""
 
     flags: int
@@ -85,7 +85,7 @@ class PageReader:
             raise
         return iter(packets)
 
-    def _next_page(self) -> Page | None:
+    def _next_page(self) -> OggPage | None:
         start = self._buffer.find(CAPTURE)
         if start < 0:
             del self._buffer[: -len(CAPTURE) + 1]
@@ -104,7 +104,7 @@ class PageReader:
             raise StreamDead("a page's checksum is wrong")
         return cut(flags, serial, lacing, raw[HEADER.size + count :])
 
-    def _packets(self, page: Page) -> Iterator[bytes]:
+    def _packets(self, page: OggPage) -> Iterator[bytes]:
         if page.flags & BOS:
             if page.serial == self._serial:
                 raise StreamDead("the stream began a second time")
@@ -118,7 +118,7 @@ class PageReader:
         self._partial = page.unfinished
 
 
-def cut(flags: int, serial: int, lacing: bytes, body: bytes) -> Page:
+def cut(flags: int, serial: int, lacing: bytes, body: bytes) -> OggPage:
     """A page's body into packets, by its lacing values."""
     packets, start, length = [], 0, 0
     for segment in lacing:
@@ -126,4 +126,4 @@ def cut(flags: int, serial: int, lacing: bytes, body: bytes) -> Page:
         if segment < FULL_SEGMENT:
             packets.append(body[start : start + length])
             start, length = start + length, 0
-    return Page(flags, serial, tuple(packets), body[start:], bool(flags & CONTINUED))
+    return OggPage(flags, serial, tuple(packets), body[start:], bool(flags & CONTINUED))

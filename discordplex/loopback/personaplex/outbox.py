@@ -9,7 +9,7 @@ from discordplex.clock import Clock
 from discordplex.personaplex.protocol import Kind
 
 
-class Outbox:
+class DelayedMessages:
     """Messages in the order they were put, each held back until it is due. It has no bound: the real server sheds nothing."""
 
     def __init__(self, websocket: web.WebSocketResponse, clock: Clock, on_sent: Callable[[Kind, bytes], None]) -> None:

@@ -9,7 +9,7 @@ import enum
 import numpy as np
 
 from discordplex.audio.format import MODEL_STEP_MS
-from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.mind import ModelOutput
 
 PAUSE_MS = 700
 """A pause this long ends what the person says: longer than one between words, shorter than one that feels like waiting."""
@@ -27,7 +27,7 @@ MEMORY_STEPS = 60_000 // MODEL_STEP_MS
 """A minute; of a longer speech it remembers the end."""
 
 
-class Turn(enum.Enum):
+class ParrotState(enum.Enum):
     """What the parrot does."""
 
     WAITING = "waiting"
@@ -39,28 +39,28 @@ class Parrot:
     """One listener with a memory of one utterance."""
 
     def __init__(self) -> None:
-        self.turn = Turn.WAITING
+        self.turn = ParrotState.WAITING
         self._heard: list[bytes] = []
         self._lead_in_steps = 0
         self._quiet_steps = 0
-        self._to_say: list[Spoken] = []
+        self._to_say: list[ModelOutput] = []
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         """Hear one step; say one step of what was heard before, or nothing."""
         level = rms(heard)
         self._heard.append(heard)
-        if self.turn is Turn.LISTENING:
+        if self.turn is ParrotState.LISTENING:
             self._listen(level)
         elif level > LOUD_RMS:
             # Also in the middle of its own words: who is interrupted stops and listens.
-            self.turn = Turn.LISTENING
+            self.turn = ParrotState.LISTENING
             self._quiet_steps = 0
             del self._heard[: -LEAD_IN_STEPS - 1]
             self._lead_in_steps = len(self._heard) - 1
-        if self.turn is Turn.SPEAKING:
+        if self.turn is ParrotState.SPEAKING:
             return self._say()
         del self._heard[:-MEMORY_STEPS]
-        return Spoken()
+        return ModelOutput()
 
     def _listen(self, level: float) -> None:
         self._quiet_steps = self._quiet_steps + 1 if level < QUIET_RMS else 0
@@ -68,13 +68,13 @@ class Parrot:
             said = self._heard[: -self._quiet_steps]
             self._to_say = script(said, (len(said) - self._lead_in_steps) * MODEL_STEP_MS / 1000)
             self._heard.clear()
-            self.turn = Turn.SPEAKING
+            self.turn = ParrotState.SPEAKING
 
-    def _say(self) -> Spoken:
+    def _say(self) -> ModelOutput:
         del self._heard[:-LEAD_IN_STEPS]
         spoken = self._to_say.pop(0)
         if not self._to_say:
-            self.turn = Turn.WAITING
+            self.turn = ParrotState.WAITING
         return spoken
 
 
@@ -84,11 +84,11 @@ def rms(pcm: bytes) -> float:
     return float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
 
 
-def script(heard: list[bytes], speech_s: float) -> list[Spoken]:
+def script(heard: list[bytes], speech_s: float) -> list[ModelOutput]:
     """The heard steps again, a piece of text with each; the last step takes what pieces are left."""
     pieces = pieces_about(speech_s)
-    steps = [Spoken(pcm, tuple(pieces[index : index + 1])) for index, pcm in enumerate(heard)]
-    steps[-1] = Spoken(heard[-1], tuple(pieces[len(heard) - 1 :]))
+    steps = [ModelOutput(pcm, tuple(pieces[index : index + 1])) for index, pcm in enumerate(heard)]
+    steps[-1] = ModelOutput(heard[-1], tuple(pieces[len(heard) - 1 :]))
     return steps
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
-from discordplex.loopback.personaplex.conversation import VOICE_STEPS, Asked, Conversation, Desk
+from discordplex.loopback.personaplex.conversation import VOICE_STEPS, RequestedPersona, ServerConversation, ServerState
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, Log, Record, Refused
 from discordplex.loopback.personaplex.mind import Echo, MindFactory, Mode
@@ -54,7 +54,7 @@ class StandInServer:
         clock: Clock | None = None,
     ) -> None:
         faults = faults or Faults()
-        self._desk = Desk(
+        self._desk = ServerState(
             clock=clock or SystemClock(),
             mind=mind or MINDS[mode],
             faults=faults,
@@ -69,7 +69,7 @@ class StandInServer:
         self._tls = tls
         self._clients = 0
         self._transports: set[asyncio.BaseTransport] = set()
-        self._conversations: list[Conversation] = []
+        self._conversations: list[ServerConversation] = []
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 
@@ -106,11 +106,11 @@ class StandInServer:
 
     def crash(self) -> None:
         """The audio loop of each conversation raises: a clean close with 1000, and the next client is served."""
-        self._each(Conversation.crash)
+        self._each(ServerConversation.crash)
 
     def reset(self) -> None:
         """The process dies under its conversations: TCP reset. It listens on, as if restarted at once."""
-        self._each(Conversation.reset)
+        self._each(ServerConversation.reset)
 
     def stop_reading(self) -> None:
         """Leave what comes in the socket's buffers."""
@@ -186,12 +186,14 @@ class StandInServer:
             return websocket
         self._transports.add(transport)
         try:
-            await self._converse(number, websocket, transport, Asked(query["voice_prompt"], query["text_prompt"]))
+            await self._converse(number, websocket, transport, RequestedPersona(query["voice_prompt"], query["text_prompt"]))
         finally:
             self._transports.discard(transport)
         return websocket
 
-    async def _converse(self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, asked: Asked) -> None:
+    async def _converse(
+        self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, asked: RequestedPersona
+    ) -> None:
         # Before the lock, on the model that everybody shares: that is the real server's bug, and the reason to connect one at a time.
         self._desk.asked = asked
         async with self._desk.model:
@@ -201,14 +203,14 @@ class StandInServer:
                 self._write(Refused, number, why="empty text_prompt")
                 transport.close()
                 return
-            conversation = Conversation(number=number, desk=self._desk, websocket=websocket, transport=transport)
+            conversation = ServerConversation(number=number, desk=self._desk, websocket=websocket, transport=transport)
             self._conversations.append(conversation)
             try:
                 await conversation.run()
             finally:
                 self._conversations.remove(conversation)
 
-    def _each(self, turn: Callable[[Conversation], object]) -> None:
+    def _each(self, turn: Callable[[ServerConversation], object]) -> None:
         for conversation in list(self._conversations):
             turn(conversation)
 

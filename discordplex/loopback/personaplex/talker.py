@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 from discordplex.audio.format import MODEL_STEP_MS
-from discordplex.loopback.personaplex.codec import STEP_BYTES, Ear
-from discordplex.loopback.personaplex.mind import Spoken
+from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader
+from discordplex.loopback.personaplex.mind import ModelOutput
 
 PAUSE_STEPS = 2_000 // MODEL_STEP_MS
 """Between one time and the next."""
@@ -21,7 +21,7 @@ PAUSE_STEPS = 2_000 // MODEL_STEP_MS
 class Clip:
     """Speech in model steps, and the pieces of text that begin in each."""
 
-    steps: tuple[Spoken, ...]
+    steps: tuple[ModelOutput, ...]
 
     @property
     def text(self) -> str:
@@ -38,28 +38,28 @@ class Clip:
 def clip() -> Clip:
     """The clip that comes with the package."""
     folder = resources.files("discordplex.loopback.personaplex")
-    pcm = Ear().feed(folder.joinpath("talker.ogg").read_bytes())
+    pcm = AudioReader().feed(folder.joinpath("talker.ogg").read_bytes())
     timings: list[tuple[str, float]] = json.loads(folder.joinpath("talker.json").read_text(encoding="utf-8"))
     return Clip(tuple(steps_of(pcm, timings)))
 
 
-def steps_of(pcm: bytes, timings: list[tuple[str, float]]) -> list[Spoken]:
+def steps_of(pcm: bytes, timings: list[tuple[str, float]]) -> list[ModelOutput]:
     """`pcm` in whole model steps, each with the pieces whose time, in ms, falls into it; silence fills the last."""
     pcm += bytes(-len(pcm) % STEP_BYTES)
     pieces: list[list[str]] = [[] for _ in range(0, len(pcm), STEP_BYTES)]
     for piece, at_ms in timings:
         pieces[min(int(at_ms / MODEL_STEP_MS), len(pieces) - 1)].append(piece)
-    return [Spoken(pcm[index * STEP_BYTES : (index + 1) * STEP_BYTES], tuple(found)) for index, found in enumerate(pieces)]
+    return [ModelOutput(pcm[index * STEP_BYTES : (index + 1) * STEP_BYTES], tuple(found)) for index, found in enumerate(pieces)]
 
 
 class Talker:
     """Says its clip over and over, with a pause between, whatever it hears."""
 
     def __init__(self) -> None:
-        self._steps = clip().steps + (Spoken(),) * PAUSE_STEPS
+        self._steps = clip().steps + (ModelOutput(),) * PAUSE_STEPS
         self._next = 0
 
-    def step(self, heard: bytes) -> Spoken:
+    def step(self, heard: bytes) -> ModelOutput:
         """The next step of the clip. What was heard matters only in that it moved time on."""
         del heard
         spoken = self._steps[self._next]

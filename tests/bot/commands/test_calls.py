@@ -10,7 +10,7 @@ from discordplex.bot.chat import poster
 from discordplex.bot.commands.personas import APPLY_ID
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.personaplex.log import Closed, Connected, Heard
+from discordplex.loopback.personaplex.log import AudioReceived, Connected, ConversationClosed
 from tests.bot.street import Street
 from tests.end_to_end.home import CLIP
 
@@ -68,12 +68,12 @@ async def test_stop_and_listen(street: Street) -> None:
         await street.says(street.lounge, "Ben asked me to stop")
         assert (await street.press("stop")).content == texts.calls.STOPPED_ALREADY
         assert "stopped" in (await street.press("status")).content
-        decoded, heard_at = street.metrics.counter("voice.rx.frames").value, len(street.engine.log.of(Heard))
+        decoded, heard_at = street.metrics.counter("voice.rx.frames").value, len(street.engine.log.of(AudioReceived))
         played = person.heard.audible_s(street.bot.id)
         street.engine.inject(b"\x02 Nobody reads this.")
         await person.say(speech)
         assert street.metrics.counter("voice.rx.frames").value == decoded
-        assert len(street.engine.log.of(Heard)) - heard_at > 20, "the engine's clock goes on"
+        assert len(street.engine.log.of(AudioReceived)) - heard_at > 20, "the engine's clock goes on"
         assert person.heard.audible_s(street.bot.id) < played + 0.3
         assert (await street.press("listen")).content == texts.calls.LISTENS_AGAIN
         await person.say(speech)
@@ -120,7 +120,7 @@ async def test_the_queue_is_shown_and_left(street: Street) -> None:
         assert left.content == texts.waiting.LEFT_THE_QUEUE
         street.discord.leave(street.ada)
         await street.sits_in(None)
-        await street.engine.log.wait_for(lambda log: log.of(Closed))
+        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
     assert len(street.engine.log.of(Connected)) == 1
 
 

@@ -13,7 +13,7 @@ from discordplex.bot.chat import poster
 from discordplex.bot.commands.privacy import DONT_LISTEN_ID, FORGET_ID, LISTEN_ID
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.rest.interactions import Interaction
-from discordplex.loopback.discord.world.model import Message, User
+from discordplex.loopback.discord.world.model import ChatMessage, User
 from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 from tests.end_to_end.home import CLIP
 
@@ -24,13 +24,13 @@ def decoded(street: Street) -> int:
     return street.metrics.counter("voice.rx.frames").value
 
 
-async def greeting(street: Street) -> Message:
+async def greeting(street: Street) -> ChatMessage:
     await street.says(street.lounge, "Go ahead")
     mine = (message for message in street.discord.messages(street.lounge) if message.author_id == street.bot.id)
     return next(message for message in mine if "listening" in message.content)
 
 
-async def press(street: Street, message: Message, button: str, person: User | None = None) -> Interaction:
+async def press(street: Street, message: ChatMessage, button: str, person: User | None = None) -> Interaction:
     return await street.discord.press_button(message, button, person or street.ada)
 
 

@@ -7,7 +7,7 @@ import pytest
 from discordplex.bot import texts
 from discordplex.config import BotConfig, PersonaConfig
 from discordplex.loopback.discord.rest.interactions import Interaction
-from discordplex.loopback.personaplex.log import Closed, Connected
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed
 from tests.bot.street import Street
 
 
@@ -126,7 +126,7 @@ async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(street: St
         assert store
         assert (await store.guilds.get(guild_id)).transcripts
         street.discord.expel(street.bot, street.guild)
-        await street.engine.log.wait_for(lambda log: log.of(Closed))
+        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
         while (await store.guilds.get(guild_id)).transcripts:
             pass  # each look is a turn of the loop, and of the database
 

@@ -13,7 +13,7 @@ import trustme
 from aiohttp import web
 
 from discordplex.clock import SystemClock
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.world.model import User
 from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
@@ -24,7 +24,7 @@ class VoicePlace:
     """What a `Person` needs of the loopback, and short names for its inhabitants."""
 
     world: World
-    voice: VoiceGateway
+    voice: VoiceGatewayServer
     ca_file: Path
 
     @property
@@ -54,21 +54,21 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def open_place(authority: trustme.CA, tmp_path: Path) -> OpenPlace:
-    """Opens a voice-only Discord; keyword arguments go to its `VoiceGateway`."""
+    """Opens a voice-only Discord; keyword arguments go to its `VoiceGatewayServer`."""
 
     @asynccontextmanager
     async def opened(**options: Any) -> AsyncIterator[VoicePlace]:
         world = World(SystemClock())
         populate(world)
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-        async with VoiceGateway(world, **({"record_media": True} | options)) as voice, served(voice, authority, world):
+        async with VoiceGatewayServer(world, **({"record_media": True} | options)) as voice, served(voice, authority, world):
             yield VoicePlace(world, voice, tmp_path / "ca.pem")
 
     return opened
 
 
 @asynccontextmanager
-async def served(voice: VoiceGateway, authority: trustme.CA, world: World) -> AsyncIterator[None]:
+async def served(voice: VoiceGatewayServer, authority: trustme.CA, world: World) -> AsyncIterator[None]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
     application = web.Application()

@@ -11,8 +11,8 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from discordplex.audio.format import MODEL
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.faults import Delays, Fault
-from discordplex.loopback.openai.log import Answered, Asked, Dropped
+from discordplex.loopback.openai.faults import Delays, RequestFault
+from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import BLOCK_BYTES, StandInOpenAI, in_turn
 from discordplex.loopback.openai.voice import FORMATS, hum, length_ms, wav_of
 
@@ -48,10 +48,10 @@ async def test_chat_streams_word_by_word(server: StandInOpenAI, client: openai.A
     """A reply comes in pieces whose sum it is, and the request is written down as it was sent."""
     server.replies = in_turn(["One two three."])
     assert await chat(client) == ["One", " two", " three."]
-    (asked,) = server.log.of(Asked)
+    (asked,) = server.log.of(RequestReceived)
     assert asked.body["messages"] == HELLO
     assert asked.key == server.api_key
-    assert server.log.of(Answered)[0].stage == "think"
+    assert server.log.of(ResponseSent)[0].stage == "think"
 
 
 async def test_chat_without_streaming(server: StandInOpenAI, client: openai.AsyncOpenAI) -> None:
@@ -72,7 +72,7 @@ async def test_transcription_says_what_it_heard(server: StandInOpenAI, client: o
         "second",
         "second",
     ]
-    assert server.log.of(Asked)[-1].body == {"model": "whisper-1", "language": "de", "file_ms": 1500}
+    assert server.log.of(RequestReceived)[-1].body == {"model": "whisper-1", "language": "de", "file_ms": 1500}
     with pytest.raises(openai.BadRequestError):
         await create(file=("speech.wav", b"no sound", "audio/wav"), model="whisper-1")
 
@@ -107,19 +107,19 @@ async def test_models_have_their_shutdown_dates(client: openai.AsyncOpenAI) -> N
 
 
 FAULTS = [
-    (Fault(status=401), openai.AuthenticationError, "invalid_api_key"),
-    (Fault(status=404), openai.NotFoundError, "model_not_found"),
-    (Fault(status=404, code="model_shut_down"), openai.NotFoundError, "model_not_found"),
-    (Fault(status=429, retry_after_s=2), openai.RateLimitError, "rate_limit_exceeded"),
-    (Fault(status=429, code="insufficient_quota"), openai.RateLimitError, "insufficient_quota"),
-    (Fault(status=500), openai.InternalServerError, None),
-    (Fault(status=502, html=True), openai.InternalServerError, None),
+    (RequestFault(status=401), openai.AuthenticationError, "invalid_api_key"),
+    (RequestFault(status=404), openai.NotFoundError, "model_not_found"),
+    (RequestFault(status=404, code="model_shut_down"), openai.NotFoundError, "model_not_found"),
+    (RequestFault(status=429, retry_after_s=2), openai.RateLimitError, "rate_limit_exceeded"),
+    (RequestFault(status=429, code="insufficient_quota"), openai.RateLimitError, "insufficient_quota"),
+    (RequestFault(status=500), openai.InternalServerError, None),
+    (RequestFault(status=502, html=True), openai.InternalServerError, None),
 ]
 
 
 @pytest.mark.parametrize(("fault", "kind", "code"), FAULTS)
 async def test_errors_have_the_api_s_shape(
-    server: StandInOpenAI, client: openai.AsyncOpenAI, fault: Fault, kind: type[openai.APIStatusError], code: str | None
+    server: StandInOpenAI, client: openai.AsyncOpenAI, fault: RequestFault, kind: type[openai.APIStatusError], code: str | None
 ) -> None:
     """The SDK understands each error as what it is, and the next request is served."""
     server.fail("think", fault)
@@ -137,35 +137,35 @@ async def test_a_wrong_key_and_an_unknown_model_are_refused(server: StandInOpenA
         await chat(client.with_options(api_key="sk-wrong"))
     with pytest.raises(openai.NotFoundError, match="gpt-9"):
         await chat(client, "gpt-9")
-    assert [record.status for record in server.log.of(Answered)] == [401, 404]
+    assert [record.status for record in server.log.of(ResponseSent)] == [401, 404]
 
 
 async def test_a_cut_stream_is_a_dropped_connection(server: StandInOpenAI, client: openai.AsyncOpenAI) -> None:
     """A connection that dies within a reply is an error, in sound too."""
-    server.fail("think", Fault(cut_after=2))
+    server.fail("think", RequestFault(cut_after=2))
     with pytest.raises(Exception, match=r"Connection error|peer closed|incomplete"):
         await chat(client)
-    server.fail("speak", Fault(cut_after=1))
+    server.fail("speak", RequestFault(cut_after=1))
     with pytest.raises(Exception, match=r"Connection error|peer closed|incomplete"):
         await speech(client)
 
 
 async def test_a_client_that_hangs_up_is_noticed(server: StandInOpenAI, client: openai.AsyncOpenAI) -> None:
     """Leaving a stalled stream ends the request at the server, which writes it down."""
-    server.fail("think", Fault(stall_after=1))
+    server.fail("think", RequestFault(stall_after=1))
     stream = await client.chat.completions.create(model="gpt-4o-mini", messages=HELLO, stream=True)
     async with stream:
         async for chunk in stream:
             if chunk.choices[0].delta.content:
                 break
-    await server.log.wait_for(lambda log: log.of(Dropped))
-    assert not server.log.of(Answered)
+    await server.log.wait_for(lambda log: log.of(ClientHungUp))
+    assert not server.log.of(ResponseSent)
 
 
 async def test_odd_streams_are_legal(server: StandInOpenAI, client: openai.AsyncOpenAI) -> None:
     """Comments, chunks without choices, nulls and CRLF change nothing for a good client; an empty reply is one."""
     server.replies = in_turn(["One two."])
-    server.fail("think", Fault(odd=True), Fault(empty=True))
+    server.fail("think", RequestFault(odd=True), RequestFault(empty=True))
     assert await chat(client) == ["One", " two."]
     assert await chat(client) == []
 

@@ -5,8 +5,8 @@ import pytest
 
 from discordplex.audio.format import MODEL_STEP_MS
 from discordplex.loopback.personaplex.codec import STEP_BYTES
-from discordplex.loopback.personaplex.mind import SILENT_STEP, Echo, Mind, Spoken
-from discordplex.loopback.personaplex.parrot import MEMORY_STEPS, Parrot, Turn, pieces_about, rms
+from discordplex.loopback.personaplex.mind import SILENT_STEP, Echo, ModelOutput, VoiceModel
+from discordplex.loopback.personaplex.parrot import MEMORY_STEPS, Parrot, ParrotState, pieces_about, rms
 from discordplex.loopback.personaplex.talker import PAUSE_STEPS, Talker, clip, steps_of
 
 NOISE = np.random.default_rng(3)
@@ -16,7 +16,7 @@ def loud(seed: int = 0) -> bytes:
     return (NOISE.normal(0, 3000, STEP_BYTES // 2) + seed).astype("<i2").tobytes()
 
 
-def run(mind: Mind, steps: list[bytes]) -> list[Spoken]:
+def run(mind: VoiceModel, steps: list[bytes]) -> list[ModelOutput]:
     return [mind.step(heard) for heard in steps]
 
 
@@ -24,14 +24,14 @@ def silence(milliseconds: int) -> list[bytes]:
     return [SILENT_STEP] * (milliseconds // MODEL_STEP_MS)
 
 
-def text_of(spoken: list[Spoken]) -> str:
+def text_of(spoken: list[ModelOutput]) -> str:
     return "".join(piece for step in spoken for piece in step.pieces)
 
 
 def test_the_echo_says_what_it_hears() -> None:
     """The same step at once."""
     step = loud()
-    assert Echo().step(step) == Spoken(step)
+    assert Echo().step(step) == ModelOutput(step)
 
 
 def test_the_parrot_repeats_after_a_pause() -> None:
@@ -44,7 +44,7 @@ def test_the_parrot_repeats_after_a_pause() -> None:
     said = [step.pcm for step in spoken if step.pcm != SILENT_STEP]
     assert said == speech
     assert text_of(spoken) == " I heard you for 1.6 s."
-    assert parrot.turn is Turn.WAITING
+    assert parrot.turn is ParrotState.WAITING
 
 
 def test_the_parrot_is_not_woken_by_a_whisper_of_noise() -> None:
@@ -52,7 +52,7 @@ def test_the_parrot_is_not_woken_by_a_whisper_of_noise() -> None:
     parrot = Parrot()
     faint = NOISE.normal(0, 60, STEP_BYTES // 2).astype("<i2").tobytes()
     run(parrot, [faint] * 50)
-    assert parrot.turn is Turn.WAITING
+    assert parrot.turn is ParrotState.WAITING
     assert rms(faint) < 0.005
 
 
@@ -60,17 +60,17 @@ def test_a_short_pause_belongs_to_the_speech() -> None:
     """Half a second between words ends nothing."""
     parrot = Parrot()
     run(parrot, [loud(), *silence(560), loud()])
-    assert parrot.turn is Turn.LISTENING
+    assert parrot.turn is ParrotState.LISTENING
 
 
 def test_the_parrot_stops_when_it_is_interrupted() -> None:
     """New speech in the middle of its words silences it at once, and is what it repeats next."""
     parrot = Parrot()
     run(parrot, [*(loud() for _ in range(20)), *silence(720)])
-    assert parrot.turn is Turn.SPEAKING
+    assert parrot.turn is ParrotState.SPEAKING
     run(parrot, silence(240))
     interruption = [loud(), loud()]
-    assert run(parrot, interruption) == [Spoken(), Spoken()]
+    assert run(parrot, interruption) == [ModelOutput(), ModelOutput()]
     spoken = run(parrot, silence(4000))
     assert [step.pcm for step in spoken if step.pcm != SILENT_STEP] == interruption
 

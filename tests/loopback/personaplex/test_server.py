@@ -19,19 +19,19 @@ from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import (
-    Closed,
+    AudioReceived,
+    AudioSent,
     Connected,
+    ConversationClosed,
     Crashed,
-    Discarded,
-    Handshook,
-    Heard,
+    HandshakeSent,
     Log,
-    Odd,
+    MessageDiscarded,
+    MessageIgnored,
     Pinged,
-    Prompting,
+    PromptsLoading,
     Record,
     Refused,
-    Said,
 )
 from discordplex.loopback.personaplex.ogg import BOS, write_page
 from discordplex.loopback.personaplex.server import StandInServer
@@ -85,7 +85,7 @@ async def say(socket: aiohttp.ClientWebSocketResponse, frames: int) -> None:
 
 
 def has_heard(log: Log, count: int) -> bool:
-    return len(log.of(Heard)) >= count
+    return len(log.of(AudioReceived)) >= count
 
 
 async def test_a_conversation_from_handshake_to_close() -> None:
@@ -98,11 +98,11 @@ async def test_a_conversation_from_handshake_to_close() -> None:
             reader = OggOpusReader(ENGINE.rate_hz)
             blocks = [reader.read((await data_of(socket))[1:]) for _ in range(10)]
             assert [len(block) for block in blocks] == [ENGINE.bytes_of_ms(80)] * 10
-            await server.log.wait_for(lambda log: len(log.of(Heard)) == 43)
-        await server.log.wait_for(lambda log: log.of(Closed))
-        assert len(server.log.of(Said)) == 10
-        assert [type(record) for record in server.log][:3] == [Connected, Prompting, Handshook]
-        assert [(record.code, record.by) for record in server.log.of(Closed)] == [(1000, "client")]
+            await server.log.wait_for(lambda log: len(log.of(AudioReceived)) == 43)
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
+        assert len(server.log.of(AudioSent)) == 10
+        assert [type(record) for record in server.log][:3] == [Connected, PromptsLoading, HandshakeSent]
+        assert [(record.code, record.by) for record in server.log.of(ConversationClosed)] == [(1000, "client")]
 
 
 async def test_two_pages_a_message_as_moshi_does() -> None:
@@ -120,7 +120,7 @@ async def test_prompts_take_a_step_for_each_token() -> None:
         for text in ("hi", "x" * 2000):
             async with socket_to(server, {**GOOD, "text_prompt": text}) as socket:
                 await handshake(socket)
-            prompting, ready = server.log.of(Prompting)[-1], server.log.of(Handshook)[-1]
+            prompting, ready = server.log.of(PromptsLoading)[-1], server.log.of(HandshakeSent)[-1]
             waits.append(ready.at - prompting.at)
     assert waits[0] >= 0.063
     assert waits[1] >= 0.563
@@ -135,9 +135,9 @@ async def test_what_comes_before_the_handshake_is_lost_and_its_first_page_is_mis
             await handshake(socket)
             await socket.send_bytes(begun[1])
             assert await end_of(socket) == 1000
-        assert [record.size for record in server.log.of(Discarded)] == [len(begun[0])]
+        assert [record.size for record in server.log.of(MessageDiscarded)] == [len(begun[0])]
         assert server.log.of(Crashed)
-        assert not server.log.of(Heard)
+        assert not server.log.of(AudioReceived)
 
 
 async def test_the_second_client_hears_nothing_until_the_first_leaves() -> None:
@@ -150,7 +150,7 @@ async def test_the_second_client_hears_nothing_until_the_first_leaves() -> None:
             await first.ping()
             assert (await first.receive(20)).type is WSMsgType.PONG
             assert len(server.log.of(Pinged)) == 1
-            assert len(server.log.of(Handshook)) == 1
+            assert len(server.log.of(HandshakeSent)) == 1
             await first.close()
             assert (await second.receive(20)).type is WSMsgType.PONG
             assert await data_of(second) == HANDSHAKE
@@ -159,10 +159,10 @@ async def test_the_second_client_hears_nothing_until_the_first_leaves() -> None:
 async def test_a_mere_connect_hijacks_a_session_that_is_being_set_up() -> None:
     """The persona lies on the one model before the lock is taken: the waiting client's is what the first one gets."""
     async with StandInServer("echo", prompt_step_ms=5) as server, socket_to(server) as first:
-        await server.log.wait_for(lambda log: log.of(Prompting))
+        await server.log.wait_for(lambda log: log.of(PromptsLoading))
         async with socket_to(server, {"voice_prompt": "VARM4.pt", "text_prompt": "somebody else"}):
             await handshake(first)
-        assert [(record.client, record.text_prompt) for record in server.log.of(Handshook)] == [(1, "somebody else")]
+        assert [(record.client, record.text_prompt) for record in server.log.of(HandshakeSent)] == [(1, "somebody else")]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_odd_messages_change_nothing() -> None:
             await socket.send_bytes(message)
         await say(socket, 4)
         assert (await data_of(socket))[:1] == AUDIO
-        assert [record.kind for record in server.log.of(Odd)] == [None, None, 2, 3, 6, 255]
+        assert [record.kind for record in server.log.of(MessageIgnored)] == [None, None, 2, 3, 6, 255]
 
 
 async def test_a_huge_message_is_closed_with_1009() -> None:
@@ -227,8 +227,8 @@ async def test_a_huge_message_is_closed_with_1009() -> None:
             with contextlib.suppress(ConnectionError):
                 await socket.send_bytes(bytes((4 << 20) + 1))
             await end_of(socket)
-        await server.log.wait_for(lambda log: log.of(Closed))
-        assert [(record.code, record.by) for record in server.log.of(Closed)] == [(1009, "server")]
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
+        assert [(record.code, record.by) for record in server.log.of(ConversationClosed)] == [(1009, "server")]
 
 
 @pytest.mark.parametrize("how", ["checksum", "packet"])
@@ -242,7 +242,7 @@ async def test_damage_kills_the_audio_loop(how: str) -> None:
             assert await end_of(socket) == 1000
         async with socket_to(server) as socket:
             await handshake(socket)
-        assert [(record.code, record.by) for record in server.log.of(Closed, client=1)] == [(1000, "server")]
+        assert [(record.code, record.by) for record in server.log.of(ConversationClosed, client=1)] == [(1000, "server")]
 
 
 async def test_a_burst_is_answered_in_full() -> None:
@@ -253,7 +253,7 @@ async def test_a_burst_is_answered_in_full() -> None:
         for _ in range(25):
             assert (await data_of(socket))[:1] == AUDIO
         # 25 steps of 5 ms, and not one block sooner.
-        assert server.log.of(Said)[-1].at - server.log.of(Handshook)[0].at >= 25 * 0.005
+        assert server.log.of(AudioSent)[-1].at - server.log.of(HandshakeSent)[0].at >= 25 * 0.005
 
 
 async def test_blocks_come_late_but_in_order() -> None:
@@ -274,14 +274,14 @@ async def test_a_machine_that_keeps_up_spaces_its_blocks_naturally() -> None:
     """71 to 98 ms apart, 80 in the middle, as measured: on a clock of our own, so that nothing else moves them."""
     clock, steps = FakeClock(), 100
     async with StandInServer("echo", faults=Faults(natural_spacing=True, seed=2), clock=clock) as server, socket_to(server) as socket:
-        await server.log.wait_for(lambda log: log.of(Prompting))
+        await server.log.wait_for(lambda log: log.of(PromptsLoading))
         await clock.advance(1)
         await handshake(socket)
         for number, page in enumerate(pages(4 * steps), start=1):
             await socket.send_bytes(page)
             await server.log.wait_for(functools.partial(has_heard, count=number))
             await clock.advance(0.02)
-    times = [record.at for record in server.log.of(Said)]
+    times = [record.at for record in server.log.of(AudioSent)]
     spacing_ms = sorted((later - earlier) * 1000 for earlier, later in pairwise(times))
     assert len(times) >= steps - 1
     assert 62 <= spacing_ms[0] <= 78
@@ -293,7 +293,7 @@ async def test_a_slow_machine_falls_behind_for_good() -> None:
     """Steps of 100 ms for 80 ms of input: the answer to each second comes a quarter of a second later than the last one's."""
     clock = FakeClock()
     async with StandInServer("echo", step_ms=100, clock=clock) as server, socket_to(server) as socket:
-        await server.log.wait_for(lambda log: log.of(Prompting))
+        await server.log.wait_for(lambda log: log.of(PromptsLoading))
         await clock.advance(1)
         await handshake(socket)
         start = clock.now()
@@ -301,7 +301,7 @@ async def test_a_slow_machine_falls_behind_for_good() -> None:
             await socket.send_bytes(page)
             await server.log.wait_for(functools.partial(has_heard, count=number))
             await clock.advance(0.02)
-    lags = [record.at - start - 0.08 * number for number, record in enumerate(server.log.of(Said), start=1)]
+    lags = [record.at - start - 0.08 * number for number, record in enumerate(server.log.of(AudioSent), start=1)]
     assert lags[0] == pytest.approx(0.1, abs=0.03)
     assert lags[-1] == pytest.approx(0.1 + 0.02 * (len(lags) - 1), abs=0.03)
 
@@ -312,10 +312,10 @@ async def test_sigterm_leaves_a_silent_connection() -> None:
         await handshake(socket)
         await server.go_silent()
         await say(socket, 50)
-        await server.log.wait_for(lambda log: len(log.of(Heard)) == 50)
+        await server.log.wait_for(lambda log: len(log.of(AudioReceived)) == 50)
         await socket.ping()
         assert (await socket.receive(20)).type is WSMsgType.PONG
-        assert not server.log.of(Said)
+        assert not server.log.of(AudioSent)
         with pytest.raises(aiohttp.ClientConnectorError):
             async with socket_to(server):
                 pass
@@ -339,8 +339,8 @@ async def test_a_killed_process_is_a_reset() -> None:
             await handshake(socket)
             await say(socket, 8)
             assert await end_of(socket) == ABNORMAL
-        await server.log.wait_for(lambda log: log.of(Closed))
-        assert [(record.code, record.by) for record in server.log.of(Closed)] == [(ABNORMAL, "network")]
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
+        assert [(record.code, record.by) for record in server.log.of(ConversationClosed)] == [(ABNORMAL, "network")]
         server.faults = Faults()
         async with socket_to(server) as socket:
             await handshake(socket)
@@ -354,8 +354,8 @@ async def test_faults_by_step(fault: Faults) -> None:
         await say(socket, 20)
         if fault.crash_after_steps:
             assert await end_of(socket) == 1000
-        await server.log.wait_for(lambda log: log.of(Closed) or len(log.of(Heard)) == 20)
-        assert len(server.log.of(Said)) <= 1
+        await server.log.wait_for(lambda log: log.of(ConversationClosed) or len(log.of(AudioReceived)) == 20)
+        assert len(server.log.of(AudioSent)) <= 1
 
 
 async def test_leaving_takes_everybody_along() -> None:
@@ -368,7 +368,7 @@ async def test_leaving_takes_everybody_along() -> None:
     await connection.__aexit__(None, None, None)
 
 
-@pytest.mark.parametrize("moment", [Prompting, Handshook])
+@pytest.mark.parametrize("moment", [PromptsLoading, HandshakeSent])
 async def test_a_client_that_vanishes_frees_the_lock(moment: type[Record]) -> None:
     """A connection that breaks during the prompts, or in the conversation, lets the next one in."""
     async with StandInServer("echo") as server:
@@ -378,7 +378,7 @@ async def test_a_client_that_vanishes_frees_the_lock(moment: type[Record]) -> No
         await vanishing.wait_closed()
         async with socket_to(server) as socket:
             await handshake(socket)
-        assert [(record.code, record.by) for record in server.log.of(Closed, client=1)] == [(ABNORMAL, "network")]
+        assert [(record.code, record.by) for record in server.log.of(ConversationClosed, client=1)] == [(ABNORMAL, "network")]
 
 
 async def test_no_socket_left_is_an_error_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from discordplex.loopback.discord.closing import close_socket, reset
 from discordplex.loopback.discord.gateway import dispatches
-from discordplex.loopback.discord.gateway.sessions import GatewaySession, Login, Sessions
+from discordplex.loopback.discord.gateway.sessions import GatewaySession, Identity, Sessions
 from discordplex.loopback.discord.world import payloads
 from discordplex.loopback.discord.world.world import World
 
@@ -24,7 +24,7 @@ CLEAN = (1000, 1001)
 """With these close codes a client ends its session for good (documented)."""
 
 
-class Connection:
+class GatewayConnection:
     """One WebSocket: reads opcodes, sends the events of its session as they come."""
 
     def __init__(self, world: World, sessions: Sessions, socket: web.WebSocketResponse, request: web.Request, *, compressed: bool) -> None:
@@ -119,7 +119,7 @@ class Connection:
             await self.drop(AUTHENTICATION_FAILED)
             return
         shard = body.get("shard")
-        login = Login(user, int(body.get("intents", dispatches.ALL_INTENTS)), tuple(shard or (0, 1)))
+        login = Identity(user, int(body.get("intents", dispatches.ALL_INTENTS)), tuple(shard or (0, 1)))
         if not 0 <= login.shard[0] < login.shard[1]:
             await self.drop(INVALID_SHARD)
         elif login.intents & dispatches.PRIVILEGED and user.bot and not self._sessions.privileged_intents:

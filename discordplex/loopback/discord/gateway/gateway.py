@@ -6,7 +6,7 @@ Measured with py-cord 2.8.1 (asks for `compress=zlib-stream` and takes binary me
 
 from aiohttp import web
 
-from discordplex.loopback.discord.gateway.connection import Connection
+from discordplex.loopback.discord.gateway.connection import GatewayConnection
 from discordplex.loopback.discord.gateway.sessions import Sessions
 from discordplex.loopback.discord.world.world import World
 
@@ -21,7 +21,7 @@ class Gateway:
         self.world = world
         self.sessions = Sessions(world, heartbeat_ms=heartbeat_ms, privileged_intents=privileged_intents)
         self.refuse_connections = False
-        self._connections: set[Connection] = set()
+        self._connections: set[GatewayConnection] = set()
         self._unsubscribe = world.subscribe(self.sessions.offer)
 
     async def accept(self, request: web.Request) -> web.StreamResponse:
@@ -30,7 +30,9 @@ class Gateway:
             return web.Response(status=503, text="the gateway takes no connections")
         socket = web.WebSocketResponse(compress=False, autoclose=False, timeout=1.0, max_msg_size=1 << 16)
         await socket.prepare(request)
-        connection = Connection(self.world, self.sessions, socket, request, compressed=request.query.get("compress") == "zlib-stream")
+        connection = GatewayConnection(
+            self.world, self.sessions, socket, request, compressed=request.query.get("compress") == "zlib-stream"
+        )
         self._connections.add(connection)
         try:
             await connection.run()

@@ -22,7 +22,7 @@ RESUME_WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class Identity:
     """What an identify said, checked."""
 
     user: User
@@ -37,7 +37,7 @@ class Login:
 class GatewaySession:
     """Events since the login, numbered from 1. `on_event` is called after each; who sends keeps count by `after(seq)`."""
 
-    def __init__(self, session_id: str, login: Login) -> None:
+    def __init__(self, session_id: str, login: Identity) -> None:
         self.id = session_id
         self.login = login
         self.seq = 0
@@ -92,7 +92,7 @@ class Sessions:
         """The session of this id, if it can still be resumed."""
         return self._sessions.get(session_id)
 
-    def log_in(self, login: Login, asked_shard: list[int] | None) -> GatewaySession:
+    def log_in(self, login: Identity, asked_shard: list[int] | None) -> GatewaySession:
         """A new session with READY and every guild in it."""
         session = GatewaySession(secrets.token_hex(16), login)
         self._sessions[session.id] = session

@@ -18,7 +18,7 @@ import numpy as np
 from discordplex.audio.format import ENGINE
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.errors import RemoteProtocolError
-from discordplex.loopback.discord.person.socket import PersonWire
+from discordplex.loopback.discord.person.socket import PersonSocket
 from discordplex.loopback.discord.person.timeline import Timeline
 from discordplex.voice.rtp.encryption import Transport
 from discordplex.voice.rtp.packet import RtpError, RtpPacket, build_header, build_plaintext, seq_add, strip, ts_add
@@ -33,7 +33,7 @@ BITRATE = 64_000
 """What Discord gives a voice channel by default."""
 
 
-class Sealer(Protocol):
+class MediaEncryption(Protocol):
     """End-to-end encryption as mouth and ears see it. Thread: media."""
 
     def encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
@@ -45,7 +45,7 @@ class Sealer(Protocol):
         ...
 
 
-class Clear:
+class NoEncryption:
     """No end-to-end encryption."""
 
     def encrypt(self, ssrc: int, opus: bytes) -> bytes:  # noqa: ARG002  # the key would depend on it
@@ -58,20 +58,20 @@ class Clear:
 
 
 @dataclass(slots=True)
-class Seat:
+class MediaSession:
     """What a secured voice session lets one send and open."""
 
     ssrc: int
     transport: Transport
-    wire: PersonWire
+    wire: PersonSocket
 
 
-class Mouth:
+class RtpSender:
     """Speaks PCM as RTP, one frame each 20 ms. Thread: media."""
 
-    def __init__(self, sealer: Sealer, timeline: Timeline, user_id: str, on_sent: Callable[[int, float], None] | None) -> None:
+    def __init__(self, sealer: MediaEncryption, timeline: Timeline, user_id: str, on_sent: Callable[[int, float], None] | None) -> None:
         """`on_sent(frame_index, at)` is called after each frame of speech; the index counts all frames ever said."""
-        self.seat: Seat | None = None
+        self.seat: MediaSession | None = None
         self.unsent = 0
         """Frames that could not leave: no session, or no key yet."""
         self.late_ms: deque[float] = deque(maxlen=10_000)
@@ -155,31 +155,31 @@ class Mouth:
 
 
 @dataclass(slots=True)
-class Stream:
+class ReceivedStream:
     """What the ears keep of one SSRC beside its track."""
 
     decoder: OpusDecoder = field(default_factory=lambda: OpusDecoder(channels=1))
     seen: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED_PACKETS))
 
 
-class Ears:
+class RtpReceiver:
     """Opens, decodes and places what comes in. Thread: media; `refused` says why the rest was not heard."""
 
     def __init__(
         self,
-        sealer: Sealer,
+        sealer: MediaEncryption,
         timeline: Timeline,
         on_heard: Callable[[str | None, bytes, float], None] | None,
         on_packet: Callable[[], None],
     ) -> None:
         """`on_heard(user_id, pcm, at)` gets each decoded packet, None for a voice of nobody known; `on_packet` is told after each."""
-        self.seat: Seat | None = None
+        self.seat: MediaSession | None = None
         self.refused: Counter[str] = Counter()
         self._sealer = sealer
         self._timeline = timeline
         self._on_heard = on_heard
         self._on_packet = on_packet
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, ReceivedStream] = {}
 
     def take(self, datagram: bytes, at: float) -> None:
         """Hear one datagram, or count why not."""
@@ -211,7 +211,7 @@ class Ears:
             raise RtpError("no_session", "a packet came before its key")
         payload = strip(self.seat.transport.open(packet), packet)
         if packet.ssrc not in self._streams:
-            self._streams[packet.ssrc] = Stream()
+            self._streams[packet.ssrc] = ReceivedStream()
         seen = self._streams[packet.ssrc].seen
         if packet.sequence in seen:
             raise RtpError("duplicate", "a packet came twice")

@@ -15,19 +15,19 @@ from typing import Any, Literal, Protocol
 from typing_extensions import Self
 
 from discordplex.errors import VoiceError
-from discordplex.loopback.discord.person.media import Clear, Ears, Mouth, Seat
-from discordplex.loopback.discord.person.session import PersonLine
+from discordplex.loopback.discord.person.media import MediaSession, NoEncryption, RtpReceiver, RtpSender
+from discordplex.loopback.discord.person.session import PersonSession
 from discordplex.loopback.discord.person.timeline import Timeline
 from discordplex.loopback.discord.voice.dave.davey_member import DaveyMember
 from discordplex.loopback.discord.voice.dave.libdave_member import LibdaveMember
-from discordplex.loopback.discord.voice.dave.member import Member
-from discordplex.loopback.discord.voice.gateway import VoiceGateway
-from discordplex.loopback.discord.voice.messages import Close, Op
-from discordplex.loopback.discord.world.model import Fact, User, VoiceSession, VoiceSessionEnded, VoiceSessionStarted
+from discordplex.loopback.discord.voice.dave.member import DaveMember
+from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
+from discordplex.loopback.discord.voice.messages import Close, Opcode
+from discordplex.loopback.discord.world.model import Fact, User, VoiceSessionEnded, VoiceSessionGrant, VoiceSessionStarted
 from discordplex.loopback.discord.world.world import World
 from discordplex.voice.rtp.encryption import MODES
 
-MEMBERS: Mapping[str, type[Member]] = MappingProxyType({"libdave": LibdaveMember, "davey": DaveyMember})
+MEMBERS: Mapping[str, type[DaveMember]] = MappingProxyType({"libdave": LibdaveMember, "davey": DaveyMember})
 
 ENTER_TIMEOUT_S = 10.0
 
@@ -41,7 +41,7 @@ WAIT_FOR_NEWS = (Close.DISCONNECTED, Close.CALL_TERMINATED)
 """After these a new session comes by itself, or none at all: moved, kicked, a new voice server."""
 
 
-class Place(Protocol):
+class PersonContext(Protocol):
     """What a person needs to know of the loopback Discord."""
 
     @property
@@ -50,7 +50,7 @@ class Place(Protocol):
         ...
 
     @property
-    def voice(self) -> VoiceGateway:
+    def voice(self) -> VoiceGatewayServer:
         """Its voice servers, whose media thread the person shares."""
         ...
 
@@ -65,7 +65,7 @@ class Person:
 
     def __init__(
         self,
-        discord: Place,
+        discord: PersonContext,
         user: User,
         channel_id: str,
         *,
@@ -97,11 +97,11 @@ class Person:
         """Close codes of the voice sessions that ended under the person, newest last."""
         self._discord = discord
         self._mode = mode
-        sealer = self.member or Clear()
-        self.mouth = Mouth(sealer, self.said, user.id, on_sent)
-        self.ears = Ears(sealer, self.heard, on_heard, self._packet_came)
-        self._line: PersonLine | None = None
-        self._session: VoiceSession | None = None
+        sealer = self.member or NoEncryption()
+        self.mouth = RtpSender(sealer, self.said, user.id, on_sent)
+        self.ears = RtpReceiver(sealer, self.heard, on_heard, self._packet_came)
+        self._line: PersonSession | None = None
+        self._session: VoiceSessionGrant | None = None
         self._entered = False
         self._news = asyncio.Event()
         self._secured = asyncio.Event()
@@ -156,7 +156,7 @@ class Person:
     def announce(self, flags: int = SPEAKING) -> None:
         """Tell the call whose this SSRC is (op 5), as a client does whenever its speech begins."""
         if self._line is not None and self.mouth.seat is not None:
-            self._line.send(Op.SPEAKING, {"speaking": flags, "delay": 0, "ssrc": self.mouth.seat.ssrc})
+            self._line.send(Opcode.SPEAKING, {"speaking": flags, "delay": 0, "ssrc": self.mouth.seat.ssrc})
 
     async def wait_for_audio(self, user_id: str | None = None, seconds: float = 0.1, *, timeout_s: float = 10.0) -> None:
         """Return once `seconds` of sound (not silence) have been heard from a user, or from anybody. Raises TimeoutError."""
@@ -232,10 +232,10 @@ class Person:
                 elif code not in WAIT_FOR_NEWS:
                     return
 
-    async def _run_line(self, session: VoiceSession, tls: ssl.SSLContext) -> int:
+    async def _run_line(self, session: VoiceSessionGrant, tls: ssl.SSLContext) -> int:
         endpoint = self._discord.world.voice_endpoint
         media = self._discord.voice.media
-        self._line = PersonLine(session, endpoint, tls, media, listener=self, on_datagram=self.ears.take, mode=self._mode)
+        self._line = PersonSession(session, endpoint, tls, media, listener=self, on_datagram=self.ears.take, mode=self._mode)
         try:
             return await self._line.run()
         finally:
@@ -252,9 +252,9 @@ class Person:
         elif isinstance(fact, VoiceSessionEnded) and fact.session == self._session:
             self._session = None
 
-    # What the line tells (PersonLine's Listener)
+    # What the line tells (PersonSession's Listener)
 
-    def on_secured(self, seat: Seat) -> None:
+    def on_secured(self, seat: MediaSession) -> None:
         """Media may flow."""
         self.mouth.seat = self.ears.seat = seat
         self._secured.set()
@@ -266,10 +266,10 @@ class Person:
 
     def on_text(self, op: int, data: Any) -> None:
         """Learn whose an SSRC is, and what becomes of the encryption."""
-        if op == Op.SPEAKING:
+        if op == Opcode.SPEAKING:
             self.heard.claim(data["ssrc"], data["user_id"])
         if self.member is not None and self._line is not None:
-            if op == Op.SESSION_DESCRIPTION:
+            if op == Opcode.SESSION_DESCRIPTION:
                 self.member.begin(self.channel_id, data["dave_protocol_version"])
             else:
                 self.member.take_text(op, data, self._line)

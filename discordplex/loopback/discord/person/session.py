@@ -1,4 +1,4 @@
-"""PersonLine: one voice session of a person, over as many WebSockets as it takes. Written apart from the bot's own voice client."""
+"""PersonSession: one voice session of a person, over as many WebSockets as it takes. Written apart from the bot's own voice client."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ from typing import Any, Protocol, TypeAlias
 import aiohttp
 
 from discordplex.errors import VoiceError
-from discordplex.loopback.discord.person.media import Seat
-from discordplex.loopback.discord.person.socket import PersonWire
+from discordplex.loopback.discord.person.media import MediaSession
+from discordplex.loopback.discord.person.socket import PersonSocket
 from discordplex.loopback.discord.voice.media_thread import MediaThread
-from discordplex.loopback.discord.voice.messages import BINARY_HEAD, SEQUENCES, VERSION, Op, is_resumable
-from discordplex.loopback.discord.world.model import VoiceSession
+from discordplex.loopback.discord.voice.messages import BINARY_HEAD, SEQUENCES, VERSION, Opcode, is_resumable
+from discordplex.loopback.discord.world.model import VoiceSessionGrant
 from discordplex.voice.rtp.encryption import MODES, Transport
 
 Socket: TypeAlias = "aiohttp.ClientWebSocketResponse[bool]"
@@ -26,7 +26,7 @@ LOST = 1006
 MAX_RESUMES = 20
 
 
-class Listener(Protocol):
+class SessionEvents(Protocol):
     """Who follows a line: `Person`, and with encryption its end of it. Everything here runs on the loop that runs the line."""
 
     @property
@@ -34,7 +34,7 @@ class Listener(Protocol):
         """The newest version of end-to-end encryption that an identify offers; 0: none."""
         ...
 
-    def on_secured(self, seat: Seat) -> None:
+    def on_secured(self, seat: MediaSession) -> None:
         """Media may flow with this seat."""
         ...
 
@@ -48,14 +48,14 @@ class Listener(Protocol):
 
 
 @dataclass(slots=True)
-class PersonLine:
+class PersonSession:
     """Runs one session until it is over for good. One owner calls `run`; `send` works while a WebSocket stands."""
 
-    session: VoiceSession
+    session: VoiceSessionGrant
     endpoint: str
     tls: ssl.SSLContext
     media: MediaThread
-    listener: Listener
+    listener: SessionEvents
     on_datagram: Callable[[bytes, float], None]
     mode: str = MODES[0]
     connected: bool = False
@@ -63,7 +63,7 @@ class PersonLine:
     resumed: int = 0
     _ssrc: int | None = None
     _seq_ack: int = -1
-    _udp: PersonWire | None = None
+    _udp: PersonSocket | None = None
     _outbox: list[str | bytes] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -80,11 +80,11 @@ class PersonLine:
             if self._udp is not None:
                 self.media.post(self._udp.close)
 
-    def send(self, op: Op, data: Any) -> None:
+    def send(self, op: Opcode, data: Any) -> None:
         """Send a JSON message soon; kept for the next WebSocket where this one is lost."""
         self._post(json.dumps({"op": int(op), "d": data}))
 
-    def send_binary(self, op: Op, payload: bytes) -> None:
+    def send_binary(self, op: Opcode, payload: bytes) -> None:
         """Send a binary message soon; see `send`."""
         self._post(bytes((op,)) + payload)
 
@@ -130,17 +130,17 @@ class PersonLine:
         op, data = parsed["op"], parsed["d"]
         if "seq" in parsed:
             self._seq_ack = parsed["seq"] % SEQUENCES
-        if op == Op.HELLO:
+        if op == Opcode.HELLO:
             await self._introduce(socket)
             return self._heartbeat(socket, data["heartbeat_interval"] / 1000)
-        if op == Op.READY:
+        if op == Opcode.READY:
             await self._discover(socket, data)
-        elif op == Op.SESSION_DESCRIPTION:
+        elif op == Opcode.SESSION_DESCRIPTION:
             self._secure(data)
             self.listener.on_text(op, data)
-        elif op != Op.HEARTBEAT_ACK:
+        elif op != Opcode.HEARTBEAT_ACK:
             self.listener.on_text(op, data)
-        if op in (Op.READY, Op.RESUMED):
+        if op in (Opcode.READY, Opcode.RESUMED):
             self.connected = True
             return self._pump(socket)
         return None
@@ -149,14 +149,14 @@ class PersonLine:
         session = self.session
         identity = {"server_id": session.guild_id, "session_id": session.session_id, "token": session.token}
         if self._ssrc is not None:
-            await socket.send_json({"op": Op.RESUME, "d": identity | {"seq_ack": self._seq_ack}})
+            await socket.send_json({"op": Opcode.RESUME, "d": identity | {"seq_ack": self._seq_ack}})
             return
         identity |= {"user_id": session.user_id}
-        await socket.send_json({"op": Op.IDENTIFY, "d": identity | {"max_dave_protocol_version": self.listener.dave_version}})
+        await socket.send_json({"op": Opcode.IDENTIFY, "d": identity | {"max_dave_protocol_version": self.listener.dave_version}})
 
     async def _heartbeat(self, socket: Socket, interval_s: float) -> None:
         while True:
-            await socket.send_json({"op": Op.HEARTBEAT, "d": {"t": time.time_ns() // 1_000_000, "seq_ack": self._seq_ack}})
+            await socket.send_json({"op": Opcode.HEARTBEAT, "d": {"t": time.time_ns() // 1_000_000, "seq_ack": self._seq_ack}})
             await asyncio.sleep(interval_s)
 
     async def _pump(self, socket: Socket) -> None:
@@ -172,10 +172,10 @@ class PersonLine:
         if self.mode not in ready["modes"]:
             self.mode = next(mode for mode in ready["modes"] if mode in MODES)
         self._ssrc = ready["ssrc"]
-        self._udp = PersonWire(self.on_datagram)
+        self._udp = PersonSocket(self.on_datagram)
         address, port = await self.media.run(self._find_self((ready["ip"], ready["port"]), ready["ssrc"]))
         choice = {"protocol": "udp", "data": {"address": address, "port": port, "mode": self.mode}}
-        await socket.send_json({"op": Op.SELECT_PROTOCOL, "d": choice})
+        await socket.send_json({"op": Opcode.SELECT_PROTOCOL, "d": choice})
 
     async def _find_self(self, relay: tuple[str, int], ssrc: int) -> tuple[str, int]:
         if self._udp is None:
@@ -187,4 +187,4 @@ class PersonLine:
         if self._ssrc is None or self._udp is None:
             raise VoiceError("a session description came before ready")
         transport = Transport.for_mode(description["mode"], bytes(description["secret_key"]))
-        self.listener.on_secured(Seat(self._ssrc, transport, self._udp))
+        self.listener.on_secured(MediaSession(self._ssrc, transport, self._udp))

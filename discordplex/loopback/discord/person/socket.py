@@ -1,4 +1,4 @@
-"""PersonWire: a person's UDP socket on the media thread: IP discovery, keep-alive, datagrams with the moment they came."""
+"""PersonSocket: a person's UDP socket on the media thread: IP discovery, keep-alive, datagrams with the moment they came."""
 
 import asyncio
 import struct
@@ -17,7 +17,7 @@ KEEPALIVE_S = 5.0
 KEEPALIVE = struct.Struct("<Q")
 
 
-class PersonWire(asyncio.DatagramProtocol):
+class PersonSocket(asyncio.DatagramProtocol):
     """One UDP socket. Thread: media, throughout."""
 
     def __init__(self, on_datagram: Callable[[bytes, float], None]) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from discordplex.loopback.discord.rest.errors import ApiError, missing_access, missing_permissions, unauthorized, unknown
 from discordplex.loopback.discord.rest.interactions import Interactions
-from discordplex.loopback.discord.world.model import Channel, Guild, Message, User
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, Guild, User
 from discordplex.loopback.discord.world.world import World
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One request: who asks, what the path names, what the body says."""
 
     world: World
@@ -63,11 +63,11 @@ class Call:
         if not self.world.may(self.user.id, channel, permission):
             raise missing_permissions()
 
-    def message(self) -> Message:
+    def message(self) -> ChatMessage:
         """The message of the path in the channel of the path."""
         found = self.world.chat.find(self.open_channel().id, self.path["message"])
         if found is None:
-            raise unknown("Message", 10008)
+            raise unknown("ChatMessage", 10008)
         return found
 
     def application_id(self) -> str:
@@ -88,7 +88,7 @@ class Route:
     method: str
     pattern: re.Pattern[str]
     name: str
-    answer: Callable[[Call], Answer]
+    answer: Callable[[ApiCall], Answer]
     needs_token: bool
     bucket: str | None
     """Routes with the same bucket share a limit per channel; None has only the generous common one."""
@@ -102,10 +102,10 @@ class Table:
 
     def route(
         self, method: str, path: str, *, needs_token: bool = True, bucket: str | None = None
-    ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
+    ) -> Callable[[Callable[[ApiCall], Answer]], Callable[[ApiCall], Answer]]:
         """Decorate the function that answers `method` on `path`; `{name}` in the path takes one segment."""
 
-        def keep(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        def keep(answer: Callable[[ApiCall], Answer]) -> Callable[[ApiCall], Answer]:
             pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + "$")
             self.routes.append(Route(method, pattern, path, answer, needs_token, bucket))
             return answer

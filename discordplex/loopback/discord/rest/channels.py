@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from discordplex.loopback.discord.rest.api import Call, Table
+from discordplex.loopback.discord.rest.api import ApiCall, Table
 from discordplex.loopback.discord.rest.errors import ApiError, Json, invalid_form, missing_access, missing_permissions
 from discordplex.loopback.discord.world import payloads
 from discordplex.loopback.discord.world.model import MESSAGE_LIMIT_CHARS, THREAD, Channel, Typing, VoiceStatusChanged
@@ -35,27 +35,27 @@ def check_not_empty(body: Json) -> Json:
     return body
 
 
-def writable(call: Call) -> Channel:
+def writable(call: ApiCall) -> Channel:
     """The channel of the path, if the user may write there."""
     channel = call.open_channel()
     call.need(channel, "send_messages_in_threads" if channel.kind == THREAD else "send_messages")
     return channel
 
 
-def channel_json(call: Call, channel: Channel) -> Json:
+def channel_json(call: ApiCall, channel: Channel) -> Json:
     """A channel with its newest message's id."""
     messages = call.world.chat.of(channel.id)
     return payloads.channel(channel, last_message_id=messages[-1].id if messages else None)
 
 
 @table.route("GET", "/channels/{channel}")
-def get_channel(call: Call) -> Any:
+def get_channel(call: ApiCall) -> Any:
     """One channel."""
     return channel_json(call, call.channel())
 
 
 @table.route("PATCH", "/channels/{channel}")
-def edit_channel(call: Call) -> Any:
+def edit_channel(call: ApiCall) -> Any:
     """Name and user limit of a channel."""
     channel = call.open_channel()
     call.need(channel, "manage_channels")
@@ -66,7 +66,7 @@ def edit_channel(call: Call) -> Any:
 
 
 @table.route("PUT", "/channels/{channel}/permissions/{target}")
-def put_overwrite(call: Call) -> Any:
+def put_overwrite(call: ApiCall) -> Any:
     """What a role or a member may in a channel."""
     channel = call.open_channel()
     call.need(channel, "manage_channels")
@@ -76,7 +76,7 @@ def put_overwrite(call: Call) -> Any:
 
 
 @table.route("PUT", "/channels/{channel}/voice-status")
-def put_voice_status(call: Call) -> Any:
+def put_voice_status(call: ApiCall) -> Any:
     """The line below a voice channel's name: from inside with the permission, or by who manages the channel."""
     channel = call.open_channel()
     inside = call.user.id in call.world.users_in(channel.id) and call.world.may(call.user.id, channel, "set_voice_channel_status")
@@ -90,13 +90,13 @@ def put_voice_status(call: Call) -> Any:
 
 
 @table.route("POST", "/channels/{channel}/typing")
-def post_typing(call: Call) -> Any:
+def post_typing(call: ApiCall) -> Any:
     """Show that one types."""
     call.world.tell(Typing(writable(call).id, call.user.id))
 
 
 @table.route("GET", "/channels/{channel}/messages")
-def get_messages(call: Call) -> Any:
+def get_messages(call: ApiCall) -> Any:
     """The newest messages of a channel, the newest first; none without the right to read its history."""
     channel = call.open_channel()
     if not call.world.may(call.user.id, channel, "read_message_history"):
@@ -112,20 +112,20 @@ def get_messages(call: Call) -> Any:
 
 
 @table.route("GET", "/channels/{channel}/messages/{message}")
-def get_message(call: Call) -> Any:
+def get_message(call: ApiCall) -> Any:
     """One message."""
     return payloads.message(call.world, call.message())
 
 
 @table.route("POST", "/channels/{channel}/messages", bucket=WRITES)
-def post_message(call: Call) -> Any:
+def post_message(call: ApiCall) -> Any:
     """Write a message."""
     channel = writable(call)
     return payloads.message(call.world, call.world.chat.post(channel.id, call.user.id, check_not_empty(call.body)))
 
 
 @table.route("PATCH", "/channels/{channel}/messages/{message}", bucket=WRITES)
-def patch_message(call: Call) -> Any:
+def patch_message(call: ApiCall) -> Any:
     """Edit one's own message."""
     message = call.message()
     if message.author_id != call.user.id:
@@ -135,7 +135,7 @@ def patch_message(call: Call) -> Any:
 
 
 @table.route("DELETE", "/channels/{channel}/messages/{message}")
-def delete_message(call: Call) -> Any:
+def delete_message(call: ApiCall) -> Any:
     """Delete one's own message, or anybody's with the permission."""
     message = call.message()
     if message.author_id != call.user.id:
@@ -144,7 +144,7 @@ def delete_message(call: Call) -> Any:
 
 
 @table.route("POST", "/channels/{channel}/messages/bulk-delete")
-def bulk_delete(call: Call) -> Any:
+def bulk_delete(call: ApiCall) -> Any:
     """Delete several messages."""
     channel = call.open_channel()
     call.need(channel, "manage_messages")
@@ -156,7 +156,7 @@ def bulk_delete(call: Call) -> Any:
 
 @table.route("PUT", "/channels/{channel}/messages/{message}/reactions/{emoji}/@me")
 @table.route("DELETE", "/channels/{channel}/messages/{message}/reactions/{emoji}/@me")
-def react(call: Call) -> Any:
+def react(call: ApiCall) -> Any:
     """Accepted; reactions are not shown."""
     call.need(call.open_channel(), "add_reactions")
     call.message()
@@ -164,7 +164,7 @@ def react(call: Call) -> Any:
 
 @table.route("POST", "/channels/{channel}/threads")
 @table.route("POST", "/channels/{channel}/messages/{message}/threads")
-def start_thread(call: Call) -> Any:
+def start_thread(call: ApiCall) -> Any:
     """A new public thread; one that starts from a message has that message's id."""
     parent = call.open_channel()
     if parent.is_voice or parent.kind == THREAD:
@@ -178,6 +178,6 @@ def start_thread(call: Call) -> Any:
 
 @table.route("PUT", "/channels/{channel}/thread-members/{member}")
 @table.route("DELETE", "/channels/{channel}/thread-members/{member}")
-def thread_member(call: Call) -> Any:
+def thread_member(call: ApiCall) -> Any:
     """Accepted; everybody who sees the parent is in the thread."""
     call.open_channel()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from discordplex.loopback.discord.gateway.dispatches import DEFAULT_SOUND
-from discordplex.loopback.discord.rest.api import Call, Table
+from discordplex.loopback.discord.rest.api import ApiCall, Table
 from discordplex.loopback.discord.rest.errors import Json, invalid_form, missing_permissions, unknown
 from discordplex.loopback.discord.world import payloads
 from discordplex.loopback.discord.world.model import STAGE, CommandsChanged, Guild
@@ -15,33 +15,33 @@ NAME_LIMIT_CHARS = 32
 
 
 @table.route("GET", "/gateway", needs_token=False)
-def get_gateway(call: Call) -> Any:
+def get_gateway(call: ApiCall) -> Any:
     """Where the gateway is."""
     return {"url": call.gateway_url}
 
 
 @table.route("GET", "/gateway/bot")
-def get_gateway_bot(call: Call) -> Any:
+def get_gateway_bot(call: ApiCall) -> Any:
     """Where the gateway is, and how many shards to open."""
     limit = {"total": 1000, "remaining": 1000, "reset_after": 86_400_000, "max_concurrency": 1}
     return {"url": call.gateway_url, "shards": 1, "session_start_limit": limit}
 
 
 @table.route("GET", "/users/@me")
-def get_me(call: Call) -> Any:
+def get_me(call: ApiCall) -> Any:
     """Oneself."""
     return payloads.self_user(call.user)
 
 
 @table.route("GET", "/users/@me/guilds")
-def get_my_guilds(call: Call) -> Any:
+def get_my_guilds(call: ApiCall) -> Any:
     """The guilds that one is in."""
     found = call.world.guilds_of(call.user.id)
     return [payloads.guild(guild) | {"permissions": str(call.world.guild_permissions(call.user.id, guild))} for guild in found]
 
 
 @table.route("GET", "/users/{user}")
-def get_user(call: Call) -> Any:
+def get_user(call: ApiCall) -> Any:
     """Somebody."""
     found = call.world.users.get(call.path["user"])
     if found is None:
@@ -50,38 +50,38 @@ def get_user(call: Call) -> Any:
 
 
 @table.route("GET", "/guilds/{guild}")
-def get_guild(call: Call) -> Any:
+def get_guild(call: ApiCall) -> Any:
     """A guild."""
     return payloads.guild(call.guild())
 
 
 @table.route("GET", "/guilds/{guild}/channels")
-def get_channels(call: Call) -> Any:
+def get_channels(call: ApiCall) -> Any:
     """The channels of a guild."""
     return [payloads.channel(channel) for channel in call.guild().channels.values()]
 
 
 @table.route("GET", "/guilds/{guild}/roles")
-def get_roles(call: Call) -> Any:
+def get_roles(call: ApiCall) -> Any:
     """The roles of a guild."""
     return [payloads.role(role, position=place) for place, role in enumerate(call.guild().roles.values())]
 
 
 @table.route("GET", "/guilds/{guild}/members")
-def get_members(call: Call) -> Any:
+def get_members(call: ApiCall) -> Any:
     """The members of a guild."""
     limit = int(call.query.get("limit", 1))
     return [payloads.member(call.world, member) for member in list(call.guild().members.values())[:limit]]
 
 
 @table.route("GET", "/guilds/{guild}/members/{member}")
-def get_member(call: Call) -> Any:
+def get_member(call: ApiCall) -> Any:
     """One member."""
     return payloads.member(call.world, _member(call, call.guild()))
 
 
 @table.route("PATCH", "/guilds/{guild}/members/{member}")
-def patch_member(call: Call) -> Any:
+def patch_member(call: ApiCall) -> Any:
     """Move a member to another voice channel, disconnect, mute or deafen them, rename them."""
     guild, body = call.guild(), call.body
     member = _member(call, guild)
@@ -100,7 +100,7 @@ def patch_member(call: Call) -> Any:
 
 
 @table.route("GET", "/guilds/{guild}/voice-states/{member}")
-def get_voice_state(call: Call) -> Any:
+def get_voice_state(call: ApiCall) -> Any:
     """Where a member is in voice."""
     guild = call.guild()
     user_id = call.user.id if call.path["member"] == "@me" else call.path["member"]
@@ -111,7 +111,7 @@ def get_voice_state(call: Call) -> Any:
 
 
 @table.route("PATCH", "/guilds/{guild}/voice-states/{member}")
-def patch_voice_state(call: Call) -> Any:
+def patch_voice_state(call: ApiCall) -> Any:
     """Ask for a stage, or let somebody speak there (documented: with Mute Members, or oneself back into the audience without)."""
     guild, body = call.guild(), call.body
     user_id = call.user.id if call.path["member"] == "@me" else call.path["member"]
@@ -128,33 +128,33 @@ def patch_voice_state(call: Call) -> Any:
     call.world.voice_stage(user_id, guild.id, suppress=suppress, asks=asks)
 
 
-def _member(call: Call, guild: Guild) -> Any:
+def _member(call: ApiCall, guild: Guild) -> Any:
     user_id = call.user.id if call.path["member"] == "@me" else call.path["member"]
     if user_id not in guild.members:
         raise unknown("Member", 10007)
     return guild.members[user_id]
 
 
-def _need(call: Call, guild: Guild, permission: str) -> None:
+def _need(call: ApiCall, guild: Guild, permission: str) -> None:
     if not call.world.may_in_guild(call.user.id, guild, permission):
         raise missing_permissions()
 
 
 @table.route("GET", "/soundboard-default-sounds")
-def get_default_sounds(_call: Call) -> Any:
+def get_default_sounds(_call: ApiCall) -> Any:
     """Discord's own sounds."""
     return [DEFAULT_SOUND]
 
 
 @table.route("GET", "/applications/@me")
 @table.route("GET", "/oauth2/applications/@me")
-def get_application(call: Call) -> Any:
+def get_application(call: ApiCall) -> Any:
     """One's own application."""
     return payloads.application(call.world, call.user)
 
 
 @table.route("GET", "/applications/{application}/emojis")
-def get_application_emojis(call: Call) -> Any:
+def get_application_emojis(call: ApiCall) -> Any:
     """The application's emojis: none."""
     call.application_id()
     return {"items": []}
@@ -165,14 +165,14 @@ def get_application_emojis(call: Call) -> Any:
 
 @table.route("GET", "/applications/{application}/commands")
 @table.route("GET", "/applications/{application}/guilds/{guild}/commands")
-def get_commands(call: Call) -> Any:
+def get_commands(call: ApiCall) -> Any:
     """The registered commands."""
     return _commands(call)
 
 
 @table.route("PUT", "/applications/{application}/commands")
 @table.route("PUT", "/applications/{application}/guilds/{guild}/commands")
-def put_commands(call: Call) -> Any:
+def put_commands(call: ApiCall) -> Any:
     """Replace all commands; one that keeps its name and type keeps its id."""
     standing = {(command["name"], command["type"]): command for command in _commands(call)}
     found = [_registered(call, body, standing.get((body["name"], body.get("type", 1)))) for body in call.body]
@@ -181,7 +181,7 @@ def put_commands(call: Call) -> Any:
 
 @table.route("POST", "/applications/{application}/commands")
 @table.route("POST", "/applications/{application}/guilds/{guild}/commands")
-def post_command(call: Call) -> Any:
+def post_command(call: ApiCall) -> Any:
     """Add one command, or replace the one of that name."""
     same = [command for command in _commands(call) if (command["name"], command["type"]) == (call.body["name"], call.body.get("type", 1))]
     new = _registered(call, call.body, same[0] if same else None)
@@ -191,7 +191,7 @@ def post_command(call: Call) -> Any:
 
 @table.route("PATCH", "/applications/{application}/commands/{command}")
 @table.route("PATCH", "/applications/{application}/guilds/{guild}/commands/{command}")
-def patch_command(call: Call) -> Any:
+def patch_command(call: ApiCall) -> Any:
     """Alter one command."""
     old = _command(call)
     new = _registered(call, old | call.body, old)
@@ -201,38 +201,38 @@ def patch_command(call: Call) -> Any:
 
 @table.route("GET", "/applications/{application}/commands/{command}")
 @table.route("GET", "/applications/{application}/guilds/{guild}/commands/{command}")
-def get_command(call: Call) -> Any:
+def get_command(call: ApiCall) -> Any:
     """One command."""
     return _command(call)
 
 
 @table.route("DELETE", "/applications/{application}/commands/{command}")
 @table.route("DELETE", "/applications/{application}/guilds/{guild}/commands/{command}")
-def delete_command(call: Call) -> Any:
+def delete_command(call: ApiCall) -> Any:
     """Take one command away."""
     old = _command(call)
     _keep(call, [command for command in _commands(call) if command is not old])
 
 
-def _commands(call: Call) -> list[Json]:
+def _commands(call: ApiCall) -> list[Json]:
     return call.world.commands.get((call.application_id(), call.path.get("guild")), [])
 
 
-def _command(call: Call) -> Json:
+def _command(call: ApiCall) -> Json:
     found = next((command for command in _commands(call) if command["id"] == call.path["command"]), None)
     if found is None:
         raise unknown("application command", 10063)
     return found
 
 
-def _keep(call: Call, commands: list[Json]) -> list[Json]:
+def _keep(call: ApiCall, commands: list[Json]) -> list[Json]:
     place = (call.application_id(), call.path.get("guild"))
     call.world.commands[place] = commands
     call.world.tell(CommandsChanged(*place))
     return commands
 
 
-def _registered(call: Call, body: Json, standing: Json | None) -> Json:
+def _registered(call: ApiCall, body: Json, standing: Json | None) -> Json:
     name, kind = str(body.get("name", "")), int(body.get("type") or 1)
     if not 1 <= len(name) <= NAME_LIMIT_CHARS:
         raise invalid_form("name", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 32 in length.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from discordplex.loopback.discord.world import payloads
 from discordplex.loopback.discord.world.files import Upload
-from discordplex.loopback.discord.world.model import Channel, Message
+from discordplex.loopback.discord.world.model import Channel, ChatMessage
 from discordplex.loopback.discord.world.world import World
 
 Json = dict[str, Any]
@@ -124,7 +124,7 @@ def _resolve(world: World, filled: list[Json], guild_id: str) -> Json:
     return found
 
 
-def component_data(message: Message, custom_id: str, values: list[str] | None) -> Json:
+def component_data(message: ChatMessage, custom_id: str, values: list[str] | None) -> Json:
     """The data of a press on a button, or of a choice in a menu, of a message that shows it."""
     component = next((each for each in components(message.body.get("components") or []) if each.get("custom_id") == custom_id), None)
     if component is None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from discordplex.loopback.discord.rest.api import Call, Table
+from discordplex.loopback.discord.rest.api import ApiCall, Table
 from discordplex.loopback.discord.rest.channels import check_content, check_not_empty
 from discordplex.loopback.discord.rest.errors import Json
 from discordplex.loopback.discord.rest.interactions import DEFERRED, EPHEMERAL, LOADING, MESSAGE, UPDATE, Interaction
@@ -12,7 +12,7 @@ table = Table()
 
 
 @table.route("POST", "/interactions/{interaction}/{token}/callback", needs_token=False)
-def post_callback(call: Call) -> Any:
+def post_callback(call: ApiCall) -> Any:
     """The first answer."""
     if call.body.get("type") in (MESSAGE, UPDATE):
         (check_not_empty if call.body["type"] == MESSAGE else check_content)(call.body.get("data") or {})
@@ -20,7 +20,7 @@ def post_callback(call: Call) -> Any:
     return _callback(call, found) if call.query.get("with_response", "").lower() in ("true", "1") else None
 
 
-def _callback(call: Call, found: Interaction) -> Json:
+def _callback(call: ApiCall, found: Interaction) -> Json:
     original = found.original
     about: Json = {"id": found.id, "type": found.kind}
     resource: Json = {"type": found.answer_type}
@@ -35,21 +35,21 @@ def _callback(call: Call, found: Interaction) -> Json:
 
 
 @table.route("POST", "/webhooks/{application}/{token}", needs_token=False)
-def post_follow_up(call: Call) -> Any:
+def post_follow_up(call: ApiCall) -> Any:
     """A further message."""
     found = call.interactions.by_token(call.path["application"], call.path["token"])
     return payloads.message(call.world, call.interactions.follow_up(found, check_not_empty(call.body)))
 
 
 @table.route("GET", "/webhooks/{application}/{token}/messages/{message}", needs_token=False)
-def get_reply(call: Call) -> Any:
+def get_reply(call: ApiCall) -> Any:
     """A reply as it reads now."""
     found = call.interactions.by_token(call.path["application"], call.path["token"])
     return payloads.message(call.world, call.interactions.message(found, call.path["message"]))
 
 
 @table.route("PATCH", "/webhooks/{application}/{token}/messages/{message}", needs_token=False)
-def patch_reply(call: Call) -> Any:
+def patch_reply(call: ApiCall) -> Any:
     """Edit a reply, or fill in a deferred one."""
     found = call.interactions.by_token(call.path["application"], call.path["token"])
     message = call.interactions.message(found, call.path["message"])
@@ -57,7 +57,7 @@ def patch_reply(call: Call) -> Any:
 
 
 @table.route("DELETE", "/webhooks/{application}/{token}/messages/{message}", needs_token=False)
-def delete_reply(call: Call) -> Any:
+def delete_reply(call: ApiCall) -> Any:
     """Take a reply away."""
     found = call.interactions.by_token(call.path["application"], call.path["token"])
     call.world.chat.delete(call.interactions.message(found, call.path["message"]))

@@ -12,7 +12,7 @@ from typing import Any
 from discordplex.loopback.discord.rest import interaction_payloads as build
 from discordplex.loopback.discord.rest.errors import ApiError, unknown
 from discordplex.loopback.discord.world import payloads
-from discordplex.loopback.discord.world.model import Channel, InteractionSent, Message
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, InteractionSent
 from discordplex.loopback.discord.world.world import World
 
 Json = dict[str, Any]
@@ -38,19 +38,19 @@ class Interaction:
     channel: Channel
     kind: int
     opened_at_s: float
-    source: Message | None = None
+    source: ChatMessage | None = None
     """The message whose component was used."""
     answer_type: int | None = None
     answered_at_s: float | None = None
-    original: Message | None = None
-    followups: list[Message] = field(default_factory=list)
+    original: ChatMessage | None = None
+    followups: list[ChatMessage] = field(default_factory=list)
     choices: list[Json] | None = None
     modal: Json | None = None
     failed: bool = False
     """No answer came within 3 s: the person read "The application did not respond"."""
 
     @property
-    def reply(self) -> Message | None:
+    def reply(self) -> ChatMessage | None:
         """The reply that a person can read by now: None while there is none, or while the application "is thinking"."""
         message = self.original
         return None if message is None or message.flags & LOADING or message.deleted_at_s is not None else message
@@ -103,7 +103,7 @@ class Interactions:
         data = build.command_data(self._world, command, path, values, guild_id=channel.guild_id, focused=focused)
         return self._open(owner, user_id, channel, build.AUTOCOMPLETE if focused else build.COMMAND, data)
 
-    def use_component(self, user_id: str, message: Message, custom_id: str, values: list[str] | None = None) -> Interaction:
+    def use_component(self, user_id: str, message: ChatMessage, custom_id: str, values: list[str] | None = None) -> Interaction:
         """Press a button of a message, or choose `values` in its menu."""
         channel = self._channel(message.channel_id)
         data = build.component_data(message, custom_id, values)
@@ -117,7 +117,7 @@ class Interactions:
         return self._open(opened.application_id, opened.user_id, opened.channel, build.MODAL, data, source=opened.source)
 
     def _open(
-        self, application_id: str, user_id: str, channel: Channel, kind: int, data: Json, *, source: Message | None = None
+        self, application_id: str, user_id: str, channel: Channel, kind: int, data: Json, *, source: ChatMessage | None = None
     ) -> Interaction:
         token = secrets.token_urlsafe(32)
         payload = build.envelope(
@@ -174,7 +174,7 @@ class Interactions:
             raise ApiError(401, 50027, "Invalid Webhook Token")
         return found
 
-    def follow_up(self, found: Interaction, body: Json) -> Message:
+    def follow_up(self, found: Interaction, body: Json) -> ChatMessage:
         """A further message; the first one after a deferred answer takes its place."""
         if found.original and found.original.flags & LOADING:
             return self.edit(found.original, body)
@@ -182,22 +182,22 @@ class Interactions:
         found.followups.append(message)
         return message
 
-    def edit(self, message: Message, body: Json) -> Message:
+    def edit(self, message: ChatMessage, body: Json) -> ChatMessage:
         """Edit a reply; one that was deferred is no longer "thinking", and stays ephemeral if it was."""
         kept = message.flags & EPHEMERAL
         self._world.chat.edit(message, body | {"flags": ((body.get("flags") or 0) & ~LOADING & ~EPHEMERAL) | kept})
         return message
 
-    def message(self, found: Interaction, message_id: str) -> Message:
+    def message(self, found: Interaction, message_id: str) -> ChatMessage:
         """The original reply ("@original") or a follow-up of that id."""
         mine = [found.original, *found.followups]
         wanted = (each for each in mine if each and message_id in ("@original", each.id) and each.deleted_at_s is None)
         message = next(wanted, None)
         if message is None:
-            raise unknown("Message", 10008)
+            raise unknown("ChatMessage", 10008)
         return message
 
-    def _say(self, found: Interaction, body: Json) -> Message:
+    def _say(self, found: Interaction, body: Json) -> ChatMessage:
         message = self._world.chat.compose(found.channel.id, found.application_id, body, interaction_id=found.id)
         return message if message.flags & EPHEMERAL else self._world.chat.publish(message)
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from discordplex.loopback.discord.closing import reset
 from discordplex.loopback.discord.rest import channels, guilds, interaction_routes
-from discordplex.loopback.discord.rest.api import Call, Route, Table
+from discordplex.loopback.discord.rest.api import ApiCall, Route, Table
 from discordplex.loopback.discord.rest.errors import ApiError, unauthorized
 from discordplex.loopback.discord.rest.interactions import Interactions
 from discordplex.loopback.discord.rest.rate_limits import COMMON, WRITES, Limit, RateLimiter, Verdict
@@ -94,7 +94,7 @@ class Rest:
             return _json(429, verdict.body(), headers)
         try:
             body = await self._body(request)
-            call = Call(self._world, self._interactions, caller, named, request.query, body, self.gateway_url)
+            call = ApiCall(self._world, self._interactions, caller, named, request.query, body, self.gateway_url)
             answer = route.answer(call)
         except ApiError as refusal:
             return _refuse(refusal, headers)

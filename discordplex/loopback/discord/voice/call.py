@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from discordplex.loopback.discord.voice import messages
-from discordplex.loopback.discord.voice.connection import VoiceConnection
-from discordplex.loopback.discord.voice.messages import SEQUENCES, Op
-from discordplex.loopback.discord.world.model import VoiceSession
+from discordplex.loopback.discord.voice.connection import VoiceWebSocket
+from discordplex.loopback.discord.voice.messages import SEQUENCES, Opcode
+from discordplex.loopback.discord.world.model import VoiceSessionGrant
 
 OUTBOX_MESSAGES = 1024
 """Numbered messages kept for a resume; a client that missed more has to identify again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SentMessage:
     """One message on a control channel, for tests to look at."""
 
     at: float
@@ -30,11 +30,11 @@ class Said:
 class Participant:
     """One voice session with its numbered messages; outlives its connections. Everything here runs on the server's loop."""
 
-    session: VoiceSession
+    session: VoiceSessionGrant
     ssrc: int
     dave_version: int
     record: "Callable[[Participant, int, Any], None]"
-    connection: VoiceConnection | None = None
+    connection: VoiceWebSocket | None = None
     mode: str | None = None
     announced: bool = False
     """Whether it has sent op 5, without which nobody can know whose its SSRC is."""
@@ -50,17 +50,17 @@ class Participant:
         """Whose session it is."""
         return self.session.user_id
 
-    def tell(self, op: Op, data: Any) -> None:
+    def tell(self, op: Opcode, data: Any) -> None:
         """Send a message that belongs to this connection alone: hello, ready, acks."""
         self.record(self, op, data)
         if self.connection is not None:
             self.connection.post(messages.text(op, data))
 
-    def send(self, op: Op, data: Any) -> None:
+    def send(self, op: Opcode, data: Any) -> None:
         """Send a numbered message; where the connection is lost, now or before it arrives, a resume brings it."""
         self._keep(op, data, messages.text(op, data, self._next_number()))
 
-    def send_binary(self, op: Op, payload: bytes) -> None:
+    def send_binary(self, op: Opcode, payload: bytes) -> None:
         """Send a numbered binary message; see `send`."""
         self._keep(op, payload, messages.binary(op, payload, self._next_number()))
 
@@ -75,14 +75,14 @@ class Participant:
         self._number += 1
         return self._number
 
-    def _keep(self, op: Op, data: Any, message: str | bytes) -> None:
+    def _keep(self, op: Opcode, data: Any, message: str | bytes) -> None:
         self.record(self, op, data)
         self._outbox.append((self._number, message))
         if self.connection is not None:
             self.connection.post(message)
 
 
-class Call:
+class VoiceChannelCall:
     """Everybody whose voice session runs in one channel."""
 
     def __init__(self, channel_id: str) -> None:
@@ -106,9 +106,9 @@ class Call:
         """Let somebody in: they learn who is there, and everybody there learns of them."""
         others = self.others(participant)
         if others:
-            participant.send(Op.CLIENTS_CONNECT, {"user_ids": [other.user_id for other in others]})
+            participant.send(Opcode.CLIENTS_CONNECT, {"user_ids": [other.user_id for other in others]})
         for other in others:
-            other.send(Op.CLIENTS_CONNECT, {"user_ids": [participant.user_id]})
+            other.send(Opcode.CLIENTS_CONNECT, {"user_ids": [participant.user_id]})
         self._by_user[participant.user_id] = participant
 
     def leave(self, participant: Participant) -> None:
@@ -117,9 +117,9 @@ class Call:
             return
         del self._by_user[participant.user_id]
         for other in self:
-            other.send(Op.CLIENT_DISCONNECT, {"user_id": participant.user_id})
+            other.send(Opcode.CLIENT_DISCONNECT, {"user_id": participant.user_id})
 
     def announce_speaking(self, participant: Participant, flags: int) -> None:
         """Tell the others whose an SSRC is."""
         for other in self.others(participant):
-            other.send(Op.SPEAKING, {"user_id": participant.user_id, "ssrc": participant.ssrc, "speaking": flags})
+            other.send(Opcode.SPEAKING, {"user_id": participant.user_id, "ssrc": participant.ssrc, "speaking": flags})

@@ -7,9 +7,9 @@ from typing import Any
 
 from discordplex.errors import RemoteProtocolError
 from discordplex.loopback.discord.voice.call import Participant
-from discordplex.loopback.discord.voice.connection import VoiceConnection
+from discordplex.loopback.discord.voice.connection import VoiceWebSocket
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
-from discordplex.loopback.discord.voice.messages import Close, Op, parse_binary, parse_text
+from discordplex.loopback.discord.voice.messages import Close, Opcode, parse_binary, parse_text
 from discordplex.loopback.discord.voice.sessions import VoiceSessions
 
 
@@ -22,7 +22,7 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
 
 
 @dataclass(slots=True)
-class Rules:
+class ServerRules:
     """What the server demands of its clients, and what it does to them by script; shared by all connections."""
 
     modes: tuple[str, ...]
@@ -35,19 +35,19 @@ class Rules:
 class VoiceClient:
     """One connection's conversation. `participant` is None until an identify or a resume succeeded."""
 
-    def __init__(self, connection: VoiceConnection, sessions: VoiceSessions, rules: Rules) -> None:
+    def __init__(self, connection: VoiceWebSocket, sessions: VoiceSessions, rules: ServerRules) -> None:
         self.participant: Participant | None = None
         self._connection = connection
         self._sessions = sessions
         self._rules = rules
         self._answers: dict[int, Callable[[Participant, Any], None]] = {
-            Op.SELECT_PROTOCOL: self._select_protocol,
-            Op.SPEAKING: self._speaking,
-            Op.VIDEO: self._ignore,
-            Op.TRANSITION_READY: lambda who, data: self._delivery(who).take_ready(who, data),
-            Op.KEY_PACKAGE: lambda who, payload: self._delivery(who).take_key_package(who, payload),
-            Op.COMMIT_WELCOME: lambda who, payload: self._delivery(who).take_commit(who, payload),
-            Op.INVALID_COMMIT_WELCOME: lambda who, data: self._delivery(who).take_invalid(who, data),
+            Opcode.SELECT_PROTOCOL: self._select_protocol,
+            Opcode.SPEAKING: self._speaking,
+            Opcode.VIDEO: self._ignore,
+            Opcode.TRANSITION_READY: lambda who, data: self._delivery(who).take_ready(who, data),
+            Opcode.KEY_PACKAGE: lambda who, payload: self._delivery(who).take_key_package(who, payload),
+            Opcode.COMMIT_WELCOME: lambda who, payload: self._delivery(who).take_commit(who, payload),
+            Opcode.INVALID_COMMIT_WELCOME: lambda who, data: self._delivery(who).take_invalid(who, data),
         }
 
     def receive(self, message: str | bytes) -> None:
@@ -59,12 +59,12 @@ class VoiceClient:
             raise Refusal(Close.UNDECODABLE) from fault
 
     def _answer(self, op: int, data: Any) -> None:
-        if op == Op.HEARTBEAT:  # also before an identify (documented)
+        if op == Opcode.HEARTBEAT:  # also before an identify (documented)
             self._heartbeat(data)
-        elif op in (Op.IDENTIFY, Op.RESUME):
+        elif op in (Opcode.IDENTIFY, Opcode.RESUME):
             if self.participant is not None:
                 raise Refusal(Close.ALREADY_AUTHENTICATED)
-            (self._identify if op == Op.IDENTIFY else self._resume)(data)
+            (self._identify if op == Opcode.IDENTIFY else self._resume)(data)
         elif self.participant is None:
             raise Refusal(Close.NOT_AUTHENTICATED)
         elif op not in self._answers:
@@ -77,9 +77,9 @@ class VoiceClient:
         participant = self.participant
         if participant is None:
             return
-        self._sessions.heard(participant, Op.HEARTBEAT, data)
+        self._sessions.heard(participant, Opcode.HEARTBEAT, data)
         participant.heartbeat_acks.append(int(data.get("seq_ack", -1)))
-        participant.tell(Op.HEARTBEAT_ACK, {"t": data["t"]})
+        participant.tell(Opcode.HEARTBEAT_ACK, {"t": data["t"]})
 
     def _identify(self, data: Any) -> None:
         self._refuse_by_script(data["user_id"])
@@ -95,10 +95,10 @@ class VoiceClient:
             raise Refusal(Close.DAVE_REQUIRED)
         participant = self._sessions.begin(session, dave_version=dave_version)
         self._adopt(participant)
-        self._sessions.heard(participant, Op.IDENTIFY, data)
+        self._sessions.heard(participant, Opcode.IDENTIFY, data)
         host, port = self._sessions.relay.address
         ready = {"ssrc": participant.ssrc, "ip": host, "port": port, "modes": list(self._rules.modes), "heartbeat_interval": 1}
-        participant.tell(Op.READY, ready)  # the interval in here is to be ignored (documented)
+        participant.tell(Opcode.READY, ready)  # the interval in here is to be ignored (documented)
 
     def _resume(self, data: Any) -> None:
         named = {key: data[key] for key in ("server_id", "session_id", "token")}
@@ -111,8 +111,8 @@ class VoiceClient:
             raise Refusal(Close.SESSION_INVALID)
         self._sessions.attach(participant)
         self._adopt(participant)
-        self._sessions.heard(participant, Op.RESUME, data)
-        participant.tell(Op.RESUMED, None)
+        self._sessions.heard(participant, Opcode.RESUME, data)
+        participant.tell(Opcode.RESUMED, None)
         for message in missed:
             self._connection.post(message)
         self._sessions.world.note(f"voice resumed {participant.user_id}")
@@ -148,7 +148,7 @@ class VoiceClient:
             "media_session_id": participant.session.session_id,
             "dave_protocol_version": delivery.version_for(participant) if delivery else 0,
         }
-        participant.send(Op.SESSION_DESCRIPTION, description)
+        participant.send(Opcode.SESSION_DESCRIPTION, description)
         self._sessions.enter(participant)
 
     def _speaking(self, participant: Participant, data: Any) -> None:

@@ -1,4 +1,4 @@
-"""VoiceConnection: one WebSocket of a voice client, with its outgoing messages in order and its ways to die."""
+"""VoiceWebSocket: one WebSocket of a voice client, with its outgoing messages in order and its ways to die."""
 
 import asyncio
 import socket
@@ -12,13 +12,13 @@ from discordplex.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
+class CloseWith:
     """The last thing in an outbox: close with this code."""
 
     code: int
 
 
-class VoiceConnection:
+class VoiceWebSocket:
     """A WebSocket whose `post` never waits. `pump` has to run beside `messages`, both for as long as the connection lives."""
 
     def __init__(self, wire: web.WebSocketResponse, request: web.Request, *, clock: Clock) -> None:
@@ -31,7 +31,7 @@ class VoiceConnection:
         self._wire = wire
         self._request = request
         self._clock = clock
-        self._outbox: asyncio.Queue[tuple[float, str | bytes | Farewell]] = asyncio.Queue()
+        self._outbox: asyncio.Queue[tuple[float, str | bytes | CloseWith]] = asyncio.Queue()
 
     def post(self, message: str | bytes) -> None:
         """Send a message behind all earlier ones; lost without a word where the connection dies first."""
@@ -41,7 +41,7 @@ class VoiceConnection:
         """Close with a code, behind all earlier messages, however slow. The first close counts."""
         if self.closed_with is None:
             self.closed_with = code
-            self._outbox.put_nowait((0.0, Farewell(code)))
+            self._outbox.put_nowait((0.0, CloseWith(code)))
 
     def reset(self) -> None:
         """Drop the TCP connection with a reset, in the middle of whatever is under way."""
@@ -58,7 +58,7 @@ class VoiceConnection:
             due, message = await self._outbox.get()
             if due > self._clock.now():
                 await self._clock.sleep_until(due)
-            if isinstance(message, Farewell):
+            if isinstance(message, CloseWith):
                 await self._wire.close(code=message.code)
                 return
             if self._wire.closed or not await self._send(message):

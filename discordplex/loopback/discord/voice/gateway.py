@@ -1,4 +1,4 @@
-"""VoiceGateway: the server's side of voice gateway v8, with the media relay beside it and faults on demand.
+"""VoiceGatewayServer: the server's side of voice gateway v8, with the media relay beside it and faults on demand.
 
 A session begins with an identify that shows what `World` gave out, has one SSRC and one key, and outlives its WebSocket where Discord lets
 it: closed with a resumable code, or lost. Whatever is assumed about Discord rather than documented is said at the spot.
@@ -13,13 +13,13 @@ from typing_extensions import Self
 
 from discordplex.errors import LocalProtocolError
 from discordplex.loopback.discord.voice import messages
-from discordplex.loopback.discord.voice.call import Call, Participant
-from discordplex.loopback.discord.voice.client import Refusal, Rules, VoiceClient
-from discordplex.loopback.discord.voice.connection import VoiceConnection
+from discordplex.loopback.discord.voice.call import Participant, VoiceChannelCall
+from discordplex.loopback.discord.voice.client import Refusal, ServerRules, VoiceClient
+from discordplex.loopback.discord.voice.connection import VoiceWebSocket
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
 from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.discord.voice.media_thread import MediaThread
-from discordplex.loopback.discord.voice.messages import NORMAL_CLOSURES, Close, Op, is_resumable
+from discordplex.loopback.discord.voice.messages import NORMAL_CLOSURES, Close, Opcode, is_resumable
 from discordplex.loopback.discord.voice.relay import Relay
 from discordplex.loopback.discord.voice.sessions import VoiceSessions
 from discordplex.loopback.discord.world.model import Fact, VoiceSessionEnded
@@ -33,7 +33,7 @@ HEARTBEATS_MISSED = 3
 """A connection without a message for so many intervals is closed with 4009."""
 
 
-class VoiceGateway:
+class VoiceGatewayServer:
     """Voice servers for a whole world: open it, and mount `handle` at `/`. All methods run on the loop that opened it."""
 
     def __init__(
@@ -63,8 +63,8 @@ class VoiceGateway:
         self.relay = Relay(self.media, impairments=impairments, record=record_media)
         self.sessions = VoiceSessions(world, self.relay, dave=dave)
         self._heartbeat_interval_ms = heartbeat_interval_ms
-        self._rules = Rules(modes=modes, require_dave=dave if require_dave is None else require_dave)
-        self._connections: set[VoiceConnection] = set()
+        self._rules = ServerRules(modes=modes, require_dave=dave if require_dave is None else require_dave)
+        self._connections: set[VoiceWebSocket] = set()
         self._unsubscribe: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -82,7 +82,7 @@ class VoiceGateway:
         await self.relay.close()
         await self.media.__aexit__(kind, fault, trace)
 
-    def call(self, channel_id: str) -> Call:
+    def call(self, channel_id: str) -> VoiceChannelCall:
         """The call in a channel; empty where nobody has connected to it."""
         return self.sessions.call(channel_id)
 
@@ -122,7 +122,7 @@ class VoiceGateway:
         """Close the next identifies and resumes of a user with these codes, one each."""
         self._rules.refusals.setdefault(user_id, []).extend(codes)
 
-    def _connected(self, user_id: str) -> tuple[Participant, VoiceConnection]:
+    def _connected(self, user_id: str) -> tuple[Participant, VoiceWebSocket]:
         participant = self.participant(user_id)
         if participant is None or participant.connection is None:
             raise LocalProtocolError(f"user {user_id} has no voice connection")
@@ -134,7 +134,7 @@ class VoiceGateway:
         """Serve one voice client from the upgrade to the close."""
         wire = web.WebSocketResponse(compress=False)
         await wire.prepare(request)
-        connection = VoiceConnection(wire, request, clock=self.world.clock)
+        connection = VoiceWebSocket(wire, request, clock=self.world.clock)
         self._connections.add(connection)
         try:
             async with anyio.create_task_group() as tasks:
@@ -146,7 +146,7 @@ class VoiceGateway:
             self._connections.discard(connection)
         return wire
 
-    async def _serve(self, connection: VoiceConnection, version: str | None) -> None:
+    async def _serve(self, connection: VoiceWebSocket, version: str | None) -> None:
         client = VoiceClient(connection, self.sessions, self._rules)
         try:
             self._greet(connection, version)
@@ -159,13 +159,13 @@ class VoiceGateway:
         finally:
             self._lost(connection, client.participant)
 
-    def _greet(self, connection: VoiceConnection, version: str | None) -> None:
+    def _greet(self, connection: VoiceWebSocket, version: str | None) -> None:
         if version != str(messages.VERSION):
             raise Refusal(Close.UNKNOWN_PROTOCOL)
         hello = {"v": messages.VERSION, "heartbeat_interval": self._heartbeat_interval_ms}
-        connection.post(messages.text(Op.HELLO, hello))
+        connection.post(messages.text(Opcode.HELLO, hello))
 
-    def _lost(self, connection: VoiceConnection, participant: Participant | None) -> None:
+    def _lost(self, connection: VoiceWebSocket, participant: Participant | None) -> None:
         """Decide what becomes of a session whose connection is over, unless it has another one already."""
         if participant is None or participant.connection is not connection:
             return

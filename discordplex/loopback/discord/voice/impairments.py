@@ -22,7 +22,7 @@ MAX_PADDING_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class MediaPacket:
     """One RTP packet without its transport encryption. The defaults are what Discord's relay sends."""
 
     ssrc: int
@@ -39,18 +39,18 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class OtherDatagram:
     """A datagram that is no media of this session and is sent as it is: RTCP and junk."""
 
     datagram: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
+class ScheduledDatagram:
     """Something that leaves at `at`, on the clock whose `now` was given."""
 
     at: float
-    cargo: Media | Foreign
+    cargo: MediaPacket | OtherDatagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class ImpairedPath:
         self._shift = 0
         self._newest_at = 0.0
 
-    def carry(self, media: Media, now: float) -> list[Shipment]:
+    def carry(self, media: MediaPacket, now: float) -> list[ScheduledDatagram]:
         """What leaves, and when, because `media` came in at `now`; nothing at all where it was lost."""
         self._index += 1
         self.counts["taken"] += 1
@@ -105,10 +105,10 @@ class ImpairedPath:
             return shipments
         shaped = self._shape(numbered)
         at = self._departure(now)
-        shipments.append(Shipment(at, shaped))
+        shipments.append(ScheduledDatagram(at, shaped))
         if self._hits("duplicate"):
             self.counts["duplicated"] += 1
-            shipments.append(Shipment(at, shaped))
+            shipments.append(ScheduledDatagram(at, shaped))
         return shipments
 
     def _hits(self, kind: str) -> bool:
@@ -133,7 +133,7 @@ class ImpairedPath:
         self._newest_at = in_order
         return in_order
 
-    def _shape(self, media: Media) -> Media:
+    def _shape(self, media: MediaPacket) -> MediaPacket:
         if self._hits("padding"):
             self.counts["padded"] += 1
             media = replace(media, padding_bytes=self._bytes.randint(1, MAX_PADDING_BYTES))
@@ -145,14 +145,14 @@ class ImpairedPath:
             media = replace(media, csrcs=tuple(self._bytes.getrandbits(32) for _ in range(self._bytes.randint(1, 3))))
         return media
 
-    def _companions(self, media: Media, now: float) -> list[Shipment]:
-        companions: list[Media | Foreign] = []
+    def _companions(self, media: MediaPacket, now: float) -> list[ScheduledDatagram]:
+        companions: list[MediaPacket | OtherDatagram] = []
         if self._hits("rtcp"):
             self.counts["rtcp"] += 1
-            companions.append(Foreign(receiver_report(self._bytes)))
+            companions.append(OtherDatagram(receiver_report(self._bytes)))
         if self._hits("junk"):
             self.counts["junk"] += 1
-            companions.append(Foreign(junk(self._bytes, media)))
+            companions.append(OtherDatagram(junk(self._bytes, media)))
         if self._hits("other_payload"):
             self.counts["other_payload"] += 1
             companions.append(video(self._bytes, media))
@@ -160,9 +160,9 @@ class ImpairedPath:
             self.counts["pure_padding"] += 1
             companions.append(self._padding_before(media))
         at = max(now, self._newest_at)
-        return [Shipment(at, cargo) for cargo in companions]
+        return [ScheduledDatagram(at, cargo) for cargo in companions]
 
-    def _padding_before(self, media: Media) -> Media:
+    def _padding_before(self, media: MediaPacket) -> MediaPacket:
         """Padding alone, in the place of `media`, which moves up by one."""
         place = (media.sequence + self._shift) & 0xFFFF
         self._shift += 1
@@ -174,13 +174,13 @@ def receiver_report(random: Random) -> bytes:
     return b"\x81\xc9\x00\x07" + random.randbytes(4 + 24 + 16 + 4)
 
 
-def video(random: Random, beside: Media) -> Media:
+def video(random: Random, beside: MediaPacket) -> MediaPacket:
     """A packet of some video stream on the SSRC next to `beside`."""
     kind = random.choice(VIDEO_PAYLOAD_TYPES)
     return replace(beside, ssrc=beside.ssrc + 1, payload_type=kind, payload=random.randbytes(random.randint(20, 200)))
 
 
-def junk(random: Random, beside: Media) -> bytes:
+def junk(random: Random, beside: MediaPacket) -> bytes:
     """A datagram that no parser may trust: empty, short, noise, or a true header with noise behind it."""
     header = bytes((0x90, OPUS_PAYLOAD_TYPE)) + random.randbytes(6) + beside.ssrc.to_bytes(4, "big")
     variants = (

@@ -15,7 +15,7 @@ SEQUENCES = 1 << 16
 BINARY_HEAD = struct.Struct("!HB")
 
 
-class Op(IntEnum):
+class Opcode(IntEnum):
     """Opcodes. Those from 25 to 30 are binary; `seq_ack` of a resume counts the numbered ones."""
 
     IDENTIFY = 0

@@ -15,7 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from discordplex.errors import LocalProtocolError
-from discordplex.loopback.discord.voice.impairments import OPUS_PAYLOAD_TYPE, Foreign, ImpairedPath, Impairments, Media, Shipment
+from discordplex.loopback.discord.voice.impairments import (
+    OPUS_PAYLOAD_TYPE,
+    ImpairedPath,
+    Impairments,
+    MediaPacket,
+    OtherDatagram,
+    ScheduledDatagram,
+)
 from discordplex.loopback.discord.voice.media_thread import MediaThread
 from discordplex.loopback.discord.voice.relay_peer import Address, Forwarded, Peer, everything_about, paths_of, sealed
 from discordplex.voice.rtp.encryption import Transport
@@ -49,7 +56,7 @@ class Relay(asyncio.DatagramProtocol):
         self._by_ssrc: dict[int, Peer] = {}
         self._totals: dict[str, Counter[str]] = {}
         self._impaired: dict[str, tuple[Impairments, Impairments]] = {}
-        self._due: list[tuple[float, int, Shipment, Peer]] = []
+        self._due: list[tuple[float, int, ScheduledDatagram, Peer]] = []
         self._order = itertools.count()
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -198,19 +205,19 @@ class Relay(asyncio.DatagramProtocol):
         sender.counts["received"] += 1
         now = self._media.loop.time()
         for taken in sender.uplink.carry(media, now):
-            if isinstance(taken.cargo, Media) and taken.cargo.payload_type == OPUS_PAYLOAD_TYPE:
+            if isinstance(taken.cargo, MediaPacket) and taken.cargo.payload_type == OPUS_PAYLOAD_TYPE:
                 self._fan_out(sender, taken.cargo, taken.at)
         self._drain()
 
-    def _open(self, datagram: bytes) -> tuple[Peer, Media]:
+    def _open(self, datagram: bytes) -> tuple[Peer, MediaPacket]:
         packet = RtpPacket.parse(datagram)
         peer = self._by_ssrc.get(packet.ssrc)
         if peer is None or peer.transport is None:
             raise RtpError("unknown_ssrc", "RTP packet of nobody's SSRC")
         payload = strip(peer.transport.open(packet), packet)
-        return peer, Media(packet.ssrc, packet.sequence, packet.timestamp, payload, marker=packet.marker)
+        return peer, MediaPacket(packet.ssrc, packet.sequence, packet.timestamp, payload, marker=packet.marker)
 
-    def _fan_out(self, sender: Peer, media: Media, at: float) -> None:
+    def _fan_out(self, sender: Peer, media: MediaPacket, at: float) -> None:
         for peer in self._by_ssrc.values():
             if peer is sender or peer.starved or peer.room != sender.room or peer.transport is None or peer.address is None:
                 continue
@@ -227,10 +234,10 @@ class Relay(asyncio.DatagramProtocol):
             loop.call_at(self._due[0][0], self._drain)
         self._wake()
 
-    def _ship(self, shipment: Shipment, peer: Peer) -> None:
+    def _ship(self, shipment: ScheduledDatagram, peer: Peer) -> None:
         if peer.address is None or peer.transport is None:
             return
-        if isinstance(shipment.cargo, Foreign):
+        if isinstance(shipment.cargo, OtherDatagram):
             self._send(shipment.cargo.datagram, peer.address)
             return
         media = shipment.cargo

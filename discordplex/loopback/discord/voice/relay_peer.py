@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 
-from discordplex.loopback.discord.voice.impairments import OPUS_PAYLOAD_TYPE, ImpairedPath, Impairments, Media
+from discordplex.loopback.discord.voice.impairments import OPUS_PAYLOAD_TYPE, ImpairedPath, Impairments, MediaPacket
 from discordplex.voice.rtp.encryption import Transport
 from discordplex.voice.rtp.packet import WORD_BYTES, build_header, build_plaintext
 
@@ -48,7 +48,7 @@ class Peer:
         return self.downlinks[ssrc]
 
 
-def sealed(media: Media, transport: Transport) -> bytes:
+def sealed(media: MediaPacket, transport: Transport) -> bytes:
     """The datagram of a packet, as the holder of this transport's key can open it."""
     header = build_header(
         sequence=media.sequence,

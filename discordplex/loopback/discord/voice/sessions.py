@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from discordplex.loopback.discord.voice.call import Call, Participant, Said
+from discordplex.loopback.discord.voice.call import Participant, SentMessage, VoiceChannelCall
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
 from discordplex.loopback.discord.voice.messages import Close
 from discordplex.loopback.discord.voice.relay import Relay
-from discordplex.loopback.discord.world.model import STAGE, VoiceEnd, VoiceSession
+from discordplex.loopback.discord.world.model import STAGE, VoiceEnd, VoiceSessionGrant
 from discordplex.loopback.discord.world.world import World
 from discordplex.voice.rtp.encryption import KEY_BYTES, Transport
 
@@ -33,19 +33,19 @@ class VoiceSessions:
         """`dave`: whether calls are encrypted end to end."""
         self.world = world
         self.relay = relay
-        self.log: deque[Said] = deque(maxlen=LOG_MESSAGES)
+        self.log: deque[SentMessage] = deque(maxlen=LOG_MESSAGES)
         """The newest messages on all control channels, in order."""
         self._dave = dave
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, VoiceChannelCall] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._by_token: dict[str, Participant] = {}
         self._revoked: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._next_ssrc = 1000
 
-    def call(self, channel_id: str) -> Call:
+    def call(self, channel_id: str) -> VoiceChannelCall:
         """The call in a channel; empty where nobody has connected to it."""
-        return self._calls.setdefault(channel_id, Call(channel_id))
+        return self._calls.setdefault(channel_id, VoiceChannelCall(channel_id))
 
     def may_encrypt(self, channel_id: str) -> bool:
         """Whether calls in a channel can be encrypted end to end: those on stages never are (documented)."""
@@ -70,11 +70,11 @@ class VoiceSessions:
             return found
         return None
 
-    def may_begin(self, session: VoiceSession) -> bool:
+    def may_begin(self, session: VoiceSessionGrant) -> bool:
         """Whether this session's token still opens anything."""
         return session.token not in self._revoked
 
-    def begin(self, session: VoiceSession, *, dave_version: int) -> Participant:
+    def begin(self, session: VoiceSessionGrant, *, dave_version: int) -> Participant:
         """Make the session that an identify asked for; one that it replaces is ended with 4006."""
         standing = self._by_token.get(session.token)
         if standing is not None:
@@ -120,7 +120,7 @@ class VoiceSessions:
         self._revoked.add(participant.session.token)
         self.end(participant, code)
 
-    def end_of(self, session: VoiceSession, cause: VoiceEnd) -> None:
+    def end_of(self, session: VoiceSessionGrant, cause: VoiceEnd) -> None:
         """End what runs under a session that the world has ended; nothing where nothing does."""
         participant = self._by_token.get(session.token)
         if participant is not None:
@@ -158,7 +158,7 @@ class VoiceSessions:
 
     def heard(self, participant: Participant, op: int, data: Any) -> None:
         """Note what a client said."""
-        self.log.append(Said(self.world.clock.now(), participant.user_id, incoming=True, op=op, data=data))
+        self.log.append(SentMessage(self.world.clock.now(), participant.user_id, incoming=True, op=op, data=data))
 
     def _record(self, participant: Participant, op: int, data: Any) -> None:
-        self.log.append(Said(self.world.clock.now(), participant.user_id, incoming=False, op=op, data=data))
+        self.log.append(SentMessage(self.world.clock.now(), participant.user_id, incoming=False, op=op, data=data))

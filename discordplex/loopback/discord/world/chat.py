@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from discordplex.loopback.discord.world.model import Message, MessageDeleted, MessageEdited, MessagePosted, Revision
+from discordplex.loopback.discord.world.model import ChatMessage, MessageDeleted, MessageEdited, MessagePosted, Revision
 
 if TYPE_CHECKING:
     from discordplex.loopback.discord.world.directory import Directory
@@ -13,36 +13,36 @@ class Chat:
 
     def __init__(self, directory: "Directory") -> None:
         self._directory = directory
-        self._by_channel: dict[str, list[Message]] = {}
+        self._by_channel: dict[str, list[ChatMessage]] = {}
 
-    def of(self, channel_id: str) -> list[Message]:
+    def of(self, channel_id: str) -> list[ChatMessage]:
         """Every message ever posted in a channel, the oldest first, deleted ones included."""
         return list(self._by_channel.get(channel_id, ()))
 
-    def find(self, channel_id: str, message_id: str) -> Message | None:
+    def find(self, channel_id: str, message_id: str) -> ChatMessage | None:
         """A message that is still there."""
         found = (message for message in self._by_channel.get(channel_id, ()) if message.id == message_id)
         return next((message for message in found if message.deleted_at_s is None), None)
 
-    def compose(self, channel_id: str, author_id: str, body: dict[str, Any], *, interaction_id: str | None = None) -> Message:
+    def compose(self, channel_id: str, author_id: str, body: dict[str, Any], *, interaction_id: str | None = None) -> ChatMessage:
         """A message that nobody but its receiver sees yet (ephemeral ones stay so)."""
         rest = {key: value for key, value in body.items() if key != "content"}
         first = Revision(self._directory.clock.now(), str(body.get("content") or ""))
-        return Message(
+        return ChatMessage(
             self._directory.snowflake(), channel_id, author_id, [first], rest, self._directory.iso_now(), interaction_id=interaction_id
         )
 
-    def publish(self, message: Message) -> Message:
+    def publish(self, message: ChatMessage) -> ChatMessage:
         """Put a composed message into its channel for all to see."""
         self._by_channel.setdefault(message.channel_id, []).append(message)
         self._directory.tell(MessagePosted(message))
         return message
 
-    def post(self, channel_id: str, author_id: str, body: dict[str, Any]) -> Message:
+    def post(self, channel_id: str, author_id: str, body: dict[str, Any]) -> ChatMessage:
         """Compose and publish."""
         return self.publish(self.compose(channel_id, author_id, body))
 
-    def edit(self, message: Message, body: dict[str, Any]) -> None:
+    def edit(self, message: ChatMessage, body: dict[str, Any]) -> None:
         """Change what the body names; `content` absent leaves the text as it is."""
         if "content" in body:
             message.revisions.append(Revision(self._directory.clock.now(), str(body["content"] or "")))
@@ -50,12 +50,12 @@ class Chat:
         message.edited_iso = self._directory.iso_now()
         self._tell(message, MessageEdited(message))
 
-    def delete(self, message: Message) -> None:
+    def delete(self, message: ChatMessage) -> None:
         """Take a message out of its channel; the record keeps it."""
         message.deleted_at_s = self._directory.clock.now()
         self._tell(message, MessageDeleted(message))
 
-    def _tell(self, message: Message, fact: MessageEdited | MessageDeleted) -> None:
+    def _tell(self, message: ChatMessage, fact: MessageEdited | MessageDeleted) -> None:
         if message in self._by_channel.get(message.channel_id, ()):
             self._directory.tell(fact)
         else:

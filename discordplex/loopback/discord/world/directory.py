@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from discordplex.clock import Clock
-from discordplex.loopback.discord.world.model import Channel, ChannelChanged, Fact, Guild, Member, Noted, Role, User
+from discordplex.loopback.discord.world.model import Channel, ChannelChanged, Fact, Guild, GuildMember, Noted, Role, User
 from discordplex.loopback.discord.world.permissions import ALL, EVERYONE, MEMBER, ROLE, Overwrite, bit, in_channel
 
 DISCORD_EPOCH_MS = 1_420_070_400_000
@@ -73,13 +73,13 @@ class Directory:
         """A new guild with its @everyone role and its owner in it."""
         guild_id = guild_id or self.snowflake()
         everyone = Role(guild_id, "@everyone", EVERYONE)
-        guild = Guild(guild_id, name, owner_id, {guild_id: everyone}, {owner_id: Member(owner_id)}, {})
+        guild = Guild(guild_id, name, owner_id, {guild_id: everyone}, {owner_id: GuildMember(owner_id)}, {})
         self.guilds[guild_id] = guild
         return guild
 
-    def add_member(self, guild_id: str, user_id: str) -> Member:
+    def add_member(self, guild_id: str, user_id: str) -> GuildMember:
         """Let a user into a guild."""
-        return self.guilds[guild_id].members.setdefault(user_id, Member(user_id))
+        return self.guilds[guild_id].members.setdefault(user_id, GuildMember(user_id))
 
     def add_role(self, guild_id: str, name: str, permissions: int, *, role_id: str | None = None) -> Role:
         """A new role in a guild."""

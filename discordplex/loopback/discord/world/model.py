@@ -34,7 +34,7 @@ class Role:
 
 
 @dataclass(slots=True)
-class Member:
+class GuildMember:
     """A user in a guild. `mute` and `deaf` are the moderators'."""
 
     user_id: str
@@ -73,7 +73,7 @@ class Guild:
     name: str
     owner_id: str
     roles: dict[str, Role]
-    members: dict[str, Member]
+    members: dict[str, GuildMember]
     channels: dict[str, Channel]
 
     @property
@@ -96,7 +96,7 @@ class Revision:
 
 
 @dataclass(slots=True)
-class Message:
+class ChatMessage:
     """A message with its whole history; `body` is every other field as the author sent it (embeds, components, flags)."""
 
     id: str
@@ -144,7 +144,7 @@ class VoiceState:
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceSession:
+class VoiceSessionGrant:
     """Leave to open one voice connection: what op 0 of the voice gateway must show.
 
     `session_id` is the one of the user's gateway session, `token` is new for each channel and each voice server.
@@ -173,14 +173,14 @@ class VoiceStateChanged:
 class VoiceSessionStarted:
     """A voice connection may be opened with this session from now on (VOICE_SERVER_UPDATE)."""
 
-    session: VoiceSession
+    session: VoiceSessionGrant
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceSessionEnded:
     """This session's token is worth nothing any more: the voice gateway closes its connection."""
 
-    session: VoiceSession
+    session: VoiceSessionGrant
     cause: VoiceEnd
 
 
@@ -188,28 +188,28 @@ class VoiceSessionEnded:
 class VoiceServerGone:
     """The guild's voice server went away for this session's user; a new one follows (endpoint null)."""
 
-    session: VoiceSession
+    session: VoiceSessionGrant
 
 
 @dataclass(frozen=True, slots=True)
 class MessagePosted:
     """A message appeared in a channel."""
 
-    message: Message
+    message: ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited:
     """A message reads differently now."""
 
-    message: Message
+    message: ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted:
     """A message is gone from its channel."""
 
-    message: Message
+    message: ChatMessage
 
 
 @dataclass(frozen=True, slots=True)

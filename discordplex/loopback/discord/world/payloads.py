@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from discordplex.loopback.discord.world.directory import Directory
-from discordplex.loopback.discord.world.model import TEXT, THREAD, Channel, Guild, Member, Message, Role, User, VoiceState
+from discordplex.loopback.discord.world.model import TEXT, THREAD, Channel, ChatMessage, Guild, GuildMember, Role, User, VoiceState
 from discordplex.loopback.discord.world.permissions import BITS, Overwrite
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ def self_user(who: User) -> Json:
     return user(who) | {"email": None, "verified": True, "mfa_enabled": True, "locale": "en-US", "premium_type": 0}
 
 
-def member(directory: Directory, whose: Member) -> Json:
+def member(directory: Directory, whose: GuildMember) -> Json:
     """A guild's member, the user within."""
     return {
         "user": user(directory.users[whose.user_id]),
@@ -179,7 +179,7 @@ def guild(which: Guild) -> Json:
     }
 
 
-def message(directory: Directory, which: Message, *, reader_id: str | None = None) -> Json:
+def message(directory: Directory, which: ChatMessage, *, reader_id: str | None = None) -> Json:
     """A message, with the guild's member who wrote it; `reader_id` None shows the content to anybody."""
     author = directory.users[which.author_id]
     body = which.body

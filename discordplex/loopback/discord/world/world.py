@@ -6,7 +6,7 @@ as the facts of `model.py`.
 
 Voice, the way it goes on Discord:
 
-* `voice_join(user_id, guild_id, channel_id, session_id=None, ...)` enters or moves and returns the `VoiceSession` whose `session_id`
+* `voice_join(user_id, guild_id, channel_id, session_id=None, ...)` enters or moves and returns the `VoiceSessionGrant` whose `session_id`
   and `token` the voice gateway demands in op 0; None where Discord would keep silent (no permission, channel full, no such channel).
   Told: `VoiceSessionEnded(old, "left")` where another channel was left, `VoiceStateChanged`, then `VoiceSessionStarted(new)`.
   For the channel that one already sits in with the same session it only changes the mute flags and returns the session that stands.
@@ -34,8 +34,8 @@ from discordplex.loopback.discord.world.model import (
     MemberExpelled,
     VoiceEnd,
     VoiceServerGone,
-    VoiceSession,
     VoiceSessionEnded,
+    VoiceSessionGrant,
     VoiceSessionStarted,
     VoiceState,
     VoiceStateChanged,
@@ -52,7 +52,7 @@ class World(Directory):
         super().__init__(clock)
         self.voice_endpoint = ""
         self.voice_states: dict[Seat, VoiceState] = {}
-        self.voice_sessions: dict[Seat, VoiceSession] = {}
+        self.voice_sessions: dict[Seat, VoiceSessionGrant] = {}
         self.chat = Chat(self)
         self.files = Files(self)
 
@@ -78,7 +78,7 @@ class World(Directory):
         session_id: str | None = None,
         self_mute: bool = False,
         self_deaf: bool = False,
-    ) -> VoiceSession | None:
+    ) -> VoiceSessionGrant | None:
         """Enter a voice channel, move to it, or change the mute flags in it; None where Discord would ignore the wish."""
         channel = self.guilds[guild_id].channels.get(channel_id) if guild_id in self.guilds else None
         if channel is None or not self.may_enter(user_id, channel):
@@ -115,7 +115,7 @@ class World(Directory):
         del self.guilds[guild_id].members[user_id]
         self.tell(MemberExpelled(guild_id, user_id))
 
-    def voice_move(self, user_id: str, channel_id: str) -> VoiceSession | None:
+    def voice_move(self, user_id: str, channel_id: str) -> VoiceSessionGrant | None:
         """Drag a user into another channel of the guild where they are in voice; None where they are in none of it.
 
         A moderator with the right to move lets people into a channel that they could not enter by themselves (documented).
@@ -153,7 +153,7 @@ class World(Directory):
         asked = before.asked_to_speak_iso if asks is None else self.iso_now() if asks else None
         self._set(before, replace(before, suppress=before.suppress if suppress is None else suppress, asked_to_speak_iso=asked))
 
-    def new_voice_server(self, guild_id: str, user_id: str) -> VoiceSession | None:
+    def new_voice_server(self, guild_id: str, user_id: str) -> VoiceSessionGrant | None:
         """Take the voice server away under a user and give a new one; None where they are in no channel."""
         standing = self.voice_sessions.get((guild_id, user_id))
         state = self.voice_states.get((guild_id, user_id))
@@ -165,7 +165,7 @@ class World(Directory):
 
     # What the voice gateway asks
 
-    def find_voice_session(self, *, server_id: str, user_id: str, session_id: str, token: str) -> VoiceSession | None:
+    def find_voice_session(self, *, server_id: str, user_id: str, session_id: str, token: str) -> VoiceSessionGrant | None:
         """The session with all four of these, None where there is no such one."""
         standing = self.voice_sessions.get((server_id, user_id))
         if standing and (standing.session_id, standing.token) == (session_id, token):
@@ -194,12 +194,12 @@ class World(Directory):
             self.voice_states[seat] = after
         self.tell(VoiceStateChanged(before, after))
 
-    def _start(self, state: VoiceState) -> VoiceSession:
-        session = VoiceSession(state.user_id, state.guild_id, state.channel_id or "", state.session_id, secrets.token_hex(8))
+    def _start(self, state: VoiceState) -> VoiceSessionGrant:
+        session = VoiceSessionGrant(state.user_id, state.guild_id, state.channel_id or "", state.session_id, secrets.token_hex(8))
         self.voice_sessions[state.guild_id, state.user_id] = session
         self.tell(VoiceSessionStarted(session))
         return session
 
-    def _end(self, session: VoiceSession, cause: VoiceEnd) -> None:
+    def _end(self, session: VoiceSessionGrant, cause: VoiceEnd) -> None:
         del self.voice_sessions[session.guild_id, session.user_id]
         self.tell(VoiceSessionEnded(session, cause))

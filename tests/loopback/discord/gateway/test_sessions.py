@@ -7,7 +7,7 @@ import pytest
 
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.gateway import dispatches
-from discordplex.loopback.discord.gateway.sessions import BACKLOG_EVENTS, GatewaySession, Login
+from discordplex.loopback.discord.gateway.sessions import BACKLOG_EVENTS, GatewaySession, Identity
 from discordplex.loopback.discord.world.model import Fact, Guild, User
 from discordplex.loopback.discord.world.permissions import BITS
 from discordplex.loopback.discord.world.population import populate
@@ -32,7 +32,7 @@ def bot(world: World) -> User:
 
 
 def listening(world: World, user: User, intents: int = dispatches.ALL_INTENTS, shard: tuple[int, int] = (0, 1)) -> GatewaySession:
-    session = GatewaySession("s", Login(user, intents, shard))
+    session = GatewaySession("s", Identity(user, intents, shard))
 
     def hear(fact: Fact) -> None:
         for dispatch in dispatches.dispatches(fact, world):
@@ -48,7 +48,7 @@ def events(session: GatewaySession) -> list[tuple[str, Any]]:
 
 def test_what_is_kept_is_replayed_from_the_right_place(bot: User) -> None:
     """After number n come n+1 and the rest; what the bounded backlog has dropped cannot be replayed."""
-    session = GatewaySession("s", Login(bot, 0))
+    session = GatewaySession("s", Identity(bot, 0))
     for index in range(BACKLOG_EVENTS + 5):
         session.add("E", {"index": index})
     assert [seq for seq, _ in session.after(session.seq - 2)] == [session.seq - 1, session.seq]

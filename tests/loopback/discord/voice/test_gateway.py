@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.messages import Op
-from discordplex.loopback.discord.world.model import User, VoiceSession
+from discordplex.loopback.discord.voice.messages import Opcode
+from discordplex.loopback.discord.world.model import User, VoiceSessionGrant
 
 if TYPE_CHECKING:
     from tests.loopback.discord.conftest import OpenPlace, VoicePlace
@@ -41,22 +41,22 @@ class Bare:
             pass
         return self.socket.close_code
 
-    async def enter(self, session: VoiceSession, *, dave_version: int = 0) -> dict[str, Any]:
+    async def enter(self, session: VoiceSessionGrant, *, dave_version: int = 0) -> dict[str, Any]:
         """Hello, identify, ready, select protocol, session description; returns the ready message's data."""
-        await self.hear(Op.HELLO)
-        await self.say(Op.IDENTIFY, identity(session, max_dave_protocol_version=dave_version))
-        ready: dict[str, Any] = (await self.hear(Op.READY))["d"]
-        await self.say(Op.SELECT_PROTOCOL, {"protocol": "udp", "data": {"address": "127.0.0.1", "port": 1, "mode": MODE}})
-        await self.hear(Op.SESSION_DESCRIPTION)
+        await self.hear(Opcode.HELLO)
+        await self.say(Opcode.IDENTIFY, identity(session, max_dave_protocol_version=dave_version))
+        ready: dict[str, Any] = (await self.hear(Opcode.READY))["d"]
+        await self.say(Opcode.SELECT_PROTOCOL, {"protocol": "udp", "data": {"address": "127.0.0.1", "port": 1, "mode": MODE}})
+        await self.hear(Opcode.SESSION_DESCRIPTION)
         return ready
 
 
-def identity(session: VoiceSession, **changes: Any) -> dict[str, Any]:
+def identity(session: VoiceSessionGrant, **changes: Any) -> dict[str, Any]:
     named = {"server_id": session.guild_id, "user_id": session.user_id, "session_id": session.session_id, "token": session.token}
     return named | changes
 
 
-def resumption(session: VoiceSession, seq_ack: int) -> dict[str, Any]:
+def resumption(session: VoiceSessionGrant, seq_ack: int) -> dict[str, Any]:
     return {"server_id": session.guild_id, "session_id": session.session_id, "token": session.token, "seq_ack": seq_ack}
 
 
@@ -68,7 +68,7 @@ async def dial(place: "VoicePlace", query: str = "?v=8") -> AsyncIterator[Bare]:
         yield Bare(socket)
 
 
-def joined(place: "VoicePlace", user: User) -> VoiceSession:
+def joined(place: "VoicePlace", user: User) -> VoiceSessionGrant:
     session = place.world.voice_join(user.id, place.guild, place.lounge)
     assert session is not None
     return session
@@ -78,9 +78,9 @@ async def test_hello_comes_first_and_ready_names_the_relay(place: "VoicePlace") 
     """The server speaks first; identify is answered with an SSRC, the relay's address and the modes."""
     async with dial(place) as client:
         session = joined(place, place.people[0])
-        assert (await client.hear(Op.HELLO))["d"] == {"v": 8, "heartbeat_interval": 13_750.0}
-        await client.say(Op.IDENTIFY, identity(session))
-        ready = (await client.hear(Op.READY))["d"]
+        assert (await client.hear(Opcode.HELLO))["d"] == {"v": 8, "heartbeat_interval": 13_750.0}
+        await client.say(Opcode.IDENTIFY, identity(session))
+        ready = (await client.hear(Opcode.READY))["d"]
         assert (ready["ip"], ready["port"]) == place.voice.relay.address
         assert ready["modes"] == ["aead_aes256_gcm_rtpsize", MODE]
         assert isinstance(ready["ssrc"], int)
@@ -90,23 +90,23 @@ async def test_the_session_description_carries_a_key_of_32_bytes(place: "VoicePl
     """Select protocol is answered with the mode asked for, a whole key, and no end-to-end encryption."""
     async with dial(place) as client:
         session = joined(place, place.people[0])
-        await client.hear(Op.HELLO)
-        await client.say(Op.IDENTIFY, identity(session))
-        await client.hear(Op.READY)
-        await client.say(Op.SELECT_PROTOCOL, {"protocol": "udp", "data": {"address": "127.0.0.1", "port": 1, "mode": MODE}})
-        description = (await client.hear(Op.SESSION_DESCRIPTION))["d"]
+        await client.hear(Opcode.HELLO)
+        await client.say(Opcode.IDENTIFY, identity(session))
+        await client.hear(Opcode.READY)
+        await client.say(Opcode.SELECT_PROTOCOL, {"protocol": "udp", "data": {"address": "127.0.0.1", "port": 1, "mode": MODE}})
+        description = (await client.hear(Opcode.SESSION_DESCRIPTION))["d"]
         assert description["mode"] == MODE
         assert len(bytes(description["secret_key"])) == 32
         assert description["dave_protocol_version"] == 0
 
 
 async def test_heartbeats_are_acknowledged_with_their_own_nonce(place: "VoicePlace") -> None:
-    """Op 3 is answered with op 6 and the same `t`, and the server keeps the acknowledged number."""
+    """Opcode 3 is answered with op 6 and the same `t`, and the server keeps the acknowledged number."""
     user = place.people[0]
     async with dial(place) as client:
         await client.enter(joined(place, user))
-        await client.say(Op.HEARTBEAT, {"t": 4711, "seq_ack": 1})
-        assert (await client.hear(Op.HEARTBEAT_ACK))["d"] == {"t": 4711}
+        await client.say(Opcode.HEARTBEAT, {"t": 4711, "seq_ack": 1})
+        assert (await client.hear(Opcode.HEARTBEAT_ACK))["d"] == {"t": 4711}
         participant = place.voice.participant(user.id)
         assert participant is not None
         assert participant.heartbeat_acks == [1]
@@ -165,7 +165,7 @@ async def test_another_version_is_refused(place: "VoicePlace") -> None:
 async def test_a_call_that_demands_encryption_closes_4017(open_place: "OpenPlace") -> None:
     """With `require_dave`, a client that offers no DAVE is sent away with the code that says so."""
     async with open_place(require_dave=True) as place, dial(place) as client:
-        await client.say(Op.IDENTIFY, identity(joined(place, place.people[0]), max_dave_protocol_version=0))
+        await client.say(Opcode.IDENTIFY, identity(joined(place, place.people[0]), max_dave_protocol_version=0))
         assert await client.end() == 4017
 
 
@@ -175,23 +175,23 @@ async def test_those_in_the_call_learn_of_each_other(place: "VoicePlace") -> Non
     async with dial(place) as first, dial(place) as second:
         await first.enter(joined(place, ada))
         await second.enter(joined(place, ben))
-        assert (await second.hear(Op.CLIENTS_CONNECT))["d"] == {"user_ids": [ada.id]}
-        assert (await first.hear(Op.CLIENTS_CONNECT))["d"] == {"user_ids": [ben.id]}
+        assert (await second.hear(Opcode.CLIENTS_CONNECT))["d"] == {"user_ids": [ada.id]}
+        assert (await first.hear(Opcode.CLIENTS_CONNECT))["d"] == {"user_ids": [ben.id]}
         place.world.voice_leave(ben.id, place.guild)
-        assert (await first.hear(Op.CLIENT_DISCONNECT))["d"] == {"user_id": ben.id}
+        assert (await first.hear(Opcode.CLIENT_DISCONNECT))["d"] == {"user_id": ben.id}
         assert await second.end() == 4014
 
 
 async def test_speaking_is_relayed_with_the_speakers_ssrc(place: "VoicePlace") -> None:
-    """Op 5 tells the others whose an SSRC is; that somebody stopped is not passed on."""
+    """Opcode 5 tells the others whose an SSRC is; that somebody stopped is not passed on."""
     ada, ben = place.people[:2]
     async with dial(place) as first, dial(place) as second:
         await first.enter(joined(place, ada))
         ssrc = (await second.enter(joined(place, ben)))["ssrc"]
-        await first.hear(Op.CLIENTS_CONNECT)
-        await second.say(Op.SPEAKING, {"speaking": 0, "delay": 0, "ssrc": ssrc})
-        await second.say(Op.SPEAKING, {"speaking": 1, "delay": 0, "ssrc": ssrc})
-        assert (await first.hear(Op.SPEAKING))["d"] == {"user_id": ben.id, "ssrc": ssrc, "speaking": 1}
+        await first.hear(Opcode.CLIENTS_CONNECT)
+        await second.say(Opcode.SPEAKING, {"speaking": 0, "delay": 0, "ssrc": ssrc})
+        await second.say(Opcode.SPEAKING, {"speaking": 1, "delay": 0, "ssrc": ssrc})
+        assert (await first.hear(Opcode.SPEAKING))["d"] == {"user_id": ben.id, "ssrc": ssrc, "speaking": 1}
 
 
 async def test_a_resume_brings_what_was_missed(place: "VoicePlace") -> None:
@@ -206,12 +206,12 @@ async def test_a_resume_brings_what_was_missed(place: "VoicePlace") -> None:
         await other.enter(joined(place, ben))
     place.world.voice_leave(ben.id, place.guild)
     async with dial(place) as again:
-        await again.hear(Op.HELLO)
-        await again.say(Op.RESUME, resumption(session, seq_ack=1))
-        await again.hear(Op.RESUMED)
-        arrival = await again.hear(Op.CLIENTS_CONNECT)
+        await again.hear(Opcode.HELLO)
+        await again.say(Opcode.RESUME, resumption(session, seq_ack=1))
+        await again.hear(Opcode.RESUMED)
+        arrival = await again.hear(Opcode.CLIENTS_CONNECT)
         assert (arrival["d"], arrival["seq"]) == ({"user_ids": [ben.id]}, 2)
-        departure = await again.hear(Op.CLIENT_DISCONNECT)
+        departure = await again.hear(Opcode.CLIENT_DISCONNECT)
         assert (departure["d"], departure["seq"]) == ({"user_id": ben.id}, 3)
 
 
@@ -225,7 +225,7 @@ async def test_numbers_wrap_and_resume_still_finds_its_place(place: "VoicePlace"
         assert participant is not None
         participant.connection = None
         for count in range(65_540):
-            participant.send(Op.CLIENT_FLAGS, {"count": count})
+            participant.send(Opcode.CLIENT_FLAGS, {"count": count})
         missed = participant.missed(2)
         assert missed is not None
         assert [json.loads(message)["d"]["count"] for message in missed] == [65_537, 65_538, 65_539]
@@ -241,10 +241,10 @@ async def test_a_close_on_demand_leaves_what_its_code_promises(place: "VoicePlac
         place.voice.close_connection(user.id, code)
         assert await client.end() == code
     async with dial(place) as again:
-        await again.hear(Op.HELLO)
-        await again.say(Op.RESUME, resumption(session, seq_ack=0))
+        await again.hear(Opcode.HELLO)
+        await again.say(Opcode.RESUME, resumption(session, seq_ack=0))
         if survives:
-            await again.hear(Op.RESUMED)
+            await again.hear(Opcode.RESUMED)
         else:
             assert await again.end() == 4006
 
@@ -255,7 +255,7 @@ async def test_scripted_refusals_come_one_each(place: "VoicePlace") -> None:
     session = joined(place, user)
     place.voice.refuse(user.id, 4021)
     async with dial(place) as client:
-        await client.say(Op.IDENTIFY, identity(session))
+        await client.say(Opcode.IDENTIFY, identity(session))
         assert await client.end() == 4021
     async with dial(place) as again:
         await again.enter(session)
@@ -276,7 +276,7 @@ async def test_what_the_world_ends_is_closed(place: "VoicePlace", cause: str, co
             place.world.new_voice_server(place.guild, user.id)
         assert await client.end() == code
     async with dial(place) as again:
-        await again.say(Op.IDENTIFY, identity(session))
+        await again.say(Opcode.IDENTIFY, identity(session))
         assert await again.end() == 4004
 
 
@@ -289,8 +289,8 @@ async def test_a_slow_control_channel_keeps_the_order(place: "VoicePlace") -> No
         await fast.enter(joined(place, ben))
         place.world.voice_leave(ben.id, place.guild)
         started = asyncio.get_running_loop().time()
-        await slow.hear(Op.CLIENTS_CONNECT)
-        await slow.hear(Op.CLIENT_DISCONNECT)
+        await slow.hear(Opcode.CLIENTS_CONNECT)
+        await slow.hear(Opcode.CLIENT_DISCONNECT)
         assert asyncio.get_running_loop().time() - started > 0.02
 
 

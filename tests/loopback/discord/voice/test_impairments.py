@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.loopback.discord.voice.impairments import Foreign, ImpairedPath, Impairments, Media, Shipment
+from discordplex.loopback.discord.voice.impairments import ImpairedPath, Impairments, MediaPacket, OtherDatagram, ScheduledDatagram
 
 FRAME_S = 0.02
 
 
-def packets(count: int, first_sequence: int = 65_500) -> list[Media]:
-    return [Media(7, (first_sequence + index) & 0xFFFF, index * 960, bytes((index & 0xFF, 1))) for index in range(count)]
+def packets(count: int, first_sequence: int = 65_500) -> list[MediaPacket]:
+    return [MediaPacket(7, (first_sequence + index) & 0xFFFF, index * 960, bytes((index & 0xFF, 1))) for index in range(count)]
 
 
-def walk(impairments: Impairments, count: int = 400, stream: int = 0) -> tuple[ImpairedPath, list[Shipment]]:
+def walk(impairments: Impairments, count: int = 400, stream: int = 0) -> tuple[ImpairedPath, list[ScheduledDatagram]]:
     path = ImpairedPath(impairments, stream=stream)
     shipments = [shipment for index, media in enumerate(packets(count)) for shipment in path.carry(media, index * FRAME_S)]
     return path, sorted(shipments, key=lambda shipment: shipment.at)
 
 
-def media_of(shipments: Iterable[Shipment]) -> list[Media]:
-    return [shipment.cargo for shipment in shipments if isinstance(shipment.cargo, Media)]
+def media_of(shipments: Iterable[ScheduledDatagram]) -> list[MediaPacket]:
+    return [shipment.cargo for shipment in shipments if isinstance(shipment.cargo, MediaPacket)]
 
 
 def test_without_impairments_everything_passes_as_it_came() -> None:
@@ -119,7 +119,7 @@ def test_dressing_leaves_the_payload_alone() -> None:
 def test_foreign_datagrams_come_beside_the_stream(kind: str) -> None:
     """RTCP, junk and video arrive between the packets and never in their place."""
     path, shipments = walk(Impairments(**{kind: 0.2}, seed=11))  # type: ignore[arg-type]  # one field by its name
-    strangers = [s for s in shipments if isinstance(s.cargo, Foreign) or s.cargo.payload_type != 120]
+    strangers = [s for s in shipments if isinstance(s.cargo, OtherDatagram) or s.cargo.payload_type != 120]
     assert len(strangers) == path.counts[kind] > 30
     assert [media for media in media_of(shipments) if media.payload_type == 120] == packets(400)
 
@@ -132,4 +132,4 @@ def test_nothing_but_loss_ever_loses(shares: dict[str, float], seed: int) -> Non
     """Whatever else is switched on, each payload arrives at least once and never before it was sent."""
     _, shipments = walk(Impairments(**shares, seed=seed), count=60)  # type: ignore[arg-type]  # fields by their names
     assert {media.payload for media in media_of(shipments)} >= {media.payload for media in packets(60)}
-    assert all(shipment.at >= shipment.cargo.timestamp / 960 * FRAME_S for shipment in shipments if isinstance(shipment.cargo, Media))
+    assert all(shipment.at >= shipment.cargo.timestamp / 960 * FRAME_S for shipment in shipments if isinstance(shipment.cargo, MediaPacket))

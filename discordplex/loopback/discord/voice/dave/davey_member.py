@@ -2,13 +2,13 @@
 
 import davey
 
-from discordplex.loopback.discord.voice.dave.member import Member
+from discordplex.loopback.discord.voice.dave.member import DaveMember
 
 PASSTHROUGH_S = 10
 """How long unencrypted packets still pass after an upgrade (davey's own default)."""
 
 
-class DaveyMember(Member):
+class DaveyMember(DaveMember):
     """Keys change for sending as soon as a commit is processed: davey does not wait for the execution of a transition."""
 
     max_version = davey.DAVE_PROTOCOL_VERSION

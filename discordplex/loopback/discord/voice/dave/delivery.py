@@ -1,4 +1,4 @@
-"""Delivery: the DAVE delivery service of one call. Tells what `Group` decides, and steps the call through its transitions.
+"""Delivery: the DAVE delivery service of one call. Tells what `ServerGroup` decides, and steps the call through its transitions.
 
 The protocol's own words: https://daveprotocol.com, version 1.1. The service sees no key: it proposes as MLS external sender, picks the
 first valid commit, and tells everybody when to change keys.
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from discordplex.errors import RemoteProtocolError
-from discordplex.loopback.discord.voice.call import Call, Participant
-from discordplex.loopback.discord.voice.dave.group import Accepted, Change, Group, InFlight
-from discordplex.loopback.discord.voice.dave.mls import ExternalSender, KeyPackage, read_commit_welcome, vector
-from discordplex.loopback.discord.voice.messages import Op
+from discordplex.loopback.discord.voice.call import Participant, VoiceChannelCall
+from discordplex.loopback.discord.voice.dave.group import Accepted, Change, InFlight, ServerGroup
+from discordplex.loopback.discord.voice.dave.mls import KeyPackage, MlsExternalSender, read_commit_welcome, vector
+from discordplex.loopback.discord.voice.messages import Opcode
 
 PROTOCOL_VERSION = 1
 
@@ -28,7 +28,7 @@ TRANSITIONS = 1 << 16
 
 
 @dataclass(slots=True)
-class Transition:
+class PendingTransition:
     """A change of keys under way: executed once nobody is awaited any more."""
 
     number: int
@@ -48,7 +48,7 @@ class Epoch:
 
 
 @dataclass(slots=True)
-class Faults:
+class DaveFaults:
     """Messages to be damaged on their way, by script: (user id, opcode), one entry each."""
 
     corrupt: list[tuple[str, int]] = field(default_factory=list)
@@ -57,12 +57,12 @@ class Faults:
 class Delivery:
     """One call's encryption as its server runs it. Everything here runs on the server's loop; `call` enters and leaves people first."""
 
-    def __init__(self, call: Call, note: Callable[[str], None], *, first_transition: int = 1) -> None:
+    def __init__(self, call: VoiceChannelCall, note: Callable[[str], None], *, first_transition: int = 1) -> None:
         """`note` is told in words what happened, so that whoever waits looks again."""
         self.version = PROTOCOL_VERSION
         """The protocol version in force; 0 while somebody in the call cannot encrypt."""
         self.ready_timeout_s = READY_TIMEOUT_S
-        self.faults = Faults()
+        self.faults = DaveFaults()
         self.epochs: list[Epoch] = []
         """Every epoch since the call began."""
         self.rejected: Counter[str] = Counter()
@@ -71,13 +71,13 @@ class Delivery:
         """(user id, transition) of each op 31."""
         self._call = call
         self._note = note
-        self._sender = ExternalSender()
+        self._sender = MlsExternalSender()
         self._group = self._new_group()
-        self._transitions: dict[int, Transition] = {}
+        self._transitions: dict[int, PendingTransition] = {}
         self._next = first_transition
 
     @property
-    def group(self) -> Group:
+    def group(self) -> ServerGroup:
         """The group's state, to look at."""
         return self._group
 
@@ -93,7 +93,7 @@ class Delivery:
     def enter(self, participant: Participant) -> None:
         """Somebody has got their session description and has been introduced to the others."""
         if participant.dave_version:
-            participant.send_binary(Op.EXTERNAL_SENDER, self._sender.package)
+            participant.send_binary(Opcode.EXTERNAL_SENDER, self._sender.package)
         self._follow_version()
 
     def version_for(self, participant: Participant) -> int:
@@ -116,7 +116,7 @@ class Delivery:
     # What clients say
 
     def take_key_package(self, participant: Participant, payload: bytes) -> None:
-        """Op 26."""
+        """Opcode 26."""
         if not self.version:
             self.rejected["a key package came while nothing is encrypted"] += 1
             return
@@ -128,7 +128,7 @@ class Delivery:
         self._tell(self._group.offer(participant.user_id, key_package))
 
     def take_commit(self, participant: Participant, payload: bytes) -> None:
-        """Op 28. The first valid commit of an epoch counts, the others are dropped without a word."""
+        """Opcode 28. The first valid commit of an epoch counts, the others are dropped without a word."""
         try:
             commit, welcome = read_commit_welcome(payload)
             accepted = self._group.commit(participant.user_id, commit, welcome)
@@ -139,13 +139,13 @@ class Delivery:
         self._announce(accepted)
 
     def take_ready(self, participant: Participant, data: Any) -> None:
-        """Op 23."""
+        """Opcode 23."""
         transition = self._transitions.get(int(data["transition_id"]))
         if transition is not None:
             self._ready(transition, participant.user_id)
 
     def take_invalid(self, participant: Participant, data: Any) -> None:
-        """Op 31: a commit or welcome could not be used; a new key package follows."""
+        """Opcode 31: a commit or welcome could not be used; a new key package follows."""
         number = int(data["transition_id"])
         self.invalid.append((participant.user_id, number))
         if number in self._transitions:
@@ -167,10 +167,10 @@ class Delivery:
         for user_id, (revoked, proposed) in shown.items():
             if revoked:
                 references = b"".join(vector(item.proposal.reference) for item in revoked)
-                everybody[user_id].send_binary(Op.PROPOSALS, REVOKE + vector(references))
+                everybody[user_id].send_binary(Opcode.PROPOSALS, REVOKE + vector(references))
             if proposed:
                 messages = b"".join(item.proposal.message for item in proposed)
-                everybody[user_id].send_binary(Op.PROPOSALS, APPEND + vector(messages))
+                everybody[user_id].send_binary(Opcode.PROPOSALS, APPEND + vector(messages))
 
     def _announce(self, accepted: Accepted) -> None:
         concerned = {*accepted.followers, *accepted.welcomes}
@@ -178,11 +178,11 @@ class Delivery:
         head = struct.pack("!H", transition.number)
         for participant in transition.everybody:
             if participant.user_id in accepted.welcomes:
-                self._send(participant, Op.WELCOME, head + accepted.welcomes[participant.user_id])
+                self._send(participant, Opcode.WELCOME, head + accepted.welcomes[participant.user_id])
             else:
-                self._send(participant, Op.ANNOUNCE_COMMIT, head + accepted.commit.message)
+                self._send(participant, Opcode.ANNOUNCE_COMMIT, head + accepted.commit.message)
 
-    def _send(self, participant: Participant, op: Op, payload: bytes) -> None:
+    def _send(self, participant: Participant, op: Opcode, payload: bytes) -> None:
         if (participant.user_id, op) in self.faults.corrupt:
             self.faults.corrupt.remove((participant.user_id, op))
             payload = payload[:-8] + bytes(byte ^ 0xFF for byte in payload[-8:])
@@ -190,16 +190,16 @@ class Delivery:
 
     # Transitions
 
-    def _begin(self, concerned: Iterable[Participant]) -> Transition:
+    def _begin(self, concerned: Iterable[Participant]) -> PendingTransition:
         everybody = list(concerned)
         number = self._next
         self._next = number % (TRANSITIONS - 1) + 1  # zero means: at once
         timer = asyncio.get_running_loop().call_later(self.ready_timeout_s, self._time_is_up, number)
-        transition = Transition(number, everybody, {participant.user_id for participant in everybody}, timer)
+        transition = PendingTransition(number, everybody, {participant.user_id for participant in everybody}, timer)
         self._transitions[number] = transition
         return transition
 
-    def _ready(self, transition: Transition, user_id: str) -> None:
+    def _ready(self, transition: PendingTransition, user_id: str) -> None:
         transition.awaited.discard(user_id)
         if not transition.awaited:
             self._execute(transition)
@@ -208,29 +208,29 @@ class Delivery:
         if number in self._transitions:
             self._execute(self._transitions[number])
 
-    def _execute(self, transition: Transition) -> None:
+    def _execute(self, transition: PendingTransition) -> None:
         if self._transitions.pop(transition.number, None) is None:
             return
         transition.timer.cancel()
         for participant in transition.everybody:
-            participant.send(Op.EXECUTE_TRANSITION, {"transition_id": transition.number})
+            participant.send(Opcode.EXECUTE_TRANSITION, {"transition_id": transition.number})
         self._note("dave executed")
 
     def _execute_at_once(self, concerned: Iterable[Participant]) -> None:
         for participant in concerned:
-            participant.send(Op.PREPARE_TRANSITION, {"protocol_version": self.version, "transition_id": 0})
+            participant.send(Opcode.PREPARE_TRANSITION, {"protocol_version": self.version, "transition_id": 0})
 
     # Beginnings, downgrade and upgrade
 
-    def _new_group(self) -> Group:
-        return Group(int(self._call.channel_id).to_bytes(8, "big"), self._sender)
+    def _new_group(self) -> ServerGroup:
+        return ServerGroup(int(self._call.channel_id).to_bytes(8, "big"), self._sender)
 
     def _restart(self, concerned: Iterable[Participant]) -> None:
         """Epoch 1: everybody throws their group away, with all that was under way, and offers a new key package."""
         self.close()
         self._group = self._new_group()
         for participant in concerned:
-            participant.send(Op.PREPARE_EPOCH, {"protocol_version": self.version, "epoch": 1})
+            participant.send(Opcode.PREPARE_EPOCH, {"protocol_version": self.version, "epoch": 1})
 
     def _follow_version(self) -> None:
         """Downgrade while somebody who cannot encrypt is here, upgrade when the last of them has gone."""
@@ -245,7 +245,7 @@ class Delivery:
         elif able:
             number = self._begin(able).number
             for participant in able:
-                participant.send(Op.PREPARE_TRANSITION, {"protocol_version": version, "transition_id": number})
+                participant.send(Opcode.PREPARE_TRANSITION, {"protocol_version": version, "transition_id": number})
 
     def close(self) -> None:
         """Cancel what is under way; idempotent."""

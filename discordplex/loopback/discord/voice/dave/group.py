@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from discordplex.errors import RemoteProtocolError
 from discordplex.loopback.discord.voice.dave import mls
-from discordplex.loopback.discord.voice.dave.mls import Commit, ExternalSender, KeyPackage, Proposal, Welcome
+from discordplex.loopback.discord.voice.dave.mls import Commit, KeyPackage, MlsExternalSender, MlsWelcome, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Accepted:
     welcomes: dict[str, bytes]
 
 
-class Group:
+class ServerGroup:
     """State of one group. `offer`, `depart` and `commit` are all that can happen to it."""
 
-    def __init__(self, group_id: bytes, sender: ExternalSender) -> None:
+    def __init__(self, group_id: bytes, sender: MlsExternalSender) -> None:
         self.epoch = 0
         self.leaves: dict[int, str] = {}
         self.waiting: dict[str, KeyPackage] = {}
@@ -109,7 +109,7 @@ class Group:
         self.in_flight = []
         return Change(proposed=[self._propose(user_id, None) for user_id in self.waiting])
 
-    def commit(self, user_id: str, commit: Commit, welcome: Welcome | None) -> Accepted:
+    def commit(self, user_id: str, commit: Commit, welcome: MlsWelcome | None) -> Accepted:
         """Make a commit true. Raises RemoteProtocolError, and changes nothing, where it does not count."""
         self._check(user_id, commit)
         shown = {item.proposal.reference: item for item in self.shown_to(user_id)}
@@ -139,7 +139,7 @@ class Group:
         if not expected or not commit.references:
             raise RemoteProtocolError(f"a commit of leaf {commit.leaf} comes from somebody else, or is empty")
 
-    def _cut(self, welcome: Welcome | None, added: Iterable[str]) -> dict[str, bytes]:
+    def _cut(self, welcome: MlsWelcome | None, added: Iterable[str]) -> dict[str, bytes]:
         packages = {user_id: self.waiting[user_id] for user_id in added}
         secrets = welcome.secrets if welcome else {}
         if {package.reference for package in packages.values()} != set(secrets):

@@ -4,7 +4,7 @@ import logging
 
 import dave
 
-from discordplex.loopback.discord.voice.dave.member import Member
+from discordplex.loopback.discord.voice.dave.member import DaveMember
 
 KEEP_OLD_KEYS_S = 10.0
 """How long the former epoch's keys still open what was on its way (the protocol's own figure)."""
@@ -15,7 +15,7 @@ CODE_DIGITS, CODE_GROUP = 30, 5
 logging.getLogger("dave").setLevel(logging.CRITICAL)  # it logs each failed attempt as an error; here failures are counted
 
 
-class LibdaveMember(Member):
+class LibdaveMember(DaveMember):
     """Keys change for sending at the execution of a transition and not before, as in Discord's clients."""
 
     max_version = dave.get_max_supported_protocol_version()

@@ -1,4 +1,4 @@
-"""Member: a person's end of the encryption, message by message; the cryptography is a library's (`libdave_member.py`, `davey_member.py`).
+"""A person's end of the encryption, message by message. A library does the cryptography (`libdave_member.py`, `davey_member.py`).
 
 Control runs on the server's loop, `encrypt` and `decrypt` on the media thread; one lock lies between them.
 """
@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
-from discordplex.loopback.discord.voice.messages import Op
+from discordplex.loopback.discord.voice.messages import Opcode
 
 TRANSITION = struct.Struct("!H")
 
@@ -16,19 +16,19 @@ MARKER = b"\xfa\xfa"
 """The last two bytes of every encrypted frame."""
 
 
-class Line(Protocol):
+class MemberTransport(Protocol):
     """Where answers go."""
 
-    def send(self, op: Op, data: Any) -> None:
+    def send(self, op: Opcode, data: Any) -> None:
         """Send a JSON message."""
         ...
 
-    def send_binary(self, op: Op, payload: bytes) -> None:
+    def send_binary(self, op: Opcode, payload: bytes) -> None:
         """Send a binary message."""
         ...
 
 
-class Member(ABC):
+class DaveMember(ABC):
     """One person in the group of one call after the other."""
 
     max_version: int
@@ -82,62 +82,62 @@ class Member(ABC):
             if version:
                 self._start(version)
 
-    def take_text(self, op: int, data: Any, line: Line) -> None:
+    def take_text(self, op: int, data: Any, line: MemberTransport) -> None:
         """A JSON message."""
-        if op == Op.CLIENTS_CONNECT:
+        if op == Opcode.CLIENTS_CONNECT:
             self.peers |= set(data["user_ids"])
-        elif op == Op.CLIENT_DISCONNECT:
+        elif op == Opcode.CLIENT_DISCONNECT:
             self.peers.discard(data["user_id"])
-        elif op == Op.PREPARE_EPOCH and data["epoch"] == 1:
+        elif op == Opcode.PREPARE_EPOCH and data["epoch"] == 1:
             self._agreed = data["protocol_version"]
             self._offer(line)
-        elif op == Op.PREPARE_TRANSITION:
+        elif op == Opcode.PREPARE_TRANSITION:
             self._prepare(data["transition_id"], data["protocol_version"], line)
-        elif op == Op.EXECUTE_TRANSITION:
+        elif op == Opcode.EXECUTE_TRANSITION:
             self._execute(data["transition_id"])
 
-    def take_binary(self, op: int, payload: bytes, line: Line) -> None:
+    def take_binary(self, op: int, payload: bytes, line: MemberTransport) -> None:
         """A binary message."""
-        if op == Op.EXTERNAL_SENDER:
+        if op == Opcode.EXTERNAL_SENDER:
             self._sender = payload
             if self._agreed:
                 self._offer(line)
-        elif op == Op.PROPOSALS:
+        elif op == Opcode.PROPOSALS:
             with self._lock:
                 commit = self._commit_to(payload, frozenset({*self.peers, self.user_id}))
             if commit:
-                line.send_binary(Op.COMMIT_WELCOME, commit)
-        elif op in (Op.ANNOUNCE_COMMIT, Op.WELCOME):
+                line.send_binary(Opcode.COMMIT_WELCOME, commit)
+        elif op in (Opcode.ANNOUNCE_COMMIT, Opcode.WELCOME):
             self._take_epoch(op, payload, line)
 
-    def _offer(self, line: Line) -> None:
+    def _offer(self, line: MemberTransport) -> None:
         """Start over and ask to be added."""
         with self._lock:
             self._start(self._agreed)
             self._set_sender(self._sender)
             key_package = self._key_package()
-        line.send_binary(Op.KEY_PACKAGE, key_package)
+        line.send_binary(Opcode.KEY_PACKAGE, key_package)
 
-    def _take_epoch(self, op: int, payload: bytes, line: Line) -> None:
+    def _take_epoch(self, op: int, payload: bytes, line: MemberTransport) -> None:
         (number,) = TRANSITION.unpack_from(payload)
         with self._lock:
-            follow = self._follow if op == Op.ANNOUNCE_COMMIT else self._enter
+            follow = self._follow if op == Opcode.ANNOUNCE_COMMIT else self._enter
             followed = follow(payload[TRANSITION.size :])
         if followed:
             self.epochs += 1
             self._prepare(number, self._agreed, line)
         else:
             self.failed += 1
-            line.send(Op.INVALID_COMMIT_WELCOME, {"transition_id": number})
+            line.send(Opcode.INVALID_COMMIT_WELCOME, {"transition_id": number})
             self._offer(line)
 
-    def _prepare(self, number: int, version: int, line: Line) -> None:
+    def _prepare(self, number: int, version: int, line: MemberTransport) -> None:
         self._agreed = version
         self._pending[number] = version
         with self._lock:
             self._prepare_keys(number, version)
         if number:
-            line.send(Op.TRANSITION_READY, {"transition_id": number})
+            line.send(Opcode.TRANSITION_READY, {"transition_id": number})
         else:
             self._execute(0)
 

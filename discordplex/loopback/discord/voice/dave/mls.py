@@ -167,7 +167,7 @@ class KeyPackage:
         return reference("KeyPackage Reference", self.content)
 
 
-class ExternalSender:
+class MlsExternalSender:
     """The voice server as MLS members know it: it may propose, and nothing else."""
 
     def __init__(self, identity: bytes = b"\x00") -> None:
@@ -243,15 +243,15 @@ def _read_references(reader: Reader) -> tuple[bytes, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """A bare Welcome: one secret per new member, and the group's state for all of them."""
+class MlsWelcome:
+    """A bare MlsWelcome: one secret per new member, and the group's state for all of them."""
 
     secrets: dict[bytes, bytes]
     """Key package reference -> EncryptedGroupSecrets as they came."""
     group_info: bytes
 
     @classmethod
-    def parse(cls, content: bytes) -> "Welcome":
+    def parse(cls, content: bytes) -> "MlsWelcome":
         """Read a welcome to the end of the bytes."""
         reader = Reader(content)
         reader.expect(SUITE, 2, "a welcome's suite")
@@ -273,8 +273,8 @@ class Welcome:
         return struct.pack("!H", SUITE) + vector(self.secrets[key_package.reference]) + vector(self.group_info)
 
 
-def read_commit_welcome(payload: bytes) -> tuple[Commit, Welcome | None]:
+def read_commit_welcome(payload: bytes) -> tuple[Commit, MlsWelcome | None]:
     """Op 28: a commit and, where it adds somebody, the welcome right behind it. Raises RemoteProtocolError for anything else."""
     reader = Reader(payload)
     commit = Commit.read(reader)
-    return commit, Welcome.parse(reader.rest) if reader.rest else None
+    return commit, MlsWelcome.parse(reader.rest) if reader.rest else None

@@ -9,7 +9,7 @@ import pytest
 
 from discordplex.errors import VoiceError
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.voice.messages import Op
+from discordplex.loopback.discord.voice.messages import Opcode
 from discordplex.loopback.discord.world.model import STAGE
 
 if TYPE_CHECKING:
@@ -134,16 +134,16 @@ async def test_whoever_stays_alone_starts_over_each_time(secret: "VoicePlace", t
             async with Person(secret, guest, secret.lounge, e2ee=library) as visitor:
                 await one_group(secret, staying, visitor)
                 await everybody_heard([staying, visitor], tone)
-            resets = [said for said in secret.voice.sessions.log if said.op == Op.PREPARE_EPOCH]
+            resets = [said for said in secret.voice.sessions.log if said.op == Opcode.PREPARE_EPOCH]
             assert [(said.user_id, said.data["epoch"]) for said in resets] == [(host.id, 1)] * (visit + 1)
         delivery = secret.voice.delivery(secret.lounge)
         assert delivery is not None
         assert [epoch.number for epoch in delivery.epochs] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("op", [Op.ANNOUNCE_COMMIT, Op.WELCOME])
+@pytest.mark.parametrize("op", [Opcode.ANNOUNCE_COMMIT, Opcode.WELCOME])
 @pytest.mark.parametrize("library", ["libdave", "davey"])
-async def test_whoever_cannot_follow_is_added_again(secret: "VoicePlace", tone: Tone, library: Library, op: Op) -> None:
+async def test_whoever_cannot_follow_is_added_again(secret: "VoicePlace", tone: Tone, library: Library, op: Opcode) -> None:
     """A damaged commit or welcome is answered with op 31 and a new key package; remove and add bring the person back."""
     async with gathered(secret, "libdave", "davey") as people:
         delivery = secret.voice.delivery(secret.lounge)
@@ -152,7 +152,7 @@ async def test_whoever_cannot_follow_is_added_again(secret: "VoicePlace", tone: 
         async with Person(secret, users[2], secret.lounge, e2ee=library) as third:
             await one_group(secret, *people, third)
             # op 29 reaches those who are in the group, op 30 those who come
-            victim = users[2] if op is Op.ANNOUNCE_COMMIT else users[3]
+            victim = users[2] if op is Opcode.ANNOUNCE_COMMIT else users[3]
             delivery.faults.corrupt.append((victim.id, op))
             async with Person(secret, users[3], secret.lounge, e2ee=library) as fourth:
                 everybody = [*people, third, fourth]
@@ -176,7 +176,7 @@ async def test_a_commit_missed_on_a_lost_connection_is_replayed(secret: "VoicePl
             secret.voice.reset_connection(slow.user.id)
             await one_group(secret, *people, third)
             await everybody_heard([*people, third], tone)
-        packages = [said for said in secret.voice.sessions.log if said.op == Op.KEY_PACKAGE and said.user_id == slow.user.id]
+        packages = [said for said in secret.voice.sessions.log if said.op == Opcode.KEY_PACKAGE and said.user_id == slow.user.id]
         assert len(packages) == 1
         assert delivery.invalid == []
         participant = secret.voice.participant(slow.user.id)
@@ -258,7 +258,9 @@ async def test_a_forged_key_package_is_not_proposed(secret: "VoicePlace") -> Non
         assert delivery is not None
         participant = secret.voice.participant(people[0].user.id)
         assert participant is not None
-        package = next(said.data for said in secret.voice.sessions.log if said.op == Op.KEY_PACKAGE and said.user_id == people[1].user.id)
+        package = next(
+            said.data for said in secret.voice.sessions.log if said.op == Opcode.KEY_PACKAGE and said.user_id == people[1].user.id
+        )
         before = list(delivery.epochs)
         for forged in (package, b"", package[:-1], bytes(300)):
             delivery.take_key_package(participant, forged)
@@ -285,5 +287,5 @@ async def test_who_never_reports_ready_does_not_hold_up_the_rest(secret: "VoiceP
     secret.voice.delay_control(users[1].id, 0.5)
     async with Person(secret, users[0], secret.lounge, e2ee="libdave") as prompt, Person(secret, users[1], secret.lounge, e2ee="libdave"):
         await prompt.wait_until(lambda: bool(prompt.member and prompt.member.settled and users[1].id in prompt.member.members))
-        ready = [said.user_id for said in secret.voice.sessions.log if said.op == Op.TRANSITION_READY]
+        ready = [said.user_id for said in secret.voice.sessions.log if said.op == Opcode.TRANSITION_READY]
         assert ready == [users[0].id]

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.errors import RemoteProtocolError
-from discordplex.loopback.discord.voice.dave.group import Accepted, Group, InFlight
-from discordplex.loopback.discord.voice.dave.mls import Commit, ExternalSender, KeyPackage, LeafNode, Welcome
+from discordplex.loopback.discord.voice.dave.group import Accepted, InFlight, ServerGroup
+from discordplex.loopback.discord.voice.dave.mls import Commit, KeyPackage, LeafNode, MlsExternalSender, MlsWelcome
 
 GROUP_ID = b"channel."
-SENDER = ExternalSender()
+SENDER = MlsExternalSender()
 
 
 def package(name: str) -> KeyPackage:
@@ -22,17 +22,17 @@ def references(items: Iterable[InFlight]) -> tuple[bytes, ...]:
     return tuple(item.proposal.reference for item in items)
 
 
-def commit(group: Group, author: str, items: Iterable[InFlight] | None = None, *, leaf: int | None = None) -> Accepted:
+def commit(group: ServerGroup, author: str, items: Iterable[InFlight] | None = None, *, leaf: int | None = None) -> Accepted:
     """Commit what the author was shown, or other proposals."""
     items = list(group.shown_to(author) if items is None else items)
     own = next((place for place, name in group.leaves.items() if name == author), 0)
     secrets = {group.waiting[item.user_id].reference: b"secret" for item in items if item.leaf is None and item.user_id in group.waiting}
     message = Commit(b"commit", GROUP_ID, group.epoch, own if leaf is None else leaf, references(items))
-    return group.commit(author, message, Welcome(secrets, b"info") if secrets else None)
+    return group.commit(author, message, MlsWelcome(secrets, b"info") if secrets else None)
 
 
-def founded(*names: str) -> Group:
-    group = Group(GROUP_ID, SENDER)
+def founded(*names: str) -> ServerGroup:
+    group = ServerGroup(GROUP_ID, SENDER)
     for name in names:
         group.offer(name, package(name))
     commit(group, names[0])
@@ -41,7 +41,7 @@ def founded(*names: str) -> Group:
 
 def test_nobody_is_shown_their_own_add() -> None:
     """Before there is a group, each sees the adds of all others, also of those who came before."""
-    group = Group(GROUP_ID, SENDER)
+    group = ServerGroup(GROUP_ID, SENDER)
     group.offer("ada", package("ada"))
     change = group.offer("ben", package("ben"))
     assert [item.user_id for item in change.proposed] == ["ben"]
@@ -52,7 +52,7 @@ def test_nobody_is_shown_their_own_add() -> None:
 
 def test_the_first_commit_founds_the_group() -> None:
     """Its author sits at leaf 0 and follows; all others are welcomed, in the commit's order."""
-    group = Group(GROUP_ID, SENDER)
+    group = ServerGroup(GROUP_ID, SENDER)
     for name in ("ada", "ben", "cleo"):
         group.offer(name, package(name))
     shown = group.shown_to("ben")
@@ -63,7 +63,7 @@ def test_the_first_commit_founds_the_group() -> None:
 
 def test_a_late_commit_does_not_count() -> None:
     """The second commit of an epoch changes nothing."""
-    group = Group(GROUP_ID, SENDER)
+    group = ServerGroup(GROUP_ID, SENDER)
     for name in ("ada", "ben"):
         group.offer(name, package(name))
     late = Commit(b"", GROUP_ID, 0, 0, references(group.shown_to("ada")))
@@ -170,7 +170,7 @@ def test_when_nobody_holds_the_state_a_new_group_begins() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["offer", "depart", "commit"])), max_size=60))
 def test_whatever_happens_the_group_stays_whole(story: list[tuple[str, str]]) -> None:
     """Nobody sits at two leaves, nobody present is forgotten, and whoever may commit can settle everything at once."""
-    group = Group(GROUP_ID, SENDER)
+    group = ServerGroup(GROUP_ID, SENDER)
     present: set[str] = set()
     for serial, (name, deed) in enumerate(story):
         if deed == "offer":

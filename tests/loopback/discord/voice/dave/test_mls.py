@@ -19,14 +19,14 @@ def identity(user: int) -> bytes:
     return user.to_bytes(8, "big")
 
 
-def libdave_session(sender: mls.ExternalSender, user: int) -> dave.Session:
+def libdave_session(sender: mls.MlsExternalSender, user: int) -> dave.Session:
     session = dave.Session(None)
     session.init(1, CHANNEL, str(user), None)
     session.set_external_sender(sender.package)
     return session
 
 
-def davey_session(sender: mls.ExternalSender, user: int) -> davey.DaveSession:
+def davey_session(sender: mls.MlsExternalSender, user: int) -> davey.DaveSession:
     session = davey.DaveSession(1, user, CHANNEL)
     session.set_external_sender(sender.package)
     return session
@@ -53,14 +53,14 @@ def test_a_vector_reads_back_and_leaves_the_rest(content: bytes, rest: bytes) ->
 @example(b"\x00\x01\x00\x02" + b"\xff" * 20)
 def test_nonsense_is_refused_with_the_documented_error(nonsense: bytes) -> None:
     """Any bytes at all are read, or refused as the peer's fault, and nothing else happens."""
-    for read in (mls.read_commit_welcome, mls.Welcome.parse, lambda content: mls.KeyPackage.parse(content, identity=b"")):
+    for read in (mls.read_commit_welcome, mls.MlsWelcome.parse, lambda content: mls.KeyPackage.parse(content, identity=b"")):
         with pytest.raises(RemoteProtocolError):
             read(nonsense)
 
 
 def test_an_external_sender_is_a_point_and_a_credential() -> None:
     """Op 25: an uncompressed P-256 point, basic credential, and the one zero byte that Discord's gateway was seen to send."""
-    package = mls.ExternalSender().package
+    package = mls.MlsExternalSender().package
     reader = mls.Reader(package)
     point = reader.vector()
     assert (len(point), point[0]) == (65, 4)
@@ -69,7 +69,7 @@ def test_an_external_sender_is_a_point_and_a_credential() -> None:
 
 def test_a_proposal_has_the_bytes_of_a_public_capture() -> None:
     """Version 1, public message, group id, epoch, external sender 0, no authenticated data, proposal; then a signature and no tags."""
-    proposal = mls.ExternalSender().propose(group_id=GROUP_ID, epoch=3, proposal=mls.remove(2))
+    proposal = mls.MlsExternalSender().propose(group_id=GROUP_ID, epoch=3, proposal=mls.remove(2))
     expected = "0001 0001 08 0000000000001267 0000000000000003 02 00000000 00 02 0003 00000002".replace(" ", "")
     assert proposal.message.hex().startswith(expected)
     signature = mls.Reader(proposal.message[len(expected) // 2 :])
@@ -80,7 +80,7 @@ def test_a_proposal_has_the_bytes_of_a_public_capture() -> None:
 @pytest.mark.parametrize("library", ["libdave", "davey"])
 def test_key_packages_of_both_implementations_are_accepted(library: str) -> None:
     """What libdave and davey send in op 26 is a valid key package of the user who sends it, and of nobody else."""
-    sender = mls.ExternalSender()
+    sender = mls.MlsExternalSender()
     if library == "libdave":
         content = libdave_session(sender, ADA).get_marshalled_key_package() or b""
     else:
@@ -99,14 +99,14 @@ def test_a_key_package_with_a_wrong_byte_is_refused(place: int, flip: int) -> No
         mls.KeyPackage.parse(bytes(damaged), identity=identity(ADA))
 
 
-KEY_PACKAGE = libdave_session(mls.ExternalSender(), ADA).get_marshalled_key_package() or b""
+KEY_PACKAGE = libdave_session(mls.MlsExternalSender(), ADA).get_marshalled_key_package() or b""
 
 
 @pytest.mark.parametrize("committer", ["libdave", "davey"])
 @pytest.mark.parametrize("newcomer", ["libdave", "davey"])
 def test_a_commit_ends_where_its_welcome_begins(committer: str, newcomer: str) -> None:
     """Op 28 is taken apart, its references are the proposals' hashes, and the welcome cut to one secret still lets its receiver in."""
-    sender = mls.ExternalSender()
+    sender = mls.MlsExternalSender()
     new = davey_session(sender, BEN) if newcomer == "davey" else libdave_session(sender, BEN)
     content = new.get_serialized_key_package() if isinstance(new, davey.DaveSession) else new.get_marshalled_key_package()
     package = mls.KeyPackage.parse(content or b"", identity=identity(BEN))
@@ -125,7 +125,7 @@ def test_a_commit_ends_where_its_welcome_begins(committer: str, newcomer: str) -
         assert set(new.process_welcome(welcome.cut_for(package), {str(ADA), str(BEN)}) or ()) == {ADA, BEN}
 
 
-def committed(library: str, sender: mls.ExternalSender, proposals: bytes) -> bytes:
+def committed(library: str, sender: mls.MlsExternalSender, proposals: bytes) -> bytes:
     """Op 28 of somebody who is alone and sees these proposals."""
     if library == "libdave":
         session = libdave_session(sender, ADA)
