@@ -12,7 +12,7 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.bot.fakes import CountedEngines, FakeChannel
-from tests.bot.street import Street
+from tests.home import Home
 
 
 @pytest.fixture
@@ -31,23 +31,23 @@ def engines() -> Callable[[int], CountedEngines]:
 
 
 @asynccontextmanager
-async def opened(discord: LoopbackDiscord, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+async def opened(discord: LoopbackDiscord, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
     async with discord, StandInServer(mode="echo") as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         # These save many seconds; their real lengths are tested on a fake clock, and elsewhere.
         monkeypatch.setattr(running, "GRACE_S", 0.3)
         monkeypatch.setattr(poster, "WRITE_INTERVAL_S", 0.2)
-        yield Street(discord, engine)
+        yield Home(discord, (engine,))
 
 
 @pytest.fixture
-async def street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
-    async with opened(LoopbackDiscord(), monkeypatch) as street:
-        yield street
+async def home(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
+    async with opened(LoopbackDiscord(), monkeypatch) as home:
+        yield home
 
 
 @pytest.fixture
-async def encrypted_street(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Street]:
+async def encrypted_home(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
     """The same where Discord demands end-to-end encryption."""
-    async with opened(LoopbackDiscord(voice=lambda world: VoiceGatewayServer(world, dave=True)), monkeypatch) as street:
-        yield street
+    async with opened(LoopbackDiscord(voice=lambda world: VoiceGatewayServer(world, dave=True)), monkeypatch) as home:
+        yield home

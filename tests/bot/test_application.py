@@ -30,224 +30,222 @@ from discordplex.loopback.personaplex.log import Connected, ConversationClosed
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
 from discordplex.voice.rtp.threads import Wire
-from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
+from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 NOWHERE = "ws://127.0.0.1:9/api/chat"
 
 
-async def test_a_person_comes_talks_and_goes(street: Street) -> None:
+async def test_a_person_comes_talks_and_goes(home: Home) -> None:
     """The bot joins, says that it listens and to whom one talks, opens the engine; when the person leaves, it leaves and hangs up."""
-    async with street.bot_running():
-        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge, timeout_s=2)
-        await street.says(street.lounge, "listening")
-        await street.listens()
-        greeting = await street.says(street.lounge, "Go ahead")
+    async with home.bot_running():
+        await home.discord.wait_for(lambda: home.discord.gateway.online(home.bot.id))
+        home.discord.enter(home.ada, home.lounge)
+        await home.sits_in(home.lounge, timeout_s=2)
+        await home.says(home.lounge, "listening")
+        await home.listens()
+        greeting = await home.says(home.lounge, "Go ahead")
         assert "NATF0.pt" in greeting
-        assert len(street.texts(street.lounge)) == 1
-        street.discord.leave(street.ada)
-        await street.sits_in(None, timeout_s=5)
-        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed), 5)
-    assert [closed.by for closed in street.engine.log.of(ConversationClosed)] == ["client"]
-    assert len(street.engine.log.of(Connected)) == 1
+        assert len(home.texts(home.lounge)) == 1
+        home.discord.leave(home.ada)
+        await home.sits_in(None, timeout_s=5)
+        await home.engine.log.wait_for(lambda log: log.of(ConversationClosed), 5)
+    assert [closed.by for closed in home.engine.log.of(ConversationClosed)] == ["client"]
+    assert len(home.engine.log.of(Connected)) == 1
 
 
-async def test_who_sits_there_already_counts_as_entering(street: Street) -> None:
+async def test_who_sits_there_already_counts_as_entering(home: Home) -> None:
     """At start the bot joins people, and not a channel in which only bots sit."""
-    street.discord.enter(street.discord.bots[1], street.study)
-    street.discord.enter(street.discord.bots[2], street.lounge)
-    street.discord.enter(street.ada, street.lounge)
-    async with street.bot_running():
-        await street.sits_in(street.lounge)
-        await street.listens()
-    assert street.texts(street.study) == []
+    home.discord.enter(home.discord.bots[1], home.study)
+    home.discord.enter(home.discord.bots[2], home.lounge)
+    home.discord.enter(home.ada, home.lounge)
+    async with home.bot_running():
+        await home.sits_in(home.lounge)
+        await home.listens()
+    assert home.texts(home.study) == []
 
 
-async def test_bots_alone_are_left_alone(street: Street) -> None:
+async def test_bots_alone_are_left_alone(home: Home) -> None:
     """Another bot calls nobody, and when the last person leaves it is no reason to stay."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge)
-        street.discord.enter(street.discord.bots[1], street.lounge)
-        street.discord.leave(street.ada)
-        await street.sits_in(None, timeout_s=5)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.sits_in(home.lounge)
+        home.discord.enter(home.discord.bots[1], home.lounge)
+        home.discord.leave(home.ada)
+        await home.sits_in(None, timeout_s=5)
 
 
-async def test_stop_in_the_middle_of_a_call(street: Street) -> None:
+async def test_stop_in_the_middle_of_a_call(home: Home) -> None:
     """A person still sits there: the bot leaves the channel, the engine is closed by us, and it all ends in time."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-    await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
-    assert [closed.by for closed in street.engine.log.of(ConversationClosed)] == ["client"]
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+    await home.engine.log.wait_for(lambda log: log.of(ConversationClosed))
+    assert [closed.by for closed in home.engine.log.of(ConversationClosed)] == ["client"]
 
 
-async def test_what_the_engine_says_is_written(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_the_engine_says_is_written(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text is one message in the voice channel's own chat, its mentions are harmless, and no two writes fall into one second."""
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
         for piece in (" Good", " morning,", " *dear* @everyone."):
-            street.engine.inject(b"\x02" + piece.encode())
-        text = await street.says(street.lounge, "everyone")
+            home.engine.inject(b"\x02" + piece.encode())
+        text = await home.says(home.lounge, "everyone")
         assert text == r"Good morning, \*dear\* @everyone."
-    message = next(message for message in street.discord.messages(street.lounge) if "everyone" in message.content)
+    message = next(message for message in home.discord.messages(home.lounge) if "everyone" in message.content)
     assert message.body["allowed_mentions"] == {"parse": []}
-    writes = sorted(revision.at_s for message in street.discord.messages(street.lounge) for revision in message.revisions)
+    writes = sorted(revision.at_s for message in home.discord.messages(home.lounge) for revision in message.revisions)
     assert len(writes) >= 3
     assert all(later - sooner >= 1.0 for sooner, later in itertools.pairwise(writes))
 
 
 @pytest.mark.parametrize("captions", ["text", "off"])
-async def test_captions_go_where_the_setting_says(street: Street, captions: str) -> None:
+async def test_captions_go_where_the_setting_says(home: Home, captions: str) -> None:
     """Into a text channel by its id, or nowhere."""
-    setting = BotConfig(captions=street.guild.text_channel.id if captions == "text" else "off")
-    async with street.bot_running(street.config(bot=setting)):
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
+    setting = BotConfig(captions=home.guild.text_channel.id if captions == "text" else "off")
+    async with home.bot_running(home.config(bot=setting)):
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
         if captions == "text":
-            await street.says(street.guild.text_channel, "listening")
-    assert street.texts(street.lounge) == []
-    assert bool(street.texts(street.guild.text_channel)) == (captions == "text")
+            await home.says(home.guild.text_channel, "listening")
+    assert home.texts(home.lounge) == []
+    assert bool(home.texts(home.guild.text_channel)) == (captions == "text")
 
 
-async def test_the_other_guild_waits_for_the_engine(street: Street) -> None:
+async def test_the_other_guild_waits_for_the_engine(home: Home) -> None:
     """It is told its place, is not joined while it waits, and is served when the first call ends."""
-    other = street.discord.guilds[1].voice_channels[0]
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        street.discord.enter(street.ben, other)
-        await street.says(other, "number 1 in the queue")
-        assert street.where == street.lounge.id
-        street.discord.leave(street.ada)
-        await street.sits_in(other)
-        await street.says(other, "listening")
-    assert len(street.engine.log.of(Connected)) == 2
+    other = home.discord.guilds[1].voice_channels[0]
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+        home.discord.enter(home.ben, other)
+        await home.says(other, "number 1 in the queue")
+        assert home.where == home.lounge.id
+        home.discord.leave(home.ada)
+        await home.sits_in(other)
+        await home.says(other, "listening")
+    assert len(home.engine.log.of(Connected)) == 2
 
 
-async def test_a_second_channel_is_told_where_the_bot_is(street: Street) -> None:
+async def test_a_second_channel_is_told_where_the_bot_is(home: Home) -> None:
     """Its people may come over; when the call ends and they still sit there, it is their turn."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge)
-        street.discord.enter(street.ben, street.study)
-        await street.says(street.study, f"<#{street.lounge.id}>")
-        street.discord.leave(street.ada)
-        await street.sits_in(street.study)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.sits_in(home.lounge)
+        home.discord.enter(home.ben, home.study)
+        await home.says(home.study, f"<#{home.lounge.id}>")
+        home.discord.leave(home.ada)
+        await home.sits_in(home.study)
 
 
-async def test_the_bot_follows_with_the_same_conversation(street: Street) -> None:
+async def test_the_bot_follows_with_the_same_conversation(home: Home) -> None:
     """Everybody moves: so does the bot, and the engine notices nothing."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        street.discord.enter(street.ben, street.lounge)
-        await street.listens()
-        await street.discord.move(street.ada, street.study)
-        await street.discord.move(street.ben, street.study)
-        await street.sits_in(street.study)
-        street.engine.inject(b"\x02 Still here.")
-        await street.says(street.study, "Still here.")
-    assert len(street.engine.log.of(Connected)) == 1
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        home.discord.enter(home.ben, home.lounge)
+        await home.listens()
+        await home.discord.move(home.ada, home.study)
+        await home.discord.move(home.ben, home.study)
+        await home.sits_in(home.study)
+        home.engine.inject(b"\x02 Still here.")
+        await home.says(home.study, "Still here.")
+    assert len(home.engine.log.of(Connected)) == 1
 
 
-async def test_a_bot_that_was_thrown_out_stays_out(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bot_that_was_thrown_out_stays_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, hangs up, and comes back when somebody asks, not by itself."""
     monkeypatch.setattr(dispatcher, "FIRST_PAUSE_S", 0.0)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        street.discord.kick_from_voice(street.bot)
-        await street.says(street.lounge, "`/join` calls me back")
-        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
-        reply = await street.discord.press_slash(street.ada, street.lounge, "join")
-        assert reply.content == texts.calls.joined(int(street.lounge.id))
-        await street.listens(2)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+        home.discord.kick_from_voice(home.bot)
+        await home.says(home.lounge, "`/join` calls me back")
+        await home.engine.log.wait_for(lambda log: log.of(ConversationClosed))
+        reply = await home.discord.press_slash(home.ada, home.lounge, "join")
+        assert reply.content == texts.calls.joined(int(home.lounge.id))
+        await home.listens(2)
 
 
 @pytest.mark.parametrize(
     ("obstruct", "sentence"),
     [
-        (lambda street: street.discord.deny(street.guild, street.lounge, street.bot, "speak"), "permission Speak"),
-        (lambda street: street.discord.deny(street.guild, street.lounge, street.bot, "connect"), "permission Connect"),
-        (lambda street: street.discord.limit_users(street.lounge, 1), "It is full"),
+        (lambda home: home.discord.deny(home.guild, home.lounge, home.bot, "speak"), "permission Speak"),
+        (lambda home: home.discord.deny(home.guild, home.lounge, home.bot, "connect"), "permission Connect"),
+        (lambda home: home.discord.limit_users(home.lounge, 1), "It is full"),
     ],
     ids=["speak", "connect", "full"],
 )
-async def test_what_keeps_the_bot_out_is_said_where_people_see_it(
-    street: Street, obstruct: Callable[[Street], None], sentence: str
-) -> None:
+async def test_what_keeps_the_bot_out_is_said_where_people_see_it(home: Home, obstruct: Callable[[Home], None], sentence: str) -> None:
     """One sentence, once, in the channel's chat, or in the server's first channel where that is closed to the bot; and no try to join."""
-    obstruct(street)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
+    obstruct(home)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
         closed = "Connect" in sentence
-        where = street.guild.text_channel if closed else street.lounge
-        await street.says(where, sentence)
-        street.discord.enter(street.ben, street.lounge)
-        reply = await street.discord.press_slash(street.ada, street.guild, "join")
+        where = home.guild.text_channel if closed else home.lounge
+        await home.says(where, sentence)
+        home.discord.enter(home.ben, home.lounge)
+        reply = await home.discord.press_slash(home.ada, home.guild, "join")
         assert sentence in reply.content
-    assert len(street.texts(where)) == 1
-    assert street.engine.log.of(Connected) == []
+    assert len(home.texts(where)) == 1
+    assert home.engine.log.of(Connected) == []
 
 
-async def test_an_unreachable_engine_is_said_once(street: Street) -> None:
+async def test_an_unreachable_engine_is_said_once(home: Home) -> None:
     """However often it is tried."""
-    async with street.bot_running(street.config(urls=(NOWHERE,))):
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "I keep trying")
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
-    assert len(street.texts(street.lounge)) == 2
+    async with home.bot_running(home.config(urls=(NOWHERE,))):
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "I keep trying")
+        home.discord.leave(home.ada)
+        await home.sits_in(None)
+    assert len(home.texts(home.lounge)) == 2
 
 
-async def test_a_persona_that_the_engine_would_refuse_is_not_tried(street: Street) -> None:
+async def test_a_persona_that_the_engine_would_refuse_is_not_tried(home: Home) -> None:
     """A bad voice is told in words before the channel is joined."""
-    async with street.bot_running(street.config(persona=PersonaConfig(voice="NATX9.pt"))):
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "NATX9")
-    assert street.engine.log.of(Connected) == []
+    async with home.bot_running(home.config(persona=PersonaConfig(voice="NATX9.pt"))):
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "NATX9")
+    assert home.engine.log.of(Connected) == []
 
 
-async def test_a_voice_server_that_demands_encryption_is_explained(street: Street) -> None:
+async def test_a_voice_server_that_demands_encryption_is_explained(home: Home) -> None:
     """Close code 4017 becomes a sentence, and the bot is out of the channel."""
-    street.discord.voice.refuse(street.bot.id, 4017)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "4017")
-        await street.sits_in(None)
+    home.discord.voice.refuse(home.bot.id, 4017)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "4017")
+        await home.sits_in(None)
 
 
-async def test_a_gateway_drop_does_not_end_the_call(street: Street) -> None:
+async def test_a_gateway_drop_does_not_end_the_call(home: Home) -> None:
     """py-cord resumes, the conversation goes on, and what people do afterwards is seen."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        await street.discord.gateway.drop(street.bot.id, code=4000)
-        await street.discord.wait_for(lambda: not street.discord.gateway.online(street.bot.id))
-        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
-        assert street.where == street.lounge.id
-        assert len(street.engine.log.of(Connected)) == 1
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+        await home.discord.gateway.drop(home.bot.id, code=4000)
+        await home.discord.wait_for(lambda: not home.discord.gateway.online(home.bot.id))
+        await home.discord.wait_for(lambda: home.discord.gateway.online(home.bot.id))
+        assert home.where == home.lounge.id
+        assert len(home.engine.log.of(Connected)) == 1
+        home.discord.leave(home.ada)
+        await home.sits_in(None)
 
 
-async def test_a_new_gateway_session_begins_the_call_anew(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_gateway_session_begins_the_call_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a long outage Discord has forgotten where the bot is; the people who still sit there get their call back."""
 
     async def at_once(*_ids: object, **_flags: object) -> None:
         """Identify without the five seconds that py-cord waits."""
 
     monkeypatch.setattr(GatewayClient, "before_identify_hook", at_once)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        street.discord.gateway.forget_sessions()
-        await street.discord.gateway.drop(street.bot.id, code=4000)
-        await street.listens(2)
-        await street.sits_in(street.lounge)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+        home.discord.gateway.forget_sessions()
+        await home.discord.gateway.drop(home.bot.id, code=4000)
+        await home.listens(2)
+        await home.sits_in(home.lounge)
 
 
 @pytest.mark.parametrize(
@@ -258,31 +256,31 @@ async def test_a_new_gateway_session_begins_the_call_anew(street: Street, monkey
         (None, ConfigError("no bot")),
     ],
 )
-async def test_a_wrong_token_is_one_sentence(street: Street, token: str | None, error: Exception) -> None:
+async def test_a_wrong_token_is_one_sentence(home: Home, token: str | None, error: Exception) -> None:
     """Discord refuses it, or it could never be one: LoginError; none at all: ConfigError. Nothing is left open."""
-    config = street.config(token=token) if token else street.config().model_copy(update={"discord": DiscordConfig()})
+    config = home.config(token=token) if token else home.config().model_copy(update={"discord": DiscordConfig()})
     with pytest.raises(type(error), match=str(error)):
-        await run_to_its_end(street, config)
+        await run_to_its_end(home, config)
 
 
-async def run_to_its_end(street: Street, config: Config) -> None:
+async def run_to_its_end(home: Home, config: Config) -> None:
     """The bot, until it ends by itself."""
     clock = SystemClock()
     async with open_store("sqlite://") as store:
-        with Wire(clock=clock, metrics=street.metrics) as wire:
+        with Wire(clock=clock, metrics=home.metrics) as wire:
             provider = PersonaPlexPool(config.personaplex, clock=clock)
-            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=street.metrics)
+            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=home.metrics)
             await asyncio.wait_for(application.run(), 10)
 
 
-async def test_a_prefix_without_the_intent_is_one_sentence(street: Street) -> None:
+async def test_a_prefix_without_the_intent_is_one_sentence(home: Home) -> None:
     """Discord lets nobody read messages who was not granted that; what to switch on, or to leave out, is told."""
-    street.discord.gateway.sessions.privileged_intents = False
-    with pytest.raises(LoginError, match=r"bot\.prefix needs.*Message Content Intent"):
-        await run_to_its_end(street, street.config(bot=BotConfig(prefix="!")))
+    home.discord.gateway.sessions.privileged_intents = False
+    with pytest.raises(LoginError, match=r"bot\.prefix needs.*ChatMessage Content Intent"):
+        await run_to_its_end(home, home.config(bot=BotConfig(prefix="!")))
 
 
-async def test_discord_may_come_later(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_discord_may_come_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it cannot be reached the bot says so and keeps trying, and is there as soon as Discord is."""
     said, sentence_of = asyncio.Queue[str](), texts.calls.discord_unreachable
 
@@ -291,16 +289,16 @@ async def test_discord_may_come_later(street: Street, monkeypatch: pytest.Monkey
         return sentence_of(api_url, cause)
 
     monkeypatch.setattr(texts.calls, "discord_unreachable", overheard)
-    directory = street.discord.ca_file.parent
+    directory = home.discord.ca_file.parent
     async with LoopbackDiscord(dir=directory) as gone:
         port = gone.port
-    async with AsyncExitStack() as later, street.bot_running(street.config(api_url=f"https://127.0.0.1:{port}/api/v10")):
+    async with AsyncExitStack() as later, home.bot_running(home.config(api_url=f"https://127.0.0.1:{port}/api/v10")):
         assert f"127.0.0.1:{port}" in await said.get()
         late = await later.enter_async_context(LoopbackDiscord(port, dir=directory))
         await late.wait_for(lambda: late.gateway.online(late.bots[0].id))
 
 
-async def test_a_login_without_a_free_descriptor_is_tried_again(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_login_without_a_free_descriptor_is_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file can be opened at this moment, which concerns no call of an hour later: it is like a Discord that is away."""
     refused: list[OSError] = []
 
@@ -312,9 +310,9 @@ async def test_a_login_without_a_free_descriptor_is_tried_again(street: Street, 
 
     monkeypatch.setattr(application, "Login", make)
     monkeypatch.setattr(application, "FIRST_PAUSE_S", 0.05)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.sits_in(street.lounge)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.sits_in(home.lounge)
     assert refused
 
 
@@ -324,11 +322,11 @@ NONSENSE = [b"<html>Just a moment...</html>", b"{}", b'{"id": ', b"[]", b"[" * 1
 @pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:8].decode())
 @pytest.mark.parametrize("door", ["/users/@me", "/gateway"])
 async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
-    street: Street, monkeypatch: pytest.MonkeyPatch, door: str, body: bytes
+    home: Home, monkeypatch: pytest.MonkeyPatch, door: str, body: bytes
 ) -> None:
     """A proxy's page or half an answer, where the bot logs in: it tries again, and is there once Discord answers."""
     monkeypatch.setattr(application, "FIRST_PAUSE_S", 0.0)
-    rest, spoiled = street.discord.rest, asyncio.Event()
+    rest, spoiled = home.discord.rest, asyncio.Event()
     answer = rest._limited
 
     async def spoil(request: web.Request, route: Route, named: dict[str, str]) -> web.Response:
@@ -339,8 +337,8 @@ async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
 
     monkeypatch.setattr(rest, "_limited", spoil)
     with structlog.testing.capture_logs() as lines:
-        async with street.bot_running():
-            await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
+        async with home.bot_running():
+            await home.discord.wait_for(lambda: home.discord.gateway.online(home.bot.id))
     assert spoiled.is_set()
     assert "makes no sense" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
 
@@ -364,7 +362,7 @@ async def goodbye(connection: GatewayConnection, _user: User) -> None:
 
 @pytest.mark.parametrize(("end", "longest_wait_s"), [(invalid_json, 30.0), (refusal, 30.0), (refusal, 0.1), (goodbye, 30.0)])
 async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
-    street: Street, monkeypatch: pytest.MonkeyPatch, end: Callable[[GatewayConnection, User], Awaitable[None]], longest_wait_s: float
+    home: Home, monkeypatch: pytest.MonkeyPatch, end: Callable[[GatewayConnection, User], Awaitable[None]], longest_wait_s: float
 ) -> None:
     """Whatever ends each of them, in the same login or not; once they last, the bot is there."""
     begun: list[float] = []
@@ -380,7 +378,7 @@ async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
     identify = GatewayConnection._identify
 
     async def fail(connection: GatewayConnection, body: dict[str, Any]) -> None:
-        await (identify(connection, body) if len(begun) > 4 else end(connection, street.bot))
+        await (identify(connection, body) if len(begun) > 4 else end(connection, home.bot))
 
     monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
     monkeypatch.setattr(application, "FIRST_PAUSE_S", 0.0)
@@ -388,8 +386,8 @@ async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
     monkeypatch.setattr(client, "LONGEST_WAIT_S", longest_wait_s)
     monkeypatch.setattr(client, "pace_of_resumes", lambda: Pace(first_s=0.0, longest_s=0.0, lasting_s=60.0))
     monkeypatch.setattr(GatewayConnection, "_identify", fail)
-    async with street.bot_running():
-        await street.discord.wait_for(lambda: street.discord.gateway.online(street.bot.id))
+    async with home.bot_running():
+        await home.discord.wait_for(lambda: home.discord.gateway.online(home.bot.id))
     assert len(begun) == 5
     pauses = [later - sooner for sooner, later in itertools.pairwise(begun)]
     assert all(pause_s >= least_s for pause_s, least_s in zip(pauses, [0.05, 0.1, 0.2, 0.2], strict=True)), pauses
@@ -407,26 +405,26 @@ MISSHAPEN: list[tuple[str, Any]] = [
 ]
 
 
-async def test_an_event_of_another_shape_costs_no_call(street: Street) -> None:
+async def test_an_event_of_another_shape_costs_no_call(home: Home) -> None:
     """What Discord leaves out of an event, or writes otherwise, concerns that event alone: the call goes on, on the same connection."""
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        (session,) = [session for session in street.discord.gateway.sessions if session.login.user is street.bot]
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+        (session,) = [session for session in home.discord.gateway.sessions if session.login.user is home.bot]
         with structlog.testing.capture_logs() as lines:
             for name, payload in MISSHAPEN:
                 session.add(name, payload)
-            street.discord.enter(street.ada, street.study)
-            await street.sits_in(street.study)
-        assert len(street.engine.log.of(Connected)) == 1
-        assert list(street.discord.gateway.sessions) == [session]
+            home.discord.enter(home.ada, home.study)
+            await home.sits_in(home.study)
+        assert len(home.engine.log.of(Connected)) == 1
+        assert list(home.discord.gateway.sessions) == [session]
     assert {line["name"] for line in lines if "left out" in line["event"]} <= {name for name, _ in MISSHAPEN}
 
 
-async def test_commands_are_registered_once_discord_answers_sensibly(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_commands_are_registered_once_discord_answers_sensibly(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page in place of the list of commands: they are registered later."""
     monkeypatch.setattr(login, "COMMANDS_PAUSE_S", 0.0)
-    rest, spoiled = street.discord.rest, asyncio.Event()
+    rest, spoiled = home.discord.rest, asyncio.Event()
     answer = rest._limited
 
     async def spoil(request: web.Request, route: Route, named: dict[str, str]) -> web.Response:
@@ -436,6 +434,6 @@ async def test_commands_are_registered_once_discord_answers_sensibly(street: Str
         return web.Response(body=NONSENSE[0], content_type="text/html")
 
     monkeypatch.setattr(rest, "_limited", spoil)
-    async with street.bot_running():
-        await street.commands_there()
+    async with home.bot_running():
+        await home.commands_there()
     assert spoiled.is_set()

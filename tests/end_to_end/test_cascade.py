@@ -3,19 +3,26 @@
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+from pydantic import SecretStr
 
+from discordplex.config import BotConfig, CascadeConfig
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
-from tests.end_to_end.cascade_home import cascade_house
-from tests.end_to_end.home import SECOND, House
+from tests.end_to_end.sound import SECOND
+from tests.home import Home, home_with
 
 FIRST, SECOND_ONE = "What a day it was.", "Tell me more of it."
 ANSWER = "Oh yes, indeed."
 
 
-def at(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> AbstractAsyncContextManager[House]:
-    return cascade_house(openai.base_url, openai.api_key, monkeypatch)
+def at(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch, *, captions_of_people: bool = True) -> AbstractAsyncContextManager[Home]:
+    """A home whose bot has the cascade at this server."""
+    return home_with(
+        monkeypatch=monkeypatch,
+        bot=BotConfig(prefix="!", captions_of_people=captions_of_people),
+        cascade=CascadeConfig(base_url=openai.base_url, api_key=SecretStr(openai.api_key)),
+    )
 
 
 def thoughts(openai: StandInOpenAI) -> list[list[str]]:
@@ -28,7 +35,7 @@ async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.Monkey
     """Each is answered aloud and written down with its speaker's name; the commands stop it, let it go on, reset it and send it away."""
     sentence = speech[: 2 * SECOND * 3 // 2]
     async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, at(openai, monkeypatch) as home:
-        discord, channel, ada = home.discord, home.channel(), home.discord.people[0]
+        discord, channel, ada = home.discord, home.lounge, home.discord.people[0]
         async with Person(discord, ada, channel.id) as person:
             await home.says(channel, "Go ahead")
             await person.say(sentence)
@@ -50,7 +57,7 @@ async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.Monkey
             assert thoughts(openai)[2:] == [[f"{ada.name}: {SECOND_ONE}"]]
 
             discord.write(ada, channel, "!leave")
-            await home.bot_in(None)
+            await home.sits_in(None)
 
 
 async def test_words_are_written_down_only_after_people_were_told(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +66,9 @@ async def test_words_are_written_down_only_after_people_were_told(speech: bytes,
     hears = ["First.", "Second.", "Third.", "Fourth."]
     async with (
         StandInOpenAI(hears=in_turn(hears), replies=in_turn([ANSWER])) as openai,
-        cascade_house(openai.base_url, openai.api_key, monkeypatch, captions_of_people=False) as home,
+        at(openai, monkeypatch, captions_of_people=False) as home,
     ):
-        discord, channel, ada = home.discord, home.channel(), home.discord.people[0]
+        discord, channel, ada = home.discord, home.lounge, home.discord.people[0]
 
         async def speak(person: Person, answers: int) -> None:
             await person.say(sentence)
@@ -84,11 +91,12 @@ async def test_words_are_written_down_only_after_people_were_told(speech: bytes,
             await speak(person, 3)  # begun as the notice comes, it may count as begun before it
             await speak(person, 4)
             await home.says(channel, f"{ada.name}: Fourth.")
-            kept = home.preferences.store.transcripts
+            assert home.store
+            kept = home.store.transcripts
             calls = await kept.calls(int(channel.guild_id))
             lines = [line.text for one in calls for line in await kept.read(int(channel.guild_id), one.call) if line.user_id]
             assert {"Fourth."} <= set(lines) <= {"Second.", "Third.", "Fourth."}
-        await home.bot_in(None)
+        await home.sits_in(None)
         await home.says(channel, "The call has ended after")
         assert not any("I am listening" in text for text in home.texts(channel))
 
@@ -97,7 +105,7 @@ async def test_two_servers_have_two_memories(speech: bytes, monkeypatch: pytest.
     """Two guilds hold calls at once, and neither's words are in the other's history."""
     sentence = speech[: 2 * SECOND * 3 // 2]
     async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([ANSWER])) as openai, at(openai, monkeypatch) as home:
-        here, there = home.channel(guild=0), home.channel(guild=1)
+        here, there = home.lounge, home.discord.guilds[1].voice_channels[0]
         ada, ben = home.discord.people[:2]
         async with Person(home.discord, ada, here.id) as first, Person(home.discord, ben, there.id) as second:
             await home.says(here, "Go ahead")

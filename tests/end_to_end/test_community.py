@@ -20,8 +20,8 @@ from discordplex.loopback.discord.world.model import Channel, ChatMessage, User
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import pool
-from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 from tests.end_to_end.test_troubles import free_port
+from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 MINUTE_S = 1.0
 """An evening in which a minute lasts a second."""
@@ -34,13 +34,13 @@ SPEED = 5
 class Evening:
     """Who and what is there, by name."""
 
-    street: Street
+    home: Home
     alpha: StandInServer
     beta: StandInServer
     config: Config
 
     def __post_init__(self) -> None:
-        self.discord = self.street.discord
+        self.discord = self.home.discord
         self.ada, self.ben, self.cleo, self.dev = self.discord.people
         lighthouse, workshop = self.discord.guilds
         self.lounge, self.study = lighthouse.voice_channels
@@ -51,27 +51,27 @@ class Evening:
         wanted = channel.id if channel else None
 
         def there() -> bool:
-            state = self.discord.world.voice_state(self.street.bot.id, of.guild_id)
+            state = self.discord.world.voice_state(self.home.bot.id, of.guild_id)
             return (state.channel_id if state else None) == wanted
 
         await self.discord.wait_for(there)
 
     async def says(self, channel: Channel, words: str) -> str:
         """A message of the bot in a channel's chat."""
-        return await self.street.says(channel, words, timeout_s=20)
+        return await self.home.says(channel, words, timeout_s=20)
 
     def greeting(self, channel: Channel) -> ChatMessage:
         """The newest greeting there, with its buttons."""
-        mine = [message for message in self.discord.messages(channel) if message.author_id == self.street.bot.id]
+        mine = [message for message in self.discord.messages(channel) if message.author_id == self.home.bot.id]
         return [message for message in mine if "Go ahead" in message.content][-1]
 
     async def queue(self, person: User, channel: Channel) -> str:
         """What /queue answers."""
-        return (await self.street.press("queue", person=person, place=channel)).content
+        return (await self.home.press("queue", person=person, place=channel)).content
 
     def decoded(self) -> int:
         """Frames of people that were decoded so far."""
-        return self.street.metrics.counter("voice.rx.frames").value
+        return self.home.metrics.counter("voice.rx.frames").value
 
 
 @asynccontextmanager
@@ -88,16 +88,16 @@ async def evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         discord = await exits.enter_async_context(LoopbackDiscord(writes=Limit(WRITES.calls, WRITES.per_s / SPEED)))
         alpha, beta = [await exits.enter_async_context(StandInServer(mode="echo")) for _ in range(2)]
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
-        street = Street(discord, alpha, store_url=f"sqlite:///{tmp_path}/evening.db")
-        config = street.config(urls=(dead, alpha.url, beta.url), bot=BotConfig(max_minutes=6))
-        yield Evening(street, alpha, beta, config)
+        home = Home(discord, (alpha,), store_url=f"sqlite:///{tmp_path}/evening.db")
+        config = home.config(urls=(dead, alpha.url, beta.url), bot=BotConfig(max_minutes=6))
+        yield Evening(home, alpha, beta, config)
 
 
 async def test_an_evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: bytes) -> None:
     """Calls, hand-over, queue, time box, idleness, opt-out, follow, restart and rejoin play through, and nothing is left over."""
     async with evening(tmp_path, monkeypatch) as e, AsyncExitStack() as people:
-        async with e.street.bot_running(e.config):
-            await e.street.commands_there()
+        async with e.home.bot_running(e.config):
+            await e.home.commands_there()
             ada = await people.enter_async_context(Person(e.discord, e.ada, e.lounge.id))
             await begins_on_a_dead_engine(e, ada, speech)
             await loses_its_engine(e)
@@ -121,7 +121,7 @@ async def begins_on_a_dead_engine(e: Evening, ada: Person, speech: bytes) -> Non
     await e.says(e.lounge, "Go ahead")
     await e.discord.wait_for(lambda: e.lounge.status == "listening")
     await ada.say(speech[:96_000])
-    await ada.wait_for_audio(e.street.bot.id, 0.3)
+    await ada.wait_for_audio(e.home.bot.id, 0.3)
     e.discord.enter(e.ben, e.hall)
     await e.says(e.hall, "Go ahead")
     await e.bot_in(e.hall, of=e.hall)
@@ -158,7 +158,7 @@ async def waits_for_the_time_box(e: Evening) -> None:
 
 async def is_left_for_idleness(e: Evening) -> None:
     """Ben, whose guild it is, lets the bot leave whoever is silent. Dev is; the engine goes to Cleo."""
-    pressed = await e.street.press("settings limits", {"idle": 1}, person=e.ben, place=e.hall)
+    pressed = await e.home.press("settings limits", {"idle": 1}, person=e.ben, place=e.hall)
     assert pressed.content
     await e.says(e.hall, "Nobody has said anything for a while (a minute)")
     await e.bot_in(None, of=e.hall)
@@ -170,7 +170,7 @@ async def does_not_want_to_be_heard(e: Evening, cleo: Person, speech: bytes) -> 
     """Cleo presses the button: from then on nothing of hers is decoded."""
     await e.says(e.study, "Go ahead")
     await cleo.say(speech[:48_000])
-    await cleo.wait_for_audio(e.street.bot.id, 0.1)
+    await cleo.wait_for_audio(e.home.bot.id, 0.1)
     pressed = await e.discord.press_button(e.greeting(e.study), DONT_LISTEN_ID, e.cleo)
     assert pressed.content == texts.privacy.NOT_HEARD
     before = e.decoded()
@@ -190,16 +190,16 @@ async def follows_everybody(e: Evening) -> None:
 async def comes_back(e: Evening, ada: Person, cleo: Person, speech: bytes) -> None:
     """A new process, without the engines that are gone: the call is where it was, before those who waited; it still does not hear Cleo."""
     conversations = len(e.alpha.log.of(HandshakeSent))
-    async with e.street.bot_running(e.street.config(urls=(e.alpha.url,))):
+    async with e.home.bot_running(e.home.config(urls=(e.alpha.url,))):
         await e.alpha.log.wait_for(lambda log: len(log.of(HandshakeSent)) > conversations)
         await e.bot_in(e.lounge, of=e.lounge)
-        await e.discord.wait_for(lambda: "number 1 in the queue" in e.street.texts(e.hall)[-1])
-        before, ignored = e.decoded(), e.street.metrics.counter("voice.rx.ignored").value
+        await e.discord.wait_for(lambda: "number 1 in the queue" in e.home.texts(e.hall)[-1])
+        before, ignored = e.decoded(), e.home.metrics.counter("voice.rx.ignored").value
         await cleo.say(speech[:48_000])
         assert e.decoded() == before
-        assert e.street.metrics.counter("voice.rx.ignored").value > ignored
+        assert e.home.metrics.counter("voice.rx.ignored").value > ignored
         await ada.say(speech[:48_000])
-        await ada.wait_for_audio(e.street.bot.id, 0.1)
+        await ada.wait_for_audio(e.home.bot.id, 0.1)
         await cleo.leave()
         await ada.leave()
         await e.bot_in(e.hall, of=e.hall)

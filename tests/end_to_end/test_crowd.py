@@ -11,7 +11,8 @@ from discordplex.audio.format import ENGINE, MODEL
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.server import StandInServer
-from tests.end_to_end.home import SECOND, House, house, samples
+from tests.end_to_end.sound import SECOND, samples
+from tests.home import Home, home_with
 
 Signal = NDArray[np.float64]
 
@@ -74,14 +75,14 @@ def judged(heard: Signal, said: list[Signal]) -> tuple[float, Signal]:
     return float(np.median(spreads)), np.median(levels, axis=0)
 
 
-async def everybody_talks(home: House, speeches: list[bytes]) -> list[Signal]:
+async def everybody_talks(home: Home, speeches: list[bytes]) -> list[Signal]:
     """So many people enter and speak at once; what each said, on one clock."""
     async with AsyncExitStack() as exits:
         people = [
-            await exits.enter_async_context(Person(home.discord, user, home.channel().id))
+            await exits.enter_async_context(Person(home.discord, user, home.lounge.id))
             for user, _ in zip(home.discord.people, speeches, strict=False)
         ]
-        await home.says(home.channel(), "Go ahead")
+        await home.says(home.lounge, "Go ahead")
         await asyncio.gather(*(person.say(pcm) for person, pcm in zip(people, speeches, strict=True)))
         origin_s = min(person.said.packets()[0].at for person in people)
         end_s = max(person.said.packets()[-1].at for person in people)
@@ -94,7 +95,7 @@ async def test_everybody_is_heard_at_once(speech: bytes, monkeypatch: pytest.Mon
     mind = Listener()
     first, second = (samples(speech)[start : start + VOICE] / 4 for start in STARTS)
     speeches = [voice.astype("<i2").tobytes() for voice in (first, first[::-1], second, second[::-1])]
-    async with StandInServer(mind=lambda: mind) as engine, house(engine, monkeypatch=monkeypatch) as home:
+    async with StandInServer(mind=lambda: mind) as engine, home_with(engine, monkeypatch=monkeypatch) as home:
         said = await everybody_talks(home, speeches[:crowd])
         spoken_bytes = MODEL.sample_bytes * len(said[0])
         await engine.log.wait_for(lambda _: len(mind.heard) >= spoken_bytes)

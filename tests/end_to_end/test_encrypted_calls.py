@@ -9,12 +9,13 @@ import pytest
 
 from discordplex.audio.format import ENGINE
 from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.voice import deafness, watchdog
-from tests.end_to_end.home import House, house
+from tests.home import Home, home_with
 
-encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
+encrypted_discord = functools.partial(LoopbackDiscord, voice=functools.partial(VoiceGatewayServer, dave=True))
 PACE = 16
 
 
@@ -33,7 +34,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "LOOK_S", watchdog.LOOK_S / PACE)
 
 
-async def connected_anew(home: House, break_it: Callable[[], None]) -> None:
+async def connected_anew(home: Home, break_it: Callable[[], None]) -> None:
     """Break the bot's wire and wait until it stands again: on another connection, or in another session."""
     voice = home.discord.voice
     before = voice.participant(home.bot.id)
@@ -48,7 +49,7 @@ async def connected_anew(home: House, break_it: Callable[[], None]) -> None:
     await home.discord.wait_for(again)
 
 
-async def echoed(home: House, ada: Person) -> None:
+async def echoed(home: Home, ada: Person) -> None:
     """What a person says comes back to them."""
     delivery = home.discord.voice.delivery(ada.channel_id)
     assert delivery
@@ -61,8 +62,8 @@ async def echoed(home: House, ada: Person) -> None:
 
 async def test_the_echo_survives_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     """Greeted with the code that they see themselves, a person hears their echo; and again after 4015, a TCP reset and 4006."""
-    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch, voice=encrypted_calls) as home:
-        channel, voice = home.channel(), home.discord.voice
+    async with StandInServer(mode="echo") as engine, home_with(engine, monkeypatch=monkeypatch, discord=encrypted_discord()) as home:
+        channel, voice = home.lounge, home.discord.voice
         async with Person(home.discord, home.discord.people[0], channel.id, e2ee="libdave") as ada:
             await home.says(channel, "Go ahead")
             await echoed(home, ada)
@@ -80,8 +81,8 @@ async def test_the_echo_survives_the_wire(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("hurried")
 async def test_people_are_told_who_cannot_be_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody's client encrypts with useless keys: after new keys and a new session the channel reads it, once, and when it is over."""
-    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch, voice=encrypted_calls) as home:
-        channel, user = home.channel(), home.discord.people[0]
+    async with StandInServer(mode="echo") as engine, home_with(engine, monkeypatch=monkeypatch, discord=encrypted_discord()) as home:
+        channel, user = home.lounge, home.discord.people[0]
         async with Person(home.discord, user, channel.id, e2ee="libdave") as ada:
             await home.says(channel, "Go ahead")
             await ada.wait_until_encrypted()

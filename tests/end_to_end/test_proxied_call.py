@@ -6,15 +6,15 @@ from discordplex import network
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.log import Connected
 from discordplex.loopback.personaplex.server import StandInServer
-from tests.end_to_end.home import house
+from tests.home import home_with
 from tests.proxies import http_proxy
 from tests.voice.booth import noise
 
 
 async def talk(engine: StandInServer, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """A person is heard and hears the bot; the ports of Discord and of the engine."""
-    async with house(engine, monkeypatch=monkeypatch) as home:
-        channel = home.channel()
+    async with home_with(engine, monkeypatch=monkeypatch) as home:
+        channel = home.lounge
         async with Person(home.discord, home.discord.people[0], channel.id) as person:
             await home.says(channel, "Go ahead")
             await person.say(noise(50, channels=1))

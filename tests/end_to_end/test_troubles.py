@@ -17,7 +17,7 @@ from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
 from discordplex.voice.rtp.threads import Wire
-from tests.end_to_end.home import house
+from tests.home import home_with
 
 
 async def free_port() -> int:
@@ -32,42 +32,44 @@ async def free_port() -> int:
 async def test_nobody_answers_where_the_engine_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unreachable engine is told once, in one sentence that names no address, and the process stays up."""
     url = f"ws://127.0.0.1:{await free_port()}/api/chat"
-    async with house(monkeypatch=monkeypatch, urls=(url,)) as home:
-        home.discord.enter(home.discord.people[0], home.channel())
-        sentence = await home.says(home.channel(), "No PersonaPlex server answers")
+    async with home_with(monkeypatch=monkeypatch, urls=(url,)) as home:
+        home.discord.enter(home.discord.people[0], home.lounge)
+        sentence = await home.says(home.lounge, "No PersonaPlex server answers")
         assert "Traceback" not in sentence
         assert "127.0.0.1" not in sentence
+        assert home.task
         assert not home.task.done()
-        assert sum(sentence == text for text in home.texts(home.channel())) == 1
+        assert sum(sentence == text for text in home.texts(home.lounge)) == 1
 
 
 async def test_an_engine_that_comes_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine is started after the bot: the call that waits for it comes to life."""
     port = await free_port()
-    async with house(monkeypatch=monkeypatch, urls=(f"ws://127.0.0.1:{port}/api/chat",)) as home:
-        home.discord.enter(home.discord.people[0], home.channel())
-        await home.says(home.channel(), "No PersonaPlex server answers")
+    async with home_with(monkeypatch=monkeypatch, urls=(f"ws://127.0.0.1:{port}/api/chat",)) as home:
+        home.discord.enter(home.discord.people[0], home.lounge)
+        await home.says(home.lounge, "No PersonaPlex server answers")
         async with StandInServer(mode="echo", port=port) as engine:
             await engine.log.wait_for(lambda log: log.of(HandshakeSent))
             home.discord.leave(home.discord.people[0])
-            await home.bot_in(None)
+            await home.sits_in(None)
 
 
 async def test_a_bad_voice_is_refused_before_the_engine_is_bothered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A voice that does not exist gives a sentence, and no connection is made."""
     async with StandInServer(mode="echo") as engine:
-        async with house(engine, monkeypatch=monkeypatch, persona=PersonaConfig(voice="NATF9.pt")) as home:
-            home.discord.enter(home.discord.people[0], home.channel())
-            assert "NATF9" in await home.says(home.channel(), "voice")
+        async with home_with(engine, monkeypatch=monkeypatch, persona=PersonaConfig(voice="NATF9.pt")) as home:
+            home.discord.enter(home.discord.people[0], home.lounge)
+            assert "NATF9" in await home.says(home.lounge, "voice")
         assert engine.log.of(Connected) == []
 
 
 async def test_an_engine_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handshake that never comes ends in a sentence, not in silence."""
     silent = StandInServer(mode="echo", faults=Faults(no_handshake=True))
-    async with silent as engine, house(engine, monkeypatch=monkeypatch, handshake_timeout_s=0.5) as home:
-        home.discord.enter(home.discord.people[0], home.channel())
-        assert await home.says(home.channel(), "busy")
+    async with silent as engine, home_with(engine, monkeypatch=monkeypatch, handshake_timeout_s=0.5) as home:
+        home.discord.enter(home.discord.people[0], home.lounge)
+        assert await home.says(home.lounge, "busy")
+        assert home.task
         assert not home.task.done()
 
 
@@ -81,16 +83,16 @@ async def test_a_channel_that_the_bot_may_not_enter(monkeypatch: pytest.MonkeyPa
         guild = discord.guilds[0]
         discord.deny(guild, guild.voice_channels[0], discord.bots[0], "connect")
 
-    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch, prepare=forbid) as home:
-        home.discord.enter(home.discord.people[0], home.channel())
+    async with StandInServer(mode="echo") as engine, home_with(engine, monkeypatch=monkeypatch, prepare=forbid) as home:
+        home.discord.enter(home.discord.people[0], home.lounge)
         assert await home.says(home.discord.guilds[0].text_channel, "permission Connect")
         assert home.discord.voice_state(home.bot) is None
 
 
 async def test_one_engine_two_guilds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes second is told the place in the queue, and served when the engine is free; the bot does not sit in their channel before."""
-    async with StandInServer(mode="echo") as engine, house(engine, monkeypatch=monkeypatch) as home:
-        first, second = home.channel(guild=0), home.channel(guild=1)
+    async with StandInServer(mode="echo") as engine, home_with(engine, monkeypatch=monkeypatch) as home:
+        first, second = home.lounge, home.discord.guilds[1].voice_channels[0]
         home.discord.enter(home.discord.people[0], first)
         await home.says(first, "Go ahead")
         home.discord.enter(home.discord.people[1], second)

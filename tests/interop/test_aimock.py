@@ -16,14 +16,16 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.wav import read_wav
+from discordplex.config import BotConfig, CascadeConfig
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.person.timeline import peak
 from discordplex.loopback.discord.world.model import User
-from tests.end_to_end.cascade_home import cascade_house
-from tests.end_to_end.home import CLIP, samples
+from tests.end_to_end.sound import CLIP, samples
+from tests.home import home_with
 
 pytestmark = pytest.mark.interop
 
@@ -118,8 +120,15 @@ async def test_a_call_is_held_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     if not (MODULES / "@copilotkit" / "aimock").is_dir():
         pytest.skip("aimock is not installed here; `make interop` does that")
     sentence = read_wav(CLIP)[: ENGINE.bytes_of_ms(3000)]
-    async with aimock() as server, cascade_house(f"{server.url}/v1", KEY, monkeypatch) as home:
-        channel, ada = home.channel(), home.discord.people[0]
+    async with (
+        aimock() as server,
+        home_with(
+            monkeypatch=monkeypatch,
+            bot=BotConfig(captions_of_people=True),
+            cascade=CascadeConfig(base_url=f"{server.url}/v1", api_key=SecretStr(KEY)),
+        ) as home,
+    ):
+        channel, ada = home.lounge, home.discord.people[0]
         async with Person(home.discord, ada, channel.id) as person:
             await home.says(channel, "Go ahead")
             for words, (answer, pitch_hz, pieces) in zip(HEARD, TURNS, strict=True):

@@ -22,10 +22,11 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import OpusEncoder
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.world.model import Channel, User
 from discordplex.loopback.personaplex.server import StandInServer
-from tests.end_to_end.home import House, house
+from tests.home import Home, home_with
 from tests.voice.booth import noise
 
 pytestmark = pytest.mark.interop
@@ -75,7 +76,7 @@ class DiscordJs:
 
 
 @asynccontextmanager
-async def discord_js(home: House, channel: Channel, user: User, *listen_to: User) -> AsyncIterator[DiscordJs]:
+async def discord_js(home: Home, channel: Channel, user: User, *listen_to: User) -> AsyncIterator[DiscordJs]:
     """A bot of the other library in the channel, until it has left."""
     node = shutil.which("node")
     assert node
@@ -114,7 +115,7 @@ def all_but_the_first(said: list[str], heard: list[str]) -> bool:
     return len(said) - len(caught) <= MISSED_AT_THE_START and caught == said[len(said) - len(caught) :]
 
 
-async def bots_code(home: House, channel: Channel, code: str) -> None:
+async def bots_code(home: Home, channel: Channel, code: str) -> None:
     """Wait until the bot's greeting shows this privacy code."""
     await home.says(channel, " ".join(re.findall("[0-9]{5}", code)))
 
@@ -123,12 +124,12 @@ async def test_three_implementations_share_a_call(monkeypatch: pytest.MonkeyPatc
     """One privacy code on all three; what each says reaches the two others packet by packet, and both hear the bot's echo."""
     if not MODULES.is_dir():
         pytest.skip("discord.js is not installed here; `make interop` does that")
-    calls = functools.partial(VoiceGatewayServer, dave=True)
+    world = LoopbackDiscord(voice=functools.partial(VoiceGatewayServer, dave=True))
     async with (
         StandInServer(mode="echo") as engine,
-        house(engine, monkeypatch=monkeypatch, bot=BotConfig(hear_bots=True), voice=calls) as home,
+        home_with(engine, monkeypatch=monkeypatch, bot=BotConfig(hear_bots=True), discord=world) as home,
     ):
-        channel, ada_user, js_user = home.channel(), home.discord.people[0], home.discord.bots[1]
+        channel, ada_user, js_user = home.lounge, home.discord.people[0], home.discord.bots[1]
         async with (
             Person(home.discord, ada_user, channel.id, e2ee="libdave") as ada,
             discord_js(home, channel, js_user, home.bot, ada_user) as script,

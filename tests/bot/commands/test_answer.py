@@ -24,8 +24,8 @@ from discordplex.loopback.discord.world.files import Upload
 from discordplex.loopback.discord.world.model import User
 from discordplex.store import personafile
 from discordplex.store.records import Choice, GuildSettings, Owner, SavedPersona
-from tests.bot.street import REAL_WRITE_INTERVAL_S, Street
 from tests.bot.test_docs import names_of
+from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 BOT = Path(__file__).parents[3] / "discordplex" / "bot"
 
@@ -61,19 +61,19 @@ def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-def use(street: Street, name: str, options: dict[str, Any] | None = None, person: User | None = None) -> Interaction:
+def use(home: Home, name: str, options: dict[str, Any] | None = None, person: User | None = None) -> Interaction:
     """Use a command without waiting for what is answered."""
-    return street.discord.interactions.use_command((person or street.ada).id, street.guild.text_channel, name, options or {})
+    return home.discord.interactions.use_command((person or home.ada).id, home.guild.text_channel, name, options or {})
 
 
-def press(street: Street, button: str) -> None:
+def press(home: Home, button: str) -> None:
     """Press a button below an old message."""
     row = {"type": 1, "components": [{"type": 2, "style": 2, "label": "x", "custom_id": button}]}
-    old = street.discord.world.chat.post(street.guild.text_channel.id, street.bot.id, {"content": "old", "components": [row]})
-    street.discord.interactions.use_component(street.ada.id, old, button)
+    old = home.discord.world.chat.post(home.guild.text_channel.id, home.bot.id, {"content": "old", "components": [row]})
+    home.discord.interactions.use_component(home.ada.id, old, button)
 
 
-async def until(street: Street, holds: Callable[[], Any]) -> None:
+async def until(home: Home, holds: Callable[[], Any]) -> None:
     """Wait until something holds that is read from the store or the bot."""
 
     async def ask() -> None:
@@ -81,17 +81,17 @@ async def until(street: Street, holds: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(ask(), 5)
-    assert street.store
+    assert home.store
 
 
 @pytest.mark.usefixtures("refusal")
-async def test_what_is_set_is_saved(street: Street) -> None:
+async def test_what_is_set_is_saved(home: Home) -> None:
     """Settings of persons and of the server: each is in the store although Discord refused to be asked for time."""
-    async with street.bot_running():
-        await street.commands_there()
-        assert street.store
-        store, guild, ada = street.store, int(street.guild.id), int(street.ada.id)
-        mine, role = Owner("person", ada), next(iter(street.discord.world.guilds[street.guild.id].roles.values()))
+    async with home.bot_running():
+        await home.commands_there()
+        assert home.store
+        store, guild, ada = home.store, int(home.guild.id), int(home.ada.id)
+        mine, role = Owner("person", ada), next(iter(home.discord.world.guilds[home.guild.id].roles.values()))
         persona = {"name": "Pirate", "voice": "VARM0.pt", "role": "You are a pirate."}
         exported = personafile.write([SavedPersona(mine, "Sailor", Persona("VARM0.pt", "You sail."))])
 
@@ -115,14 +115,14 @@ async def test_what_is_set_is_saved(street: Street) -> None:
             "settings captions-of-people": ({"state": "on"}, lambda: is_so(settings, lambda it: it.captions_of_people)),
             "settings transcripts": ({"state": "on"}, lambda: is_so(settings, lambda it: it.transcripts)),
             "settings persona": ({"voice": "VARM0.pt"}, lambda: is_so(settings, lambda it: it.choice.voice == "VARM0.pt")),
-            "settings channel": ({"channel": street.study, "rule": "deny"}, lambda: is_so(settings, lambda it: it.denied_channels)),
+            "settings channel": ({"channel": home.study, "rule": "deny"}, lambda: is_so(settings, lambda it: it.denied_channels)),
             "settings role": ({"role": role, "rule": "deny"}, lambda: is_so(settings, lambda it: it.denied_roles)),
             "settings limits": ({"idle": 7}, lambda: is_so(settings, lambda it: it.idle_minutes == 7)),
             "settings reset": ({}, lambda: is_so(settings, lambda it: it == GuildSettings(guild))),
         }
         for name, (options, holds) in steps.items():
-            use(street, name, options)
-            await until(street, holds)
+            use(home, name, options)
+            await until(home, holds)
     unproven = all_commands() - READ_ONLY - IN_A_CALL - steps.keys() - {"settings forget-transcripts"}
     assert not unproven, f"nobody has tried what a refused answer does to: {sorted(unproven)}"
 
@@ -133,31 +133,31 @@ async def is_so(read: Callable[[], Any], holds: Callable[[Any], Any]) -> bool:
 
 
 @pytest.mark.usefixtures("refusal")
-async def test_buttons_do_what_they_say(street: Street) -> None:
+async def test_buttons_do_what_they_say(home: Home) -> None:
     """Not to be heard, to be heard again, to be forgotten, to change the persona of the call."""
-    async with street.bot_running() as application:
-        await street.commands_there()
-        assert street.store
-        store, ada = street.store, int(street.ada.id)
-        press(street, DONT_LISTEN_ID)
-        await until(street, lambda: is_so(store.people.opted_out, lambda it: it == {ada}))
+    async with home.bot_running() as application:
+        await home.commands_there()
+        assert home.store
+        store, ada = home.store, int(home.ada.id)
+        press(home, DONT_LISTEN_ID)
+        await until(home, lambda: is_so(store.people.opted_out, lambda it: it == {ada}))
         assert ada in preferences(application).opted_out
-        press(street, LISTEN_ID)
-        await until(street, lambda: is_so(store.people.opted_out, lambda it: not it))
-        use(street, "voice", {"voice": "VARM0.pt"})
-        await until(street, lambda: is_so(lambda: store.people.get(ada), lambda it: it.choice.voice))
-        press(street, FORGET_ID)
-        await until(street, lambda: is_so(lambda: store.privacy.what_is_stored(ada), lambda it: it.nothing))
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens(1)
-        use(street, "voice", {"voice": "VARM0.pt"})
-        await until(street, lambda: is_so(lambda: store.people.get(ada), lambda it: it.choice.voice))
-        press(street, APPLY_ID)
-        await street.listens(2)
+        press(home, LISTEN_ID)
+        await until(home, lambda: is_so(store.people.opted_out, lambda it: not it))
+        use(home, "voice", {"voice": "VARM0.pt"})
+        await until(home, lambda: is_so(lambda: store.people.get(ada), lambda it: it.choice.voice))
+        press(home, FORGET_ID)
+        await until(home, lambda: is_so(lambda: store.privacy.what_is_stored(ada), lambda it: it.nothing))
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens(1)
+        use(home, "voice", {"voice": "VARM0.pt"})
+        await until(home, lambda: is_so(lambda: store.people.get(ada), lambda it: it.choice.voice))
+        press(home, APPLY_ID)
+        await home.listens(2)
 
 
 @pytest.mark.usefixtures("refusal")
-async def test_calls_obey(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_obey(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop, go on, forget, leave, come."""
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     asked: list[str] = []
@@ -167,28 +167,28 @@ async def test_calls_obey(street: Street, monkeypatch: pytest.MonkeyPatch) -> No
         return False
 
     monkeypatch.setattr(Call, "forget", forget)
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens(1)
-        use(street, "stop")
-        await street.says(street.lounge, "asked me to stop")
-        use(street, "listen")
-        await street.says(street.lounge, "asked me to go on")
-        use(street, "reset")
-        await street.discord.wait_for(lambda: asked)
-        use(street, "leave")
-        await street.sits_in(None)
-        use(street, "join")
-        await street.sits_in(street.lounge)
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens(1)
+        use(home, "stop")
+        await home.says(home.lounge, "asked me to stop")
+        use(home, "listen")
+        await home.says(home.lounge, "asked me to go on")
+        use(home, "reset")
+        await home.discord.wait_for(lambda: asked)
+        use(home, "leave")
+        await home.sits_in(None)
+        use(home, "join")
+        await home.sits_in(home.lounge)
 
 
-async def test_an_answer_that_was_taken_after_all_is_filled_in(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_was_taken_after_all_is_filled_in(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """40060 means that the person sees the bot think: the answer goes there."""
     monkeypatch.setattr(Interactions, "answer", answered_already)
-    async with street.bot_running():
-        await street.commands_there()
-        used = use(street, "persona show")
-        await street.discord.wait_for(lambda: "You talk with" in used.content)
+    async with home.bot_running():
+        await home.commands_there()
+        used = use(home, "persona show")
+        await home.discord.wait_for(lambda: "You talk with" in used.content)
         assert used.ephemeral
 
 

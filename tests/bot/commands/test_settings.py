@@ -8,165 +8,165 @@ from discordplex.bot import texts
 from discordplex.config import BotConfig, PersonaConfig
 from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed
-from tests.bot.street import Street
+from tests.home import Home
 
 
-async def settings(street: Street, action: str, **options: Any) -> Interaction:
+async def settings(home: Home, action: str, **options: Any) -> Interaction:
     """What Ada, who owns the server, sets."""
-    return await street.press(f"settings {action}", options)
+    return await home.press(f"settings {action}", options)
 
 
-async def test_only_admins_may(street: Street) -> None:
+async def test_only_admins_may(home: Home) -> None:
     """Discord offers the commands to who has Manage Server; whoever gets at them otherwise is refused."""
-    async with street.bot_running():
-        await street.commands_there()
-        (group,) = [one for one in street.discord.world.commands[street.bot.id, None] if one["name"] == "settings"]
+    async with home.bot_running():
+        await home.commands_there()
+        (group,) = [one for one in home.discord.world.commands[home.bot.id, None] if one["name"] == "settings"]
         assert int(group["default_member_permissions"]) == 1 << 5
         for action in ("show", "reset", "captions", "transcripts", "persona", "limits"):
             options = {"captions": {"where": "off"}, "transcripts": {"state": "on"}}.get(action, {})
-            refused = await street.press(f"settings {action}", options, person=street.ben)
+            refused = await home.press(f"settings {action}", options, person=home.ben)
             assert refused.content == texts.waiting.ADMINS_ONLY
             assert refused.ephemeral
-        assert "transcripts: off" in (await settings(street, "show")).content
+        assert "transcripts: off" in (await settings(home, "show")).content
 
 
-async def test_captions_go_where_the_server_wants_them(street: Street) -> None:
+async def test_captions_go_where_the_server_wants_them(home: Home) -> None:
     """Over the configuration: into a text channel, into a thread for each call, nowhere; the other server is not concerned."""
-    other, general = street.discord.guilds[1], street.guild.text_channel
-    async with street.bot_running():
-        assert (await settings(street, "captions", where="channel")).content == texts.settings.CHANNEL_MISSING
-        street.discord.deny(street.guild, general, street.bot, "send_messages")
-        assert "I may not write in #general" in (await settings(street, "captions", where="channel", channel=general)).content
-        street.discord.allow(street.guild, general, street.bot, "send_messages")
-        street.discord.deny(street.guild, general, street.bot, "create_public_threads")
-        assert "Create Public Threads" in (await settings(street, "captions", where="thread", channel=general)).content
-        assert f"in <#{general.id}>" in (await settings(street, "captions", where="channel", channel=general)).content
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(general, "Go ahead")
-        assert street.texts(street.lounge) == []
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
-        assert "captions and notices: nowhere" in (await settings(street, "captions", where="off")).content
-        written = len(street.texts(general))
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens(2)
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
-        street.discord.enter(street.ben, other.voice_channels[0])
-        await street.says(other.voice_channels[0], "Go ahead")
-    assert street.texts(street.lounge) == []
-    assert len(street.texts(general)) == written
+    other, general = home.discord.guilds[1], home.guild.text_channel
+    async with home.bot_running():
+        assert (await settings(home, "captions", where="channel")).content == texts.settings.CHANNEL_MISSING
+        home.discord.deny(home.guild, general, home.bot, "send_messages")
+        assert "I may not write in #general" in (await settings(home, "captions", where="channel", channel=general)).content
+        home.discord.allow(home.guild, general, home.bot, "send_messages")
+        home.discord.deny(home.guild, general, home.bot, "create_public_threads")
+        assert "Create Public Threads" in (await settings(home, "captions", where="thread", channel=general)).content
+        assert f"in <#{general.id}>" in (await settings(home, "captions", where="channel", channel=general)).content
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(general, "Go ahead")
+        assert home.texts(home.lounge) == []
+        home.discord.leave(home.ada)
+        await home.sits_in(None)
+        assert "captions and notices: nowhere" in (await settings(home, "captions", where="off")).content
+        written = len(home.texts(general))
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens(2)
+        home.discord.leave(home.ada)
+        await home.sits_in(None)
+        home.discord.enter(home.ben, other.voice_channels[0])
+        await home.says(other.voice_channels[0], "Go ahead")
+    assert home.texts(home.lounge) == []
+    assert len(home.texts(general)) == written
 
 
-async def test_the_servers_persona_is_the_default(street: Street) -> None:
+async def test_the_servers_persona_is_the_default(home: Home) -> None:
     """For people without a choice of their own; given nothing it is the configuration's again; what the engine would refuse is refused."""
-    async with street.bot_running():
-        said = await settings(street, "persona", name="Bank", voice="NATM2.pt")
+    async with home.bot_running():
+        said = await settings(home, "persona", name="Bank", voice="NATM2.pt")
         assert "**NATM2.pt**" in said.content
-        assert "has no voice" in (await settings(street, "persona", voice="X")).content
-        assert "this server's choice" in (await street.press("persona show", person=street.ben)).content
-        street.discord.enter(street.ben, street.lounge)
-        await street.listens()
-        assert PersonaConfig().voice in (await settings(street, "persona")).content
-    assert [one.query["voice_prompt"] for one in street.engine.log.of(Connected)] == ["NATM2.pt"]
+        assert "has no voice" in (await settings(home, "persona", voice="X")).content
+        assert "this server's choice" in (await home.press("persona show", person=home.ben)).content
+        home.discord.enter(home.ben, home.lounge)
+        await home.listens()
+        assert PersonaConfig().voice in (await settings(home, "persona")).content
+    assert [one.query["voice_prompt"] for one in home.engine.log.of(Connected)] == ["NATM2.pt"]
 
 
-async def test_denied_channels_are_not_entered(street: Street) -> None:
+async def test_denied_channels_are_not_entered(home: Home) -> None:
     """Neither by itself nor with /join; allowed again, it comes."""
-    async with street.bot_running():
-        said = await settings(street, "channel", channel=street.lounge, rule="deny")
-        assert f"but not <#{street.lounge.id}>" in said.content
-        street.discord.enter(street.ada, street.lounge)
-        refused = await street.press("join")
+    async with home.bot_running():
+        said = await settings(home, "channel", channel=home.lounge, rule="deny")
+        assert f"but not <#{home.lounge.id}>" in said.content
+        home.discord.enter(home.ada, home.lounge)
+        refused = await home.press("join")
         assert "The admins of this server want me in other channels" in refused.content
-        assert street.where is None
-        said = await settings(street, "channel", channel=street.lounge, rule="neither")
+        assert home.where is None
+        said = await settings(home, "channel", channel=home.lounge, rule="neither")
         assert "channels: all" in said.content
-        await street.press("join")
-        await street.sits_in(street.lounge)
-        await street.says(street.lounge, "Go ahead")
-        await settings(street, "channel", channel=street.lounge, rule="deny")
-        await street.sits_in(None)
-        await street.says(street.lounge, "The call has ended")
+        await home.press("join")
+        await home.sits_in(home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        await settings(home, "channel", channel=home.lounge, rule="deny")
+        await home.sits_in(None)
+        await home.says(home.lounge, "The call has ended")
 
 
-async def test_denied_roles_do_not_call(street: Street) -> None:
+async def test_denied_roles_do_not_call(home: Home) -> None:
     """Who has one may enter and ask; the bot comes for others."""
-    role = next(role for role in street.guild.roles.values() if role.name == "Moderator")
-    street.guild.members[street.ben.id].role_ids.append(role.id)
-    async with street.bot_running(street.config(bot=BotConfig(auto_join=False))):
-        assert f"but not <@&{role.id}>" in (await settings(street, "role", role=role, rule="deny")).content
-        street.discord.enter(street.ben, street.lounge)
-        assert "You cannot call me" in (await street.press("join", person=street.ben)).content
-        street.discord.enter(street.ada, street.lounge)
-        await street.press("join")
-        await street.sits_in(street.lounge)
+    role = next(role for role in home.guild.roles.values() if role.name == "Moderator")
+    home.guild.members[home.ben.id].role_ids.append(role.id)
+    async with home.bot_running(home.config(bot=BotConfig(auto_join=False))):
+        assert f"but not <@&{role.id}>" in (await settings(home, "role", role=role, rule="deny")).content
+        home.discord.enter(home.ben, home.lounge)
+        assert "You cannot call me" in (await home.press("join", person=home.ben)).content
+        home.discord.enter(home.ada, home.lounge)
+        await home.press("join")
+        await home.sits_in(home.lounge)
 
 
-async def test_limits_and_reset(street: Street) -> None:
+async def test_limits_and_reset(home: Home) -> None:
     """Minutes of silence and of a call, each for itself; and everything back."""
-    async with street.bot_running(street.config(bot=BotConfig(idle_minutes=7))):
-        assert "when nobody speaks I leave: after 7 min" in (await settings(street, "show")).content
-        assert "when others wait a call ends: after 30 min" in (await settings(street, "limits", longest=30)).content
-        both = (await settings(street, "limits", idle=0)).content
+    async with home.bot_running(home.config(bot=BotConfig(idle_minutes=7))):
+        assert "when nobody speaks I leave: after 7 min" in (await settings(home, "show")).content
+        assert "when others wait a call ends: after 30 min" in (await settings(home, "limits", longest=30)).content
+        both = (await settings(home, "limits", idle=0)).content
         assert "I leave: never" in both
         assert "a call ends: after 30 min" in both
-        back = (await settings(street, "reset")).content
+        back = (await settings(home, "reset")).content
         assert "I leave: after 7 min" in back
         assert "a call ends: never" in back
 
 
-async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(street: Street) -> None:
+async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(home: Home) -> None:
     """Neither its call nor its settings."""
-    async with street.bot_running():
-        await settings(street, "transcripts", state="on")
-        street.discord.enter(street.ada, street.lounge)
-        await street.listens()
-        store, guild_id = street.store, int(street.guild.id)
+    async with home.bot_running():
+        await settings(home, "transcripts", state="on")
+        home.discord.enter(home.ada, home.lounge)
+        await home.listens()
+        store, guild_id = home.store, int(home.guild.id)
         assert store
         assert (await store.guilds.get(guild_id)).transcripts
-        street.discord.expel(street.bot, street.guild)
-        await street.engine.log.wait_for(lambda log: log.of(ConversationClosed))
+        home.discord.expel(home.bot, home.guild)
+        await home.engine.log.wait_for(lambda log: log.of(ConversationClosed))
         while (await store.guilds.get(guild_id)).transcripts:
             pass  # each look is a turn of the loop, and of the database
 
 
-async def test_transcripts(street: Street) -> None:
+async def test_transcripts(home: Home) -> None:
     """Switched on, the greeting says so, and what is said can be had as a file and deleted; /privacy tells everybody.
 
     A name makes no line of its own in the file, and turns none round.
     """
-    street.guild.members[street.bot.id].nick = "Plex\u202e\n12:00:00 Ada"
-    async with street.bot_running():
-        street.discord.enter(street.ada, street.lounge)
-        await street.says(street.lounge, "nothing of it is kept")
-        await street.listens()
-        assert "transcripts: on" in (await settings(street, "transcripts", state="on")).content
-        await street.says(street.lounge, "a transcript is kept")
-        assert "a transcript is kept" in (await street.press("privacy", person=street.ben)).content
-        street.engine.inject(b"\x02 Good morning.")
-        await street.says(street.lounge, "Good morning.")
-        street.discord.leave(street.ada)
-        await street.sits_in(None)
-        (call, *_) = [choice["value"] for choice in await complete_calls(street)]
-        got = await settings(street, "transcript", call=call)
+    home.guild.members[home.bot.id].nick = "Plex\u202e\n12:00:00 Ada"
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "nothing of it is kept")
+        await home.listens()
+        assert "transcripts: on" in (await settings(home, "transcripts", state="on")).content
+        await home.says(home.lounge, "a transcript is kept")
+        assert "a transcript is kept" in (await home.press("privacy", person=home.ben)).content
+        home.engine.inject(b"\x02 Good morning.")
+        await home.says(home.lounge, "Good morning.")
+        home.discord.leave(home.ada)
+        await home.sits_in(None)
+        (call, *_) = [choice["value"] for choice in await complete_calls(home)]
+        got = await settings(home, "transcript", call=call)
         assert got.reply
-        (file,) = street.discord.files(got.reply)
+        (file,) = home.discord.files(got.reply)
         (line,) = file.content.decode().splitlines()
         assert line.endswith(" Plex 12:00:00 Ada: Good morning.")
-        deleted = (await settings(street, "forget-transcripts")).content
+        deleted = (await settings(home, "forget-transcripts")).content
         assert deleted == "1 line is deleted."
-        assert await complete_calls(street) == []
-        assert (await settings(street, "transcript", call=call)).content == texts.settings.NO_TRANSCRIPT
+        assert await complete_calls(home) == []
+        assert (await settings(home, "transcript", call=call)).content == texts.settings.NO_TRANSCRIPT
 
 
-async def complete_calls(street: Street) -> list[dict[str, Any]]:
-    return await street.discord.complete_slash(street.ada, street.guild, "settings transcript", {"call": ""}, focused="call")
+async def complete_calls(home: Home) -> list[dict[str, Any]]:
+    return await home.discord.complete_slash(home.ada, home.guild, "settings transcript", {"call": ""}, focused="call")
 
 
 @pytest.mark.parametrize("action", ["channel", "role"])
-async def test_rules_need_their_target(street: Street, action: str) -> None:
+async def test_rules_need_their_target(home: Home, action: str) -> None:
     """Discord itself asks for it."""
-    async with street.bot_running():
+    async with home.bot_running():
         with pytest.raises(LookupError, match=f"needs the option '{action}'"):
-            await settings(street, action, rule="deny")
+            await settings(home, action, rule="deny")

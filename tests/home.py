@@ -1,20 +1,22 @@
-"""The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
+"""The whole bot at home on the loopback Discord: real py-cord, the real voice wire, a real engine client, a stand-in engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
+from discordplex.app import engine_provider
 from discordplex.bot.application import BotApplication
 from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig, PersonaPlexConfig
+from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig, PersonaConfig, PersonaPlexConfig
 from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.world.model import Channel, Guild, User
+from discordplex.loopback.discord.world.model import Channel, ChatMessage, Guild, User
 from discordplex.loopback.personaplex.log import HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
@@ -27,15 +29,21 @@ REAL_WRITE_INTERVAL_S = poster.WRITE_INTERVAL_S
 
 
 @dataclass
-class Street:
-    """A loopback Discord and an engine, and short names for what is in them."""
+class Home:
+    """A loopback Discord and an engine, and short names for what is in them. `bot_running` adds the bot."""
 
     discord: LoopbackDiscord
-    engine: StandInServer
+    engines: tuple[StandInServer, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     store_url: str = "sqlite://"
     store: Store | None = None
     """The one that the bot has, while it runs."""
+    task: "asyncio.Task[None] | None" = None
+    """The bot, from its first start on."""
+
+    @property
+    def engine(self) -> StandInServer:
+        return self.engines[0]
 
     @property
     def bot(self) -> User:
@@ -61,9 +69,13 @@ class Street:
     def ben(self) -> User:
         return self.discord.people[1]
 
+    def messages(self, channel: Channel) -> list[ChatMessage]:
+        """The bot's messages in a channel."""
+        return [message for message in self.discord.messages(channel) if message.author_id == self.bot.id]
+
     def texts(self, channel: Channel) -> list[str]:
         """What the bot's messages in a channel say now."""
-        return [message.content for message in self.discord.messages(channel) if message.author_id == self.bot.id]
+        return [message.content for message in self.messages(channel)]
 
     async def says(self, channel: Channel, part: str, timeout_s: float = 10.0) -> str:
         """Wait until a message of the bot in a channel contains `part`."""
@@ -103,12 +115,18 @@ class Street:
         api_url: str | None = None,
         bot: BotConfig | None = None,
         persona: PersonaConfig | None = None,
+        handshake_timeout_s: float = 60.0,
+        cascade: CascadeConfig | None = None,
     ) -> Config:
+        """Settings of a bot that finds this Discord and these engines, or the cascade's servers."""
+        urls = urls or tuple(engine.url for engine in self.engines) or ("ws://127.0.0.1:9",)
         return Config(
             discord=DiscordConfig(token=SecretStr(token or self.bot.token), api_url=api_url or f"{self.discord.api_url}/v10"),
             bot=bot or BotConfig(),
             persona=persona or PersonaConfig(),
-            personaplex=PersonaPlexConfig(urls=urls or (self.engine.url,)),
+            engine=EngineConfig(kind="cascade" if cascade else "personaplex"),
+            personaplex=PersonaPlexConfig(urls=urls, handshake_timeout_s=handshake_timeout_s),
+            cascade=cascade or CascadeConfig(),
         )
 
     @asynccontextmanager
@@ -118,21 +136,39 @@ class Street:
         clock = SystemClock()
         async with open_store(self.store_url, volatile=True, busy_s=0.2) as self.store:
             with Wire(clock=clock, metrics=self.metrics) as wire:
-                provider = PersonaPlexPool(config.personaplex, clock=clock)
+                provider = engine_provider(config, clock)
                 application = BotApplication(
                     config=config, provider=provider, store=self.store, wire=wire, clock=clock, metrics=self.metrics
                 )
-                running = asyncio.create_task(application.run(), name="bot")
+                self.task = asyncio.create_task(application.run(), name="bot")
                 try:
                     yield application
                 finally:
                     application.stop()
-                    await asyncio.wait_for(running, STOP_WITHIN_S)
-                assert provider.busy == 0
+                    await asyncio.wait_for(self.task, STOP_WITHIN_S)
+                assert not isinstance(provider, PersonaPlexPool) or provider.busy == 0
         assert self.where is None
         await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))
-        assert not list(self.discord.gateway.sessions), "a goodbye ends the session; without one Discord waits for us to resume it"
+        sessions = [session for session in self.discord.gateway.sessions if session.login.user is self.bot]
+        assert not sessions, "a goodbye ends the session; without one Discord waits for us to resume it"
         assert not self.discord.unknown_routes
         assert not self.discord.rest.refusals, self.discord.rest.refusals
         mine = [task.get_name() for task in asyncio.all_tasks() if "pycord" in task.get_name() or "bot" in task.get_name()]
         assert mine == []
+
+
+@asynccontextmanager
+async def home_with(
+    *engines: StandInServer,
+    monkeypatch: pytest.MonkeyPatch,
+    discord: LoopbackDiscord | None = None,
+    prepare: Callable[[LoopbackDiscord], None] = lambda _: None,
+    **settings: Any,
+) -> AsyncIterator[Home]:
+    """A home in which the bot runs, with the given settings (see `Home.config`)."""
+    async with discord or LoopbackDiscord() as world:
+        prepare(world)
+        monkeypatch.setenv("SSL_CERT_FILE", str(world.ca_file))
+        home = Home(world, engines)
+        async with home.bot_running(home.config(**settings)):
+            yield home
