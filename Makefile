@@ -65,8 +65,16 @@ soak: $(VENV)/.dev ## long encrypted calls, a million hostile messages, a hundre
 bench: $(VENV)/.dev ## what the design budgets, measured; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
+lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a deploy
+	@$(PIP) uv
+	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
+		--extra cascade --extra postgres --extra socks --upgrade pyproject.toml --output-file $(VENV)/requirements.lock
+	@{ echo "# Versions and hashes of everything that discordplex[cascade,postgres,socks] needs, for Python 3.10 and newer."; \
+		echo "# \`make lock\` writes this file; CONTRIBUTING.md says how to deploy with it."; \
+		cat $(VENV)/requirements.lock; } > requirements.lock
+
 clean: ## remove the environment and everything made
 	rm -rf $(VENV) .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
 
-.PHONY: help demo run test style types check interop soak bench clean
+.PHONY: help demo run test style types check interop soak bench lock clean
