@@ -67,7 +67,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._metrics = metrics
         self._clock = clock
         self._on_event = on_event
-        self._sender = Sender(source=source, clock=clock, metrics=metrics, on_speaking=self._speaking)
+        self._sender = Sender(source=source, clock=clock, metrics=metrics, on_speaking=self._speaking, alone=lambda: not self.people)
         self._watchdog = Watchdog(
             live_line=lambda: self._line if self._live.is_set() else None,
             excused=lambda named: excused(self._place.voice_states, own_id=self._user_id, ignored=self._dropped, named=named),

@@ -65,12 +65,16 @@ class Outlet:
 class Sender:
     """One call's mouth; it survives its voice sessions. `tick` belongs to the send thread, everything else to the loop."""
 
-    def __init__(self, *, source: PcmSource, clock: Clock, metrics: Metrics, on_speaking: Callable[[bool], None]) -> None:
+    def __init__(
+        self, *, source: PcmSource, clock: Clock, metrics: Metrics, on_speaking: Callable[[bool], None], alone: Callable[[], bool]
+    ) -> None:
+        """`alone` says whether nobody else is in the channel: then a frame that cannot be sent is not counted as dropped. Thread: send."""
         self.deadline = clock.now() + DISCORD.frame_seconds
         self._source = source
         self._clock = clock
         self._metrics = metrics
         self._on_speaking = on_speaking
+        self._alone = alone
         self._encoder = OpusEncoder(
             DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0, complexity=LIGHT
         )
@@ -123,7 +127,7 @@ class Sender:
     def _send_frame(self, outlet: Outlet | None) -> None:
         if outlet is None or not outlet.e2ee.ready:
             self._held_frames += 1
-            if self._held_frames > HOLD_FRAMES and is_audible(self._source.read()):
+            if self._held_frames > HOLD_FRAMES and is_audible(self._source.read()) and not self._alone():
                 self._metrics.counter("voice.tx.dropped").add()
             return
         self._held_frames = 0

@@ -28,7 +28,14 @@ class Stage:
         self.metrics = Metrics()
         self.mouth = Mouth()
         self.said: list[bool] = []
-        self.sender = Sender(source=self.mouth, clock=SystemClock(), metrics=self.metrics, on_speaking=self.said.append)
+        self.alone = False
+        self.sender = Sender(
+            source=self.mouth,
+            clock=SystemClock(),
+            metrics=self.metrics,
+            on_speaking=self.said.append,
+            alone=lambda: self.alone,
+        )
         self.near, self.far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for sock in (self.near, self.far):
             sock.bind(("127.0.0.1", 0))
@@ -160,7 +167,7 @@ class Following(Mouth):
 def test_the_beat_slides_to_where_frames_wait_for_nothing(stage: Stage) -> None:
     """A source whose frames wait 5 ms too long is read 5 ms earlier, by half a millisecond a tick; the timestamps stay on their grid."""
     source = Following()
-    stage.sender = Sender(source=source, clock=SystemClock(), metrics=stage.metrics, on_speaking=stage.said.append)
+    stage.sender = Sender(source=source, clock=SystemClock(), metrics=stage.metrics, on_speaking=stage.said.append, alone=bool)
     stage.attach()
     source.say(tone(2.0))
     start, waits, packets = stage.sender.deadline, [], []
@@ -177,7 +184,7 @@ def test_the_beat_slides_to_where_frames_wait_for_nothing(stage: Stage) -> None:
 def test_a_new_stretch_begins_with_true_timestamps(stage: Stage) -> None:
     """After a slide of 5 ms and a silence, the next sound's timestamp is as far from the first as the clock is: 5 ms short of frames."""
     source = Following()
-    stage.sender = Sender(source=source, clock=SystemClock(), metrics=stage.metrics, on_speaking=stage.said.append)
+    stage.sender = Sender(source=source, clock=SystemClock(), metrics=stage.metrics, on_speaking=stage.said.append, alone=bool)
     stage.attach()
     start = stage.sender.deadline
     source.say(tone(0.02))
@@ -201,6 +208,10 @@ def test_what_cannot_be_sent_is_held_and_then_dropped(stage: Stage) -> None:
     stage.tick(5)
     assert len(stage.mouth.frames) == 45
     assert stage.count("dropped") == 5
+    stage.alone = True
+    stage.tick(2)
+    assert len(stage.mouth.frames) == 43
+    assert stage.count("dropped") == 5, "nobody misses what is said in an empty channel"
     stage.attach()
     assert len(stage.tick(3)) == 3
     stage.sender.detach()
