@@ -114,7 +114,7 @@ class Reading:
 def sending(bot: Member, frames: list[bytes]) -> Callable[[object], None]:
     """All that happens on the send thread when a frame is due."""
     clock = SystemClock()
-    sender = Sender(source=Reading(frames), clock=clock, metrics=Metrics(), on_speaking=lambda _: None)
+    sender = Sender(source=Reading(frames), clock=clock, metrics=Metrics(), on_speaking=lambda _: None, alone=bool)
     near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     near.bind(("127.0.0.1", 0))
     near.setblocking(False)

@@ -145,7 +145,7 @@ async def open_rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
     transport, udp = await asyncio.get_running_loop().create_datagram_endpoint(Datagrams, local_addr=("127.0.0.1", 0))
     try:
         async with serve(behave, "127.0.0.1", 0, ssl=server_tls, process_request=refuse, compression=None, ping_interval=None) as server:
-            sender = Sender(source=Mouth(), clock=clock, metrics=metrics, on_speaking=lambda _: None)
+            sender = Sender(source=Mouth(), clock=clock, metrics=metrics, on_speaking=lambda _: None, alone=bool)
             port = next(iter(server.sockets)).getsockname()[1]
             line = Line(
                 credentials=Credentials(1, 2, "session", "token"),
