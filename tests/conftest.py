@@ -8,6 +8,8 @@ import discord.http
 import pytest
 from hypothesis import HealthCheck, settings
 
+from discordplex.loopback import patience
+
 LIVE = (
     "end_to_end/",
     "demo/test_scenario",
@@ -54,10 +56,14 @@ def is_live(path: Path) -> bool:
     return path.relative_to(Path(__file__).parent).as_posix().startswith(LIVE)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Python 3.10's asyncio never marks a TLS transport closed that its peer has reset, and warns about it whatever one does."""
+    """Register what needs more than a line of pyproject.toml. The time factor holds for whole tests too."""
     config.addinivalue_line("markers", "live: talks in real time; `python -m tests` plays it again once before it calls it broken")
+    if config.option.timeout is None:
+        config.option.timeout = float(config.getini("timeout")) * patience.FACTOR
     if sys.version_info < (3, 11):
+        # Its asyncio never marks a TLS transport closed that its peer has reset, and warns about it whatever one does.
         config.addinivalue_line("filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning")
 
 

@@ -1,6 +1,5 @@
 """Signals set a flag, and whoever runs looks at it; whole processes are told to end at each stage of their start."""
 
-import asyncio
 import json
 import os
 import signal
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from discordplex.loopback import patience
 from discordplex.stopping import SIGNALS, Stop
 
 UNANSWERED = '''
@@ -192,7 +192,7 @@ async def test_a_signal_before_the_loop_sets_its_event() -> None:
     with stop.watching():
         signal.raise_signal(signal.SIGTERM)
         with stop.event() as asked:
-            await asyncio.wait_for(asked.wait(), 5)
+            await patience.wait_for(asked.wait(), 5)
 
 
 def test_imports_look_at_the_flag() -> None:

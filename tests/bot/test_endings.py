@@ -23,7 +23,7 @@ async def thrown_out(home: Home) -> None:
     home.discord.leave(home.bot)
 
 
-async def nothing_more(_street: Home) -> None:
+async def nothing_more(_home: Home) -> None:
     """The process is told to stop."""
 
 

@@ -20,9 +20,15 @@ async def server() -> AsyncIterator[StandInOpenAI]:
 
 
 @pytest.fixture
-def config(server: StandInOpenAI) -> CascadeConfig:
-    """The default models, at the stand-in, with little patience."""
-    return config_of(server)
+def timeout_s() -> float:
+    """How long a stage is waited for. A test in which one falls silent asks for less."""
+    return 20.0
+
+
+@pytest.fixture
+def config(server: StandInOpenAI, timeout_s: float) -> CascadeConfig:
+    """The default models, at the stand-in."""
+    return config_of(server, timeout_s)
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ async def stages(config: CascadeConfig) -> AsyncIterator[Stages]:
     await clients.close()
 
 
-def config_of(server: StandInOpenAI, timeout_s: float = 0.5) -> CascadeConfig:
+def config_of(server: StandInOpenAI, timeout_s: float = 20.0) -> CascadeConfig:
     patience = {"timeout_s": timeout_s}
     given = {"base_url": server.base_url, "api_key": server.api_key, "transcribe": patience, "think": patience, "speak": patience}
     return CascadeConfig.model_validate(given)

@@ -17,6 +17,7 @@ from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS, PIECES_H
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
 from discordplex.errors import EngineError, LocalProtocolError
+from discordplex.loopback import patience
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.openai.faults import RequestFault, Stage
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
@@ -25,6 +26,7 @@ from discordplex.metrics import Metrics
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, NAMES, PERSONA, calling
 from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
+from tests.cascade.stages import HASTY_S
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 
@@ -110,7 +112,7 @@ async def test_the_first_words_do_not_wait_for_the_rest(server: StandInOpenAI) -
     """While the model still writes, its first clause is spoken already."""
     server.replies = in_turn([LONG_REPLY])
     server.fail("think", RequestFault(stall_after=6))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask()
         await call.until(lambda call: call.of(Audio))
         assert spoken_requests(server) == ["Well, let me tell"]
@@ -172,7 +174,7 @@ async def test_a_model_that_talks_without_end_is_cut_with_a_sentence(server: Sta
     monkeypatch.setattr(turn, "LONGEST_REPLY_CHARACTERS", 300)
     server.replies = in_turn(["So it goes on. " * 100])
     server.fail("think", *[RequestFault(stall_after=200)] * 2)
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         for replies in (1, 2):
             await call.ask(replies)
             await call.hear_out(replies)
@@ -212,7 +214,7 @@ async def test_much_text_at_once_leaves_the_loop_its_turns(config: CascadeConfig
     async with calling(config) as call:
         stepping = asyncio.create_task(step())
         await call.ask()
-        await asyncio.wait_for(done.wait(), 20)
+        await patience.wait_for(done.wait(), 20)
         stepping.cancel()
     assert max(at_once) <= 2 * turn.WORKED_ON_AT_ONCE
 
@@ -263,7 +265,7 @@ async def test_two_requests_ahead_and_no_more(server: StandInOpenAI) -> None:
     """While the first sound is slow the second is on its way, and the third waits."""
     server.replies = in_turn([LONG_REPLY])
     server.fail("speak", RequestFault(stall_after=1), RequestFault(stall_after=0))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask()
         await server.log.wait_for(lambda log: len([asked for asked in log.of(RequestReceived) if asked.stage == "speak"]) == 2)
         await server.log.wait_for(lambda log: any(answered.stage == "think" for answered in log.of(ResponseSent)))
@@ -309,7 +311,7 @@ async def test_an_interruption_cuts_and_is_answered(server: StandInOpenAI) -> No
     """Who goes on speaking stops the voice, the requests at the server, and is answered; history has what was heard, to the word."""
     server.replies = in_turn([LONG_REPLY, "All right."])
     server.fail("speak", RequestFault(), RequestFault(), RequestFault(stall_after=1), RequestFault(stall_after=0))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask()
         await server.log.wait_for(lambda _: len(spoken_requests(server)) == 4)
         item = call.spoken[0].item
@@ -333,7 +335,7 @@ async def test_who_goes_on_before_the_answer_is_answered_once(server: StandInOpe
     """A person who had only paused gets one answer, to both sentences; the request for the first is given up at the server."""
     server.hears, server.replies = in_turn(["Tell me.", "Please."]), in_turn(["Gladly."])
     server.fail("think", RequestFault(stall_after=0))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask(0)
         await server.log.wait_for(lambda _: len(chats(server)) == 1)
         await call.ask(1)
@@ -365,7 +367,7 @@ async def test_stopping_it_by_hand(server: StandInOpenAI) -> None:
     """The call's side may silence it too: requests end, nothing more of that reply comes, and the next sentence is answered."""
     server.replies = in_turn([LONG_REPLY, "Yes?"])
     server.fail("speak", RequestFault(), RequestFault(stall_after=1))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask()
         await server.log.wait_for(lambda _: len(spoken_requests(server)) >= 2)
         await call.until(lambda call: call.of(Audio))
@@ -399,10 +401,9 @@ STAGE_FAULTS = [
 
 
 @pytest.mark.parametrize(("stage", "fault", "words"), STAGE_FAULTS)
-async def test_after_each_failure_the_next_turn_works(
-    server: StandInOpenAI, config: CascadeConfig, stage: Stage, fault: RequestFault, words: str
-) -> None:
+async def test_after_each_failure_the_next_turn_works(server: StandInOpenAI, stage: Stage, fault: RequestFault, words: str) -> None:
     """One plain sentence, and the conversation goes on."""
+    config = config_of(server) if fault.stall_after is None else config_of(server, HASTY_S)
     server.replies = in_turn(["I am fine. And you?"])
     server.fail(stage, fault)
     async with calling(config) as call:
@@ -435,7 +436,7 @@ async def test_a_failure_within_a_reply_keeps_what_was_said(server: StandInOpenA
 async def test_too_much_at_once_is_dropped_and_said(server: StandInOpenAI) -> None:
     """Beyond the bound the oldest are skipped, people are told once, and the newest are answered."""
     server.fail("transcribe", RequestFault(stall_after=0))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         for _ in range(MOST_WAITING + 4):
             await call.ask(0)
         await call.until(lambda call: call.of(Problem))
@@ -447,7 +448,7 @@ async def test_much_sound_at_once_is_dropped_too(server: StandInOpenAI, monkeypa
     """Few long utterances count as many short ones: by their bytes."""
     monkeypatch.setattr(conversation, "MOST_WAITING_BYTES", 100_000)
     server.fail("transcribe", RequestFault(stall_after=0))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         for _ in range(4):
             await call.ask(1)
             assert call.engine._conversation is not None
@@ -460,7 +461,7 @@ async def test_sound_does_not_pile_up_behind_a_piece_that_stalls(server: StandIn
     """While the first piece's sound is awaited the next two are made, and no more."""
     server.replies = in_turn([LONG_REPLY])
     server.fail("speak", RequestFault(stall_after=1, only="Well,"))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask()
         await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.stage == "speak"]) == PIECES_HELD - 1)
         for _ in range(50):
@@ -519,7 +520,7 @@ async def test_two_calls_at_once_know_nothing_of_each_other(server: StandInOpenA
 async def test_leaving_ends_every_request(server: StandInOpenAI) -> None:
     """A call that ends while a reply is being made leaves nothing behind at the server, and says that it closed."""
     server.fail("think", RequestFault(stall_after=1))
-    async with calling(config_of(server, timeout_s=20)) as call:
+    async with calling(config_of(server)) as call:
         await call.ask()
         await server.log.wait_for(lambda _: chats(server))
         engine = call.engine

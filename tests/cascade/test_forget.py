@@ -35,7 +35,7 @@ def chats(server: StandInOpenAI) -> list[list[str]]:
 @pytest.fixture
 def patient(server: StandInOpenAI) -> CascadeConfig:
     """Who stalls is not given up before the test is over."""
-    return config_of(server, timeout_s=20)
+    return config_of(server)
 
 
 async def half_a_sentence(call: Call, speaker: int) -> None:

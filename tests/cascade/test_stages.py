@@ -22,7 +22,7 @@ from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.loopback.openai.voice import encoded, hum
-from tests.cascade.stages import MESSAGES, Stages
+from tests.cascade.stages import HASTY_S, MESSAGES, Stages
 
 NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
 MODEL_OF: dict[StageName, str] = {"transcribe": "whisper-1", "think": "gpt-4o-mini", "speak": "tts-1"}
@@ -112,11 +112,12 @@ async def test_a_model_that_was_shut_down_names_its_replacement(server: StandInO
     assert str(caught.value).endswith(REPLACEMENTS[name])
 
 
+@pytest.mark.parametrize("timeout_s", [HASTY_S])
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_stalled_answer_ends(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
     """A server that falls silent within its answer is given up after the stage's own patience, and hung up on."""
     server.fail(name, RequestFault(stall_after=0 if name != "think" else 2))
-    with pytest.raises(StageError, match=r"sent nothing for 0\.5 s\."):
+    with pytest.raises(StageError, match=rf"sent nothing for {HASTY_S:g} s\."):
         await stages.use(name)()
     await server.log.wait_for(lambda log: log.of(ClientHungUp))
     assert await stages.use(name)()

@@ -1,6 +1,5 @@
 """The whole call: the real bot as a process, a person on real sockets, an engine."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from discordplex.demo.scenario import PlayedCall, play
 from discordplex.demo.timeline import TranscriptLine
 from discordplex.demo.turns import level
 from discordplex.errors import DiscordplexError
+from discordplex.loopback import patience
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -92,7 +92,7 @@ async def test_a_bot_that_dies_ends_the_demo(monkeypatch: pytest.MonkeyPatch) ->
     real = child.bot_environment
     monkeypatch.setattr(scenario, "bot_environment", refused)
     with pytest.raises(DiscordplexError, match=r"The bot said: bot\.captions must be"):
-        await asyncio.wait_for(play("echo", SpokenClip(b""), None, NoDisplay()), 20)
+        await patience.wait_for(play("echo", SpokenClip(b""), None, NoDisplay()), 20)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(None, 1.0), (0.5, 0.5), (9.0, 9.0)])
