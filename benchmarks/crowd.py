@@ -46,7 +46,7 @@ def spread_of(summary: dict[str, float]) -> Spread:
 async def together(calls: int) -> Crowd:
     """So many calls, each in a guild of its own with an engine of its own, everybody speaking."""
     async with contextlib.AsyncExitStack() as exits:
-        stage = await exits.enter_async_context(Stage(engines=calls, guilds=calls, mind=Chatter))
+        stage = await exits.enter_async_context(Stage(engines=calls, guilds=calls, model=Chatter))
         await stage.wait_online()
         talks: list[Talk] = [await exits.enter_async_context(stage.talk(number)) for number in range(calls)]
         speech = endless(TOGETHER_S + SETTLE_S + 2)

@@ -85,11 +85,11 @@ def sealed(person: Member, frames: list[bytes]) -> Iterable[bytes]:
 
 def spoken(frames: list[bytes]) -> Iterable[bytes]:
     """The same speech as an engine sends it: 80 ms in a message."""
-    mouth = AudioWriter()
+    writer = AudioWriter()
     model = b"".join((np.frombuffer(frame, "<i2")[::2]).tobytes() for frame in frames)
-    head = b"".join(mouth.headers())
+    head = b"".join(writer.headers())
     for number, step in enumerate(cut(model, STEP_BYTES)):
-        yield (b"" if number else head) + mouth.speak(step)
+        yield (b"" if number else head) + writer.encode(step)
 
 
 def receiving(bot: Member, sink: PcmSink) -> Callable[[bytes], None]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, MODEL, MODEL_STEP_MS, AudioFormat
-from discordplex.loopback.personaplex.mind import ModelOutput
+from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 TONE_HZ = 300
 TONE_PEAK = 1500

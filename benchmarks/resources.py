@@ -11,8 +11,8 @@ from benchmarks.row import Row
 from benchmarks.stage import Stage
 from discordplex.audio.format import ENGINE
 from discordplex.demo.clip import speech
-from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.talker import clip
+from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 STEADY_AFTER_S = 3.0
 MEMORY_MIB = 130.0
@@ -75,7 +75,7 @@ def imports_alone() -> float | None:
 
 async def one_call(program: Sequence[str], seconds: float) -> Taken:
     """A bot that idles and then talks, both parties speaking all the time, measured between its start and its end."""
-    async with Stage(program=program, mind=Chatter) as stage:
+    async with Stage(program=program, model=Chatter) as stage:
         await stage.wait_online()
         await asyncio.sleep(1.0)
         idle_begin = stage.bot.usage()

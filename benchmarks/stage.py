@@ -24,8 +24,8 @@ from discordplex.loopback.discord.world.model import TEXT, VOICE, Channel, User
 from discordplex.loopback.discord.world.permissions import BITS
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, HandshakeSent, Record
-from discordplex.loopback.personaplex.mind import MindFactory, VoiceModel
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.personaplex.voice_model import VoiceModel, VoiceModelFactory
 
 SWITCH_INTERVAL_S = 0.0005
 """The stage shares one interpreter with everybody but the bot; with Python's own 5 ms its lateness would be booked on the bot."""
@@ -63,14 +63,14 @@ class Stage:
         engines: int = 1,
         guilds: int = 1,
         faults: Faults | None = None,
-        mind: MindFactory = Probe,
+        model: VoiceModelFactory = Probe,
         early: Callable[[LoopbackDiscord], None] = lambda _: None,
     ) -> None:
         """`early` is called with the loopback before the bot is started."""
         self.discord = LoopbackDiscord(voice=lambda world: VoiceGatewayServer(world, dave=True))
         self.probes: list[Probe] = []
-        self._mind = mind
-        self.engines = [StandInServer(faults=faults, mind=self._new_mind) for _ in range(engines)]
+        self._model = model
+        self.engines = [StandInServer(faults=faults, model=self._new_model) for _ in range(engines)]
         self._program = program
         self._guilds = guilds
         self._early = early
@@ -121,11 +121,11 @@ class Stage:
         """Whether the bot has left the room of that number."""
         return self.discord.world.voice_state(self.bot_id, self.rooms[number].guild_id) is None
 
-    def _new_mind(self) -> VoiceModel:
-        mind = self._mind()
-        if isinstance(mind, Probe):
-            self.probes.append(mind)
-        return mind
+    def _new_model(self) -> VoiceModel:
+        model = self._model()
+        if isinstance(model, Probe):
+            self.probes.append(model)
+        return model
 
     def _handshakes(self) -> list[Record]:
         return [record for engine in self.engines for record in engine.log.of(HandshakeSent)]

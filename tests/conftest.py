@@ -8,7 +8,7 @@ import discord.http
 import pytest
 from hypothesis import HealthCheck, settings
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 
 LIVE = (
     "end_to_end/",
@@ -61,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register what needs more than a line of pyproject.toml. The time factor holds for whole tests too."""
     config.addinivalue_line("markers", "live: talks in real time; `python -m tests` plays it again once before it calls it broken")
     if config.option.timeout is None:
-        config.option.timeout = float(config.getini("timeout")) * patience.FACTOR
+        config.option.timeout = float(config.getini("timeout")) * timeouts.FACTOR
     if sys.version_info < (3, 11):
         # Its asyncio never marks a TLS transport closed that its peer has reset, and warns about it whatever one does.
         config.addinivalue_line("filterwarnings", "ignore:unclosed transport <asyncio.sslproto:ResourceWarning")

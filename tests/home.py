@@ -14,7 +14,7 @@ from discordplex.bot.application import BotApplication
 from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig, PersonaConfig, PersonaPlexConfig
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel, ChatMessage, Guild, User
@@ -146,7 +146,7 @@ class Home:
                     yield application
                 finally:
                     application.stop()
-                    await patience.wait_for(self.task, STOP_WITHIN_S)
+                    await timeouts.wait_for(self.task, STOP_WITHIN_S)
                 assert not isinstance(provider, PersonaPlexPool) or provider.busy == 0
         assert self.where is None
         await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))

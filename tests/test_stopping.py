@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.stopping import SIGNALS, Stop
 
 UNANSWERED = '''
@@ -192,7 +192,7 @@ async def test_a_signal_before_the_loop_sets_its_event() -> None:
     with stop.watching():
         signal.raise_signal(signal.SIGTERM)
         with stop.event() as asked:
-            await patience.wait_for(asked.wait(), 5)
+            await timeouts.wait_for(asked.wait(), 5)
 
 
 def test_imports_look_at_the_flag() -> None:

@@ -28,8 +28,8 @@ from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Fact, Noted
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn, length_as_words
-from discordplex.loopback.personaplex.mind import MODES
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.personaplex.voice_model import MODES
 
 CASCADE = "cascade"
 START_WITHIN_S = 30.0

@@ -21,7 +21,7 @@ from discordplex.bot.scheduling import dispatcher
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.gateway import dispatches
 from discordplex.loopback.discord.gateway.connection import GatewayConnection
 from discordplex.loopback.discord.rest.api import Route
@@ -271,7 +271,7 @@ async def run_to_its_end(home: Home, config: Config) -> None:
         with Wire(clock=clock, metrics=home.metrics) as wire:
             provider = PersonaPlexPool(config.personaplex, clock=clock)
             application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=home.metrics)
-            await patience.wait_for(application.run(), 10)
+            await timeouts.wait_for(application.run(), 10)
 
 
 async def test_a_prefix_without_the_intent_is_one_sentence(home: Home) -> None:

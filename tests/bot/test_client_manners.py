@@ -21,8 +21,8 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, HandshakeSent
-from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.personaplex.voice_model import ModelOutput
 from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 CLIP = Path(__file__).parents[2] / "discordplex" / "demo" / "hello.wav"
@@ -281,7 +281,7 @@ async def test_a_stream_of_text_keeps_to_the_limits(monkeypatch: pytest.MonkeyPa
     """300 pieces in 20 s: the whole text, never two writes within a second, no 429 but the injected one; it and a 500 lose nothing."""
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S / SPEED)
     limit = Limit(WRITES.calls, WRITES.per_s / SPEED)
-    async with LoopbackDiscord(writes=limit) as discord, StandInServer(mind=Chatterbox) as engine:
+    async with LoopbackDiscord(writes=limit) as discord, StandInServer(model=Chatterbox) as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         home = Home(discord, (engine,))
         async with home.bot_running(home.config(bot=BotConfig(voice_status=False))):

@@ -10,7 +10,7 @@ import discord
 import discord.http
 import pytest
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.store.store import open_store
 from tests.home import Home
 
@@ -34,7 +34,7 @@ async def test_guilds_that_are_gone_are_found_at_the_start(home: Home, tmp_path:
     async with home.bot_running():
         await home.commands_there()
         assert home.store
-        with anyio.fail_after(10 * patience.FACTOR):
+        with anyio.fail_after(10 * timeouts.FACTOR):
             while await home.store.privacy.guilds() != {mine}:  # noqa: ASYNC110 - it happens behind Discord's answer
                 await asyncio.sleep(0.01)
 
@@ -59,7 +59,7 @@ async def test_an_answer_that_proves_nothing_deletes_nothing(
     monkeypatch.setattr(discord.http.HTTPClient, "get_guild", get_guild)
     async with home.bot_running():
         await home.commands_there()
-        with anyio.fail_after(10 * patience.FACTOR):
+        with anyio.fail_after(10 * timeouts.FACTOR):
             while not asked:  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.01)
         assert asked == [GONE]

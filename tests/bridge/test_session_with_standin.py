@@ -14,7 +14,7 @@ from discordplex.bridge.session import VoiceSession
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
 from discordplex.engine import Persona
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, Connected, ConversationClosed, HandshakeSent, MessageDiscarded
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
@@ -57,7 +57,7 @@ class Call:
                 self._changed.clear()
                 await self._changed.wait()
 
-        await patience.wait_for(wait(), 20)
+        await timeouts.wait_for(wait(), 20)
 
     def told_of(self, kind: type[CallEvent]) -> list[CallEvent]:
         return [event for event in self.told if isinstance(event, kind)]

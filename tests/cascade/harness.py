@@ -12,7 +12,7 @@ from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.provider import CascadeLease, CascadeProvider
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, EngineEvent, Interrupted, Persona, Problem, SpeakerId, Text
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
 from tests.cascade.speech import frames_of, pause, sentences
@@ -61,7 +61,7 @@ class Call:
                 self._changed.clear()
                 await self._changed.wait()
 
-        await patience.wait_for(wait(), timeout_s)
+        await timeouts.wait_for(wait(), timeout_s)
 
     async def tick(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """One push; then 20 ms pass, cheaply where nobody waits for them."""

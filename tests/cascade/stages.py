@@ -9,11 +9,11 @@ from discordplex.cascade.stage import Stage, StageName
 from discordplex.cascade.think import Thinker
 from discordplex.cascade.transcribe import Transcriber
 from discordplex.clock import Clock
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 
 MESSAGES = [{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi."}]
 ONE_SECOND = bytes(32_000)
-HASTY_S = 0.5 * patience.FACTOR
+HASTY_S = 0.5 * timeouts.FACTOR
 """How long a stage is waited for that falls silent."""
 
 

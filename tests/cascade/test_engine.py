@@ -17,7 +17,7 @@ from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS, PIECES_H
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
 from discordplex.errors import EngineError, LocalProtocolError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.openai.faults import RequestFault, Stage
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
@@ -214,7 +214,7 @@ async def test_much_text_at_once_leaves_the_loop_its_turns(config: CascadeConfig
     async with calling(config) as call:
         stepping = asyncio.create_task(step())
         await call.ask()
-        await patience.wait_for(done.wait(), 20)
+        await timeouts.wait_for(done.wait(), 20)
         stepping.cancel()
     assert max(at_once) <= 2 * turn.WORKED_ON_AT_ONCE
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from discordplex.cascade.outbox import CAPACITY, CAPACITY_BYTES, MOST_URGENT, Outbox
 from discordplex.engine import Audio, EngineEvent, Held, Interrupted, Problem, Resumed, SpeakerId, Text
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.clock import settle
 
 ANNA, BEN = 1, 2
@@ -18,7 +18,7 @@ async def taken(outbox: Outbox) -> list[EngineEvent]:
     """Everything that waits in it."""
     outbox.put(Interrupted("the end"))
     found = []
-    while (event := await patience.wait_for(outbox.take(), 1)) != Interrupted("the end"):
+    while (event := await timeouts.wait_for(outbox.take(), 1)) != Interrupted("the end"):
         found.append(event)
     return found
 

@@ -17,7 +17,7 @@ from discordplex.demo.scenario import PlayedCall, play
 from discordplex.demo.timeline import TranscriptLine
 from discordplex.demo.turns import level
 from discordplex.errors import DiscordplexError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -92,7 +92,7 @@ async def test_a_bot_that_dies_ends_the_demo(monkeypatch: pytest.MonkeyPatch) ->
     real = child.bot_environment
     monkeypatch.setattr(scenario, "bot_environment", refused)
     with pytest.raises(DiscordplexError, match=r"The bot said: bot\.captions must be"):
-        await patience.wait_for(play("echo", SpokenClip(b""), None, NoDisplay()), 20)
+        await timeouts.wait_for(play("echo", SpokenClip(b""), None, NoDisplay()), 20)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(None, 1.0), (0.5, 0.5), (9.0, 9.0)])

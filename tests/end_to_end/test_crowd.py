@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.personaplex.mind import ModelOutput
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.personaplex.voice_model import ModelOutput
 from tests.end_to_end.sound import SECOND, samples
 from tests.home import Home, home_with
 
@@ -95,7 +95,7 @@ async def test_everybody_is_heard_at_once(speech: bytes, monkeypatch: pytest.Mon
     mind = Listener()
     first, second = (samples(speech)[start : start + VOICE] / 4 for start in STARTS)
     speeches = [voice.astype("<i2").tobytes() for voice in (first, first[::-1], second, second[::-1])]
-    async with StandInServer(mind=lambda: mind) as engine, home_with(engine, monkeypatch=monkeypatch) as home:
+    async with StandInServer(model=lambda: mind) as engine, home_with(engine, monkeypatch=monkeypatch) as home:
         said = await everybody_talks(home, speeches[:crowd])
         spoken_bytes = MODEL.sample_bytes * len(said[0])
         await engine.log.wait_for(lambda _: len(mind.heard) >= spoken_bytes)

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import ConversationClosed
@@ -52,7 +52,7 @@ def environment_for(discord: LoopbackDiscord, *urls: str, token: str | None = No
 async def end(process: Process) -> tuple[int, str]:
     """SIGTERM, the exit code within what is promised, and what stood on stderr."""
     process.send_signal(signal.SIGTERM)
-    _, errors = await patience.wait_for(process.communicate(), END_WITHIN_S)
+    _, errors = await timeouts.wait_for(process.communicate(), END_WITHIN_S)
     return process.returncode or 0, errors.decode()
 
 
@@ -84,7 +84,7 @@ async def test_a_wrong_token_is_one_sentence(tmp_path: Path) -> None:
         secret = "MTIz.wrong.token-of-nobody"
         settings = environment_for(discord, "ws://127.0.0.1:9", token=secret)
         async with started("run", cwd=tmp_path, **settings) as process:
-            _, errors = await patience.wait_for(process.communicate(), 20)
+            _, errors = await timeouts.wait_for(process.communicate(), 20)
     text = errors.decode()
     assert process.returncode == 1, text
     assert "token" in text
@@ -95,7 +95,7 @@ async def test_a_wrong_token_is_one_sentence(tmp_path: Path) -> None:
 async def test_no_token_is_a_wrong_configuration(tmp_path: Path) -> None:
     """Without a token there is nothing to run: exit code 2, and where to get one."""
     async with started("run", cwd=tmp_path) as process:
-        _, errors = await patience.wait_for(process.communicate(), 20)
+        _, errors = await timeouts.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert "DISCORDPLEX_DISCORD__TOKEN" in errors.decode()
 
@@ -106,10 +106,10 @@ async def test_discord_is_started_last(tmp_path: Path) -> None:
         port, settings = discord.port, environment_for(discord, "ws://127.0.0.1:9")
     async with started("run", cwd=tmp_path, **settings) as process:
         assert process.stderr is not None
-        line = await patience.wait_for(process.stderr.readline(), 20)
+        line = await timeouts.wait_for(process.stderr.readline(), 20)
         while b"reach" not in line:
             assert line, "the bot ended instead of trying on"
-            line = await patience.wait_for(process.stderr.readline(), 20)
+            line = await timeouts.wait_for(process.stderr.readline(), 20)
         async with LoopbackDiscord(port=port, dir=tmp_path / "discord") as discord:
             channel = next(channel for channel in discord.guilds[0].channels.values() if channel.is_voice)
             discord.enter(discord.people[0], channel)
@@ -137,7 +137,7 @@ async def test_three_terminals(tmp_path: Path, mode: str) -> None:
         }
         async with started("run", "--report", "report.json", "--log-format", "json", cwd=tmp_path, **settings) as process:
             assert process.stderr is not None
-            while b"engine listens" not in (line := await patience.wait_for(process.stderr.readline(), 20)):
+            while b"engine listens" not in (line := await timeouts.wait_for(process.stderr.readline(), 20)):
                 assert line
             assert (await end(process))[0] == 0
         for other in (discord, engine):
@@ -148,7 +148,7 @@ async def test_three_terminals(tmp_path: Path, mode: str) -> None:
 async def written(path: Path, timeout_s: float = 20.0) -> str:
     """What stands in a file as soon as it is there. Another process writes it, so there is nothing to wait on but the file."""
     file = anyio.Path(path)
-    with anyio.fail_after(timeout_s * patience.FACTOR):
+    with anyio.fail_after(timeout_s * timeouts.FACTOR):
         while not await file.exists():  # noqa: ASYNC110 -- see above
             await anyio.sleep(0.02)
     return await file.read_text()

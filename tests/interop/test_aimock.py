@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.wav import read_wav
 from discordplex.config import BotConfig, CascadeConfig
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.person.timeline import peak
 from discordplex.loopback.discord.world.model import User
@@ -96,7 +96,7 @@ async def aimock() -> AsyncIterator[Aimock]:
     assert process.stdout
     try:
         process.stdin.write(json.dumps(fixtures()).encode() + b"\n")
-        line = await patience.wait_for(process.stdout.readline(), 20)
+        line = await timeouts.wait_for(process.stdout.readline(), 20)
         assert line, "aimock did not start"
         yield Aimock(json.loads(line)["url"])
     finally:

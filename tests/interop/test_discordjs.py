@@ -21,7 +21,7 @@ import pytest
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import OpusEncoder
 from discordplex.config import BotConfig
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
@@ -57,7 +57,7 @@ class DiscordJs:
 
     async def answer(self, event: str) -> Any:
         """The next line, which has to be this event."""
-        line = await patience.wait_for(self._answers.readline(), 20)
+        line = await timeouts.wait_for(self._answers.readline(), 20)
         assert line, "the Node process is gone"
         found = json.loads(line)
         assert found["event"] == event, found

@@ -8,7 +8,7 @@ import pytest
 
 from discordplex.clock import Clock, SystemClock
 from discordplex.engine import Persona
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.personaplex.client import PersonaPlexClient
 from discordplex.personaplex.connection import Ended, Event
 from discordplex.personaplex.endings import Ending
@@ -35,7 +35,7 @@ class Events(list[Event]):
                 await self._changed.wait()
 
         try:
-            await patience.wait_for(wait(), timeout_s)
+            await timeouts.wait_for(wait(), timeout_s)
         except asyncio.TimeoutError:
             pytest.fail(f"the client never told what was waited for; it told {self[-10:]}")
 

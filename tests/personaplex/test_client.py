@@ -15,7 +15,7 @@ import trustme
 
 from discordplex.engine import Persona
 from discordplex.errors import EngineError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent, Log, MessageDiscarded, Pinged, PromptsLoading
@@ -375,7 +375,7 @@ async def test_what_a_server_does_not_read_is_seen_soon() -> None:
         assert client.backlog_bytes == 0
         server.stop_reading()
         for _ in range(1000):  # how much the kernel takes depends on how fast it was filled
-            await patience.wait_for(client.send_audio(bytes(10_000)), 5)
+            await timeouts.wait_for(client.send_audio(bytes(10_000)), 5)
             if client.backlog_bytes:
                 break
         assert client.backlog_bytes > 0

@@ -15,7 +15,7 @@ from discordplex.audio.oggopus import OggOpusWriter
 from discordplex.clock import SystemClock
 from discordplex.engine import Audio, Closed, EngineEvent, Persona, PersonaIgnored, Problem, Ready, Text
 from discordplex.errors import EngineError, LocalProtocolError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.personaplex import log as records
 from discordplex.loopback.personaplex.faults import Faults
@@ -65,7 +65,7 @@ class Call:
                 await self._changed.wait()
 
         try:
-            await patience.wait_for(wait(), 10)
+            await timeouts.wait_for(wait(), 10)
         except asyncio.TimeoutError:
             told = [event if isinstance(event, Text | Problem | Closed) else type(event).__name__ for event in self.events]
             heard_ms = ENGINE.duration_ms(len(self.pcm))
@@ -338,7 +338,7 @@ async def test_a_server_that_does_not_read_never_stops_the_metronome() -> None:
         server.stop_reading()
         # Noise is what costs most bytes.
         noise = np.random.default_rng(1).integers(-20_000, 20_000, ENGINE.rate_hz * 4).astype("<i2").tobytes()
-        await patience.wait_for(call.say(noise), 10)
+        await timeouts.wait_for(call.say(noise), 10)
         dropped = call.metrics.counter("engine.frames_dropped").value
         assert dropped > 50
         server.read_again()

@@ -16,7 +16,7 @@ from discordplex.audio.oggheaders import head_packet, tags_packet
 from discordplex.audio.oggopus import OggOpusWriter
 from discordplex.engine import OVER_BUDGET, Audio, Closed, EngineEvent, Text
 from discordplex.errors import EngineError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.personaplex.budget import MOST_SOUND_AT_ONCE_MS, SOUND_BURST_MS
 from discordplex.personaplex.mailbox import CAPACITY_BYTES, Mailbox
 from tests.personaplex.test_engine import Call
@@ -136,7 +136,7 @@ async def test_an_attack_ends_the_conversation(name: str, handshake: bool) -> No
     async with attacking(name, handshake=handshake) as address:
         before_mb = memory_mb()
         call = Call(address)
-        cause, reason = await patience.wait_for(ending(call), 30)
+        cause, reason = await timeouts.wait_for(ending(call), 30)
     assert cause.startswith((OVER_BUDGET, "oversized"))
     assert "personaplex.urls" in reason
     assert memory_mb() - before_mb < MEMORY_MB

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.store import reasons
 from discordplex.store.backends import SERVER_CONNECTIONS
 from discordplex.store.database import BUSY_S, PATIENCE
@@ -77,7 +77,7 @@ async def test_a_locked_database_is_told_in_time(hasty: Store, sql: Callable[[],
     async with sql() as other:
         await other.lock()
         attempts = [hasty.people.opt_out(n) for n in range(2, 22)]
-        answers = await patience.wait_for(asyncio.gather(*attempts, return_exceptions=True), BOUND_S)
+        answers = await timeouts.wait_for(asyncio.gather(*attempts, return_exceptions=True), BOUND_S)
     assert all(isinstance(answer, StoreError) for answer in answers)
     assert {str(answer).split(":")[0] for answer in answers} == {"Your wish not to be heard was not saved"}
     assert await hasty.people.opted_out() == {1}
@@ -112,7 +112,7 @@ async def test_every_method_of_a_locked_store_raises_the_same(hasty: Store, sql:
     ]
     async with sql() as other:
         await other.lock()
-        answers = await patience.wait_for(asyncio.gather(*reads, *writes, return_exceptions=True), BOUND_S)
+        answers = await timeouts.wait_for(asyncio.gather(*reads, *writes, return_exceptions=True), BOUND_S)
     readers = 0 if url.startswith("sqlite") else len(reads) - 2  # the personas' table is not locked
     assert sum(isinstance(answer, StoreError) for answer in answers) >= readers + len(writes) - 1
     assert not [answer for answer in answers if isinstance(answer, BaseException) and not isinstance(answer, StoreError)]
@@ -303,7 +303,7 @@ async def test_a_server_that_stands_still_holds_nobody_up(url: str, sql: Callabl
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
             calls = [store.people.opt_out(2), store.people.opted_out(), store.people.opt_out(3)]
-            answers = await patience.wait_for(asyncio.gather(*calls, return_exceptions=True), BOUND_S)
+            answers = await timeouts.wait_for(asyncio.gather(*calls, return_exceptions=True), BOUND_S)
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)

@@ -14,7 +14,7 @@ import pytest
 
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.config import Config
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.store.records import Owner
 from discordplex.store.store import open_store
 from tests.bot.fakes import CountedEngines
@@ -39,14 +39,14 @@ async def process(url: str) -> AsyncIterator[StoredPreferences]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for another process's word, which comes by a socket and in real time."""
-    with anyio.fail_after(LONG_S * patience.FACTOR):
+    with anyio.fail_after(LONG_S * timeouts.FACTOR):
         while not true():  # noqa: ASYNC110 - nothing of this process happens
             await asyncio.sleep(0.01)
 
 
 async def listening(sql: Callable[[], Any], number: int) -> None:
     """Wait until so many processes listen."""
-    with anyio.fail_after(LONG_S * patience.FACTOR):
+    with anyio.fail_after(LONG_S * timeouts.FACTOR):
         async with sql() as other:
             while await other(f"SELECT count(*) {LISTENERS}") != [(number,)]:
                 await other.commit()
@@ -120,7 +120,7 @@ async def pooled(url: str, pooler: str, cluster: Path) -> str:
     """It accepts connections, and the database has no tables yet."""
     del url
     socket = cluster / ".s.PGSQL.6432"
-    with anyio.fail_after(LONG_S * patience.FACTOR):
+    with anyio.fail_after(LONG_S * timeouts.FACTOR):
         while not socket.exists():  # noqa: ASYNC110 - the same
             await asyncio.sleep(0.01)
     return pooler

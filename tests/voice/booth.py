@@ -16,7 +16,7 @@ import numpy as np
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
@@ -223,7 +223,7 @@ class Booth:
                 self._news.clear()
                 await self._news.wait()
 
-        await patience.wait_for(look(), timeout_s)
+        await timeouts.wait_for(look(), timeout_s)
 
     def left_nothing(self) -> bool:
         """Whether py-cord and Discord both know that the bot is in no voice channel."""

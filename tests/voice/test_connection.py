@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from discordplex.errors import VoiceError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.voice.events import Lost, PersonJoined, PersonLeft
 from discordplex.voice.rtp import socket as voice_socket
@@ -155,7 +155,7 @@ async def test_who_opted_out_is_not_decoded(booth: Booth) -> None:
         ignored = booth.counted("rx.ignored")
         link.deafen(deaf=True)
         await ben.say(SENTENCE)
-        await patience.wait_for(counted(booth, "rx.ignored", ignored + FRAMES), 5)
+        await timeouts.wait_for(counted(booth, "rx.ignored", ignored + FRAMES), 5)
         link.deafen(deaf=False)
         assert booth.ear.frames(ben.user.id) == FRAMES
         await asyncio.gather(ada.say(SENTENCE), ben.say(SENTENCE))

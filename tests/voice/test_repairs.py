@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import discord
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice.events import Lost, Moved, Restored
@@ -95,7 +95,7 @@ async def drag_after_a_pause(booth: Booth) -> None:
     """The voice server closes first (4014), and the main gateway tells why only when that has been seen."""
     closing(4014)(booth)
     await booth.loopback.wait_for(lambda: booth.loopback.voice.participant(booth.bot_id) is None)
-    await patience.wait_for(lost(booth), 5)
+    await timeouts.wait_for(lost(booth), 5)
     await drag(booth)
 
 

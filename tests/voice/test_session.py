@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from discordplex.errors import VoiceError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.rtp import socket
 from discordplex.voice.rtp.encryption import MODES
@@ -132,9 +132,9 @@ async def test_the_address_is_kept_open(rig: Rig) -> None:
     running = asyncio.create_task(rig.line.run())
     await rig.owner.live.wait()
     for expected in range(1, 4):
-        await patience.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == expected), 5)  # noqa: B023 - awaited at once
+        await timeouts.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == expected), 5)  # noqa: B023 - awaited at once
         await rig.clock.advance(5.0)
-    await patience.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == 4), 5)
+    await timeouts.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == 4), 5)
     over.set()
     await running
     assert rig.udp.keepalives == [number.to_bytes(8, "little") for number in range(4)]

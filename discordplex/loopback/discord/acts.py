@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.rest.interactions import Interaction, Interactions
 from discordplex.loopback.discord.world.files import Upload
 from discordplex.loopback.discord.world.model import Channel, ChatMessage, VoiceSessionGrant, VoiceState
@@ -46,7 +46,7 @@ class Acts:
         changed = asyncio.Event()
         unsubscribe = self.world.subscribe(lambda _: changed.set())
         try:
-            with anyio.fail_after(timeout_s * patience.FACTOR):
+            with anyio.fail_after(timeout_s * timeouts.FACTOR):
                 while not (found := predicate()):
                     await changed.wait()
                     changed.clear()

@@ -5,7 +5,7 @@ import struct
 from discordplex.audio.format import MODEL, MODEL_STEP_MS
 from discordplex.audio.opus import OpusDecoder, OpusEncoder
 from discordplex.errors import RemoteProtocolError
-from discordplex.loopback.personaplex.ogg import BOS, PageReader, StreamDead, write_page
+from discordplex.loopback.personaplex.ogg import BOS, OggStreamError, PageReader, write_page
 
 STEP_BYTES = MODEL.bytes_of_ms(MODEL_STEP_MS)
 """One model step of PCM, in and out."""
@@ -19,7 +19,7 @@ PRE_SKIP = 3840
 
 
 class AudioReader:
-    """What the server hears: OggOpus bytes -> PCM. Raises StreamDead where the real reader dies."""
+    """What the server hears: OggOpus bytes -> PCM. Raises OggStreamError where the real reader dies."""
 
     def __init__(self) -> None:
         self._pages = PageReader()
@@ -35,7 +35,7 @@ class AudioReader:
         try:
             return self._decoder.decode(packet)
         except RemoteProtocolError:
-            raise StreamDead("an Opus packet is corrupt") from None
+            raise OggStreamError("an Opus packet is corrupt") from None
 
 
 class AudioWriter:
@@ -56,7 +56,7 @@ class AudioWriter:
         tags = b"OpusTags" + struct.pack("<I", 9) + b"discordpx" + struct.pack("<I", 0)
         return [self._page(head, BOS), self._page(tags, 0)]
 
-    def speak(self, pcm: bytes) -> bytes:
+    def encode(self, pcm: bytes) -> bytes:
         """The pages of one model step."""
         size = STEP_BYTES // self._packets_per_step
         return b"".join(self._audio_page(pcm[start : start + size]) for start in range(0, STEP_BYTES, size))

@@ -15,9 +15,9 @@ from discordplex.loopback.personaplex import log
 from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader, AudioWriter
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Log
-from discordplex.loopback.personaplex.mind import MindFactory
-from discordplex.loopback.personaplex.ogg import StreamDead
+from discordplex.loopback.personaplex.ogg import OggStreamError
 from discordplex.loopback.personaplex.outbox import DelayedMessages
+from discordplex.loopback.personaplex.voice_model import VoiceModelFactory
 from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, Other, TextPiece, encode
 
 VOICE_STEPS = 50 + 6
@@ -40,7 +40,7 @@ HARD_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RequestedPersona:
-    """A persona as a client's query asked for it."""
+    """A persona as a client's query requested it."""
 
     voice: str
     text_prompt: str
@@ -56,7 +56,7 @@ class ServerState:
     """What all conversations of one server share: the one model, and whatever the last client that connected has put on it."""
 
     clock: Clock
-    mind: MindFactory
+    new_model: VoiceModelFactory
     faults: Faults
     step_ms: float
     prompt_step_ms: float
@@ -64,9 +64,9 @@ class ServerState:
     versions: bytes = b""
     """What follows the kind of the handshake. Who sends versions is kyutai's Rust server, and reads pings as messages."""
     log: Log = dataclasses.field(default_factory=Log)
-    model: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
-    asked: RequestedPersona | None = None
-    dice: random.Random = dataclasses.field(default_factory=random.Random)
+    model_lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    requested: RequestedPersona | None = None
+    rng: random.Random = dataclasses.field(default_factory=random.Random)
 
     async def pause(self, seconds: float) -> None:
         """Let that much time pass."""
@@ -77,27 +77,27 @@ class ServerConversation:
     """From the lock to the close. Methods: the loop's thread."""
 
     def __init__(
-        self, *, number: int, desk: ServerState, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport | None
+        self, *, number: int, state: ServerState, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport | None
     ) -> None:
         self.silent = False
         self.reading = asyncio.Event()
         self.reading.set()
         self._number = number
-        self._desk = desk
+        self._state = state
         self._socket = websocket
         self._transport = transport
-        self._live = False
-        self._death: StreamDead | None = None
-        self._dying = asyncio.Event()
-        self._by_server = False
+        self._handshake_sent = False
+        self._failure: OggStreamError | None = None
+        self._failed = asyncio.Event()
+        self._closed_by_server = False
         self._rejected_with: int | None = None
-        self._ear = AudioReader()
-        self._mouth = AudioWriter(desk.packets_per_step)
-        self._mind = desk.mind()
+        self._reader = AudioReader()
+        self._writer = AudioWriter(state.packets_per_step)
+        self._model = state.new_model()
         # Without a bound, for the real server has none: whoever sends too much is answered later and later.
-        self._heard = bytearray()
-        self._outbox = DelayedMessages(websocket, desk.clock, self._log_sent)
-        self._heard_more = asyncio.Event()
+        self._input = bytearray()
+        self._outbox = DelayedMessages(websocket, state.clock, self._log_sent)
+        self._input_arrived = asyncio.Event()
         self._steps = 0
 
     async def run(self) -> None:
@@ -107,7 +107,7 @@ class ServerConversation:
         try:
             await asyncio.wait([reading, *tasks], return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                tasks += map(asyncio.create_task, (self._think(), self._outbox.run(), self._fail()))
+                tasks += map(asyncio.create_task, (self._run_model(), self._outbox.run(), self._fail()))
                 await asyncio.wait([reading, *tasks[1:]], return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._end(reading, tasks)
@@ -116,8 +116,8 @@ class ServerConversation:
 
     def crash(self, why: str = "told to") -> None:
         """An exception in the audio loop."""
-        self._death = StreamDead(why)
-        self._dying.set()
+        self._failure = OggStreamError(why)
+        self._failed.set()
 
     def reset(self) -> None:
         """The process dies: TCP reset, and what was in the buffers is gone."""
@@ -129,7 +129,7 @@ class ServerConversation:
 
     async def close(self, code: int) -> None:
         """Say goodbye with a code that the real server would not use, but a proxy might."""
-        self._by_server = True
+        self._closed_by_server = True
         await self._socket.close(code=code)
 
     def inject(self, message: bytes | str) -> None:
@@ -150,89 +150,89 @@ class ServerConversation:
                 return
             if message.type is WSMsgType.PING:
                 self._log(log.Pinged, size=len(message.data))
-                if not self._desk.versions:
+                if not self._state.versions:
                     await self._socket.pong(message.data)
                 elif message.data and message.data[0] > Kind.PING:
                     self.reset()
-            elif not self._live:
+            elif not self._handshake_sent:
                 self._log(log.MessageDiscarded, size=len(message.data))
             else:
-                self._hear(message)
+                self._receive_audio(message)
 
     async def _prompt(self) -> None:
         """Load voice and role, step by step, then shake hands."""
         self._log(log.PromptsLoading)
-        step_s = self._desk.prompt_step_ms / 1000
-        await self._desk.pause(VOICE_STEPS * step_s)
+        step_s = self._state.prompt_step_ms / 1000
+        await self._state.pause(VOICE_STEPS * step_s)
         # Read only now, from where every client that connects leaves its own: a mere connect hijacks a session that is being set up.
-        asked = self._desk.asked or RequestedPersona("", "")
-        await self._desk.pause(asked.text_steps * step_s)
-        if self._desk.faults.no_handshake:
+        persona = self._state.requested or RequestedPersona("", "")
+        await self._state.pause(persona.text_steps * step_s)
+        if self._state.faults.no_handshake:
             await asyncio.Event().wait()
-        self._live = True
+        self._handshake_sent = True
         # Written down first: a client may answer before this task runs again.
-        self._log(log.HandshakeSent, voice=asked.voice, text_prompt=asked.text_prompt)
-        if self._desk.versions:
+        self._log(log.HandshakeSent, voice=persona.voice, text_prompt=persona.text_prompt)
+        if self._state.versions:
             await self._socket.send_bytes(encode(Other(Kind.METADATA, b"{}")))
-        await self._socket.send_bytes(encode(Handshake(self._desk.versions)))
-        if self._desk.packets_per_step == 1:
-            for page in self._mouth.headers():
+        await self._socket.send_bytes(encode(Handshake(self._state.versions)))
+        if self._state.packets_per_step == 1:
+            for page in self._writer.headers():
                 await self._socket.send_bytes(encode(AudioBytes(page)))
 
-    async def _think(self) -> None:
+    async def _run_model(self) -> None:
         """Step whenever 80 ms have been heard: no input, no output."""
         while True:
             heard = await self._next_step()
-            started = self._desk.clock.now()
-            spoken = self._mind.step(heard)
-            pages = self._mouth.speak(spoken.pcm)
-            if self._steps == 0 and self._desk.packets_per_step > 1:
-                pages = b"".join(self._mouth.headers()) + pages
-            await self._desk.clock.sleep_until(started + self._step_s())
+            started = self._state.clock.now()
+            spoken = self._model.step(heard)
+            pages = self._writer.encode(spoken.pcm)
+            if self._steps == 0 and self._state.packets_per_step > 1:
+                pages = b"".join(self._writer.headers()) + pages
+            await self._state.clock.sleep_until(started + self._step_s())
             self._steps += 1
-            self._misbehave()
+            self._apply_faults()
             if not self.silent:
                 messages: tuple[Message, ...] = (*map(TextPiece, spoken.pieces), AudioBytes(pages))
-                late_s = self._desk.dice.uniform(0, self._desk.faults.late_ms) / 1000
+                late_s = self._state.rng.uniform(0, self._state.faults.late_ms) / 1000
                 self._outbox.put(*map(encode, messages), delay_s=late_s)
 
     async def _fail(self) -> None:
-        await self._dying.wait()
-        if self._death is not None:
-            raise self._death
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     # Their parts.
 
-    def _hear(self, message: WSMessage) -> None:
+    def _receive_audio(self, message: WSMessage) -> None:
         data = message.data if message.type is WSMsgType.BINARY else b""
         if not data or data[0] != Kind.AUDIO:
             self._log(log.MessageIgnored, kind=data[0] if data else None)
             return
         try:
-            pcm = self._ear.feed(data[1:])
-        except StreamDead as death:
-            self.crash(str(death))
+            pcm = self._reader.feed(data[1:])
+        except OggStreamError as failure:
+            self.crash(str(failure))
             return
         self._log(log.AudioReceived, size=len(data), samples=len(pcm) // MODEL.sample_bytes)
-        self._heard += pcm
-        self._heard_more.set()
+        self._input += pcm
+        self._input_arrived.set()
 
     async def _next_step(self) -> bytes:
-        while len(self._heard) < STEP_BYTES:
-            self._heard_more.clear()
-            await self._heard_more.wait()
-        heard = bytes(self._heard[:STEP_BYTES])
-        del self._heard[:STEP_BYTES]
+        while len(self._input) < STEP_BYTES:
+            self._input_arrived.clear()
+            await self._input_arrived.wait()
+        heard = bytes(self._input[:STEP_BYTES])
+        del self._input[:STEP_BYTES]
         return heard
 
     def _step_s(self) -> float:
-        scatter = self._desk.dice.gauss(0, NATURAL_JITTER_MS) if self._desk.faults.natural_spacing else 0.0
-        return max(0.0, self._desk.step_ms + max(-NATURAL_LIMIT_MS, min(NATURAL_LIMIT_MS, scatter))) / 1000
+        scatter = self._state.rng.gauss(0, NATURAL_JITTER_MS) if self._state.faults.natural_spacing else 0.0
+        return max(0.0, self._state.step_ms + max(-NATURAL_LIMIT_MS, min(NATURAL_LIMIT_MS, scatter))) / 1000
 
-    def _misbehave(self) -> None:
-        faults = self._desk.faults
+    def _apply_faults(self) -> None:
+        faults = self._state.faults
         if self._steps == faults.crash_after_steps:
-            raise StreamDead("told to")
+            raise OggStreamError("told to")
         if self._steps == faults.silent_after_steps:
             self.silent = True
         if self._steps == faults.reset_after_steps:
@@ -241,21 +241,21 @@ class ServerConversation:
     async def _end(self, reading: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
-        for death in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(death, StreamDead):
-                self._log(log.Crashed, why=str(death))
+        for failure in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(failure, OggStreamError):
+                self._log(log.Crashed, why=str(failure))
         if not reading.done():
             # While somebody still reads: to cancel `receive` would make aiohttp forget the goodbye.
-            self._by_server = True
+            self._closed_by_server = True
             await self._socket.close(code=WSCloseCode.OK)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         code = self._rejected_with or self._socket.close_code or WSCloseCode.OK
-        by = "server" if self._by_server or self._rejected_with else "network" if code == ABNORMAL else "client"
+        by = "server" if self._closed_by_server or self._rejected_with else "network" if code == ABNORMAL else "client"
         self._log(log.ConversationClosed, code=int(code), by=by)
 
     def _log(self, kind: type[log.Record], /, **facts: object) -> None:
-        self._desk.log.add(kind(self._desk.clock.now(), self._number, **facts))
+        self._state.log.add(kind(self._state.clock.now(), self._number, **facts))
 
     def _log_sent(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.TEXT:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 
 LOG_RECORDS = 100_000
 """Newest ones kept: a quarter of an hour of a call."""
@@ -128,7 +128,7 @@ class Log(deque[Record]):
 
     async def wait_for(self, predicate: Callable[["Log"], object], timeout_s: float = 20.0) -> None:
         """Return as soon as `predicate(log)` is true. Raises asyncio.TimeoutError after `timeout_s`."""
-        await patience.wait_for(self._wait_for(predicate), timeout_s)
+        await timeouts.wait_for(self._wait_for(predicate), timeout_s)
 
     async def _wait_for(self, predicate: Callable[["Log"], object]) -> None:
         while not predicate(self):

@@ -20,8 +20,8 @@ TOP_BIT = 0x80000000
 WORD = 0xFFFFFFFF
 
 
-class StreamDead(Exception):  # noqa: N818 -- named for what the reader is from then on
-    """The reader is beyond help: the server's audio loop dies of it."""
+class OggStreamError(Exception):
+    """The stream cannot be read any more; the audio loop of the server ends with this error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def write_page(packets: list[bytes], *, flags: int, granule: int, serial: int, n
 
 
 class PageReader:
-    """Bytes in any cut -> packets of the one stream. Raises StreamDead, and then always."""
+    """Bytes in any cut -> packets of the one stream. Raises OggStreamError, and then always."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -76,11 +76,11 @@ class PageReader:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The audio packets that are now whole; the two header packets are swallowed, as the real reader does."""
         if self._dead:
-            raise StreamDead("the reader died earlier")
+            raise OggStreamError("the reader died earlier")
         self._buffer += data
         try:
             packets = [packet for page in iter(self._next_page, None) for packet in self._packets(page)]
-        except StreamDead:
+        except OggStreamError:
             self._dead = True
             raise
         return iter(packets)
@@ -101,16 +101,16 @@ class PageReader:
         raw = bytes(self._buffer[:size])
         del self._buffer[:size]
         if checksum(raw[:CHECKSUM_AT] + bytes(4) + raw[CHECKSUM_AT + 4 :]) != crc:
-            raise StreamDead("a page's checksum is wrong")
+            raise OggStreamError("a page's checksum is wrong")
         return cut(flags, serial, lacing, raw[HEADER.size + count :])
 
     def _packets(self, page: OggPage) -> Iterator[bytes]:
         if page.flags & BOS:
             if page.serial == self._serial:
-                raise StreamDead("the stream began a second time")
+                raise OggStreamError("the stream began a second time")
             self._serial, self._partial = page.serial, b""
         elif page.serial != self._serial:
-            raise StreamDead("a page of a stream whose first page never came")
+            raise OggStreamError("a page of a stream whose first page never came")
         for index, packet in enumerate(page.packets):
             whole = self._partial + packet if page.first_goes_on and index == 0 else packet
             if not whole.startswith((b"OpusHead", b"OpusTags")):

@@ -9,7 +9,7 @@ import enum
 import numpy as np
 
 from discordplex.audio.format import MODEL_STEP_MS
-from discordplex.loopback.personaplex.mind import ModelOutput
+from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 PAUSE_MS = 700
 """A pause this long ends what the person says: longer than one between words, shorter than one that feels like waiting."""

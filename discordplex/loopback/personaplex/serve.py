@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from discordplex.errors import DiscordplexError
-from discordplex.loopback.personaplex.mind import Mode
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.personaplex.voice_model import Mode
 
 PROMPT_STEP_MS = 20.0
 """So that a person at a terminal sees a handshake that takes a moment, some two seconds, and not as long as on a GPU."""

@@ -19,12 +19,12 @@ from discordplex.clock import Clock, SystemClock
 from discordplex.loopback.personaplex.conversation import VOICE_STEPS, RequestedPersona, ServerConversation, ServerState
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, Log, Record, Refused
-from discordplex.loopback.personaplex.mind import Echo, MindFactory, Mode
 from discordplex.loopback.personaplex.parrot import Parrot
 from discordplex.loopback.personaplex.talker import Talker
+from discordplex.loopback.personaplex.voice_model import Echo, Mode, VoiceModelFactory
 from discordplex.personaplex.endpoint import DEFAULT_PATH, VOICES
 
-MINDS: Mapping[Mode, MindFactory] = {"echo": Echo, "parrot": Parrot, "talker": Talker}
+MODELS: Mapping[Mode, VoiceModelFactory] = {"echo": Echo, "parrot": Parrot, "talker": Talker}
 
 MAX_MESSAGE_BYTES = 4 << 20
 """aiohttp's default; beyond it the connection is closed with 1009."""
@@ -49,20 +49,20 @@ class StandInServer:
         prompt_step_ms: float = 1.0,
         packets_per_step: int = 1,
         versions: bytes = b"",
-        mind: MindFactory | None = None,
+        model: VoiceModelFactory | None = None,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
         faults = faults or Faults()
-        self._desk = ServerState(
+        self._state = ServerState(
             clock=clock or SystemClock(),
-            mind=mind or MINDS[mode],
+            new_model=model or MODELS[mode],
             faults=faults,
             step_ms=step_ms,
             prompt_step_ms=prompt_step_ms,
             packets_per_step=packets_per_step,
             versions=versions,
-            dice=random.Random(faults.seed),
+            rng=random.Random(faults.seed),
         )
         self._host = host
         self._port = port
@@ -78,7 +78,7 @@ class StandInServer:
     @property
     def log(self) -> Log:
         """What happened, with times on the server's clock."""
-        return self._desk.log
+        return self._state.log
 
     @property
     def url(self) -> str:
@@ -89,20 +89,20 @@ class StandInServer:
     @property
     def faults(self) -> Faults:
         """What is wrong; assign another to change it."""
-        return self._desk.faults
+        return self._state.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self._desk.faults = faults
+        self._state.faults = faults
 
     @property
     def step_ms(self) -> float:
         """What a model step takes; assign to change it."""
-        return self._desk.step_ms
+        return self._state.step_ms
 
     @step_ms.setter
     def step_ms(self, step_ms: float) -> None:
-        self._desk.step_ms = step_ms
+        self._state.step_ms = step_ms
 
     def crash(self) -> None:
         """The audio loop of each conversation raises: a clean close with 1000, and the next client is served."""
@@ -169,8 +169,8 @@ class StandInServer:
             await self._runner.cleanup()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        if self._desk.faults.http_status is not None:
-            return web.Response(status=self._desk.faults.http_status)
+        if self._state.faults.http_status is not None:
+            return web.Response(status=self._state.faults.http_status)
         websocket = web.WebSocketResponse(autoping=False, max_msg_size=MAX_MESSAGE_BYTES)
         await websocket.prepare(request)
         self._clients += 1
@@ -192,18 +192,18 @@ class StandInServer:
         return websocket
 
     async def _converse(
-        self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, asked: RequestedPersona
+        self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, persona: RequestedPersona
     ) -> None:
         # Before the lock, on the model that everybody shares: that is the real server's bug, and the reason to connect one at a time.
-        self._desk.asked = asked
-        async with self._desk.model:
-            if not asked.text_prompt:
+        self._state.requested = persona
+        async with self._state.model_lock:
+            if not persona.text_prompt:
                 # The voice is run, then the missing tokens are looped over.
-                await self._desk.pause(VOICE_STEPS * self._desk.prompt_step_ms / 1000)
+                await self._state.pause(VOICE_STEPS * self._state.prompt_step_ms / 1000)
                 self._write(Refused, number, why="empty text_prompt")
                 transport.close()
                 return
-            conversation = ServerConversation(number=number, desk=self._desk, websocket=websocket, transport=transport)
+            conversation = ServerConversation(number=number, state=self._state, websocket=websocket, transport=transport)
             self._conversations.append(conversation)
             try:
                 await conversation.run()
@@ -215,7 +215,7 @@ class StandInServer:
             turn(conversation)
 
     def _write(self, kind: type[Record], number: int, /, **facts: object) -> None:
-        self._desk.log.add(kind(self._desk.clock.now(), number, **facts))
+        self._state.log.add(kind(self._state.clock.now(), number, **facts))
 
 
 def objection(query: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from importlib import resources
 
 from discordplex.audio.format import MODEL_STEP_MS
 from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader
-from discordplex.loopback.personaplex.mind import ModelOutput
+from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 PAUSE_STEPS = 2_000 // MODEL_STEP_MS
 """Between one time and the next."""

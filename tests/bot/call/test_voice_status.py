@@ -6,7 +6,7 @@ import pytest
 
 from discordplex.bot.call.voice_status import INTERVAL_S, VoiceStatus
 from discordplex.bot.place import Place
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bot.fakes import ScriptedRoom
 
@@ -90,6 +90,6 @@ async def test_a_discord_that_hangs_keeps_nobody(room: ScriptedRoom, clock: Fake
     status.show(room, "listening")
     await settle()
     assert (asked, cancelled) == (["listening"], [])
-    await patience.wait_for(status.clear(), 5)
+    await timeouts.wait_for(status.clear(), 5)
     assert asked == cancelled == ["listening", None]
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("voice status:")]

@@ -18,7 +18,7 @@ from discordplex.bot.commands.personas import APPLY_ID
 from discordplex.bot.commands.privacy import DONT_LISTEN_ID, FORGET_ID, LISTEN_ID
 from discordplex.bot.commands.register import add_commands
 from discordplex.engine import Persona
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.rest.errors import ApiError, unknown
 from discordplex.loopback.discord.rest.interactions import Interaction, Interactions
 from discordplex.loopback.discord.world.files import Upload
@@ -81,7 +81,7 @@ async def until(home: Home, holds: Callable[[], Any]) -> None:
         while not await holds():  # noqa: ASYNC110 -- a database has no event
             await asyncio.sleep(0.01)
 
-    await patience.wait_for(ask(), 5)
+    await timeouts.wait_for(ask(), 5)
     assert home.store
 
 

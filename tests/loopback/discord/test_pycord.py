@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.rest.rate_limits import Limit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel
@@ -81,7 +81,7 @@ async def test_the_bots_own_voice_state(loopback: LoopbackDiscord) -> None:
         server = bot.ws.wait_for("VOICE_SERVER_UPDATE", lambda _: True)
         state = bot.ws.wait_for("VOICE_STATE_UPDATE", lambda _: True)
         await guild.change_voice_state(channel=voice_channel(bot, lounge))
-        told, seen = await patience.wait_for(server, 5), await patience.wait_for(state, 5)
+        told, seen = await timeouts.wait_for(server, 5), await timeouts.wait_for(state, 5)
         session = loopback.world.voice_sessions[loopback.guilds[0].id, user.id]
         assert told == {"token": session.token, "guild_id": loopback.guilds[0].id, "endpoint": f"127.0.0.1:{loopback.port}"}
         assert seen["session_id"] == session.session_id == bot.ws.session_id
@@ -178,7 +178,7 @@ async def test_a_dropped_gateway_is_resumed(loopback: LoopbackDiscord, code: int
         loopback.enter(ada, lounge)
         loopback.enter(ben, study)
         await resumed
-        assert [await patience.wait_for(seen.get(), 5) for _ in range(2)] == [("Ada", "Lounge"), ("Ben", "Study")]
+        assert [await timeouts.wait_for(seen.get(), 5) for _ in range(2)] == [("Ada", "Lounge"), ("Ben", "Study")]
         assert seen.empty()
         assert len(list(loopback.gateway.sessions)) == 1
         await lost.close()  # py-cord drops a socket that the server has closed without closing it

@@ -8,7 +8,7 @@ from typing import Any
 import discord
 import pytest
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.files import Upload
 from tests.loopback.discord.clients import logged_in
@@ -97,7 +97,7 @@ async def test_no_answer_in_time_is_a_failure() -> None:
         assert reply.failed
         assert reply.content == ""
         go_on.set()
-        assert (await patience.wait_for(late, 5)).code == 10062
+        assert (await timeouts.wait_for(late, 5)).code == 10062
 
 
 async def test_subcommands_and_completions(loopback: LoopbackDiscord) -> None:

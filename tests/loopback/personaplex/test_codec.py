@@ -1,4 +1,4 @@
-"""The model's ears and mouth."""
+"""The model's ears and writer."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader, AudioWriter
-from discordplex.loopback.personaplex.ogg import BOS, StreamDead, write_page
+from discordplex.loopback.personaplex.ogg import BOS, OggStreamError, write_page
 
 
 def tone(audio_rate: int, duration_ms: int) -> bytes:
@@ -16,10 +16,10 @@ def tone(audio_rate: int, duration_ms: int) -> bytes:
 
 def test_the_ear_hears_a_bridge_at_its_own_rate() -> None:
     """48 kHz pages come out as 24 kHz PCM, sample for sample of time."""
-    writer, ear = OggOpusWriter(ENGINE.rate_hz), AudioReader()
+    writer, reader = OggOpusWriter(ENGINE.rate_hz), AudioReader()
     sound = tone(ENGINE.rate_hz, 400)
     frames = (sound[start : start + ENGINE.frame_bytes] for start in range(0, len(sound), ENGINE.frame_bytes))
-    heard = b"".join(ear.feed(writer.write(frame)) for frame in frames)
+    heard = b"".join(reader.feed(writer.write(frame)) for frame in frames)
     assert len(heard) == MODEL.bytes_of_ms(400)
     assert np.abs(np.frombuffer(heard, "<i2")).max() > 6000
 
@@ -32,20 +32,20 @@ def test_the_mouth_opens_with_the_two_header_pages() -> None:
 @pytest.mark.parametrize(("packets_per_step", "pages"), [(1, 1), (2, 2)])
 def test_a_step_is_one_message(packets_per_step: int, pages: int) -> None:
     """One page of 80 ms as NVIDIA's server, or two of 40 ms as moshi; a reader at 48 kHz takes either."""
-    mouth, reader = AudioWriter(packets_per_step), OggOpusReader(ENGINE.rate_hz)
-    for page in mouth.headers():
+    writer, reader = AudioWriter(packets_per_step), OggOpusReader(ENGINE.rate_hz)
+    for page in writer.headers():
         assert reader.read(page) == b""
     sound = tone(MODEL.rate_hz, 80)
-    messages = [mouth.speak(sound) for _ in range(10)]
+    messages = [writer.encode(sound) for _ in range(10)]
     assert {message.count(b"OggS") for message in messages} == {pages}
     assert [len(reader.read(message)) for message in messages] == [ENGINE.bytes_of_ms(80)] * 10
 
 
 def test_a_corrupt_packet_kills_the_ear() -> None:
     """The real server closes with 1000 over it."""
-    ear = AudioReader()
-    with pytest.raises(StreamDead):
-        ear.feed(
+    reader = AudioReader()
+    with pytest.raises(OggStreamError):
+        reader.feed(
             write_page([b"OpusHead"], flags=BOS, granule=0, serial=1, number=0)
             + write_page([b"\xff\xff"], flags=0, granule=0, serial=1, number=1)
         )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.audio.oggopus import OggOpusWriter
-from discordplex.loopback.personaplex.ogg import BOS, PageReader, StreamDead, checksum, write_page
+from discordplex.loopback.personaplex.ogg import BOS, OggStreamError, PageReader, checksum, write_page
 
 EOS = 4
 
@@ -80,9 +80,9 @@ def test_what_the_real_reader_dies_of(parts: tuple[bytes, ...]) -> None:
     reader = PageReader()
     for part in parts[:-1]:
         reader.feed(part)
-    with pytest.raises(StreamDead):
+    with pytest.raises(OggStreamError):
         reader.feed(parts[-1])
-    with pytest.raises(StreamDead):
+    with pytest.raises(OggStreamError):
         reader.feed(HEAD)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from typing_extensions import Self
 
 from discordplex.errors import VoiceError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.media import MediaSession, NoEncryption, RtpReceiver, RtpSender
 from discordplex.loopback.discord.person.session import PersonSession
 from discordplex.loopback.discord.person.timeline import Timeline
@@ -196,7 +196,7 @@ class Person:
         self._waiters.append(entry)
         self._look()
         try:
-            await patience.wait_for(waiter, timeout_s)
+            await timeouts.wait_for(waiter, timeout_s)
         except asyncio.TimeoutError as fault:  # TimeoutError itself only from Python 3.11 on
             raise TimeoutError(f"{self.user.name} waited {timeout_s} s in vain") from fault
         finally:

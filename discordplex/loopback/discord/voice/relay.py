@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from discordplex.errors import LocalProtocolError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.voice.impairments import (
     OPUS_PAYLOAD_TYPE,
     ImpairedPath,
@@ -150,7 +150,7 @@ class Relay(asyncio.DatagramProtocol):
     async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
         """Return once a condition on the counters holds; it is looked at after each datagram. Raises TimeoutError."""
         try:
-            await patience.wait_for(self._media.run(self._until(condition)), timeout_s)
+            await timeouts.wait_for(self._media.run(self._until(condition)), timeout_s)
         except asyncio.TimeoutError as fault:  # TimeoutError itself only from Python 3.11 on
             raise TimeoutError(f"the relay waited {timeout_s} s in vain") from fault
 

@@ -13,7 +13,7 @@ import pytest
 
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.errors import VoiceError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.discord.world.model import Fact, Noted, VoiceStateChanged
@@ -31,7 +31,7 @@ async def fact(place: "VoicePlace", wanted: Callable[[Fact], bool]) -> None:
     seen = asyncio.Event()
     stop = place.world.subscribe(lambda found: seen.set() if wanted(found) else None)
     try:
-        await patience.wait_for(seen.wait(), 10)
+        await timeouts.wait_for(seen.wait(), 10)
     finally:
         stop()
 

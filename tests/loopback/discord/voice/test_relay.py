@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.discord.voice.media_thread import MediaThread
 from discordplex.loopback.discord.voice.relay import Relay
@@ -31,7 +31,7 @@ class Phone(asyncio.DatagramProtocol):
         self.wire.sendto(datagram)
 
     async def hear(self) -> bytes:
-        return await patience.wait_for(self.came.get(), 5)
+        return await timeouts.wait_for(self.came.get(), 5)
 
 
 def as_it_is(phone: Phone) -> Phone:

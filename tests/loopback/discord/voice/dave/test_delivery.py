@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from discordplex.errors import VoiceError
-from discordplex.loopback import patience
+from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.messages import Opcode
 from discordplex.loopback.discord.world.model import STAGE
@@ -120,7 +120,7 @@ async def settled(place: "VoicePlace", people: list[Person]) -> None:
     stop = place.world.subscribe(lambda _: reached.set() if delivery.settled else None)
     try:
         if not delivery.settled:
-            await patience.wait_for(reached.wait(), 10)
+            await timeouts.wait_for(reached.wait(), 10)
     finally:
         stop()
     await one_group(place, *people)

@@ -5,9 +5,9 @@ import pytest
 
 from discordplex.audio.format import MODEL_STEP_MS
 from discordplex.loopback.personaplex.codec import STEP_BYTES
-from discordplex.loopback.personaplex.mind import SILENT_STEP, Echo, ModelOutput, VoiceModel
 from discordplex.loopback.personaplex.parrot import MEMORY_STEPS, Parrot, ParrotState, pieces_about, rms
 from discordplex.loopback.personaplex.talker import PAUSE_STEPS, Talker, clip, steps_of
+from discordplex.loopback.personaplex.voice_model import SILENT_STEP, Echo, ModelOutput, VoiceModel
 
 NOISE = np.random.default_rng(3)
 
@@ -16,8 +16,8 @@ def loud(seed: int = 0) -> bytes:
     return (NOISE.normal(0, 3000, STEP_BYTES // 2) + seed).astype("<i2").tobytes()
 
 
-def run(mind: VoiceModel, steps: list[bytes]) -> list[ModelOutput]:
-    return [mind.step(heard) for heard in steps]
+def run(model: VoiceModel, steps: list[bytes]) -> list[ModelOutput]:
+    return [model.step(heard) for heard in steps]
 
 
 def silence(milliseconds: int) -> list[bytes]:

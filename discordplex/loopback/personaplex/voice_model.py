@@ -36,4 +36,4 @@ class Echo:
         return ModelOutput(heard)
 
 
-MindFactory: TypeAlias = Callable[[], VoiceModel]
+VoiceModelFactory: TypeAlias = Callable[[], VoiceModel]
