@@ -59,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests", description="Run every test but those of `make interop`.")
     parser.add_argument("--check", action="store_true", help="with asyncio's debug mode, and with coverage, which may not fall")
     check = parser.parse_args().check
-    os.environ.setdefault("DISCORDPLEX_TEST_TIME_FACTOR", FACTOR)
+    os.environ.setdefault("TEST_TIME_FACTOR", FACTOR)
     with tempfile.TemporaryFile() as said:
         others = subprocess.Popen(  # noqa: S603 - our own tests
             [sys.executable, "-m", "pytest", *OTHERS, *SPREAD, *(TRACED if check else ())],

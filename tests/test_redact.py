@@ -46,6 +46,7 @@ def test_tokens_of_old_and_new_bots_are_masked(length: int) -> None:
     ("text", "expected"),
     [
         ("wss://host/x?Token=abc&API_KEY=d&b=2", "wss://host/x?Token=***&API_KEY=***&b=2"),
+        ("https://h/v1?Signature=abc&X-Auth-Code=d", "https://h/v1?Signature=***&X-Auth-Code=***"),
         ("https://h/v1?api-key=abc#x", "https://h/v1?api-key=***"),
         ("{'Authorization': 'Bearer abc.def', 'Host': 'h'}", "{'Authorization': 'Bearer ***', 'Host': 'h'}"),
         ("authorization: basic dTpw", "authorization: basic ***"),

@@ -1,4 +1,4 @@
-"""How long is waited for what must come: DISCORDPLEX_TEST_TIME_FACTOR stretches each limit on a machine that is slow or busy."""
+"""How long is waited for what must come: TEST_TIME_FACTOR stretches each limit on a machine that is slow or busy."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-FACTOR: Final = float(os.environ.get("DISCORDPLEX_TEST_TIME_FACTOR", "1"))
+FACTOR: Final = float(os.environ.get("TEST_TIME_FACTOR", "1"))
 
 
 async def wait_for(awaitable: Awaitable[T], timeout_s: float) -> T:

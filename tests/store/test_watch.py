@@ -59,9 +59,9 @@ async def test_a_wish_in_one_process_holds_in_the_other(url: str, sql: Callable[
         await listening(sql, 2)
         told: list[frozenset[int]] = []
         other.changed = lambda: told.append(other.opted_out)
-        await one.keep_silenced(ANNA)
+        await one.silence(ANNA)
         await until(lambda: other.opted_out == {ANNA})
-        await other.keep_silenced(BERT)
+        await other.silence(BERT)
         await until(lambda: one.opted_out == {ANNA, BERT})
         await one.listen(ANNA)
         await until(lambda: other.opted_out == {BERT})
@@ -79,7 +79,7 @@ async def test_a_lost_connection_is_made_again_and_what_was_missed_is_read(url: 
         await until(lambda: other.opted_out == {ANNA})
         await listening(sql, 1)
         async with process(url) as one:
-            await one.keep_silenced(BERT)
+            await one.silence(BERT)
             await until(lambda: other.opted_out == {ANNA, BERT})
 
 
@@ -139,7 +139,7 @@ async def test_a_pooler_in_transaction_mode_is_like_the_server_itself(pooled: st
 async def test_behind_a_pooler_wishes_are_asked_for(pooled: str) -> None:
     """No notification comes through it; the other process learns of a wish all the same."""
     async with process(pooled) as one, process(pooled) as other:
-        await one.keep_silenced(ANNA)
+        await one.silence(ANNA)
         await until(lambda: other.opted_out == {ANNA})
         await one.listen(ANNA)
         await until(lambda: other.opted_out == frozenset())

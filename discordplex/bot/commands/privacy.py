@@ -50,8 +50,7 @@ def presser(interaction: discord.Interaction) -> int:
 
 async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
     """Never hear this person again; what they are told."""
-    preferences.silence(user_id)
-    return as_it_stands(texts.privacy.NOT_HEARD, await preferences.keep_silenced(user_id))
+    return as_it_stands(texts.privacy.NOT_HEARD, await preferences.silence(user_id))
 
 
 async def listen(preferences: StoredPreferences, user_id: int) -> str:

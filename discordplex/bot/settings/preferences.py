@@ -254,14 +254,8 @@ class StoredPreferences:
             self._personas[owner] = before
             raise
 
-    def silence(self, user_id: int) -> None:
-        """Never hear this person again, from this moment on. It is saved by itself; `keep_silenced` tells how it stands."""
-        if self._wishes.get(user_id) or (user_id in self._opted_out and user_id not in self._wishes):
-            return
-        self._wish(user_id, out=True)
-
-    def keep_silenced(self, user_id: int) -> Awaitable[Standing]:
-        """`silence` this person; how it stands."""
+    def silence(self, user_id: int) -> Awaitable[Standing]:
+        """Never hear this person again, from this moment on. It is saved by itself; how it stands."""
         return self._wish(user_id, out=True)
 
     def listen(self, user_id: int) -> Awaitable[Standing]:

@@ -21,6 +21,8 @@ from discordplex.store.store import Store, open_store
 from tests.bot.fakes import CountedEngines
 
 GUILD, ANNA, BERT = 1, 100, 200
+BUSY_S = 0.3
+"""How long a lock is waited for; a busy machine needs a good part of it for a change that meets none."""
 MINE = Owner("person", ANNA)
 PIRATE = SavedPersona(MINE, "Pirate", Persona("NATM1.pt", "You are a pirate with a secret."))
 DEFAULT = Persona(voice="NATF0.pt", text_prompt="You are a test.")
@@ -50,7 +52,7 @@ def preferences(store: Store, engines: CountedEngines, clock: FakeClock) -> Stor
 @pytest.fixture
 async def hasty(database: Path, engines: CountedEngines, clock: FakeClock) -> AsyncIterator[StoredPreferences]:
     """Preferences that wait briefly for a lock of somebody else; for tests that hold one."""
-    async with open_store(f"sqlite:///{database}", busy_s=0.05) as opened, made(opened, engines, clock=clock) as preferences:
+    async with open_store(f"sqlite:///{database}", busy_s=BUSY_S) as opened, made(opened, engines, clock=clock) as preferences:
         yield preferences
 
 
@@ -130,7 +132,7 @@ async def test_settings_outlive_a_restart(store: Store, engines: CountedEngines)
     before = made(store, engines)
     await before.change_guild(GUILD, lambda now: replace(now, transcripts=True))
     before.silence(ANNA)
-    await before.keep_silenced(ANNA)
+    await before.silence(ANNA)
     after = made(store, engines)
     await after.load()
     assert after.opted_out == {ANNA}
@@ -146,7 +148,7 @@ async def test_who_is_silenced_is_so_at_once_and_calls_are_told(preferences: Sto
     preferences.changed = lambda: told.append(preferences.opted_out)
     preferences.silence(ANNA)
     assert told == [{ANNA}]
-    await preferences.keep_silenced(ANNA)
+    await preferences.silence(ANNA)
     assert (await preferences.person(ANNA)).opted_out
     await preferences.listen(ANNA)
     assert told == [{ANNA}, frozenset()]
@@ -163,8 +165,8 @@ async def test_a_change_while_the_database_is_away_holds_and_is_saved_later(
             await preferences.change_guild(GUILD, lambda now: replace(now, transcripts=True)),
             await preferences.change_person(ANNA, lambda now: replace(now, choice=Choice(voice="NATM1.pt"))),
             await preferences.change_personas(MINE, {"pirate": PIRATE}),
-            await preferences.keep_silenced(BERT),
-            await preferences.keep_silenced(ANNA),
+            await preferences.silence(BERT),
+            await preferences.silence(ANNA),
             await preferences.listen(ANNA),
         ]
         assert {standing.saved for standing in standings} == {False}
@@ -194,7 +196,7 @@ async def test_a_wish_that_nobody_awaits_is_saved(preferences: StoredPreferences
 
 async def test_a_caller_who_is_cancelled_cancels_no_wish(preferences: StoredPreferences, clock: FakeClock) -> None:
     """As when Discord's interaction ends."""
-    waiting = asyncio.ensure_future(preferences.keep_silenced(ANNA))
+    waiting = asyncio.ensure_future(preferences.silence(ANNA))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -219,11 +221,11 @@ async def test_changes_that_wait_are_bounded(hasty: StoredPreferences, database:
     monkeypatch.setattr("discordplex.bot.settings.write_behind.MOST_WAITING", 2)
     with locked(database):
         for _ in range(3):
-            await hasty.keep_silenced(ANNA)
+            await hasty.silence(ANNA)
             await hasty.listen(ANNA)
-        await hasty.keep_silenced(BERT)
+        await hasty.silence(BERT)
         with pytest.raises(StoreError, match="too many changes wait"):
-            hasty.keep_silenced(300)
+            hasty.silence(300)
         assert hasty.opted_out == {BERT, 300}
         for number in range(MOST_CHANGES):
             await hasty.change_guild(GUILD, lambda now, number=number: replace(now, idle_minutes=number))  # type: ignore[misc]
@@ -244,9 +246,9 @@ async def test_changes_of_settings_that_are_known_become_one(hasty: StoredPrefer
 
 async def test_what_waits_is_tried_once_more_at_the_end(database: Path, clock: FakeClock, engines: CountedEngines) -> None:
     """A database that is there by then has it."""
-    async with open_store(f"sqlite:///{database}", busy_s=0.05) as store, made(store, engines, clock=clock) as preferences:
+    async with open_store(f"sqlite:///{database}", busy_s=BUSY_S) as store, made(store, engines, clock=clock) as preferences:
         with locked(database):
-            assert not (await preferences.keep_silenced(ANNA)).saved
+            assert not (await preferences.silence(ANNA)).saved
     async with open_store(f"sqlite:///{database}") as again:
         assert await again.people.opted_out() == {ANNA}
 
@@ -285,7 +287,7 @@ async def test_a_database_that_was_away_at_the_start_is_taken_back(database: Pat
     async with open_store(f"sqlite:///{database}") as before:
         await before.people.opt_out(ANNA)
     with locked(database):
-        opening = open_store(f"sqlite:///{database}", busy_s=0.05, volatile=True)
+        opening = open_store(f"sqlite:///{database}", busy_s=BUSY_S, volatile=True)
         store = await opening.__aenter__()
         preferences = made(store, engines, clock=clock)
         await preferences.load()
@@ -294,7 +296,7 @@ async def test_a_database_that_was_away_at_the_start_is_taken_back(database: Pat
         assert not preferences.rules(GUILD).forgetful
         await preferences.__aenter__()
         assert store.volatile
-        assert not (await preferences.keep_silenced(BERT)).saved
+        assert not (await preferences.silence(BERT)).saved
     await saved(preferences, clock)
     assert (store.volatile, store.problem) == (False, None)
     assert await store.people.opted_out() == {ANNA, BERT}
@@ -313,7 +315,7 @@ async def test_a_folder_that_appears_later(tmp_path: Path, clock: FakeClock, eng
         await preferences.load()
         rules = preferences.rules(GUILD)
         assert rules.forgetful
-        await preferences.keep_silenced(BERT)
+        await preferences.silence(BERT)
         folder.mkdir()
         (tmp_path / "settings.db").rename(folder / "settings.db")
         await saved(preferences, clock)
@@ -338,10 +340,10 @@ async def test_a_file_that_is_taken_away_under_the_bot(
     store: Store, preferences: StoredPreferences, database: Path, clock: FakeClock, what: str
 ) -> None:
     """What is changed then is not written into a file that nobody finds again; who opted out is so in the new file too."""
-    await preferences.keep_silenced(ANNA)
+    await preferences.silence(ANNA)
     async with preferences:
         take_away(database, put_back=what == "replaced")
-        assert not (await preferences.keep_silenced(BERT)).saved
+        assert not (await preferences.silence(BERT)).saved
         await saved(preferences, clock)
         assert not store.moved
         with contextlib.closing(sqlite3.connect(database)) as other:
@@ -361,7 +363,7 @@ async def test_what_waits_is_bounded_in_bytes(hasty: StoredPreferences, database
         with pytest.raises(StoreError, match="too many changes wait"):
             hasty.change_guild(2, lambda now: replace(now, transcripts=True))
         assert not hasty.guild(2).transcripts
-        await hasty.keep_silenced(ANNA)
+        await hasty.silence(ANNA)
         assert hasty.waiting == 3
 
 
@@ -369,7 +371,7 @@ async def test_an_older_file_that_is_put_back_makes_nobody_heard(
     preferences: StoredPreferences, store: Store, database: Path, clock: FakeClock
 ) -> None:
     """A backup from before somebody opted out: what memory knows is written into it."""
-    await preferences.keep_silenced(ANNA)
+    await preferences.silence(ANNA)
     with contextlib.closing(sqlite3.connect(database)) as other, other:
         other.execute("DELETE FROM people")
     await store.recover()
@@ -439,7 +441,7 @@ async def test_forgetting_a_person_leaves_the_wish_not_to_be_heard(preferences: 
     """Everything else is gone, from what is kept at hand as well."""
     await choose(preferences, ANNA, Choice(voice="NATM1.pt"))
     preferences.silence(ANNA)
-    await preferences.keep_silenced(ANNA)
+    await preferences.silence(ANNA)
     deleted = await preferences.forget(ANNA)
     assert deleted.standing == Standing(saved=True)
     assert deleted.stored
