@@ -1,8 +1,7 @@
-"""The doctor: checks of what `run` needs, each with its mend.
+"""Checks of what `run` needs; each result says how to fix a failure.
 
-`machine.py` looks at what is installed, `surroundings.py` at files, certificates and proxies, `engines.py` and `cascade.py` at the engine
-servers, `discord_side.py` at Discord with the token;
-`report.py` runs them in order and prints what they found.
+Start with `report.py`, which runs the checks of the other files in order and prints the results.
+Others import `run` only.
 """
 
 from discordplex.doctor.report import run

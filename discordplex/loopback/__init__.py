@@ -1,1 +1,5 @@
-"""Discord and PersonaPlex without either: their real protocols on 127.0.0.1, for the tests and the demo."""
+"""Discord, PersonaPlex and the OpenAI API on 127.0.0.1, with their real protocols.
+
+Start with `discord/server.py`, `personaplex/server.py` or `openai/server.py`.
+Only the verbs, `demo`, `doctor`, benchmarks and tests import from here.
+"""

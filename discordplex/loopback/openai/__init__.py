@@ -1,4 +1,5 @@
-"""An OpenAI-compatible server with no model in it: the real shapes of chat, transcription, speech and models, faults on demand, and a log.
+"""An OpenAI-compatible server without a model: chat, transcription, speech and the list of models, with faults on demand.
 
-The official SDK is its independent client in the tests.
+Start with `server.py`; the official SDK is the independent client in the tests.
+Others import `StandInOpenAI`, its faults and its log.
 """

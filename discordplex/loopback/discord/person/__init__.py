@@ -1,5 +1,5 @@
-"""People on the other end: each with a voice session, a socket and ears of their own.
+"""People in voice channels of the loopback, each with a voice session and a UDP socket.
 
-`person.py` is what tests hold; `session.py` speaks the voice gateway, `socket.py` sends and receives, `media.py` is their sound. Only
-`acts.py`, the demo and tests start people.
+Start with `person.py`; `session.py` speaks the voice gateway, `socket.py` is UDP, `media.py` sends and receives sound.
+Others import `Person` and `Timeline` only.
 """

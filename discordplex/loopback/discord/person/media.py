@@ -1,8 +1,8 @@
-"""A person's mouth and ears, on the media thread.
+"""RtpSender and RtpReceiver: the sound of a person, sent and received on the media thread.
 
-Thread, and why: the person shares the process with the bot under test. Were their pacing a task on the bot's loop, a busy bot would
-make the person late, and the figures would call it the bot's latency. The media thread waits on absolute deadlines, encodes one frame
-ahead, and notes the true moment of each datagram, so what lateness is left (the loop's timer: up to 1 ms) can be told apart.
+The person shares the process with the bot under test. If they were paced on the loop of the bot, a busy bot would
+make the person late, and the delay would be counted as latency of the bot. The media thread waits on absolute deadlines, encodes one frame
+ahead, and records the time of each datagram, so that the remaining lateness (up to 1 ms of the timer) is known.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ BITRATE = 64_000
 
 
 class MediaEncryption(Protocol):
-    """End-to-end encryption as mouth and ears see it. Thread: media."""
+    """End-to-end encryption of single packets. Thread: media."""
 
     def encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
-        """What goes into the packet; None where nothing may be said yet."""
+        """What goes into the packet; None while there is no key."""
         ...
 
     def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes] | None:
@@ -59,7 +59,7 @@ class NoEncryption:
 
 @dataclass(slots=True)
 class MediaSession:
-    """What a secured voice session lets one send and open."""
+    """What is needed to send and receive once a voice session has its key."""
 
     ssrc: int
     transport: Transport
@@ -67,16 +67,16 @@ class MediaSession:
 
 
 class RtpSender:
-    """Speaks PCM as RTP, one frame each 20 ms. Thread: media."""
+    """Sends PCM as RTP, one frame each 20 ms. Thread: media."""
 
-    def __init__(self, sealer: MediaEncryption, timeline: Timeline, user_id: str, on_sent: Callable[[int, float], None] | None) -> None:
+    def __init__(self, encryption: MediaEncryption, timeline: Timeline, user_id: str, on_sent: Callable[[int, float], None] | None) -> None:
         """`on_sent(frame_index, at)` is called after each frame of speech; the index counts all frames ever said."""
-        self.seat: MediaSession | None = None
+        self.media_session: MediaSession | None = None
         self.unsent = 0
-        """Frames that could not leave: no session, or no key yet."""
+        """Frames that were not sent: no session, or no key yet."""
         self.late_ms: deque[float] = deque(maxlen=10_000)
         """How much after its deadline each frame left."""
-        self._sealer = sealer
+        self._encryption = encryption
         self._timeline = timeline
         self._user_id = user_id
         self._on_sent = on_sent
@@ -133,16 +133,16 @@ class RtpSender:
         self.late_ms.append((time.perf_counter() - deadline) * 1000)
 
     def _send(self, opus: bytes, pcm: bytes) -> None:
-        seat = self.seat
-        payload = opus if seat is None or opus == SILENCE_PACKET else self._sealer.encrypt(seat.ssrc, opus)
+        media_session = self.media_session
+        payload = opus if media_session is None or opus == SILENCE_PACKET else self._encryption.encrypt(media_session.ssrc, opus)
         at = time.perf_counter()
-        if seat is None or payload is None:
+        if media_session is None or payload is None:
             self.unsent += 1
         else:
-            header = build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=seat.ssrc)
-            seat.wire.send(seat.transport.seal(header, build_plaintext(payload)))
-            self._timeline.claim(seat.ssrc, self._user_id)
-            self._timeline.track(seat.ssrc).add(sequence=self._sequence, timestamp=self._timestamp, at=at, opus=opus, pcm=pcm)
+            header = build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=media_session.ssrc)
+            media_session.wire.send(media_session.transport.seal(header, build_plaintext(payload)))
+            self._timeline.claim(media_session.ssrc, self._user_id)
+            self._timeline.track(media_session.ssrc).add(sequence=self._sequence, timestamp=self._timestamp, at=at, opus=opus, pcm=pcm)
             self._sequence = seq_add(self._sequence, 1)
         self._timestamp = ts_add(self._timestamp, ENGINE.frame_samples)
         if opus != SILENCE_PACKET:
@@ -156,46 +156,46 @@ class RtpSender:
 
 @dataclass(slots=True)
 class ReceivedStream:
-    """What the ears keep of one SSRC beside its track."""
+    """The state of one received SSRC, beside its track."""
 
     decoder: OpusDecoder = field(default_factory=lambda: OpusDecoder(channels=1))
     seen: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED_PACKETS))
 
 
 class RtpReceiver:
-    """Opens, decodes and places what comes in. Thread: media; `refused` says why the rest was not heard."""
+    """Decrypts and decodes datagrams and adds them to the timeline. Thread: media. `refused` counts dropped packets by reason."""
 
     def __init__(
         self,
-        sealer: MediaEncryption,
+        encryption: MediaEncryption,
         timeline: Timeline,
         on_heard: Callable[[str | None, bytes, float], None] | None,
         on_packet: Callable[[], None],
     ) -> None:
-        """`on_heard(user_id, pcm, at)` gets each decoded packet, None for a voice of nobody known; `on_packet` is told after each."""
-        self.seat: MediaSession | None = None
+        """`on_heard(user_id, pcm, at)` gets each decoded packet, None for an unknown speaker; `on_packet` is called after each."""
+        self.media_session: MediaSession | None = None
         self.refused: Counter[str] = Counter()
-        self._sealer = sealer
+        self._encryption = encryption
         self._timeline = timeline
         self._on_heard = on_heard
         self._on_packet = on_packet
         self._streams: dict[int, ReceivedStream] = {}
 
     def take(self, datagram: bytes, at: float) -> None:
-        """Hear one datagram, or count why not."""
+        """Process one datagram, or count why it is dropped."""
         try:
-            self._hear(datagram, at)
+            self._receive(datagram, at)
         except RtpError as fault:
             self.refused[fault.reason] += 1
         except RemoteProtocolError:
             self.refused["opus"] += 1
         self._on_packet()
 
-    def _hear(self, datagram: bytes, at: float) -> None:
+    def _receive(self, datagram: bytes, at: float) -> None:
         packet = RtpPacket.parse(datagram)
         payload = self._open(packet)
         track = self._timeline.track(packet.ssrc)
-        opened = (track.user_id, payload) if payload == SILENCE_PACKET else self._sealer.decrypt(track.user_id, payload)
+        opened = (track.user_id, payload) if payload == SILENCE_PACKET else self._encryption.decrypt(track.user_id, payload)
         if opened is None:
             raise RtpError("end_to_end", "a packet does not open")
         user_id, opus = opened
@@ -207,9 +207,9 @@ class RtpReceiver:
             self._on_heard(track.user_id, pcm, at)
 
     def _open(self, packet: RtpPacket) -> bytes:
-        if self.seat is None:
+        if self.media_session is None:
             raise RtpError("no_session", "a packet came before its key")
-        payload = strip(self.seat.transport.open(packet), packet)
+        payload = strip(self.media_session.transport.open(packet), packet)
         if packet.ssrc not in self._streams:
             self._streams[packet.ssrc] = ReceivedStream()
         seen = self._streams[packet.ssrc].seen

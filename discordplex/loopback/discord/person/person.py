@@ -1,7 +1,7 @@
-"""Person: somebody who enters a voice channel of the loopback, speaks and listens, over real WebSockets and real UDP.
+"""Person: a user in a voice channel of the loopback who speaks and listens over real WebSockets and UDP.
 
-Written apart from the bot's voice client, so that one misreading of the protocol cannot agree with itself. Control runs on the caller's
-loop, everything that must not be late on the media thread (`media.py` says why).
+Written apart from the bot's voice client, so that one misreading of the protocol cannot agree with itself. Control runs on the loop
+of the caller, sound on the media thread (`media.py` says why).
 """
 
 import asyncio
@@ -36,18 +36,18 @@ SPEAKING = 1
 """Speaking flags of op 5: microphone."""
 
 START_OVER = (Close.AUTHENTICATION_FAILED, Close.SESSION_INVALID, Close.SESSION_TIMEOUT)
-"""After these the session is worth nothing: leave the channel, and join it again."""
+"""After these codes the session is invalid: leave the channel and join it again."""
 
-WAIT_FOR_NEWS = (Close.DISCONNECTED, Close.CALL_TERMINATED)
-"""After these a new session comes by itself, or none at all: moved, kicked, a new voice server."""
+WAIT_FOR_SESSION = (Close.DISCONNECTED, Close.CALL_TERMINATED)
+"""After these codes Discord gives a new session or none: the user was moved or kicked, or the voice server changed."""
 
 
 class PersonContext(Protocol):
-    """What a person needs to know of the loopback Discord."""
+    """The parts of the loopback Discord that a person uses."""
 
     @property
     def world(self) -> World:
-        """Where the channel is."""
+        """The state that holds the channel."""
         ...
 
     @property
@@ -57,7 +57,7 @@ class PersonContext(Protocol):
 
     @property
     def ca_file(self) -> Path:
-        """Whom to trust."""
+        """The certificate authority to trust."""
         ...
 
 
@@ -75,7 +75,7 @@ class Person:
         on_sent: Callable[[int, float], None] | None = None,
         on_heard: Callable[[str | None, bytes, float], None] | None = None,
     ) -> None:
-        """Not in the channel yet.
+        """Set up; the user enters the channel with `async with`.
 
         Args:
             discord: the loopback.
@@ -89,7 +89,7 @@ class Person:
         self.user = user
         self.channel_id = channel_id
         self.member = MEMBERS[e2ee](user.id) if e2ee else None
-        """The person's end of the encryption."""
+        """The DAVE state of the person."""
         origin_s = time.perf_counter()
         self.heard = Timeline(origin_s)
         """What the person hears, on one clock with `said`."""
@@ -99,12 +99,12 @@ class Person:
         self._discord = discord
         self._mode = mode
         sealer = self.member or NoEncryption()
-        self.mouth = RtpSender(sealer, self.said, user.id, on_sent)
-        self.ears = RtpReceiver(sealer, self.heard, on_heard, self._packet_came)
-        self._line: PersonSession | None = None
+        self.sender = RtpSender(sealer, self.said, user.id, on_sent)
+        self.receiver = RtpReceiver(sealer, self.heard, on_heard, self._on_packet)
+        self._voice: PersonSession | None = None
         self._session: VoiceSessionGrant | None = None
         self._entered = False
-        self._news = asyncio.Event()
+        self._session_changed = asyncio.Event()
         self._secured = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,8 +113,8 @@ class Person:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._unsubscribe = self._discord.world.subscribe(self._hear_fact)
-        self._task = asyncio.create_task(self._live(), name=f"person-{self.user.name}")
+        self._unsubscribe = self._discord.world.subscribe(self._handle_fact)
+        self._task = asyncio.create_task(self._run(), name=f"person-{self.user.name}")
         try:
             self._enter_channel()
             await self.wait_until_secured()
@@ -131,7 +131,7 @@ class Person:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
-        self.mouth.hush()
+        self.sender.hush()
         if self._task is not None:
             task, self._task = self._task, None
             task.cancel()
@@ -148,16 +148,16 @@ class Person:
         Without `marks_end` the silence frames are left out, as some clients do.
         """
         self.announce()
-        await self._discord.voice.media.run(self.mouth.say(pcm, marks_end=marks_end))
+        await self._discord.voice.media.run(self.sender.say(pcm, marks_end=marks_end))
 
     def hush(self) -> None:
-        """Stop speaking in mid-sentence."""
-        self.mouth.hush()
+        """Stop speaking after the current frame."""
+        self.sender.hush()
 
     def announce(self, flags: int = SPEAKING) -> None:
-        """Tell the call whose this SSRC is (op 5), as a client does whenever its speech begins."""
-        if self._line is not None and self.mouth.seat is not None:
-            self._line.send(Opcode.SPEAKING, {"speaking": flags, "delay": 0, "ssrc": self.mouth.seat.ssrc})
+        """Send op 5 with the SSRC, as a client does whenever its speech begins."""
+        if self._voice is not None and self.sender.media_session is not None:
+            self._voice.send(Opcode.SPEAKING, {"speaking": flags, "delay": 0, "ssrc": self.sender.media_session.ssrc})
 
     async def wait_for_audio(self, user_id: str | None = None, seconds: float = 0.1, *, timeout_s: float = 10.0) -> None:
         """Return once `seconds` of sound (not silence) have been heard from a user, or from anybody. Raises TimeoutError."""
@@ -185,7 +185,7 @@ class Person:
 
     async def wait_until_closed(self, *, timeout_s: float = 10.0) -> None:
         """Return once no voice connection stands: after a kick, or for good. Raises TimeoutError."""
-        await self.wait_until(lambda: self._line is None, timeout_s=timeout_s)
+        await self.wait_until(lambda: self._voice is None, timeout_s=timeout_s)
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
         """Return once a condition holds; it is looked at after each datagram heard. Raises TimeoutError."""
@@ -194,7 +194,7 @@ class Person:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (condition, waiter)
         self._waiters.append(entry)
-        self._look()
+        self._check_waiters()
         try:
             await timeouts.wait_for(waiter, timeout_s)
         except asyncio.TimeoutError as fault:  # TimeoutError itself only from Python 3.11 on
@@ -202,7 +202,7 @@ class Person:
         finally:
             self._waiters.remove(entry)
 
-    # Life in the channel
+    # The voice session
 
     def _guild_id(self) -> str:
         channel = self._discord.world.channel(self.channel_id)
@@ -215,81 +215,81 @@ class Person:
             raise VoiceError(f"{self.user.name} may not enter channel {self.channel_id}")
         self._entered = True
 
-    async def _live(self) -> None:
-        """Keep a line for whatever session the world gives, until there is no hope for one."""
+    async def _run(self) -> None:
+        """Run each session that the world gives, until one ends for good."""
         tls = ssl.create_default_context(cafile=str(self._discord.ca_file))
         while True:
             while self._session is None:
-                self._news.clear()
-                await self._news.wait()
+                self._session_changed.clear()
+                await self._session_changed.wait()
             session = self._session
-            code = await self._run_line(session, tls)
+            code = await self._run_session(session, tls)
             self.closures.append(code)
-            if self._session is session:  # nothing newer has been given out meanwhile
+            if self._session is session:  # no newer session was given meanwhile
                 self._session = None
                 if code in START_OVER:
                     self._discord.world.voice_leave(self.user.id, session.guild_id)
                     self._enter_channel()
-                elif code not in WAIT_FOR_NEWS:
+                elif code not in WAIT_FOR_SESSION:
                     return
 
-    async def _run_line(self, session: VoiceSessionGrant, tls: ssl.SSLContext) -> int:
+    async def _run_session(self, session: VoiceSessionGrant, tls: ssl.SSLContext) -> int:
         endpoint = self._discord.world.voice_endpoint
         media = self._discord.voice.media
-        self._line = PersonSession(session, endpoint, tls, media, listener=self, on_datagram=self.ears.take, mode=self._mode)
+        self._voice = PersonSession(session, endpoint, tls, media, events=self, on_datagram=self.receiver.take, mode=self._mode)
         try:
-            return await self._line.run()
+            return await self._voice.run()
         finally:
-            self._line = None
-            self._look()
-            self.mouth.seat = self.ears.seat = None
+            self._voice = None
+            self._check_waiters()
+            self.sender.media_session = self.receiver.media_session = None
             self._secured.clear()
 
-    def _hear_fact(self, fact: Fact) -> None:
+    def _handle_fact(self, fact: Fact) -> None:
         if isinstance(fact, VoiceSessionStarted) and fact.session.user_id == self.user.id:
             self._session = fact.session
             self.channel_id = fact.session.channel_id
-            self._news.set()
+            self._session_changed.set()
         elif isinstance(fact, VoiceSessionEnded) and fact.session == self._session:
             self._session = None
 
-    # What the line tells (PersonSession's Listener)
+    # SessionEvents, called by PersonSession
 
-    def on_secured(self, seat: MediaSession) -> None:
+    def on_secured(self, media_session: MediaSession) -> None:
         """Media may flow."""
-        self.mouth.seat = self.ears.seat = seat
+        self.sender.media_session = self.receiver.media_session = media_session
         self._secured.set()
 
     @property
     def dave_version(self) -> int:
-        """What an identify offers."""
+        """The DAVE version that an identify offers."""
         return self.member.max_version if self.member else 0
 
     def on_text(self, op: int, data: Any) -> None:
-        """Learn whose an SSRC is, and what becomes of the encryption."""
+        """Handle a JSON message: who speaks with which SSRC, and DAVE transitions."""
         if op == Opcode.SPEAKING:
             self.heard.claim(data["ssrc"], data["user_id"])
-        if self.member is not None and self._line is not None:
+        if self.member is not None and self._voice is not None:
             if op == Opcode.SESSION_DESCRIPTION:
                 self.member.begin(self.channel_id, data["dave_protocol_version"])
             else:
-                self.member.take_text(op, data, self._line)
-        self._look()
+                self.member.take_text(op, data, self._voice)
+        self._check_waiters()
 
     def on_binary(self, op: int, payload: bytes) -> None:
-        """Follow the encryption."""
-        if self.member is not None and self._line is not None:
-            self.member.take_binary(op, payload, self._line)
-        self._look()
+        """Handle a DAVE message."""
+        if self.member is not None and self._voice is not None:
+            self.member.take_binary(op, payload, self._voice)
+        self._check_waiters()
 
     # Waiting
 
-    def _packet_came(self) -> None:
-        """Wake whoever waits. Thread: media."""
+    def _on_packet(self) -> None:
+        """Check the waiting conditions on the loop. Thread: media."""
         if self._waiters and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._look)
+            self._loop.call_soon_threadsafe(self._check_waiters)
 
-    def _look(self) -> None:
+    def _check_waiters(self) -> None:
         for condition, waiter in list(self._waiters):
             if not waiter.done() and condition():
                 waiter.set_result(None)

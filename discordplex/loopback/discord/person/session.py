@@ -1,4 +1,4 @@
-"""PersonSession: one voice session of a person, over as many WebSockets as it takes. Written apart from the bot's own voice client."""
+"""PersonSession: one voice session of a person, over one or more WebSockets. Written apart from the bot's own voice client."""
 
 import asyncio
 import json
@@ -27,19 +27,19 @@ MAX_RESUMES = 20
 
 
 class SessionEvents(Protocol):
-    """Who follows a line: `Person`, and with encryption its end of it. Everything here runs on the loop that runs the line."""
+    """Callbacks of a session; `Person` implements them. They run on the loop that runs the session."""
 
     @property
     def dave_version(self) -> int:
         """The newest version of end-to-end encryption that an identify offers; 0: none."""
         ...
 
-    def on_secured(self, seat: MediaSession) -> None:
-        """Media may flow with this seat."""
+    def on_secured(self, media_session: MediaSession) -> None:
+        """Media may flow with this session."""
         ...
 
     def on_text(self, op: int, data: Any) -> None:
-        """A JSON message that the line does not need itself."""
+        """A JSON message that the session does not handle itself."""
         ...
 
     def on_binary(self, op: int, payload: bytes) -> None:
@@ -55,7 +55,7 @@ class PersonSession:
     endpoint: str
     tls: ssl.SSLContext
     media: MediaThread
-    listener: SessionEvents
+    events: SessionEvents
     on_datagram: Callable[[bytes, float], None]
     mode: str = MODES[0]
     connected: bool = False
@@ -122,7 +122,7 @@ class PersonSession:
 
     def _binary(self, message: bytes) -> None:
         self._seq_ack, op = BINARY_HEAD.unpack_from(message)
-        self.listener.on_binary(op, message[BINARY_HEAD.size :])
+        self.events.on_binary(op, message[BINARY_HEAD.size :])
 
     async def _text(self, socket: Socket, message: str) -> Any:
         """Answer one message; may return a coroutine that has to run as long as the WebSocket stands."""
@@ -137,9 +137,9 @@ class PersonSession:
             await self._discover(socket, data)
         elif op == Opcode.SESSION_DESCRIPTION:
             self._secure(data)
-            self.listener.on_text(op, data)
+            self.events.on_text(op, data)
         elif op != Opcode.HEARTBEAT_ACK:
-            self.listener.on_text(op, data)
+            self.events.on_text(op, data)
         if op in (Opcode.READY, Opcode.RESUMED):
             self.connected = True
             return self._pump(socket)
@@ -152,7 +152,7 @@ class PersonSession:
             await socket.send_json({"op": Opcode.RESUME, "d": identity | {"seq_ack": self._seq_ack}})
             return
         identity |= {"user_id": session.user_id}
-        await socket.send_json({"op": Opcode.IDENTIFY, "d": identity | {"max_dave_protocol_version": self.listener.dave_version}})
+        await socket.send_json({"op": Opcode.IDENTIFY, "d": identity | {"max_dave_protocol_version": self.events.dave_version}})
 
     async def _heartbeat(self, socket: Socket, interval_s: float) -> None:
         while True:
@@ -187,4 +187,4 @@ class PersonSession:
         if self._ssrc is None or self._udp is None:
             raise VoiceError("a session description came before ready")
         transport = Transport.for_mode(description["mode"], bytes(description["secret_key"]))
-        self.listener.on_secured(MediaSession(self._ssrc, transport, self._udp))
+        self.events.on_secured(MediaSession(self._ssrc, transport, self._udp))

@@ -1,4 +1,4 @@
-"""PersonSocket: a person's UDP socket on the media thread: IP discovery, keep-alive, datagrams with the moment they came."""
+"""PersonSocket: a person's UDP socket on the media thread: IP discovery, keep-alive, datagrams with the time of arrival."""
 
 import asyncio
 import struct
@@ -22,7 +22,6 @@ class PersonSocket(asyncio.DatagramProtocol):
 
     def __init__(self, on_datagram: Callable[[bytes, float], None]) -> None:
         """`on_datagram(datagram, at)` gets everything that is neither discovery nor keep-alive; `at` is `time.perf_counter`."""
-        self.keepalives_echoed = 0
         self._on_datagram = on_datagram
         self._socket: asyncio.DatagramTransport | None = None
         self._discovered: asyncio.Future[Address] | None = None
@@ -36,7 +35,7 @@ class PersonSocket(asyncio.DatagramProtocol):
         self._keep_alive()
 
     async def discover(self, ssrc: int) -> Address:
-        """Ask the relay how it sees us. Raises VoiceError where it never answers."""
+        """Return our address as the relay sees it. Raises VoiceError if it does not answer."""
         self._discovered = asyncio.get_running_loop().create_future()
         for _ in range(TRIES):
             self.send(DISCOVERY.pack(REQUEST, LENGTH, ssrc, b"", 0))
@@ -58,17 +57,17 @@ class PersonSocket(asyncio.DatagramProtocol):
             self._socket.abort()
 
     def datagram_received(self, datagram: bytes, address: Address) -> None:  # noqa: ARG002  # the socket is connected
-        """Sort one datagram from the relay."""
+        """Handle one datagram from the relay; an echoed keep-alive needs nothing."""
         at = time.perf_counter()
         if len(datagram) == KEEPALIVE.size:
-            self.keepalives_echoed += 1
-        elif len(datagram) == DISCOVERY.size and datagram[:4] == struct.pack("!HH", REPLY, LENGTH):
+            return
+        if len(datagram) == DISCOVERY.size and datagram[:4] == struct.pack("!HH", REPLY, LENGTH):
             self._found(datagram)
         else:
             self._on_datagram(datagram, at)
 
     def error_received(self, fault: Exception) -> None:
-        """The relay's port was closed under us; the voice gateway will say why."""
+        """Ignore a closed port of the relay; the voice gateway reports the reason."""
 
     def _found(self, reply: bytes) -> None:
         _, _, _, address, port = DISCOVERY.unpack(reply)

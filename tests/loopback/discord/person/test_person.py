@@ -179,7 +179,7 @@ async def test_a_resumable_loss_costs_no_frame(place: "VoicePlace", tone: Tone, 
             await back
         await speaking
         await listener.wait_until(lambda: listener.heard.opus(ada.id) == speaker.said.opus())
-        assert speaker.mouth.unsent == 0
+        assert speaker.sender.unsent == 0
         assert speaker.closures == listener.closures == []
 
 

@@ -1,4 +1,5 @@
-"""End-to-end encryption as the voice servers see it: an MLS group that they deliver for and cannot read; and people who are in it.
+"""End-to-end encryption (DAVE) in the loopback: the delivery of MLS messages, and the members of a group.
 
-`delivery.py` is the servers' part, `member.py` a person's, in two kinds: `libdave_member.py` and `davey_member.py`.
+Start with `delivery.py`, the part of the voice servers; `member.py` is the part of a person, on libdave or davey.
+The voice servers and `person/` import from here.
 """

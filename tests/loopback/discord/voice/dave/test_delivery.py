@@ -200,7 +200,7 @@ async def test_libdave_loses_no_frame_to_epochs(secret: "VoicePlace", tone: Tone
         for listener, speaker in (talkers, talkers[::-1]):
             await listener.wait_until(lambda: listener.heard.opus(speaker.user.id) == speaker.said.opus())  # noqa: B023  # awaited at once
             assert len(speaker.said.opus()) == 50
-            assert listener.ears.refused["end_to_end"] == 0
+            assert listener.receiver.refused["end_to_end"] == 0
         delivery = secret.voice.delivery(secret.lounge)
         assert delivery is not None
         assert len(delivery.epochs) >= 4
@@ -227,7 +227,7 @@ async def test_nothing_is_said_in_the_clear_before_there_is_a_group(secret: "Voi
     """Whoever is alone in an encrypted call has no key, and sends nothing but silence packets."""
     async with Person(secret, secret.people[0], secret.lounge, e2ee="libdave") as alone:
         await alone.say(tone(0.06))
-        assert alone.mouth.unsent == 3
+        assert alone.sender.unsent == 3
         assert alone.said.opus() == []
 
 
