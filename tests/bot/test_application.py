@@ -277,7 +277,7 @@ async def run_to_its_end(home: Home, config: Config) -> None:
 async def test_a_prefix_without_the_intent_is_one_sentence(home: Home) -> None:
     """Discord lets nobody read messages who was not granted that; what to switch on, or to leave out, is told."""
     home.discord.gateway.sessions.privileged_intents = False
-    with pytest.raises(LoginError, match=r"bot\.prefix needs.*ChatMessage Content Intent"):
+    with pytest.raises(LoginError, match=r"bot\.prefix needs.*Message Content Intent"):
         await run_to_its_end(home, home.config(bot=BotConfig(prefix="!")))
 
 
