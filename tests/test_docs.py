@@ -73,3 +73,34 @@ def test_the_readme_names_where_settings_come_from() -> None:
         word for word in ("config.example.toml", "DISCORDPLEX_DISCORD__TOKEN", "discordplex config show") if word not in words(README)
     ]
     assert not missing, f"README.md does not mention: {', '.join(missing)}"
+
+
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+
+
+def test_every_file_that_the_docs_name_is_there() -> None:
+    """Paths of ours exist, names given as "`name` in `path`" are in that file, and links lead to a file and a heading."""
+    wrong = [f"{page.name}: {target}" for page in PAGES for target in broken(page)]
+    assert not wrong
+
+
+def broken(page: Path) -> Iterator[str]:
+    """What a page names and is not there."""
+    text = page.read_text(encoding="utf-8")
+    yield from (
+        path for path in re.findall(r"`((?:discordplex|tests|docs|benchmarks|\.github)/[\w./-]+)`", text) if not (ROOT / path).exists()
+    )
+    for name, path in re.findall(r"`(\w+)` (?:in|of) `([\w/]+\.py)`", text):
+        if not re.search(rf"(?:def |class |^){name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE):
+            yield f"{name} in {path}"
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = link.partition("#")
+        target = page if not path else page.parent / path
+        if "://" not in link and not (target.exists() and (not heading or heading in headings(target))):
+            yield link
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found}
