@@ -47,7 +47,7 @@ LAYERS = {
         ["connection"],
     ],
     "loopback.discord": [
-        ["world", "closing", "certificate"],
+        ["world", "certificate"],
         ["gateway", "voice"],
         ["rest", "person"],
         ["acts"],

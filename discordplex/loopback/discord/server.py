@@ -24,6 +24,7 @@ from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.discord.world.model import Guild, User
 from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
+from discordplex.loopback.sockets import listen
 
 GATEWAY_VERSIONS = ("9", "10")
 """What distinguishes the main gateway from the voice gateway (up to 8) where both are asked for at `/`."""
@@ -86,7 +87,6 @@ class LoopbackDiscord(Acts):
             await exits.enter_async_context(self.voice)
             exits.push_async_callback(self.gateway.close)
             await self._listen(runner, self._directory)
-            self.port = runner.addresses[0][1]
             self.rest.gateway_url = self.gateway.sessions.url = f"wss://127.0.0.1:{self.port}"
             self.world.voice_endpoint = self.world.files.endpoint = f"127.0.0.1:{self.port}"
             self._exits = exits.pop_all()
@@ -97,7 +97,7 @@ class LoopbackDiscord(Acts):
 
     async def _listen(self, runner: web.AppRunner, directory: Path) -> None:
         try:
-            await web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=server_context(directory)).start()
+            _, self.port = await listen(runner, "127.0.0.1", self.port, server_context(directory))
         except OSError as fault:
             raise ConfigError(f"Port {self.port} of 127.0.0.1 cannot be opened: {fault.strerror}. Choose another one, or 0.") from fault
 

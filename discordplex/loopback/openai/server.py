@@ -16,6 +16,7 @@ from discordplex.loopback.openai import shapes
 from discordplex.loopback.openai.faults import Delays, RequestFault, Stage
 from discordplex.loopback.openai.log import ClientHungUp, Log, RequestReceived, ResponseSent
 from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
+from discordplex.loopback.sockets import listen
 
 BLOCK_BYTES: Final = 4801
 """Odd on purpose: no block of sound ends where a sample does, as in the real API's chunks."""
@@ -96,9 +97,11 @@ class StandInOpenAI:
         app.router.add_post("/v1/audio/speech", self._route("speak", self._speak))
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CLOSE_S, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
+        try:
+            _, self._port = await listen(self._runner, self._host, self._port)
+        except OSError:
+            await self._runner.cleanup()
+            raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

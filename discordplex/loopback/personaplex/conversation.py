@@ -1,11 +1,10 @@
-"""One client's conversation with a stand-in server: prompts, handshake, and a model that steps when it is given something to hear."""
+"""One client's conversation with a stand-in server: prompts, handshake, and one model step for each 80 ms of input."""
 
 import asyncio
 import dataclasses
 import math
 import random
-import socket
-import struct
+from collections.abc import Callable
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
@@ -16,8 +15,8 @@ from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader, Audi
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Log
 from discordplex.loopback.personaplex.ogg import OggStreamError
-from discordplex.loopback.personaplex.outbox import DelayedMessages
 from discordplex.loopback.personaplex.voice_model import VoiceModelFactory
+from discordplex.loopback.sockets import reset_connection
 from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, Other, TextPiece, encode
 
 VOICE_STEPS = 50 + 6
@@ -34,8 +33,6 @@ NATURAL_LIMIT_MS = 9.0
 
 ABNORMAL = int(WSCloseCode.ABNORMAL_CLOSURE)
 ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
-HARD_CLOSE = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: the kernel answers with a reset."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class RequestedPersona:
 
 @dataclasses.dataclass(kw_only=True)
 class ServerState:
-    """What all conversations of one server share: the one model, and whatever the last client that connected has put on it."""
+    """What all conversations of one server share: the model, and the persona that the newest client requested."""
 
     clock: Clock
     new_model: VoiceModelFactory
@@ -62,19 +59,50 @@ class ServerState:
     prompt_step_ms: float
     packets_per_step: int
     versions: bytes = b""
-    """What follows the kind of the handshake. Who sends versions is kyutai's Rust server, and reads pings as messages."""
+    """What follows the kind byte of the handshake. Kyutai's Rust server sends versions, and it reads pings as messages."""
     log: Log = dataclasses.field(default_factory=Log)
     model_lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     requested: RequestedPersona | None = None
     rng: random.Random = dataclasses.field(default_factory=random.Random)
 
     async def pause(self, seconds: float) -> None:
-        """Let that much time pass."""
+        """Sleep on the clock of the server."""
         await self.clock.sleep_until(self.clock.now() + seconds)
 
 
+class DelayedMessages:
+    """Messages in the order they were put, each sent when it is due. Unbounded: the real server drops nothing."""
+
+    def __init__(self, websocket: web.WebSocketResponse, clock: Clock, on_sent: Callable[[Kind, bytes], None]) -> None:
+        self._socket = websocket
+        self._clock = clock
+        self._on_sent = on_sent
+        self._waiting: asyncio.Queue[tuple[float, list[bytes | str]]] = asyncio.Queue()
+
+    def put(self, *messages: bytes | str, delay_s: float = 0.0) -> None:
+        """Send these together, `delay_s` from now; what follows waits for them. A string goes out as a WebSocket text message."""
+        self._waiting.put_nowait((self._clock.now() + delay_s, list(messages)))
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            due, messages = await self._waiting.get()
+            await self._clock.sleep_until(due)
+            for message in messages:
+                await self._send(message)
+
+    async def _send(self, message: bytes | str) -> None:
+        if isinstance(message, str):
+            await self._socket.send_str(message)
+            return
+        if message[:1] in (bytes((Kind.TEXT,)), bytes((Kind.AUDIO,))):
+            # Logged first: a client may answer before this task runs again.
+            self._on_sent(Kind(message[0]), message[1:])
+        await self._socket.send_bytes(message)
+
+
 class ServerConversation:
-    """From the lock to the close. Methods: the loop's thread."""
+    """A conversation from the lock to the close. Thread: loop."""
 
     def __init__(
         self, *, number: int, state: ServerState, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport | None
@@ -94,14 +122,14 @@ class ServerConversation:
         self._reader = AudioReader()
         self._writer = AudioWriter(state.packets_per_step)
         self._model = state.new_model()
-        # Without a bound, for the real server has none: whoever sends too much is answered later and later.
+        # Unbounded, as in the real server: a client that sends too much gets later and later answers.
         self._input = bytearray()
         self._outbox = DelayedMessages(websocket, state.clock, self._log_sent)
         self._input_arrived = asyncio.Event()
         self._steps = 0
 
     async def run(self) -> None:
-        """Converse until the client leaves or the audio loop dies; then close, always with 1000, as the real server does."""
+        """Run until the client leaves or the audio loop fails; then close with 1000, as the real server does."""
         reading = asyncio.create_task(self._read())
         tasks = [asyncio.create_task(self._prompt())]
         try:
@@ -115,28 +143,24 @@ class ServerConversation:
     # Faults on demand.
 
     def crash(self, why: str = "told to") -> None:
-        """An exception in the audio loop."""
+        """Raise an exception in the audio loop."""
         self._failure = OggStreamError(why)
         self._failed.set()
 
     def reset(self) -> None:
-        """The process dies: TCP reset, and what was in the buffers is gone."""
-        if isinstance(self._transport, asyncio.Transport):
-            raw = self._transport.get_extra_info("socket")
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, HARD_CLOSE)
-            self._transport.abort()
+        """Reset the TCP connection, as when the process is killed."""
+        reset_connection(self._transport)
 
     async def close(self, code: int) -> None:
-        """Say goodbye with a code that the real server would not use, but a proxy might."""
+        """Close with a code that a proxy might use; the real server does not."""
         self._closed_by_server = True
         await self._socket.close(code=code)
 
     def inject(self, message: bytes | str) -> None:
-        """Send any message after those that wait; a string as a WebSocket text message."""
+        """Send any message after the waiting ones; a string is sent as a WebSocket text message."""
         self._outbox.put(message)
 
-    # Its loops.
+    # Loops.
 
     async def _read(self) -> None:
         """Receive until the client leaves."""
@@ -160,17 +184,17 @@ class ServerConversation:
                 self._receive_audio(message)
 
     async def _prompt(self) -> None:
-        """Load voice and role, step by step, then shake hands."""
+        """Load voice and role step by step, then send the handshake."""
         self._log(log.PromptsLoading)
         step_s = self._state.prompt_step_ms / 1000
         await self._state.pause(VOICE_STEPS * step_s)
-        # Read only now, from where every client that connects leaves its own: a mere connect hijacks a session that is being set up.
+        # Read only now: as on the real server, a client that connects replaces the persona of a session that is being set up.
         persona = self._state.requested or RequestedPersona("", "")
         await self._state.pause(persona.text_steps * step_s)
         if self._state.faults.no_handshake:
             await asyncio.Event().wait()
         self._handshake_sent = True
-        # Written down first: a client may answer before this task runs again.
+        # Logged first: a client may answer before this task runs again.
         self._log(log.HandshakeSent, voice=persona.voice, text_prompt=persona.text_prompt)
         if self._state.versions:
             await self._socket.send_bytes(encode(Other(Kind.METADATA, b"{}")))
@@ -180,7 +204,7 @@ class ServerConversation:
                 await self._socket.send_bytes(encode(AudioBytes(page)))
 
     async def _run_model(self) -> None:
-        """Step whenever 80 ms have been heard: no input, no output."""
+        """Run one step for each 80 ms of input: no input, no output."""
         while True:
             heard = await self._next_step()
             started = self._state.clock.now()
@@ -201,7 +225,7 @@ class ServerConversation:
         if self._failure is not None:
             raise self._failure
 
-    # Their parts.
+    # Parts of the loops.
 
     def _receive_audio(self, message: WSMessage) -> None:
         data = message.data if message.type is WSMsgType.BINARY else b""
@@ -245,7 +269,7 @@ class ServerConversation:
             if isinstance(failure, OggStreamError):
                 self._log(log.Crashed, why=str(failure))
         if not reading.done():
-            # While somebody still reads: to cancel `receive` would make aiohttp forget the goodbye.
+            # Before the reader is cancelled: cancelling `receive` would make aiohttp skip the close frame.
             self._closed_by_server = True
             await self._socket.close(code=WSCloseCode.OK)
         reading.cancel()

@@ -1,12 +1,10 @@
-"""StandInServer: a PersonaPlex server to test and to play against, on 127.0.0.1, with no model in it.
+"""StandInServer: a PersonaPlex server without a model, on 127.0.0.1, for tests and the demo.
 
-It is built on aiohttp, as the real one, so that pings, limits and close codes behave alike. One client converses at a time; a second one
-is upgraded and then hears nothing at all, not even a pong, until the first has left.
+It is built on aiohttp, as the real one, so that pings, limits and close codes behave alike. It serves one client at a time; a second one
+is upgraded and then receives nothing, not even a pong, until the first has left.
 """
 
 import asyncio
-import errno
-import os
 import random
 import ssl
 from collections.abc import Callable, Mapping
@@ -22,6 +20,7 @@ from discordplex.loopback.personaplex.log import Connected, Log, Record, Refused
 from discordplex.loopback.personaplex.parrot import Parrot
 from discordplex.loopback.personaplex.talker import Talker
 from discordplex.loopback.personaplex.voice_model import Echo, Mode, VoiceModelFactory
+from discordplex.loopback.sockets import listen
 from discordplex.personaplex.endpoint import DEFAULT_PATH, VOICES
 
 MODELS: Mapping[Mode, VoiceModelFactory] = {"echo": Echo, "parrot": Parrot, "talker": Talker}
@@ -73,7 +72,7 @@ class StandInServer:
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 
-    # What tests look at and turn.
+    # What tests read and change.
 
     @property
     def log(self) -> Log:
@@ -109,7 +108,7 @@ class StandInServer:
         self._each(ServerConversation.crash)
 
     def reset(self) -> None:
-        """The process dies under its conversations: TCP reset. It listens on, as if restarted at once."""
+        """Reset the TCP connections, as when the process is killed; go on listening, as after a restart."""
         self._each(ServerConversation.reset)
 
     def stop_reading(self) -> None:
@@ -117,7 +116,7 @@ class StandInServer:
         self._each(lambda conversation: conversation.reading.clear())
 
     def read_again(self) -> None:
-        """Go on reading, and answer all that has come."""
+        """Read again, and answer everything that has arrived."""
         self._each(lambda conversation: conversation.reading.set())
 
     def inject(self, message: bytes | str) -> None:
@@ -130,7 +129,7 @@ class StandInServer:
             await conversation.close(code)
 
     async def go_silent(self) -> None:
-        """What SIGTERM does to the real server: conversations stay open without a word or a sound, new connections are refused."""
+        """Do what the real server does on SIGTERM: conversations stay open and silent, new connections are refused."""
         self._each(lambda conversation: setattr(conversation, "silent", True))
         await self.stop_listening()
 
@@ -140,7 +139,7 @@ class StandInServer:
             await self._site.stop()
             self._site = None
 
-    # Its life.
+    # Start and stop.
 
     async def __aenter__(self) -> Self:
         """Listen. Raises OSError where the port cannot be had."""
@@ -148,20 +147,15 @@ class StandInServer:
         app.router.add_get(DEFAULT_PATH, self._chat)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls)
         try:
-            await self._site.start()
+            self._site, self._port = await listen(self._runner, self._host, self._port, self._tls)
         except OSError:
             await self._runner.cleanup()
             raise
-        if not self._runner.addresses:  # asyncio passes over a socket that the process may not open
-            await self._runner.cleanup()
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        self._port = self._runner.addresses[0][1]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Drop who is still there, and stop."""
+        """Disconnect the remaining clients, and stop."""
         await self.stop_listening()
         for transport in list(self._transports):
             transport.close()
@@ -194,7 +188,7 @@ class StandInServer:
     async def _converse(
         self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, persona: RequestedPersona
     ) -> None:
-        # Before the lock, on the model that everybody shares: that is the real server's bug, and the reason to connect one at a time.
+        # Set before the lock is taken: this is a bug of the real server, and the reason to connect one client at a time.
         self._state.requested = persona
         async with self._state.model_lock:
             if not persona.text_prompt:

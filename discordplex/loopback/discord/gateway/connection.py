@@ -10,11 +10,11 @@ import anyio
 import structlog
 from aiohttp import WSMsgType, web
 
-from discordplex.loopback.discord.closing import close_socket, reset
 from discordplex.loopback.discord.gateway import dispatches
 from discordplex.loopback.discord.gateway.sessions import GatewaySession, Identity, Sessions
 from discordplex.loopback.discord.world import payloads
 from discordplex.loopback.discord.world.world import World
+from discordplex.loopback.sockets import close_websocket, reset_connection
 
 log = structlog.get_logger()
 
@@ -73,16 +73,16 @@ class GatewayConnection:
             if message.type is WSMsgType.CLOSE:
                 # Remembered here: a client that tears the connection down right after its close frame leaves only 1006 with aiohttp.
                 self.ended_cleanly = not self._closed_by_us and message.data in CLEAN
-                await close_socket(self._socket, 1000)
+                await close_websocket(self._socket, 1000)
             return
 
     async def drop(self, code: int | None) -> None:
         """Close with a code, or reset the TCP connection where there is none."""
         self._closed_by_us = True
         if code is None:
-            reset(self._request)
+            reset_connection(self._request.transport)
         else:
-            await close_socket(self._socket, code)
+            await close_websocket(self._socket, code)
 
     async def _receive(self, data: str | bytes) -> None:
         try:

@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from discordplex.loopback.discord.closing import reset
 from discordplex.loopback.discord.rest import channels, guilds, interaction_routes
 from discordplex.loopback.discord.rest.api import ApiCall, Route, Table
 from discordplex.loopback.discord.rest.errors import ApiError, unauthorized
@@ -19,6 +18,7 @@ from discordplex.loopback.discord.rest.rate_limits import COMMON, WRITES, Limit,
 from discordplex.loopback.discord.world.files import Upload
 from discordplex.loopback.discord.world.model import User
 from discordplex.loopback.discord.world.world import World
+from discordplex.loopback.sockets import reset_connection
 
 log = structlog.get_logger()
 
@@ -130,7 +130,7 @@ class Rest:
         if self.faults.delay_s:
             await self._world.clock.sleep_until(self._world.clock.now() + self.faults.delay_s)
         if self.faults.resets:
-            reset(request)
+            reset_connection(request.transport)
         elif not self.faults.status:
             return None
         elif self.faults.status == TOO_MANY:
