@@ -21,9 +21,9 @@ from benchmarks.row import Row, Spread
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
 from discordplex.cascade.detectors import DetectorPool
-from discordplex.cascade.ears import Ears
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.cascade.segmenter import SpeechStarted, Utterance
+from discordplex.cascade.speech_input import SpeechInput
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Persona, Text, VoiceEngine
@@ -67,7 +67,7 @@ async def answering(delays: Delays, turns: int) -> list[Row]:
         Row(subject, what, "ms", spread.p50, budget, spread, note=note, details=details),
         Row(
             subject,
-            "of it our processor time, ears included",
+            "of it our processor time, speech_input included",
             "ms",
             cpu.p50,
             None,
@@ -175,17 +175,17 @@ async def hearing() -> list[Row]:
     lost, clean = sum(max(0, SENTENCES - count) for count, _ in noisy), heard(detectors, clip())[0]
     said = f"of {SENTENCES * len(SEEDS)}"
     return [
-        Row("cascade: ears", f"sentences glued in noise at {SNR_DB:.0f} dB", "", float(glued), 0.0, note=said),
-        Row("cascade: ears", f"sentences lost in noise at {SNR_DB:.0f} dB", "", float(lost), 0.0, note=said),
-        Row("cascade: ears", "sentences lost of clean speech", "", float(SENTENCES - clean), 0.0, note=f"of {SENTENCES}"),
+        Row("cascade: speech_input", f"sentences glued in noise at {SNR_DB:.0f} dB", "", float(glued), 0.0, note=said),
+        Row("cascade: speech_input", f"sentences lost in noise at {SNR_DB:.0f} dB", "", float(lost), 0.0, note=said),
+        Row("cascade: speech_input", "sentences lost of clean speech", "", float(SENTENCES - clean), 0.0, note=f"of {SENTENCES}"),
     ]
 
 
 def heard(detectors: DetectorPool, pcm: bytes) -> tuple[int, int]:
     """How many utterances there were, and how many began."""
-    ears = Ears(detectors)
-    events = [event for frame in frames_of(pcm) for _, event in ears.push({SPEAKER: frame})]
-    ears.forget_everybody()
+    speech_input = SpeechInput(detectors)
+    events = [event for frame in frames_of(pcm) for _, event in speech_input.push({SPEAKER: frame})]
+    speech_input.forget_everybody()
     return sum(isinstance(event, Utterance) for event in events), sum(isinstance(event, SpeechStarted) for event in events)
 
 

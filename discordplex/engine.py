@@ -39,7 +39,7 @@ class EngineCaps:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class EngineReady:
     """The engine listens from now on."""
 
 
@@ -74,18 +74,18 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A person speaks while the engine does: its audio is to stop at once and to be kept, until `Resumed` or `Interrupted`."""
+class PlaybackHeld:
+    """A person speaks while the engine does: its audio is to stop at once and to be kept, until `PlaybackResumed` or `Interrupted`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
-    """It was a cough or an "mm-hm": the audio goes on where it was `Held`."""
+class PlaybackResumed:
+    """It was a cough or an "mm-hm": the audio goes on where it was `PlaybackHeld`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonaIgnored:
-    """This engine keeps its own voice and role: nobody is to be told that it has the persona's. At any time after Ready, mostly soon."""
+    """This engine keeps its own voice and role: nobody is to be told that it has the persona's. Comes after EngineReady, mostly soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Problem:
     """Something failed and the call goes on. `message` is a plain sentence for people."""
 
     message: str
-    stage: str = ""
+    service: str = ""
     cause: str = ""
     """The same as a short code for logs, such as "HTTP 500". The sentence may quote a server, and a log must not."""
 
@@ -112,7 +112,7 @@ class Closed:
     """The same as a short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
 
 
-EngineEvent: TypeAlias = Ready | Audio | Text | Held | Resumed | Interrupted | PersonaIgnored | Problem | Closed
+EngineEvent: TypeAlias = EngineReady | Audio | Text | PlaybackHeld | PlaybackResumed | Interrupted | PersonaIgnored | Problem | Closed
 
 
 class VoiceEngine(Protocol):
@@ -137,7 +137,7 @@ class VoiceEngine(Protocol):
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
-        """What the engine does, in order, beginning with Ready, ending after Closed. One consumer."""
+        """What the engine does, in order, beginning with EngineReady, ending after Closed. One consumer."""
         ...
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:

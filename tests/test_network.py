@@ -18,8 +18,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from discordplex import network
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import StageError
-from discordplex.cascade.stage import Stage
+from discordplex.cascade.faults import ServiceError
+from discordplex.cascade.service import Service
 from discordplex.clock import SystemClock
 from discordplex.errors import ConfigError
 from discordplex.loopback.openai.server import StandInOpenAI
@@ -261,8 +261,8 @@ async def test_websocket_engines_use_the_proxy(
     assert seen.credentials
 
 
-def stage_at(base_url: str) -> Stage:
-    return Stage(name="think", base_url=base_url, model="gpt-4o-mini", api_key="sk-loopback")
+def service_at(base_url: str) -> Service:
+    return Service(name="think", base_url=base_url, model="gpt-4o-mini", api_key="sk-loopback")
 
 
 @PROXIES
@@ -274,12 +274,12 @@ async def test_the_cascade_uses_the_proxy(
         monkeypatch.setenv("ALL_PROXY", spoken(seen, scheme))
         port = int(server.base_url.split(":")[2].split("/")[0])
         for host in (ELSEWHERE, "127.0.0.1", "localhost"):
-            stage = stage_at(server.base_url.replace("127.0.0.1", host))
-            clients = await asyncio.to_thread(Clients, [stage])
+            service = service_at(server.base_url.replace("127.0.0.1", host))
+            clients = await asyncio.to_thread(Clients, [service])
             try:
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(server, "api_key", "sk-loopback")
-                    async with clients.ask(stage, Request("/models"), SystemClock()) as answer:
+                    async with clients.ask(service, Request("/models"), SystemClock()) as answer:
                         assert b"whisper-1" in await answer.whole()
             finally:
                 await clients.close()
@@ -367,9 +367,9 @@ def test_a_variable_that_cannot_be_obeyed_is_the_cascade_s_sentence(monkeypatch:
     """No client is made, and nothing is called an internal error."""
     monkeypatch.setenv("ALL_PROXY", "gopher://h")
     with pytest.raises(ConfigError, match="ALL_PROXY"):
-        Clients([stage_at("http://elsewhere.test/v1")])
+        Clients([service_at("http://elsewhere.test/v1")])
     monkeypatch.setenv("NO_PROXY", "fd00::/8,[::1],10.0.0.0/8,:,/,[")
-    Clients([stage_at("http://127.0.0.1:9/v1")])
+    Clients([service_at("http://127.0.0.1:9/v1")])
 
 
 # Certificates
@@ -426,11 +426,11 @@ async def test_a_proxy_that_fails_is_the_cascade_s_sentence(scheme: str, way: st
     async with http_proxy(refuse=502) as seen:
         port = await dead_port() if way == "dead" else seen.port
         monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:s3cret@127.0.0.1:{port}")
-        stage = stage_at(f"https://{ELSEWHERE}/v1")
-        clients = await asyncio.to_thread(Clients, [stage])
+        service = service_at(f"https://{ELSEWHERE}/v1")
+        clients = await asyncio.to_thread(Clients, [service])
         try:
-            with pytest.raises(StageError) as caught:
-                async with clients.ask(stage, Request("/models"), SystemClock()):
+            with pytest.raises(ServiceError) as caught:
+                async with clients.ask(service, Request("/models"), SystemClock()):
                     pass
         finally:
             await clients.close()

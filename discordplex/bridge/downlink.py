@@ -12,7 +12,7 @@ from discordplex.bridge.events import CallEvent, PersonaIgnored, Trouble
 from discordplex.bridge.ports import SpeakingSource
 from discordplex.budget import Allowance
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Resumed, Text, VoiceEngine
+from discordplex.engine import Audio, Closed, EngineEvent, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text, VoiceEngine
 from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
@@ -31,7 +31,7 @@ PROBLEMS_AT_ONCE, PROBLEM_EVERY_S = 3, 60.0
 
 
 @dataclass(slots=True)
-class Reply:
+class ReplySpan:
     """Where the audio of one item lies on the line of pushed samples."""
 
     item: str
@@ -58,7 +58,7 @@ class Downlink:
         self._captions = captions
         self._tell = tell
         self._clock = clock
-        self._replies: deque[Reply] = deque(maxlen=REPLIES)
+        self._replies: deque[ReplySpan] = deque(maxlen=REPLIES)
         self._cut_item = ""
         self._received = 0
         self._count = 0
@@ -127,9 +127,9 @@ class Downlink:
                 self._hear(event, paced=engine.caps.realtime_paced)
             case Text():
                 self._read(event)
-            case Held():
+            case PlaybackHeld():
                 self._source.hold()
-            case Resumed():
+            case PlaybackResumed():
                 self._source.go_on()
             case Interrupted(item):
                 await self.interrupt(engine, item)
@@ -137,8 +137,8 @@ class Downlink:
                 self._tell(PersonaIgnored())
             case Problem() if not self._problems.take(1, self._clock.now()):
                 self._untold_problems.add()
-            case Problem(message, stage, cause):
-                self._tell(Trouble(one_line(message, LONGEST_SENTENCE), stage, cause))
+            case Problem(message, service, cause):
+                self._tell(Trouble(one_line(message, LONGEST_SENTENCE), service, cause))
 
     def _counts_a_batch(self) -> bool:
         """Whether others are to have the loop now: events that are there already come without a wait in between."""
@@ -168,7 +168,7 @@ class Downlink:
         if self._replies and self._replies[-1].item == audio.item:
             self._replies[-1].end = begin + samples
         else:
-            self._replies.append(Reply(audio.item, begin, begin + samples))
+            self._replies.append(ReplySpan(audio.item, begin, begin + samples))
 
     def _measure(self, *, paced: bool) -> None:
         now = self._clock.now()
@@ -185,7 +185,7 @@ class Downlink:
         self._texts.add()
         self._captions.add(text, position=self._source.pushed_samples, now=self._clock.now())
 
-    def _reply_at(self, heard: int, item: str) -> Reply | None:
+    def _reply_at(self, heard: int, item: str) -> ReplySpan | None:
         """The reply that is being heard at that position, of that item where one is named; None where all of it was heard."""
         unheard = (reply for reply in self._replies if reply.end > heard and item in ("", reply.item))
         return next(unheard, None)

@@ -66,7 +66,7 @@ class Trouble:
     """Something failed and the call goes on. `message` is a plain sentence."""
 
     message: str
-    stage: str = ""
+    service: str = ""
     cause: str = ""
     """A short code for logs: the sentence may quote a server."""
 

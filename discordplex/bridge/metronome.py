@@ -26,13 +26,13 @@ class Metronome:
         self.due = start
         self._slide = Slide(RANGE_S)
         self._quiet_ticks = QUIET_TICKS
-        self._home_s = 0.0
-        self._homesick = self._homing = False
+        self._centre_s = 0.0
+        self._must_recentre = self._recentring = False
 
     @property
     def wants_quiet(self) -> bool:
         """Whether the ticks have slid so far that a quiet frame shall be passed to `tick_quiet`."""
-        return self._homesick
+        return self._must_recentre
 
     @property
     def offset_s(self) -> float:
@@ -48,9 +48,9 @@ class Metronome:
     def tick(self, surplus_s: float | None) -> None:
         """This tick took frames and could have come `surplus_s` earlier, None where that is not known: set the next deadline."""
         self._quiet_ticks = 0
-        self._homing = False
+        self._recentring = False
         self.due += PERIOD_S + self._slide.follow(None if surplus_s is None else surplus_s - BEHIND_S)
-        self._homesick = self._homesick or abs(self.offset_s) > PERIOD_S
+        self._must_recentre = self._must_recentre or abs(self.offset_s) > PERIOD_S
 
     def tick_quiet(self) -> None:
         """This tick took frames in which nobody speaks: set the next deadline, on the way home.
@@ -58,18 +58,18 @@ class Metronome:
         For who sends without a pause. Their frames then wait longer, until the sink drops a quiet one, as it does with all backlog.
         """
         self._quiet_ticks = 0
-        if not self._homing:
-            self._homing = True
-            self._home_s = centred(self.offset_s)
-        self.due += PERIOD_S + self._slide.towards(self._home_s)
-        self._homesick = abs(self.offset_s - self._home_s) > SETTLED_S
+        if not self._recentring:
+            self._recentring = True
+            self._centre_s = centred(self.offset_s)
+        self.due += PERIOD_S + self._slide.towards(self._centre_s)
+        self._must_recentre = abs(self.offset_s - self._centre_s) > SETTLED_S
 
     def tick_silent(self) -> None:
         """This tick took nothing: set the next deadline. In a pause the ticks go home to the middle of their range."""
         self._quiet_ticks += 1
         if self._quiet_ticks == QUIET_TICKS:
-            self._home_s = centred(self.offset_s)
-        self.due += PERIOD_S + (self._slide.towards(self._home_s) if self._quiet_ticks >= QUIET_TICKS else 0.0)
+            self._centre_s = centred(self.offset_s)
+        self.due += PERIOD_S + (self._slide.towards(self._centre_s) if self._quiet_ticks >= QUIET_TICKS else 0.0)
 
 
 def centred(offset_s: float) -> float:

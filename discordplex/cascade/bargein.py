@@ -14,7 +14,7 @@ BACKCHANNEL_MS = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class BargeInDecision:
     """What the end of somebody's speech means."""
 
     keep: bool = True
@@ -44,16 +44,16 @@ class BargeIn:
         """Whether somebody who is still speaking has cut the turn off by now."""
         return voiced_ms >= BACKCHANNEL_MS and (self._over.get(speaker, False) or (speaker == asker and speaker in self._over))
 
-    def ended(self, speaker: SpeakerId, voiced_ms: float | None, asker: SpeakerId) -> Verdict:
+    def ended(self, speaker: SpeakerId, voiced_ms: float | None, asker: SpeakerId) -> BargeInDecision:
         """Somebody has finished; `voiced_ms` is None where it was too short to be words."""
         if speaker not in self._over:
-            return Verdict(keep=voiced_ms is not None)
+            return BargeInDecision(keep=voiced_ms is not None)
         over_sound = self._over.pop(speaker)
         if voiced_ms is None or (over_sound and voiced_ms < BACKCHANNEL_MS):
-            return Verdict(keep=False, resume=not self._over)
+            return BargeInDecision(keep=False, resume=not self._over)
         if over_sound or speaker == asker:
-            return Verdict(cut=True)
-        return Verdict(resume=not self._over)
+            return BargeInDecision(cut=True)
+        return BargeInDecision(resume=not self._over)
 
     def forget(self, speaker: SpeakerId) -> bool:
         """This person is not listened to any more; whether the engine held because of them alone."""

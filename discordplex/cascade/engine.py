@@ -1,4 +1,4 @@
-"""CascadeEngine: the engine port over three stages. Ears in front, a conversation behind, and a watch over both."""
+"""CascadeEngine: the engine port over three services. SpeechInput in front, a conversation behind, and a watch over both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -10,21 +10,21 @@ import structlog
 from typing_extensions import Self
 
 from discordplex.cascade.clients import Clients
-from discordplex.cascade.conversation import Conversation
 from discordplex.cascade.detectors import DetectorPool
-from discordplex.cascade.ears import Ears
+from discordplex.cascade.dialogue import Dialogue
 from discordplex.cascade.history import History
 from discordplex.cascade.outbox import Outbox
+from discordplex.cascade.reasoning import ReasoningFormat
 from discordplex.cascade.segmenter import Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
-from discordplex.cascade.speak import Speaker
-from discordplex.cascade.stage import Stage
-from discordplex.cascade.think import Thinker
-from discordplex.cascade.thoughts import Manner
+from discordplex.cascade.service import Service
+from discordplex.cascade.speak import Synthesizer
+from discordplex.cascade.speech_input import SpeechInput
+from discordplex.cascade.think import ChatModel
 from discordplex.cascade.transcribe import Transcriber
-from discordplex.cascade.turn import Mouth, Turn
+from discordplex.cascade.turn import ReplyOutput, Turn
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
-from discordplex.engine import Closed, EngineCaps, EngineEvent, Persona, Problem, Ready, SpeakerId
+from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Persona, Problem, SpeakerId
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 
@@ -53,7 +53,7 @@ class CascadeEngine:
         history: History,
         name_of: Callable[[SpeakerId], str],
         detectors: DetectorPool,
-        manner: Manner,
+        reasoning_format: ReasoningFormat,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -62,13 +62,13 @@ class CascadeEngine:
         self._history = history
         self._name_of = name_of
         self._detectors = detectors
-        self._manner = manner
+        self._reasoning_format = reasoning_format
         self._clock = clock
         self._metrics = metrics
         self._outbox = Outbox()
-        self._ears = Ears(detectors, Endpointing(end_of_speech_ms=config.end_of_speech_ms), metrics=metrics)
+        self._speech_input = SpeechInput(detectors, Endpointing(end_of_speech_ms=config.end_of_speech_ms), metrics=metrics)
         self._clients: Clients | None = None
-        self._conversation: Conversation | None = None
+        self._dialogue: Dialogue | None = None
         self._work: asyncio.Task[None] | None = None
         self._opened = False
         self._closed = False
@@ -84,19 +84,19 @@ class CascadeEngine:
         if self._opened:
             raise LocalProtocolError("an engine is opened once; make a new one")
         self._opened = True
-        stages = Stage.of(self._config, "transcribe"), Stage.of(self._config, "think"), Stage.of(self._config, "speak")
+        services = Service.of(self._config, "transcribe"), Service.of(self._config, "think"), Service.of(self._config, "speak")
         try:
-            self._clients = await asyncio.to_thread(Clients, stages)
+            self._clients = await asyncio.to_thread(Clients, services)
             await self._detectors.fill()
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             if isinstance(error, ConfigError):
                 raise EngineError(str(error), retry=False, cause=getattr(error, "cause", "not installed")) from error
             raise
-        self._conversation = self._converse(self._clients, *stages)
-        self._outbox.put(Ready())
-        self._work = asyncio.create_task(self._live(self._conversation), name="cascade")
-        log.info("engine listens", transcribe=stages[0].host, think=stages[1].host, speak=stages[2].host)
+        self._dialogue = self._converse(self._clients, *services)
+        self._outbox.put(EngineReady())
+        self._work = asyncio.create_task(self._live(self._dialogue), name="cascade")
+        log.info("engine listens", transcribe=services[0].host, think=services[1].host, speak=services[2].host)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -105,24 +105,24 @@ class CascadeEngine:
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
-        self._ears.forget_everybody()
+        self._speech_input.forget_everybody()
         if self._clients is not None:
             await self._clients.close()
         self._left = True
 
     async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """One tick of what people say. See the port for what it promises."""
-        if self._closed or self._conversation is None:
+        if self._closed or self._dialogue is None:
             return
         try:
-            for speaker, event in self._ears.push(frames):
-                self._on_speech(self._conversation, speaker, event)
-            self._conversation.goes_on(self._ears.voiced_ms)
+            for speaker, event in self._speech_input.push(frames):
+                self._on_speech(self._dialogue, speaker, event)
+            self._dialogue.goes_on(self._speech_input.voiced_ms)
         except Exception as error:  # noqa: BLE001 -- the edge of the engine: the call decides whether to open another
             self._die(error)
 
     async def events(self) -> AsyncIterator[EngineEvent]:
-        """What the engine does, in order, beginning with Ready, ending after Closed. One consumer."""
+        """What the engine does, in order, beginning with EngineReady, ending after Closed. One consumer."""
         while True:
             event = await self._outbox.take()
             yield event
@@ -131,8 +131,8 @@ class CascadeEngine:
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Stop speaking; remember of the reply what was heard."""
-        if self._conversation is not None:
-            self._conversation.interrupt(item, played_ms)
+        if self._dialogue is not None:
+            self._dialogue.interrupt(item, played_ms)
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all that is held of this speaker; see the port for what it promises. Sound that is pushed later is heard again."""
@@ -141,30 +141,30 @@ class CascadeEngine:
 
     async def pause(self) -> None:
         """Drop all that was said and not answered, and stop speaking; see the port."""
-        self._ears.forget_everybody()
-        if self._conversation is not None:
-            self._conversation.pause()
+        self._speech_input.forget_everybody()
+        if self._dialogue is not None:
+            self._dialogue.pause()
         await self._stopped()
 
     def drop(self, speaker: SpeakerId) -> None:
         """The same as `forget`, without waiting for the requests that it cancels."""
-        self._ears.forget(speaker)
+        self._speech_input.forget(speaker)
         self._history.forget(speaker)
-        if self._conversation is not None:
-            self._conversation.forget(speaker)
+        if self._dialogue is not None:
+            self._dialogue.forget(speaker)
 
     def reset(self) -> None:
         """Forget everything that was said, answered or not, and stop speaking. Does not wait for the requests that it cancels."""
-        self._ears.forget_everybody()
+        self._speech_input.forget_everybody()
         self._history.reset()
-        if self._conversation is not None:
-            self._conversation.reset()
+        if self._dialogue is not None:
+            self._dialogue.reset()
 
     async def _stopped(self) -> None:
-        if self._conversation is not None:
-            await self._conversation.stopped()
+        if self._dialogue is not None:
+            await self._dialogue.stopped()
 
-    def _on_speech(self, conversation: Conversation, speaker: SpeakerId, event: SegmenterEvent) -> None:
+    def _on_speech(self, conversation: Dialogue, speaker: SpeakerId, event: SegmenterEvent) -> None:
         match event:
             case SpeechStarted():
                 conversation.began(speaker)
@@ -173,33 +173,34 @@ class CascadeEngine:
             case Discarded():
                 conversation.ended(speaker, None)
 
-    def _converse(self, clients: Clients, transcribe: Stage, think: Stage, speak: Stage) -> Conversation:
-        thinker, speaker = Thinker(clients, think, self._clock), Speaker(clients, speak, self._clock, rate_hz=self._config.speak.rate_hz)
+    def _converse(self, clients: Clients, transcribe: Service, think: Service, speak: Service) -> Dialogue:
+        chat_model = ChatModel(clients, think, self._clock)
+        synthesizer = Synthesizer(clients, speak, self._clock, rate_hz=self._config.speak.rate_hz)
         voice = self._persona.voice or self._config.speak.voice
 
-        def new_turn(mouth: Mouth) -> Turn:
+        def new_turn(output: ReplyOutput) -> Turn:
             return Turn(
-                thinker=thinker,
-                speaker=speaker,
+                chat_model=chat_model,
+                synthesizer=synthesizer,
                 voice=voice,
-                mouth=mouth,
+                output=output,
                 first_chunk_chars=self._config.first_chunk_chars,
-                manner=self._manner,
+                reasoning_format=self._reasoning_format,
             )
 
-        return Conversation(
+        return Dialogue(
             transcriber=Transcriber(clients, transcribe, self._clock),
             new_turn=new_turn,
             system_prompt=f"{self._persona.text_prompt}\n\n{SPOKEN_MANNERS}",
             history=self._history,
             name_of=self._name_of,
-            speaking=self._ears.speaking,
+            speaking=self._speech_input.speaking,
             outbox=self._outbox,
             clock=self._clock,
             metrics=self._metrics,
         )
 
-    async def _live(self, conversation: Conversation) -> None:
+    async def _live(self, conversation: Dialogue) -> None:
         """The conversation's two halves, and detectors for whoever comes; the failure of one ends the engine, aloud."""
         try:
             async with anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""Whatever can go wrong at a server -> one plain sentence that names the stage and the mend, and a short cause for logs. Pure.
+"""Whatever can go wrong at a server -> one plain sentence that names the service and the mend, and a short cause for logs. Pure.
 
 The SDK and its HTTP library raise classes of many modules, whose places differ between their versions; what is judged here is what they
 carry (a status, a body) and the names of their classes. A server's own words may stand in a sentence, never in a cause. The server's
@@ -10,17 +10,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from discordplex.cascade.stage import NO_KEY, Stage, StageName
+from discordplex.cascade.service import NO_KEY, Service, ServiceName
 from discordplex.errors import DiscordplexError
 from discordplex.plaintext import one_line
 from discordplex.redact import redact
 
-NOUN: Final[dict[StageName, str]] = {
+NOUN: Final[dict[ServiceName, str]] = {
     "transcribe": "The transcription",
     "think": "The chat model",
     "speak": "The speech synthesis",
 }
-"""What each stage is called in a sentence."""
+"""What each service is called in a sentence."""
 
 SERVER: Final = "its server"
 """What its server is called in a sentence that is posted."""
@@ -54,12 +54,12 @@ MODEL_ENDS: Final = {
 """OpenAI's models that are being switched off, and what takes their place at the same address; speech synthesis has nothing."""
 
 
-class StageError(DiscordplexError):
-    """A stage failed; `str()` is the sentence for people, `cause` a short code for logs."""
+class ServiceError(DiscordplexError):
+    """A service failed; `str()` is the sentence for people, `cause` a short code for logs."""
 
-    def __init__(self, message: str, *, stage: StageName, cause: str = "") -> None:
+    def __init__(self, message: str, *, service: ServiceName, cause: str = "") -> None:
         super().__init__(message)
-        self.stage: StageName = stage
+        self.service: ServiceName = service
         self.cause = cause
 
 
@@ -74,72 +74,74 @@ class HttpError(Exception):
 
 
 class OverdueError(Exception):
-    """An answer was not complete when its stage's total time was over."""
+    """An answer was not complete when its service's total time was over."""
 
 
 class Fault(NamedTuple):
-    """What happened: a code for logs, and the end of a sentence about a stage."""
+    """What happened: a code for logs, and the end of a sentence about a service."""
 
     cause: str
     words: str
 
 
-def stage_error(error: BaseException, stage: Stage) -> StageError:
-    """What to tell of `error`; a StageError is its own answer."""
-    if isinstance(error, StageError):
+def service_error(error: BaseException, service: Service) -> ServiceError:
+    """What to tell of `error`; a ServiceError is its own answer."""
+    if isinstance(error, ServiceError):
         return error
-    fault = diagnose(error, stage, SERVER)
-    return StageError(f"{NOUN[stage.name]} failed: {fault.words}", stage=stage.name, cause=fault.cause)
+    fault = diagnose(error, service, SERVER)
+    return ServiceError(f"{NOUN[service.name]} failed: {fault.words}", service=service.name, cause=fault.cause)
 
 
-def failed(stage: Stage, what: str, cause: str) -> StageError:
-    """A failure of this stage in our own words, such as `sent no sound`."""
-    return StageError(f"{NOUN[stage.name]} failed: {SERVER} {what}", stage=stage.name, cause=cause)
+def failed(service: Service, what: str, cause: str) -> ServiceError:
+    """A failure of this service in our own words, such as `sent no sound`."""
+    return ServiceError(f"{NOUN[service.name]} failed: {SERVER} {what}", service=service.name, cause=cause)
 
 
-def no_api_error(stage: Stage) -> StageError:
+def no_api_error(service: Service) -> ServiceError:
     """Something answered, such as a proxy's web page, that is not what we talk to."""
-    return StageError(f"{NOUN[stage.name]} failed: {not_an_api(stage)}", stage=stage.name, cause="not an API")
+    return ServiceError(f"{NOUN[service.name]} failed: {not_an_api(service)}", service=service.name, cause="not an API")
 
 
-def told_error(stage: Stage, body: Any) -> StageError:
+def told_error(service: Service, body: Any) -> ServiceError:
     """A server that answers with success, and with an error in it. `body` is that error."""
-    words = server_words(body, stage)
+    words = server_words(body, service)
     cause = "error in the answer"
-    return failed(stage, f"answers with an error{f' ({words})' if words else ''}. Look at {stage.model_setting} and its neighbours.", cause)
+    return failed(
+        service, f"answers with an error{f' ({words})' if words else ''}. Look at {service.model_setting} and its neighbours.", cause
+    )
 
 
-def refuse_told_error(message: Any, stage: Stage) -> None:
-    """Raise StageError where this part of an answer is an error that the server tells."""
+def refuse_told_error(message: Any, service: Service) -> None:
+    """Raise ServiceError where this part of an answer is an error that the server tells."""
     if isinstance(message, Mapping) and (message.get("error") or "error" in (message.get("object"), message.get("type"))):
-        raise told_error(stage, message)
+        raise told_error(service, message)
 
 
-def sentence(error: BaseException, stage: Stage, server: str = SERVER) -> str:
-    """The failure in words; `server` is what the stage's server is called in them."""
-    return str(error) if isinstance(error, StageError) else f"{NOUN[stage.name]} failed: {diagnose(error, stage, server).words}"
+def sentence(error: BaseException, service: Service, server: str = SERVER) -> str:
+    """The failure in words; `server` is what the service's server is called in them."""
+    return str(error) if isinstance(error, ServiceError) else f"{NOUN[service.name]} failed: {diagnose(error, service, server).words}"
 
 
-def diagnose(error: BaseException, stage: Stage, server: str) -> Fault:
+def diagnose(error: BaseException, service: Service, server: str) -> Fault:
     """What `error` means."""
     if isinstance(error, HttpError):
-        return Fault(f"HTTP {error.status_code}", refusal(error, stage, server))
+        return Fault(f"HTTP {error.status_code}", refusal(error, service, server))
     chain = list(causes(error))
     if any(isinstance(one, OSError) and one.errno in NO_ROOM for one in chain):
         return Fault("out of descriptors", NO_DESCRIPTORS)
     kinds = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if "ProxyFailedError" in kinds:
         return Fault("proxy", str(error))
-    ends = f"Try another {stage.model_setting}, or raise {stage.setting('total_timeout_s')}."
+    ends = f"Try another {service.model_setting}, or raise {service.setting('total_timeout_s')}."
     meanings = (
-        ({"OverdueError"}, "too late", f"{server} was not done after {stage.total_timeout_s:g} s. {ends}"),
+        ({"OverdueError"}, "too late", f"{server} was not done after {service.total_timeout_s:g} s. {ends}"),
         (
             OUT_OF_TIME,
             "timeout",
-            f"{server} sent nothing for {stage.timeout_s:g} s. It is too slow or stuck; try again, or another server.",
+            f"{server} sent nothing for {service.timeout_s:g} s. It is too slow or stuck; try again, or another server.",
         ),
         (HUNG_UP, "hung up", f"{server} hung up before its answer was whole. Try again, or another server."),
-        (UNREACHABLE, "unreachable", f"{server} cannot be reached. Is it running, and is {stage.url_setting} right?"),
+        (UNREACHABLE, "unreachable", f"{server} cannot be reached. Is it running, and is {service.url_setting} right?"),
     )
     broke_off = Fault(type(error).__name__, f"{server} broke off. Try again, or another server.")
     return next((Fault(cause, words) for names, cause, words in meanings if kinds & names), broke_off)
@@ -155,45 +157,47 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__ or found.__context__
 
 
-def refusal(error: HttpError, stage: Stage, server: str) -> str:
-    """What an HTTP status means at this stage."""
+def refusal(error: HttpError, service: Service, server: str) -> str:
+    """What an HTTP status means at this service."""
     status, text = error.status_code, whole_text(error)
     if status == NOT_FOUND:
-        return not_found(text, stage, server)
+        return not_found(text, service, server)
     if status == TOO_MANY:
         return too_many(error, text, server)
     if status >= SERVER_ERRORS:
         return f"{server} has trouble of its own (error {status}). Try again later, or another server."
-    said = server_words(error.body, stage)
-    other = f"{server} refuses the request (error {status}{f': {said}' if said else ''}). Look at {stage.model_setting} and its neighbours."
+    said = server_words(error.body, service)
+    other = (
+        f"{server} refuses the request (error {status}{f': {said}' if said else ''}). Look at {service.model_setting} and its neighbours."
+    )
     sent_on = (
         f"{server} sends us on to another address (redirect {status}), where we do not follow it with speech and keys. "
-        f"Set {stage.url_setting} to the address that answers itself, with https:// where the server wants it."
+        f"Set {service.url_setting} to the address that answers itself, with https:// where the server wants it."
     )
     words = {
-        UNAUTHORIZED: f"{server} does not accept the API key. Set {stage.key_setting}.",
-        FORBIDDEN: f'{server} does not let this key use "{stage.model}". Choose another {stage.model_setting}, or another key.',
+        UNAUTHORIZED: f"{server} does not accept the API key. Set {service.key_setting}.",
+        FORBIDDEN: f'{server} does not let this key use "{service.model}". Choose another {service.model_setting}, or another key.',
     }
     return sent_on if status in REDIRECTS else words.get(status, other)
 
 
-def not_found(text: str, stage: Stage, server: str) -> str:
+def not_found(text: str, service: Service, server: str) -> str:
     """No such model, not any more, or no such server at all."""
     if RETIRED.search(text):
-        return f'"{stage.model}" was shut down at {server}. {replacement(stage)}'
+        return f'"{service.model}" was shut down at {server}. {replacement(service)}'
     if "model" in text.lower():
-        return f'{server} has no model "{stage.model}". Choose another {stage.model_setting}.'
-    return not_an_api(stage)
+        return f'{server} has no model "{service.model}". Choose another {service.model_setting}.'
+    return not_an_api(service)
 
 
-def replacement(stage: Stage) -> str:
+def replacement(service: Service) -> str:
     """What to do about a model that is gone."""
-    successor = MODEL_ENDS.get(stage.model)
+    successor = MODEL_ENDS.get(service.model)
     if successor:
-        return f'Set {stage.model_setting} to its replacement, "{successor}".'
-    if stage.name == "speak":
-        return f"Set {stage.model_setting}, or cascade.speak.base_url to a server that has speech models."
-    return f"Choose another {stage.model_setting}."
+        return f'Set {service.model_setting} to its replacement, "{successor}".'
+    if service.name == "speak":
+        return f"Set {service.model_setting}, or cascade.speak.base_url to a server that has speech models."
+    return f"Choose another {service.model_setting}."
 
 
 def too_many(error: HttpError, text: str, server: str) -> str:
@@ -205,9 +209,9 @@ def too_many(error: HttpError, text: str, server: str) -> str:
     return f"{server} is asked too often and wants us to wait {how_long}. Speak less often, or raise the account's limits."
 
 
-def not_an_api(stage: Stage) -> str:
+def not_an_api(service: Service) -> str:
     """What answered is not what we talk to."""
-    return f"what answers is not an OpenAI-compatible server. Check {stage.url_setting}, and any proxy on the way."
+    return f"what answers is not an OpenAI-compatible server. Check {service.url_setting}, and any proxy on the way."
 
 
 def retry_after_s(error: BaseException) -> float | None:
@@ -234,7 +238,7 @@ def may_repeat_after_s(error: BaseException) -> float | None:
     return 0.0 if "APIConnectionError" in kinds and "APITimeoutError" not in kinds else None
 
 
-def server_words(body: Any, stage: Stage) -> str:
+def server_words(body: Any, service: Service) -> str:
     """The server's own words, short, on one line, without anything that looks like a secret; "" where it sent none or a page."""
     words: Any = body
     for name in ("error", "message"):
@@ -242,10 +246,10 @@ def server_words(body: Any, stage: Stage) -> str:
             words = words.get(name) or words.get("message") or words.get("detail")
     if not isinstance(words, str) or "<" in words[:READ_LIMIT]:
         return ""
-    secrets = frozenset({stage.api_key} - {NO_KEY, ""})
+    secrets = frozenset({service.api_key} - {NO_KEY, ""})
     flat = one_line(words[:READ_LIMIT])  # first: a hidden character within a key would hide it
     if len(words) > READ_LIMIT:
-        flat = flat[: -len(stage.api_key)]  # a key may have been cut there
+        flat = flat[: -len(service.api_key)]  # a key may have been cut there
     return one_line(redact(flat, secrets), SPOKEN_LIMIT).rstrip(" .")
 
 

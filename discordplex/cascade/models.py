@@ -1,4 +1,4 @@
-"""Models and their ends: what servers say about the models that the stages want, for whoever checks before a call."""
+"""Models and their ends: what servers say about the models that the services want, for whoever checks before a call."""
 
 import asyncio
 import datetime as dt
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from discordplex.cascade.answer import json_messages
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import NOUN, StageError, replacement, sentence
-from discordplex.cascade.stage import Stage, StageName
+from discordplex.cascade.faults import NOUN, ServiceError, replacement, sentence
+from discordplex.cascade.response import json_messages
+from discordplex.cascade.service import Service, ServiceName
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 
@@ -29,39 +29,39 @@ SHUTDOWN_DATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ModelFact:
-    """What is known of one stage's model."""
+    """What is known of one service's model."""
 
-    stage: StageName
+    service: ServiceName
     verdict: Literal["ok", "ends", "unlisted", "failed"]
     says: str
     mend: str = ""
 
 
 async def examine_models(config: CascadeConfig, today: dt.date) -> list[ModelFact]:
-    """One fact for each stage, in their order; asks each server for its list of models and nothing else. ConfigError without the extra."""
-    stages = [Stage.of(config, "transcribe"), Stage.of(config, "think"), Stage.of(config, "speak")]
-    clients = await asyncio.to_thread(Clients, stages)
+    """One fact for each service, in their order; asks each server for nothing but its list of models. ConfigError without the extra."""
+    services = [Service.of(config, "transcribe"), Service.of(config, "think"), Service.of(config, "speak")]
+    clients = await asyncio.to_thread(Clients, services)
     try:
-        return [await examine(stage, clients, today) for stage in stages]
+        return [await examine(service, clients, today) for service in services]
     finally:
         await clients.close()
 
 
-async def examine(stage: Stage, clients: Clients, today: dt.date) -> ModelFact:
-    """What the server of one stage says about its model."""
+async def examine(service: Service, clients: Clients, today: dt.date) -> ModelFact:
+    """What the server of one service says about its model."""
     try:
-        async with clients.ask(stage, Request(PATH), SystemClock()) as answer:
-            models = model_list(next(json_messages(await answer.whole(), stage)))
-    except StageError as fault:
+        async with clients.ask(service, Request(PATH), SystemClock()) as answer:
+            models = model_list(next(json_messages(await answer.whole(), service)))
+    except ServiceError as fault:
         if fault.cause == "HTTP 404":  # some local servers have no such list
-            return ModelFact(stage.name, "unlisted", f"{stage.host} does not say which models it has.", "")
-        says = sentence(fault.__cause__ or fault, stage, stage.host)
-        return ModelFact(stage.name, "failed", says, f"Look at {stage.url_setting} and {stage.key_setting}.")
-    found = next((model for model in models if model.get("id") == stage.model), None)
+            return ModelFact(service.name, "unlisted", f"{service.host} does not say which models it has.", "")
+        says = sentence(fault.__cause__ or fault, service, service.host)
+        return ModelFact(service.name, "failed", says, f"Look at {service.url_setting} and {service.key_setting}.")
+    found = next((model for model in models if model.get("id") == service.model), None)
     if found is None:
-        says = f'{stage.host} does not list "{stage.model}" among its {len(models)} models.'
-        return ModelFact(stage.name, "unlisted", says, f"Set {stage.model_setting} to one that it has.")
-    return judge(stage, found.get("shutdown_date"), today)
+        says = f'{service.host} does not list "{service.model}" among its {len(models)} models.'
+        return ModelFact(service.name, "unlisted", says, f"Set {service.model_setting} to one that it has.")
+    return judge(service, found.get("shutdown_date"), today)
 
 
 def model_list(message: Any) -> Sequence[Mapping[str, Any]]:
@@ -70,15 +70,15 @@ def model_list(message: Any) -> Sequence[Mapping[str, Any]]:
     return [model for model in found if isinstance(model, Mapping)] if isinstance(found, list) else []
 
 
-def judge(stage: Stage, told: object, today: dt.date) -> ModelFact:
+def judge(service: Service, told: object, today: dt.date) -> ModelFact:
     """A model that is there, for now."""
-    known = SHUTDOWN_DATES.get(stage.model) if stage.host == OPENAI else None
+    known = SHUTDOWN_DATES.get(service.model) if service.host == OPENAI else None
     date = day(told) or day(known)
     if date is None:
-        return ModelFact(stage.name, "ok", f'{NOUN[stage.name]} "{stage.model}" is there at {stage.host}.')
+        return ModelFact(service.name, "ok", f'{NOUN[service.name]} "{service.model}" is there at {service.host}.')
     days = (date - today).days
     left = f"in {days} days" if days > 0 else "today or earlier"
-    return ModelFact(stage.name, "ends", f'"{stage.model}" is switched off at {stage.host} on {date} ({left}).', replacement(stage))
+    return ModelFact(service.name, "ends", f'"{service.model}" is switched off at {service.host} on {date} ({left}).', replacement(service))
 
 
 def day(text: object) -> dt.date | None:

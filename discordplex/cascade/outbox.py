@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from discordplex.engine import Audio, EngineEvent, Held, Problem, Resumed, SpeakerId, Text
+from discordplex.engine import Audio, EngineEvent, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 
 CAPACITY: Final = 512
 """Events. Sound comes far faster than it is played, but the call takes it at once: a full box means that the call is stuck."""
@@ -17,7 +17,7 @@ MOST_URGENT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class QueuedEvent:
     """An event, and the people whose words it holds or was made from."""
 
     event: EngineEvent
@@ -44,7 +44,7 @@ class Outbox:
     """First in, first out, one consumer. Who has much to say awaits `room` before each `put`; what is rare and urgent does not."""
 
     def __init__(self) -> None:
-        self._parcels: deque[Parcel] = deque()
+        self._queued: deque[QueuedEvent] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -56,48 +56,48 @@ class Outbox:
 
     def put(self, event: EngineEvent, sources: frozenset[SpeakerId] = frozenset()) -> None:
         """Append an event. `sources` are the people whose words it holds or was made from."""
-        parcel = Parcel(event, sources)
-        if isinstance(event, Resumed) and self._parcels and isinstance(self._parcels[-1].event, Held):
-            self._parcels.pop()  # nobody has seen that it was held
+        queued = QueuedEvent(event, sources)
+        if isinstance(event, PlaybackResumed) and self._queued and isinstance(self._queued[-1].event, PlaybackHeld):
+            self._queued.pop()  # nobody has seen that it was held
             return
-        if parcel.is_expendable:
-            waiting = [one for one in self._parcels if one.is_expendable]
+        if queued.is_expendable:
+            waiting = [one for one in self._queued if one.is_expendable]
             if len(waiting) >= MOST_URGENT:
-                self._parcels.remove(waiting[0])
+                self._queued.remove(waiting[0])
                 self._bytes -= waiting[0].size
-        self._parcels.append(parcel)
-        self._bytes += parcel.size
+        self._queued.append(queued)
+        self._bytes += queued.size
         self._filled.set()
 
     async def room(self) -> None:
         """Return as soon as one of many events may be put. Whoever waits here may have been cut off meanwhile."""
-        while len(self._parcels) >= CAPACITY or self._bytes >= CAPACITY_BYTES:
+        while len(self._queued) >= CAPACITY or self._bytes >= CAPACITY_BYTES:
             self._emptied.clear()
             await self._emptied.wait()
 
     def drop(self, item: str) -> None:
         """Drop the sound and text of a reply that was cut off."""
-        self._keep(lambda parcel: not (isinstance(parcel.event, Audio | Text) and parcel.event.item == item))
+        self._keep(lambda queued: not (isinstance(queued.event, Audio | Text) and queued.event.item == item))
 
     def drop_unanswered(self) -> None:
         """Drop the people's words that nobody has seen."""
-        self._keep(lambda parcel: not (isinstance(parcel.event, Text) and parcel.event.role == "person"))
+        self._keep(lambda queued: not (isinstance(queued.event, Text) and queued.event.role == "person"))
 
     def forget(self, speaker: SpeakerId) -> None:
         """Drop everything that was made from this person's words."""
-        self._keep(lambda parcel: speaker not in parcel.sources)
+        self._keep(lambda queued: speaker not in queued.sources)
 
     async def take(self) -> EngineEvent:
         """The oldest event, as soon as there is one."""
-        while not self._parcels:
+        while not self._queued:
             self._filled.clear()
             await self._filled.wait()
-        parcel = self._parcels.popleft()
-        self._bytes -= parcel.size
+        queued = self._queued.popleft()
+        self._bytes -= queued.size
         self._emptied.set()
-        return parcel.event
+        return queued.event
 
-    def _keep(self, wanted: Callable[[Parcel], bool]) -> None:
-        self._parcels = deque(parcel for parcel in self._parcels if wanted(parcel))
-        self._bytes = sum(parcel.size for parcel in self._parcels)
+    def _keep(self, wanted: Callable[[QueuedEvent], bool]) -> None:
+        self._queued = deque(queued for queued in self._queued if wanted(queued))
+        self._bytes = sum(queued.size for queued in self._queued)
         self._emptied.set()

@@ -5,7 +5,7 @@ LAG_S = 0.1
 
 
 class Playback:
-    """The clockwork of one mouth. Times are `Clock.now`."""
+    """The clockwork of one output. Times are `Clock.now`."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0

@@ -9,8 +9,8 @@ from discordplex.cascade import clients, detector
 from discordplex.cascade.detectors import DetectorPool
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.history import History
-from discordplex.cascade.stage import Stage
-from discordplex.cascade.thoughts import Manner
+from discordplex.cascade.reasoning import ReasoningFormat
+from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
 from discordplex.engine import EngineLease, Persona, SpeakerId, VoiceEngine
@@ -79,13 +79,13 @@ class CascadeLease:
     def __init__(self, config: CascadeConfig, detectors: DetectorPool, clock: Clock) -> None:
         self._config = config
         self._detectors = detectors
-        self._manner = Manner()
+        self._reasoning_format = ReasoningFormat()
         self._clock = clock
         self._history = History(max_tokens=config.history_tokens)
         self._numbers: dict[SpeakerId, int] = {}
         self._next_number = itertools.count(1)
         self._open: CascadeEngine | None = None
-        self.name = f"the cascade at {Stage.of(config, 'think').host}"
+        self.name = f"the cascade at {Service.of(config, 'think').host}"
         self.name_of: Callable[[SpeakerId], str] = self.number_of
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
@@ -98,7 +98,7 @@ class CascadeLease:
             history=self._history,
             name_of=lambda speaker: plain_name(self.name_of(speaker)) or self.number_of(speaker),
             detectors=self._detectors,
-            manner=self._manner,
+            reasoning_format=self._reasoning_format,
             clock=self._clock,
             metrics=metrics,
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from discordplex.audio.format import AudioFormat
 
-EARS = AudioFormat(rate_hz=16_000, channels=1, frame_ms=32)
+VAD = AudioFormat(rate_hz=16_000, channels=1, frame_ms=32)
 """What the detectors hear: windows of 512 samples at 16 kHz."""
 
 START_PROBABILITY = 0.5
@@ -41,7 +41,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One stretch of speech: EARS PCM with a little before and after it."""
+    """One stretch of speech: VAD PCM with a little before and after it."""
 
     pcm: bytes
     voiced_ms: float
@@ -72,12 +72,12 @@ class Segmenter:
     """Windows of one speaker in, utterances out."""
 
     def __init__(self, probability: Callable[[bytes], float], endpointing: Endpointing | None = None) -> None:
-        """`probability` tells how likely one EARS window is speech, 0 to 1; it may keep state."""
+        """`probability` tells how likely one VAD window is speech, 0 to 1; it may keep state."""
         self._probability = probability
         self._endpointing = endpointing or Endpointing()
         self._state = State.QUIET
-        self._recent: deque[bool] = deque(maxlen=round(START_WITHIN_MS / EARS.frame_ms))
-        self._pre_roll: deque[bytes] = deque(maxlen=round(PRE_ROLL_MS / EARS.frame_ms))
+        self._recent: deque[bool] = deque(maxlen=round(START_WITHIN_MS / VAD.frame_ms))
+        self._pre_roll: deque[bytes] = deque(maxlen=round(PRE_ROLL_MS / VAD.frame_ms))
         self._windows: list[bytes] = []
         self._voiced_ms = 0.0
         self._pause_ms = 0.0
@@ -94,7 +94,7 @@ class Segmenter:
 
     def push(self, window: bytes | None) -> list[SegmenterEvent]:
         """The next window; None where nothing was sent, which is silence and costs no detection."""
-        pcm = EARS.silence if window is None else window
+        pcm = VAD.silence if window is None else window
         probability = 0.0 if window is None else self._probability(window)
         if self._state is State.QUIET:
             return self._listen(pcm, probability)
@@ -103,31 +103,31 @@ class Segmenter:
     def _listen(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
         self._pre_roll.append(pcm)
         self._recent.append(probability >= START_PROBABILITY)
-        if sum(self._recent) * EARS.frame_ms < START_SPEECH_MS:
+        if sum(self._recent) * VAD.frame_ms < START_SPEECH_MS:
             return []
         self._state = State.SPEAKING
         self._windows = list(self._pre_roll)
-        self._voiced_ms = sum(self._recent) * EARS.frame_ms
+        self._voiced_ms = sum(self._recent) * VAD.frame_ms
         self._pause_ms = 0.0
         return [SpeechStarted()]
 
     def _follow(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
         self._windows.append(pcm)
         if probability >= STAY_PROBABILITY:
-            self._voiced_ms += EARS.frame_ms
+            self._voiced_ms += VAD.frame_ms
             self._pause_ms = 0.0
         else:
-            self._pause_ms += EARS.frame_ms
+            self._pause_ms += VAD.frame_ms
         if self._pause_ms >= self._endpointing.end_of_speech_ms:
             return [self._end()]
-        if len(self._windows) * EARS.frame_ms >= self._endpointing.max_utterance_ms:
+        if len(self._windows) * VAD.frame_ms >= self._endpointing.max_utterance_ms:
             return [self._end()]
         return []
 
     def _end(self) -> SegmenterEvent:
-        surplus = max(0, round((self._pause_ms - TAIL_MS) / EARS.frame_ms))
+        surplus = max(0, round((self._pause_ms - TAIL_MS) / VAD.frame_ms))
         windows = self._windows[: len(self._windows) - surplus]
-        voiced_ms, lasted_ms = self._voiced_ms, len(self._windows) * EARS.frame_ms
+        voiced_ms, lasted_ms = self._voiced_ms, len(self._windows) * VAD.frame_ms
         self._state = State.QUIET
         self._recent.clear()
         self._pre_roll.clear()

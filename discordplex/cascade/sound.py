@@ -119,7 +119,7 @@ class Decoder(Protocol):
         ...
 
 
-class Rate:
+class RateConverter:
     """Mono int16 of one rate to ENGINE PCM."""
 
     def __init__(self, rate_hz: int) -> None:
@@ -151,7 +151,7 @@ class PcmSound:
         """Raises UnknownSoundError for a rate that is none."""
         self._rest = b""
         self._channels = channels
-        self._rate = Rate(rate_hz)
+        self._rate = RateConverter(rate_hz)
         self.rate_hz = rate_hz
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -172,7 +172,7 @@ class WavSound:
 
     def __init__(self) -> None:
         self._reader = WavReader()
-        self._rate: Rate | None = None
+        self._rate: RateConverter | None = None
         self._changes = 0
 
     @property
@@ -202,7 +202,7 @@ class WavSound:
                     raise UnknownSoundError("WAV that changes its rate again and again")
                 if self._rate is not None:
                     yield self._rate.finish()
-                self._rate = Rate(rate_hz)
+                self._rate = RateConverter(rate_hz)
             yield self._rate.convert(pcm_of(samples))
 
 
@@ -249,13 +249,13 @@ class FileSound:
 
     def finish(self) -> Iterator[bytes]:
         """See Decoder."""
-        rate: Rate | None = None
+        rate: RateConverter | None = None
         try:
             for rate_hz, samples in self._reader.finish():
                 if rate is None or rate.rate_hz != rate_hz:
                     if rate is not None:
                         yield rate.finish()
-                    rate = Rate(rate_hz)
+                    rate = RateConverter(rate_hz)
                 yield rate.convert(pcm_of(samples))
         except UnknownSoundError:
             raise

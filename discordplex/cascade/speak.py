@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.answer import Answer
-from discordplex.cascade.answer import worked as read
 from discordplex.cascade.clients import Clients, Request
 from discordplex.cascade.faults import failed, no_api_error, refuse_told_error
+from discordplex.cascade.response import ServiceResponse
+from discordplex.cascade.response import worked as read
+from discordplex.cascade.service import Service
 from discordplex.cascade.sound import SpeechSound, TooMuchSoundError, UnknownSoundError
-from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 
 PATH: Final = "/audio/speech"
@@ -38,24 +38,24 @@ OTHER_ALPHABET: Final = str.maketrans("-_", "+/", " \t\r\n\f\v")
 """Without white space; as a list of words a long text would take a hundred times its bytes."""
 
 
-class Speaker:
-    """One call's speech stage."""
+class Synthesizer:
+    """One call's speech service."""
 
-    def __init__(self, clients: Clients, stage: Stage, clock: Clock, *, rate_hz: int | None = None) -> None:
+    def __init__(self, clients: Clients, service: Service, clock: Clock, *, rate_hz: int | None = None) -> None:
         """`rate_hz` is that of sound without a header, where the settings name one."""
         self._clients = clients
-        self._stage = stage
+        self._service = service
         self._clock = clock
         self._rate_hz = rate_hz
 
     async def sound_of(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
-        """ENGINE PCM of `text`, as it comes, in pieces of at least a frame. Raises StageError.
+        """ENGINE PCM of `text`, as it comes, in pieces of at least a frame. Raises ServiceError.
 
         Close it where it is left early: the request ends then.
         """
-        stage, found, any_sound = self._stage, bytearray(), False
-        body = {"model": stage.model, "input": text, "voice": voice, "response_format": "pcm"}
-        async with self._clients.ask(stage, Request(PATH, body), self._clock) as answer:
+        service, found, any_sound = self._service, bytearray(), False
+        body = {"model": service.model, "input": text, "voice": voice, "response_format": "pcm"}
+        async with self._clients.ask(service, Request(PATH, body), self._clock) as answer:
             try:
                 async with contextlib.aclosing(self._decoded(answer, longest_ms(text))) as pieces:
                     async for pcm in pieces:
@@ -65,15 +65,15 @@ class Speaker:
                             yield bytes(found)
                             found.clear()
             except UnknownSoundError as error:
-                raise failed(stage, unplayable(str(error), stage), "unplayable sound") from error
+                raise failed(service, unplayable(str(error), service), "unplayable sound") from error
             except TooMuchSoundError as error:
-                raise failed(stage, "does not stop speaking. Try another server.", "too much sound") from error
+                raise failed(service, "does not stop speaking. Try another server.", "too much sound") from error
         if found:
             yield bytes(found)
         elif not any_sound:
-            raise failed(stage, f"sent no sound. Look at {stage.model_setting} and {stage.setting('voice')}.", "no sound")
+            raise failed(service, f"sent no sound. Look at {service.model_setting} and {service.setting('voice')}.", "no sound")
 
-    async def _decoded(self, answer: Answer, most_ms: float) -> AsyncGenerator[bytes, None]:
+    async def _decoded(self, answer: ServiceResponse, most_ms: float) -> AsyncGenerator[bytes, None]:
         """The answer's sound, however it is wrapped. What takes long to decode is decoded in a thread, a little at a time."""
         blocks = await self._unwrapped(answer)
         sound = SpeechSound(answer.content_type, rate_hz=self._rate_hz, longest_ms=most_ms)
@@ -88,14 +88,14 @@ class Speaker:
         async for pcm in worked(sound.finish(), easy=sound.is_easy):
             yield pcm
 
-    async def _unwrapped(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The sound's own bytes. StageError where a page came, or an error that the server tells."""
-        stage, begin = self._stage, await answer.begin()
+    async def _unwrapped(self, answer: ServiceResponse) -> AsyncIterator[bytes]:
+        """The sound's own bytes. ServiceError where a page came, or an error that the server tells."""
+        service, begin = self._service, await answer.begin()
         if await answer.is_page():
-            raise no_api_error(stage)
+            raise no_api_error(service)
         is_json = begin.startswith(b"{") and begin[1:].lstrip().startswith(b'"')
         if is_json or "json" in answer.content_type or "event-stream" in answer.content_type:
-            return wrapped_sound(answer.messages(LONGEST_EVENT_BYTES), stage)
+            return wrapped_sound(answer.messages(LONGEST_EVENT_BYTES), service)
         return answer.blocks()
 
 
@@ -110,10 +110,10 @@ async def worked(pieces: Iterator[bytes], *, easy: bool) -> AsyncIterator[bytes]
         yield pcm
 
 
-async def wrapped_sound(messages: AsyncIterator[Any], stage: Stage) -> AsyncIterator[bytes]:
+async def wrapped_sound(messages: AsyncIterator[Any], service: Service) -> AsyncIterator[bytes]:
     """Sound that comes as base64 in JSON."""
     async for message in messages:
-        refuse_told_error(message, stage)
+        refuse_told_error(message, service)
         size = sum(len(value) for value in message.values() if isinstance(value, str)) if isinstance(message, Mapping) else 0
         yield await read(size, sound_in, message)
 
@@ -147,6 +147,6 @@ def longest_ms(text: str) -> float:
     return min(LONGEST_SOUND_MS, BEFORE_SOUND_MS + CHARACTER_MS * len(text))
 
 
-def unplayable(name: str, stage: Stage) -> str:
+def unplayable(name: str, service: Service) -> str:
     """What to do about sound of another kind than we asked for."""
-    return f'sends {name}, which is not played here. Try {stage.setting("extra")} = {{ response_format = "wav" }}, or another server.'
+    return f'sends {name}, which is not played here. Try {service.setting("extra")} = {{ response_format = "wav" }}, or another server.'

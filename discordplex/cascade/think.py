@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import StageError, failed, no_api_error, refuse_told_error
-from discordplex.cascade.stage import Stage
+from discordplex.cascade.faults import ServiceError, failed, no_api_error, refuse_told_error
+from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.plaintext import drawn
 
@@ -20,56 +20,56 @@ SPOKEN_PARTS: Final = ("text", "output_text", "refusal", "")
 THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 
 
-class Thinker:
-    """One call's chat stage."""
+class ChatModel:
+    """One call's chat service."""
 
-    def __init__(self, clients: Clients, stage: Stage, clock: Clock) -> None:
+    def __init__(self, clients: Clients, service: Service, clock: Clock) -> None:
         self._clients = clients
-        self._stage = stage
+        self._service = service
         self._clock = clock
 
     async def reply_to(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[str, None]:
         """The reply's text while it is written, in pieces of at most `DELTA_CHARACTERS`.
 
-        Raises StageError. Close it where it is left early: the request ends then.
+        Raises ServiceError. Close it where it is left early: the request ends then.
         """
-        stage, length, thought, reply = self._stage, 0, False, OneReply()
-        body = {"model": stage.model, "messages": list(messages), "stream": True}
+        service, length, thought, reply = self._service, 0, False, OneReply()
+        body = {"model": service.model, "messages": list(messages), "stream": True}
         try:
-            async with self._clients.ask(stage, Request(PATH, body), self._clock) as answer:
+            async with self._clients.ask(service, Request(PATH, body), self._clock) as answer:
                 if await answer.is_page():
-                    raise no_api_error(stage)
+                    raise no_api_error(service)
                 async with contextlib.aclosing(answer.messages()) as found:
                     async for message in found:
-                        refuse_told_error(message, stage)
+                        refuse_told_error(message, service)
                         delta = reply.delta_of(message)
                         thought = thought or any(delta.get(name) for name in THOUGHTS)
                         text = drawn(text_of(delta))
                         length += len(text)
                         if length > MOST_CHARACTERS:
-                            raise failed(stage, f"does not stop writing. Try another {stage.model_setting}.", "too much text")
+                            raise failed(service, f"does not stop writing. Try another {service.model_setting}.", "too much text")
                         for start in range(0, len(text), DELTA_CHARACTERS):
                             yield text[start : start + DELTA_CHARACTERS]
-        except StageError as fault:
+        except ServiceError as fault:
             if thought and not length and fault.cause in ("too late", "too much data"):
-                raise only_thought(stage, fault.cause) from fault
+                raise only_thought(service, fault.cause) from fault
             raise
         if not length:
-            raise only_thought(stage, "only thoughts") if thought else no_reply(stage)
+            raise only_thought(service, "only thoughts") if thought else no_reply(service)
 
 
-def no_reply(stage: Stage) -> StageError:
+def no_reply(service: Service) -> ServiceError:
     """A reply without text."""
-    return failed(stage, f"wrote no reply. Look at {stage.model_setting} and {stage.setting('extra')}.", "no reply")
+    return failed(service, f"wrote no reply. Look at {service.model_setting} and {service.setting('extra')}.", "no reply")
 
 
-def only_thought(stage: Stage, cause: str) -> StageError:
+def only_thought(service: Service, cause: str) -> ServiceError:
     """A model that thought until its time, its tokens or our budget were used up."""
     what = (
-        f"only thought, and wrote no answer. Let it think less with {stage.setting('extra')}, choose another {stage.model_setting}, "
-        f"or raise {stage.setting('total_timeout_s')}."
+        f"only thought, and wrote no answer. Let it think less with {service.setting('extra')}, choose another {service.model_setting}, "
+        f"or raise {service.setting('total_timeout_s')}."
     )
-    return failed(stage, what, cause)
+    return failed(service, what, cause)
 
 
 class OneReply:

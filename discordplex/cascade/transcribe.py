@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from discordplex.audio.format import SAMPLE_BYTES
-from discordplex.cascade.answer import Answer, json_messages
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import StageError, failed, no_api_error, refuse_told_error
-from discordplex.cascade.segmenter import EARS
-from discordplex.cascade.stage import Stage
+from discordplex.cascade.faults import ServiceError, failed, no_api_error, refuse_told_error
+from discordplex.cascade.response import ServiceResponse, json_messages
+from discordplex.cascade.segmenter import VAD
+from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 
 PATH: Final = "/audio/transcriptions"
@@ -28,52 +28,52 @@ HEARD_NOTHING: Final = (
 
 
 class Transcriber:
-    """One call's transcription stage."""
+    """One call's transcription service."""
 
-    def __init__(self, clients: Clients, stage: Stage, clock: Clock) -> None:
+    def __init__(self, clients: Clients, service: Service, clock: Clock) -> None:
         self._clients = clients
-        self._stage = stage
+        self._service = service
         self._clock = clock
 
     async def text_of(self, pcm: bytes) -> str:
-        """The words in EARS PCM. Raises StageError, also where there are none."""
-        stage = self._stage
+        """The words in VAD PCM. Raises ServiceError, also where there are none."""
+        service = self._service
         file = ("speech.wav", wav_of(pcm), "audio/wav")
-        body = {"model": stage.model, "response_format": "json"}
-        async with self._clients.ask(stage, Request(PATH, body, file), self._clock) as answer:
-            text = await text_in(answer, stage)
+        body = {"model": service.model, "response_format": "json"}
+        async with self._clients.ask(service, Request(PATH, body, file), self._clock) as answer:
+            text = await text_in(answer, service)
         if len(text) > MOST_CHARACTERS:
-            raise failed(stage, "wrote more than can have been said. Try another server.", "too much text")
+            raise failed(service, "wrote more than can have been said. Try another server.", "too much text")
         if not has_words(text):
-            raise StageError(HEARD_NOTHING, stage=stage.name, cause="no words")
+            raise ServiceError(HEARD_NOTHING, service=service.name, cause="no words")
         return " ".join(text.split())
 
 
-async def text_in(answer: Answer, stage: Stage) -> str:
-    """The text of an answer, which is JSON, or the text itself. Raises StageError for anything else, and for an error that it tells."""
+async def text_in(answer: ServiceResponse, service: Service) -> str:
+    """The text of an answer, which is JSON, or the text itself. Raises ServiceError for anything else, and for an error that it tells."""
     if await answer.is_page():
-        raise no_api_error(stage)
+        raise no_api_error(service)
     begin = await answer.begin()
     if "event-stream" in answer.content_type or begin.startswith((b"data:", b"event:")):
-        return await streamed_text(answer, stage)
+        return await streamed_text(answer, service)
     data = await answer.whole()
     if not begin.startswith(b"{") and "json" not in answer.content_type:
         return data.decode("utf-8", "replace")
-    message: Any = next(json_messages(data, stage)) if data.strip() else None
-    refuse_told_error(message, stage)
+    message: Any = next(json_messages(data, service)) if data.strip() else None
+    refuse_told_error(message, service)
     if isinstance(message, str):
         return message
     if not isinstance(message, dict) or not isinstance(message.get("text", 0), str | None):
-        raise no_api_error(stage)
+        raise no_api_error(service)
     return message["text"] or ""
 
 
-async def streamed_text(answer: Answer, stage: Stage) -> str:
+async def streamed_text(answer: ServiceResponse, service: Service) -> str:
     """The text of an answer that comes as events although we ask for none: deltas, segments, or all of it at the end."""
     text = ""
     async with contextlib.aclosing(answer.messages()) as messages:
         async for message in messages:
-            refuse_told_error(message, stage)
+            refuse_told_error(message, service)
             if not isinstance(message, Mapping):
                 continue
             piece, whole = message.get("delta"), message.get("text")
@@ -92,11 +92,11 @@ def has_words(text: str) -> bool:
 
 
 def wav_of(pcm: bytes) -> bytes:
-    """EARS PCM as a WAV file."""
+    """VAD PCM as a WAV file."""
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
-        file.setnchannels(EARS.channels)
+        file.setnchannels(VAD.channels)
         file.setsampwidth(SAMPLE_BYTES)
-        file.setframerate(EARS.rate_hz)
+        file.setframerate(VAD.rate_hz)
         file.writeframes(pcm)
     return target.getvalue()

@@ -11,11 +11,11 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from discordplex.cascade.chunker import FIRST_CHUNK_CHARACTERS, Chunker
-from discordplex.cascade.faults import StageError
-from discordplex.cascade.speak import Speaker
+from discordplex.cascade.faults import ServiceError
+from discordplex.cascade.reasoning import ReasoningFilter, ReasoningFormat, Spoken
+from discordplex.cascade.speak import Synthesizer
 from discordplex.cascade.speakable import spoken
-from discordplex.cascade.think import Thinker
-from discordplex.cascade.thoughts import Manner, Spoken, ThoughtFilter
+from discordplex.cascade.think import ChatModel
 
 REQUESTS_AHEAD = 2
 """Pieces whose sound is being made at once: the next one is ready when one ends, and little is paid for what is cut off."""
@@ -33,7 +33,7 @@ ENDLESS: Final = (
 )
 
 
-class Mouth(Protocol):
+class ReplyOutput(Protocol):
     """Where a turn's words and sound go."""
 
     async def begin(self, text: str) -> None:
@@ -58,20 +58,20 @@ class Ordered:
     """A piece whose sound is being made; `sound` ends with None or with why it failed."""
 
     text: str
-    sound: "asyncio.Queue[bytes | StageError | None]" = field(default_factory=asyncio.Queue)
+    sound: "asyncio.Queue[bytes | ServiceError | None]" = field(default_factory=asyncio.Queue)
 
 
-End: TypeAlias = StageError | None
+End: TypeAlias = ServiceError | None
 """The end of a reply, and what broke it off."""
 
 
 class Speech:
-    """Pieces of text in, their sound out to the mouth, in order."""
+    """Pieces of text in, their sound out to the output, in order."""
 
-    def __init__(self, speaker: Speaker, voice: str, mouth: Mouth) -> None:
-        self._speaker = speaker
+    def __init__(self, synthesizer: Synthesizer, voice: str, output: ReplyOutput) -> None:
+        self._synthesizer = synthesizer
         self._voice = voice
-        self._mouth = mouth
+        self._output = output
         self._written: asyncio.Queue[str | End] = asyncio.Queue()
         self._ordered: asyncio.Queue[Ordered | End] = asyncio.Queue()
         self._requests = asyncio.Semaphore(REQUESTS_AHEAD)
@@ -87,7 +87,7 @@ class Speech:
         self._scope.cancel()
 
     async def run(self) -> End:
-        """Return when all was handed to the mouth, or with what broke it off."""
+        """Return when all was handed to the output, or with what broke it off."""
         fault: End = None
         with self._scope:
             async with anyio.create_task_group() as tasks:
@@ -101,7 +101,7 @@ class Speech:
         while isinstance(text := await self._written.get(), str):
             await self._held.acquire()
             await self._requests.acquire()
-            await self._mouth.room()
+            await self._output.room()
             piece = Ordered(text)
             self._ordered.put_nowait(piece)
             tasks.start_soon(self._fetch, piece, name="cascade:speak")
@@ -110,11 +110,11 @@ class Speech:
     async def _fetch(self, piece: Ordered) -> None:
         try:
             await checkpoint_if_cancelled()
-            async with contextlib.aclosing(self._speaker.sound_of(spoken(piece.text), self._voice)) as sound:
+            async with contextlib.aclosing(self._synthesizer.sound_of(spoken(piece.text), self._voice)) as sound:
                 async for pcm in sound:
                     piece.sound.put_nowait(pcm)
             piece.sound.put_nowait(None)
-        except StageError as fault:
+        except ServiceError as fault:
             piece.sound.put_nowait(fault)
         finally:
             self._requests.release()
@@ -131,9 +131,9 @@ class Speech:
         begun = False
         while isinstance(sound := await piece.sound.get(), bytes):
             if not begun:
-                await self._mouth.begin(piece.text)
+                await self._output.begin(piece.text)
                 begun = True
-            await self._mouth.sound(sound)
+            await self._output.sound(sound)
         return sound
 
 
@@ -143,28 +143,28 @@ class Turn:
     def __init__(
         self,
         *,
-        thinker: Thinker,
-        speaker: Speaker,
+        chat_model: ChatModel,
+        synthesizer: Synthesizer,
         voice: str,
-        mouth: Mouth,
+        output: ReplyOutput,
         first_chunk_chars: int = FIRST_CHUNK_CHARACTERS,
-        manner: Manner | None = None,
+        reasoning_format: ReasoningFormat | None = None,
     ) -> None:
-        self._thinker = thinker
-        self._speaker = speaker
+        self._chat_model = chat_model
+        self._synthesizer = synthesizer
         self._voice = voice
-        self._mouth = mouth
-        self._speech = Speech(speaker, voice, mouth)
-        self._thoughts = ThoughtFilter(manner)
+        self._output = output
+        self._speech = Speech(synthesizer, voice, output)
+        self._thoughts = ReasoningFilter(reasoning_format)
         self._chunker = Chunker(first_characters=first_chunk_chars)
         self._characters = 0
         self._pieces = 0
 
     async def run(self, messages: Sequence[Mapping[str, str]]) -> None:
-        """Return when all of the reply was handed to the mouth.
+        """Return when all of the reply was handed to the output.
 
         Raises:
-            StageError: thinking or speaking failed; what came before it was said.
+            ServiceError: thinking or speaking failed; what came before it was said.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write, messages, name="cascade:think")
@@ -173,7 +173,7 @@ class Turn:
                 fault = await speech.run()
                 if speech is self._speech:
                     break
-                self._mouth.retract()
+                self._output.retract()
             tasks.cancel_scope.cancel()
         if fault is not None:
             raise fault
@@ -184,7 +184,7 @@ class Turn:
         end: End = None
         worked_on = 0
         try:
-            async with contextlib.aclosing(self._thinker.reply_to(messages)) as deltas:
+            async with contextlib.aclosing(self._chat_model.reply_to(messages)) as deltas:
                 async for delta in deltas:
                     for start in range(0, len(delta), WORKED_ON_AT_ONCE):
                         piece = delta[start : start + WORKED_ON_AT_ONCE]
@@ -194,15 +194,15 @@ class Turn:
                             worked_on = 0
                             await checkpoint()
                     if self._characters > LONGEST_REPLY_CHARACTERS:
-                        end = StageError(ENDLESS, stage="think", cause="too much text")
+                        end = ServiceError(ENDLESS, service="think", cause="too much text")
                         break
-        except StageError as fault:
+        except ServiceError as fault:
             end = fault
         if end is None:
             self._take(self._thoughts.finish())
         self._put(self._chunker.finish())
         if end is None and not self._pieces:
-            end = StageError(NOTHING_TO_SAY, stage="think", cause="nothing to say")
+            end = ServiceError(NOTHING_TO_SAY, service="think", cause="nothing to say")
         self._speech.put(end)
 
     def _take(self, spoken: Sequence[Spoken]) -> None:
@@ -218,7 +218,7 @@ class Turn:
     def _begin_anew(self) -> None:
         self._chunker.drop()
         self._characters = self._pieces = 0
-        old, self._speech = self._speech, Speech(self._speaker, self._voice, self._mouth)
+        old, self._speech = self._speech, Speech(self._synthesizer, self._voice, self._output)
         old.retract()
 
     def _put(self, chunks: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from discordplex.config.settings import (
     EngineConfig,
     PersonaConfig,
     PersonaPlexConfig,
-    StageConfig,
+    ServiceConfig,
 )
 
-__all__ = ["BotConfig", "CascadeConfig", "Config", "DiscordConfig", "EngineConfig", "PersonaConfig", "PersonaPlexConfig", "StageConfig"]
+__all__ = ["BotConfig", "CascadeConfig", "Config", "DiscordConfig", "EngineConfig", "PersonaConfig", "PersonaPlexConfig", "ServiceConfig"]

@@ -87,7 +87,7 @@ class PersonaPlexConfig(Section):
     verify_tls: bool = True
 
 
-class StageConfig(Section):
+class ServiceConfig(Section):
     """One stage of the cascade: which model at which server."""
 
     base_url: BaseUrl | None = None
@@ -102,20 +102,20 @@ class StageConfig(Section):
     """Put into the body of each request, over what stands there."""
 
 
-class TranscribeConfig(StageConfig):
+class TranscribeConfig(ServiceConfig):
     """Speech to text."""
 
     model: Text = "whisper-1"
 
 
-class ThinkConfig(StageConfig):
+class ThinkConfig(ServiceConfig):
     """Text to the reply."""
 
     model: Text = "gpt-4o-mini"
     total_timeout_s: float = Field(default=120.0, gt=0, le=3600)
 
 
-class SpeakConfig(StageConfig):
+class SpeakConfig(ServiceConfig):
     """The reply to speech."""
 
     model: Text = "tts-1"

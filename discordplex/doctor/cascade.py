@@ -14,7 +14,7 @@ INSTALL = "Run: pip install 'discordplex[cascade]'"
 
 
 async def check_cascade(config: Config) -> list[Finding]:
-    """The extra's packages, the persona, and each stage's model."""
+    """The extra's packages, the persona, and each service's model."""
     if not (clients.is_installed() and detector.is_installed()):
         return [failure("cascade", "The packages of the cascade engine are not installed.", INSTALL)]
     persona = config.default_persona
@@ -34,7 +34,7 @@ async def check_cascade(config: Config) -> list[Finding]:
 
 def finding(fact: ModelFact) -> Finding:
     """A fact as the doctor says it."""
-    name = NOUN[fact.stage].removeprefix("The ")
+    name = NOUN[fact.service].removeprefix("The ")
     if fact.verdict == "failed":
         return failure(name, fact.says, fact.mend)
     return ok(name, fact.says) if fact.verdict == "ok" else warning(name, fact.says, fact.mend)

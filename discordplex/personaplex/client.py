@@ -17,7 +17,7 @@ from discordplex.errors import EngineError, RemoteProtocolError
 from discordplex.logs import place_of
 from discordplex.personaplex import endings
 from discordplex.personaplex.budget import PeerBudget
-from discordplex.personaplex.connection import Connection, Ended, Event, Phase
+from discordplex.personaplex.connection import Connection, ConversationEnded, ConversationPhase, Event
 from discordplex.personaplex.dialing import FAILURES, dial, ending_of
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, estimated_tokens
@@ -64,7 +64,7 @@ class PersonaPlexClient:
     @property
     def live(self) -> bool:
         """Whether audio can be sent now."""
-        return self._connection.phase is Phase.LIVE and self._socket is not None and self._socket.state is State.OPEN
+        return self._connection.phase is ConversationPhase.LIVE and self._socket is not None and self._socket.state is State.OPEN
 
     @property
     def backlog_bytes(self) -> int:
@@ -95,13 +95,13 @@ class PersonaPlexClient:
 
     def stalled(self, waited_s: float) -> None:
         """Give up: we sent for `waited_s` and nothing came."""
-        if self._connection.phase is Phase.LIVE:
+        if self._connection.phase is ConversationPhase.LIVE:
             self._connection.stalled(waited_s)
             self._dispatch()
 
     def trickled(self, share: float, over_s: int) -> None:
         """Give up: we sent for `over_s`, and less than `share` of it was answered."""
-        if self._connection.phase is Phase.LIVE:
+        if self._connection.phase is ConversationPhase.LIVE:
             self._connection.trickled(share, over_s)
             self._dispatch()
 
@@ -143,7 +143,7 @@ class PersonaPlexClient:
 
     async def _await_handshake(self, timeout_s: float) -> None:
         await self._settle(self._clock.now() + timeout_s)
-        if self._connection.phase is Phase.PROMPTING:
+        if self._connection.phase is ConversationPhase.PROMPTING:
             self._connection.late(timeout_s)
             self._dispatch()
         if self._ending is not None:
@@ -219,10 +219,10 @@ class PersonaPlexClient:
 
     def _dispatch(self) -> None:
         for event in self._connection.take_events():
-            if isinstance(event, Ended):
+            if isinstance(event, ConversationEnded):
                 self._ending = event.ending
             self._on_event(event)
-        if self._connection.phase in (Phase.LIVE, Phase.CLOSED):
+        if self._connection.phase in (ConversationPhase.LIVE, ConversationPhase.CLOSED):
             self._settled.set()
 
     async def _keep_alive(self) -> None:

@@ -20,7 +20,7 @@ from discordplex.personaplex import endings, protocol
 from discordplex.personaplex.endings import Ending
 
 
-class Phase(enum.Enum):
+class ConversationPhase(enum.Enum):
     """Where a conversation is."""
 
     CONNECTING = "connecting"
@@ -31,21 +31,21 @@ class Phase(enum.Enum):
 
 
 NEXT = {
-    (Phase.CONNECTING, "upgraded"): Phase.PROMPTING,
-    (Phase.CONNECTING, "failed"): Phase.CLOSED,
-    (Phase.CONNECTING, "leave"): Phase.CLOSED,
-    (Phase.PROMPTING, "handshake"): Phase.LIVE,
-    (Phase.PROMPTING, "lost"): Phase.CLOSED,
-    (Phase.PROMPTING, "late"): Phase.CLOSED,
-    (Phase.PROMPTING, "leave"): Phase.CLOSED,
+    (ConversationPhase.CONNECTING, "upgraded"): ConversationPhase.PROMPTING,
+    (ConversationPhase.CONNECTING, "failed"): ConversationPhase.CLOSED,
+    (ConversationPhase.CONNECTING, "leave"): ConversationPhase.CLOSED,
+    (ConversationPhase.PROMPTING, "handshake"): ConversationPhase.LIVE,
+    (ConversationPhase.PROMPTING, "lost"): ConversationPhase.CLOSED,
+    (ConversationPhase.PROMPTING, "late"): ConversationPhase.CLOSED,
+    (ConversationPhase.PROMPTING, "leave"): ConversationPhase.CLOSED,
     # Nobody sends a second handshake; it would change nothing.
-    (Phase.LIVE, "handshake"): Phase.LIVE,
-    (Phase.LIVE, "lost"): Phase.CLOSED,
-    (Phase.LIVE, "stalled"): Phase.CLOSED,
-    (Phase.LIVE, "leave"): Phase.CLOSED,
+    (ConversationPhase.LIVE, "handshake"): ConversationPhase.LIVE,
+    (ConversationPhase.LIVE, "lost"): ConversationPhase.CLOSED,
+    (ConversationPhase.LIVE, "stalled"): ConversationPhase.CLOSED,
+    (ConversationPhase.LIVE, "leave"): ConversationPhase.CLOSED,
     # The socket's end is reported after we gave up or left, too; the first reason stays the reason.
-    (Phase.CLOSED, "lost"): Phase.CLOSED,
-    (Phase.CLOSED, "leave"): Phase.CLOSED,
+    (ConversationPhase.CLOSED, "lost"): ConversationPhase.CLOSED,
+    (ConversationPhase.CLOSED, "leave"): ConversationPhase.CLOSED,
 }
 
 
@@ -81,7 +81,7 @@ class Complained:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ConversationEnded:
     """The conversation is over; always the last event, and only once."""
 
     ending: Ending
@@ -89,14 +89,14 @@ class Ended:
 
 Content = TypeVar("Content", bytes, str)
 
-Event: TypeAlias = Opened | PersonaIgnored | AudioCame | TextCame | Complained | Ended
+Event: TypeAlias = Opened | PersonaIgnored | AudioCame | TextCame | Complained | ConversationEnded
 
 
 class Connection:
     """The phases of one conversation. `name` is the server's address as it may be shown to people."""
 
     def __init__(self, name: str) -> None:
-        self.phase = Phase.CONNECTING
+        self.phase = ConversationPhase.CONNECTING
         self._name = name
         self._events: list[Event] = []
         self._upgraded_at = 0.0
@@ -116,7 +116,7 @@ class Connection:
     def receive(self, data: bytes | str) -> None:
         """A WebSocket message came. Raises RemoteProtocolError for one that cannot be, after which everything goes on."""
         message = protocol.parse(data)
-        if self.phase is Phase.CLOSED:
+        if self.phase is ConversationPhase.CLOSED:
             return
         if isinstance(message, protocol.Handshake):
             self._shake_hands(message)
@@ -130,7 +130,7 @@ class Connection:
             self._metadata_came = True
 
     def _shake_hands(self, message: protocol.Handshake) -> None:
-        fresh = self.phase is Phase.PROMPTING
+        fresh = self.phase is ConversationPhase.PROMPTING
         self._move("handshake")
         if fresh:
             # NVIDIA's server sends the kind alone and no metadata. Only kyutai's Rust server sends either.
@@ -138,7 +138,7 @@ class Connection:
 
     def lost(self, code: int, now: float) -> None:
         """The socket has closed, with this code (1006: without one), and not because we asked for it."""
-        if self.phase is Phase.PROMPTING:
+        if self.phase is ConversationPhase.PROMPTING:
             self._end("lost", endings.lost_before_ready(self._name, code, now - self._upgraded_at))
         else:
             self._end("lost", endings.lost_live(self._name, code))
@@ -149,7 +149,7 @@ class Connection:
 
     def over_budget(self, what: str) -> None:
         """It sends more `what` than a call can take."""
-        if self.phase in (Phase.PROMPTING, Phase.LIVE):
+        if self.phase in (ConversationPhase.PROMPTING, ConversationPhase.LIVE):
             self._end("lost", endings.over_budget(self._name, what))
 
     # What we decide.
@@ -178,7 +178,7 @@ class Connection:
         Whatever is sent before the handshake is thrown away by the server, the stream's first page with it, and without that page the
         first one after the handshake ends the conversation.
         """
-        if self.phase is not Phase.LIVE:
+        if self.phase is not ConversationPhase.LIVE:
             raise LocalProtocolError(f"audio may not be sent while {self.phase.value}")
         return protocol.encode(protocol.AudioBytes(ogg))
 
@@ -188,15 +188,15 @@ class Connection:
         return events
 
     def _expected(self, content: Content) -> Content:
-        if self.phase is not Phase.LIVE:
+        if self.phase is not ConversationPhase.LIVE:
             raise RemoteProtocolError("the server spoke before its handshake")
         return content
 
     def _end(self, cause: str, ending: Ending) -> None:
-        over = self.phase is Phase.CLOSED
+        over = self.phase is ConversationPhase.CLOSED
         self._move(cause)
         if not over:
-            self._events.append(Ended(ending))
+            self._events.append(ConversationEnded(ending))
 
     def _move(self, cause: str) -> None:
         phase = NEXT.get((self.phase, cause))

@@ -13,16 +13,16 @@ from discordplex.audio.mixer import mix
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter, TooMuchError
 from discordplex.audio.opus import LIGHT
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, Persona, PersonaIgnored, Problem, Ready, SpeakerId, Text
+from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, EngineReady, Persona, PersonaIgnored, Problem, SpeakerId, Text
 from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from discordplex.metrics import Metrics
 from discordplex.personaplex import connection
 from discordplex.personaplex.client import PersonaPlexClient
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
-from discordplex.personaplex.ledger import TRICKLE_S, TRICKLE_SHARE, Ledger
+from discordplex.personaplex.lag import TRICKLE_S, TRICKLE_SHARE, LagTracker
 from discordplex.personaplex.mailbox import Mailbox
-from discordplex.personaplex.text import TextFolder
+from discordplex.personaplex.text import TextJoiner
 from discordplex.plaintext import one_line
 
 STALL_S = 3.0
@@ -49,7 +49,7 @@ SPOKEN_LIMIT = 200
 log = structlog.get_logger()
 
 
-class Outcome(enum.Enum):
+class ServerReport(enum.Enum):
     """What a conversation shows about its server."""
 
     SERVED = "served"
@@ -70,7 +70,7 @@ class PersonaPlexEngine:
         metrics: Metrics,
         handshake_timeout_s: float = 60.0,
         verify_tls: bool = True,
-        report: Callable[[Outcome], None] = lambda _: None,
+        report: Callable[[ServerReport], None] = lambda _: None,
     ) -> None:
         self._endpoint = endpoint
         self._persona = persona
@@ -78,8 +78,8 @@ class PersonaPlexEngine:
         self._timeout_s = handshake_timeout_s
         self._report = report
         self._mailbox = Mailbox()
-        self._folder = TextFolder()
-        self._ledger = Ledger()
+        self._joiner = TextJoiner()
+        self._lag_tracker = LagTracker()
         self._writer: OggOpusWriter | None = None
         self._reader: OggOpusReader | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -133,22 +133,22 @@ class PersonaPlexEngine:
         writer = self._writer
         if writer is None or not self._client.live:
             return
-        if not self._ledger.may_send(speech=bool(frames), backlog_bytes=self._client.backlog_bytes):
+        if not self._lag_tracker.may_send(speech=bool(frames), backlog_bytes=self._client.backlog_bytes):
             self._frames_dropped.add()
-            self._ledger.shed(self._clock.now())
+            self._lag_tracker.shed(self._clock.now())
             return
         started = self._clock.now()
         page = writer.write(mix(frames.values()) if frames else ENGINE.silence)
         if page:
             await self._client.send_audio(page)
         now = self._clock.now()
-        self._ledger.sent(now)
+        self._lag_tracker.sent(now)
         self._frames_sent.add()
-        self._lag.set(self._ledger.lag_ms)
+        self._lag.set(self._lag_tracker.lag_ms)
         self._write_time.record((now - started) * 1000)
 
     async def events(self) -> AsyncIterator[EngineEvent]:
-        """What the engine does, in order, beginning with Ready, ending after Closed. One consumer."""
+        """What the engine does, in order, beginning with EngineReady, ending after Closed. One consumer."""
         while True:
             event = await self._mailbox.take()
             yield event
@@ -169,19 +169,19 @@ class PersonaPlexEngine:
             self._on_audio(event.ogg)
         elif isinstance(event, connection.TextCame):
             if self._may_tell(event.piece):
-                self._tell_text(self._folder.feed(event.piece))
+                self._tell_text(self._joiner.feed(event.piece))
         elif isinstance(event, connection.Opened):
             # A new stream for each conversation, and not before now: the server throws away what comes earlier, and dies of a
             # stream whose first page it has not seen.
             self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
             self._reader = OggOpusReader(ENGINE.rate_hz, may_decode=self._may_decode)
-            self._mailbox.put(Ready())
+            self._mailbox.put(EngineReady())
         elif isinstance(event, connection.PersonaIgnored):
             self._keeps_persona()
         elif isinstance(event, connection.Complained):
             if self._may_tell(event.text):
                 words = one_line(event.text, SPOKEN_LIMIT)
-                self._mailbox.put(Problem(f"PersonaPlex reports a problem: {words}", stage="engine", cause="complaint"))
+                self._mailbox.put(Problem(f"PersonaPlex reports a problem: {words}", service="engine", cause="complaint"))
         else:
             self._on_end(event.ending)
         self._events_dropped.set(self._mailbox.dropped)
@@ -199,11 +199,11 @@ class PersonaPlexEngine:
         except RemoteProtocolError as fault:
             # The step behind a damaged page was taken all the same; without it the account would show a lag that is none.
             self._blocks_damaged.add()
-            self._ledger.damaged(MODEL_STEP_MS)
+            self._lag_tracker.damaged(MODEL_STEP_MS)
             self._client.damage(fault)
             return
         if pcm:
-            self._ledger.received(ENGINE.duration_ms(len(pcm)))
+            self._lag_tracker.received(ENGINE.duration_ms(len(pcm)))
         if pcm and not self._pages_came:
             # NVIDIA's server sends the stream's header pages alone, kyutai's Python server together with the first sound.
             self._keeps_persona()
@@ -218,11 +218,11 @@ class PersonaPlexEngine:
         self._last_block_at = arrived
         self._blocks_received.add()
         self._warn_when_slow(arrived)
-        self._lag.set(self._ledger.lag_ms)
+        self._lag.set(self._lag_tracker.lag_ms)
         self._read_time.record((self._clock.now() - arrived) * 1000)
-        if not self._served and self._ledger.received_ms >= SERVED_MS:
+        if not self._served and self._lag_tracker.received_ms >= SERVED_MS:
             self._served = True
-            self._report(Outcome.SERVED)
+            self._report(ServerReport.SERVED)
 
     def _may_decode(self, milliseconds: float) -> bool:
         return self._client.budget.sound(milliseconds, self._clock.now())
@@ -244,26 +244,26 @@ class PersonaPlexEngine:
 
     def _on_end(self, ending: Ending) -> None:
         self._writer = None
-        self._tell_text(self._folder.flush())
+        self._tell_text(self._joiner.flush())
         self._mailbox.put(Closed(ending.reason, retry=ending.retry, cause=ending.cause))
         if ending.cause == "left":
-            log.info("engine left", server=self._endpoint.name, sent_s=round(self._ledger.sent_ms / 1000, 1))
+            log.info("engine left", server=self._endpoint.name, sent_s=round(self._lag_tracker.sent_ms / 1000, 1))
             return
         log.warning("engine lost", server=self._endpoint.name, cause=ending.cause, retry=ending.retry)
-        self._report(Outcome.FAILED)
+        self._report(ServerReport.FAILED)
 
     def _warn_when_slow(self, now: float) -> None:
         """Say once that the server cannot keep up: it answers all the time, and frames have had to be left out for `SLOW_S`.
 
         Not while it is silent or sends next to nothing. That is a hiccup, which passes, or a stall, which is told as such.
         """
-        if self._warned or self._ledger.shedding_for_s(now) < SLOW_S or self._ledger.trickles(SLOW_S):
+        if self._warned or self._lag_tracker.shedding_for_s(now) < SLOW_S or self._lag_tracker.trickles(SLOW_S):
             return
         self._warned = True
-        behind_s = max(self._ledger.behind_ms, 0) / 1000
+        behind_s = max(self._lag_tracker.behind_ms, 0) / 1000
         log.warning("engine too slow", server=self._endpoint.name, behind_s=round(behind_s, 1))
         reason = f"PersonaPlex at {self._endpoint.name} cannot keep up: part of what is said will not reach it. It needs a faster GPU."
-        self._mailbox.put(Problem(reason, stage="engine"))
+        self._mailbox.put(Problem(reason, service="engine"))
 
     async def _watch(self) -> None:
         while True:
@@ -271,11 +271,11 @@ class PersonaPlexEngine:
             await self._clock.sleep_until(due)
             late_s = self._clock.now() - due
             if late_s > WATCH_S:
-                self._ledger.excuse(late_s)
-            silent_s = self._ledger.silent_for_s(self._clock.now())
+                self._lag_tracker.excuse(late_s)
+            silent_s = self._lag_tracker.silent_for_s(self._clock.now())
             if silent_s > STALL_S:
                 self._client.stalled(silent_s)
                 return
-            if self._ledger.trickles():
+            if self._lag_tracker.trickles():
                 self._client.trickled(TRICKLE_SHARE, TRICKLE_S)
                 return

@@ -20,7 +20,7 @@ from discordplex.metrics import Metrics
 from discordplex.personaplex.client import handshake_deadline_s
 from discordplex.personaplex.endings import NOT_READY
 from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, check_voice
-from discordplex.personaplex.engine import Outcome, PersonaPlexEngine
+from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
 
 FIRST_PAUSE_S = 2.0
 MOST_PATIENCE = 4
@@ -50,9 +50,9 @@ class Server:
         """Whether a lease on it can be given."""
         return not self.leased and not self.connected
 
-    def report(self, outcome: Outcome, now: float) -> None:
+    def report(self, outcome: ServerReport, now: float) -> None:
         """Remember what a conversation showed."""
-        if outcome is Outcome.SERVED:
+        if outcome is ServerReport.SERVED:
             self.failures = 0
             self.aside_until = float("-inf")
             return

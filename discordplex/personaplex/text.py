@@ -11,7 +11,7 @@ import re
 MARK = re.compile(r"<0x([0-9A-Fa-f]{2})>|</?s>")
 
 
-class TextFolder:
+class TextJoiner:
     """Joins the bytes that arrive as `<0xNN>`, drops sentence marks, passes everything else through. One per conversation."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from discordplex.audio.format import ENGINE
-from discordplex.engine import Closed, EngineCaps, EngineEvent, Persona, Ready, SpeakerId, VoiceEngine
+from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Persona, SpeakerId, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 
@@ -53,7 +53,7 @@ class ScriptedEngine:
     async def __aenter__(self) -> Self:
         await self._on_open()
         self.opened_at = self.clock.now()
-        self.does(Ready())
+        self.does(EngineReady())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -8,7 +8,18 @@ import pytest
 from discordplex.bridge.budget import REPLY_BURST_S, STREAM_BURST_S
 from discordplex.bridge.events import Caption, Ended, EngineLost, Trouble
 from discordplex.bridge.retry import RetryRule
-from discordplex.engine import OVER_BUDGET, Audio, EngineCaps, EngineEvent, Held, Interrupted, PersonaIgnored, Problem, Resumed, Text
+from discordplex.engine import (
+    OVER_BUDGET,
+    Audio,
+    EngineCaps,
+    EngineEvent,
+    Interrupted,
+    PersonaIgnored,
+    PlaybackHeld,
+    PlaybackResumed,
+    Problem,
+    Text,
+)
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bridge.scripted import FULL_DUPLEX, TURN_TAKING, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call
@@ -29,8 +40,8 @@ FLOODS: dict[str, tuple[Callable[[], EngineEvent], int]] = {
     "one word of each of many people": (lambda: Text("x", role="person", speaker=next(NUMBERS)), 1000),
     "empty texts": (lambda: Text(""), 3000),
     "problems": (lambda: Problem("Oh."), 1000),
-    "holds": (Held, 3000),
-    "resumptions": (Resumed, 3000),
+    "holds": (PlaybackHeld, 3000),
+    "resumptions": (PlaybackResumed, 3000),
     "interruptions": (Interrupted, 3000),
     "personas": (PersonaIgnored, 3000),
 }

@@ -8,7 +8,7 @@ import pytest
 from discordplex.bridge.captions import Captions
 from discordplex.bridge.downlink import Downlink
 from discordplex.bridge.events import CallEvent, Trouble
-from discordplex.engine import Audio, Closed, EngineEvent, Held, Interrupted, Problem, Ready, Resumed, Text
+from discordplex.engine import Audio, Closed, EngineEvent, EngineReady, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import TURN_TAKING, ScriptedEngine, ScriptedSource, pcm_of_ms
@@ -149,14 +149,14 @@ async def test_what_comes_late_for_a_reply_that_was_cut_without_a_name_is_droppe
 async def test_what_is_held_waits_and_goes_on(call: Call) -> None:
     """While a person may be interrupting nothing is played and nothing is lost; afterwards it goes on, and captions with it."""
     call.engine.does(
-        Text("Once", item="a"), Audio(pcm_of_ms(100), item="a"), Text(" upon", item="a"), Audio(pcm_of_ms(100), item="a"), Held()
+        Text("Once", item="a"), Audio(pcm_of_ms(100), item="a"), Text(" upon", item="a"), Audio(pcm_of_ms(100), item="a"), PlaybackHeld()
     )
     running = asyncio.create_task(call.downlink.run(call.engine))
     await settle()
     call.source.play(200)
     assert call.shown() == ["Once"]
     assert call.source.depth_ms == 200
-    call.engine.does(Resumed())
+    call.engine.does(PlaybackResumed())
     await settle()
     call.source.play(200)
     assert call.shown() == ["Once upon"]
@@ -167,7 +167,7 @@ async def test_what_is_held_waits_and_goes_on(call: Call) -> None:
 @pytest.mark.parametrize("end", [Interrupted("a"), Interrupted("b"), Interrupted(), Closed("lost")])
 async def test_nothing_stays_held(call: Call, end: Interrupted | Closed) -> None:
     """An interruption and the engine's end let the source go on, whatever is left in it."""
-    call.engine.does(Audio(pcm_of_ms(100), item="a"), Held(), end, Closed("."))
+    call.engine.does(Audio(pcm_of_ms(100), item="a"), PlaybackHeld(), end, Closed("."))
     await call.downlink.run(call.engine)
     assert not call.source.held
 
@@ -185,7 +185,7 @@ async def test_an_engine_that_falls_silent_without_a_word_is_lost(call: Call) ->
 
     class Mute(ScriptedEngine):
         async def events(self) -> AsyncIterator[EngineEvent]:
-            yield Ready()
+            yield EngineReady()
 
     closed = await call.downlink.run(Mute(call.clock))
     assert closed.retry

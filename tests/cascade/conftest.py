@@ -1,4 +1,4 @@
-"""Fixtures of this room: a stand-in server, and stages that are served by it."""
+"""Fixtures of this room: a stand-in server, and services that are served by it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from discordplex.cascade.clients import Clients
-from discordplex.cascade.stage import Stage
+from discordplex.cascade.service import Service
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.loopback.openai.server import StandInOpenAI
-from tests.cascade.stages import Stages
+from tests.cascade.services import Services
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def config(server: StandInOpenAI, timeout_s: float) -> CascadeConfig:
 
 
 @pytest.fixture
-async def stages(config: CascadeConfig) -> AsyncIterator[Stages]:
-    found = [Stage.of(config, name) for name in ("transcribe", "think", "speak")]
+async def services(config: CascadeConfig) -> AsyncIterator[Services]:
+    found = [Service.of(config, name) for name in ("transcribe", "think", "speak")]
     clients = await asyncio.to_thread(Clients, found)
-    yield Stages(clients, *found, clock=SystemClock())
+    yield Services(clients, *found, clock=SystemClock())
     await clients.close()
 
 

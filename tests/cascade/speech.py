@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
-from discordplex.cascade.segmenter import EARS
+from discordplex.cascade.segmenter import VAD
 
 
 @functools.cache
@@ -52,9 +52,9 @@ def frames_of(pcm: bytes) -> list[bytes]:
 
 
 def windows_16k(pcm: bytes) -> list[bytes]:
-    """ENGINE PCM as EARS windows, by cutting its spectrum: independent of the converter that is under test elsewhere."""
+    """ENGINE PCM as VAD windows, by cutting its spectrum: independent of the converter that is under test elsewhere."""
     whole = samples(pcm)[: len(pcm) // 2 // 3 * 3]
     spectrum = np.fft.rfft(whole)[: len(whole) // 6 + 1]
     low = np.fft.irfft(spectrum, len(whole) // 3) / 3
     data = np.clip(np.rint(low), -32768, 32767).astype("<i2").tobytes()
-    return [data[start : start + EARS.frame_bytes] for start in range(0, len(data) - EARS.frame_bytes + 1, EARS.frame_bytes)]
+    return [data[start : start + VAD.frame_bytes] for start in range(0, len(data) - VAD.frame_bytes + 1, VAD.frame_bytes)]

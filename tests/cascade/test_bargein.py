@@ -1,6 +1,6 @@
 """Who may cut the engine off, and who only makes it wait."""
 
-from discordplex.cascade.bargein import BACKCHANNEL_MS, BargeIn, Verdict
+from discordplex.cascade.bargein import BACKCHANNEL_MS, BargeIn, BargeInDecision
 
 ANNA, BEN = 1, 2
 LONG, SHORT = BACKCHANNEL_MS, BACKCHANNEL_MS - 1
@@ -12,7 +12,7 @@ def test_a_cough_and_a_backchannel_let_it_go_on() -> None:
         barge_in = BargeIn()
         assert barge_in.began(ANNA, sounding=True)
         assert not barge_in.is_cut_by(ANNA, SHORT, asker=BEN)
-        assert barge_in.ended(ANNA, voiced_ms, asker=BEN) == Verdict(keep=False, resume=True)
+        assert barge_in.ended(ANNA, voiced_ms, asker=BEN) == BargeInDecision(keep=False, resume=True)
 
 
 def test_whoever_goes_on_cuts_it_off() -> None:
@@ -20,7 +20,7 @@ def test_whoever_goes_on_cuts_it_off() -> None:
     barge_in = BargeIn()
     barge_in.began(ANNA, sounding=True)
     assert barge_in.is_cut_by(ANNA, LONG, asker=BEN)
-    assert barge_in.ended(ANNA, LONG, asker=BEN) == Verdict(keep=True, cut=True)
+    assert barge_in.ended(ANNA, LONG, asker=BEN) == BargeInDecision(keep=True, cut=True)
 
 
 def test_it_goes_on_when_the_last_has_finished() -> None:
@@ -28,8 +28,8 @@ def test_it_goes_on_when_the_last_has_finished() -> None:
     barge_in = BargeIn()
     assert barge_in.began(ANNA, sounding=True)
     assert not barge_in.began(BEN, sounding=True)
-    assert barge_in.ended(ANNA, None, asker=BEN) == Verdict(keep=False)
-    assert barge_in.ended(BEN, SHORT, asker=BEN) == Verdict(keep=False, resume=True)
+    assert barge_in.ended(ANNA, None, asker=BEN) == BargeInDecision(keep=False)
+    assert barge_in.ended(BEN, SHORT, asker=BEN) == BargeInDecision(keep=False, resume=True)
 
 
 def test_who_asked_may_add_something_before_the_answer() -> None:
@@ -37,9 +37,9 @@ def test_who_asked_may_add_something_before_the_answer() -> None:
     barge_in = BargeIn()
     barge_in.began(ANNA, sounding=False)
     assert barge_in.is_cut_by(ANNA, LONG, asker=ANNA)
-    assert barge_in.ended(ANNA, SHORT, asker=ANNA) == Verdict(cut=True)
+    assert barge_in.ended(ANNA, SHORT, asker=ANNA) == BargeInDecision(cut=True)
     barge_in.began(ANNA, sounding=False)
-    assert barge_in.ended(ANNA, None, asker=ANNA) == Verdict(keep=False, resume=True)
+    assert barge_in.ended(ANNA, None, asker=ANNA) == BargeInDecision(keep=False, resume=True)
 
 
 def test_others_make_the_answer_wait_and_get_their_own() -> None:
@@ -48,13 +48,13 @@ def test_others_make_the_answer_wait_and_get_their_own() -> None:
         barge_in = BargeIn()
         barge_in.began(BEN, sounding=False)
         assert not barge_in.is_cut_by(BEN, voiced_ms, asker=ANNA)
-        assert barge_in.ended(BEN, voiced_ms, asker=ANNA) == Verdict(resume=True)
+        assert barge_in.ended(BEN, voiced_ms, asker=ANNA) == BargeInDecision(resume=True)
 
 
 def test_who_began_before_the_turn_just_ends() -> None:
     """Speech that does not belong to the turn is kept where it is words."""
-    assert BargeIn().ended(ANNA, SHORT, asker=ANNA) == Verdict()
-    assert BargeIn().ended(ANNA, None, asker=ANNA) == Verdict(keep=False)
+    assert BargeIn().ended(ANNA, SHORT, asker=ANNA) == BargeInDecision()
+    assert BargeIn().ended(ANNA, None, asker=ANNA) == BargeInDecision(keep=False)
     assert not BargeIn().is_cut_by(ANNA, LONG, asker=ANNA)
 
 

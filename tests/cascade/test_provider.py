@@ -55,7 +55,7 @@ def test_each_call_learns_its_model_s_manner_by_itself() -> None:
     assert other is not None
     persona = Persona("v", "p")
     engines = [lease.open(persona, Metrics()) for lease in (one, one, other)]
-    manners = [engine._manner for engine in engines if isinstance(engine, CascadeEngine)]
+    manners = [engine._reasoning_format for engine in engines if isinstance(engine, CascadeEngine)]
     assert manners[0] is manners[1]
     assert manners[0] is not manners[2]
 

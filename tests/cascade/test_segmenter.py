@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.cascade.segmenter import EARS, Discarded, Endpointing, Segmenter, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.cascade.segmenter import VAD, Discarded, Endpointing, Segmenter, SegmenterEvent, SpeechStarted, Utterance
 
-QUIET, SPEECH = EARS.silence, b"\1\1" * EARS.frame_samples
+QUIET, SPEECH = VAD.silence, b"\1\1" * VAD.frame_samples
 END_WINDOWS = 16
 """500 ms of pause, in windows of 32 ms."""
 
@@ -65,7 +65,7 @@ def test_an_open_microphone_cannot_hold_a_turn(pattern: str) -> None:
     events = run(pattern, Endpointing(max_utterance_ms=32 * most))
     utterances = [event for event in events if isinstance(event, Utterance)]
     assert len(utterances) >= 3
-    assert max(len(event.pcm) for event in utterances) == most * EARS.frame_bytes
+    assert max(len(event.pcm) for event in utterances) == most * VAD.frame_bytes
 
 
 RUNS = st.lists(st.tuples(st.sampled_from("s.-"), st.integers(1, 40)), max_size=14)
@@ -83,7 +83,7 @@ def test_no_speech_is_handed_over_twice_or_lost(runs: list[tuple[str, int]]) -> 
     for sign, length in [*runs, (".", END_WINDOWS)]:
         for _ in range(length):
             number += 1
-            window = number.to_bytes(2, "little") * EARS.frame_samples if sign == "s" else QUIET
+            window = number.to_bytes(2, "little") * VAD.frame_samples if sign == "s" else QUIET
             events += segmenter.push(None if sign == "-" else window)
         if sign == "s" and length >= LONG_ENOUGH:
             expected |= set(range(number - length + 1, number + 1))
@@ -91,7 +91,7 @@ def test_no_speech_is_handed_over_twice_or_lost(runs: list[tuple[str, int]]) -> 
         int.from_bytes(event.pcm[start : start + 2], "little")
         for event in events
         if isinstance(event, Utterance)
-        for start in range(0, len(event.pcm), EARS.frame_bytes)
+        for start in range(0, len(event.pcm), VAD.frame_bytes)
     ]
     spoken = [number for number in handed_over if number]
     assert spoken == sorted(set(spoken))

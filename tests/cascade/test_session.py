@@ -19,7 +19,7 @@ from discordplex.cascade.bargein import BACKCHANNEL_MS
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.config import CascadeConfig
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.faults import RequestFault, Stage
+from discordplex.loopback.openai.faults import RequestFault, Service
 from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
@@ -142,7 +142,7 @@ async def test_a_cough_ducks_holds_and_loses_nothing(server: StandInOpenAI, conf
         await room.until(lambda: room.source.depth_ms == 0)
     assert room.metrics.counter("downlink.flushed_samples").value == 0
     assert room.source.played_samples == room.source.pushed_samples
-    assert len([asked for asked in server.log.of(RequestReceived) if asked.stage == "transcribe"]) == 1
+    assert len([asked for asked in server.log.of(RequestReceived) if asked.service == "transcribe"]) == 1
 
 
 async def test_an_interruption_silences_and_is_answered(server: StandInOpenAI, config: CascadeConfig) -> None:
@@ -161,10 +161,10 @@ async def test_an_interruption_silences_and_is_answered(server: StandInOpenAI, c
     assert len(first) < len(REPLY)
 
 
-@pytest.mark.parametrize("stage", ["transcribe", "think", "speak"])
-async def test_trouble_is_told_and_the_call_goes_on(server: StandInOpenAI, config: CascadeConfig, stage: Stage) -> None:
-    """A stage that fails is one sentence in the call; the next sentence is answered."""
-    server.fail(stage, RequestFault(status=500))
+@pytest.mark.parametrize("service", ["transcribe", "think", "speak"])
+async def test_trouble_is_told_and_the_call_goes_on(server: StandInOpenAI, config: CascadeConfig, service: Service) -> None:
+    """A service that fails is one sentence in the call; the next sentence is answered."""
+    server.fail(service, RequestFault(status=500))
     async with talking(config) as room:
         await room.say(sentences()[0])
         await room.until(lambda: any(isinstance(event, Trouble) for event in room.told))

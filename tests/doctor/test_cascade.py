@@ -14,7 +14,7 @@ def config_of(server: StandInOpenAI) -> Config:
 
 
 async def test_models_that_end_are_warnings() -> None:
-    """A call can work with the defaults for now; each warning names the stage, the date and the mend."""
+    """A call can work with the defaults for now; each warning names the service, the date and the mend."""
     async with StandInOpenAI() as server:
         findings = await check_engines(config_of(server))
     assert [(finding.check, finding.verdict) for finding in findings] == [

@@ -27,7 +27,7 @@ def at(openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch, *, captions_of_pe
 
 def thoughts(openai: StandInOpenAI) -> list[list[str]]:
     """What the chat model was shown each time, without the persona."""
-    asked = [record for record in openai.log.of(RequestReceived) if record.stage == "think"]
+    asked = [record for record in openai.log.of(RequestReceived) if record.service == "think"]
     return [[message["content"] for message in record.body["messages"][1:]] for record in asked]
 
 

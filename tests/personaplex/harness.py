@@ -10,7 +10,7 @@ from discordplex.clock import Clock, SystemClock
 from discordplex.engine import Persona
 from discordplex.loopback import timeouts
 from discordplex.personaplex.client import PersonaPlexClient
-from discordplex.personaplex.connection import Ended, Event
+from discordplex.personaplex.connection import ConversationEnded, Event
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint
 
@@ -41,9 +41,9 @@ class Events(list[Event]):
 
     async def ending(self) -> Ending:
         """How it ended, as soon as it has."""
-        await self.until(lambda events: events and isinstance(events[-1], Ended))
+        await self.until(lambda events: events and isinstance(events[-1], ConversationEnded))
         last = self[-1]
-        assert isinstance(last, Ended)
+        assert isinstance(last, ConversationEnded)
         return last.ending
 
 

@@ -13,11 +13,11 @@ from discordplex.personaplex.connection import (
     AudioCame,
     Complained,
     Connection,
-    Ended,
+    ConversationEnded,
+    ConversationPhase,
     Event,
     Opened,
     PersonaIgnored,
-    Phase,
     TextCame,
 )
 from discordplex.personaplex.endings import Ending
@@ -40,7 +40,7 @@ def live() -> Connection:
 
 def ending(events: list[Event]) -> Ending:
     assert len(events) == 1
-    assert isinstance(events[0], Ended)
+    assert isinstance(events[0], ConversationEnded)
     return events[0].ending
 
 
@@ -49,15 +49,15 @@ def test_a_handshake_of_any_length_opens_the_conversation(handshake: bytes) -> N
     """NVIDIA's one byte, the web client's three and the Rust backend's nine all mean: send audio now."""
     connection = prompting()
     connection.receive(handshake)
-    assert connection.phase is Phase.LIVE
+    assert connection.phase is ConversationPhase.LIVE
     assert connection.take_events() == ([Opened()] if handshake == b"\x00" else [Opened(), PersonaIgnored()])
 
 
-@pytest.mark.parametrize("phase", [Phase.CONNECTING, Phase.PROMPTING, Phase.CLOSED])
-def test_audio_is_sent_in_a_live_conversation_only(phase: Phase) -> None:
+@pytest.mark.parametrize("phase", [ConversationPhase.CONNECTING, ConversationPhase.PROMPTING, ConversationPhase.CLOSED])
+def test_audio_is_sent_in_a_live_conversation_only(phase: ConversationPhase) -> None:
     """Before the handshake the server would throw the stream's first page away and die of the second."""
-    connection = Connection(NAME) if phase is Phase.CONNECTING else prompting()
-    if phase is Phase.CLOSED:
+    connection = Connection(NAME) if phase is ConversationPhase.CONNECTING else prompting()
+    if phase is ConversationPhase.CLOSED:
         connection.leave()
     with pytest.raises(LocalProtocolError):
         connection.audio_message(b"OggS")
@@ -203,11 +203,11 @@ def test_no_order_of_events_breaks_the_law(moves: list[str]) -> None:
             assert (before, move) not in NEXT
             assert connection.phase is before
         except RemoteProtocolError:
-            assert before is not Phase.LIVE
+            assert before is not ConversationPhase.LIVE
         else:
-            assert move != "send" or before is Phase.LIVE
+            assert move != "send" or before is ConversationPhase.LIVE
         events += connection.take_events()
-    ends = [event for event in events if isinstance(event, Ended)]
+    ends = [event for event in events if isinstance(event, ConversationEnded)]
     assert len(ends) <= 1
     assert not ends or events[-1] is ends[0]
-    assert bool(ends) == (connection.phase is Phase.CLOSED)
+    assert bool(ends) == (connection.phase is ConversationPhase.CLOSED)

@@ -13,7 +13,7 @@ import pytest
 from discordplex.audio.format import ENGINE
 from discordplex.audio.oggopus import OggOpusWriter
 from discordplex.clock import SystemClock
-from discordplex.engine import Audio, Closed, EngineEvent, Persona, PersonaIgnored, Problem, Ready, Text
+from discordplex.engine import Audio, Closed, EngineEvent, EngineReady, Persona, PersonaIgnored, Problem, Text
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock
@@ -23,7 +23,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.talker import clip
 from discordplex.metrics import Metrics
 from discordplex.personaplex.endpoint import Endpoint
-from discordplex.personaplex.engine import Outcome, PersonaPlexEngine
+from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
 from tests.personaplex.harness import PERSONA
 
 
@@ -32,7 +32,7 @@ class Call:
 
     def __init__(self, url: str, *, persona: Persona = PERSONA, clock: SystemClock | FakeClock | None = None) -> None:
         self.metrics = Metrics()
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[ServerReport] = []
         self.events: list[EngineEvent] = []
         self._changed = asyncio.Event()
         self.engine = PersonaPlexEngine(
@@ -125,7 +125,7 @@ async def test_what_is_said_comes_back(packets_per_step: int) -> None:
         spectrum = np.abs(np.fft.rfft(np.frombuffer(middle, "<i2")))
         assert abs(np.argmax(spectrum) / 0.6 - 440) < 5
         assert level(middle) == pytest.approx(8000 / math.sqrt(2), rel=0.15)
-        assert call.events[0] == Ready()
+        assert call.events[0] == EngineReady()
 
 
 async def test_speakers_are_mixed() -> None:
@@ -170,14 +170,14 @@ async def test_text_is_folded_and_joined() -> None:
 
 @pytest.mark.parametrize(("versions", "packets", "ignored"), [(b"", 1, False), (b"", 2, True), (bytes(8), 1, True), (bytes(8), 2, True)])
 async def test_a_server_that_takes_no_persona_is_recognised(versions: bytes, packets: int, ignored: bool) -> None:  # noqa: FBT001 -- a table's column
-    """kyutai's: its Rust server by the handshake, its Python server by the first sound; told once, after Ready. NVIDIA's: never."""
+    """kyutai's: its Rust server by the handshake, its Python server by the first sound; told once, after EngineReady. NVIDIA's: never."""
     async with (
         StandInServer("echo", step_ms=0, prompt_step_ms=0, versions=versions, packets_per_step=packets) as server,
         calling(server.url) as call,
     ):
         await call.be_silent(20)
         await call.until(functools.partial(has_said, duration_ms=400))
-        assert call.events[0] == Ready()
+        assert call.events[0] == EngineReady()
         assert call.events.count(PersonaIgnored()) == ignored
 
 
@@ -263,7 +263,7 @@ async def test_a_server_that_falls_silent_is_given_up(
     assert closed.cause == "stalled"
     assert "has sent nothing for 3 s" in closed.reason
     assert problems(call) == []
-    assert call.outcomes == [Outcome.FAILED]
+    assert call.outcomes == [ServerReport.FAILED]
 
 
 async def test_a_pause_of_ours_is_no_fault_of_the_server() -> None:
@@ -290,7 +290,7 @@ async def test_a_hiccup_tells_people_nothing() -> None:
         await tick(call, clock, 20.0, speech=True)
         assert problems(call) == []
         assert not isinstance(call.events[-1], Closed)
-        assert call.outcomes in ([], [Outcome.SERVED])
+        assert call.outcomes in ([], [ServerReport.SERVED])
 
 
 async def test_a_server_that_is_too_slow_is_told_once() -> None:
@@ -327,7 +327,7 @@ async def test_a_server_that_drips_is_given_up() -> None:
     assert closed.cause == "trickle"
     assert "less than 10% of the sound that a call needs, for 30 s" in closed.reason
     assert problems(call) == []
-    assert call.outcomes == [Outcome.FAILED]
+    assert call.outcomes == [ServerReport.FAILED]
 
 
 async def test_a_server_that_does_not_read_never_stops_the_metronome() -> None:
@@ -370,7 +370,7 @@ async def test_a_server_that_dies_in_the_middle(fault: Faults, words: str) -> No
         await call.be_silent(5)
     assert closed.retry
     assert words in closed.reason
-    assert call.outcomes == [Outcome.FAILED]
+    assert call.outcomes == [ServerReport.FAILED]
 
 
 async def test_a_complaint_of_the_server_is_passed_on() -> None:
@@ -392,7 +392,7 @@ async def test_the_server_shows_that_it_is_well_by_ten_seconds_of_audio() -> Non
             assert call.outcomes == []
         await call.say(bytes(ENGINE.bytes_of_ms(2000)))
         await call.until(functools.partial(has_said, duration_ms=10_000))
-        assert call.outcomes == [Outcome.SERVED]
+        assert call.outcomes == [ServerReport.SERVED]
 
 
 async def test_leaving_is_no_failure() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from discordplex.engine import Audio, Closed, Ready, Text
+from discordplex.engine import Audio, Closed, EngineReady, Text
 from discordplex.personaplex.mailbox import CAPACITY_EVENTS, Mailbox
 
 
@@ -11,9 +11,9 @@ async def test_events_come_out_in_order() -> None:
     mailbox = Mailbox()
     waiting = asyncio.create_task(mailbox.take())
     await asyncio.sleep(0)
-    mailbox.put(Ready())
+    mailbox.put(EngineReady())
     mailbox.put(Text("a"))
-    assert [await waiting, await mailbox.take()] == [Ready(), Text("a")]
+    assert [await waiting, await mailbox.take()] == [EngineReady(), Text("a")]
 
 
 async def test_a_full_mailbox_forgets_the_oldest_audio_and_nothing_else() -> None:

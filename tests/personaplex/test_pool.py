@@ -15,7 +15,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex import dialing
 from discordplex.personaplex.endpoint import VOICES, Endpoint
-from discordplex.personaplex.engine import Outcome
+from discordplex.personaplex.engine import ServerReport
 from discordplex.personaplex.pool import FIRST_PAUSE_S, LONGEST_PAUSE_S, PersonaPlexLease, PersonaPlexPool, Server
 from tests.personaplex.harness import PERSONA
 
@@ -204,13 +204,13 @@ def test_pauses_grow_until_a_server_has_served() -> None:
     server = Server(Endpoint.parse("a"))
     pauses = []
     for _ in range(20):
-        server.report(Outcome.FAILED, 100.0)
+        server.report(ServerReport.FAILED, 100.0)
         pauses.append(server.aside_until - 100.0)
     assert pauses[:4] == [FIRST_PAUSE_S, FIRST_PAUSE_S * 2, FIRST_PAUSE_S * 4, FIRST_PAUSE_S * 8]
     assert pauses[-1] == LONGEST_PAUSE_S
-    server.report(Outcome.SERVED, 100.0)
+    server.report(ServerReport.SERVED, 100.0)
     assert server.aside_until < 0
-    server.report(Outcome.FAILED, 100.0)
+    server.report(ServerReport.FAILED, 100.0)
     assert server.aside_until == 100.0 + FIRST_PAUSE_S
 
 

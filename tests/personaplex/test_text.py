@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.personaplex.text import TextFolder
+from discordplex.personaplex.text import TextJoiner
 
 
 def folded(*pieces: str) -> str:
-    folder = TextFolder()
+    folder = TextJoiner()
     return "".join(map(folder.feed, pieces)) + folder.flush()
 
 
@@ -40,7 +40,7 @@ def test_pieces_fold_to_text(pieces: list[str], text: str) -> None:
 
 def test_a_character_appears_with_its_last_byte() -> None:
     """Nothing is shown of a character until it is whole, and then at once."""
-    folder = TextFolder()
+    folder = TextJoiner()
     assert [folder.feed(piece) for piece in spelled("é")] == ["", "é"]
 
 

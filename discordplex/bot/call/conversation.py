@@ -136,7 +136,7 @@ class Conversation:
         if isinstance(event, Caption):
             self._on_caption(event)
         elif isinstance(event, Trouble):
-            log.warning("trouble in a call", stage=event.stage, cause=event.cause, **self.ids)
+            log.warning("trouble in a call", service=event.service, cause=event.cause, **self.ids)
             self._announcer.trouble(event.message)
         elif isinstance(event, Opening):
             self.phase = WAITING

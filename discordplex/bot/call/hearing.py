@@ -7,7 +7,7 @@ from discordplex.audio.duck import Duck
 from discordplex.audio.sink import Sink
 from discordplex.bot.chat.channel import Room
 from discordplex.bot.rules import Preferences
-from discordplex.bridge.floor import Floor
+from discordplex.bridge.gated_sink import GatedSink
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 from discordplex.voice.rtp.receiver import EVERYBODY
@@ -36,7 +36,7 @@ class Ears:
     def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
         """`duck` learns of every sound as it comes, for an engine that takes turns."""
         self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
-        self.floor = Floor(self.sink, clock=clock)
+        self.floor = GatedSink(self.sink, clock=clock)
         self._preferences = preferences
         self._link: HeardLink | None = None
         self._ignored: frozenset[int] = frozenset()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stage = Literal["transcribe", "think", "speak"]
+Service = Literal["transcribe", "think", "speak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class RequestFault:
     odd: bool = False
     """Comments, chunks without choices, null contents, CRLF: legal, and strange."""
     body: bytes | None = None
-    """Exactly these bytes as the answer of any stage, with `status` or 200."""
+    """Exactly these bytes as the answer of any service, with `status` or 200."""
     content_type: str = ""
-    """Named for `body` instead of the stage's usual one."""
+    """Named for `body` instead of the service's usual one."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent along with `body`, such as a Location or a Content-Encoding."""
     endless: bytes = b""

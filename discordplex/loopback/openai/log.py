@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from discordplex.loopback.openai.faults import Stage
+from discordplex.loopback.openai.faults import Service
 from discordplex.loopback.personaplex.log import Log, Record
 
 __all__ = ["ClientHungUp", "Log", "RequestReceived", "ResponseSent"]
@@ -14,7 +14,7 @@ __all__ = ["ClientHungUp", "Log", "RequestReceived", "ResponseSent"]
 class RequestReceived(Record):
     """A request came, with these fields; `client` counts the requests. A transcription's file is told by its length in milliseconds."""
 
-    stage: Stage
+    service: Service
     body: Mapping[str, Any] = field(default_factory=dict)
     key: str = field(default="", repr=False)
 
@@ -23,7 +23,7 @@ class RequestReceived(Record):
 class ResponseSent(Record):
     """The answer was sent to its end."""
 
-    stage: Stage
+    service: Service
     status: int = 200
 
 
@@ -31,4 +31,4 @@ class ResponseSent(Record):
 class ClientHungUp(Record):
     """The client hung up before the answer's end."""
 
-    stage: Stage
+    service: Service

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
 from discordplex.loopback.openai import shapes
-from discordplex.loopback.openai.faults import Delays, RequestFault, Stage
+from discordplex.loopback.openai.faults import Delays, RequestFault, Service
 from discordplex.loopback.openai.log import ClientHungUp, Log, RequestReceived, ResponseSent
 from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
 from discordplex.loopback.sockets import listen
@@ -23,7 +23,7 @@ BLOCK_BYTES: Final = 4801
 API_KEY: Final = "sk-stand-in-0123456789"
 LARGEST_UPLOAD_BYTES: Final = 25 << 20
 CLOSE_S: Final = 0.5
-USUAL_TYPES: Final[Mapping[Stage, str]] = {"transcribe": "application/json", "think": "text/event-stream", "speak": "audio/pcm"}
+USUAL_TYPES: Final[Mapping[Service, str]] = {"transcribe": "application/json", "think": "text/event-stream", "speak": "audio/pcm"}
 
 Hears = Callable[[float], str]
 """What to understand of so many milliseconds of sound."""
@@ -75,7 +75,7 @@ class StandInOpenAI:
         self._host, self._port = host, port
         self._models = list(models)
         self._clock = clock or SystemClock()
-        self._faults: dict[Stage, deque[RequestFault]] = {"transcribe": deque(), "think": deque(), "speak": deque()}
+        self._faults: dict[Service, deque[RequestFault]] = {"transcribe": deque(), "think": deque(), "speak": deque()}
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
 
@@ -84,9 +84,9 @@ class StandInOpenAI:
         """Where it listens, /v1 included."""
         return f"http://{self._host}:{self._port}/v1"
 
-    def fail(self, stage: Stage, *faults: RequestFault) -> None:
-        """The next requests of that stage meet these faults, one each, in this order."""
-        self._faults[stage].extend(faults)
+    def fail(self, service: Service, *faults: RequestFault) -> None:
+        """The next requests of that service meet these faults, one each, in this order."""
+        self._faults[service].extend(faults)
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=LARGEST_UPLOAD_BYTES)
@@ -124,7 +124,7 @@ class StandInOpenAI:
         return None if key == self.api_key else web.json_response(shapes.error(401, key=key), status=401)
 
     def _route(
-        self, stage: Stage, answer: Callable[["HttpExchange"], Awaitable[web.StreamResponse]]
+        self, service: Service, answer: Callable[["HttpExchange"], Awaitable[web.StreamResponse]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """A handler that writes down what comes and goes, and misbehaves where it is told to."""
 
@@ -133,23 +133,23 @@ class StandInOpenAI:
             try:
                 body = await fields_of(request)
                 key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-                self.log.add(RequestReceived(self._clock.now(), number, stage, body, key))
-                exchange = HttpExchange(number, stage, request, body, self._fault(stage, body))
+                self.log.add(RequestReceived(self._clock.now(), number, service, body, key))
+                exchange = HttpExchange(number, service, request, body, self._fault(service, body))
                 response = self._refuse_key(request) or await self._send_body(exchange) or self._refuse(exchange) or await answer(exchange)
                 if not response.prepared:
                     await response.prepare(request)
                 await response.write_eof()
             except (asyncio.CancelledError, ConnectionError):
-                self.log.add(ClientHungUp(self._clock.now(), number, stage))
+                self.log.add(ClientHungUp(self._clock.now(), number, service))
                 raise
-            self.log.add(ResponseSent(self._clock.now(), number, stage, response.status))
+            self.log.add(ResponseSent(self._clock.now(), number, service, response.status))
             return response
 
         return serve
 
-    def _fault(self, stage: Stage, body: Mapping[str, Any]) -> RequestFault:
+    def _fault(self, service: Service, body: Mapping[str, Any]) -> RequestFault:
         """The first that waits for this request; it is used up."""
-        waiting = self._faults[stage]
+        waiting = self._faults[service]
         found = next((fault for fault in waiting if fault.only in str(body)), WELL)
         if found is not WELL:
             waiting.remove(found)
@@ -172,7 +172,7 @@ class StandInOpenAI:
         fault = exchange.fault
         if fault.body is None:
             return None
-        usual = USUAL_TYPES[exchange.stage]
+        usual = USUAL_TYPES[exchange.service]
         response = await exchange.stream(fault.content_type or usual, fault.status or 200, fault.headers)
         step = BLOCK_BYTES if fault.drip_ms is None else 1
         for data in itertools.chain([fault.body], itertools.repeat(fault.endless) if fault.endless else ()):
@@ -244,9 +244,9 @@ class StandInOpenAI:
 class HttpExchange:
     """One request and its answer."""
 
-    def __init__(self, number: int, stage: Stage, request: web.Request, body: Mapping[str, Any], fault: RequestFault) -> None:
+    def __init__(self, number: int, service: Service, request: web.Request, body: Mapping[str, Any], fault: RequestFault) -> None:
         self.number = number
-        self.stage = stage
+        self.service = service
         self.body = body
         self.fault = fault
         self._request = request

@@ -51,7 +51,7 @@ async def test_chat_streams_word_by_word(server: StandInOpenAI, client: openai.A
     (asked,) = server.log.of(RequestReceived)
     assert asked.body["messages"] == HELLO
     assert asked.key == server.api_key
-    assert server.log.of(ResponseSent)[0].stage == "think"
+    assert server.log.of(ResponseSent)[0].service == "think"
 
 
 async def test_chat_without_streaming(server: StandInOpenAI, client: openai.AsyncOpenAI) -> None:

@@ -6,8 +6,8 @@ import pytest
 from discordplex.audio.format import ENGINE
 from discordplex.cascade.detector import Detector, new_detector
 from discordplex.cascade.detectors import DetectorPool
-from discordplex.cascade.ears import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, MOST_EARS, Ears
-from discordplex.cascade.segmenter import EARS, Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.cascade.segmenter import VAD, Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.cascade.speech_input import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, MOST_SPEAKERS, SpeechInput
 from discordplex.metrics import Metrics
 from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
 
@@ -36,9 +36,9 @@ async def pool() -> DetectorPool:
     return pool
 
 
-def hear(ears: Ears, pcm: bytes, speaker: int = ANNA) -> list[SegmenterEvent]:
+def hear(speech_input: SpeechInput, pcm: bytes, speaker: int = ANNA) -> list[SegmenterEvent]:
     """What one person's ear makes of `pcm`."""
-    return [event for frame in frames_of(pcm) for _, event in ears.push({speaker: frame})]
+    return [event for frame in frames_of(pcm) for _, event in speech_input.push({speaker: frame})]
 
 
 def kinds(events: list[SegmenterEvent]) -> list[type]:
@@ -47,12 +47,12 @@ def kinds(events: list[SegmenterEvent]) -> list[type]:
 
 def length_ms(event: SegmenterEvent) -> float:
     assert isinstance(event, Utterance)
-    return EARS.duration_ms(len(event.pcm))
+    return VAD.duration_ms(len(event.pcm))
 
 
 async def test_every_sentence_is_an_utterance(pool: DetectorPool) -> None:
     """Of the clip's three sentences three utterances come, each as long as its sentence and a little more."""
-    events = hear(Ears(pool), clip() + pause(700))
+    events = hear(SpeechInput(pool), clip() + pause(700))
     assert kinds(events) == [SpeechStarted, Utterance] * 3
     for utterance, sentence in zip(events[1::2], sentences(), strict=True):
         spoken_ms = ENGINE.duration_ms(len(sentence))
@@ -62,7 +62,7 @@ async def test_every_sentence_is_an_utterance(pool: DetectorPool) -> None:
 async def test_what_is_handed_over_is_what_was_said(pool: DetectorPool) -> None:
     """The utterance is the same wave as the sentence, at 16 kHz."""
     sentence = sentences()[0]
-    utterance = hear(Ears(pool), pause(500) + sentence + pause(700))[1]
+    utterance = hear(SpeechInput(pool), pause(500) + sentence + pause(700))[1]
     assert isinstance(utterance, Utterance)
     said = np.frombuffer(sentence, "<i2").astype(float)[::3]
     heard = np.frombuffer(utterance.pcm, "<i2").astype(float)
@@ -73,7 +73,7 @@ async def test_what_is_handed_over_is_what_was_said(pool: DetectorPool) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_noise_glues_no_two_sentences(pool: DetectorPool, seed: int) -> None:
     """With white noise 10 dB below the speech the clip still has three utterances, and none of the pauses is speech."""
-    events = hear(Ears(pool), noisy(clip() + pause(700), 10, seed=seed))
+    events = hear(SpeechInput(pool), noisy(clip() + pause(700), 10, seed=seed))
     assert kinds(events) == [SpeechStarted, Utterance] * 3
 
 
@@ -81,39 +81,39 @@ async def test_it_is_certain_soon(pool: DetectorPool) -> None:
     """A person who begins loudly is known to speak within 150 ms of audio."""
     sentence = sentences()[0]
     onset = np.flatnonzero(np.abs(np.frombuffer(sentence, "<i2").astype(int)) > 1500)[0] * 2
-    ears = Ears(pool)
-    hear(ears, pause(300))
-    ticks = next(number for number, frame in enumerate(frames_of(sentence[onset:]), 1) if ears.push({ANNA: frame}))
+    speech_input = SpeechInput(pool)
+    hear(speech_input, pause(300))
+    ticks = next(number for number, frame in enumerate(frames_of(sentence[onset:]), 1) if speech_input.push({ANNA: frame}))
     assert ticks * ENGINE.frame_ms <= 150
 
 
 async def test_two_at_once_are_heard_apart(pool: DetectorPool) -> None:
     """Two people who speak at the same time are two utterances, in the order in which they ended."""
-    ears, found = Ears(pool), []
+    speech_input, found = SpeechInput(pool), []
     anna, ben = sentences()[2] + pause(700), pause(200) + sentences()[0] + pause(1200)
     for number in range(max(len(frames_of(anna)), len(frames_of(ben)))):
         frames = {speaker: frames[number] for speaker, frames in ((ANNA, frames_of(anna)), (BEN, frames_of(ben))) if number < len(frames)}
-        found += [(speaker, type(event)) for speaker, event in ears.push(frames)]
-    found += [(speaker, type(event)) for _ in range(40) for speaker, event in ears.push({})]
+        found += [(speaker, type(event)) for speaker, event in speech_input.push(frames)]
+    found += [(speaker, type(event)) for _ in range(40) for speaker, event in speech_input.push({})]
     assert found[:2] == [(ANNA, SpeechStarted), (BEN, SpeechStarted)]
     assert sorted(found[2:]) == [(ANNA, Utterance), (BEN, Utterance)]
 
 
 async def test_a_closed_gate_ends_an_utterance(pool: DetectorPool) -> None:
     """Nothing sent is silence: the end comes after the pause without a single packet."""
-    ears = Ears(pool, Endpointing(end_of_speech_ms=500))
-    assert kinds(hear(ears, sentences()[0])) == [SpeechStarted]
-    assert ears.voiced_ms(ANNA) > 300
-    ticks = next(number for number in range(1, 100) if ears.push({}))
+    speech_input = SpeechInput(pool, Endpointing(end_of_speech_ms=500))
+    assert kinds(hear(speech_input, sentences()[0])) == [SpeechStarted]
+    assert speech_input.voiced_ms(ANNA) > 300
+    ticks = next(number for number in range(1, 100) if speech_input.push({}))
     assert 400 <= ticks * ENGINE.frame_ms <= 620
-    assert ears.voiced_ms(ANNA) == 0
+    assert speech_input.voiced_ms(ANNA) == 0
 
 
 async def test_a_cough_is_discarded(pool: DetectorPool) -> None:
     """A sound too short to be words ends as nothing."""
     sentence = sentences()[0]
     short = pause(300) + sentence[ENGINE.bytes_of_ms(120) : ENGINE.bytes_of_ms(290)] + pause(700)
-    assert kinds(hear(Ears(pool), short)) in ([SpeechStarted, Discarded], [])
+    assert kinds(hear(SpeechInput(pool), short)) in ([SpeechStarted, Discarded], [])
 
 
 async def test_a_pause_costs_no_detection() -> None:
@@ -126,23 +126,23 @@ async def test_a_pause_costs_no_detection() -> None:
 
     pool = DetectorPool(make)
     await pool.fill()
-    ears = Ears(pool)
-    hear(ears, sentences()[0])
+    speech_input = SpeechInput(pool)
+    hear(speech_input, sentences()[0])
     before = sum(one.calls for one in made)
     for _ in range(FORGET_MS // ENGINE.frame_ms - 1):
-        ears.push({})
+        speech_input.push({})
     asked = sum(one.calls for one in made) - before
-    assert LISTEN_ON_MS // EARS.frame_ms - 1 <= asked <= LISTEN_ON_MS // EARS.frame_ms + 1 < FALL_ASLEEP_MS // EARS.frame_ms
-    assert kinds(hear(ears, sentences()[1] + pause(700))) == [SpeechStarted, Utterance]
+    assert LISTEN_ON_MS // VAD.frame_ms - 1 <= asked <= LISTEN_ON_MS // VAD.frame_ms + 1 < FALL_ASLEEP_MS // VAD.frame_ms
+    assert kinds(hear(speech_input, sentences()[1] + pause(700))) == [SpeechStarted, Utterance]
 
 
 async def test_who_is_long_silent_gives_the_detector_back(pool: DetectorPool) -> None:
     """A channel through which many people pass needs few detectors."""
-    ears = Ears(pool)
+    speech_input = SpeechInput(pool)
     for speaker in range(5):
-        ears.push({speaker: ENGINE.silence})
+        speech_input.push({speaker: ENGINE.silence})
         for _ in range(FORGET_MS // ENGINE.frame_ms):
-            ears.push({})
+            speech_input.push({})
     assert pool.take() is not None
     assert pool.take() is not None
     assert pool.take() is None
@@ -151,20 +151,20 @@ async def test_who_is_long_silent_gives_the_detector_back(pool: DetectorPool) ->
 async def test_words_wait_for_a_detector_that_is_being_made() -> None:
     """Who begins before a detector is ready loses nothing."""
     pool = DetectorPool()
-    ears = Ears(pool)
-    assert hear(ears, pause(200) + sentences()[0]) == []
+    speech_input = SpeechInput(pool)
+    assert hear(speech_input, pause(200) + sentences()[0]) == []
     await pool.fill()
-    events = hear(ears, pause(700))
+    events = hear(speech_input, pause(700))
     assert kinds(events) == [SpeechStarted, Utterance]
     assert length_ms(events[1]) > ENGINE.duration_ms(len(sentences()[0])) - 250
 
 
 async def test_closing_gives_everything_back(pool: DetectorPool) -> None:
     """A call that ends leaves its detectors to the next."""
-    ears = Ears(pool)
-    ears.push({ANNA: ENGINE.silence, BEN: ENGINE.silence})
+    speech_input = SpeechInput(pool)
+    speech_input.push({ANNA: ENGINE.silence, BEN: ENGINE.silence})
     assert pool.take() is None
-    ears.forget_everybody()
+    speech_input.forget_everybody()
     assert pool.take() is not None
 
 
@@ -182,42 +182,42 @@ async def test_a_crowd_costs_no_more_than_so_many_ears() -> None:
     """However many people send sound at once, so many are heard, whole; the others' frames are counted and heard once somebody rests."""
     metrics, talk = Metrics(), b"\1\1" * ENGINE.frame_samples
     pool = DetectorPool(Loud)
-    ears = Ears(pool, metrics=metrics)
+    speech_input = SpeechInput(pool, metrics=metrics)
     started: list[int] = []
     for _ in range(30):
         await pool.fill()
-        started += [speaker for speaker, event in ears.push(dict.fromkeys(range(100), talk)) if isinstance(event, SpeechStarted)]
-    assert started == list(range(MOST_EARS))
-    assert metrics.counter("cascade.unheard").value == 30 * (100 - MOST_EARS)
+        started += [speaker for speaker, event in speech_input.push(dict.fromkeys(range(100), talk)) if isinstance(event, SpeechStarted)]
+    assert started == list(range(MOST_SPEAKERS))
+    assert metrics.counter("cascade.unheard").value == 30 * (100 - MOST_SPEAKERS)
     for _ in range(40):
-        ears.push({})
+        speech_input.push({})
     for _ in range(30):
         await pool.fill()
-        started += [speaker for speaker, event in ears.push({99: talk}) if isinstance(event, SpeechStarted)]
-    assert started[MOST_EARS:] == [99]
+        started += [speaker for speaker, event in speech_input.push({99: talk}) if isinstance(event, SpeechStarted)]
+    assert started[MOST_SPEAKERS:] == [99]
 
 
 async def test_who_is_in_the_middle_of_a_sentence_keeps_the_ear() -> None:
     """A breath between two words is no rest: nobody who comes then takes the place."""
     talk = b"\1\1" * ENGINE.frame_samples
     pool = DetectorPool(Loud)
-    ears = Ears(pool)
+    speech_input = SpeechInput(pool)
     for _ in range(30):
         await pool.fill()
-        ears.push(dict.fromkeys(range(MOST_EARS), talk))
+        speech_input.push(dict.fromkeys(range(MOST_SPEAKERS), talk))
     for _ in range(LISTEN_ON_MS // ENGINE.frame_ms + 2):
-        ears.push({99: talk})
-    assert ears.speaking() == list(range(MOST_EARS))
+        speech_input.push({99: talk})
+    assert speech_input.speaking() == list(range(MOST_SPEAKERS))
 
 
 async def test_a_packet_that_is_late_costs_nobody_the_ear() -> None:
     """Who was heard a moment ago and has not begun an utterance yet is not sent away for somebody else."""
     metrics = Metrics()
-    ears = Ears(DetectorPool(Loud), metrics=metrics)
-    ears.push(dict.fromkeys(range(MOST_EARS), ENGINE.silence))
+    speech_input = SpeechInput(DetectorPool(Loud), metrics=metrics)
+    speech_input.push(dict.fromkeys(range(MOST_SPEAKERS), ENGINE.silence))
     for _ in range(LISTEN_ON_MS // ENGINE.frame_ms):
-        ears.push({99: ENGINE.silence})
+        speech_input.push({99: ENGINE.silence})
     assert metrics.counter("cascade.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms
-    ears.push({99: ENGINE.silence})
-    ears.push({99: ENGINE.silence})
+    speech_input.push({99: ENGINE.silence})
+    speech_input.push({99: ENGINE.silence})
     assert metrics.counter("cascade.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms + 1

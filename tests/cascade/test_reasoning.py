@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from discordplex.cascade.thoughts import LONGEST_HEADER, LONGEST_MARK, MOST_HELD, Manner, Retract, ThoughtFilter
+from discordplex.cascade.reasoning import LONGEST_HEADER, LONGEST_MARK, MOST_HELD, ReasoningFilter, ReasoningFormat, Retract
 
 
-def spoken(reply: str, cuts: list[int] | None = None, manner: Manner | None = None) -> str:
+def spoken(reply: str, cuts: list[int] | None = None, reasoning_format: ReasoningFormat | None = None) -> str:
     """What of a reply is left to be spoken, wherever its deltas were cut: at every character unless told."""
-    thoughts, found, last = ThoughtFilter(manner), "", 0
+    thoughts, found, last = ReasoningFilter(reasoning_format), "", 0
     for cut in [*sorted(range(len(reply)) if cuts is None else cuts), len(reply)]:
         for one in [*thoughts.feed(reply[last:cut]), *(thoughts.finish() if cut == len(reply) and last != cut else [])]:
             found = found + one if isinstance(one, str) else ""
@@ -120,22 +120,22 @@ def test_the_answer_is_spoken_and_no_thought_or_mark(reply: str, cuts: list[int]
 @pytest.mark.parametrize("reply", UNOPENED)
 def test_who_is_known_to_think_first_is_held(reply: str) -> None:
     """After one reply whose thoughts no mark opened nothing of the next one is said before its closing mark: nothing is taken back."""
-    manner = Manner()
-    spoken(UNOPENED[0], manner=manner)
-    assert manner.thinks_first
-    thoughts = ThoughtFilter(manner)
+    reasoning_format = ReasoningFormat()
+    spoken(UNOPENED[0], reasoning_format=reasoning_format)
+    assert reasoning_format.thinks_first
+    thoughts = ReasoningFilter(reasoning_format)
     found = [*(one for character in reply for one in thoughts.feed(character)), *thoughts.finish()]
     assert Retract.ALL not in found or "<think>" in reply
-    assert spoken(reply, manner=Manner(thinks_first=True)).strip() == "The answer."
+    assert spoken(reply, reasoning_format=ReasoningFormat(thinks_first=True)).strip() == "The answer."
 
 
 def test_a_reply_without_thoughts_is_spoken_all_the_same() -> None:
     """Of a model that was known to think first, and did not this time: all is spoken at the end, and the next reply is not held."""
-    manner = Manner(thinks_first=True)
-    assert spoken("The answer.", manner=manner) == "The answer."
-    assert not manner.thinks_first
-    manner = Manner(thinks_first=True)
-    assert spoken("<think>plan</think>The answer.", manner=manner) == "The answer."
+    reasoning_format = ReasoningFormat(thinks_first=True)
+    assert spoken("The answer.", reasoning_format=reasoning_format) == "The answer."
+    assert not reasoning_format.thinks_first
+    reasoning_format = ReasoningFormat(thinks_first=True)
+    assert spoken("<think>plan</think>The answer.", reasoning_format=reasoning_format) == "The answer."
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_the_edges(reply: str, said: str) -> None:
 
 def test_a_reply_with_nothing_behind_its_thoughts_says_nothing() -> None:
     """Where the model is known to think first."""
-    assert spoken("plan, plan</think>", manner=Manner(thinks_first=True)) == ""
+    assert spoken("plan, plan</think>", reasoning_format=ReasoningFormat(thinks_first=True)) == ""
 
 
 HOSTILE = ["<" * 10_000, "[" * 10_000, "<think" * 2000, "<think>" * 2000, "</think>" * 2000, "`" * 10_000, "<|channel|>" * 1000,
@@ -199,12 +199,12 @@ HOSTILE = ["<" * 10_000, "[" * 10_000, "<think" * 2000, "<think>" * 2000, "</thi
            "<" + "a" * 10_000, "[think]" * 2000, "◁" * 10_000, "x" * 100_000]  # fmt: skip
 
 
-@pytest.mark.parametrize("manner", [Manner(), Manner(thinks_first=True)], ids=["spoken", "held"])
+@pytest.mark.parametrize("reasoning_format", [ReasoningFormat(), ReasoningFormat(thinks_first=True)], ids=["spoken", "held"])
 @pytest.mark.parametrize("size", [1, 997, 10**6])
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_nothing_piles_up(text: str, size: int, manner: Manner) -> None:
+def test_nothing_piles_up(text: str, size: int, reasoning_format: ReasoningFormat) -> None:
     """Whatever is hidden, repeated or never ended: what is kept is bounded, and so is what is looked at for each character."""
-    thoughts = ThoughtFilter(replace(manner))
+    thoughts = ReasoningFilter(replace(reasoning_format))
     for start in range(0, len(text), size):
         thoughts.feed(text[start : start + size])
         assert thoughts.kept <= MOST_HELD + LONGEST_HEADER + 2 * LONGEST_MARK + 20
@@ -215,23 +215,23 @@ def test_nothing_piles_up(text: str, size: int, manner: Manner) -> None:
 def test_a_character_is_looked_at_a_fixed_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brackets that never become marks are given up character by character, not searched again from the start."""
     steps = 0
-    grow, text = ThoughtFilter._grow, ThoughtFilter._text
+    grow, text = ReasoningFilter._grow, ReasoningFilter._text
 
-    def counted_grow(self: ThoughtFilter, character: str, position: int) -> int:
+    def counted_grow(self: ReasoningFilter, character: str, position: int) -> int:
         nonlocal steps
         steps += 1
         return grow(self, character, position)
 
-    def counted_text(self: ThoughtFilter, given: str) -> None:
+    def counted_text(self: ReasoningFilter, given: str) -> None:
         nonlocal steps
         steps += len(given) + len(self._tail)
         text(self, given)
 
-    monkeypatch.setattr(ThoughtFilter, "_grow", counted_grow)
-    monkeypatch.setattr(ThoughtFilter, "_text", counted_text)
+    monkeypatch.setattr(ReasoningFilter, "_grow", counted_grow)
+    monkeypatch.setattr(ReasoningFilter, "_text", counted_text)
     for hostile in HOSTILE:
         for size in (1, 10**6):
-            steps, thoughts = 0, ThoughtFilter()
+            steps, thoughts = 0, ReasoningFilter()
             for start in range(0, len(hostile), size):
                 thoughts.feed(hostile[start : start + size])
             thoughts.finish()

@@ -11,8 +11,8 @@ import pytest
 from discordplex.audio.converter import Upsampler
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.cascade.clients import Clients
-from discordplex.cascade.faults import NOUN, StageError
-from discordplex.cascade.stage import Stage, StageName
+from discordplex.cascade.faults import NOUN, ServiceError
+from discordplex.cascade.service import Service, ServiceName
 from discordplex.cascade.transcribe import HEARD_NOTHING
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
@@ -22,15 +22,15 @@ from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.loopback.openai.voice import encoded, hum
-from tests.cascade.stages import HASTY_S, MESSAGES, Stages
+from tests.cascade.services import HASTY_S, MESSAGES, Services
 
-NAMES: tuple[StageName, ...] = ("transcribe", "think", "speak")
-MODEL_OF: dict[StageName, str] = {"transcribe": "whisper-1", "think": "gpt-4o-mini", "speak": "tts-1"}
+NAMES: tuple[ServiceName, ...] = ("transcribe", "think", "speak")
+MODEL_OF: dict[ServiceName, str] = {"transcribe": "whisper-1", "think": "gpt-4o-mini", "speak": "tts-1"}
 
 HTTP_FAULTS = {
     "does not accept the API key. Set cascade.api_key.": RequestFault(status=401),
-    'does not let this key use "{model}". Choose another cascade.{stage}.model, or another key.': RequestFault(status=403),
-    'has no model "{model}". Choose another cascade.{stage}.model.': RequestFault(status=404),
+    'does not let this key use "{model}". Choose another cascade.{service}.model, or another key.': RequestFault(status=403),
+    'has no model "{model}". Choose another cascade.{service}.model.': RequestFault(status=404),
     '"{model}" was shut down at': RequestFault(status=404, code="model_shut_down"),
     "is asked too often and wants us to wait 60 s.": RequestFault(status=429, retry_after_s=60),
     "wants us to wait a while.": RequestFault(status=429),
@@ -38,15 +38,15 @@ HTTP_FAULTS = {
     "has trouble of its own (error 500).": RequestFault(status=500),
     "has trouble of its own (error 502).": RequestFault(status=502, html=True),
     "is not an OpenAI-compatible server. Check cascade.base_url, and any proxy on the way.": RequestFault(html=True),
-    "refuses the request (error 400: Invalid value for a parameter). Look at cascade.{stage}.model": RequestFault(status=400),
+    "refuses the request (error 400: Invalid value for a parameter). Look at cascade.{service}.model": RequestFault(status=400),
 }
 
 
-async def test_the_default_models_are_asked_as_the_api_wants_it(server: StandInOpenAI, stages: Stages) -> None:
+async def test_the_default_models_are_asked_as_the_api_wants_it(server: StandInOpenAI, services: Services) -> None:
     """The exact names, the persona's voice, the format without a header, the whole conversation: as seen on the wire."""
-    assert await stages.transcribe() == "I spoke for 1.0 seconds."
-    assert await stages.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
-    assert await stages.speak()
+    assert await services.transcribe() == "I spoke for 1.0 seconds."
+    assert await services.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
+    assert await services.speak()
     heard, thought, spoke = (asked.body for asked in server.log.of(RequestReceived))
     assert heard == {"model": "whisper-1", "response_format": "json", "file_ms": 1000}
     assert thought == {"model": "gpt-4o-mini", "messages": MESSAGES, "stream": True}
@@ -64,11 +64,11 @@ async def test_extra_settings_reach_every_stage(server: StandInOpenAI) -> None:
             "speak": {"extra": {"response_format": "wav", "speed": 1.5}},
         }
     )
-    found = [Stage.of(config, name) for name in NAMES]
+    found = [Service.of(config, name) for name in NAMES]
     clients = Clients(found)
-    stages = Stages(clients, *found, clock=SystemClock())
+    services = Services(clients, *found, clock=SystemClock())
     for name in NAMES:
-        assert await stages.use(name)()
+        assert await services.use(name)()
     await clients.close()
     heard, thought, spoke = (asked.body for asked in server.log.of(RequestReceived))
     assert heard["language"] == "de"
@@ -79,21 +79,21 @@ async def test_extra_settings_reach_every_stage(server: StandInOpenAI) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("words", HTTP_FAULTS)
 async def test_each_refusal_is_one_sentence_and_the_next_request_works(
-    server: StandInOpenAI, stages: Stages, name: StageName, words: str
+    server: StandInOpenAI, services: Services, name: ServiceName, words: str
 ) -> None:
-    """It names the stage, the server and the mend, never the key; nothing is repeated; what follows is served."""
+    """It names the service, the server and the mend, never the key; nothing is repeated; what follows is served."""
     server.fail(name, HTTP_FAULTS[words])
-    with pytest.raises(StageError) as caught:
-        await stages.use(name)()
+    with pytest.raises(ServiceError) as caught:
+        await services.use(name)()
     said = str(caught.value)
-    assert words.format(model=MODEL_OF[name], stage=name) in said
+    assert words.format(model=MODEL_OF[name], service=name) in said
     assert said.startswith(f"{NOUN[name]} failed: ")
     assert said.endswith(".")
     assert not any(forbidden in said for forbidden in (server.api_key, "sk-", "<", "\n", "127.0.0.1"))
-    assert caught.value.stage == name
+    assert caught.value.service == name
     assert caught.value.cause == ("not an API" if words.startswith("is not") else f"HTTP {HTTP_FAULTS[words].status}")
     assert len(server.log.of(RequestReceived)) == 1
-    assert await stages.use(name)()
+    assert await services.use(name)()
 
 
 REPLACEMENTS = {
@@ -104,55 +104,55 @@ REPLACEMENTS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_model_that_was_shut_down_names_its_replacement(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
+async def test_a_model_that_was_shut_down_names_its_replacement(server: StandInOpenAI, services: Services, name: ServiceName) -> None:
     """Whoever comes after the end of a default model is told what to write instead."""
     server.fail(name, RequestFault(status=404, code="model_shut_down"))
-    with pytest.raises(StageError, match="was shut down") as caught:
-        await stages.use(name)()
+    with pytest.raises(ServiceError, match="was shut down") as caught:
+        await services.use(name)()
     assert str(caught.value).endswith(REPLACEMENTS[name])
 
 
 @pytest.mark.parametrize("timeout_s", [HASTY_S])
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_stalled_answer_ends(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
-    """A server that falls silent within its answer is given up after the stage's own patience, and hung up on."""
+async def test_a_stalled_answer_ends(server: StandInOpenAI, services: Services, name: ServiceName) -> None:
+    """A server that falls silent within its answer is given up after the service's own patience, and hung up on."""
     server.fail(name, RequestFault(stall_after=0 if name != "think" else 2))
-    with pytest.raises(StageError, match=rf"sent nothing for {HASTY_S:g} s\."):
-        await stages.use(name)()
+    with pytest.raises(ServiceError, match=rf"sent nothing for {HASTY_S:g} s\."):
+        await services.use(name)()
     await server.log.wait_for(lambda log: log.of(ClientHungUp))
-    assert await stages.use(name)()
+    assert await services.use(name)()
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_cut_connection_is_said(server: StandInOpenAI, stages: Stages, name: StageName) -> None:
+async def test_a_cut_connection_is_said(server: StandInOpenAI, services: Services, name: ServiceName) -> None:
     """A server that dies within its answers is told of, without a second try for what had begun to sound."""
     server.fail(name, *[RequestFault(cut_after=0 if name != "speak" else 1)] * 2)
-    with pytest.raises(StageError, match="hung up before its answer was whole"):
-        await stages.use(name)()
-    with contextlib.suppress(StageError):
-        await stages.use(name)()
-    assert await stages.use(name)()
+    with pytest.raises(ServiceError, match="hung up before its answer was whole"):
+        await services.use(name)()
+    with contextlib.suppress(ServiceError):
+        await services.use(name)()
+    assert await services.use(name)()
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_dead_host_is_said(name: StageName, closed_port: int) -> None:
+async def test_a_dead_host_is_said(name: ServiceName, closed_port: int) -> None:
     """Where nobody listens the sentence says so, and which setting to look at."""
     config = CascadeConfig.model_validate({name: {"base_url": f"http://127.0.0.1:{closed_port}/v1"}})
-    found = [Stage.of(config, stage) for stage in NAMES]
+    found = [Service.of(config, service) for service in NAMES]
     clients = Clients(found)
-    with pytest.raises(StageError, match=rf"its server cannot be reached\. .* cascade\.{name}\.base_url right\?"):
-        await Stages(clients, *found, clock=SystemClock()).use(name)()
+    with pytest.raises(ServiceError, match=rf"its server cannot be reached\. .* cascade\.{name}\.base_url right\?"):
+        await Services(clients, *found, clock=SystemClock()).use(name)()
     await clients.close()
 
 
 async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: CascadeConfig) -> None:
     """429 with a short Retry-After: the request is made once more after that time, and not a third time."""
     clock = FakeClock()
-    found = [Stage.of(config, name) for name in NAMES]
+    found = [Service.of(config, name) for name in NAMES]
     clients = Clients(found)
-    stages = Stages(clients, *found, clock=clock)
+    services = Services(clients, *found, clock=clock)
     server.fail("think", RequestFault(status=429, retry_after_s=2))
-    thinking = asyncio.create_task(stages.think())
+    thinking = asyncio.create_task(services.think())
     await server.log.wait_for(lambda log: log.of(ResponseSent))
     await clock_waits(clock)
     await clock.advance(1.9)
@@ -161,8 +161,8 @@ async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: Ca
     assert await thinking
     assert len(server.log.of(RequestReceived)) == 2
     server.fail("think", *[RequestFault(status=429, retry_after_s=0)] * 3)
-    with pytest.raises(StageError, match="asked too often"):
-        await stages.think()
+    with pytest.raises(ServiceError, match="asked too often"):
+        await services.think()
     assert len(server.log.of(RequestReceived)) == 4
     await clients.close()
 
@@ -177,86 +177,86 @@ async def clock_waits(clock: FakeClock, within_s: float = 3) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "[BLANK_AUDIO]", "(silence)", " [Music] (applause). ", "..."])
-async def test_no_words_are_said(server: StandInOpenAI, stages: Stages, text: str) -> None:
+async def test_no_words_are_said(server: StandInOpenAI, services: Services, text: str) -> None:
     """An empty transcript, however it is written, is a sentence with a mend and no turn."""
     server.hears = in_turn([text])
-    with pytest.raises(StageError) as caught:
-        await stages.transcribe()
+    with pytest.raises(ServiceError) as caught:
+        await services.transcribe()
     assert str(caught.value) == HEARD_NOTHING
 
 
-async def test_words_in_brackets_beside_others_are_words(server: StandInOpenAI, stages: Stages) -> None:
+async def test_words_in_brackets_beside_others_are_words(server: StandInOpenAI, services: Services) -> None:
     """Only what is nothing but brackets is nothing."""
     server.hears = in_turn([" (laughs)\n I know. "])
-    assert await stages.transcribe() == "(laughs) I know."
+    assert await services.transcribe() == "(laughs) I know."
 
 
-async def test_an_empty_reply_and_empty_sound_are_said(server: StandInOpenAI, stages: Stages) -> None:
+async def test_an_empty_reply_and_empty_sound_are_said(server: StandInOpenAI, services: Services) -> None:
     """A server that answers well and says nothing is told of."""
     server.fail("think", RequestFault(empty=True))
-    with pytest.raises(StageError, match="wrote no reply"):
-        await stages.think()
+    with pytest.raises(ServiceError, match="wrote no reply"):
+        await services.think()
     server.fail("speak", RequestFault(empty=True))
-    with pytest.raises(StageError, match="sent no sound"):
-        await stages.speak()
+    with pytest.raises(ServiceError, match="sent no sound"):
+        await services.speak()
 
 
-async def test_odd_streams_are_read(server: StandInOpenAI, stages: Stages) -> None:
+async def test_odd_streams_are_read(server: StandInOpenAI, services: Services) -> None:
     """Comments, chunks without choices, nulls and CRLF change nothing."""
     server.fail("think", RequestFault(odd=True))
-    assert await stages.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
+    assert await services.think() == "Oh, hello! You said: Hi. How lovely, tell me more."
 
 
-async def test_sound_arrives_as_it_was_sent(server: StandInOpenAI, stages: Stages) -> None:
+async def test_sound_arrives_as_it_was_sent(server: StandInOpenAI, services: Services) -> None:
     """Odd chunks carried, the sound is the server's at twice the rate, to the last bit."""
     whole = Upsampler(channels=1).convert(hum("Hello there."))
-    heard = await stages.speak()
+    heard = await services.speak()
     assert heard[: len(whole)] == whole
     assert ENGINE.duration_ms(len(heard) - len(whole)) < 5
     server.fail("speak", RequestFault(body=encoded(hum("Hello there."), "wav")), RequestFault(body=encoded(hum("Hello there."), "opus")))
-    assert (await stages.speak())[: len(whole)] == whole
-    assert ENGINE.duration_ms(len(await stages.speak())) == pytest.approx(MODEL.duration_ms(len(hum("Hello there."))), abs=25)
+    assert (await services.speak())[: len(whole)] == whole
+    assert ENGINE.duration_ms(len(await services.speak())) == pytest.approx(MODEL.duration_ms(len(hum("Hello there."))), abs=25)
 
 
 @pytest.mark.parametrize("kind", ["mp3", "flac", "opus", "wav"])
 @pytest.mark.parametrize("content_type", ["", "audio/pcm", "audio/mpeg"])
-async def test_sound_that_nobody_asked_for_is_decoded(server: StandInOpenAI, stages: Stages, kind: str, content_type: str) -> None:
+async def test_sound_that_nobody_asked_for_is_decoded(server: StandInOpenAI, services: Services, kind: str, content_type: str) -> None:
     """A server that ignores the format we asked for is heard all the same, whatever it calls it."""
     said = hum("Hello")
     server.fail("speak", RequestFault(body=encoded(said, kind), content_type=content_type or f"audio/{kind}"))
-    heard = await stages.speak()
+    heard = await services.speak()
     assert ENGINE.duration_ms(len(heard)) == pytest.approx(MODEL.duration_ms(len(said)), abs=100)
     assert np.abs(np.frombuffer(heard, "<i2")).max() > 3000
 
 
 @pytest.mark.parametrize("content_type", ["audio/aac", "audio/pcm"])
-async def test_sound_that_cannot_be_decoded_is_refused_by_name(server: StandInOpenAI, stages: Stages, content_type: str) -> None:
+async def test_sound_that_cannot_be_decoded_is_refused_by_name(server: StandInOpenAI, services: Services, content_type: str) -> None:
     """It is not played as if it were samples, and the sentence says what to ask for."""
     server.fail("speak", RequestFault(body=encoded(hum("Hello"), "aac"), content_type=content_type))
-    with pytest.raises(StageError, match=r'sends AAC, which is not played here\. Try .* response_format = "wav"') as caught:
-        await stages.speak()
+    with pytest.raises(ServiceError, match=r'sends AAC, which is not played here\. Try .* response_format = "wav"') as caught:
+        await services.speak()
     assert caught.value.cause == "unplayable sound"
 
 
-async def test_endless_sound_ends(server: StandInOpenAI, stages: Stages) -> None:
+async def test_endless_sound_ends(server: StandInOpenAI, services: Services) -> None:
     """A server that does not stop is stopped."""
     server.fail("speak", RequestFault(body=bytes(MODEL.bytes_of_ms(95_000))))
-    with pytest.raises(StageError, match="does not stop speaking"):
-        await stages.speak()
+    with pytest.raises(ServiceError, match="does not stop speaking"):
+        await services.speak()
 
 
-async def test_leaving_early_hangs_up(server: StandInOpenAI, stages: Stages) -> None:
+async def test_leaving_early_hangs_up(server: StandInOpenAI, services: Services) -> None:
     """Closing a reply or a sound that is being sent ends its request at the server."""
     server.fail("think", RequestFault(stall_after=1))
     server.fail("speak", RequestFault(stall_after=1))
-    for made in (stages.thinker.reply_to(MESSAGES), stages.speaker.sound_of("Hello there, how are you today my friend?", "shimmer")):
+    for made in (services.chat_model.reply_to(MESSAGES), services.speaker.sound_of("Hello there, how are you today my friend?", "shimmer")):
         async with contextlib.aclosing(made) as pieces:
             assert await pieces.__anext__()
     await server.log.wait_for(lambda log: len(log.of(ClientHungUp)) == 2)
 
 
 def test_a_key_stays_with_its_host() -> None:
-    """A stage at another host is not sent the cascade's key, one at the same host is; a stage's own key goes before."""
+    """A service at another host is not sent the cascade's key, one at the same host is; a service's own key goes before."""
     config = CascadeConfig.model_validate(
         {
             "base_url": "https://a.example/v1",
@@ -266,9 +266,9 @@ def test_a_key_stays_with_its_host() -> None:
             "speak": {"base_url": "https://b.example/v1", "api_key": "own"},
         }
     )
-    assert [Stage.of(config, name).api_key for name in NAMES] == ["common", "unused", "own"]
-    assert [Stage.of(config, name).host for name in NAMES] == ["a.example:8000", "b.example", "b.example"]
-    assert "common" not in repr(Stage.of(config, "transcribe"))
+    assert [Service.of(config, name).api_key for name in NAMES] == ["common", "unused", "own"]
+    assert [Service.of(config, name).host for name in NAMES] == ["a.example:8000", "b.example", "b.example"]
+    assert "common" not in repr(Service.of(config, "transcribe"))
 
 
 def test_nothing_of_the_extra_is_imported_before_a_call() -> None:
@@ -287,4 +287,4 @@ def test_without_the_sdk_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     """A missing extra is said with the command that installs it."""
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(ConfigError, match=r"^The cascade engine needs packages .* pip install 'discordplex\[cascade\]'$"):
-        Clients([Stage("think", "http://x/v1", "m")])
+        Clients([Service("think", "http://x/v1", "m")])

@@ -1,23 +1,23 @@
-"""Stage: one of the cascade's three steps, with the server that serves it."""
+"""Service: one of the cascade's three steps, with the server that serves it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from discordplex.config import CascadeConfig, StageConfig
+from discordplex.config import CascadeConfig, ServiceConfig
 
-StageName: TypeAlias = Literal["transcribe", "think", "speak"]
+ServiceName: TypeAlias = Literal["transcribe", "think", "speak"]
 
 NO_KEY = "unused"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Service:
     """Which model at which server, what to send along, and which settings say so."""
 
-    name: StageName
+    name: ServiceName
     base_url: str
     model: str
     timeout_s: float = 20.0
@@ -28,9 +28,9 @@ class Stage:
     key_setting: str = "cascade.api_key"
 
     @classmethod
-    def of(cls, config: CascadeConfig, name: StageName) -> "Stage":
-        """The stage of that name; what it does not set itself is the cascade's. The cascade's key never goes to another host."""
-        own: StageConfig = getattr(config, name)
+    def of(cls, config: CascadeConfig, name: ServiceName) -> "Service":
+        """The service of that name; what it does not set itself is the cascade's. The cascade's key never goes to another host."""
+        own: ServiceConfig = getattr(config, name)
         at_home = own.base_url is None or urlsplit(own.base_url).hostname == urlsplit(config.base_url).hostname
         secret = own.api_key or (config.api_key if at_home else None)
         return cls(
@@ -58,7 +58,7 @@ class Stage:
         return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}{path}", parts.query, ""))
 
     def setting(self, key: str) -> str:
-        """One of the stage's own settings, by its full name."""
+        """One of the service's own settings, by its full name."""
         return f"cascade.{self.name}.{key}"
 
     @property

@@ -1,4 +1,4 @@
-"""Ears: what each person says, tick by tick, to utterances. One ear for each, so that nobody's talk is glued to another's."""
+"""SpeechInput: what each person says, tick by tick, to utterances. One one for each, so that nobody's talk is glued to another's."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from discordplex.audio.frame import Reframer
 from discordplex.audio.resampler import Resampler
 from discordplex.cascade.detector import Detector
 from discordplex.cascade.detectors import DetectorPool
-from discordplex.cascade.segmenter import EARS, Endpointing, Segmenter, SegmenterEvent
+from discordplex.cascade.segmenter import VAD, Endpointing, Segmenter, SegmenterEvent
 from discordplex.engine import SpeakerId
 from discordplex.metrics import Metrics
 
@@ -17,25 +17,25 @@ LISTEN_ON_MS = 200
 """For so long after the last packet windows of silence still go through the detector, whose state then rests on silence; afterwards a
 pause costs no detection."""
 FALL_ASLEEP_MS = 1000
-"""After so long without a packet an ear does nothing at all until the next one. More than the pre-roll, which is then all silence."""
+"""After so long without a packet an one does nothing at all until the next one. More than the pre-roll, which is then all silence."""
 FORGET_MS = 30_000
-"""After so long an ear is given up, and its detector serves another speaker."""
-MOST_EARS: Final = 12
+"""After so long an one is given up, and its detector serves another speaker."""
+MOST_SPEAKERS: Final = 12
 """People who are listened to at once: each costs up to 0.3 ms of every tick and 9 MB. Beyond them whoever is silent gives way, and where
 nobody is, the newest are not heard."""
-MOST_WAITING = 1000 // EARS.frame_ms
+MOST_WAITING = 1000 // VAD.frame_ms
 """Windows that wait for a detector to be made; beyond them the oldest is dropped."""
 
 
-class Ear:
-    """One person's ear. `hear` takes a tick's frame, None where nothing was sent, which is silence."""
+class SpeakerInput:
+    """One person's one. `hear` takes a tick's frame, None where nothing was sent, which is silence."""
 
     def __init__(self, detectors: DetectorPool, endpointing: Endpointing) -> None:
         self._detectors = detectors
         self._detector: Detector | None = None
         self._segmenter = Segmenter(self._probability, endpointing)
-        self._resampler = Resampler(ENGINE.rate_hz, EARS.rate_hz)
-        self._windows = Reframer(EARS)
+        self._resampler = Resampler(ENGINE.rate_hz, VAD.rate_hz)
+        self._windows = Reframer(VAD)
         self._waiting: deque[bytes | None] = deque(maxlen=MOST_WAITING)
         self.silent_ms = 0
 
@@ -64,7 +64,7 @@ class Ear:
         return events
 
     def close(self) -> None:
-        """Give the detector back; the ear is not used again."""
+        """Give the detector back; the one is not used again."""
         if self._detector is not None:
             self._detectors.give_back(self._detector)
             self._detector = None
@@ -73,37 +73,37 @@ class Ear:
         return self._detector.probability(window) if self._detector else 0.0
 
 
-class Ears:
+class SpeechInput:
     """Everybody's. Thread: loop. Measured for each who speaks: 0.15 to 0.3 ms a tick, with the slower detector 1.3 ms.
 
-    Metrics: `cascade.unheard`, frames of people for whom there was no ear.
+    Metrics: `cascade.unheard`, frames of people for whom there was no one.
     """
 
     def __init__(self, detectors: DetectorPool, endpointing: Endpointing | None = None, *, metrics: Metrics | None = None) -> None:
         self._unheard = (metrics or Metrics()).counter("cascade.unheard")
         self._detectors = detectors
         self._endpointing = endpointing or Endpointing()
-        self._ears: dict[SpeakerId, Ear] = {}
+        self._inputs: dict[SpeakerId, SpeakerInput] = {}
 
     def push(self, frames: Mapping[SpeakerId, bytes]) -> list[tuple[SpeakerId, SegmenterEvent]]:
         """One tick: an ENGINE frame of each who sent one. What began and ended with it."""
         for speaker in frames:
-            if speaker in self._ears:
+            if speaker in self._inputs:
                 continue
             if self._make_room(frames):
-                self._ears[speaker] = Ear(self._detectors, self._endpointing)
+                self._inputs[speaker] = SpeakerInput(self._detectors, self._endpointing)
             else:
                 self._unheard.add()
-        events = [(speaker, event) for speaker, ear in self._ears.items() for event in ear.hear(frames.get(speaker))]
-        for speaker in [speaker for speaker, ear in self._ears.items() if ear.silent_ms >= FORGET_MS]:
-            self._ears.pop(speaker).close()
+        events = [(speaker, event) for speaker, one in self._inputs.items() for event in one.hear(frames.get(speaker))]
+        for speaker in [speaker for speaker, one in self._inputs.items() if one.silent_ms >= FORGET_MS]:
+            self._inputs.pop(speaker).close()
         return events
 
     def _make_room(self, heard_now: Iterable[SpeakerId]) -> bool:
-        """Whether there is a place for another ear; who has sent nothing for longest gives theirs up, unless an utterance has begun."""
-        if len(self._ears) < MOST_EARS:
+        """Whether there is a place for another one; who has sent nothing for longest gives theirs up, unless an utterance has begun."""
+        if len(self._inputs) < MOST_SPEAKERS:
             return True
-        idle = {speaker: ear.silent_ms for speaker, ear in self._ears.items() if not ear.speaking and speaker not in heard_now}
+        idle = {speaker: one.silent_ms for speaker, one in self._inputs.items() if not one.speaking and speaker not in heard_now}
         longest = max(idle, key=idle.__getitem__, default=None)
         if longest is None or idle[longest] <= LISTEN_ON_MS:
             return False
@@ -112,21 +112,21 @@ class Ears:
 
     def voiced_ms(self, speaker: SpeakerId) -> float:
         """How much of the utterance that this person is in was speech so far; 0 while they are in none."""
-        ear = self._ears.get(speaker)
-        return ear.voiced_ms if ear is not None and ear.speaking else 0.0
+        one = self._inputs.get(speaker)
+        return one.voiced_ms if one is not None and one.speaking else 0.0
 
     def speaking(self) -> list[SpeakerId]:
         """Who is in an utterance at this moment."""
-        return [speaker for speaker, ear in self._ears.items() if ear.speaking]
+        return [speaker for speaker, one in self._inputs.items() if one.speaking]
 
     def forget(self, speaker: SpeakerId) -> None:
         """Drop what was heard of this person; an utterance that they are in never ends."""
-        ear = self._ears.pop(speaker, None)
-        if ear is not None:
-            ear.close()
+        one = self._inputs.pop(speaker, None)
+        if one is not None:
+            one.close()
 
     def forget_everybody(self) -> None:
         """Drop all that was heard; the detectors serve whoever speaks next."""
-        for ear in self._ears.values():
-            ear.close()
-        self._ears.clear()
+        for one in self._inputs.values():
+            one.close()
+        self._inputs.clear()

@@ -1,4 +1,4 @@
-"""Answer: what a server sends, read within a budget.
+"""ServiceResponse: what a server sends, read within a budget.
 
 Nothing is decompressed, nothing is kept that was not counted, and an answer has an end: the HTTP library and the SDK read whatever comes.
 A server that sends many small pieces takes turns with the rest of the process.
@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import anyio
 
-from discordplex.cascade.faults import HttpError, OverdueError, StageError, failed, no_api_error
+from discordplex.cascade.faults import HttpError, OverdueError, ServiceError, failed, no_api_error
+from discordplex.cascade.service import Service
 from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
-from discordplex.cascade.stage import Stage
 from discordplex.clock import Clock
 
 MOST_BYTES: Final = 64 << 20
@@ -50,13 +50,13 @@ class NoJsonError(Exception):
     """It is not JSON, or more of it than is read."""
 
 
-class Answer:
+class ServiceResponse:
     """One answer of a server, from its headers on. Read it once, by one of `blocks`, `whole` and `messages`."""
 
-    def __init__(self, response: Any, stage: Stage, clock: Clock, deadline: float) -> None:
+    def __init__(self, response: Any, service: Service, clock: Clock, deadline: float) -> None:
         """`response` is the HTTP library's, not read yet; at `deadline` it must be complete."""
         self._response = response
-        self._stage = stage
+        self._service = service
         self._clock = clock
         self._deadline = deadline
         self._raw = pieces_of(response)
@@ -65,7 +65,7 @@ class Answer:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             what = "sends compressed data although we ask for none. Switch compression off in it, or in the proxy on the way."
-            raise failed(stage, what, "compressed")
+            raise failed(service, what, "compressed")
 
     async def begin(self) -> bytes:
         """The first bytes, without white space before them; they come again when the answer is read. b"" where there are none."""
@@ -82,14 +82,14 @@ class Answer:
         return "html" in self.content_type or PAGE.match(await self.begin()) is not None
 
     async def blocks(self, most_bytes: int = MOST_BYTES) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come. Raises StageError, also where there are more, and OverdueError."""
+        """The bytes as they come. Raises ServiceError, also where there are more, and OverdueError."""
         count, self._begin, begin = len(self._begin), b"", self._begin
         if begin:
             yield begin
         async for piece in self._raw:
             count += len(piece)
             if count > most_bytes:
-                raise failed(self._stage, TOO_MUCH, "too much data")
+                raise failed(self._service, TOO_MUCH, "too much data")
             self._check_time()
             yield piece
 
@@ -101,13 +101,13 @@ class Answer:
         return bytes(data)
 
     async def messages(self, longest: int = LONGEST_EVENT_BYTES) -> AsyncGenerator[Any, None]:
-        """Each event's JSON while it comes; an answer that is one JSON text is one message. StageError where it is neither.
+        """Each event's JSON while it comes; an answer that is one JSON text is one message. ServiceError where it is neither.
 
         `longest` is the budget of one event in bytes. A long one is parsed in a thread.
         """
         if (await self.begin()).startswith(b"{"):
             data = await self.whole(max(longest, MOST_JSON_BYTES))
-            found = json_messages(data, self._stage)
+            found = json_messages(data, self._service)
             while (message := await worked(len(data), next, found, END)) is not END:
                 yield message
                 await asyncio.sleep(0)
@@ -129,7 +129,7 @@ class Answer:
                 self._check_time()
 
     async def _events(self, longest: int) -> AsyncGenerator[bytes, None]:
-        """The data of each event. TimeoutError where for as long as the stage's patience nothing but comments came."""
+        """The data of each event. TimeoutError where for as long as the service's patience nothing but comments came."""
         reader, heard_at, lines, work = EventReader(longest), self._clock.now(), 0, 0
         try:
             async for block in self.blocks(MOST_EVENT_BYTES):
@@ -143,19 +143,19 @@ class Answer:
                         work = 0
                         await asyncio.sleep(0)
                 if lines > MOST_LINES:
-                    raise failed(self._stage, TOO_MUCH, "too much data")
-                if self._clock.now() - heard_at > self._stage.timeout_s:
+                    raise failed(self._service, TOO_MUCH, "too much data")
+                if self._clock.now() - heard_at > self._service.timeout_s:
                     raise TimeoutError
             for data in reader.finish():
                 yield data
         except EventTooLongError:
-            raise failed(self._stage, "sends one line without an end. Try another server.", "endless line") from None
+            raise failed(self._service, "sends one line without an end. Try another server.", "endless line") from None
 
     def _event(self, data: bytes) -> Any:
         try:
             return parsed(data)
         except NoJsonError:
-            raise no_api_error(self._stage) from None
+            raise no_api_error(self._service) from None
 
     def _check_time(self) -> None:
         if self._clock.now() >= self._deadline:
@@ -204,24 +204,24 @@ def parsed(data: bytes) -> Any:
         raise NoJsonError from None
 
 
-def json_messages(data: bytes, stage: Stage) -> Iterator[Any]:
-    """One JSON text, or one in each line, parsed when it is asked for. Raises StageError where it is neither."""
+def json_messages(data: bytes, service: Service) -> Iterator[Any]:
+    """One JSON text, or one in each line, parsed when it is asked for. Raises ServiceError where it is neither."""
     try:
         yield parsed(data)
     except NoJsonError:
         if data.count(b"\n") + data.count(b"\r") > MOST_LINES:
-            raise failed(stage, TOO_MUCH, "too much data") from None
+            raise failed(service, TOO_MUCH, "too much data") from None
     else:
         return
     lines = [line for line in data.splitlines() if line.strip()]
     try:
         yield from map(parsed, lines or [b""])
     except NoJsonError:
-        raise unreadable(data, stage) from None
+        raise unreadable(data, service) from None
 
 
-def unreadable(data: bytes, stage: Stage) -> StageError:
+def unreadable(data: bytes, service: Service) -> ServiceError:
     """JSON that cannot be read."""
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
-        return failed(stage, TOO_MUCH, "too much data")
-    return no_api_error(stage)
+        return failed(service, TOO_MUCH, "too much data")
+    return no_api_error(service)

@@ -1,4 +1,4 @@
-"""Ledger: what the model has been given and what it gave back, in milliseconds of audio. Pure.
+"""LagTracker: what the model has been given and what it gave back, in milliseconds of audio. Pure.
 
 A model step answers 80 ms of input with 80 ms of output, so what was sent and not yet answered is how far the server is behind. It
 never catches up by leaving something out, and it tells nobody: a server that is too slow, or that stood still for a moment, would answer
@@ -33,7 +33,7 @@ TRICKLE_SHARE = 0.1
 """Less sound than this share of real time is a trickle: nobody can talk with it, though it is never silent for long."""
 
 
-class Ledger:
+class LagTracker:
     """The account of one conversation, from its handshake on. Times are the caller's clock."""
 
     def __init__(self) -> None:

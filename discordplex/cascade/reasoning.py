@@ -7,7 +7,7 @@ hidden.
 
 Some models are begun inside their thoughts, so that a reply has only the closing mark: what came before it was no answer. That is known too
 late for the first such reply, whose beginning may have been spoken: it is retracted (see `Retract`). From then on replies are held until
-the mark comes (see `Manner`). Holding every reply of every model instead would cost each answer a second or more of silence.
+the mark comes (see `ReasoningFormat`). Holding every reply of every model instead would cost each answer a second or more of silence.
 """
 
 import enum
@@ -85,7 +85,7 @@ BREAKS: Final = {"br", "p", "li", "div", "tr"}
 
 
 @dataclass(slots=True)
-class Manner:
+class ReasoningFormat:
     """What is known of how a model writes. Each call's own: people who make a model write marks slow down nobody else's answers."""
 
     thinks_first: bool = False
@@ -110,11 +110,11 @@ class Mode(enum.Enum):
     HEADER = enum.auto()
 
 
-class ThoughtFilter:
+class ReasoningFilter:
     """One reply's. `feed` each delta, wherever it cuts the marks; then `finish`."""
 
-    def __init__(self, manner: Manner | None = None) -> None:
-        """`manner` is learned from, too."""
+    def __init__(self, reasoning_format: ReasoningFormat | None = None) -> None:
+        """`reasoning_format` is learned from, too."""
         self._entity = ""
         """What may become one of ENTITIES."""
         self._comment: str | None = None
@@ -123,7 +123,7 @@ class ThoughtFilter:
         """The last character that was no mark."""
         self._fenced = ""
         """What the block of code began with."""
-        self._manner = manner or Manner()
+        self._reasoning_format = reasoning_format or ReasoningFormat()
         self._mode = Mode.SPOKEN
         self._mark = ""
         """What may become a mark, from its bracket on."""
@@ -131,7 +131,7 @@ class ThoughtFilter:
         """The end of the text, where it may be the beginning of JOINED."""
         self._header = ""
         self._opener = ""
-        self._holding = self._manner.thinks_first
+        self._holding = self._reasoning_format.thinks_first
         self._held = ""
         self._said_any = False
         self._closed = False
@@ -193,7 +193,7 @@ class ThoughtFilter:
         self._end_header(found=False)
         self._flush_tail()
         if self._holding and not self._closed:
-            self._holding = self._manner.thinks_first = False
+            self._holding = self._reasoning_format.thinks_first = False
             self._emit(self._held)
         self._held = ""
         return self._taken()
@@ -364,7 +364,7 @@ class ThoughtFilter:
         if self._closed and has_words:
             if self._said_any:
                 self._out.append(Retract.ALL)
-            self._manner.thinks_first = True
+            self._reasoning_format.thinks_first = True
             self._closed = self._holding = False
             self._held = ""
         elif self._closed:

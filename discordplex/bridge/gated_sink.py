@@ -1,4 +1,4 @@
-"""Floor: who is speaking. It stands between the sink and the uplink, and can keep noise out."""
+"""GatedSink: who is speaking. It stands between the sink and the uplink, and can keep noise out."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ FORGET_S = 60.0
 """Who has sent nothing for so long needs no gate; the next word gets a new one."""
 
 
-class Floor:
+class GatedSink:
     """A `HearingSink` in front of another one. Thread: loop.
 
     With `noise_gate` a frame of somebody who is not speaking is left out, so that an engine hears true silence when nobody speaks. A

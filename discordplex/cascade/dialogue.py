@@ -1,4 +1,4 @@
-"""Conversation: what people said, one turn after the other, and what the engine does when they speak into its own."""
+"""Dialogue: what people said, one turn after the other, and what the engine does when they speak into its own."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ import structlog
 from typing_extensions import Self
 
 from discordplex.cascade.bargein import BargeIn
-from discordplex.cascade.faults import StageError
+from discordplex.cascade.faults import ServiceError
 from discordplex.cascade.history import History, Message
 from discordplex.cascade.line import Line
 from discordplex.cascade.outbox import Outbox
@@ -20,9 +20,9 @@ from discordplex.cascade.playback import LAG_S, Playback
 from discordplex.cascade.reply import Reply
 from discordplex.cascade.segmenter import Utterance
 from discordplex.cascade.transcribe import Transcriber
-from discordplex.cascade.turn import ENDLESS, Mouth, Turn
+from discordplex.cascade.turn import ENDLESS, ReplyOutput, Turn
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Held, Interrupted, Problem, Resumed, SpeakerId, Text
+from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line, visible
 
@@ -41,7 +41,7 @@ TOO_MUCH = "So much is said that I cannot answer it all: what was said first is 
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PendingUtterance:
     """An utterance that waits to be transcribed."""
 
     speaker: SpeakerId
@@ -52,7 +52,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PendingWords:
     """Words that wait to be answered."""
 
     speaker: SpeakerId
@@ -60,7 +60,7 @@ class Said:
     at: float
 
 
-class Request:
+class CancellableWork:
     """Work on people's words, cancelled from outside. `with` it around the work, once."""
 
     def __init__(self, sources: frozenset[SpeakerId]) -> None:
@@ -91,7 +91,7 @@ class Request:
         await self._ended.wait()
 
 
-class Conversation(Mouth):
+class Dialogue(ReplyOutput):
     """One call's. `listen` and `talk` run for as long as it lives; the rest are facts that come in between. Thread: loop.
 
     Metrics: `cascade.utterances`, `cascade.dropped`, `cascade.replies`, `cascade.holds`, `cascade.cuts`, `cascade.faults`;
@@ -102,7 +102,7 @@ class Conversation(Mouth):
         self,
         *,
         transcriber: Transcriber,
-        new_turn: Callable[[Mouth], Turn],
+        new_turn: Callable[[ReplyOutput], Turn],
         system_prompt: str,
         history: History,
         name_of: Callable[[SpeakerId], str],
@@ -120,8 +120,8 @@ class Conversation(Mouth):
         self._speaking = speaking
         self._outbox = outbox
         self._clock = clock
-        self._heard: Line[Heard] = Line()
-        self._said: Line[Said] = Line()
+        self._heard: Line[PendingUtterance] = Line()
+        self._said: Line[PendingWords] = Line()
         self._overflowed = False
         self._endless = False
         """Whether people were told that the model does not stop."""
@@ -131,8 +131,8 @@ class Conversation(Mouth):
         self._barge_in = BargeIn()
         self._reply: Reply | None = None
         self._last: Reply | None = None
-        self._transcribing: Request | None = None
-        self._answering: Request | None = None
+        self._transcribing: CancellableWork | None = None
+        self._answering: CancellableWork | None = None
         self._unanswered: SpeakerId | None = None
         self._asked_at: float | None = None
         self._utterances = metrics.counter("cascade.utterances")
@@ -152,7 +152,7 @@ class Conversation(Mouth):
         if self._reply is not None and self._barge_in.began(speaker, sounding=self._playback.is_sounding(now)):
             self._playback.hold(now)
             self._holds.add()
-            self._outbox.put(Held())
+            self._outbox.put(PlaybackHeld())
 
     def goes_on(self, voiced_ms: Callable[[SpeakerId], float]) -> None:
         """Another tick: who speaks into the engine's turn for long enough cuts it off."""
@@ -165,17 +165,17 @@ class Conversation(Mouth):
         reply, voiced_ms = self._reply, utterance.voiced_ms if utterance else None
         keep = utterance is not None
         if reply is not None:
-            verdict = self._barge_in.ended(speaker, voiced_ms, reply.asker)
-            keep = verdict.keep
-            if verdict.cut:
+            decision = self._barge_in.ended(speaker, voiced_ms, reply.asker)
+            keep = decision.keep
+            if decision.cut:
                 self._cut(reply)
-            elif verdict.resume:
+            elif decision.resume:
                 self._resume()
         if keep and utterance is not None:
             self._utterances.add()
             self._make_room(len(utterance.pcm))
             now = self._clock.now()
-            self._heard.put(Heard(speaker, utterance.pcm, began_at=now - utterance.lasted_ms / 1000, at=now))
+            self._heard.put(PendingUtterance(speaker, utterance.pcm, began_at=now - utterance.lasted_ms / 1000, at=now))
 
     def interrupt(self, item: str, played_ms: float | None) -> None:
         """The people's side cut a reply short after so much of it. Where it was their wish and not ours, nothing that waits is answered."""
@@ -237,15 +237,15 @@ class Conversation(Mouth):
         """Transcribe what was said, in the order in which it ended."""
         while True:
             heard = await self._heard.take()
-            self._transcribing = Request(frozenset({heard.speaker}))
+            self._transcribing = CancellableWork(frozenset({heard.speaker}))
             with self._transcribing as request:
                 await self._transcribe(heard, request)
 
-    async def _transcribe(self, heard: Heard, request: Request) -> None:
+    async def _transcribe(self, heard: PendingUtterance, request: CancellableWork) -> None:
         started = self._clock.now()
         try:
             text = await self._transcriber.text_of(heard.pcm)
-        except StageError as fault:
+        except ServiceError as fault:
             if not request.cancelled:
                 self._tell(fault, request.sources)
             return
@@ -256,7 +256,7 @@ class Conversation(Mouth):
         item = f"said-{next(self._numbers)}"
         said = Text(words, role="person", speaker=heard.speaker, final=True, item=item, began_at=heard.began_at)
         self._outbox.put(said, request.sources)
-        self._said.put(Said(heard.speaker, words, heard.at))
+        self._said.put(PendingWords(heard.speaker, words, heard.at))
 
     async def talk(self) -> None:
         """Answer what was said, one turn at a time; the next one when the last was heard."""
@@ -272,13 +272,13 @@ class Conversation(Mouth):
                 await self._answer(Reply(f"reply-{next(self._numbers)}", asker, self._history.sources))
 
     async def begin(self, text: str) -> None:
-        """See Mouth."""
+        """See ReplyOutput."""
         await self._outbox.room()
         if (reply := self._reply) is not None:
             self._outbox.put(Text(visible(reply.begin(text)), item=reply.item), reply.sources)
 
     async def sound(self, pcm: bytes) -> None:
-        """See Mouth."""
+        """See ReplyOutput."""
         await self._outbox.room()
         if (reply := self._reply) is None:
             return
@@ -290,12 +290,12 @@ class Conversation(Mouth):
         self._outbox.put(Audio(pcm, item=reply.item), reply.sources)
 
     async def room(self) -> None:
-        """See Mouth."""
+        """See ReplyOutput."""
         while (over_s := self._playback.left_s(self._clock.now()) - AHEAD_S) > 0:
             await self._pass(over_s)
 
     def retract(self) -> None:
-        """See Mouth."""
+        """See ReplyOutput."""
         reply = self._reply
         if reply is not None and reply.pieces:
             self._outbox.drop(reply.item)
@@ -309,7 +309,7 @@ class Conversation(Mouth):
     async def _answer(self, reply: Reply) -> None:
         """One turn, until it was heard or cut off."""
         self._reply = self._last = reply
-        self._answering = Request(reply.sources)
+        self._answering = CancellableWork(reply.sources)
         self._replies.add()
         for speaker in self._speaking():
             self.began(speaker)  # whoever still speaks is let finish
@@ -317,7 +317,7 @@ class Conversation(Mouth):
             try:
                 await self._new_turn(self).run(self._history.as_chat(self._system_prompt))
                 reply.whole = True
-            except StageError as fault:
+            except ServiceError as fault:
                 if self._reply is reply:
                     self._tell(fault, reply.sources)
             await self._outbox.room()
@@ -359,7 +359,7 @@ class Conversation(Mouth):
     def _resume(self) -> None:
         self._playback.resume(self._clock.now())
         self._moved.set()
-        self._outbox.put(Resumed())
+        self._outbox.put(PlaybackResumed())
 
     def _settle(self) -> None:
         """The last reply becomes something to remember, as far as it was heard. Not earlier: where it was cut is known a little later."""
@@ -381,7 +381,7 @@ class Conversation(Mouth):
             self._dropped.add()
             if not self._overflowed:
                 self._overflowed = True
-                self._outbox.put(Problem(TOO_MUCH, stage="transcribe"))
+                self._outbox.put(Problem(TOO_MUCH, service="transcribe"))
 
     @property
     def _waiting(self) -> int:
@@ -391,12 +391,12 @@ class Conversation(Mouth):
     def _waiting_bytes(self) -> int:
         return sum(len(heard.pcm) for heard in self._heard)
 
-    def _tell(self, fault: StageError, sources: frozenset[SpeakerId]) -> None:
-        """A stage failed: people are told, and the next turn has its chance."""
+    def _tell(self, fault: ServiceError, sources: frozenset[SpeakerId]) -> None:
+        """A service failed: people are told, and the next turn has its chance."""
         self._faults.add()
         if str(fault) == ENDLESS:
             if self._endless:
                 return
             self._endless = True
-        log.warning("stage failed", stage=fault.stage, cause=fault.cause)
-        self._outbox.put(Problem(str(fault), stage=fault.stage, cause=fault.cause), sources)
+        log.warning("service failed", service=fault.service, cause=fault.cause)
+        self._outbox.put(Problem(str(fault), service=fault.service, cause=fault.cause), sources)

@@ -6,7 +6,7 @@ import pytest
 from discordplex.audio.converter import upmix
 from discordplex.audio.format import ENGINE
 from discordplex.audio.sink import Sink
-from discordplex.bridge.floor import FORGET_S, Floor
+from discordplex.bridge.gated_sink import FORGET_S, GatedSink
 from discordplex.engine import SpeakerId
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
@@ -45,7 +45,7 @@ def mouths() -> Mouths:
     return Mouths()
 
 
-async def hear(floor: Floor, clock: FakeClock, ticks: int) -> list[dict[SpeakerId, bytes]]:
+async def hear(floor: GatedSink, clock: FakeClock, ticks: int) -> list[dict[SpeakerId, bytes]]:
     """So many ticks of what the mouths say."""
     heard = []
     for _tick in range(ticks):
@@ -56,7 +56,7 @@ async def hear(floor: Floor, clock: FakeClock, ticks: int) -> list[dict[SpeakerI
 
 async def test_who_speaks_is_known_by_level_and_by_packets(mouths: Mouths, clock: FakeClock) -> None:
     """A voice counts after two frames, noise never; a voice whose packets stop counts no longer after a moment."""
-    floor = Floor(mouths, clock=clock)
+    floor = GatedSink(mouths, clock=clock)
     mouths.frames = {ANNA: SPEECH, BERT: NOISE}
     await hear(floor, clock, 3)
     assert floor.speaking == {ANNA}
@@ -73,7 +73,7 @@ async def test_who_speaks_is_known_by_level_and_by_packets(mouths: Mouths, clock
 
 async def test_without_the_gate_nothing_is_changed(mouths: Mouths, clock: FakeClock) -> None:
     """What the sink gives passes as it is, noise included."""
-    floor = Floor(mouths, clock=clock)
+    floor = GatedSink(mouths, clock=clock)
     mouths.frames = {ANNA: SPEECH, BERT: NOISE}
     assert await hear(floor, clock, 2) == [mouths.frames] * 2
     assert floor.last_arrival == mouths.last_arrival
@@ -81,7 +81,7 @@ async def test_without_the_gate_nothing_is_changed(mouths: Mouths, clock: FakeCl
 
 async def test_with_the_gate_noise_is_silence(mouths: Mouths, clock: FakeClock) -> None:
     """Nobody speaks: the engine gets nothing at all. A word passes from its first loud frame, and its quiet end as well."""
-    floor = Floor(mouths, clock=clock, noise_gate=True)
+    floor = GatedSink(mouths, clock=clock, noise_gate=True)
     mouths.frames = {ANNA: NOISE, BERT: NOISE}
     assert await hear(floor, clock, 10) == [{}] * 10
     assert floor.last_arrival is None
@@ -96,7 +96,7 @@ async def test_with_the_gate_noise_is_silence(mouths: Mouths, clock: FakeClock) 
 
 async def test_who_is_forgotten_leaves_no_trace(mouths: Mouths, clock: FakeClock) -> None:
     """Neither here nor in the sink; who is silent for a minute needs no gate."""
-    floor = Floor(mouths, clock=clock)
+    floor = GatedSink(mouths, clock=clock)
     mouths.frames = {ANNA: SPEECH}
     await hear(floor, clock, 3)
     floor.forget(ANNA)
@@ -114,7 +114,7 @@ async def test_who_is_forgotten_leaves_no_trace(mouths: Mouths, clock: FakeClock
 async def test_a_jittery_speaker_does_not_delay_the_others(clock: FakeClock) -> None:
     """One's packets come five at a time and late; the other's are heard in the tick in which they came, all of them, all the time."""
     sink = Sink(clock=clock, metrics=Metrics())
-    floor = Floor(sink, clock=clock)
+    floor = GatedSink(sink, clock=clock)
     heard: list[int] = []
     jittery = 0
     for tick in range(200):
@@ -136,7 +136,7 @@ async def test_a_jittery_speaker_does_not_delay_the_others(clock: FakeClock) -> 
 
 def test_who_is_ignored_is_dropped_though_the_sink_gives_them(mouths: Mouths, clock: FakeClock) -> None:
     """The receiving thread may write one more frame of theirs after it was told; it goes no further, and counts as silence."""
-    floor = Floor(mouths, clock=clock)
+    floor = GatedSink(mouths, clock=clock)
     mouths.frames = {ANNA: SPEECH, BERT: SPEECH}
     floor.ignored = frozenset({ANNA})
     assert set(floor.take()) == {BERT}
