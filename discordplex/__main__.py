@@ -20,7 +20,7 @@ def main() -> int:
     """Run the process's own command line, and give the exit code."""
     open_streams()
     stop = Stop()
-    with stop.watching():
+    with stop.watching(until_exit=True):
         from discordplex import cli  # noqa: PLC0415 -- see above
 
         return cli.main(stop=stop)

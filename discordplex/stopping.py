@@ -27,14 +27,18 @@ class Stop:
         self._actions: list[Callable[[], object]] = []
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Let the signals set the flag. After the first of them SIGINT interrupts at once, and another SIGTERM changes nothing."""
+    def watching(self, *, until_exit: bool = False) -> Iterator[None]:
+        """Let the signals set the flag. After the first of them SIGINT interrupts at once, and another SIGTERM changes nothing.
+
+        Afterwards they do what they did before; with `until_exit`, where the process was asked to end, they are ignored from then on: the
+        exit code is known, and another signal while the interpreter shuts down must not replace it.
+        """
         before = {number: signal.signal(number, self._asked) for number in SIGNALS}
         try:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if until_exit and self.signal is not None else handler)
 
     def _asked(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or number

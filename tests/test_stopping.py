@@ -29,8 +29,11 @@ raise SystemExit(__main__.main())
 '''
 
 PROGRAM = '''
-"""Send this process SIGTERM when a module is imported at its start; `~` stands for a destructor, in which exceptions are thrown away."""
-import os, signal, sys
+"""Send this process SIGTERM when a module is imported at its start; `~` stands for a destructor, in which exceptions are thrown away.
+
+And once more while the interpreter shuts down.
+"""
+import atexit, os, signal, sys
 
 stage, sys.argv[1:] = sys.argv[1], sys.argv[2:]
 
@@ -50,6 +53,7 @@ class At:
     def find_spec(self, name, path, target=None):
         if name == stage.removesuffix("~") and not At.done:
             At.done = True
+            atexit.register(now)
             Dying() if stage.endswith("~") else now()
 
 
@@ -137,7 +141,7 @@ def process(folder: Path, program: str, *arguments: str, given: str = "") -> "su
 @pytest.mark.skipif(sys.platform == "win32", reason="there one process cannot send another SIGTERM")
 @pytest.mark.parametrize(("arguments", "module", "code"), IMPORTS, ids=[f"{arguments[0]} {module}" for arguments, module, _ in IMPORTS])
 def test_sigterm_while_a_module_is_imported(tmp_path: Path, arguments: tuple[str, ...], module: str, code: int) -> None:
-    """Each verb ends as promised, wherever in its start it is told to."""
+    """Each verb ends as promised, wherever in its start it is told to; being told again at its very end changes nothing."""
     done = process(tmp_path, PROGRAM, module, *arguments)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr

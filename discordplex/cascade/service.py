@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from discordplex.config import CascadeConfig, ServiceConfig
@@ -11,6 +11,8 @@ ServiceName: TypeAlias = Literal["transcribe", "think", "speak"]
 
 NO_KEY = "unused"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,9 @@ class Service:
 
     @classmethod
     def of(cls, config: CascadeConfig, name: ServiceName) -> "Service":
-        """The service of that name; what it does not set itself is the cascade's. The cascade's key never goes to another host."""
+        """The service of that name; what it does not set itself is the cascade's. The cascade's key never goes to another origin."""
         own: ServiceConfig = getattr(config, name)
-        at_home = own.base_url is None or urlsplit(own.base_url).hostname == urlsplit(config.base_url).hostname
+        at_home = own.base_url is None or origin_of(own.base_url) == origin_of(config.base_url)
         secret = own.api_key or (config.api_key if at_home else None)
         return cls(
             name=name,
@@ -65,3 +67,9 @@ class Service:
     def model_setting(self) -> str:
         """The setting that names the model."""
         return self.setting("model")
+
+
+def origin_of(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port, the scheme's own port where none is named: what a key is good for."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -64,6 +64,8 @@ def entry(fields: Any, owner: Owner) -> SavedPersona:
     name, voice, text_prompt = one_line(name), one_line(voice), visible(text_prompt)  # who takes it in can read all that it says
     if not 1 <= len(name) <= NAME_CHARACTERS:
         raise refusal(f"a persona's name must have 1 to {NAME_CHARACTERS} characters")
+    if not voice or not text_prompt.strip():
+        raise refusal("a persona has an empty voice or role")
     if len(text_prompt) > PROMPT_CHARACTERS or len(voice) > VOICE_CHARACTERS:
         raise refusal(f"a persona's role may have {PROMPT_CHARACTERS} characters, and its voice {VOICE_CHARACTERS}")
     return SavedPersona(owner, name, Persona(voice=voice, text_prompt=text_prompt))

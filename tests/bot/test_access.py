@@ -1,6 +1,7 @@
 """Who may call the bot, where it talks, and who may do what to a call."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -139,3 +140,30 @@ def test_what_makes_a_moderator_are_permissions_of_discord() -> None:
 def test_who_is_no_member_has_no_rights() -> None:
     """Discord says only a user where the server is not known."""
     assert standing_of(object(), [CALL]) == NOBODY
+
+
+@pytest.mark.parametrize("until_s", [None, -60, 60])
+@pytest.mark.parametrize("rights", ["manage_guild", "administrator", "owner"])
+async def test_who_is_in_timeout_is_no_moderator(until_s: float | None, rights: str) -> None:
+    """Discord leaves them to see and to read, unless they are administrators or own the server. A timeout that is over counts no more."""
+    held = 0 if rights == "owner" else discord.Permissions(**{rights: True}).value
+    ends = until_s and (datetime.now(timezone.utc) + timedelta(seconds=until_s)).isoformat()
+    guild = guild_with(owner_id=7 if rights == "owner" else 8, role=held)
+    data = {
+        "user": {"id": "7", "username": "ann", "discriminator": "0", "avatar": None},
+        "roles": ["5"],
+        "communication_disabled_until": ends,
+    }
+    member = discord.Member(data=cast("Any", {**data, "joined_at": None, "flags": 0}), guild=guild, state=guild._state)
+    powerless = until_s == 60 and rights == "manage_guild"
+    assert standing_of(member, [CALL]) == (NOBODY if powerless else Standing(None, frozenset({CALL}), admin=True))
+
+
+def guild_with(*, owner_id: int, role: int) -> discord.Guild:
+    """A guild of py-cord's with the call's channel, and a role of these permissions."""
+    state: Any = discord.Bot()._connection  # type: ignore[no-untyped-call] # py-cord does not annotate it
+    roles = [{"id": str(number), "name": "r", "permissions": str(held), "position": 1} for number, held in ((1, 1024), (5, role))]
+    shared = {"color": 0, "colors": {"primary_color": 0}, "hoist": False, "managed": False, "mentionable": False, "flags": 0}
+    channel = {"id": str(CALL), "type": 2, "name": "Lounge", "position": 0, "permission_overwrites": [], "bitrate": 64000, "user_limit": 0}
+    data = {"id": "1", "name": "g", "owner_id": str(owner_id), "roles": [{**one, **shared} for one in roles], "channels": [channel]}
+    return discord.Guild(data=cast("Any", {**data, "member_count": 1}), state=state)

@@ -1,8 +1,14 @@
 """An opt-out, `/stop` and `/reset` reach every holder of sound and words. One test for each holder, over a real server."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from discordplex.cascade import outbox
 from discordplex.cascade.provider import CascadeProvider
@@ -14,7 +20,7 @@ from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, Respo
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, PERSONA, Call, calling
-from tests.cascade.speech import frames_of, sentences
+from tests.cascade.speech import frames_of, samples, sentences, windows_16k
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 
@@ -50,6 +56,107 @@ async def asks(call: Call, server: StandInOpenAI, service: Service, sentence: in
     before = asked(server, service)
     await call.ask(sentence, speaker)
     await server.log.wait_for(lambda _: asked(server, service) > before)
+
+
+class Wire:
+    """A port in front of the server that keeps every byte of every request."""
+
+    def __init__(self, server: StandInOpenAI) -> None:
+        self._server = server
+        self.sent = bytearray()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """The base URL of it."""
+        pipes: set[asyncio.Task[None]] = set()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", urlsplit(self._server.base_url).port)
+            pipes.add(asyncio.create_task(pipe(reader, behind_writer, self.sent)))
+            pipes.add(asyncio.create_task(pipe(behind_reader, writer, bytearray())))
+
+        listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+        listener.close()
+        await asyncio.gather(*pipes)  # both sides have hung up
+
+    def carries_sound_of(self, pcm: bytes) -> bool:
+        """Whether a stretch of what was sent is like this ENGINE PCM, wherever it stands: the correlation is near 1 where it does."""
+        sought = samples(b"".join(windows_16k(pcm)))[4000:12000]
+        return any(peak_of(samples(bytes(self.sent[odd : odd + (len(self.sent) - odd) // 2 * 2])), sought) > 0.8 for odd in (0, 1))
+
+
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:
+    """Hand on what comes, and keep it."""
+    try:
+        while data := await reader.read(65536):
+            kept += data
+            writer.write(data)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def peak_of(sent: NDArray[np.float64], sought: NDArray[np.float64]) -> float:
+    """The greatest normalised correlation of `sought` with a stretch of `sent`."""
+    if len(sent) < len(sought):
+        return 0.0
+    size = len(sent) + len(sought)
+    product = np.fft.irfft(np.fft.rfft(sent, size) * np.fft.rfft(sought[::-1], size), size)[len(sought) - 1 : len(sent)]
+    sums = np.concatenate([[0.0], np.cumsum(sent**2)])
+    power = np.sqrt(sums[len(sought) :] - sums[: -len(sought)]) * np.sqrt((sought**2).sum())
+    return float(np.max(np.abs(product) / np.maximum(power, 1.0)))
+
+
+def test_the_wire_knows_a_sound_again() -> None:
+    """Whole, or in the midst of other bytes; another sentence is not taken for it."""
+    wire = Wire.__new__(Wire)
+    for sentence, found in ((0, True), (1, False)):
+        wire.sent = bytearray(b"odd" + b"".join(windows_16k(sentences()[sentence])))
+        assert wire.carries_sound_of(sentences()[0]) is found
+
+
+@pytest.mark.parametrize("wish", ["forget", "pause", "reset", "lease"])
+@pytest.mark.parametrize("stage", ["hearing", "thinking", "speaking", "between"])
+async def test_no_later_request_carries_what_was_dropped(server: StandInOpenAI, wish: str, stage: str) -> None:
+    """Every byte to the server, from the wish on: nothing of Anna's sound or words, and after a reset nothing of what came before it.
+
+    After `/stop` words that the model was asked about already stay in the history (docs/cascade.md).
+    """
+    server.hears = in_turn(["Quodlibet.", "Xanthippe."])
+    server.replies = in_turn(["Ad libitum.", f"Xanthippe it is. {LONG_REPLY}"])
+    wire = Wire(server)
+    async with wire.listening() as url, calling(config_of(server).model_copy(update={"base_url": url})) as call:
+        await call.ask(2, BEN)
+        await call.hear_out()
+        match stage:
+            case "hearing":
+                server.fail("transcribe", RequestFault(stall_after=0))
+                await asks(call, server, "transcribe", 0, ANNA)
+            case "thinking":
+                server.fail("think", RequestFault(stall_after=1))
+                await asks(call, server, "think", 0, ANNA)
+            case "speaking":
+                await call.ask(0, ANNA)
+                await call.until(lambda call: any("Xanthippe" in text.text for text in call.spoken))
+            case _:
+                await call.ask(0, ANNA)
+                await call.hear_out(2)
+        assert wire.carries_sound_of(sentences()[0])
+        await obey(call, wish)
+        await settle()
+        wire.sent.clear()
+        server.hears, server.replies = in_turn(["Later."]), in_turn(["Indeed."])
+        await call.ask(1, BEN)
+        await call.until(lambda call: any("Indeed" in text.text for text in call.spoken))
+    assert b"Later." in wire.sent
+    assert not wire.carries_sound_of(sentences()[0])
+    if wish != "pause" or stage == "hearing":
+        assert b"Xanthippe" not in wire.sent
+    assert (b"Quodlibet" in wire.sent, b"Ad libitum" in wire.sent) == ((False, False) if wish == "reset" else (True, True))
 
 
 @pytest.mark.parametrize("wish", ["forget", "pause", "reset"])

@@ -255,13 +255,13 @@ async def test_leaving_early_hangs_up(server: StandInOpenAI, services: Services)
     await server.log.wait_for(lambda log: len(log.of(ClientHungUp)) == 2)
 
 
-def test_a_key_stays_with_its_host() -> None:
-    """A service at another host is not sent the cascade's key, one at the same host is; a service's own key goes before."""
+def test_a_key_stays_with_its_server() -> None:
+    """A service at another server is not sent the cascade's key, one at the same server is; a service's own key goes before."""
     config = CascadeConfig.model_validate(
         {
-            "base_url": "https://a.example/v1",
+            "base_url": "https://a.example:8000/v1",
             "api_key": "common",
-            "transcribe": {"base_url": "https://a.example:8000/v1"},
+            "transcribe": {"base_url": "https://a.example:8000/v2"},
             "think": {"base_url": "https://b.example/v1"},
             "speak": {"base_url": "https://b.example/v1", "api_key": "own"},
         }
@@ -269,6 +269,24 @@ def test_a_key_stays_with_its_host() -> None:
     assert [Service.of(config, name).api_key for name in NAMES] == ["common", "unused", "own"]
     assert [Service.of(config, name).host for name in NAMES] == ["a.example:8000", "b.example", "b.example"]
     assert "common" not in repr(Service.of(config, "transcribe"))
+
+
+@pytest.mark.parametrize(
+    ("home", "service", "sent"),
+    [
+        ("https://a.example/v1", "https://A.example:443/other", True),
+        ("https://a.example/v1", "https://a.example:8443/v1", False),
+        ("https://a.example/v1", "http://a.example/v1", False),
+        ("https://a.example/v1", "http://a.example:443/v1", False),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:9000/v1", False),
+        ("http://[::1]/v1", "http://[::1]:80/v2", True),
+    ],
+)
+def test_a_key_stays_with_its_origin(home: str, service: str, sent: bool) -> None:  # noqa: FBT001
+    """Scheme, host and port are the same, the default port named or not; else the service needs a key of its own."""
+    config = CascadeConfig.model_validate({"base_url": home, "api_key": "common", "think": {"base_url": service}})
+    found = Service.of(config, "think")
+    assert (found.api_key, found.key_setting) == (("common", "cascade.api_key") if sent else ("unused", "cascade.think.api_key"))
 
 
 def test_nothing_of_the_extra_is_imported_before_a_call() -> None:

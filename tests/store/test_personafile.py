@@ -18,7 +18,7 @@ TEXTS = st.text().filter(is_storable)
 NAMES = st.text(min_size=1, max_size=100).filter(lambda name: is_storable(name) and bool(one_line(name)))
 
 
-@given(st.lists(st.tuples(NAMES, TEXTS, TEXTS), max_size=5))
+@given(st.lists(st.tuples(NAMES, TEXTS.filter(one_line), TEXTS.filter(lambda text: visible(text).strip())), max_size=5))
 def test_a_file_gives_back_what_was_written(entries: list[tuple[str, str, str]]) -> None:
     """Any names, voices and prompts, whoever's they were before."""
     written = [SavedPersona(Owner("guild", 1), name, Persona(voice=voice, text_prompt=prompt)) for name, voice, prompt in entries]
@@ -89,3 +89,11 @@ def test_no_file_breaks_the_reader(content: bytes) -> None:
     """Whatever comes, the answer is personas or a StoreError."""
     with suppress(StoreError):
         read(content, OWNER)
+
+
+@pytest.mark.parametrize("field", ["voice", "text_prompt"])
+@pytest.mark.parametrize("value", ["", " \n", "\u200b"])
+def test_nothing_is_no_voice_and_no_role(field: str, value: str) -> None:
+    """What shows nothing is refused when the file is read, not when a call begins."""
+    with pytest.raises(StoreError, match="a persona has an empty voice or role"):
+        read(file(**{field: value}), OWNER)

@@ -133,9 +133,15 @@ def voice_channel_id(member: Any) -> int | None:
 
 
 def standing_of(member: Any, channels: Collection[int]) -> Standing:
-    """What a person is in their guild, as to these channels. Who is no member has no rights in it."""
+    """What a person is in their guild, as to these channels. Who is no member has no rights in it.
+
+    Discord takes from a member in timeout every permission but to see channels and read their history, unless they are an administrator or
+    own the guild; py-cord does not.
+    """
     if not isinstance(member, discord.Member):
         return Standing(sits_in=None, moderates=frozenset(), admin=False)
+    if member.timed_out and not member.guild_permissions.administrator:
+        return Standing(voice_channel_id(member), moderates=frozenset(), admin=False)
     known = [channel for channel_id in channels if (channel := member.guild.get_channel(channel_id))]
     moderates = frozenset(channel.id for channel in known if any(getattr(channel.permissions_for(member), name) for name in MODERATING))
     return Standing(voice_channel_id(member), moderates, admin=member.guild_permissions.manage_guild)

@@ -46,8 +46,7 @@ class Personas:
 
     async def find(self, guild_id: int, user_id: int, name: str) -> SavedPersona:
         """The persona of this name. Raises StoreError where there is none."""
-        wanted = name.strip().casefold()
-        found = next((one for one in await self.known(guild_id, user_id) if one.name.casefold() == wanted), None)
+        found = next((one for one in await self.known(guild_id, user_id) if key(one.name) == key(name)), None)
         if found is None:
             raise StoreError(texts.personas.no_persona(name))
         return found
@@ -123,15 +122,15 @@ class Personas:
 
 
 def first_of_each_name(personas: Iterable[SavedPersona]) -> tuple[SavedPersona, ...]:
-    """Without those whose name came before, in upper or lower case."""
+    """Without those whose name came before, perhaps in another spelling."""
     by_name: dict[str, SavedPersona] = {}
     for one in personas:
-        by_name.setdefault(one.name.casefold(), one)
+        by_name.setdefault(key(one.name), one)
     return tuple(by_name.values())
 
 
 def offers(names: Iterable[str], typed: str) -> list[str]:
     """The names that fit what was typed, the best first, as many as Discord shows."""
-    word = typed.strip().casefold()
-    fitting = [name for name in names if word in name.casefold()]
-    return sorted(fitting, key=lambda name: not name.casefold().startswith(word))[:MOST_CHOICES]
+    word = key(typed)
+    fitting = [name for name in names if word in key(name)]
+    return sorted(fitting, key=lambda name: not key(name).startswith(word))[:MOST_CHOICES]

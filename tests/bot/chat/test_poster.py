@@ -107,6 +107,19 @@ async def test_what_grows_while_it_is_written_goes_behind_the_others(poster: Pos
     assert [kind for _, kind in channel.writes] == ["send", "send", "edit"]
 
 
+async def test_a_call_that_ends_while_its_opening_is_sent(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """The closing text comes while Discord has not answered the first write, which fails once besides: it is the last word all the same."""
+    channel.meanwhile = lambda: poster.notice("The call has ended.", key=(1, "hello", 1), last=True)
+    channel.faults = [OSError("reset"), None]
+    poster.notice("I listen.", key=(1, "hello", 1))
+    await settle()
+    poster.finish(lambda key: key[0] == 1)  # type: ignore[index] # ours
+    channel.meanwhile = lambda: None
+    await clock.advance(10)
+    assert channel.texts == ["The call has ended."]
+    assert poster.forgettable
+
+
 async def test_a_keyed_notice_changes_in_place(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
     """The engine that is lost and found again is one message."""
     poster.notice("Lost.", key="engine")

@@ -129,3 +129,15 @@ async def test_a_person_takes_in_one_file_at_a_time(personas: Personas) -> None:
         raise KeyError
     with personas.one_import(ANNA):
         pass
+
+
+@pytest.mark.parametrize("spelling", ["Pirate", "PIRATE", " pirate ", "\uff30\uff29\uff32\uff21\uff34\uff25"])
+async def test_what_is_found_under_a_spelling_is_deleted_under_it(personas: Personas, spelling: str) -> None:
+    """Wide letters included; a name is never taken for two."""
+    await personas.save(MINE, "\uff30irate", PIRATE)
+    assert (await personas.find(GUILD, ANNA, spelling)).persona == PIRATE
+    assert await personas.matching(GUILD, ANNA, spelling, owner=MINE) == [one.name for one in await personas._preferences.personas(MINE)]
+    await personas.save(MINE, spelling, POET)
+    assert (await personas.find(GUILD, ANNA, "\uff30irate")).persona == POET
+    await personas.delete(MINE, spelling)
+    assert not await personas._preferences.personas(MINE)
