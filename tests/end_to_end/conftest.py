@@ -8,5 +8,5 @@ from tests.end_to_end.sound import CLIP
 
 @pytest.fixture(scope="session")
 def speech() -> bytes:
-    """ModelOutput English as ENGINE PCM."""
+    """Spoken English as ENGINE PCM."""
     return read_wav(CLIP)
