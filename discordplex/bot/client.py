@@ -13,8 +13,8 @@ from discord.gateway import DiscordWebSocket
 from typing_extensions import Self
 
 from discordplex.bot.chat.poster import UNREADABLE
-from discordplex.bot.commands.answer import CommandContext
 from discordplex.bot.commands.base import reply_to_failure
+from discordplex.bot.commands.reply import CommandContext
 from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of

@@ -20,7 +20,7 @@ from discordplex.bot.chat.channel import DiscordRoom, Room, closed_channels, peo
 from discordplex.bot.chat.notices import Noticeboard
 from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.client import GatewayClient, Pace, SessionsFailError, until
-from discordplex.bot.commands.base import Desk
+from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.commands.register import add_buttons, add_commands
@@ -115,20 +115,20 @@ class Login:
 
     def _make_client(self) -> GatewayClient:
         """The client with everything that people can use."""
-        desk = Desk(
-            exchange=self._switchboard,
+        services = CommandServices(
+            calls=self._switchboard,
             preferences=self._preferences,
             personas=Personas(self._preferences),
             practice=self._practice,
             voices=tuple(self._parts.provider.voices),
-            handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the desk, and comes after it
+            handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the services, and comes after it
             clock=self._parts.clock,
         )
         prefix = self._parts.config.bot.prefix
-        read = WrittenCommands(prefix, desk).read if prefix else None
+        read = WrittenCommands(prefix, services).read if prefix else None
         client = GatewayClient(self, clock=self._parts.clock, identifies=self._parts.identifies, read=read)
-        add_commands(client, desk)
-        add_buttons(client, desk)
+        add_commands(client, services)
+        add_buttons(client, services)
         return client
 
     @property

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from discordplex.errors import StoreError
 from discordplex.store.backends import Backend, Insert, join_failed
 from discordplex.store.reasons import SILENT, code, is_of_the_database, lost_connection, may_pass, reason
-from discordplex.store.turns import Turns
+from discordplex.store.turns import PrioritySemaphore
 
 log = structlog.get_logger()
 
@@ -53,8 +53,8 @@ class Database:
         """Deleted text is still in SQLite's journal; `scrub` again."""
         self._backend = backend
         self._patience_s = patience_s
-        self._write_turns = Turns(backend.writers, reserved=backend.reserved)
-        self._read_turns = Turns(backend.readers) if backend.readers else self._write_turns
+        self._write_turns = PrioritySemaphore(backend.writers, reserved=backend.reserved)
+        self._read_turns = PrioritySemaphore(backend.readers) if backend.readers else self._write_turns
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 

@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.store.database import Database
-from discordplex.store.records import Captions, Choice, GuildSettings
+from discordplex.store.records import CaptionsSetting, Choice, GuildSettings
 from discordplex.store.tables import GUILD_RULES, GUILDS
 
 
@@ -54,7 +54,7 @@ async def read_guild(connection: AsyncConnection, guild_id: int) -> GuildSetting
     rules = (await connection.execute(select(GUILD_RULES).where(GUILD_RULES.c.guild_id == guild_id))).all()
     return GuildSettings(
         guild_id=guild_id,
-        captions=Captions(row.captions_where, row.captions_channel_id) if row.captions_where else None,
+        captions=CaptionsSetting(row.captions_where, row.captions_channel_id) if row.captions_where else None,
         choice=choice_of(row),
         transcripts=row.transcripts,
         captions_of_people=row.captions_of_people,

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.store.database import Database
-from discordplex.store.records import Waiting
+from discordplex.store.records import QueueEntry
 from discordplex.store.tables import QUEUE
 
 
@@ -16,15 +16,15 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def list(self) -> tuple[Waiting, ...]:
+    async def list(self) -> tuple[QueueEntry, ...]:
         """Who waits, the next one first."""
 
-        async def work(connection: AsyncConnection) -> tuple[Waiting, ...]:
+        async def work(connection: AsyncConnection) -> tuple[QueueEntry, ...]:
             return await read_queue(connection)
 
         return await self._database.read("The queue was not read", work)
 
-    async def enter(self, waiting: Waiting) -> None:
+    async def enter(self, waiting: QueueEntry) -> None:
         """Stand at the end. Who stands in the queue already keeps their place."""
 
         async def work(connection: AsyncConnection) -> None:
@@ -53,15 +53,9 @@ class Queue:
 
     async def leave(self, guild_id: int, channel_id: int) -> bool:
         """Wait no more; whether they did."""
-        return await self._remove(in_channel(guild_id, channel_id))
 
-    async def leave_guild(self, guild_id: int) -> bool:
-        """Nobody of this guild waits any more; whether somebody did."""
-        return await self._remove(QUEUE.c.guild_id == guild_id)
-
-    async def _remove(self, which: ColumnElement[bool]) -> bool:
         async def work(connection: AsyncConnection) -> bool:
-            return (await connection.execute(delete(QUEUE).where(which))).rowcount > 0
+            return (await connection.execute(delete(QUEUE).where(in_channel(guild_id, channel_id)))).rowcount > 0
 
         return await self._database.write("Leaving the queue was not saved", work)
 
@@ -71,7 +65,7 @@ def in_channel(guild_id: int, channel_id: int) -> ColumnElement[bool]:
     return and_(QUEUE.c.guild_id == guild_id, QUEUE.c.channel_id == channel_id)
 
 
-async def read_queue(connection: AsyncConnection, *which: ColumnElement[bool]) -> tuple[Waiting, ...]:
+async def read_queue(connection: AsyncConnection, *which: ColumnElement[bool]) -> tuple[QueueEntry, ...]:
     """The queue, or those in it, within a transaction."""
     rows = await connection.execute(select(QUEUE).where(*which).order_by(QUEUE.c.place))
-    return tuple(Waiting(row.guild_id, row.channel_id, row.user_id, row.since) for row in rows)
+    return tuple(QueueEntry(row.guild_id, row.channel_id, row.user_id, row.since) for row in rows)

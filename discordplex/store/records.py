@@ -13,7 +13,7 @@ OwnerKind = Literal["guild", "person"]
 
 
 @dataclass(frozen=True, slots=True)
-class Captions:
+class CaptionsSetting:
     """Where a guild wants captions and notices."""
 
     where: Literal["voice", "channel", "thread", "off"]
@@ -48,7 +48,7 @@ class GuildSettings:
     """What the admins of a guild decided; None where the configuration decides."""
 
     guild_id: int
-    captions: Captions | None = None
+    captions: CaptionsSetting | None = None
     choice: Choice = Choice()
     """The persona of those who have none of their own."""
     transcripts: bool = False
@@ -105,7 +105,7 @@ class SavedPersona:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueueEntry:
     """A voice channel that waits for an engine."""
 
     guild_id: int
@@ -146,7 +146,7 @@ class StoredAboutPerson:
 
     settings: PersonSettings
     personas: tuple[SavedPersona, ...]
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[QueueEntry, ...]
     """The places in the queue that they asked for."""
     transcript_lines: tuple[tuple[int, int], ...]
     """Guild ids, each with how many lines of theirs are kept there."""
@@ -158,7 +158,7 @@ class StoredAboutPerson:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SaveStatus:
     """How a change stands: it holds already, but is it saved?"""
 
     saved: bool
@@ -172,7 +172,7 @@ class Standing:
 class Deleted:
     """What came of a deletion."""
 
-    standing: Standing
+    standing: SaveStatus
     stored: StoredAboutPerson | None = None
     """What was there; None where the database is away, so that nobody knows."""
     lines: int | None = None

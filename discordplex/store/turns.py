@@ -1,4 +1,4 @@
-"""Turns: who may use the database's connections next. Urgent work goes first, and ordinary work leaves it a place."""
+"""PrioritySemaphore: who may use the database's connections next. Urgent work goes first, and ordinary work leaves it a place."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class PrioritySemaphore:
     """At most `places` pieces of work at once, of which ordinary ones leave `reserved` free. All methods: the event loop's thread.
 
     Among the urgent and among the ordinary ones, first come, first served.

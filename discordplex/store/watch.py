@@ -76,14 +76,14 @@ async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> Non
 
 
 @asynccontextmanager
-async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator["Line"]:
+async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator["NotifyListener"]:
     """A connection of its own that listens."""
     asyncpg: Any = importlib.import_module("asyncpg")  # here, and without types: SQLite's users need not have it
     dialect: Any = url.get_dialect()()
     _, options = dialect.create_connect_args(url)
     bounds = {"timeout": CONNECT_S, "command_timeout": CONNECT_S, "statement_cache_size": 0}
     connection = await asyncpg.connect(**options, **bounds)
-    line = Line(database, heard)
+    line = NotifyListener(database, heard)
     try:
         connection.add_termination_listener(line.lost)
         await connection.add_listener(CHANNEL, line.said)
@@ -93,7 +93,7 @@ async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator
             await connection.close(timeout=GOODBYE_S)
 
 
-class Line:
+class NotifyListener:
     """One listening connection. Thread: loop."""
 
     def __init__(self, database: Database, heard: Heard) -> None:

@@ -16,7 +16,7 @@ from discordplex.config import Config
 from discordplex.engine import SpeakerId, Text
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from discordplex.store.records import Captions
+from discordplex.store.records import CaptionsSetting
 from discordplex.store.store import Store, open_store
 from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
@@ -110,7 +110,7 @@ class Hall:
         await self.clock.advance(2.5)
 
     async def captions(self, where: str) -> None:
-        place = Captions(cast("Any", where), TOWN_SQUARE) if where in ("channel", "thread") else Captions(cast("Any", where))
+        place = CaptionsSetting(cast("Any", where), TOWN_SQUARE) if where in ("channel", "thread") else CaptionsSetting(cast("Any", where))
         await self.switch(captions=place)
 
     async def says(self, text: str, speaker: SpeakerId | None = None, *, final: bool = True, item: str = "") -> None:

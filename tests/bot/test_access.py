@@ -9,7 +9,7 @@ import discord
 import pytest
 
 from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Right, Standing, may_call, may_talk_in, may_use, right_to
-from discordplex.bot.commands.base import Desk, standing_of
+from discordplex.bot.commands.base import CommandServices, standing_of
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.register import PANELS, add_commands
 from discordplex.bot.rules import CaptionsPlace, Rules
@@ -105,9 +105,9 @@ def uses(command: Any) -> Iterator[str]:
 def registered() -> set[str]:
     """Whatever people can use, by its name in the table."""
     bot = discord.Bot()  # type: ignore[no-untyped-call] # py-cord does not annotate it
-    add_commands(bot, cast("Desk", None))
+    add_commands(bot, cast("CommandServices", None))
     slash = {use for command in bot.pending_application_commands for use in uses(command)}
-    return slash | {f"!{word}" for word in WrittenCommands("!", cast("Desk", None)).words}
+    return slash | {f"!{word}" for word in WrittenCommands("!", cast("CommandServices", None)).words}
 
 
 @pytest.mark.parametrize("use", RIGHTS)

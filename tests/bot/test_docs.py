@@ -10,13 +10,13 @@ import discord
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.commands.base import Desk
+from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.register import add_commands
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Rules
 from discordplex.bot.texts.waiting import Estimate
 from discordplex.engine import Persona
-from discordplex.store.records import Standing
+from discordplex.store.records import SaveStatus
 
 DOCS = Path(__file__).parents[2] / "docs"
 BOT = Path(__file__).parents[2] / "discordplex" / "bot"
@@ -61,8 +61,8 @@ PARTS = [
     texts.personas.refused("", "").partition(" ")[2].partition("“” ")[2],
     texts.personas.imported([]),
     texts.personas.file_too_large(1),
-    texts.privacy.to_be_forgotten(Standing(saved=False)),
-    texts.calls.as_it_stands("", Standing(saved=False)).strip(),
+    texts.privacy.to_be_forgotten(SaveStatus(saved=False)),
+    texts.calls.as_it_stands("", SaveStatus(saved=False)).strip(),
     texts.calls.full(5),
     texts.calls.could_not_join(5, ""),
     texts.calls.already_here(5),
@@ -87,7 +87,7 @@ async def test_every_command_is_explained() -> None:
     """Each slash command that the bot registers, by its whole name, has a line in docs/using.md; so have its written twins."""
     using = (DOCS / "using.md").read_text(encoding="utf-8")
     bot = discord.Bot()  # type: ignore[no-untyped-call] # py-cord does not annotate it
-    add_commands(bot, cast("Desk", None))
+    add_commands(bot, cast("CommandServices", None))
     names = [name for command in bot.pending_application_commands for name in names_of(command)]
     assert {"join", "persona set", "settings captions", "privacy"} <= set(names)
     missing = [name for name in names if f"| `/{name}` |" not in using]

@@ -20,7 +20,7 @@ from discordplex.loopback import timeouts
 from discordplex.store import reasons
 from discordplex.store.backends import SERVER_CONNECTIONS
 from discordplex.store.database import BUSY_S, PATIENCE
-from discordplex.store.records import GuildSettings, Owner, SavedPersona, TranscriptLine, Waiting
+from discordplex.store.records import GuildSettings, Owner, QueueEntry, SavedPersona, TranscriptLine
 from discordplex.store.store import Store, open_store
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -61,14 +61,14 @@ async def test_fifty_writers_at_once(patient: Store) -> None:
 
 async def test_fifty_guilds_enter_the_queue_at_once(patient: Store) -> None:
     """Nobody is lost, nobody stands there twice, and readers meanwhile see whole places only."""
-    entering = [patient.queue.enter(Waiting(n, n, n, NOON)) for n in range(50)]
+    entering = [patient.queue.enter(QueueEntry(n, n, n, NOON)) for n in range(50)]
     *_, seen = await asyncio.gather(*entering, *entering_again(patient), patient.queue.list())
-    assert all(one == Waiting(one.guild_id, one.guild_id, one.guild_id, NOON) for one in seen)
+    assert all(one == QueueEntry(one.guild_id, one.guild_id, one.guild_id, NOON) for one in seen)
     assert sorted(one.guild_id for one in await patient.queue.list()) == list(range(50))
 
 
 def entering_again(patient: Store) -> list[Any]:
-    return [patient.queue.enter(Waiting(n, n, n, NOON)) for n in range(50)]
+    return [patient.queue.enter(QueueEntry(n, n, n, NOON)) for n in range(50)]
 
 
 async def test_a_locked_database_is_told_in_time(hasty: Store, sql: Callable[[], Any]) -> None:
@@ -104,7 +104,6 @@ async def test_every_method_of_a_locked_store_raises_the_same(hasty: Store, sql:
         hasty.people.opt_in(1),
         hasty.personas.delete(Owner("guild", 1), "x"),
         hasty.queue.leave(1, 1),
-        hasty.queue.leave_guild(1),
         hasty.transcripts.keep([TranscriptLine(1, "a", 1, NOON, "x")]),
         hasty.transcripts.delete(1),
         hasty.privacy.forget(1),

@@ -19,7 +19,7 @@ from discordplex.config import Config
 from discordplex.engine import Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.store.personas import key
-from discordplex.store.records import Choice, Deleted, Owner, SavedPersona, Standing, TranscriptLine, Waiting
+from discordplex.store.records import Choice, Deleted, Owner, QueueEntry, SavedPersona, SaveStatus, TranscriptLine
 from discordplex.store.store import Store, open_store
 from tests.bot.fakes import CountedEngines
 
@@ -42,15 +42,15 @@ async def fill(preferences: StoredPreferences) -> None:
         await preferences.change_personas(owner, {key(MARK): saved})
     await preferences.change_person(ANNA, lambda now: replace(now, choice=Choice(text_prompt=MARK, name=MARK)))
     await preferences.change_guild(GUILD, lambda now: replace(now, transcripts=True, choice=Choice(text_prompt=MARK)))
-    await preferences.store.queue.enter(Waiting(GUILD, 11, ANNA, NOON))
+    await preferences.store.queue.enter(QueueEntry(GUILD, 11, ANNA, NOON))
     await preferences.store.transcripts.keep([TranscriptLine(GUILD, "call", ANNA, NOON, MARK)] * 200)
 
 
-async def forget_person(preferences: StoredPreferences) -> list[Standing]:
+async def forget_person(preferences: StoredPreferences) -> list[SaveStatus]:
     return [(await preferences.forget(ANNA)).standing, (await preferences.forget_guild(GUILD)).standing]
 
 
-async def delete_each(preferences: StoredPreferences) -> list[Standing]:
+async def delete_each(preferences: StoredPreferences) -> list[SaveStatus]:
     """/persona delete, /persona reset, /settings reset, /settings forget-transcripts."""
     return [
         *[await preferences.change_personas(owner, {key(MARK): None}) for owner in (HERS, Owner("guild", GUILD))],
@@ -60,7 +60,7 @@ async def delete_each(preferences: StoredPreferences) -> list[Standing]:
     ]
 
 
-async def replace_each(preferences: StoredPreferences) -> list[Standing]:
+async def replace_each(preferences: StoredPreferences) -> list[SaveStatus]:
     """What stands in the place of something else deletes it too."""
     other = Persona("NATF0.pt", "x")
     return [
@@ -75,7 +75,7 @@ async def replace_each(preferences: StoredPreferences) -> list[Standing]:
 
 
 WAYS = pytest.mark.parametrize("delete", [forget_person, delete_each, replace_each])
-Way = Callable[[StoredPreferences], Awaitable[list[Standing]]]
+Way = Callable[[StoredPreferences], Awaitable[list[SaveStatus]]]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ async def test_nothing_of_it_is_left(tmp_path: Path, clock: FakeClock, delete: W
         preferences = made(store, clock)
         await fill(preferences)
         assert on_disk(tmp_path) != []
-        assert set(await delete(preferences)) == {Standing(saved=True)}
+        assert set(await delete(preferences)) == {SaveStatus(saved=True)}
         assert on_disk(tmp_path) == []
 
 
@@ -114,7 +114,7 @@ async def test_a_reader_who_keeps_the_journal_is_told_of_and_outlasted(tmp_path:
     async with open_store(f"sqlite:///{tmp_path}/settings.db") as store, made(store, clock) as preferences:
         await fill(preferences)
         with reading(tmp_path / "settings.db"):
-            assert set(await delete(preferences)) == {Standing(saved=True, clean=False)}
+            assert set(await delete(preferences)) == {SaveStatus(saved=True, clean=False)}
             await clock.advance(3)
             assert on_disk(tmp_path) != []
         while store.unclean:
@@ -183,23 +183,23 @@ async def test_a_deletion_says_what_was_there(tmp_path: Path, clock: FakeClock) 
     async with open_store(f"sqlite:///{tmp_path}/settings.db") as store:
         preferences = made(store, clock)
         await fill(preferences)
-        assert await preferences.forget_transcripts(GUILD, "another call") == Deleted(Standing(saved=True), lines=0)
-        assert await preferences.forget_transcripts(GUILD) == Deleted(Standing(saved=True), lines=200)
+        assert await preferences.forget_transcripts(GUILD, "another call") == Deleted(SaveStatus(saved=True), lines=0)
+        assert await preferences.forget_transcripts(GUILD) == Deleted(SaveStatus(saved=True), lines=200)
         stored = (await preferences.forget(ANNA)).stored
         assert stored
         assert (len(stored.personas), len(stored.waiting), stored.settings.choice.text_prompt) == (1, 1, MARK)
         assert (await preferences.forget_guild(GUILD)).stored is None
 
 
-async def role_of_a_person(preferences: StoredPreferences, choice: Choice) -> Standing:
+async def role_of_a_person(preferences: StoredPreferences, choice: Choice) -> SaveStatus:
     return await preferences.change_person(ANNA, lambda now: replace(now, choice=choice))
 
 
-async def role_of_a_guild(preferences: StoredPreferences, choice: Choice) -> Standing:
+async def role_of_a_guild(preferences: StoredPreferences, choice: Choice) -> SaveStatus:
     return await preferences.change_guild(GUILD, lambda now: replace(now, choice=choice))
 
 
-async def persona(preferences: StoredPreferences, choice: Choice) -> Standing:
+async def persona(preferences: StoredPreferences, choice: Choice) -> SaveStatus:
     saved = SavedPersona(HERS, "x", Persona("v", choice.text_prompt)) if choice.text_prompt else None
     return await preferences.change_personas(HERS, {"x": saved})
 
@@ -207,14 +207,14 @@ async def persona(preferences: StoredPreferences, choice: Choice) -> Standing:
 @pytest.mark.parametrize("after", [Choice(), Choice(text_prompt="something else")], ids=["deleted", "replaced"])
 @pytest.mark.parametrize("change", [role_of_a_person, role_of_a_guild, persona])
 async def test_each_change_alone_leaves_nothing_of_what_was_before(
-    tmp_path: Path, clock: FakeClock, change: Callable[[StoredPreferences, Choice], Awaitable[Standing]], after: Choice
+    tmp_path: Path, clock: FakeClock, change: Callable[[StoredPreferences, Choice], Awaitable[SaveStatus]], after: Choice
 ) -> None:
     """It does not need another deletion to clear the journal after it."""
     async with open_store(f"sqlite:///{tmp_path}/settings.db") as store:
         preferences = made(store, clock)
         await change(preferences, Choice(text_prompt=MARK))
         assert on_disk(tmp_path) != []
-        assert await change(preferences, after) == Standing(saved=True)
+        assert await change(preferences, after) == SaveStatus(saved=True)
         assert on_disk(tmp_path) == []
 
 

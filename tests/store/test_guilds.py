@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from discordplex.store.records import Captions, Choice, GuildSettings
+from discordplex.store.records import CaptionsSetting, Choice, GuildSettings
 from discordplex.store.store import Store, open_store
 
 GUILD = 2**62 + 7
 FULL = GuildSettings(
     guild_id=GUILD,
-    captions=Captions("thread", 5),
+    captions=CaptionsSetting("thread", 5),
     choice=Choice(voice="NATM1.pt", text_prompt="You are a pirate. 🏴‍☠️", name="Pirate"),
     transcripts=True,
     captions_of_people=False,

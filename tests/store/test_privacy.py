@@ -5,7 +5,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from discordplex.engine import Persona
-from discordplex.store.records import Choice, GuildSettings, Owner, PersonSettings, SavedPersona, StoredAboutPerson, TranscriptLine, Waiting
+from discordplex.store.records import (
+    Choice,
+    GuildSettings,
+    Owner,
+    PersonSettings,
+    QueueEntry,
+    SavedPersona,
+    StoredAboutPerson,
+    TranscriptLine,
+)
 from discordplex.store.store import Store, open_store
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -18,7 +27,7 @@ def everything(user_id: int) -> StoredAboutPerson:
     return StoredAboutPerson(
         settings=PersonSettings(user_id, choice=Choice(voice="NATF1.pt")),
         personas=(SavedPersona(Owner("person", user_id), "Cook", COOK),),
-        waiting=(Waiting(1, user_id, user_id, NOON),),
+        waiting=(QueueEntry(1, user_id, user_id, NOON),),
         transcript_lines=((1, 1), (2, 2)),
     )
 
@@ -50,7 +59,7 @@ async def test_forgetting_a_person(store: Store) -> None:
     assert await store.privacy.forget(5) == everything(5)
     assert (await store.privacy.what_is_stored(5)).nothing
     assert await store.privacy.what_is_stored(6) == everything(6)
-    assert await store.queue.list() == (Waiting(1, 5, None, NOON), Waiting(1, 6, 6, NOON))
+    assert await store.queue.list() == (QueueEntry(1, 5, None, NOON), QueueEntry(1, 6, 6, NOON))
     assert await store.personas.list(Owner("guild", 5)) != ()
 
 

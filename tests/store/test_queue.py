@@ -2,14 +2,14 @@
 
 from datetime import datetime, timedelta, timezone
 
-from discordplex.store.records import Waiting
+from discordplex.store.records import QueueEntry
 from discordplex.store.store import Store, open_store
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123_000, tzinfo=timezone.utc)
 
 
-def waiting(guild_id: int, channel_id: int = 1, minutes: float = 0) -> Waiting:
-    return Waiting(guild_id, channel_id, user_id=9, since=NOON + timedelta(minutes=minutes))
+def waiting(guild_id: int, channel_id: int = 1, minutes: float = 0) -> QueueEntry:
+    return QueueEntry(guild_id, channel_id, user_id=9, since=NOON + timedelta(minutes=minutes))
 
 
 async def test_the_order_outlives_a_restart(url: str) -> None:
@@ -39,8 +39,8 @@ async def test_leaving(store: Store) -> None:
     await store.queue.enter(waiting(2, channel_id=2))
     assert await store.queue.leave(1, 1) is True
     assert await store.queue.leave(1, 1) is False
-    assert await store.queue.leave_guild(2) is True
-    assert await store.queue.leave_guild(2) is False
+    assert await store.queue.leave(2, 1) is True
+    assert await store.queue.leave(2, 2) is True
     await store.queue.enter(waiting(1))
     assert await store.queue.list() == (waiting(3), waiting(1))
 
@@ -60,7 +60,7 @@ async def test_moving_keeps_the_place(store: Store) -> None:
 async def test_moments_come_back_in_utc(store: Store) -> None:
     """A moment given in another zone is the same moment, in UTC."""
     tokyo = timezone(timedelta(hours=9))
-    await store.queue.enter(Waiting(1, 1, None, NOON.astimezone(tokyo)))
+    await store.queue.enter(QueueEntry(1, 1, None, NOON.astimezone(tokyo)))
     (found,) = await store.queue.list()
     assert found.since == NOON
     assert found.since.tzinfo == timezone.utc

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from discordplex.engine import Persona
-from discordplex.store.records import Captions, Choice, GuildSettings
+from discordplex.store.records import CaptionsSetting, Choice, GuildSettings
 
 CONFIGURED = Persona(voice="NATF0.pt", text_prompt="You are a teacher.")
 
@@ -39,6 +39,6 @@ def test_contradictions_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="both allowed and denied"):
         GuildSettings(1, allowed_channels=frozenset({5}), denied_channels=frozenset({5}))
     with pytest.raises(ValueError, match="captions in 'thread'"):
-        Captions("thread")
+        CaptionsSetting("thread")
     with pytest.raises(ValueError, match="captions in 'off'"):
-        Captions("off", 5)
+        CaptionsSetting("off", 5)

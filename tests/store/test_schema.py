@@ -17,7 +17,16 @@ from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.store import address
 from discordplex.store.backends import open_backend
-from discordplex.store.records import Captions, Choice, GuildSettings, Owner, PersonSettings, SavedPersona, TranscriptLine, Waiting
+from discordplex.store.records import (
+    CaptionsSetting,
+    Choice,
+    GuildSettings,
+    Owner,
+    PersonSettings,
+    QueueEntry,
+    SavedPersona,
+    TranscriptLine,
+)
 from discordplex.store.schema import make, version_of
 from discordplex.store.store import Store, open_store
 from discordplex.store.tables import METADATA, REVISIONS, VERSION_TABLE
@@ -67,7 +76,7 @@ async def check_history(store: Store) -> None:
     """What the rows in `history/` say, as it is read today."""
     assert await store.guilds.get(1) == GuildSettings(
         guild_id=1,
-        captions=Captions("channel", 11),
+        captions=CaptionsSetting("channel", 11),
         choice=Choice(voice="NATM1.pt", text_prompt="You are a pirate.\nYou say “arr”.", name="Pirate"),
         transcripts=True,
         idle_minutes=5,
@@ -79,7 +88,7 @@ async def check_history(store: Store) -> None:
     assert await store.people.get(2) == PersonSettings(2, choice=Choice(voice="VARF0.pt"))
     cook = Persona(voice="NATF1.pt", text_prompt="You are a cook.")
     assert await store.personas.list(Owner("person", 2)) == (SavedPersona(Owner("person", 2), "Cook", cook),)
-    assert await store.queue.list() == (Waiting(3, 31, 2, NOON), Waiting(1, 12, None, NOON))
+    assert await store.queue.list() == (QueueEntry(3, 31, 2, NOON), QueueEntry(1, 12, None, NOON))
     assert await store.transcripts.read(1, "call") == (
         TranscriptLine(1, "call", 2, NOON, "Hello; 'quoted'"),
         TranscriptLine(1, "call", None, NOON, "Hi!"),
@@ -101,8 +110,8 @@ async def test_a_database_of_each_revision_is_migrated(url: str, revision: str) 
     for _ in "migrated", "again":
         async with open_store(url) as store:
             await check_history(store)
-            await store.queue.enter(Waiting(9, 9, None, NOON))
-            assert (await store.queue.list())[-1] == Waiting(9, 9, None, NOON)
+            await store.queue.enter(QueueEntry(9, 9, None, NOON))
+            assert (await store.queue.list())[-1] == QueueEntry(9, 9, None, NOON)
             await store.queue.leave(9, 9)
 
 

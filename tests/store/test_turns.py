@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.store.turns import Turns
+from discordplex.store.turns import PrioritySemaphore
 
 
 class Work:
     """Pieces of work that end when they are told to."""
 
     def __init__(self, places: int, reserved: int) -> None:
-        self.turns = Turns(places, reserved=reserved)
+        self.turns = PrioritySemaphore(places, reserved=reserved)
         self.begun: list[str] = []
         self.running: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -94,7 +94,7 @@ def test_no_place_is_lost_and_none_is_made(places: int, steps: Sequence[str]) ->
 @pytest.mark.parametrize("urgent", [False, True])
 async def test_what_fails_gives_its_place_back(*, urgent: bool) -> None:
     """As an ordinary lock does."""
-    turns = Turns(1)
+    turns = PrioritySemaphore(1)
     for _ in range(3):
         with pytest.raises(KeyError):
             async with turns.turn(urgent=urgent):

@@ -12,7 +12,7 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import Room
 from discordplex.bot.chat.notices import Noticeboard
-from discordplex.bot.chat.poster import Fate
+from discordplex.bot.chat.poster import DeliveryStatus
 from discordplex.bot.practice import Practice
 from discordplex.bridge.events import Caption
 from discordplex.engine import SpeakerId
@@ -165,18 +165,18 @@ class Disclosure:
     def _write(self, notice: Notice, channel: Any, practice: Practice) -> None:
         serial, room = self._serial, notice.room
 
-        def on_fate(fate: Fate) -> None:
+        def on_delivery(status: DeliveryStatus) -> None:
             if serial != self._serial or self._channel != channel:
                 return
-            if fate == "taken":
+            if status == "taken":
                 self._delivered(room, practice)
-            elif fate == "refused":
+            elif status == "refused":
                 self._refused.add(channel.id)
                 self._write_anew()
             elif practice.needs_notice:
                 self._write_anew()
 
-        self._notices.say_in(channel, notice.text(practice, channel), key=self._key, view=notice.view, on_fate=on_fate)
+        self._notices.say_in(channel, notice.text(practice, channel), key=self._key, view=notice.view, on_delivery=on_delivery)
 
     def _delivered(self, room: Room, practice: Practice) -> None:
         if self._told is None:

@@ -11,7 +11,7 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.poster import Fate, Poster
+from discordplex.bot.chat.poster import DeliveryStatus, Poster
 from discordplex.bot.place import Place
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
@@ -55,11 +55,11 @@ class Noticeboard:
         channel_id = poster.channel.id
         self._spares[channel_id] = room.spare_channel
 
-        def on_fate(fate: Fate) -> None:
-            if fate == "refused":
+        def on_delivery(status: DeliveryStatus) -> None:
+            if status == "refused":
                 self._say_elsewhere(channel_id, unnamed)
 
-        poster.notice(named if room.readers_see_it else unnamed, key=key, on_fate=on_fate)
+        poster.notice(named if room.readers_see_it else unnamed, key=key, on_delivery=on_delivery)
 
     def say_once(self, room: Room, text: str, *, key: Hashable = None) -> None:
         """Write a notice unless these very words were said there since `forget`."""
@@ -79,12 +79,12 @@ class Noticeboard:
         key: Hashable,
         view: discord.ui.View | None = None,
         last: bool = False,
-        on_fate: Callable[[Fate], None] | None = None,
+        on_delivery: Callable[[DeliveryStatus], None] | None = None,
     ) -> None:
         """Write a notice into this very channel, as `Poster.notice` does."""
         poster = self._poster(channel)
         if poster:
-            poster.notice(text, key=key, view=view, last=last, on_fate=on_fate)
+            poster.notice(text, key=key, view=view, last=last, on_delivery=on_delivery)
 
     def caption(self, room: Room, key: Hashable, text: str, *, final: bool, speaker: int | None = None) -> None:
         """Write what somebody says: the whole stretch so far."""

@@ -85,7 +85,7 @@ Name: TypeAlias = tuple[Literal["notice", "caption", "packed"], Key]
 Part: TypeAlias = tuple[Name, int]
 """One message: which text, and its how manieth piece."""
 
-Fate: TypeAlias = Literal["taken", "refused", "deleted"]
+DeliveryStatus: TypeAlias = Literal["taken", "refused", "deleted"]
 """What became of a notice: Discord took it, or does not let us write there, or somebody deleted it. `taken` comes again with each edit."""
 
 
@@ -105,7 +105,7 @@ class Draft:
     """Somebody deleted it: it is not written again."""
     speaker: int | None = None
     """Whose words it is, None for the engine's and for notices."""
-    on_fate: Callable[[Fate], None] | None = None
+    on_delivery: Callable[[DeliveryStatus], None] | None = None
     last: bool = False
     """It says that something is over: at the end of everything it is written before the rest."""
 
@@ -149,18 +149,18 @@ class Poster:
         key: Key = None,
         view: discord.ui.View | None = None,
         last: bool = False,
-        on_fate: Callable[[Fate], None] | None = None,
+        on_delivery: Callable[[DeliveryStatus], None] | None = None,
     ) -> None:
         """Say something of ours, markdown included, with the buttons of `view`. The same `key` again replaces what it said.
 
-        `on_fate` hears what becomes of it, and then nobody else is asked to say it elsewhere. With `last` nothing more comes for the key;
+        `on_delivery` is told what became of it; then `on_refused` is not called. With `last` nothing more comes for the key;
         what was never sent under it is not sent any more, and one whose buttons people may still need keeps them.
         """
         name: Name = ("notice", next(self._numbers) if key is None else key)
         if last and self._unsent(name):
             self._drop((name, 0))
         else:
-            self._want(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_fate=on_fate))
+            self._want(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_delivery=on_delivery))
 
     def caption(self, key: Key, text: str, *, final: bool, speaker: int | None = None) -> None:
         """What somebody says: the whole stretch so far, whatever it contains. `speaker` is whose words it is, None for the engine's."""
@@ -182,12 +182,12 @@ class Poster:
                 self._drafts.pop((key, part))
 
     def deleted(self, message_ids: Collection[int]) -> None:
-        """Somebody deleted these messages of the channel. Those of ours among them are not written again, and `on_fate` hears of it."""
+        """Somebody deleted these messages of the channel. Those of ours among them are not written again, and `on_delivery` is told."""
         if self._writing is not None and len(self._deleted) < MOST_DELETED:
             self._deleted.update(message_ids)
         ours = [part for part, draft in self._drafts.items() if draft.message is not None and draft.message.id in message_ids]
         for part in ours:
-            if part in self._drafts:  # `on_fate` may have forgotten it
+            if part in self._drafts:  # `on_delivery` may have forgotten it
                 self._gone(part, self._drafts[part])
 
     def _gone(self, part: Part, draft: Draft) -> None:
@@ -196,8 +196,8 @@ class Poster:
         draft.gone = True
         self._waiting.pop(part, None)
         self._tidy(part)
-        if draft.on_fate:
-            draft.on_fate("deleted")
+        if draft.on_delivery:
+            draft.on_delivery("deleted")
 
     def finish(self, whose: Callable[[Key], bool]) -> None:
         """Nothing more comes for these keys: forget their messages once they are written."""
@@ -230,7 +230,7 @@ class Poster:
             wanted = pieces[part] if part < len(pieces) else ""
             draft = self._drafts.setdefault((key, part), Draft(""))
             draft.wanted, draft.final, draft.view, draft.last = wanted, like.final, like.view, like.last
-            draft.speaker, draft.on_fate = like.speaker, like.on_fate
+            draft.speaker, draft.on_delivery = like.speaker, like.on_delivery
             if draft.wanted == draft.written or draft.gone:
                 self._waiting.pop((key, part), None)
                 self._tidy((key, part))
@@ -261,7 +261,7 @@ class Poster:
         if self._clock.now() < self._silent_until:
             self._give_back()
             return 0.0
-        text, on_fate = draft.wanted, draft.on_fate
+        text, on_delivery = draft.wanted, draft.on_delivery
         if not text and draft.message is None:
             self._drop(key)
             return 0.0
@@ -269,7 +269,7 @@ class Poster:
             await self._send(draft, text)
         except (discord.Forbidden, discord.NotFound) as fault:
             self._refused(key, draft, fault)
-            on_fate = None
+            on_delivery = None
         except FAULTS as fault:
             return self._failed(key, draft, fault)
         else:
@@ -283,8 +283,8 @@ class Poster:
         elif key in self._waiting:  # it grew meanwhile: behind those who wait longer
             del self._waiting[key]
             self._waiting[key] = None
-        if on_fate and not draft.gone:
-            on_fate("taken")
+        if on_delivery and not draft.gone:
+            on_delivery("taken")
         return WRITE_INTERVAL_S
 
     async def _send(self, draft: Draft, text: str) -> None:
@@ -345,8 +345,8 @@ class Poster:
         for key in list(self._waiting):
             self._drop(key)
         for draft in notices:
-            if draft.on_fate:
-                draft.on_fate("refused")
+            if draft.on_delivery:
+                draft.on_delivery("refused")
             elif not draft.last:
                 self._on_refused(draft.wanted)
 

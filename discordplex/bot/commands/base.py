@@ -1,4 +1,4 @@
-"""Desk: what commands, buttons and written commands have in common. Whom they ask, who may use them, and how they answer."""
+"""What slash commands, buttons and prefix commands share: the services they call, who may use them, how they reply."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +12,7 @@ from discordplex.bot import texts
 from discordplex.bot.access import LIMITS, MODERATING, Limit, Right, Standing, may_use, right_to
 from discordplex.bot.allowance import Allowances
 from discordplex.bot.call.interface import AnyCall
-from discordplex.bot.commands.answer import CommandContext
+from discordplex.bot.commands.reply import CommandContext
 from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
 from discordplex.bot.settings.personas import Personas
@@ -34,8 +34,8 @@ NOT_THEIRS: Final[Mapping[Right, str]] = {
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Exchange(Protocol):
-    """What is asked about calls; `switchboard.Switchboard` has it."""
+class CallControl(Protocol):
+    """What is asked about calls; `scheduling.dispatcher` implements it."""
 
     async def join(self, place: Place, asker: int | None = None) -> str:
         """Call us into a channel, at this person's wish; what came of it."""
@@ -67,10 +67,10 @@ class Exchange(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandServices:
     """Whom commands ask."""
 
-    exchange: Exchange
+    calls: CallControl
     preferences: StoredPreferences
     personas: Personas
     voices: tuple[str, ...]
@@ -85,7 +85,7 @@ class Desk:
 
     def admit(self, use: str, guild_id: int, member: Any) -> None:
         """Count a person's use of what has this name in `access.RIGHTS`. Raises RefusedError where they may not, or not so soon."""
-        call, waiting = self.exchange.call(guild_id), self.exchange.waiting(guild_id)
+        call, waiting = self.calls.call(guild_id), self.calls.waiting(guild_id)
         channel_id = call.room.place.channel_id if call else None
         right = right_to(use, channel_id)
         if right is None:
@@ -110,14 +110,14 @@ class Desk:
 
     def own_channels(self, guild_id: int, member: Any) -> frozenset[int]:
         """The channels, of those that have the call or wait, in which a person has a say."""
-        call = self.exchange.call(guild_id)
-        concerned = {*self.exchange.waiting(guild_id), *([call.room.place.channel_id] if call else [])}
+        call = self.calls.call(guild_id)
+        concerned = {*self.calls.waiting(guild_id), *([call.room.place.channel_id] if call else [])}
         who = standing_of(member, concerned)
         return frozenset(channel_id for channel_id in concerned if who.has_a_say_in(channel_id))
 
     def call_with(self, guild_id: int, member: Any) -> AnyCall | None:
         """The call in whose channel this member sits, None where there is none."""
-        call, channel_id = self.exchange.call(guild_id), voice_channel_id(member)
+        call, channel_id = self.calls.call(guild_id), voice_channel_id(member)
         return call if call and call.room.place.channel_id == channel_id else None
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import discord
 
 from discordplex.bot import texts
-from discordplex.bot.commands.base import IN_GUILDS, Desk, guild_id_of, option, reply
+from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, option, reply
 from discordplex.bot.commands.views import Panel
 from discordplex.bot.settings.personas import PROMPT_CHARACTERS, library, offers
 from discordplex.bot.texts.calls import as_it_stands
@@ -34,88 +34,88 @@ class ApplyPanel(Panel):
     @discord.ui.button(label=texts.personas.APPLY_NOW, style=discord.ButtonStyle.primary, custom_id=APPLY_ID)
     async def apply(self, _: Any, interaction: discord.Interaction) -> None:
         """Give the call the presser's persona."""
-        await self.answer(interaction, apply_now(self.desk, guild_id_of(interaction), interaction.user))
+        await self.answer(interaction, apply_now(self.services, guild_id_of(interaction), interaction.user))
 
 
-async def apply_now(desk: Desk, guild_id: int, member: Any) -> str:
+async def apply_now(services: CommandServices, guild_id: int, member: Any) -> str:
     """Open the engine of the guild's call anew as whom this member prefers."""
-    call = desk.exchange.call(guild_id)
+    call = services.calls.call(guild_id)
     if call is None:
         return texts.personas.NO_CALL_HERE
-    call.restart(await desk.preferences.persona(guild_id, member.id))
+    call.restart(await services.preferences.persona(guild_id, member.id))
     return texts.personas.APPLIED
 
 
-def add_persona_commands(bot: discord.Bot, desk: Desk) -> None:
+def add_persona_commands(bot: discord.Bot, services: CommandServices) -> None:
     """/voice and /persona."""
-    add_voice(bot, desk)
+    add_voice(bot, services)
     group = bot.create_group("persona", "Whom you talk with in the calls that you begin.", contexts=IN_GUILDS)
-    add_choosing(group, desk)
-    add_keeping(group, desk)
-    add_files(group, desk)
+    add_choosing(group, services)
+    add_keeping(group, services)
+    add_files(group, services)
 
 
-def add_voice(bot: discord.Bot, desk: Desk) -> None:
+def add_voice(bot: discord.Bot, services: CommandServices) -> None:
     """/voice."""
 
     @bot.slash_command(name="voice", description="See or choose the voice of the calls that you begin.", contexts=IN_GUILDS)
-    @option("voice", str, description="Leave it out to see which one it is.", required=False, autocomplete=voices_of(desk))
+    @option("voice", str, description="Leave it out to see which one it is.", required=False, autocomplete=voices_of(services))
     async def voice(context: discord.ApplicationContext, voice: str | None = None) -> None:
-        await (set_choice(context, desk, voice=voice) if voice else show(context, desk))
+        await (set_choice(context, services, voice=voice) if voice else show(context, services))
 
 
-def add_choosing(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_choosing(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/persona show, set, reset, list."""
 
     @group.command(name="show", description="See whom you talk with, and on whose wish.")
     async def show_persona(context: discord.ApplicationContext) -> None:
-        await show(context, desk)
+        await show(context, services)
 
     @group.command(name="set", description="Choose whom you talk with in the calls that you begin.")
-    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(desk))
+    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(services))
     @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
-    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(desk))
+    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))
     async def set_persona(
         context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
     ) -> None:
-        await set_choice(context, desk, name=name, role=role, voice=voice)
+        await set_choice(context, services, name=name, role=role, voice=voice)
 
     @group.command(name="reset", description="Forget your own choice: the server's persona holds again.")
     async def reset(context: discord.ApplicationContext) -> None:
-        standing = await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
-        await tell_choice(context, desk, lambda persona: as_it_stands(texts.personas.unset(persona), standing))
+        standing = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
+        await tell_choice(context, services, lambda persona: as_it_stands(texts.personas.unset(persona), standing))
 
     @group.command(name="list", description="See the personas that are saved: yours, the server's, mine.")
     async def list_personas(context: discord.ApplicationContext) -> None:
-        own, guilds = await desk.preferences.personas(own_of(context)), await desk.preferences.personas(guild_of(context))
+        own, guilds = await services.preferences.personas(own_of(context)), await services.preferences.personas(guild_of(context))
         await reply(context, texts.personas.persona_list(own, guilds, library()))
 
 
-def add_keeping(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_keeping(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/persona save and delete."""
 
     @group.command(name="save", description="Keep a persona under a name: the one in force for you, or what you give.")
     @option("name", str, description="What to call it.", max_length=personafile.NAME_CHARACTERS)
     @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
-    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(desk))
+    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))
     @option("server", bool, description="Keep it for everybody in this server (needs Manage Server).", required=False)
     async def save(
         context: discord.ApplicationContext, name: str, role: str | None = None, voice: str | None = None, *, server: bool = False
     ) -> None:
-        now = await desk.preferences.persona(guild_id_of(context), context.author.id)
+        now = await services.preferences.persona(guild_id_of(context), context.author.id)
         persona = Persona(voice=voice or now.voice, text_prompt=role or now.text_prompt)
-        saved, standing = await desk.personas.save(owner_of(context, server=server), name, persona)
+        saved, standing = await services.personas.save(owner_of(context, server=server), name, persona)
         await reply(context, as_it_stands(texts.personas.saved(saved), standing))
 
     @group.command(name="delete", description="Delete a saved persona of yours, or of the server.")
-    @option("name", str, description="Which one.", autocomplete=own_names_of(desk))
+    @option("name", str, description="Which one.", autocomplete=own_names_of(services))
     @option("server", bool, description="The server's one of that name (needs Manage Server).", required=False)
     async def delete(context: discord.ApplicationContext, name: str, *, server: bool = False) -> None:
-        standing = await desk.personas.delete(owner_of(context, server=server), name)
+        standing = await services.personas.delete(owner_of(context, server=server), name)
         await reply(context, as_it_stands(texts.personas.deleted(name), standing))
 
 
-def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/persona import and export."""
 
     @group.command(name="import", description="Take in personas from a file that /persona export made.")
@@ -125,18 +125,18 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
         owner = owner_of(context, server=server)
         if file.size > FILE_BYTES:
             raise StoreError(texts.personas.file_too_large(FILE_BYTES // 1000))
-        with desk.personas.one_import(context.author.id):
-            found, standing = await desk.personas.take_in(owner, await asyncio.wait_for(file.read(), FILE_S))
+        with services.personas.one_import(context.author.id):
+            found, standing = await services.personas.take_in(owner, await asyncio.wait_for(file.read(), FILE_S))
         await reply(context, as_it_stands(texts.personas.imported(found), standing))
 
     @group.command(name="export", description="Get saved personas as a file.")
-    @option("name", str, description="Only this one.", required=False, autocomplete=names_of(desk))
+    @option("name", str, description="Only this one.", required=False, autocomplete=names_of(services))
     @option("server", bool, description="The server's instead of yours.", required=False)
     async def export(context: discord.ApplicationContext, name: str | None = None, *, server: bool = False) -> None:
         if name:
-            found = [await desk.personas.find(guild_id_of(context), context.author.id, name)]
+            found = [await services.personas.find(guild_id_of(context), context.author.id, name)]
         else:
-            found = [*await desk.preferences.personas(guild_of(context) if server else own_of(context))]
+            found = [*await services.preferences.personas(guild_of(context) if server else own_of(context))]
         if not found:
             await reply(context, texts.personas.NONE_SAVED)
             return
@@ -147,29 +147,29 @@ def add_files(group: discord.SlashCommandGroup, desk: Desk) -> None:
 # What several of them do
 
 
-async def show(context: discord.ApplicationContext, desk: Desk) -> None:
+async def show(context: discord.ApplicationContext, services: CommandServices) -> None:
     """Say whom the caller talks with in the calls that they begin."""
-    persona = await desk.preferences.persona(guild_id_of(context), context.author.id)
-    own = (await desk.preferences.person(context.author.id)).choice
-    await reply(context, texts.personas.in_force(persona, own, desk.preferences.guild(guild_id_of(context)).choice))
+    persona = await services.preferences.persona(guild_id_of(context), context.author.id)
+    own = (await services.preferences.person(context.author.id)).choice
+    await reply(context, texts.personas.in_force(persona, own, services.preferences.guild(guild_id_of(context)).choice))
 
 
-async def set_choice(context: discord.ApplicationContext, desk: Desk, **wanted: str | None) -> None:
+async def set_choice(context: discord.ApplicationContext, services: CommandServices, **wanted: str | None) -> None:
     """Save the caller's choice and say from when it holds. Raises StoreError where there is none such or the engine would refuse it."""
     if not any(wanted.values()):
         await reply(context, texts.personas.NOTHING_GIVEN)
         return
-    before = (await desk.preferences.person(context.author.id)).choice
-    choice = await desk.personas.choice(guild_id_of(context), context.author.id, before=before, **wanted)
-    standing = await desk.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
-    running = desk.call_with(guild_id_of(context), context.author) is not None
-    await tell_choice(context, desk, lambda persona: as_it_stands(texts.personas.chosen(persona, running=running), standing))
+    before = (await services.preferences.person(context.author.id)).choice
+    choice = await services.personas.choice(guild_id_of(context), context.author.id, before=before, **wanted)
+    standing = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
+    running = services.call_with(guild_id_of(context), context.author) is not None
+    await tell_choice(context, services, lambda persona: as_it_stands(texts.personas.chosen(persona, running=running), standing))
 
 
-async def tell_choice(context: discord.ApplicationContext, desk: Desk, sentence: Callable[[Persona], str]) -> None:
+async def tell_choice(context: discord.ApplicationContext, services: CommandServices, sentence: Callable[[Persona], str]) -> None:
     """Say who it will be, with a button where a call is running that could change now."""
-    persona = await desk.preferences.persona(guild_id_of(context), context.author.id)
-    running = desk.call_with(guild_id_of(context), context.author)
+    persona = await services.preferences.persona(guild_id_of(context), context.author.id)
+    running = services.call_with(guild_id_of(context), context.author)
     more = {"view": ApplyPanel()} if running else {}
     await reply(context, sentence(persona), **more)
 
@@ -192,31 +192,31 @@ def owner_of(context: discord.ApplicationContext, *, server: bool) -> Owner:
 # What is offered while somebody types
 
 
-def names_of(desk: Desk) -> Completion:
+def names_of(services: CommandServices) -> Completion:
     """Completion by every persona that the person can choose."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         user = context.interaction.user
-        return await desk.personas.matching(guild_id_of(context.interaction), user.id if user else 0, str(context.value or ""))
+        return await services.personas.matching(guild_id_of(context.interaction), user.id if user else 0, str(context.value or ""))
 
     return complete
 
 
-def own_names_of(desk: Desk) -> Completion:
+def own_names_of(services: CommandServices) -> Completion:
     """Completion by the person's own personas, or the server's where that option is set."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         user, guild_id = context.interaction.user, guild_id_of(context.interaction)
         owner = Owner("guild", guild_id) if context.options.get("server") else Owner("person", user.id if user else 0)
-        return await desk.personas.matching(guild_id, owner.id, str(context.value or ""), owner=owner)
+        return await services.personas.matching(guild_id, owner.id, str(context.value or ""), owner=owner)
 
     return complete
 
 
-def voices_of(desk: Desk) -> Completion:
+def voices_of(services: CommandServices) -> Completion:
     """Completion by the engine's voices."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
-        return offers(desk.voices, str(context.value or ""))
+        return offers(services.voices, str(context.value or ""))
 
     return complete

@@ -7,9 +7,9 @@ import discord
 import structlog
 
 from discordplex.bot.access import ANSWERING
-from discordplex.bot.commands.answer import NO_MENTIONS
-from discordplex.bot.commands.base import Desk, note_failure, sentence_about
+from discordplex.bot.commands.base import CommandServices, note_failure, sentence_about
 from discordplex.bot.commands.calls import call_in, go_on, send_away, stop_here
+from discordplex.bot.commands.reply import NO_MENTIONS
 from discordplex.bot.texts.markdown import messages
 
 log = structlog.get_logger()
@@ -20,14 +20,14 @@ Act = Callable[[int, discord.Member], Awaitable[str]]
 class WrittenCommands:
     """`!join`, `!listen`, `!stop`, `!leave`. Every other message is left alone. Thread: loop."""
 
-    def __init__(self, prefix: str, desk: Desk) -> None:
+    def __init__(self, prefix: str, services: CommandServices) -> None:
         self._prefix = prefix.casefold()
-        self._desk = desk
+        self._desk = services
         self._acts: dict[str, Act] = {
-            "join": lambda guild_id, member: call_in(desk, guild_id, member),
-            "listen": lambda guild_id, member: go_on(desk, guild_id, member),
-            "stop": lambda guild_id, member: stop_here(desk, guild_id, member),
-            "leave": lambda guild_id, member: send_away(desk, guild_id, member),
+            "join": lambda guild_id, member: call_in(services, guild_id, member),
+            "listen": lambda guild_id, member: go_on(services, guild_id, member),
+            "stop": lambda guild_id, member: stop_here(services, guild_id, member),
+            "leave": lambda guild_id, member: send_away(services, guild_id, member),
         }
 
     @property

@@ -5,7 +5,7 @@ from typing import Any
 import discord
 
 from discordplex.bot import texts
-from discordplex.bot.commands.base import IN_GUILDS, Desk, guild_id_of, reply
+from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, reply
 from discordplex.bot.commands.views import Panel
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.texts.calls import as_it_stands
@@ -24,12 +24,12 @@ class ConsentPanel(Panel):
     @discord.ui.button(label=texts.privacy.DONT_LISTEN, style=discord.ButtonStyle.secondary, custom_id=DONT_LISTEN_ID)
     async def dont_listen(self, _: Any, interaction: discord.Interaction) -> None:
         """Whoever presses is not heard from now on."""
-        await self.answer(interaction, dont_listen(self.desk.preferences, presser(interaction)))
+        await self.answer(interaction, dont_listen(self.services.preferences, presser(interaction)))
 
     @discord.ui.button(label=texts.privacy.LISTEN_AGAIN, style=discord.ButtonStyle.secondary, custom_id=LISTEN_ID)
     async def listen(self, _: Any, interaction: discord.Interaction) -> None:
         """Whoever presses may be heard again."""
-        await self.answer(interaction, listen(self.desk.preferences, presser(interaction)))
+        await self.answer(interaction, listen(self.services.preferences, presser(interaction)))
 
 
 class PrivacyPanel(ConsentPanel):
@@ -38,7 +38,7 @@ class PrivacyPanel(ConsentPanel):
     @discord.ui.button(label=texts.privacy.FORGET_ME, style=discord.ButtonStyle.danger, custom_id=FORGET_ID)
     async def forget(self, _: Any, interaction: discord.Interaction) -> None:
         """Delete what is stored about whoever presses."""
-        await self.answer(interaction, forget(self.desk, presser(interaction)))
+        await self.answer(interaction, forget(self.services, presser(interaction)))
 
 
 def presser(interaction: discord.Interaction) -> int:
@@ -60,25 +60,25 @@ async def listen(preferences: StoredPreferences, user_id: int) -> str:
     return as_it_stands(texts.privacy.HEARD_AGAIN, await preferences.listen(user_id))
 
 
-async def forget(desk: Desk, user_id: int) -> str:
+async def forget(services: CommandServices, user_id: int) -> str:
     """Delete what is stored about a person; what they are told. Raises StoreError."""
-    deleted = await desk.preferences.forget(user_id)
+    deleted = await services.preferences.forget(user_id)
     if not deleted.standing.saved:
         return texts.privacy.to_be_forgotten(deleted.standing)
-    silent = user_id in desk.preferences.opted_out
+    silent = user_id in services.preferences.opted_out
     return as_it_stands(texts.privacy.FORGOTTEN_BUT_SILENT if silent else texts.privacy.FORGOTTEN, deleted.standing)
 
 
-def add_privacy_commands(bot: discord.Bot, desk: Desk) -> None:
+def add_privacy_commands(bot: discord.Bot, services: CommandServices) -> None:
     """/privacy."""
 
     @bot.slash_command(
         name="privacy", description="See and delete what is stored about you; choose whether I hear you.", contexts=IN_GUILDS
     )
     async def privacy(context: discord.ApplicationContext) -> None:
-        practice = desk.practice(guild_id_of(context))
+        practice = services.practice(guild_id_of(context))
         try:
-            text = texts.privacy.about_person(await desk.preferences.store.privacy.what_is_stored(context.author.id), practice)
+            text = texts.privacy.about_person(await services.preferences.store.privacy.what_is_stored(context.author.id), practice)
         except StoreError as fault:  # the buttons work all the same
             text = texts.privacy.not_read(practice, str(fault))
         await reply(context, text, view=PrivacyPanel())

@@ -6,7 +6,7 @@ work is done. Only who calls one sees the reply: the channel is for what everybo
 
 import discord
 
-from discordplex.bot.commands.base import Desk, guild_id_of
+from discordplex.bot.commands.base import CommandServices, guild_id_of
 from discordplex.bot.commands.calls import add_call_commands
 from discordplex.bot.commands.personas import ApplyPanel, add_persona_commands
 from discordplex.bot.commands.privacy import ConsentPanel, PrivacyPanel, add_privacy_commands
@@ -17,23 +17,23 @@ PANELS = (ConsentPanel, ApplyPanel, PrivacyPanel)
 """Every row of buttons."""
 
 
-def add_commands(bot: discord.Bot, desk: Desk) -> None:
+def add_commands(bot: discord.Bot, services: CommandServices) -> None:
     """Give `bot` its slash commands, and let each be used by whom it may."""
 
     async def allowed(context: discord.ApplicationContext) -> bool:
         if isinstance(context.command, discord.SlashCommandGroup):
             return True  # the command in it is asked about next
         try:
-            desk.admit(use_of(context), guild_id_of(context), context.author)
+            services.admit(use_of(context), guild_id_of(context), context.author)
         except RefusedError as refusal:
             raise discord.ApplicationCommandInvokeError(refusal) from refusal
         return True
 
     bot.check(allowed)  # type: ignore[no-untyped-call] # py-cord does not annotate it
-    add_call_commands(bot, desk)
-    add_persona_commands(bot, desk)
-    add_privacy_commands(bot, desk)
-    add_settings_commands(bot, desk)
+    add_call_commands(bot, services)
+    add_persona_commands(bot, services)
+    add_privacy_commands(bot, services)
+    add_settings_commands(bot, services)
 
 
 def use_of(context: discord.ApplicationContext) -> str:
@@ -43,7 +43,7 @@ def use_of(context: discord.ApplicationContext) -> str:
     return " ".join([f"/{name}", *switches])
 
 
-def add_buttons(bot: discord.Bot, desk: Desk) -> None:
+def add_buttons(bot: discord.Bot, services: CommandServices) -> None:
     """Let `bot` answer buttons, also those of an earlier run. The event loop must be running."""
     for panel in PANELS:
-        bot.add_view(panel(desk))
+        bot.add_view(panel(services))

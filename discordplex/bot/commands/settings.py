@@ -9,14 +9,14 @@ import discord
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import may_open_threads, may_write
-from discordplex.bot.commands.base import IN_GUILDS, Desk, guild_id_of, option, reply
+from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, option, reply
 from discordplex.bot.commands.personas import Completion, names_of, voices_of
 from discordplex.bot.settings.personas import PROMPT_CHARACTERS, offers
 from discordplex.bot.texts.calls import as_it_stands
 from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.errors import StoreError
 from discordplex.plaintext import one_line
-from discordplex.store.records import Captions, Choice, GuildSettings, RuleKind, Standing
+from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, RuleKind, SaveStatus
 
 ADMINS = discord.Permissions(manage_guild=True)
 LONGEST_MINUTES = 24 * 60
@@ -24,30 +24,30 @@ VOICE_CHANNELS = [discord.ChannelType.voice, discord.ChannelType.stage_voice]
 RULES = {"allow": True, "deny": False, "neither": None}
 
 
-def add_settings_commands(bot: discord.Bot, desk: Desk) -> None:
+def add_settings_commands(bot: discord.Bot, services: CommandServices) -> None:
     """/settings."""
     group = bot.create_group("settings", "What holds in this server.", contexts=IN_GUILDS, default_member_permissions=ADMINS)
-    add_showing(group, desk)
-    add_captions(group, desk)
-    add_transcripts(group, desk)
-    add_persona(group, desk)
-    add_rules(group, desk)
-    add_limits(group, desk)
+    add_showing(group, services)
+    add_captions(group, services)
+    add_transcripts(group, services)
+    add_persona(group, services)
+    add_rules(group, services)
+    add_limits(group, services)
 
 
-def add_showing(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_showing(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings show and reset."""
 
     @group.command(name="show", description="See what holds in this server.")
     async def show(context: discord.ApplicationContext) -> None:
-        await tell(context, desk)
+        await tell(context, services)
 
     @group.command(name="reset", description="Forget every setting of this server: the configuration of the bot holds again.")
     async def reset(context: discord.ApplicationContext) -> None:
-        await change(context, desk, lambda now: GuildSettings(now.guild_id))
+        await change(context, services, lambda now: GuildSettings(now.guild_id))
 
 
-def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_captions(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings captions and captions-of-people."""
 
     @group.command(name="captions", description="Where captions and notices go.")
@@ -55,26 +55,26 @@ def add_captions(group: discord.SlashCommandGroup, desk: Desk) -> None:
     @option("channel", discord.TextChannel, description="Which one, for channel and thread.", required=False)
     async def captions(context: discord.ApplicationContext, where: str, channel: discord.TextChannel | None = None) -> None:
         wanted = captions_of(where, context.guild.get_channel(channel.id) if context.guild and channel else None)
-        await change(context, desk, lambda now: replace(now, captions=wanted))
+        await change(context, services, lambda now: replace(now, captions=wanted))
 
     @group.command(name="captions-of-people", description="Whether what people say is written into the captions too, for all to read.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def captions_of_people(context: discord.ApplicationContext, state: str) -> None:
-        await change(context, desk, lambda now: replace(now, captions_of_people=state == "on"))
+        await change(context, services, lambda now: replace(now, captions_of_people=state == "on"))
 
 
-def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_transcripts(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings transcripts, transcript and forget-transcripts."""
 
     @group.command(name="transcripts", description="Whether what is said in calls is kept. Nothing is without it.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def transcripts(context: discord.ApplicationContext, state: str) -> None:
-        await change(context, desk, lambda now: replace(now, transcripts=state == "on"))
+        await change(context, services, lambda now: replace(now, transcripts=state == "on"))
 
     @group.command(name="transcript", description="Get the transcript of a call as a file.")
-    @option("call", str, description="Which one.", autocomplete=calls_of(desk))
+    @option("call", str, description="Which one.", autocomplete=calls_of(services))
     async def transcript(context: discord.ApplicationContext, call: str) -> None:
-        lines = await desk.preferences.store.transcripts.read(guild_id_of(context), call)
+        lines = await services.preferences.store.transcripts.read(guild_id_of(context), call)
         if not lines:
             await reply(context, texts.settings.NO_TRANSCRIPT)
             return
@@ -85,46 +85,46 @@ def add_transcripts(group: discord.SlashCommandGroup, desk: Desk) -> None:
         await reply(context, texts.settings.transcript_of(call, len(lines)), file=file)
 
     @group.command(name="forget-transcripts", description="Delete the transcript of a call, or of all calls of this server.")
-    @option("call", str, description="Which one; leave it out for all.", required=False, autocomplete=calls_of(desk))
+    @option("call", str, description="Which one; leave it out for all.", required=False, autocomplete=calls_of(services))
     async def forget_transcripts(context: discord.ApplicationContext, call: str | None = None) -> None:
-        await reply(context, texts.settings.transcripts_deleted(await desk.preferences.forget_transcripts(guild_id_of(context), call)))
+        await reply(context, texts.settings.transcripts_deleted(await services.preferences.forget_transcripts(guild_id_of(context), call)))
 
 
-def add_persona(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_persona(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings persona."""
 
     @group.command(name="persona", description="Whom people talk with who chose nobody. Without anything given, the bot's own default.")
-    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(desk))
+    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(services))
     @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
-    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(desk))
+    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))
     async def persona(
         context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
     ) -> None:
         chosen = Choice()
         if name or role or voice:
-            before = desk.preferences.guild(guild_id_of(context)).choice
+            before = services.preferences.guild(guild_id_of(context)).choice
             guild_id, user_id = guild_id_of(context), context.author.id
-            chosen = await desk.personas.choice(guild_id, user_id, name=name, role=role, voice=voice, before=before)
-        await change(context, desk, lambda now: replace(now, choice=chosen))
+            chosen = await services.personas.choice(guild_id, user_id, name=name, role=role, voice=voice, before=before)
+        await change(context, services, lambda now: replace(now, choice=chosen))
 
 
-def add_rules(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_rules(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings channel and role."""
 
     @group.command(name="channel", description="Whether I talk in a voice channel. Where some are allowed, I talk in no other.")
     @option("channel", discord.abc.GuildChannel, description="Which one.", channel_types=VOICE_CHANNELS)
     @option("rule", str, description="What holds for it.", choices=list(RULES))
     async def channel(context: discord.ApplicationContext, channel: discord.abc.GuildChannel, rule: str) -> None:
-        await set_rule(context, desk, "channel", channel.id, rule)
+        await set_rule(context, services, "channel", channel.id, rule)
 
     @group.command(name="role", description="Whether a role may call me. Where some are allowed, nobody else may.")
     @option("role", discord.Role, description="Which one.")
     @option("rule", str, description="What holds for it.", choices=list(RULES))
     async def role(context: discord.ApplicationContext, role: discord.Role, rule: str) -> None:
-        await set_rule(context, desk, "role", role.id, rule)
+        await set_rule(context, services, "role", role.id, rule)
 
 
-def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
+def add_limits(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings limits."""
 
     @group.command(name="limits", description="When a call ends by itself, in minutes; 0 is never.")
@@ -133,7 +133,7 @@ def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
     async def limits(context: discord.ApplicationContext, idle: int | None = None, longest: int | None = None) -> None:
         await change(
             context,
-            desk,
+            services,
             lambda now: replace(
                 now,
                 idle_minutes=now.idle_minutes if idle is None else idle,
@@ -145,22 +145,22 @@ def add_limits(group: discord.SlashCommandGroup, desk: Desk) -> None:
 # What all of them do
 
 
-async def change(context: discord.ApplicationContext, desk: Desk, what: Callable[[GuildSettings], GuildSettings]) -> None:
+async def change(context: discord.ApplicationContext, services: CommandServices, what: Callable[[GuildSettings], GuildSettings]) -> None:
     """Make a change and show what holds now. Raises StoreError, and nothing has changed."""
-    await tell(context, desk, await desk.preferences.change_guild(guild_id_of(context), what))
+    await tell(context, services, await services.preferences.change_guild(guild_id_of(context), what))
 
 
-async def tell(context: discord.ApplicationContext, desk: Desk, standing: Standing | None = None) -> None:
+async def tell(context: discord.ApplicationContext, services: CommandServices, standing: SaveStatus | None = None) -> None:
     """Show what holds, and how a change stands."""
-    guild_id, preferences = guild_id_of(context), desk.preferences
+    guild_id, preferences = guild_id_of(context), services.preferences
     if standing is None or standing.saved:
         await preferences.read_guild(guild_id)
     problem = preferences.store.problem if standing is None or standing.saved else None
     text = texts.settings.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=problem)
-    call = desk.exchange.call(guild_id)
+    call = services.calls.call(guild_id)
     if call and not await call.disclosed():
         text = f"{text}\n{texts.settings.NOT_TOLD}"
-    await reply(context, text if standing in (None, Standing(saved=True)) else as_it_stands(f"{text}\n", standing))
+    await reply(context, text if standing in (None, SaveStatus(saved=True)) else as_it_stands(f"{text}\n", standing))
 
 
 def name_in(guild: discord.Guild | None, user_id: int) -> str:
@@ -169,29 +169,29 @@ def name_in(guild: discord.Guild | None, user_id: int) -> str:
     return (one_line(member.display_name, LONGEST_NAME) if member else "") or str(user_id)
 
 
-def calls_of(desk: Desk) -> Completion:
+def calls_of(services: CommandServices) -> Completion:
     """Completion by the calls of which there are transcripts, the newest first."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         if not context.interaction.permissions.manage_guild:
             return []
-        known = await desk.preferences.store.transcripts.calls(guild_id_of(context.interaction))
+        known = await services.preferences.store.transcripts.calls(guild_id_of(context.interaction))
         return offers((one.call for one in reversed(known)), str(context.value or ""))
 
     return complete
 
 
-async def set_rule(context: discord.ApplicationContext, desk: Desk, kind: RuleKind, target_id: int, rule: str) -> None:
+async def set_rule(context: discord.ApplicationContext, services: CommandServices, kind: RuleKind, target_id: int, rule: str) -> None:
     """Allow or deny a channel or role, or neither."""
-    await change(context, desk, lambda now: now.with_rule(kind, target_id, allowed=RULES[rule]))
+    await change(context, services, lambda now: now.with_rule(kind, target_id, allowed=RULES[rule]))
 
 
-def captions_of(where: Any, channel: Any | None) -> Captions:
+def captions_of(where: Any, channel: Any | None) -> CaptionsSetting:
     """What the options of /settings captions mean. Raises StoreError where they do not fit together, or we may not write there."""
     if where not in ("channel", "thread"):
-        return Captions(where)
+        return CaptionsSetting(where)
     if channel is None:
         raise StoreError(texts.settings.CHANNEL_MISSING)
     if not (may_write(channel) if where == "channel" else may_open_threads(channel)):
         raise StoreError(texts.settings.may_not_write(channel.name, thread=where == "thread"))
-    return Captions(where, channel.id)
+    return CaptionsSetting(where, channel.id)

@@ -5,24 +5,24 @@ from typing import Any
 
 import discord
 
-from discordplex.bot.commands.answer import Answer
-from discordplex.bot.commands.base import Desk, guild_id_of, note_failure, sentence_about
+from discordplex.bot.commands.base import CommandServices, guild_id_of, note_failure, sentence_about
+from discordplex.bot.commands.reply import DeferredReply
 from discordplex.errors import RefusedError
 
 
 class Panel(discord.ui.View):
     """Buttons that also work below messages of an earlier run: who pressed, and where, is all that they need to know.
 
-    One with a desk is registered once (`discord.Bot.add_view`) and answers. Those without are sent: they only look like it, and cost
+    One with a services is registered once (`discord.Bot.add_view`) and answers. Those without are sent: they only look like it, and cost
     nothing when their message is forgotten.
     """
 
-    def __init__(self, desk: Desk | None = None) -> None:
-        super().__init__(timeout=None, store=desk is not None)
-        self._desk = desk
+    def __init__(self, services: CommandServices | None = None) -> None:
+        super().__init__(timeout=None, store=services is not None)
+        self._desk = services
 
     @property
-    def desk(self) -> Desk:
+    def services(self) -> CommandServices:
         """Whom the buttons ask."""
         if self._desk is None:
             raise RuntimeError("a panel that was only sent does not answer")
@@ -30,8 +30,8 @@ class Panel(discord.ui.View):
 
     async def answer(self, interaction: discord.Interaction, sentence: Awaitable[str], **more: Any) -> None:
         """Do what `sentence` stands for, whether or not Discord takes our answer; then tell who pressed, and nobody else, what it gives."""
-        with self.desk.handling():
-            answer = Answer(interaction)
+        with self.services.handling():
+            answer = DeferredReply(interaction)
             try:
                 text = await sentence
             except Exception as error:  # noqa: BLE001 -- the edge: a button that fails says so, in the log with its cause
@@ -44,7 +44,7 @@ class Panel(discord.ui.View):
         buttons = (item for item in self.children if isinstance(item, discord.ui.Button))
         label = next(button.label for button in buttons if button.custom_id == interaction.custom_id)
         try:
-            self.desk.admit(f"*{label}*", guild_id_of(interaction), interaction.user)
+            self.services.admit(f"*{label}*", guild_id_of(interaction), interaction.user)
         except RefusedError as refusal:
             await self.answer(interaction, refused(refusal))
             return False

@@ -13,7 +13,7 @@ from discordplex.bot.place import Place
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
 from discordplex.store.queue import Queue
-from discordplex.store.records import Owner, Waiting
+from discordplex.store.records import Owner, QueueEntry
 
 log = structlog.get_logger()
 
@@ -38,8 +38,8 @@ class StoredOrder:
     def __init__(self, queue: Queue, *, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
-        self._wanted: dict[Place, Waiting] = {}
-        self._stored: dict[Place, Waiting] = {}
+        self._wanted: dict[Place, QueueEntry] = {}
+        self._stored: dict[Place, QueueEntry] = {}
         self._newest = datetime.min.replace(tzinfo=timezone.utc)
         self._task: asyncio.Task[None] | None = None
 
@@ -73,7 +73,7 @@ class StoredOrder:
         """They asked for a call and have it, or wait. Who is known keeps their place."""
         if place not in self._wanted and len(self._wanted) < MOST_PLACES:
             self._newest = max(datetime.now(timezone.utc), self._newest + TICK)
-            self._wanted[place] = Waiting(place.guild_id, place.channel_id, asker, self._newest)
+            self._wanted[place] = QueueEntry(place.guild_id, place.channel_id, asker, self._newest)
             self._stir()
 
     def moved(self, before: Place, after: Place) -> None:

@@ -13,7 +13,7 @@ from discordplex.plaintext import one_line
 from discordplex.store import personafile
 from discordplex.store.personafile import NAME_CHARACTERS
 from discordplex.store.personas import key
-from discordplex.store.records import Choice, Owner, SavedPersona, Standing
+from discordplex.store.records import Choice, Owner, SavedPersona, SaveStatus
 
 LIBRARY_OWNER = Owner("guild", 0)
 """No guild has this number."""
@@ -75,7 +75,7 @@ class Personas:
             raise StoreError(refusal)
         return changed
 
-    async def save(self, owner: Owner, name: str, persona: Persona) -> tuple[SavedPersona, Standing]:
+    async def save(self, owner: Owner, name: str, persona: Persona) -> tuple[SavedPersona, SaveStatus]:
         """Keep a persona under a name, and how that stands. Raises StoreError where the name or the persona will not do."""
         word = one_line(name)
         if not 1 <= len(word) <= NAME_CHARACTERS or not personafile.is_storable(name):
@@ -84,7 +84,7 @@ class Personas:
         saved = SavedPersona(owner, word, persona)
         return saved, await self._preferences.change_personas(owner, {key(word): saved})
 
-    async def delete(self, owner: Owner, name: str) -> Standing:
+    async def delete(self, owner: Owner, name: str) -> SaveStatus:
         """Forget a persona; how that stands. Raises StoreError where there is none of this name."""
         try:
             missing = all(key(one.name) != key(name) for one in await self._preferences.personas(owner))
@@ -105,7 +105,7 @@ class Personas:
         finally:
             self._importing.discard(user_id)
 
-    async def take_in(self, owner: Owner, content: bytes) -> tuple[Sequence[SavedPersona], Standing]:
+    async def take_in(self, owner: Owner, content: bytes) -> tuple[Sequence[SavedPersona], SaveStatus]:
         """Keep the personas of a file, all or none, and how that stands.
 
         Raises StoreError where it is no such file, has too many personas, or the engine would refuse one of them.

@@ -16,7 +16,7 @@ from discordplex.config import Config
 from discordplex.engine import EngineProvider, Persona
 from discordplex.errors import StoreError
 from discordplex.store.personas import PER_OWNER, key
-from discordplex.store.records import Deleted, GuildSettings, Owner, PersonSettings, SavedPersona, Standing, StoredAboutPerson
+from discordplex.store.records import Deleted, GuildSettings, Owner, PersonSettings, SavedPersona, SaveStatus, StoredAboutPerson
 from discordplex.store.store import Store
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class StoredPreferences:
     a call must follow, also one that another process made.
 
     Every change holds in memory as soon as its method is called, and is saved afterwards, also when nobody awaits what the method gives:
-    how the change stands. While the database is away it waits there, and `Standing.saved` is False. Only where the database will never
+    how the change stands. While the database is away it waits there, and `SaveStatus.saved` is False. Only where the database will never
     take it, or too many changes wait, is StoreError raised, with a sentence for people, and then nothing has changed.
     Where the database fails, reading gives what is known already, else the configuration.
     `async with` it while the bot runs: then a database that was away is opened again by itself.
@@ -215,7 +215,7 @@ class StoredPreferences:
 
     # What people change
 
-    def change_guild(self, guild_id: int, change: Change[GuildSettings]) -> Awaitable[Standing]:
+    def change_guild(self, guild_id: int, change: Change[GuildSettings]) -> Awaitable[SaveStatus]:
         """Make of a guild's settings what `change` does."""
         before = self._guild_changes.get(guild_id, ())
         known = guild_id in self._guilds and guild_id not in self._unread
@@ -231,7 +231,7 @@ class StoredPreferences:
         self.changed()
         return standing
 
-    def change_person(self, user_id: int, change: Change[PersonSettings]) -> Awaitable[Standing]:
+    def change_person(self, user_id: int, change: Change[PersonSettings]) -> Awaitable[SaveStatus]:
         """Make of a person's settings what `change` does; whether they are heard is not among them."""
         before, known = self._person_changes.get(user_id, ()), self._people.get(user_id)
         self._person_changes[user_id] = added(before, change, known and applied(before, known))
@@ -241,7 +241,7 @@ class StoredPreferences:
             self._person_changes[user_id] = before
             raise
 
-    def change_personas(self, owner: Owner, changes: Mapping[str, SavedPersona | None]) -> Awaitable[Standing]:
+    def change_personas(self, owner: Owner, changes: Mapping[str, SavedPersona | None]) -> Awaitable[SaveStatus]:
         """Keep or (None) delete personas by the `store.personas.key` of their names, all or none."""
         before = self._personas.get(owner, {})
         if len(before.keys() | changes.keys()) > 2 * PER_OWNER:
@@ -254,11 +254,11 @@ class StoredPreferences:
             self._personas[owner] = before
             raise
 
-    def silence(self, user_id: int) -> Awaitable[Standing]:
+    def silence(self, user_id: int) -> Awaitable[SaveStatus]:
         """Never hear this person again, from this moment on. It is saved by itself; how it stands."""
         return self._wish(user_id, out=True)
 
-    def listen(self, user_id: int) -> Awaitable[Standing]:
+    def listen(self, user_id: int) -> Awaitable[SaveStatus]:
         """This person may be heard again."""
         return self._wish(user_id, out=False)
 
@@ -303,7 +303,7 @@ class StoredPreferences:
 
     # How it is saved
 
-    def _wish(self, user_id: int, *, out: bool) -> Awaitable[Standing]:
+    def _wish(self, user_id: int, *, out: bool) -> Awaitable[SaveStatus]:
         self._wishes[user_id] = out
         self._people.pop(user_id, None)
         self._weigh_wishes()
@@ -388,7 +388,7 @@ class StoredPreferences:
             found.append(await delete())
             return not self.store.unclean
 
-        def deleted(standing: Standing) -> Deleted:
+        def deleted(standing: SaveStatus) -> Deleted:
             result = found[-1] if standing.saved and found else None
             stored, lines = (result, None) if isinstance(result, StoredAboutPerson) else (None, result)
             return Deleted(standing, stored, lines)
@@ -454,7 +454,7 @@ def is_final(fault: Exception) -> bool:
     return not (isinstance(fault, StoreError) and fault.retry)
 
 
-def as_it_stands(standing: Standing) -> Standing:
+def as_it_stands(standing: SaveStatus) -> SaveStatus:
     """Nothing else is to be told."""
     return standing
 

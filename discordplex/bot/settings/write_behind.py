@@ -9,7 +9,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
-from discordplex.store.records import Owner, Standing
+from discordplex.store.records import Owner, SaveStatus
 
 log = structlog.get_logger()
 
@@ -46,10 +46,10 @@ class Key(NamedTuple):
     subject: Owner
 
 
-class Answer(Generic[T]):
+class PendingResult(Generic[T]):
     """How a change stands, to await or to leave alone; who waits and is cancelled cancels nothing."""
 
-    def __init__(self, future: asyncio.Future[Standing], then: Callable[[Standing], T]) -> None:
+    def __init__(self, future: asyncio.Future[SaveStatus], then: Callable[[SaveStatus], T]) -> None:
         self._future = future
         self._then = then
 
@@ -58,14 +58,14 @@ class Answer(Generic[T]):
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
+class PendingWrite:
     """A change that waits."""
 
     write: Write
     bytes: int
-    asked: list[asyncio.Future[Standing]] = field(default_factory=list)
+    asked: list[asyncio.Future[SaveStatus]] = field(default_factory=list)
 
-    def answer(self, standing: Standing) -> None:
+    def answer(self, standing: SaveStatus) -> None:
         """Tell everybody who asked."""
         for one in self.asked:
             if not one.done():
@@ -90,25 +90,27 @@ class WriteBehind:
         self._recover = recover
         self.trouble: str | None = None
         """Why the last try failed, as a sentence for people; None where it did not."""
-        self._urgent = Lane(self)
-        self._ordinary = Lane(self)
+        self._urgent = WriteQueue(self)
+        self._ordinary = WriteQueue(self)
 
     def __len__(self) -> int:
         """How many changes wait."""
         return len(self._urgent.waiting) + len(self._ordinary.waiting)
 
-    def put(self, key: Key, write: Write, then: Callable[[Standing], T], *, urgent: bool = False, size: int = CHANGE_BYTES) -> Awaitable[T]:
+    def put(
+        self, key: Key, write: Write, then: Callable[[SaveStatus], T], *, urgent: bool = False, size: int = CHANGE_BYTES
+    ) -> Awaitable[T]:
         """Save a change, also when nobody awaits what this gives: what `then` makes of how it stands.
 
         That is known after the first try, and at once while the database is away. Awaiting it raises StoreError where the database will
         never take the change. Raises StoreError where too many changes wait.
         """
-        return Answer((self._urgent if urgent else self._ordinary).put(key, write, 0 if urgent else size), then)
+        return PendingResult((self._urgent if urgent else self._ordinary).put(key, write, 0 if urgent else size), then)
 
     def drop(self, subject: Owner) -> None:
         """Forget the ordinary changes of somebody that still wait: they are to be deleted."""
         for key in [key for key in self._ordinary.waiting if key.subject == subject]:
-            self._ordinary.waiting.pop(key).answer(Standing(saved=False, why="It was deleted."))
+            self._ordinary.waiting.pop(key).answer(SaveStatus(saved=False, why="It was deleted."))
 
     def holds(self, what: str, subject: Owner) -> bool:
         """Whether such a change waits, or is being saved."""
@@ -126,7 +128,7 @@ class WriteBehind:
         while key.what == EVERYTHING and self._ordinary.busy_with == key.subject:
             await self._ordinary.step()
 
-    def may_go(self, lane: "Lane", key: Key) -> bool:
+    def may_go(self, lane: "WriteQueue", key: Key) -> bool:
         """Whether no deletion about the same subject has to be done first."""
         return lane is self._urgent or Key(EVERYTHING, key.subject) not in self._urgent.waiting
 
@@ -135,7 +137,7 @@ class WriteBehind:
         self.trouble = trouble
         for lane in (self._urgent, self._ordinary):
             for entry in lane.waiting.values():
-                entry.answer(Standing(saved=False, why=trouble))
+                entry.answer(SaveStatus(saved=False, why=trouble))
 
     async def urgent_step(self) -> None:
         """Wait until an urgent change was tried."""
@@ -150,27 +152,27 @@ class WriteBehind:
         await self._clock.sleep_until(self._clock.now() + seconds)
 
 
-class Lane:
+class WriteQueue:
     """Changes that are saved one after the other, the first asked for first."""
 
     def __init__(self, parent: WriteBehind) -> None:
-        self.waiting: dict[Key, Entry] = {}
+        self.waiting: dict[Key, PendingWrite] = {}
         self.busy_with: Owner | None = None
         self._parent = parent
         self._task: asyncio.Task[None] | None = None
         self._stepped = asyncio.Event()
 
-    def put(self, key: Key, write: Write, size: int) -> asyncio.Future[Standing]:
+    def put(self, key: Key, write: Write, size: int) -> asyncio.Future[SaveStatus]:
         """Add a change, or put it in the place of one with the same key."""
         earlier = self.waiting.get(key)
         others = sum(entry.bytes for entry in self.waiting.values() if entry is not earlier) if size else 0
         if (earlier is None and len(self.waiting) >= MOST_WAITING) or others + size > MOST_BYTES:
             raise StoreError("The change was not saved: the database is away, and too many changes wait for it already.")
-        answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
-        entry = Entry(write, size, [*(earlier.asked if earlier else ()), answer])
+        answer: asyncio.Future[SaveStatus] = asyncio.get_running_loop().create_future()
+        entry = PendingWrite(write, size, [*(earlier.asked if earlier else ()), answer])
         self.waiting[key] = entry
         if self._parent.trouble is not None:
-            entry.answer(Standing(saved=False, why=self._parent.trouble))
+            entry.answer(SaveStatus(saved=False, why=self._parent.trouble))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain(), name="bot:write-behind")
         return answer
@@ -192,7 +194,7 @@ class Lane:
         self._task.cancel()
         await asyncio.wait({self._task})
         for entry in self.waiting.values():
-            entry.answer(Standing(saved=False, why="The bot is stopping."))
+            entry.answer(SaveStatus(saved=False, why="The bot is stopping."))
 
     async def _drain(self) -> None:
         pause_s = FIRST_PAUSE_S
@@ -234,7 +236,7 @@ class Lane:
         else:
             if self.waiting.get(key) is entry:
                 del self.waiting[key]
-            entry.answer(Standing(saved=True, clean=clean))
+            entry.answer(SaveStatus(saved=True, clean=clean))
         finally:
             self.busy_with = None
             self._stepped.set()

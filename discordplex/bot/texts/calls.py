@@ -13,7 +13,7 @@ from discordplex.bot.texts.markdown import LONGEST_NAME, harmless, shorten
 from discordplex.bot.texts.waiting import SOMEBODY
 from discordplex.engine import Persona
 from discordplex.plaintext import one_line
-from discordplex.store.records import Standing
+from discordplex.store.records import SaveStatus
 
 NO_CALL = "I am in no call in this server. `/join` calls me."
 
@@ -112,7 +112,7 @@ STILL_IN_THE_JOURNAL = (
 )
 
 
-def as_it_stands(sentence: str, standing: Standing) -> str:
+def as_it_stands(sentence: str, standing: SaveStatus) -> str:
     """What came of a change, and whether it is saved."""
     if not standing.saved:
         return f"{sentence} That holds now, but is not saved yet: I save it as soon as the database takes it. {told(standing.why)}"

@@ -5,11 +5,8 @@ from collections.abc import Iterator
 
 from discordplex.plaintext import one_line, visible
 
-MESSAGE_LIMIT = 2_000
-"""Characters Discord takes in one message (API reference, Create Message)."""
-
 PIECE_LIMIT = 1_900
-"""Longest piece that we make, in code points. What Discord counts as a character is not documented, so emoji get some room."""
+"""Longest piece, in code points. Discord takes 2,000 characters a message; how it counts emoji is not documented, hence the margin."""
 
 LONGEST_NAME = 64
 """Characters of a person's name that are shown. Discord allows 32."""

@@ -3,7 +3,7 @@
 from discordplex.bot.practice import Practice
 from discordplex.bot.texts.calls import FORGETFUL, fate, told
 from discordplex.bot.texts.markdown import harmless, shorten
-from discordplex.store.records import Standing, StoredAboutPerson
+from discordplex.store.records import SaveStatus, StoredAboutPerson
 
 DONT_LISTEN = "Don't listen to me"
 LISTEN_AGAIN = "Listen to me again"
@@ -21,7 +21,7 @@ FORGOTTEN = "It is deleted."
 FORGOTTEN_BUT_SILENT = "It is deleted, all but your wish not to be heard: who wants to be forgotten does not thereby ask to be heard."
 
 
-def to_be_forgotten(standing: Standing) -> str:
+def to_be_forgotten(standing: SaveStatus) -> str:
     """The database is away."""
     return f"It is not deleted yet: I delete it as soon as the database takes it, and use nothing of it meanwhile. {told(standing.why)}"
 

@@ -15,7 +15,7 @@ from discordplex.bot.texts.privacy import about_words
 from discordplex.bridge.events import Caption
 from discordplex.engine import Text
 from discordplex.loopback.clock import FakeClock
-from discordplex.store.records import Captions, Owner
+from discordplex.store.records import CaptionsSetting, Owner
 from tests.bot.chat.test_poster import refusal
 from tests.bot.fakes import FakeChannel
 from tests.bot.hall import ANNA, BERT, CARA, TalkingLease, hall
@@ -297,7 +297,7 @@ async def test_words_of_people_that_wait_are_not_written_once_the_notice_says_th
             it.room.people, it.room.blind = it.room.people | {CARA}, frozenset({CARA})
             it.call.refresh()
         else:
-            changes = {"captions": Captions("off")} if why == "captions are off" else {"captions_of_people": False}
+            changes = {"captions": CaptionsSetting("off")} if why == "captions are off" else {"captions_of_people": False}
             await it.preferences.change_guild(1, lambda now: replace(now, **cast("Any", changes)))
         await clock.advance(10)
         assert before < 6

@@ -16,7 +16,7 @@ from discordplex.config import BotConfig, Config, PersonaConfig
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
-from discordplex.store.records import Captions, Choice, GuildSettings, Owner, SavedPersona, Standing
+from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, Owner, SavedPersona, SaveStatus
 from discordplex.store.store import Store, open_store
 from tests.bot.fakes import CountedEngines
 
@@ -106,7 +106,7 @@ async def test_rules_are_the_guilds_over_the_configurations(store: Store, engine
     assert preferences.rules(GUILD).captions == CaptionsPlace("channel", 77)
 
     def change(now: GuildSettings) -> GuildSettings:
-        now = replace(now, captions=Captions("thread", 5), max_minutes=30, transcripts=True).with_rule("channel", 7, allowed=True)
+        now = replace(now, captions=CaptionsSetting("thread", 5), max_minutes=30, transcripts=True).with_rule("channel", 7, allowed=True)
         return now.with_rule("channel", 8, allowed=False).with_rule("role", 3, allowed=True)
 
     await preferences.change_guild(GUILD, change)
@@ -443,7 +443,7 @@ async def test_forgetting_a_person_leaves_the_wish_not_to_be_heard(preferences: 
     preferences.silence(ANNA)
     await preferences.silence(ANNA)
     deleted = await preferences.forget(ANNA)
-    assert deleted.standing == Standing(saved=True)
+    assert deleted.standing == SaveStatus(saved=True)
     assert deleted.stored
     assert deleted.stored.settings.choice.voice == "NATM1.pt"
     assert await preferences.persona(GUILD, ANNA) == DEFAULT

@@ -8,7 +8,7 @@ import pytest
 from discordplex.bot.settings.write_behind import EVERYTHING, LONGEST_PAUSE_S, Key, Write, WriteBehind
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
-from discordplex.store.records import Owner, Standing
+from discordplex.store.records import Owner, SaveStatus
 
 ANNA, BERT = Owner("person", 100), Owner("person", 200)
 AWAY = StoreError("It was not saved: the database is away.", retry=True)
@@ -40,7 +40,7 @@ class Behind:
 
         return save
 
-    def put(self, what: str, owner: Owner, *, urgent: bool = False, write: Write | None = None) -> "asyncio.Future[Standing]":
+    def put(self, what: str, owner: Owner, *, urgent: bool = False, write: Write | None = None) -> "asyncio.Future[SaveStatus]":
         answer = self.behind.put(Key(what, owner), write or self.write(f"{what} {owner.id}"), lambda standing: standing, urgent=urgent)
         return asyncio.ensure_future(answer)
 
@@ -86,15 +86,15 @@ async def test_a_deletion_comes_after_what_is_being_saved_and_before_what_comes_
 async def test_a_database_that_is_away(behind: Behind, clock: FakeClock) -> None:
     """It is tried again with growing pauses, opened anew before each try; who asks meanwhile is answered at once."""
     behind.fault = AWAY
-    assert await behind.put("settings", ANNA) == Standing(saved=False, why=str(AWAY))
-    assert await behind.put("heard", ANNA, urgent=True) == Standing(saved=False, why=str(AWAY))
+    assert await behind.put("settings", ANNA) == SaveStatus(saved=False, why=str(AWAY))
+    assert await behind.put("heard", ANNA, urgent=True) == SaveStatus(saved=False, why=str(AWAY))
     await clock.advance(10 * LONGEST_PAUSE_S)
     assert 10 < behind.recovered < 40
     behind.fault = None
     await clock.advance(LONGEST_PAUSE_S)
     assert sorted(behind.saved) == ["heard 100", "settings 100"]
     assert len(behind.behind) == 0
-    assert await behind.put("settings", ANNA) == Standing(saved=True)
+    assert await behind.put("settings", ANNA) == SaveStatus(saved=True)
 
 
 async def test_a_change_that_the_database_refuses_for_now_keeps_no_other_from_it(behind: Behind, clock: FakeClock) -> None:

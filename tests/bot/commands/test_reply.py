@@ -12,8 +12,8 @@ import pytest
 from discordplex.bot.application import BotApplication
 from discordplex.bot.call.call import Call
 from discordplex.bot.chat import poster
-from discordplex.bot.commands import answer as answer_module
-from discordplex.bot.commands.base import Desk
+from discordplex.bot.commands import reply as reply_module
+from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.personas import APPLY_ID
 from discordplex.bot.commands.privacy import DONT_LISTEN_ID, FORGET_ID, LISTEN_ID
 from discordplex.bot.commands.register import add_commands
@@ -56,7 +56,7 @@ async def hang(_self: Any, **_how: bool) -> None:
 def refusal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "hangs":
         monkeypatch.setattr(discord.InteractionResponse, "defer", hang)
-        monkeypatch.setattr(answer_module, "ANSWER_WITHIN_S", 0.01)
+        monkeypatch.setattr(reply_module, "ANSWER_WITHIN_S", 0.01)
     else:
         monkeypatch.setattr(Interactions, "answer", too_late if request.param == "10062" else answered_already)
     return str(request.param)
@@ -194,15 +194,15 @@ async def test_an_answer_that_was_taken_after_all_is_filled_in(home: Home, monke
 
 
 def test_no_command_asks_discord_by_itself() -> None:
-    """Only `answer.py` defers: elsewhere a command would wait for Discord before its work is done."""
+    """Only `reply.py` defers: elsewhere a command would wait for Discord before its work is done."""
     found = [path.name for path in BOT.rglob("*.py") if re.search(r"\.defer\(|\.send_response\(", path.read_text(encoding="utf-8"))]
-    assert found == ["answer.py"]
+    assert found == ["reply.py"]
 
 
 def all_commands() -> set[str]:
     """The names of all slash commands."""
     bot = discord.Bot()  # type: ignore[no-untyped-call] # py-cord does not annotate it
-    add_commands(bot, cast("Desk", None))
+    add_commands(bot, cast("CommandServices", None))
     return {name for command in bot.pending_application_commands for name in names_of(command)}
 
 

@@ -1,4 +1,4 @@
-"""Answer: how one command or button is answered. Discord is asked for time beside the work, never before it."""
+"""How one command or button is answered. Discord is asked for time beside the work, never before it."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ FAULTS = (discord.DiscordException, aiohttp.ClientError, OSError, asyncio.Timeou
 """What asking and answering may fail of without any fault of ours: among them 10062 (too late), 40060 (answered already)."""
 
 
-class Answer:
+class DeferredReply:
     """The answer to one interaction, which only who used it reads. Thread: loop.
 
     Making it begins to ask Discord for time and returns at once. What the interaction asked for is done meanwhile: whether Discord takes
@@ -56,7 +56,7 @@ class CommandContext(discord.ApplicationContext):
 
     def __init__(self, bot: discord.Bot, interaction: discord.Interaction) -> None:
         super().__init__(bot, interaction)
-        self.answer = Answer(interaction)
+        self.answer = DeferredReply(interaction)
 
 
 def cause_of(fault: BaseException) -> str:
