@@ -1,4 +1,4 @@
-"""Login: one stay on Discord, from logging in to having left. Ties the gateway's events to the switchboard."""
+"""Login: one stay on Discord, from logging in to having left. Ties the gateway's events to the dispatcher."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from discordplex.bot import texts
 from discordplex.bot.access import may_call
 from discordplex.bot.call.call import Call, CallContext
 from discordplex.bot.call.interface import AnyCall
-from discordplex.bot.call.transcripts import Scribe
+from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.client import GatewayClient, Pace, SessionsFailError, until
 from discordplex.bot.commands.base import CommandServices
@@ -27,7 +27,7 @@ from discordplex.bot.commands.register import add_buttons, add_commands
 from discordplex.bot.place import Place
 from discordplex.bot.practice import SOMEWHERE, Practice
 from discordplex.bot.scheduling.autojoin import Move
-from discordplex.bot.scheduling.dispatcher import Switchboard
+from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.settings.personas import Personas
@@ -97,9 +97,9 @@ class Login:
         self._preferences = parts.preferences
         self._preferences.changed = self.preferences_changed
         self._numbers = itertools.count(1)
-        self._notices = Noticeboard(clock=parts.clock, metrics=parts.metrics)
+        self._notices = Notices(clock=parts.clock, metrics=parts.metrics)
         self._timers = Timers(parts.clock)
-        self._switchboard = Switchboard(
+        self._dispatcher = Dispatcher(
             registry=SessionRegistry(parts.provider, parts.queue_memory),
             room_at=self._room_at,
             new_call=self._new_call,
@@ -108,7 +108,7 @@ class Login:
             rules=self._preferences.rules,
             clock=parts.clock,
         )
-        self._scribe = Scribe(preferences=self._preferences, metrics=parts.metrics, tell=self._tell_in)
+        self._transcripts = TranscriptWriter(preferences=self._preferences, metrics=parts.metrics, tell=self._tell_in)
         self._opted_out = frozenset(self._preferences.opted_out)
         self._sessions = 0
         self._client = self._make_client()
@@ -116,7 +116,7 @@ class Login:
     def _make_client(self) -> GatewayClient:
         """The client with everything that people can use."""
         services = CommandServices(
-            calls=self._switchboard,
+            calls=self._dispatcher,
             preferences=self._preferences,
             personas=Personas(self._preferences),
             practice=self._practice,
@@ -145,7 +145,7 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
-        self._switchboard.remember(await until(stop, self._parts.queue_memory.load()) or ())
+        self._dispatcher.remember(await until(stop, self._parts.queue_memory.load()) or ())
         try:
             async with self._client:
                 try:
@@ -172,9 +172,9 @@ class Login:
         opted_out = frozenset(self._preferences.opted_out)
         for speaker in opted_out - self._opted_out:
             self._notices.drop_captions(speaker=speaker)
-            self._scribe.forget(Owner("person", speaker))
+            self._transcripts.forget(Owner("person", speaker))
         self._opted_out = opted_out
-        self._switchboard.preferences_changed()
+        self._dispatcher.preferences_changed()
 
     # What happens on Discord
 
@@ -185,7 +185,7 @@ class Login:
         if self._sessions == 1:
             self._timers.beside("commands", self._register_commands())
         else:
-            self._switchboard.drop_calls()
+            self._dispatcher.drop_calls()
 
     def guild_here(self, guild: discord.Guild) -> None:
         """Who already sits in a voice channel counts as entering."""
@@ -199,7 +199,7 @@ class Login:
 
     def guild_gone(self, guild_id: int) -> None:
         """Nothing of this guild concerns us any more, and what it set is deleted."""
-        self._switchboard.guild_gone(guild_id)
+        self._dispatcher.guild_gone(guild_id)
         self._preferences.forget_guild(guild_id)
 
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
@@ -208,11 +208,11 @@ class Login:
             return
         move, rules = Move(person_id, before, after), self._preferences.rules(guild.id)
         welcome = may_call(rules, role_ids(guild, person_id))
-        self._switchboard.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild, rules), may_call=welcome)
+        self._dispatcher.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild, rules), may_call=welcome)
 
     def voice_changed(self, guild: discord.Guild) -> None:
         """Calls hear whom they may hear."""
-        self._switchboard.somebody_changed(guild.id)
+        self._dispatcher.somebody_changed(guild.id)
 
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
         """A notice may be among them: then nothing is recorded until a new one was delivered."""
@@ -222,8 +222,8 @@ class Login:
 
     async def _end_calls(self) -> None:
         await self._timers.close()
-        await self._switchboard.close()
-        await self._scribe.close()
+        await self._dispatcher.close()
+        await self._transcripts.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._notices.flush(), LAST_WORDS_S)
         await self._notices.close()
@@ -242,14 +242,14 @@ class Login:
         """Enter where people sit: the fullest channel first, the others are told where we are."""
         await self._preferences.learn(guild.id)
         await self._meet_strangers(guild)
-        self._switchboard.somebody_changed(guild.id)
+        self._dispatcher.somebody_changed(guild.id)
         rules = self._preferences.rules(guild.id)
         if not rules.auto_join:
             return
         seated = people_by_channel(guild)
         for channel_id in sorted(seated.keys() - closed_channels(guild, rules), key=lambda channel_id: -len(seated[channel_id])):
             alone = next(iter(seated[channel_id])) if len(seated[channel_id]) == 1 else None
-            self._switchboard.enter(Place(guild.id, channel_id), asker=alone)
+            self._dispatcher.enter(Place(guild.id, channel_id), asker=alone)
 
     async def _meet_strangers(self, guild: discord.Guild) -> None:
         unknown = strangers(guild)
@@ -264,7 +264,7 @@ class Login:
         """Serve by the order of before a restart as soon as every guild's rules are known."""
         for guild in self._client.guilds:
             await self._preferences.learn(guild.id)
-        self._switchboard.settle()
+        self._dispatcher.settle()
 
     async def _is_gone(self, guild_id: int) -> bool:
         """Whether Discord says for certain that we are not in this guild. An outage, or a refusal of another kind, says nothing."""
@@ -292,8 +292,8 @@ class Login:
             wire=parts.wire,
             clock=parts.clock,
             metrics=parts.metrics,
-            on_caption=self._scribe.hear,
-            on_pause=self._scribe.drop_people,
+            on_caption=self._transcripts.hear,
+            on_pause=self._transcripts.drop_people,
             panel=ConsentPanel,
             engine_name=parts.config.engine.name,
         )
@@ -301,7 +301,7 @@ class Login:
 
     def _practice(self, guild_id: int) -> Practice:
         """What is done with people's words in a guild."""
-        call = self._switchboard.call(guild_id)
+        call = self._dispatcher.call(guild_id)
         if call:
             return call.practice
         rules, engine = self._preferences.rules(guild_id), self._parts.config.engine

@@ -1,4 +1,4 @@
-"""What holds in a guild, and whose wish counts: the settings as calls and the switchboard see them, wherever they come from."""
+"""What holds in a guild, and whose wish counts: the settings as calls and the dispatcher see them, wherever they come from."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -94,7 +94,7 @@ class Preferences(Protocol):
 
     @property
     def opted_out(self) -> AbstractSet[int]:
-        """Who is never to be heard, in any guild. Whoever changes it tells `Switchboard.preferences_changed`."""
+        """Who is never to be heard, in any guild. Whoever changes it tells `Dispatcher.preferences_changed`."""
         ...
 
     async def learn(self, guild_id: int) -> None:

@@ -1,4 +1,4 @@
-"""A call with everything real but Discord and the engine: settings in a database, the scribe, the notices, the call itself."""
+"""A call with everything real but Discord and the engine: settings in a database, the transcript writer, the notices, the call itself."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.call.transcripts import Scribe
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.call.transcripts import TranscriptWriter
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.place import Place
 from discordplex.bot.settings.preferences import StoredPreferences
@@ -57,8 +57,8 @@ class Hall:
         self.chat, self.square = FakeChannel(clock, id=CHAT), FakeChannel(clock, id=TOWN_SQUARE)
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
         self.preferences.changed = self.changed
-        self.notices = Noticeboard(clock=clock, metrics=self.metrics)
-        self.scribe = Scribe(preferences=self.preferences, metrics=self.metrics, tell=lambda _call, _why: None)
+        self.notices = Notices(clock=clock, metrics=self.metrics)
+        self.transcripts = TranscriptWriter(preferences=self.preferences, metrics=self.metrics, tell=lambda _call, _why: None)
         self.engine = ScriptedEngine(clock)
         self.room = ScriptedRoom(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
         self.transcribes, self.people = transcribes, people
@@ -80,8 +80,8 @@ class Hall:
             wire=cast("Any", None),  # nothing is connected here
             clock=self.clock,
             metrics=self.metrics,
-            on_caption=self.scribe.hear,
-            on_pause=self.scribe.drop_people,
+            on_caption=self.transcripts.hear,
+            on_pause=self.transcripts.drop_people,
             panel=ConsentPanel,
         )
         self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, moved=lambda _: None, asker=asker)
@@ -102,7 +102,7 @@ class Hall:
     async def close(self) -> None:
         if not self._conversation.done():
             await self.end()
-        await self.scribe.close()
+        await self.transcripts.close()
         await self.notices.close()
 
     async def switch(self, **settings: Any) -> None:
@@ -121,8 +121,8 @@ class Hall:
 
     async def kept(self) -> list[tuple[int | None, str]]:
         """The rows of the store."""
-        while self.scribe._task and not self.scribe._task.done():
-            await self.scribe._task
+        while self.transcripts._task and not self.transcripts._task.done():
+            await self.transcripts._task
         calls = await self.store.transcripts.calls(GUILD)
         return [(line.user_id, line.text) for one in calls for line in await self.store.transcripts.read(GUILD, one.call)]
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, cast
 
 from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import Config
@@ -27,7 +27,7 @@ async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -
     preferences = ConfiguredPreferences(Config())
     preferences.opted_out = frozenset({CARA})
     context = CallContext(
-        notices=Noticeboard(clock=clock, metrics=Metrics()),
+        notices=Notices(clock=clock, metrics=Metrics()),
         preferences=preferences,
         persona=PERSONA,
         wire=cast("Any", None),  # nothing is connected here

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import Config
@@ -35,7 +35,7 @@ async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: Fak
     """From the moment that it names them, until the gateway has said who they are; and not then either, where they opted out."""
     preferences = ConfiguredPreferences(Config())
     context = CallContext(
-        notices=Noticeboard(clock=clock, metrics=Metrics()),
+        notices=Notices(clock=clock, metrics=Metrics()),
         preferences=preferences,
         persona=PERSONA,
         wire=cast("Any", None),  # nothing is connected here

@@ -342,7 +342,7 @@ async def test_a_wish_from_another_process_reaches_the_call(home: Home) -> None:
         await home.says(home.lounge, "Go ahead")
         preferences = application._parts.preferences
         login: Login = cast("Any", preferences.changed).__self__
-        call = login._switchboard.call(int(home.guild.id))
+        call = login._dispatcher.call(int(home.guild.id))
         assert call is not None
         ada, ben = int(home.ada.id), int(home.ben.id)
         for number, speaker in enumerate((ada, ben, ada)):

@@ -8,7 +8,7 @@ import pytest
 from discordplex.bot import texts
 from discordplex.bot.call import joining
 from discordplex.bot.call.joining import take_the_stage
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
@@ -16,8 +16,8 @@ from tests.bot.fakes import FakeChannel, ScriptedRoom
 
 
 @pytest.fixture
-async def notices(clock: FakeClock) -> AsyncIterator[Noticeboard]:
-    notices = Noticeboard(clock=clock, metrics=Metrics())
+async def notices(clock: FakeClock) -> AsyncIterator[Notices]:
+    notices = Notices(clock=clock, metrics=Metrics())
     yield notices
     await notices.close()
 
@@ -27,14 +27,14 @@ def room(channel: FakeChannel) -> ScriptedRoom:
     return ScriptedRoom(Place(1, 11), channel, suppressed=True)
 
 
-async def test_a_voice_channel_needs_no_asking(room: ScriptedRoom, notices: Noticeboard) -> None:
+async def test_a_voice_channel_needs_no_asking(room: ScriptedRoom, notices: Notices) -> None:
     """Who is not in an audience may speak."""
     room.suppressed = False
     assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) is None
     assert room.asked_to_speak == 0
 
 
-async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: Noticeboard, channel: FakeChannel) -> None:
+async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: Notices, channel: FakeChannel) -> None:
     """It says so once; what else happens in the channel changes nothing."""
     stirred = asyncio.Event()
     taking = asyncio.create_task(take_the_stage(room, notices=notices, stirred=stirred))
@@ -49,13 +49,13 @@ async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: No
     assert await taking is None
 
 
-async def test_nobody_lets_it(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_lets_it(room: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while it gives up, in words."""
     monkeypatch.setattr(joining, "PATIENCE_S", 0.01)
     assert await take_the_stage(room, notices=notices, stirred=asyncio.Event()) == texts.waiting.NOT_LET_SPEAK
 
 
-async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Noticeboard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discord refuses: it is not waited for."""
 
     async def refuse() -> bool:

@@ -1,4 +1,4 @@
-"""A town for the switchboard's tests: guilds of scripted rooms, scripted calls, and everything between them real."""
+"""A town for the dispatcher's tests: guilds of scripted rooms, scripted calls, and everything between them real."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from discordplex.bot.call.interface import Outcome
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.autojoin import Move
-from discordplex.bot.scheduling.dispatcher import Switchboard
+from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.engine import EngineLease, Persona
 from discordplex.loopback.clock import FakeClock
@@ -99,7 +99,7 @@ class ScriptedCall:
 
 
 class Town:
-    """Guilds of rooms, the switchboard above them, and every call that was ever made."""
+    """Guilds of rooms, the dispatcher above them, and every call that was ever made."""
 
     def __init__(
         self,
@@ -114,10 +114,10 @@ class Town:
         self.engines = engines
         self.rooms = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
         self.calls: list[ScriptedCall] = []
-        self.notices = Noticeboard(clock=clock, metrics=Metrics())
+        self.notices = Notices(clock=clock, metrics=Metrics())
         self.refusal: str | None = None
         self.rules = rules or Rules()
-        self.board = Switchboard(
+        self.board = Dispatcher(
             registry=SessionRegistry(engines, memory),
             room_at=self.rooms.get,
             new_call=self.new_call,

@@ -10,7 +10,7 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.call.disclosure import Disclosure, Notice
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Rules
 from discordplex.bot.texts.markdown import LONGEST_NAME
@@ -28,7 +28,7 @@ NOBODY_KNOWN = 0
 class Announcer:
     """One call's words. Everything here returns at once; the channel's writer does the rest. Thread: loop."""
 
-    notices: Noticeboard
+    notices: Notices
     number: int
     """Which call; its messages are known by it."""
     room: Room

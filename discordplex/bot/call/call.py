@@ -15,12 +15,12 @@ from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
 from discordplex.bot.call.conversation import Conversation
-from discordplex.bot.call.hearing import Ears
+from discordplex.bot.call.hearing import CallHearing
 from discordplex.bot.call.interface import AnyCall, Outcome
 from discordplex.bot.call.joining import enter
 from discordplex.bot.call.voice_status import VoiceStatus
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard, open_captions_thread
+from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Preferences
 from discordplex.bridge.events import Caption
@@ -37,7 +37,7 @@ from discordplex.voice.rtp.threads import Wire
 class CallContext:
     """Where a call gets everything that is not its own."""
 
-    notices: Noticeboard
+    notices: Notices
     preferences: Preferences
     persona: Persona
     """Who the engine is until it is known whom the people of a call prefer."""
@@ -96,7 +96,7 @@ class Call:
         duck = Duck(clock=context.clock) if takes_turns else None
         profile = REPLIES if takes_turns else STREAM
         self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics, profile=profile, duck=duck)
-        self._ears = Ears(preferences=context.preferences, clock=context.clock, metrics=self.metrics, duck=duck)
+        self._ears = CallHearing(preferences=context.preferences, clock=context.clock, metrics=self.metrics, duck=duck)
         self._announcer = Announcer(
             notices=context.notices,
             number=number,

@@ -11,7 +11,7 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import DeliveryStatus
 from discordplex.bot.practice import Practice
 from discordplex.bridge.events import Caption
@@ -43,7 +43,7 @@ class Disclosure:
     what was written before they came included. Where no such channel is open to us the notice promises, and the bot does, none of it.
     """
 
-    def __init__(self, notices: Noticeboard, number: int) -> None:
+    def __init__(self, notices: Notices, number: int) -> None:
         """`number` is the call's."""
         self.speaking: Callable[[], AbstractSet[SpeakerId]] = frozenset
         """Who speaks right now."""

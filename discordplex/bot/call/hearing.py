@@ -1,4 +1,4 @@
-"""Ears: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is opened."""
+"""CallHearing: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is opened."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -30,7 +30,7 @@ class HeardLink(Protocol):
         ...
 
 
-class Ears:
+class CallHearing:
     """One call's sink, the floor in front of it, and the rule by which the wire drops people. Thread: loop."""
 
     def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:

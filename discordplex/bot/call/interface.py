@@ -1,4 +1,4 @@
-"""What the switchboard needs of a call, and how one ends."""
+"""What the dispatcher needs of a call, and how one ends."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Outcome:
 
 
 class AnyCall(Protocol):
-    """What the switchboard needs of a `call.Call`."""
+    """What the dispatcher needs of a `call.Call`."""
 
     room: Room
     paused: bool

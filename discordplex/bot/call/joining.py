@@ -10,7 +10,7 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.errors import VoiceError
 from discordplex.logs import place_of
 from discordplex.voice.connection import VoiceConnection
@@ -29,7 +29,7 @@ JOIN_TIMEOUT_S = 15.0
 
 
 async def enter(
-    room: Room, make: Callable[[discord.Client, Any], VoiceConnection], *, notices: Noticeboard, stirred: asyncio.Event, ids: dict[str, Any]
+    room: Room, make: Callable[[discord.Client, Any], VoiceConnection], *, notices: Notices, stirred: asyncio.Event, ids: dict[str, Any]
 ) -> str | None:
     """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else why not.
 
@@ -49,7 +49,7 @@ async def enter(
     return await take_the_stage(room, notices=notices, stirred=stirred)
 
 
-async def take_the_stage(room: Room, *, notices: Noticeboard, stirred: asyncio.Event) -> str | None:
+async def take_the_stage(room: Room, *, notices: Notices, stirred: asyncio.Event) -> str | None:
     """Return None once we may speak in this channel, at once where it is no stage; else why not, after `PATIENCE_S`.
 
     `stirred` is set whenever something about who is in the channel changes.

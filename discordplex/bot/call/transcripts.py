@@ -1,4 +1,4 @@
-"""Scribe: keeps what is said in calls, where the admins of a server switched transcripts on, and nowhere else."""
+"""TranscriptWriter: keeps what is said in calls, where the admins of a server switched transcripts on, and nowhere else."""
 
 import asyncio
 import uuid
@@ -40,7 +40,7 @@ class Waiting:
     """Somebody asked for its deletion; it is not saved."""
 
 
-class Scribe:
+class TranscriptWriter:
     """Writes finished captions into the store, beside the calls. `hear` returns at once. Thread: loop.
 
     It hears only of captions that may be kept (see `Disclosure`), and looks at the setting again itself, as the store does.

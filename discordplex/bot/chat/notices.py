@@ -1,4 +1,4 @@
-"""Noticeboard: which poster writes for which voice channel, and what has been said there already."""
+"""Notices: which poster writes for which voice channel, and what has been said there already."""
 
 import asyncio
 import functools
@@ -28,7 +28,7 @@ MOST_PLACES, MOST_TOLD = 1000, 50
 """Voice channels of which it is known what was said there, and sentences for each. What is forgotten may be said again."""
 
 
-class Noticeboard:
+class Notices:
     """Captions and notices of every voice channel, each into the channel that the setting names for it. Thread: loop."""
 
     def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
@@ -172,7 +172,7 @@ def bound(entries: dict[Any, Any], most: int) -> None:
         del entries[next(iter(entries))]
 
 
-async def open_captions_thread(room: Room, notices: Noticeboard, ids: dict[str, Any]) -> Any | None:
+async def open_captions_thread(room: Room, notices: Notices, ids: dict[str, Any]) -> Any | None:
     """Open a thread, send the captions of this place there, and say where it is; None where that is impossible.
 
     `ids` name the call in the log.

@@ -1,4 +1,4 @@
-"""Switchboard: from what people do to calls that begin, move, wait and end."""
+"""Dispatcher: from what people do to calls that begin, move, wait and end."""
 
 import asyncio
 import functools
@@ -12,16 +12,16 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall, NewCall, Outcome, status_of
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.autojoin import Follow, Join, Leave, Move, decide
 from discordplex.bot.scheduling.move_limits import Moves
-from discordplex.bot.scheduling.periodic import Housekeeping
+from discordplex.bot.scheduling.periodic import PeriodicChecks
 from discordplex.bot.scheduling.registry import Answer, Elsewhere, Here, SessionRegistry, Soon, Waiting
-from discordplex.bot.scheduling.running import CallBook
+from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.timers import Timers
-from discordplex.bot.scheduling.waiting import WaitingRoom
+from discordplex.bot.scheduling.waiting import WaitingList
 from discordplex.clock import Clock
 
 FIRST_PAUSE_S = 15.0
@@ -34,7 +34,7 @@ MOST = 1024
 """Channels that are remembered. Of more, the one whose last failure is the oldest is forgotten."""
 
 
-class Patience:
+class RetryPauses:
     """Growing pauses per channel, so that people who sit where no call works cause no storm of tries."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Retry:
     place: Place
 
 
-class Switchboard:
+class Dispatcher:
     """Every guild's call and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Switchboard:
         room_at: Callable[[Place], Room | None],
         new_call: NewCall,
         check: Callable[[], str | None],
-        notices: Noticeboard,
+        notices: Notices,
         rules: Callable[[int], Rules],
         clock: Clock,
     ) -> None:
@@ -91,10 +91,10 @@ class Switchboard:
         self._notices = notices
         self._rules = rules
         self._clock = clock
-        self._patience = Patience()
+        self._pauses = RetryPauses()
         self._timers = timers = Timers(clock)
         self._moves = moves = Moves(clock=clock, timers=timers)
-        self._book = book = CallBook(
+        self._running = running = RunningCalls(
             registry=registry,
             room_at=room_at,
             new_call=new_call,
@@ -104,9 +104,9 @@ class Switchboard:
             on_begin=self._begin_rounds,
             on_end=self._after_call,
         )
-        self._waiting = WaitingRoom(
+        self._waiting = WaitingList(
             registry=registry,
-            book=book,
+            running=running,
             moves=moves,
             room_at=room_at,
             check=check,
@@ -115,8 +115,8 @@ class Switchboard:
             timers=timers,
             clock=clock,
         )
-        self._house = Housekeeping(
-            registry=registry, book=book, rules=rules, notices=notices, timers=timers, clock=clock, queue_again=self._queue_again
+        self._periodic = PeriodicChecks(
+            registry=registry, running=running, rules=rules, notices=notices, timers=timers, clock=clock, queue_again=self._queue_again
         )
         self._closing = False
 
@@ -140,14 +140,14 @@ class Switchboard:
         if isinstance(decision, Join):
             self.enter(Place(guild_id, decision.channel_id), asker=move.person_id)
         elif isinstance(decision, Follow):
-            self._book.follow(guild_id, decision.channel_id)
+            self._running.follow(guild_id, decision.channel_id)
         elif isinstance(decision, Leave):
-            self._book.hang_up_when_empty(guild_id)
+            self._running.hang_up_when_empty(guild_id)
         self.somebody_changed(guild_id)
 
     def somebody_changed(self, guild_id: int) -> None:
         """Somebody, a bot perhaps, came, went, or got to be known."""
-        call = self._book.lasting(guild_id)
+        call = self._running.lasting(guild_id)
         if call:
             call.refresh()
 
@@ -159,7 +159,7 @@ class Switchboard:
 
     def call_moved(self, guild_id: int, channel_id: int) -> None:
         """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
-        self._book.moved(guild_id, channel_id)
+        self._running.moved(guild_id, channel_id)
 
     def guild_gone(self, guild_id: int) -> None:
         """We are not in this guild any more."""
@@ -168,12 +168,12 @@ class Switchboard:
         self._moves.forget(guild_id, [*channels, None])
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
-            self._patience.forget(Place(guild_id, channel_id))
-        self._book.hang_up(guild_id)
+            self._pauses.forget(Place(guild_id, channel_id))
+        self._running.hang_up(guild_id)
 
     def drop_calls(self) -> None:
         """End every call: Discord forgot where we are. Who still sits in a channel is served again."""
-        self._book.hang_up_all()
+        self._running.hang_up_all()
 
     # What a restart needs
 
@@ -210,11 +210,11 @@ class Switchboard:
         waited = self._moves.forget(guild_id, channels)
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
-        call, ended = self._book.calls.get(guild_id), self._book.ended(guild_id)
+        call, ended = self._running.calls.get(guild_id), self._running.ended(guild_id)
         if call is None or ended is None or call.room.place.channel_id not in channels:
             return texts.calls.LEFT_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.calls.NOTHING_TO_LEAVE
         self._notices.say_about(call.room, texts.calls.sent_away(name), texts.calls.sent_away(texts.waiting.SOMEBODY))
-        self._book.hang_up(guild_id)
+        self._running.hang_up(guild_id)
         await asyncio.wait({ended})
         return texts.calls.LEFT
 
@@ -231,17 +231,17 @@ class Switchboard:
 
     def call(self, guild_id: int) -> AnyCall | None:
         """The guild's call, None where it has none or it is being torn down."""
-        return self._book.lasting(guild_id)
+        return self._running.lasting(guild_id)
 
     def preferences_changed(self) -> None:
         """Rules, or who wants to be heard, have changed: every call follows at once."""
-        for guild_id, call in self._book.calls.items():
+        for guild_id, call in self._running.calls.items():
             call.room = self._room_at(call.room.place) or call.room
-            self._book.hang_up_where_unwanted(guild_id)
+            self._running.hang_up_where_unwanted(guild_id)
 
     def status(self, guild_id: int) -> texts.calls.Status:
         """/status: what this guild may know."""
-        call = self._book.calls.get(guild_id)
+        call = self._running.calls.get(guild_id)
         places = enumerate(self._registry.queue, start=1)
         return texts.calls.Status(
             call=None if call is None else status_of(call, self._clock.now()),
@@ -262,9 +262,9 @@ class Switchboard:
         """End every call and wait for it. Nothing begins any more, and the order is remembered as it is now."""
         self._closing = self._waiting.closed = True
         self._registry.forget_nobody()
-        self._book.hang_up_all()
+        self._running.hang_up_all()
         await self._timers.close()
-        await self._book.close()
+        await self._running.close()
 
     # Parts of it
 
@@ -284,7 +284,7 @@ class Switchboard:
             self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
 
     def _begin_rounds(self) -> None:
-        self._house.begin()
+        self._periodic.begin()
 
     def _queue_again(self, place: Place, asker: int | None) -> None:
         """Their time was up: they are served again when it is their turn."""
@@ -296,16 +296,16 @@ class Switchboard:
             return
         place = call.room.place
         if outcome.listened_s >= GOOD_CALL_S:
-            self._patience.forget(place)
+            self._pauses.forget(place)
         if outcome.reason and outcome.retry:
             again = functools.partial(self._want, place, call.asker, quiet=True)
-            self._timers.later(Retry(place), self._patience.pause_s(place), again)
+            self._timers.later(Retry(place), self._pauses.pause_s(place), again)
         self._waiting.ended(call, outcome)
 
     def _emptied(self, place: Place) -> None:
         self._waiting.withdraw(place)
         self._moves.forget(place.guild_id, [place.channel_id])
-        self._patience.forget(place)
+        self._pauses.forget(place)
         self._notices.forget(place)
         self._timers.cancel(Retry(place))
 
@@ -318,5 +318,5 @@ class Switchboard:
             return texts.calls.COMING_SOON
         if isinstance(answer, Here):
             return texts.calls.already_here(place.channel_id)
-        problem = await self._book.calls[place.guild_id].joined()
+        problem = await self._running.calls[place.guild_id].joined()
         return texts.calls.could_not_join(place.channel_id, problem) if problem else texts.calls.joined(place.channel_id)

@@ -1,4 +1,4 @@
-"""Housekeeping: what has to be looked at again and again while calls run. Time boxes, idle channels, the voice channels' status line."""
+"""PeriodicChecks: what has to be looked at again and again while calls run. Time boxes, idle channels, the voice channels' status line."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import MINUTE_S, Rules
 from discordplex.bot.scheduling.registry import SessionRegistry
-from discordplex.bot.scheduling.running import CallBook
+from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.time_limit import End, Reprieve, Running, TimeBox, Verdict, Warn
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.clock import Clock
@@ -21,23 +21,23 @@ ROUND_S = 1.0
 """How often everything is looked at."""
 
 
-class Housekeeping:
+class PeriodicChecks:
     """Goes its rounds for as long as there are calls. All methods: the event loop's thread."""
 
     def __init__(
         self,
         *,
         registry: SessionRegistry,
-        book: CallBook,
+        running: RunningCalls,
         rules: Callable[[int], Rules],
-        notices: Noticeboard,
+        notices: Notices,
         timers: Timers,
         clock: Clock,
         queue_again: Callable[[Place, int | None], None],
     ) -> None:
         """`queue_again` puts people whose time is up, with who had asked, at the end of the queue."""
         self._registry = registry
-        self._book = book
+        self._running = running
         self._rules = rules
         self._notices = notices
         self._timers = timers
@@ -51,13 +51,13 @@ class Housekeeping:
             self._timers.later("round", ROUND_S, self._go_round)
 
     def _go_round(self) -> None:
-        lasting = {guild_id: call for guild_id in self._book.calls if (call := self._book.lasting(guild_id))}
+        lasting = {guild_id: call for guild_id in self._running.calls if (call := self._running.lasting(guild_id))}
         for call in lasting.values():
             call.show_status(self._status_of(call))
         self._look_for_idleness(lasting)
         for verdict in self._judge(lasting):
             self._execute(verdict)
-        if self._book.calls:
+        if self._running.calls:
             self.begin()
 
     def _status_of(self, call: AnyCall) -> str:
@@ -69,14 +69,14 @@ class Housekeeping:
 
     def _look_for_idleness(self, lasting: dict[int, AnyCall]) -> None:
         """End calls in which nobody has spoken for too long; while others wait, no more of them than are wanted, the quietest first."""
-        wanted = self._waiting_for_any - (len(self._book.calls) - len(lasting))
+        wanted = self._waiting_for_any - (len(self._running.calls) - len(lasting))
         for guild_id, call in sorted(lasting.items(), key=lambda one: -one[1].quiet_s):
             own = guild_id in self._registry.wanting_their_own
             minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0)
             if minutes and call.quiet_s >= minutes * MINUTE_S:
                 log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
                 self._notices.say(call.room, texts.waiting.idle(minutes))
-                self._book.hang_up(guild_id)
+                self._running.hang_up(guild_id)
                 wanted -= 1
 
     @property
@@ -90,7 +90,7 @@ class Housekeeping:
         return self._box.judge(now, running, waiting=self._waiting_for_any, wanted=self._registry.wanting_their_own)
 
     def _execute(self, verdict: Verdict) -> None:
-        call = self._book.lasting(verdict.guild_id)
+        call = self._running.lasting(verdict.guild_id)
         if call is None:
             return
         if isinstance(verdict, Warn):
@@ -100,5 +100,5 @@ class Housekeeping:
         elif isinstance(verdict, End):
             log.info("time is up", guild=verdict.guild_id)
             self._notices.say(call.room, texts.waiting.TIME_IS_UP)
-            self._book.hang_up(verdict.guild_id)
+            self._running.hang_up(verdict.guild_id)
             self._queue_again(call.room.place, call.asker)

@@ -1,4 +1,4 @@
-"""CallBook: the calls that run now. How they begin, move and end; not whether."""
+"""RunningCalls: the calls that run now. How they begin, move and end; not whether."""
 
 import asyncio
 import functools
@@ -9,7 +9,7 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall, NewCall, Outcome
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.registry import Granted, SessionRegistry
@@ -24,7 +24,7 @@ FOLLOW_TIMEOUT_S = 5.0
 """How long Discord may take to move us after the people."""
 
 
-class CallBook:
+class RunningCalls:
     """Every guild's call, with the registry's seat below it. All methods: the event loop's thread."""
 
     def __init__(
@@ -33,7 +33,7 @@ class CallBook:
         registry: SessionRegistry,
         room_at: Callable[[Place], Room | None],
         new_call: NewCall,
-        notices: Noticeboard,
+        notices: Notices,
         timers: Timers,
         moves: Moves,
         on_begin: Callable[[], None],
@@ -77,7 +77,7 @@ class CallBook:
         call = self._new_call(room, granted.lease, quiet=quiet, moved=functools.partial(self.moved, guild_id), asker=granted.asker)
         self._calls[guild_id] = call
         self._moves.made(guild_id)
-        self._tasks[guild_id] = asyncio.create_task(self._live(guild_id, call), name=f"switchboard:{guild_id}")
+        self._tasks[guild_id] = asyncio.create_task(self._live(guild_id, call), name=f"bot:call:{guild_id}")
         self._on_begin()
 
     def follow(self, guild_id: int, channel_id: int) -> None:

@@ -1,4 +1,4 @@
-"""WaitingRoom: the queue as people meet it. They are told their place and what to expect, and served when it is their turn."""
+"""WaitingList: the queue as people meet it. They are told their place and what to expect, and served when it is their turn."""
 
 from collections.abc import Callable, Collection, Iterable
 
@@ -7,12 +7,12 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall, Outcome
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, SessionRegistry, Ticket, Waiting
-from discordplex.bot.scheduling.running import CallBook
+from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.wait_estimate import Lengths, estimate
 from discordplex.bot.texts.waiting import Estimate
@@ -27,24 +27,24 @@ SETTLE_S = 5.0
 """After a restart, how long the order of before is kept for guilds of which Discord has not told yet."""
 
 
-class WaitingRoom:
+class WaitingList:
     """The registry's queue with its manners. All methods: the event loop's thread."""
 
     def __init__(
         self,
         *,
         registry: SessionRegistry,
-        book: CallBook,
+        running: RunningCalls,
         moves: Moves,
         room_at: Callable[[Place], Room | None],
         check: Callable[[], str | None],
         rules: Callable[[int], Rules],
-        notices: Noticeboard,
+        notices: Notices,
         timers: Timers,
         clock: Clock,
     ) -> None:
         self._registry = registry
-        self._book = book
+        self._running = running
         self._moves = moves
         self._room_at = room_at
         self._check = check
@@ -79,10 +79,10 @@ class WaitingRoom:
     def ask(self, place: Place, asker: int | None, *, quiet: bool) -> Answer:
         """Somebody wants a call here, and nothing speaks against it. It begins if there is an engine, else they wait."""
         self.serve()
-        self._book.hang_up_if_empty(place.guild_id)
+        self._running.hang_up_if_empty(place.guild_id)
         answer = self._registry.ask(place, asker)
         if isinstance(answer, Granted):
-            self._book.begin(answer, quiet=quiet)
+            self._running.begin(answer, quiet=quiet)
         elif self._settled:
             self._correct()  # a guild that comes new goes before another one's second channel
         self._keep_moving()
@@ -105,7 +105,7 @@ class WaitingRoom:
         number = self._registry.number(place)
         if number is None or self._registry.seat(place.guild_id):
             return None
-        now, calls = self._clock.now(), self._book.calls.values()
+        now, calls = self._clock.now(), self._running.calls.values()
         boxes_s = [self._rules(call.room.place.guild_id).max_s for call in calls]
         return estimate(number, ages_s=[now - call.since for call in calls], lengths=self._lengths, box_s=max(boxes_s, default=0.0))
 
@@ -114,11 +114,11 @@ class WaitingRoom:
         if self.closed or not self._settled:
             return
         before = self._registry.queue
-        for call in sorted(self._book.calls.values(), key=lambda call: call.since):
+        for call in sorted(self._running.calls.values(), key=lambda call: call.since):
             call.rescue()
         while granted := self._registry.serve(self._still_waits, self._may_begin):
             self._greet(granted)
-            self._book.begin(granted, quiet=False)
+            self._running.begin(granted, quiet=False)
         if self._registry.queue != before:
             self._tell_all()
 

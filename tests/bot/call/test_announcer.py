@@ -6,7 +6,7 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
-from discordplex.bot.chat.notices import Noticeboard
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.engine import Persona
 from discordplex.loopback.clock import FakeClock
@@ -23,7 +23,7 @@ class Told:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.channel = FakeChannel(clock)
-        self.notices = Noticeboard(clock=clock, metrics=Metrics())
+        self.notices = Notices(clock=clock, metrics=Metrics())
         room = ScriptedRoom(Place(1, 11), self.channel)
         self.announcer = Announcer(
             notices=self.notices,

@@ -274,7 +274,7 @@ async def test_a_wish_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
         it.notices.caption(it.room, (1, 901), "Person 200: others are shown", final=True, speaker=BERT)
         it.preferences.silence(ANNA)
         it.notices.drop_captions(speaker=ANNA)
-        it.scribe.forget(Owner("person", ANNA))
+        it.transcripts.forget(Owner("person", ANNA))
         await clock.advance(10)
         await it.says(" and went on", ANNA, item="a")
         assert len(it.chat.writes) == before + 1
@@ -310,7 +310,7 @@ async def test_stop_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
     async with hall(clock) as it:
         await it.switch(transcripts=True, captions_of_people=True)
         it.notices.caption(it.room, (1, 900), "Person 100: pending", final=True, speaker=ANNA)
-        it.scribe.hear(it.call, Caption(900, "not saved yet", final=True, speaker=ANNA, role="person"))
+        it.transcripts.hear(it.call, Caption(900, "not saved yet", final=True, speaker=ANNA, role="person"))
         await it.call.pause("Bert")
         await it.says("still transcribed", ANNA)
         assert not any("pending" in text or "transcribed" in text for text in it.posted)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from discordplex.bot.call.hearing import Ears
+from discordplex.bot.call.hearing import CallHearing
 from discordplex.bot.place import Place
 from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import BotConfig, Config
@@ -30,9 +30,9 @@ class Line:
         self.deaf = deaf
 
 
-def ears_of(clock: FakeClock, setting: BotConfig | None = None) -> tuple[Ears, ConfiguredPreferences]:
+def ears_of(clock: FakeClock, setting: BotConfig | None = None) -> tuple[CallHearing, ConfiguredPreferences]:
     preferences = ConfiguredPreferences(Config(bot=setting or BotConfig()))
-    return Ears(preferences=preferences, clock=clock, metrics=Metrics()), preferences
+    return CallHearing(preferences=preferences, clock=clock, metrics=Metrics()), preferences
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from discordplex.bot.call.transcripts import BATCH, Scribe
+from discordplex.bot.call.transcripts import BATCH, TranscriptWriter
 from discordplex.bot.place import Place
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bridge.events import Caption
@@ -26,13 +26,13 @@ GUILD, ANNA = 1, 100
 
 @dataclass(eq=False)
 class QuietCall:
-    """As much of a call as a scribe looks at."""
+    """As much of a call as a transcript writer looks at."""
 
     room: ScriptedRoom = field(default_factory=lambda: ScriptedRoom(Place(GUILD, 11), None))
 
 
 class CommandServices:
-    """A scribe with everything around it."""
+    """A transcript writer with everything around it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -40,7 +40,7 @@ class CommandServices:
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
         self.told: list[str] = []
         self.time = NOON
-        self.scribe = Scribe(
+        self.transcripts = TranscriptWriter(
             preferences=self.preferences, metrics=self.metrics, tell=lambda _call, why: self.told.append(why), now=lambda: self.time
         )
 
@@ -49,10 +49,10 @@ class CommandServices:
 
     def says(self, call: Any, text: str, *, final: bool = True, speaker: int | None = None) -> None:
         self.time += timedelta(seconds=1)
-        self.scribe.hear(call, Caption(1, text, final, speaker))
+        self.transcripts.hear(call, Caption(1, text, final, speaker))
 
     async def kept(self) -> dict[str, list[tuple[int | None, str]]]:
-        await self.scribe.close()
+        await self.transcripts.close()
         calls = await self.store.transcripts.calls(GUILD)
         return {one.call: [(line.user_id, line.text) for line in await self.store.transcripts.read(GUILD, one.call)] for one in calls}
 
@@ -69,7 +69,7 @@ async def test_nothing_is_kept_unless_switched_on(services: CommandServices) -> 
     services.says(call, "before")
     await services.switch(on=True)
     services.says(call, "while")
-    await services.scribe.close()
+    await services.transcripts.close()
     await services.switch(on=False)
     services.says(call, "after")
     assert list((await services.kept()).values()) == [[(None, "while")]]
@@ -82,7 +82,7 @@ async def test_a_call_that_is_stopped_saves_no_more_of_its_people(services: Comm
     for call in (stopped, other):
         services.says(call, "Anna's", speaker=ANNA)
         services.says(call, "the engine's")
-    services.scribe.drop_people(cast("Any", stopped))
+    services.transcripts.drop_people(cast("Any", stopped))
     services.says(stopped, "later", speaker=ANNA)
     kept = await services.kept()
     lines = [line for call in kept.values() for line in call]
@@ -109,7 +109,7 @@ async def test_a_database_that_fails_is_told_and_costs_no_call(services: Command
         pass
     services.preferences.store = closed
     services.says(QuietCall(), "lost")
-    await services.scribe.close()
+    await services.transcripts.close()
     assert len(services.told) == 1
     assert "not saved" in services.told[0]
     assert services.metrics.counter("transcripts.dropped").value == 1
@@ -169,7 +169,7 @@ async def test_a_deletion_reaches_what_is_not_saved_yet(
     services.says(call, "the engine's")
     if saving:
         await reached.wait()
-    name = services.scribe._name(call)
+    name = services.transcripts._name(call)
     deletion = {
         "person": lambda: services.preferences.forget(ANNA),
         "guild": lambda: services.preferences.forget_guild(GUILD),

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 
-from discordplex.bot.chat.notices import MOST_PLACES, MOST_POSTERS, MOST_TOLD, Noticeboard
+from discordplex.bot.chat.notices import MOST_PLACES, MOST_POSTERS, MOST_TOLD, Notices
 from discordplex.bot.place import Place
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
@@ -12,7 +12,7 @@ from tests.bot.fakes import FakeChannel, ScriptedRoom
 
 async def test_a_notice_is_said_once_until_it_is_forgotten(clock: FakeClock, channel: FakeChannel) -> None:
     """The same words are not repeated to people who have read them; new people are new readers."""
-    notices = Noticeboard(clock=clock, metrics=Metrics())
+    notices = Notices(clock=clock, metrics=Metrics())
     room = ScriptedRoom(Place(1, 11), channel)
     for _ in range(3):
         notices.say_once(room, "It is broken.")
@@ -26,7 +26,7 @@ async def test_a_notice_is_said_once_until_it_is_forgotten(clock: FakeClock, cha
 
 async def test_rooms_that_share_a_channel_share_its_writer(clock: FakeClock, channel: FakeChannel) -> None:
     """Two voice channels with captions in one text channel stay below one write a second together."""
-    notices = Noticeboard(clock=clock, metrics=Metrics())
+    notices = Notices(clock=clock, metrics=Metrics())
     for number in range(4):
         notices.caption(ScriptedRoom(Place(1, number), channel), number, f"Hello {number}", final=True)
     await clock.advance(10)
@@ -38,7 +38,7 @@ async def test_rooms_that_share_a_channel_share_its_writer(clock: FakeClock, cha
 
 async def test_where_nothing_may_be_written_nothing_is(clock: FakeClock, channel: FakeChannel) -> None:
     """Captions that are off, or a channel without the permission to write: nobody writes, here or elsewhere, until that changes."""
-    notices = Noticeboard(clock=clock, metrics=Metrics())
+    notices = Notices(clock=clock, metrics=Metrics())
     room = ScriptedRoom(Place(1, 11), None, chat=channel)
     notices.say(room, "Hello")
     notices.caption(room, 1, "Hello", final=True)
@@ -55,7 +55,7 @@ async def test_where_nothing_may_be_written_nothing_is(clock: FakeClock, channel
 
 async def test_a_flood_of_places_is_bounded(clock: FakeClock) -> None:
     """Thousands of channels and sentences leave a bounded memory; a writer with something to write is never forgotten."""
-    notices = Noticeboard(clock=clock, metrics=Metrics())
+    notices = Notices(clock=clock, metrics=Metrics())
     channels = [FakeChannel(clock, id=number) for number in range(1, 2 * MOST_POSTERS)]
     for channel in channels:
         notices.say_once(ScriptedRoom(Place(channel.id, channel.id), channel), "Once.")

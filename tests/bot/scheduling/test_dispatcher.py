@@ -8,7 +8,7 @@ from discordplex.bot import texts
 from discordplex.bot.call.interface import Outcome
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
-from discordplex.bot.scheduling.dispatcher import FIRST_PAUSE_S, GOOD_CALL_S, MOST, Patience
+from discordplex.bot.scheduling.dispatcher import FIRST_PAUSE_S, GOOD_CALL_S, MOST, RetryPauses
 from discordplex.bot.scheduling.running import FOLLOW_TIMEOUT_S, GRACE_S
 from discordplex.bot.scheduling.waiting import QUEUE_POLL_S
 from discordplex.loopback.clock import FakeClock, settle
@@ -338,21 +338,30 @@ async def test_a_flood_of_ids_leaves_nothing(clock: FakeClock) -> None:
     await clock.advance(600)
     assert town.board._registry.queue == ()
     board = town.board
-    parts = (board._registry, board._book, board._waiting, board._moves, board._patience, board._timers, board._house, board._house._box)
+    parts = (
+        board._registry,
+        board._running,
+        board._waiting,
+        board._moves,
+        board._pauses,
+        board._timers,
+        board._periodic,
+        board._periodic._box,
+    )
     held = {
         f"{type(part).__name__}.{name}": len(value)
         for part in parts
         for name, value in vars(part).items()
         if isinstance(value, dict | set | list | tuple)
     }
-    assert {name: size for name, size in held.items() if size > 3} == {"Patience._failures": held["Patience._failures"]}
-    assert held["Patience._failures"] <= MOST
+    assert {name: size for name, size in held.items() if size > 3} == {"RetryPauses._failures": held["RetryPauses._failures"]}
+    assert held["RetryPauses._failures"] <= MOST
     await town.close()
 
 
-def test_patience_is_bounded() -> None:
+def test_retry_pauses_are_bounded() -> None:
     """A flood of channels forgets the oldest; the newest keep their pauses."""
-    patience = Patience()
+    patience = RetryPauses()
     for channel_id in range(3 * MOST):
         patience.pause_s(Place(1, channel_id))
     assert len(patience) == MOST
