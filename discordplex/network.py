@@ -344,12 +344,14 @@ class Connector(aiohttp.TCPConnector):
     Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
     """
 
-    def __init__(self, *, verify: bool = True, writes_to: str = "") -> None:
+    def __init__(self, *, verify: bool = True, writes_to: str = "", response_class: type[aiohttp.ClientResponse] | None = None) -> None:
         """With `writes_to`, a URL, whatever is no GET goes to its server alone, also where a library follows redirects: RedirectedError.
 
+        With `response_class`, every answer is of that class, also where a library makes the session.
         Raises NetworkSettingError where the certificates that the environment names cannot be had.
         """
         self._writes_to = URL(writes_to).origin() if writes_to else None
+        self._response_class = response_class
         self._tls = tls_context(verify=verify)
         super().__init__(ssl=self._tls)
         self._through_socks: dict[str, aiohttp.TCPConnector] = {}
@@ -358,6 +360,8 @@ class Connector(aiohttp.TCPConnector):
         """A connection for one request, from the pool or new."""
         if self._writes_to is not None and req.method != "GET" and req.url.origin() != self._writes_to:
             raise RedirectedError
+        if self._response_class is not None:
+            req.response_class = self._response_class
         proxy = proxy_for(str(req.url))
         if proxy is None:
             return await super().connect(req, traces, timeout)

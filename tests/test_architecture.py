@@ -28,7 +28,7 @@ LAYERS = {
         ["__main__"],
     ],
     "bot": [
-        ["place", "rules", "allowance"],
+        ["place", "rules", "allowance", "rate_limits"],
         ["access", "practice"],
         ["texts"],
         ["chat", "settings"],

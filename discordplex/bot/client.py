@@ -15,6 +15,7 @@ from typing_extensions import Self
 from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.commands.base import reply_to_failure
 from discordplex.bot.commands.reply import CommandContext
+from discordplex.bot.rate_limits import BoundedResponse
 from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
@@ -133,7 +134,8 @@ class GatewayClient(discord.Bot):
         """`identifies` is shared by all logins of the process. With `read`, people's messages in guilds are asked for and given to it."""
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
             intents=least_intents(messages=read is not None),
-            connector=Connector(writes_to=discord.http.Route.API_BASE_URL),  # py-cord sends what people said on wherever a redirect says
+            # py-cord sends what people said on wherever a redirect says, and waits as long as an answer says.
+            connector=Connector(writes_to=discord.http.Route.API_BASE_URL, response_class=BoundedResponse),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
             chunk_guilds_at_startup=False,
@@ -152,6 +154,8 @@ class GatewayClient(discord.Bot):
         self._resumes = pace_of_resumes()
         self._dial: Callable[..., Awaitable[Any]] = self.http.ws_connect
         self.http.ws_connect = self._dial_in_time  # type: ignore[method-assign] # py-cord has no hook before it connects
+        self._ask: Callable[..., Awaitable[Any]] = self.http.request
+        self.http.request = self._request  # type: ignore[method-assign] # likewise
         self._listener = listener
         self._read = read
         self._settled = asyncio.Event()
@@ -180,6 +184,14 @@ class GatewayClient(discord.Bot):
         await self._clock.sleep_until(self._clock.now() + wait_s)
         self._resumes.begin(self._clock.now())
         return await self._dial(url, **options)
+
+    async def _request(self, route: discord.http.Route, **options: Any) -> Any:
+        """Make a request. One that ends while it waits for the global rate limit does not leave all the others waiting for ever."""
+        try:
+            return await self._ask(route, **options)
+        except BaseException:
+            self.http._global_over.set()  # noqa: SLF001 -- py-cord sets it only where the wait was not cut short
+            raise
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """A new session is asked for, at once or after the five seconds that Discord wants after it has refused a resume."""

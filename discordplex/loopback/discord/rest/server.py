@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -42,6 +42,8 @@ class RestFaults:
     """Answer so much later."""
     resets: bool = False
     """Break the connection in place of an answer."""
+    told: dict[str, Any] = field(default_factory=dict)
+    """What the body of such a 429 says besides, or otherwise: `retry_after`, `global`."""
     only: str = ""
 
     def hit(self, path: str) -> bool:
@@ -135,7 +137,7 @@ class Rest:
             return None
         elif self.faults.status == TOO_MANY:
             verdict = Verdict(allowed=False, limit=self._writes, remaining=0, reset_after_s=RETRY_AFTER_S, bucket="injected")
-            return _json(TOO_MANY, verdict.body(), verdict.headers(self._world.unix_now_s()))
+            return _json(TOO_MANY, verdict.body() | self.faults.told, verdict.headers(self._world.unix_now_s()))
         return _json(self.faults.status or 500, {"message": "upstream connect error", "code": 0})
 
 
