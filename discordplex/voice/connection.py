@@ -223,7 +223,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             if closing is not REMOVED:
                 await self._say_left()
             self._release()
-            self._tell(Lost(closing.told, closing.code, final=True))
+            self._tell(Lost(closing.told, closing.code, final=True, may_retry=closing is not REMOVED))
 
     def _open_line(self, invitation: Invitation) -> Line:
         credentials = Credentials(self._guild.id, self._user_id, invitation.session_id, invitation.token)

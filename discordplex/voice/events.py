@@ -13,6 +13,8 @@ class Lost:
     code: int | None
     """The voice gateway's close code, where there was one."""
     final: bool
+    may_retry: bool = True
+    """False where the bot was removed on purpose: joining again by itself would be against somebody's will."""
 
 
 @dataclass(frozen=True, slots=True)

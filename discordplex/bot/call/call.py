@@ -29,7 +29,6 @@ from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, Moved, PersonJoined
-from discordplex.voice.reconnect import REMOVED
 from discordplex.voice.rtp.threads import Wire
 
 
@@ -354,7 +353,7 @@ class Call:
         if isinstance(event, Lost):
             log.warning("voice lost", code=event.code, final=event.final, **self._conversation.ids)
             if event.final and self._work:
-                self._lost = Outcome(event.reason, retry=not event.reason.lower().startswith(REMOVED.sentence))
+                self._lost = Outcome(event.reason, retry=event.may_retry)
                 self._work.cancel()
         elif isinstance(event, Moved):
             self._moved(event.channel_id)
