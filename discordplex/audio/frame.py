@@ -1,24 +1,8 @@
-"""Frame: 20 ms of PCM of exactly the right length, and the reframer that cuts any batch into such frames."""
+"""Reframer: cut PCM of any length into frames of 20 ms. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from discordplex.audio.format import AudioFormat
-from discordplex.errors import LocalProtocolError
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of PCM with its format and the moment (`Clock.now`) it was complete."""
-
-    pcm: bytes
-    format: AudioFormat
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        if len(self.pcm) != self.format.frame_bytes:
-            message = f"a frame of {self.format} has {self.format.frame_bytes} bytes, not {len(self.pcm)}"
-            raise LocalProtocolError(message)
 
 
 class Reframer:

@@ -143,12 +143,6 @@ class PlayoutBuffer:
         """
         return self._surplus_s
 
-    @property
-    def target_ms(self) -> float:
-        """What is held beyond the earliest arrivals, before the wait for the tick. Thread: any."""
-        with self._lock:
-            return self._pacing.target_s * 1000
-
     def _learn(self, length_bytes: int, now: float) -> None:
         place_s, length_s = _seconds(self._pushed_bytes), _seconds(length_bytes)
         dry_after, self._dry_after = self._dry_after, None

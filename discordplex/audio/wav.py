@@ -1,7 +1,6 @@
-"""WAV files to ENGINE PCM and back, for the demo, the loopback and the tests. Reads files whole: nothing for the hot path."""
+"""WAV files to ENGINE PCM, for the demo, the loopback and the tests. Reads files whole: nothing for the hot path."""
 
 import itertools
-import wave
 from math import gcd
 from pathlib import Path
 from typing import Final
@@ -10,10 +9,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from discordplex.audio.format import ENGINE, SAMPLE_BYTES, AudioFormat
+from discordplex.audio.format import ENGINE
 from discordplex.audio.samples import pcm_of
 from discordplex.audio.wavreader import WavReader
-from discordplex.errors import ConfigError, DiscordplexError, RemoteProtocolError
+from discordplex.errors import ConfigError, RemoteProtocolError
 
 _HALF_TAPS: Final = 32
 """Zero crossings of the resampling filter's sinc on each side."""
@@ -45,18 +44,6 @@ def read_wav(path: str | Path) -> bytes:
         samples = np.concatenate([part for _, part in run]).astype(np.float64)
         made.append(pcm_of(resample(samples, rate_hz, ENGINE.rate_hz).astype(np.float32)))
     return b"".join(made)
-
-
-def write_wav(path: str | Path, pcm: bytes, audio_format: AudioFormat = ENGINE) -> None:
-    """Write int16 PCM of `audio_format` as a WAV file. DiscordplexError where that fails."""
-    try:
-        with Path(path).open("wb") as target, wave.open(target, "wb") as file:
-            file.setnchannels(audio_format.channels)
-            file.setsampwidth(SAMPLE_BYTES)
-            file.setframerate(audio_format.rate_hz)
-            file.writeframes(pcm)
-    except OSError as fault:
-        raise DiscordplexError(f"{path} cannot be written: {fault.strerror}.") from fault
 
 
 def resample(samples: NDArray[np.float64], from_hz: int, to_hz: int) -> NDArray[np.float64]:

@@ -74,10 +74,6 @@ class VoiceLink(Protocol):
         """Who is in the channel now."""
         ...
 
-    async def repair(self, why: str, /) -> None:
-        """Make the wire anew: people speak and nothing arrives."""
-        ...
-
     async def disconnect(self, *, force: bool = False) -> None:
         """Leave the channel; a second time does nothing."""
         ...

@@ -148,14 +148,6 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._leaving = asyncio.create_task(self._leave(), name="voice disconnect")
         await asyncio.shield(self._leaving)
 
-    async def repair(self, why: str) -> None:
-        """Leave and enter again, and return when audio can flow, or never will: for a wire that lives and carries nothing."""
-        log.warning("voice connection is repaired on request", guild=self._guild.id)
-        if self._line and self._runner and not self._runner.done():
-            self._live.clear()
-            self._line.stop(Closing(Repair.REJOIN, why))
-            await self._until_live(None)
-
     async def on_voice_state_update(self, data: discord.RawVoiceStateUpdateEvent) -> None:
         """Hear where Discord says that we are."""
         if self._leaving:

@@ -1,24 +1,10 @@
 """Frames are exact, however the bytes arrive."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.audio.format import DISCORD, ENGINE
-from discordplex.audio.frame import Frame, Reframer
-from discordplex.errors import LocalProtocolError
-
-
-def test_a_frame_of_another_length_is_a_bug() -> None:
-    """A frame that is one sample short cannot be made."""
-    with pytest.raises(LocalProtocolError, match="3840"):
-        Frame(bytes(DISCORD.frame_bytes - DISCORD.sample_bytes), DISCORD)
-
-
-def test_a_frame_keeps_its_pcm_and_moment() -> None:
-    """What went in comes out."""
-    frame = Frame(ENGINE.silence, ENGINE, at=3.5)
-    assert (frame.pcm, frame.format, frame.at) == (ENGINE.silence, ENGINE, 3.5)
+from discordplex.audio.frame import Reframer
 
 
 @given(st.lists(st.binary(max_size=9000), max_size=12))

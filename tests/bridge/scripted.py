@@ -166,9 +166,6 @@ class ScriptedLink:
     def __init__(self, *people: SpeakerId) -> None:
         self.people = frozenset(people)
 
-    async def repair(self, why: str, /) -> None:
-        raise AssertionError(why)
-
     async def disconnect(self, *, force: bool = False) -> None:
         raise AssertionError(force)
 

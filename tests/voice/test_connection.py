@@ -107,17 +107,6 @@ async def test_disconnect_in_the_middle_of_a_repair(booth: Booth) -> None:
     await booth.loopback.wait_for(booth.left_nothing)
 
 
-async def test_repair_makes_the_wire_anew(booth: Booth) -> None:
-    """On request the bot leaves and enters again, on a new stream, and returns when audio can flow."""
-    async with booth.person() as ada:
-        link = await booth.connect()
-        ssrc = link.ssrc
-        await link.repair("nobody is heard")
-        assert link.ssrc != ssrc
-        booth.mouth.say(tone(0.2))
-        await ada.wait_for_audio(booth.bot_id, 0.2)
-
-
 async def test_people_come_and_go(booth: Booth) -> None:
     """Each person is announced once, whether they were there before or come later, and leaves once."""
     async with booth.person(0) as ada:

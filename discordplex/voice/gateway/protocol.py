@@ -92,11 +92,6 @@ class VoiceGateway:
         self._commands: deque[str | bytes] = deque(maxlen=MAX_UNSENT)
         self._unanswered: int | None = None
 
-    @property
-    def can_resume(self) -> bool:
-        """Whether the next WebSocket continues this session."""
-        return self.phase in (Phase.ASLEEP, Phase.WAKING, Phase.RESUMING)
-
     def connected(self) -> None:
         """A WebSocket has opened; the server speaks first."""
         self._unanswered = None
