@@ -1,16 +1,16 @@
-"""The few functions of libopus that we call, bound by ctypes to the library that `opuslib_next` carries in its wheel.
+"""The few functions of libopus that we call, bound by ctypes.
 
-ctypes releases the GIL around each call, so that encoding and decoding run beside the event loop. The functions are fetched by
-subscription, which gives each caller objects of its own: `opuslib_next`'s own prototypes stay as they are.
+ctypes releases the GIL around each call, so that encoding and decoding run beside the event loop. The library is the
+one that `opuslib_next` has in its wheel, or else the system's. The functions are fetched by subscription, which gives each caller objects
+of its own: the prototypes of `opuslib_next` stay as they are.
 """
 
 import ctypes
+import ctypes.util
 from ctypes import POINTER, c_char_p, c_int, c_int16, c_int32, c_void_p
 from typing import Any, Final
 
-from opuslib_next.api import libopus
-
-from discordplex.errors import LocalProtocolError
+from discordplex.errors import DiscordplexError, LocalProtocolError
 
 APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
 """What the encoder optimises for: OPUS_APPLICATION_VOIP, _AUDIO, _RESTRICTED_LOWDELAY."""
@@ -27,8 +27,36 @@ MAX_PACKET_MS: Final = 120
 """The longest packet that RFC 6716 allows."""
 
 
+MISSING: Final = (
+    "The Opus codec (libopus) is missing: reinstall opuslib-next-bundled, or install libopus with the system's package manager."
+)
+
+
+def load() -> tuple[Any, str]:
+    """The library, and where it comes from. Raises DiscordplexError with a sentence where there is none that loads."""
+    try:
+        from opuslib_next.api import libopus  # noqa: PLC0415 - it loads the library, which may be absent
+    except Exception:  # noqa: BLE001 - not installed, without a library, or with one for another machine: each has its own exception
+        return _load_system_library()
+    return libopus, "the copy in opuslib-next-bundled"
+
+
+def _load_system_library() -> tuple[Any, str]:
+    name = ctypes.util.find_library("opus")
+    try:
+        if name is not None:
+            return ctypes.CDLL(name), f"the system's {name}"
+    except OSError as fault:
+        raise DiscordplexError(MISSING) from fault
+    raise DiscordplexError(MISSING)
+
+
+_library, origin = load()
+"""`origin` names the library in use, as a part of a sentence."""
+
+
 def _function(name: str, result: Any, *arguments: Any) -> Any:
-    function = libopus[name]
+    function = _library[name]
     function.restype = result
     function.argtypes = arguments
     return function

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from importlib import metadata
 
 from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.errors import DiscordplexError
+
+REINSTALL_OPUS = "Run: pip install --force-reinstall opuslib-next-bundled"
 
 OLDEST_PYTHON = (3, 10)
 
@@ -37,20 +40,19 @@ def check_discord_library(installed: Callable[[str], str | None] | None = None) 
 def check_opus() -> Finding:
     """Does a frame survive libopus."""
     try:
-        from discordplex.audio.format import DISCORD  # noqa: PLC0415 -- loads the native library: its absence is a finding
+        from discordplex.audio import libopus  # noqa: PLC0415 -- loads the native library: its absence is a finding
+        from discordplex.audio.format import DISCORD  # noqa: PLC0415 -- the same
         from discordplex.audio.opus import OpusDecoder, OpusEncoder  # noqa: PLC0415 -- the same
 
         packet = OpusEncoder().encode(DISCORD.silence)
         intact = len(OpusDecoder().decode(packet)) == DISCORD.frame_bytes
+    except DiscordplexError as fault:
+        return failure("libopus", str(fault), REINSTALL_OPUS)
     except Exception as fault:  # noqa: BLE001 -- a broken native library may raise anything; the doctor says it
-        return failure(
-            "libopus", f"libopus does not work here ({type(fault).__name__}).", "Run: pip install --force-reinstall opuslib-next-bundled"
-        )
+        return failure("libopus", f"libopus does not work here ({type(fault).__name__}).", REINSTALL_OPUS)
     if not intact:
-        return failure(
-            "libopus", "libopus answers, but with frames of a wrong length.", "Run: pip install --force-reinstall opuslib-next-bundled"
-        )
-    return ok("libopus", f"libopus codes and decodes (opuslib-next-bundled {installed_version('opuslib-next-bundled')}).")
+        return failure("libopus", "libopus answers, but with frames of a wrong length.", REINSTALL_OPUS)
+    return ok("libopus", f"libopus codes and decodes ({str(libopus.version(), 'ascii')}, {libopus.origin}).")
 
 
 def check_oggopus() -> Finding:

@@ -1,5 +1,8 @@
 """Opus packets, whole, lost and broken."""
 
+import ctypes.util
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +11,7 @@ from opuslib_next.api import decoder as opuslib_decoder
 from discordplex.audio import libopus
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.opus import LIGHT, SILENCE_PACKET, Application, OpusDecoder, OpusEncoder, packet_samples
-from discordplex.errors import LocalProtocolError, RemoteProtocolError
+from discordplex.errors import DiscordplexError, LocalProtocolError, RemoteProtocolError
 from tests.audio.signals import best_lag, frames, noise, pcm, samples, snr_db, stereo, tone, voice
 
 
@@ -160,3 +163,38 @@ def test_each_binding_is_our_own() -> None:
     """Binding a function leaves the library's other users with their own prototypes."""
     assert opuslib_decoder.libopus_decode is not libopus.decode
     assert opuslib_decoder.libopus_decode.argtypes != libopus.decode.argtypes
+
+
+def test_the_bundled_library_comes_first() -> None:
+    """Where the wheel has a library that loads, it is the one in use."""
+    assert libopus.load()[1] == libopus.origin == "the copy in opuslib-next-bundled"
+
+
+def test_without_the_bundled_library_the_system_s_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever library the system names is loaded, and named as the one in use."""
+    loaded: list[str] = []
+    monkeypatch.setitem(sys.modules, "opuslib_next.api", None)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so.0")
+    monkeypatch.setattr(ctypes, "CDLL", loaded.append)
+    assert libopus.load()[1] == "the system's libopus.so.0"
+    assert loaded == ["libopus.so.0"]
+
+
+def test_the_system_s_library_has_every_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one, where there is one, offers what is bound here."""
+    if ctypes.util.find_library("opus") is None:
+        pytest.skip("this machine has no libopus of its own")
+    monkeypatch.setitem(sys.modules, "opuslib_next.api", None)
+    library, _ = libopus.load()
+    bound = [one.__name__ for one in vars(libopus).values() if hasattr(one, "argtypes")]
+    assert len(bound) == 10
+    assert all(library[name] for name in bound)
+
+
+@pytest.mark.parametrize("named", [None, "libopus-that-does-not-load.so.0"])
+def test_without_any_library_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, named: str | None) -> None:
+    """No library, or one that does not load: the sentence names both ways to get one."""
+    monkeypatch.setitem(sys.modules, "opuslib_next.api", None)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda _: named)
+    with pytest.raises(DiscordplexError, match=r"libopus.*opuslib-next-bundled.*package manager"):
+        libopus.load()
