@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.audio.format import DISCORD, ENGINE
+from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 
 

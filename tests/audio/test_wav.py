@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from discordplex.audio.format import DISCORD, ENGINE, MODEL, AudioFormat
 from discordplex.audio.wav import read_wav, resample
 from discordplex.errors import DiscordplexError
 from tests.audio import wavs
