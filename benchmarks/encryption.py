@@ -20,7 +20,7 @@ from discordplex.metrics import Metrics, percentile
 from discordplex.voice.events import Restored
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.packet import RtpPacket, build_header, strip
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder, noise
 from tests.voice.delivery import call_of
@@ -113,7 +113,7 @@ async def booth_alone() -> AsyncIterator[Booth]:
     async with LoopbackDiscord() as loopback, logged_in(loopback, loopback.bots[0]) as bot:
         os.environ["SSL_CERT_FILE"] = str(loopback.ca_file)
         metrics = Metrics()
-        with Wire(clock=SystemClock(), metrics=metrics) as wire:
+        with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
             yield Booth(loopback, bot, wire, metrics)
 
 

@@ -22,7 +22,7 @@ from discordplex.personaplex.engine import UPLINK_BITRATE
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.receiver import PcmSink, Receiver
-from discordplex.voice.rtp.sender import Outlet, Sender
+from discordplex.voice.rtp.sender import Sender, SendPath
 from tests.voice.delivery import Member, call_of
 
 SECONDS = 12
@@ -119,7 +119,7 @@ def sending(bot: Member, frames: list[bytes]) -> Callable[[object], None]:
     near.bind(("127.0.0.1", 0))
     near.setblocking(False)
     near.connect(near.getsockname())
-    sender.attach(Outlet(bot.ssrc, Transport.for_mode(MODES[0], KEY), bot.e2ee, near))
+    sender.attach(SendPath(bot.ssrc, Transport.for_mode(MODES[0], KEY), bot.e2ee, near))
 
     def send(_: object) -> None:
         sender.deadline = clock.now()

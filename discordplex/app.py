@@ -26,7 +26,7 @@ from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
                 # A database that cannot be opened costs no call: settings are kept in memory then, and people are told so.
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
-                    wire = stack.enter_context(Wire(clock=clock, metrics=metrics))
+                    wire = stack.enter_context(MediaThreads(clock=clock, metrics=metrics))
                     await serve(config, store=store, wire=wire, clock=clock, metrics=metrics, asked=asked)
     finally:
         if report is not None:
@@ -64,7 +64,7 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
     return 0
 
 
-async def serve(config: Config, *, store: Store, wire: Wire, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
+async def serve(config: Config, *, store: Store, wire: MediaThreads, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
     """The bot on these parts, until `asked` is set."""
     provider = engine_provider(config, clock)
     application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)

@@ -23,7 +23,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 STOP_WITHIN_S = 5.0
 REAL_WRITE_INTERVAL_S = poster.WRITE_INTERVAL_S
@@ -136,7 +136,7 @@ class Home:
         config = config or self.config()
         clock = SystemClock()
         async with open_store(self.store_url, volatile=True, busy_s=0.2) as self.store:
-            with Wire(clock=clock, metrics=self.metrics) as wire:
+            with MediaThreads(clock=clock, metrics=self.metrics) as wire:
                 provider = engine_provider(config, clock)
                 application = BotApplication(
                     config=config, provider=provider, store=self.store, wire=wire, clock=clock, metrics=self.metrics

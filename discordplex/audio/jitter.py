@@ -21,7 +21,7 @@ _CATCHING_UP: Final = 1 / 8
 """A chunk that comes sooner after the last than it lasts, by this part of its length, is sent by a producer that catches up."""
 
 
-class Lateness:
+class JitterEstimator:
     """Offsets over a sliding window. Offsets further apart than `band_s` are not jitter: the producer paused, stalled or caught up."""
 
     def __init__(self, band_s: float, tolerated: float = 0.0) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.jitter import Lateness
+from discordplex.audio.jitter import JitterEstimator
 
 FRAME_S: Final = ENGINE.frame_seconds
 _EPSILON_S: Final = 1e-6
@@ -79,39 +79,39 @@ class Pacing:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._ceiling_s = profile.ceiling_ms / 1000
-        self._lateness = Lateness(band_s=self._ceiling_s + FRAME_S, tolerated=profile.tolerated)
+        self._jitter = JitterEstimator(band_s=self._ceiling_s + FRAME_S, tolerated=profile.tolerated)
         self._ticks: deque[float] = deque(maxlen=_TICKS_MEASURED)
 
     @property
     def target_s(self) -> float:
         """What shall be held beyond the earliest arrivals."""
         profile = self._profile
-        calm_ms = profile.initial_ms if self._lateness.heard_s < _LEARNING_S else profile.floor_ms
-        spread = self._lateness.spread
+        calm_ms = profile.initial_ms if self._jitter.heard_s < _LEARNING_S else profile.floor_ms
+        spread = self._jitter.spread
         feared = spread * _BEYOND[0] + max(0.0, spread - _MILD_S) * _BEYOND[1] + (profile.margin_ms / 1000 if spread > _EPSILON_S else 0)
         return min(max(calm_ms / 1000, feared), self._ceiling_s)
 
     def arrived(self, place_s: float, length_s: float, now: float) -> None:
         """A chunk has come in."""
-        self._lateness.observe(place_s, length_s, now)
+        self._jitter.observe(place_s, length_s, now)
 
     def paused(self) -> None:
         """The producer had nothing to say: its next chunk is not late."""
-        self._lateness.restart()
+        self._jitter.restart()
 
     def hole(self, place_s: float, length_s: float, now: float) -> bool:
         """A chunk has come in that was missed. Whether it was late by what a buffer can learn to cover; if not, the producer stalled."""
-        learnt = self._lateness.late_by(place_s, now) <= self._ceiling_s + FRAME_S
-        self._lateness.observe(place_s, length_s, now)
+        learnt = self._jitter.late_by(place_s, now) <= self._ceiling_s + FRAME_S
+        self._jitter.observe(place_s, length_s, now)
         if learnt and self._profile.wary:
             factor, beyond_s = _AFTER_HOLE
-            self._lateness.remember(min(self._lateness.spread * factor + beyond_s, self._ceiling_s))
+            self._jitter.remember(min(self._jitter.spread * factor + beyond_s, self._ceiling_s))
         return learnt
 
     def may_begin(self, place_s: float, arrived: float, now: float) -> bool:
         """Whether the frame at `place_s`, which came at `arrived`, may be played, and all after it in step."""
         self._ticks.clear()
-        held_s = max(now - arrived, now - place_s - self._lateness.earliest)
+        held_s = max(now - arrived, now - place_s - self._jitter.earliest)
         return not self._profile.trim or held_s + _EPSILON_S >= self.target_s
 
     def tick(self, place_s: float, now: float) -> None:
@@ -142,7 +142,7 @@ class Pacing:
         """Whether enough is held, judged by what is expected and by what was seen."""
         if not self._profile.wary or not self._is_measured:
             return Thinness.ENOUGH
-        spread = self._lateness.spread
+        spread = self._jitter.spread
         if self._held_s < min(self.target_s if spread > _SEVERE_S else spread, self._ceiling_s) - _EPSILON_S:
             return Thinness.TOO_LITTLE
         barely = spread + self._profile.margin_ms / 2000
@@ -154,4 +154,4 @@ class Pacing:
 
     @property
     def _held_s(self) -> float:
-        return min(self._ticks) - self._lateness.earliest
+        return min(self._ticks) - self._jitter.earliest

@@ -1,4 +1,4 @@
-"""Slide: a steady beat of 20 ms that moves, a little each time, to where its frames wait no longer than they must. Pure.
+"""PhaseAdjuster: a steady beat of 20 ms that moves, a little each time, to where its frames wait no longer than they must. Pure.
 
 A consumer that may choose its phase follows what its buffer says of the last frame: how much earlier it could have been taken.
 """
@@ -13,7 +13,7 @@ SETTLED_S: Final = 0.00025
 """A slide that began ends this near to its place."""
 
 
-class Slide:
+class PhaseAdjuster:
     """How far one beat lies off its grid, and its next step. One owner."""
 
     def __init__(self, range_s: float) -> None:

@@ -32,7 +32,7 @@ _STALE_S: Final = 2 * FRAME_S
 """After so long nothing will complete a frame's beginning: it is played as it is, and silence after it."""
 
 
-class Phase(enum.Enum):
+class PlayoutPhase(enum.Enum):
     """FILL: nothing is played until enough is held. DRAIN: a frame each tick; running dry leads back to FILL."""
 
     FILL = enum.auto()
@@ -58,7 +58,7 @@ class PlayoutBuffer:
         self._lock = threading.Lock()
         self._reframer = Reframer(ENGINE)
         self._frames: deque[_Held] = deque()
-        self._phase = Phase.FILL
+        self._phase = PlayoutPhase.FILL
         self._dry_after: bytes | None = None
         self._last_frame = ENGINE.silence
         self._pushed_bytes = 0
@@ -92,7 +92,7 @@ class PlayoutBuffer:
         """The frame that is due at `now`, or None for silence. Thread: consumer, once each 20 ms. Never blocks."""
         with self._lock:
             self._expire(now)
-            if self._phase is Phase.FILL and not self._begin(now):
+            if self._phase is PlayoutPhase.FILL and not self._begin(now):
                 return None
             if not self._frames:
                 return self._run_dry(now)
@@ -109,7 +109,7 @@ class PlayoutBuffer:
             waiting = self._waiting_bytes()
             self._frames.clear()
             self._reframer.clear()
-            self._phase = Phase.FILL
+            self._phase = PlayoutPhase.FILL
             self._dry_after = None
             return waiting // ENGINE.sample_bytes
 
@@ -161,7 +161,7 @@ class PlayoutBuffer:
             return False
         if not self._pacing.may_begin(self._place_s(), self._frames[0].arrived, now):
             return False
-        self._phase = Phase.DRAIN
+        self._phase = PlayoutPhase.DRAIN
         self._excess_since = None
         return True
 
@@ -177,7 +177,7 @@ class PlayoutBuffer:
     def _run_dry(self, now: float) -> bytes | None:
         if self._complete_stale(now):
             return self._play(now)
-        self._phase = Phase.FILL
+        self._phase = PlayoutPhase.FILL
         self._dry_after = self._last_frame
         return None
 

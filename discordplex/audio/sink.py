@@ -19,7 +19,7 @@ MAX_SPEAKERS: Final = 64
 """Speakers remembered at once. In a fuller channel most are silent, and who spoke longest ago makes room."""
 
 
-class Speaker:
+class SpeakerBuffer:
     """One person's way in: batches of any length to mono frames in a buffer that adapts from one frame."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -48,7 +48,7 @@ class Sink(LibrarySink):
         self._metrics = metrics
         self._duck = duck
         self._lock = threading.Lock()  # guards who there is; each speaker's buffer has a lock of its own
-        self._speakers: dict[int, Speaker] = {}
+        self._speakers: dict[int, SpeakerBuffer] = {}
         self._last_arrival: float | None = None
         self._surplus_s: float | None = None
         self._closed = False
@@ -131,12 +131,12 @@ class Sink(LibrarySink):
         self.finished = True
         self.close()
 
-    def _speaker(self, speaker_id: int, now: float) -> Speaker:
+    def _speaker(self, speaker_id: int, now: float) -> SpeakerBuffer:
         found = self._speakers.get(speaker_id)
         if found is None:
             if len(self._speakers) >= MAX_SPEAKERS:
                 del self._speakers[min(self._speakers, key=lambda known: self._speakers[known].heard_at)]
                 self._evicted.add()
-            found = self._speakers[speaker_id] = Speaker(self._metrics)
+            found = self._speakers[speaker_id] = SpeakerBuffer(self._metrics)
             found.heard_at = now
         return found

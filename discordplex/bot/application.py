@@ -17,7 +17,7 @@ from discordplex.engine import EngineProvider
 from discordplex.errors import ConfigError, LoginError
 from discordplex.metrics import Metrics
 from discordplex.store.store import Store
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 log = structlog.get_logger()
 
@@ -29,7 +29,9 @@ LONGEST_PAUSE_S = 60.0
 class BotApplication:
     """`run` it, `stop` it. Thread: loop, for both and for making it."""
 
-    def __init__(self, *, config: Config, provider: EngineProvider, store: Store, wire: Wire, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, *, config: Config, provider: EngineProvider, store: Store, wire: MediaThreads, clock: Clock, metrics: Metrics
+    ) -> None:
         self._order = StoredOrder(store.queue, clock=clock)
         self._parts = Parts(
             config=config,

@@ -40,7 +40,7 @@ from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import ProxyFailedError
 from discordplex.store.records import Owner
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ class Parts:
 
     config: Config
     provider: EngineProvider
-    wire: Wire
+    wire: MediaThreads
     clock: Clock
     metrics: Metrics
     preferences: StoredPreferences

@@ -7,7 +7,7 @@ grid: the long-run rate is the grid's, which is what a model's clock needs.
 """
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.phase import SETTLED_S, Slide
+from discordplex.audio.phase import SETTLED_S, PhaseAdjuster
 
 PERIOD_S = ENGINE.frame_seconds
 RANGE_S = 2 * PERIOD_S
@@ -24,7 +24,7 @@ class Metronome:
     def __init__(self, start: float) -> None:
         """`start`: when the first tick is due, in seconds of `Clock.now`."""
         self.due = start
-        self._slide = Slide(RANGE_S)
+        self._phase = PhaseAdjuster(RANGE_S)
         self._quiet_ticks = QUIET_TICKS
         self._centre_s = 0.0
         self._must_recentre = self._recentring = False
@@ -37,7 +37,7 @@ class Metronome:
     @property
     def offset_s(self) -> float:
         """How far the ticks lie off their grid now, never more than `RANGE_S`."""
-        return self._slide.offset_s
+        return self._phase.offset_s
 
     def skip(self, now: float) -> int:
         """Pass over ticks that are late by a period and more, and say how many: a stall is never made up by a burst."""
@@ -49,7 +49,7 @@ class Metronome:
         """This tick took frames and could have come `surplus_s` earlier, None where that is not known: set the next deadline."""
         self._quiet_ticks = 0
         self._recentring = False
-        self.due += PERIOD_S + self._slide.follow(None if surplus_s is None else surplus_s - BEHIND_S)
+        self.due += PERIOD_S + self._phase.follow(None if surplus_s is None else surplus_s - BEHIND_S)
         self._must_recentre = self._must_recentre or abs(self.offset_s) > PERIOD_S
 
     def tick_quiet(self) -> None:
@@ -61,7 +61,7 @@ class Metronome:
         if not self._recentring:
             self._recentring = True
             self._centre_s = centred(self.offset_s)
-        self.due += PERIOD_S + self._slide.towards(self._centre_s)
+        self.due += PERIOD_S + self._phase.towards(self._centre_s)
         self._must_recentre = abs(self.offset_s - self._centre_s) > SETTLED_S
 
     def tick_silent(self) -> None:
@@ -69,7 +69,7 @@ class Metronome:
         self._quiet_ticks += 1
         if self._quiet_ticks == QUIET_TICKS:
             self._centre_s = centred(self.offset_s)
-        self.due += PERIOD_S + (self._slide.towards(self._centre_s) if self._quiet_ticks >= QUIET_TICKS else 0.0)
+        self.due += PERIOD_S + (self._phase.towards(self._centre_s) if self._quiet_ticks >= QUIET_TICKS else 0.0)
 
 
 def centred(offset_s: float) -> float:

@@ -25,7 +25,7 @@ from discordplex.metrics import Metrics
 from discordplex.network import TRUST_VARIABLES
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 TONE_S = 2.0
 IN_MEMORY = "sqlite://"
@@ -88,7 +88,7 @@ async def play() -> RoundTrip:
                 personaplex=PersonaPlexConfig(urls=(engine.url,)),
             )
             async with open_store(IN_MEMORY) as store:
-                with trusting(discord.ca_file), Wire(clock=SystemClock(), metrics=metrics) as wire:
+                with trusting(discord.ca_file), MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
                     application = make_application(config, store, wire, metrics)
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(application.run)
@@ -99,7 +99,7 @@ async def play() -> RoundTrip:
     return trip
 
 
-def make_application(config: Config, store: Store, wire: Wire, metrics: Metrics) -> BotApplication:
+def make_application(config: Config, store: Store, wire: MediaThreads, metrics: Metrics) -> BotApplication:
     """The real bot."""
     clock = SystemClock()
     provider = PersonaPlexPool(config.personaplex, clock=clock)

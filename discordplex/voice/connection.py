@@ -17,16 +17,16 @@ from discordplex.errors import LocalProtocolError, VoiceError
 from discordplex.metrics import Metrics
 from discordplex.network import NO_ROOM, NetworkSettingError, tls_context
 from discordplex.voice.close_codes import Closing, Repair
-from discordplex.voice.connection_info import Invitation, Invitations
+from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 from discordplex.voice.events import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
 from discordplex.voice.gateway.protocol import Credentials
-from discordplex.voice.members import Roster
-from discordplex.voice.reconnect import REMOVED, Upkeep
+from discordplex.voice.members import Members
+from discordplex.voice.reconnect import REMOVED, Reconnector
 from discordplex.voice.rtp.receiver import EVERYBODY, PcmSink
 from discordplex.voice.rtp.sender import PcmSource, Sender
 from discordplex.voice.rtp.socket import TOO_MANY_FILES
-from discordplex.voice.rtp.threads import Wire
-from discordplex.voice.session import Collaborators, Line
+from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.session import VoiceServices, DiscordVoiceSession
 from discordplex.voice.watchdog import Watchdog, excused
 
 __all__ = ["ConnectionEvent", "VoiceConnection"]
@@ -47,7 +47,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         client: discord.Client,
         channel: discord.VoiceChannel | discord.StageChannel,
         *,
-        wire: Wire,
+        wire: MediaThreads,
         sink: PcmSink,
         source: PcmSource,
         metrics: Metrics,
@@ -69,17 +69,17 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._on_event = on_event
         self._sender = Sender(source=source, clock=clock, metrics=metrics, on_speaking=self._speaking, alone=lambda: not self.people)
         self._watchdog = Watchdog(
-            live_line=lambda: self._line if self._live.is_set() else None,
+            live_session=lambda: self._session if self._live.is_set() else None,
             excused=lambda named: excused(self._place.voice_states, own_id=self._user_id, ignored=self._dropped, named=named),
             tell=self._tell,
             clock=clock,
             metrics=metrics,
         )
-        self._invitations = Invitations()
-        self._roster = Roster(self._user_id)
+        self._info_collector = ConnectionInfoCollector()
+        self._members = Members(self._user_id)
         self._ignored: frozenset[int] = frozenset()
         self._deaf = False
-        self._line: Line | None = None
+        self._session: DiscordVoiceSession | None = None
         self._runner: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._live = asyncio.Event()
@@ -90,17 +90,17 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     @property
     def people(self) -> frozenset[int]:
         """The ids of everybody in the channel but ourselves."""
-        return self._roster.people
+        return self._members.people
 
     @property
     def ssrc(self) -> int | None:
         """The number of our own stream, None while there is none."""
-        return self._line.ssrc if self._line else None
+        return self._session.ssrc if self._session else None
 
     @property
     def privacy_code(self) -> str | None:
         """The end-to-end encryption's digits that everybody in the call sees, None without an encrypted group."""
-        return self._line.e2ee.privacy_code if self._line else None
+        return self._session.e2ee.privacy_code if self._session else None
 
     def ignore(self, user_ids: Iterable[int]) -> None:
         """From now on these people, and nobody else, are dropped before anything of theirs is opened; what is held of them goes too."""
@@ -117,8 +117,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         return EVERYBODY if self._deaf else self._ignored
 
     def _choose_ears(self) -> None:
-        if self._line:
-            self._line.receiver.ignore(self._dropped)
+        if self._session:
+            self._session.receiver.ignore(self._dropped)
             self._wire.wake()
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
@@ -153,10 +153,10 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         if self._leaving:
             return
         if data.channel_id is None:
-            if self._invitations.left() and self._line:
-                self._line.stop(REMOVED)
+            if self._info_collector.left() and self._session:
+                self._session.stop(REMOVED)
             return
-        self._invitations.entered(data.session_id)
+        self._info_collector.entered(data.session_id)
         if data.channel_id != self._channel_id:
             self._channel_id = data.channel_id
             if isinstance(data.channel, discord.VoiceChannel | discord.StageChannel):
@@ -166,11 +166,11 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     async def on_voice_server_update(self, data: discord.RawVoiceServerUpdateEvent) -> None:
         """Hear which server carries the channel's voice; a new one replaces the one in use."""
-        if self._invitations.served(data.token, data.endpoint) and self._line:
-            self._line.stop(Closing(Repair.WAIT, "Discord named another voice server"))
+        if self._info_collector.served(data.token, data.endpoint) and self._session:
+            self._session.stop(Closing(Repair.WAIT, "Discord named another voice server"))
 
-    def line_live(self) -> None:
-        """Audio flows; see `LineOwner`."""
+    def session_live(self) -> None:
+        """Audio flows; see `VoiceSessionListener`."""
         self._wire.pace(self._sender)
         self._live.set()
         log.info("voice connected", guild=self._guild.id, channel=self._channel_id, ssrc=self.ssrc)
@@ -178,26 +178,26 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._lost = False
             self._tell(Restored())
 
-    def line_joined(self, user_ids: Iterable[int], /) -> None:
-        """People are in the channel; see `LineOwner`."""
-        for user_id in self._roster.joined(user_ids):
+    def people_joined(self, user_ids: Iterable[int], /) -> None:
+        """People are in the channel; see `VoiceSessionListener`."""
+        for user_id in self._members.joined(user_ids):
             self._tell(PersonJoined(user_id))
 
-    def line_left(self, user_id: int, /) -> None:
-        """Somebody is not any more; see `LineOwner`."""
-        for known_id in self._roster.left(user_id):
+    def person_left(self, user_id: int, /) -> None:
+        """Somebody is not any more; see `VoiceSessionListener`."""
+        for known_id in self._members.left(user_id):
             self._tell(PersonLeft(known_id))
 
-    def line_settled(self) -> None:
-        """Who was not named again is gone; see `LineOwner`."""
-        for user_id in self._roster.settled():
+    def people_listed(self) -> None:
+        """Who was not named again is gone; see `VoiceSessionListener`."""
+        for user_id in self._members.settled():
             self._tell(PersonLeft(user_id))
 
     async def _run(self, *, reconnect: bool) -> None:
         """From entering the channel until nothing can be mended any more."""
-        upkeep = Upkeep(
-            invitations=self._invitations,
-            open_session=self._open_line,
+        reconnector = Reconnector(
+            info_collector=self._info_collector,
+            open_session=self._open_session,
             enter=lambda: self._guild.change_voice_state(channel=self._place),
             leave=lambda: self._guild.change_voice_state(channel=None),
             on_loss=self._note_loss,
@@ -205,7 +205,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             reconnect=reconnect,
         )
         try:
-            closing = await self._watchdog.during(upkeep.run())
+            closing = await self._watchdog.during(reconnector.run())
         except Exception:
             log.exception("voice connection met a fault", guild=self._guild.id)
             closing = Closing(Repair.END, "a fault inside discordplex ended the voice connection")
@@ -217,15 +217,15 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._release()
             self._tell(Lost(closing.told, closing.code, final=True, may_retry=closing is not REMOVED))
 
-    def _open_line(self, invitation: Invitation) -> Line:
-        credentials = Credentials(self._guild.id, self._user_id, invitation.session_id, invitation.token)
-        shared = Collaborators(self._wire, self._sink, self._sender, self._metrics, self._clock, self._tls)
-        self._roster.new_session()
-        self._line = Line(
-            credentials=credentials, endpoint=invitation.endpoint, channel_id=lambda: self._channel_id, owner=self, shared=shared
+    def _open_session(self, info: ConnectionInfo) -> DiscordVoiceSession:
+        credentials = Credentials(self._guild.id, self._user_id, info.session_id, info.token)
+        shared = VoiceServices(self._wire, self._sink, self._sender, self._metrics, self._clock, self._tls)
+        self._members.new_session()
+        self._session = DiscordVoiceSession(
+            credentials=credentials, endpoint=info.endpoint, channel_id=lambda: self._channel_id, owner=self, shared=shared
         )
         self._choose_ears()
-        return self._line
+        return self._session
 
     def _note_loss(self, closing: Closing) -> None:
         """Say once that the wire is lost, but not for a mere move."""
@@ -250,13 +250,13 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     def _why_not(self, timeout_s: float) -> VoiceError:
         if self._final:
             return VoiceError(self._final.told, code=self._final.code)
-        if self._line and self._line.obstacle:
-            return VoiceError(self._line.obstacle)
+        if self._session and self._session.obstacle:
+            return VoiceError(self._session.obstacle)
         if self._setback:
             return VoiceError(self._setback.told, code=self._setback.code)
-        if self._line:
+        if self._session:
             return VoiceError(f"Discord's voice server did not let the bot in within {timeout_s:g} s.")
-        if self._invitations.in_channel:
+        if self._info_collector.in_channel:
             return VoiceError(f"Discord has named no voice server within {timeout_s:g} s.")
         return VoiceError(
             f"Discord did not let the bot into the voice channel within {timeout_s:g} s: "
@@ -267,8 +267,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         if self._released:
             return
         await self._say_left()
-        if self._line:
-            self._line.say_goodbye(LEFT)
+        if self._session:
+            self._session.say_goodbye(LEFT)
         if self._runner:
             self._runner.cancel()
             await asyncio.wait({self._runner})
@@ -292,8 +292,8 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._loop.call_soon_threadsafe(self._say_speaking, speaking)
 
     def _say_speaking(self, speaking: bool) -> None:  # noqa: FBT001 - the same
-        if self._line:
-            self._line.say_speaking(speaking=speaking)
+        if self._session:
+            self._session.say_speaking(speaking=speaking)
 
     def _tell(self, event: ConnectionEvent) -> None:
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Invitation:
+class ConnectionInfo:
     """Everything that the voice server wants to hear, and where it is."""
 
     number: int
@@ -14,7 +14,7 @@ class Invitation:
     endpoint: str
 
 
-class Invitations:
+class ConnectionInfoCollector:
     """Collects voice state and voice server; they come in any order. For the loop only."""
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Invitations:
         self._news = asyncio.Event()
 
     @property
-    def current(self) -> Invitation | None:
-        """The newest complete invitation, None while something is missing."""
+    def current(self) -> ConnectionInfo | None:
+        """The newest complete connection info, None while something is missing."""
         if self._session_id is None or self._token is None or self._endpoint is None:
             return None
-        return Invitation(self._number, self._session_id, self._token, self._endpoint)
+        return ConnectionInfo(self._number, self._session_id, self._token, self._endpoint)
 
     def expect_reentry(self) -> None:
         """We leave and enter again: what we know is void, and the next empty voice state is our own doing."""
@@ -57,7 +57,7 @@ class Invitations:
         return True
 
     def served(self, token: str, endpoint: str | None) -> bool:
-        """Discord names our voice server, None for one that is gone. True where there is a new complete invitation."""
+        """Discord names our voice server, None for one that is gone. True where there is a new complete connection info."""
         if (token, endpoint) == (self._token, self._endpoint):
             return False
         self._token, self._endpoint = token, endpoint
@@ -66,14 +66,14 @@ class Invitations:
         self._news.set()
         return self.current is not None
 
-    async def next_after(self, number: int, *, timeout_s: float | None) -> Invitation | None:
-        """The first complete invitation that is newer; None when the time (None: any) is over or somebody removed us."""
+    async def next_after(self, number: int, *, timeout_s: float | None) -> ConnectionInfo | None:
+        """The first complete connection info that is newer; None when the time (None: any) is over or somebody removed us."""
         try:
             return await asyncio.wait_for(self._next_after(number), timeout_s)
         except asyncio.TimeoutError:
             return None
 
-    async def _next_after(self, number: int) -> Invitation | None:
+    async def _next_after(self, number: int) -> ConnectionInfo | None:
         while not self.removed:
             if self.current is not None and self.current.number > number:
                 return self.current

@@ -72,7 +72,7 @@ PATH_BUDGET: Mapping[Remedy, int] = MappingProxyType({Remedy.RECONNECT: 6})
 
 
 @dataclass(frozen=True, slots=True)
-class Vital:
+class StreamCounts:
     """One SSRC as the receiver has counted it since its session began."""
 
     ssrc: int
@@ -98,7 +98,7 @@ class Symptom(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Deaf:
+class NotHeard:
     """Somebody is not heard."""
 
     speaker: int | None
@@ -108,17 +108,17 @@ class Deaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class HeardAgain:
     """Somebody of whom people were told is heard."""
 
     speaker: int
 
 
-Finding: TypeAlias = Deaf | Again
+Finding: TypeAlias = NotHeard | HeardAgain
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Evidence:
     """What a verdict is made of."""
 
     symptom: Symptom
@@ -134,7 +134,7 @@ class Facts:
     """Nobody at all has been heard for `RETRY_S` since they were told."""
 
 
-def verdict(facts: Facts) -> Remedy | None:
+def verdict(facts: Evidence) -> Remedy | None:
     """What the facts ask for, budgets aside; None for nothing."""
     if facts.symptom is Symptom.DEAD_PATH:
         return Remedy.RECONNECT
@@ -145,7 +145,7 @@ def verdict(facts: Facts) -> Remedy | None:
     return Remedy.TELL if facts.tried is Remedy.RECONNECT or facts.others_heard else Remedy.RECONNECT
 
 
-class Budget:
+class RemedyBudget:
     """How often each remedy may be used within `BUDGET_S`."""
 
     __slots__ = ("_limits", "_used")
@@ -168,7 +168,7 @@ class Budget:
         return any(now - at < BUDGET_S for _, at in self._used)
 
 
-class Speaker:
+class SpeakerRecord:
     """What is remembered of somebody, over sessions."""
 
     __slots__ = (
@@ -188,7 +188,7 @@ class Speaker:
         "unread_at",
     )
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: RemedyBudget) -> None:
         self.budget = budget
         self.tried: Remedy | None = None
         self.told_at: float | None = None
@@ -215,12 +215,12 @@ class Deafness:
     def __init__(self) -> None:
         self.in_doubt = False
         """Somebody broke off, or is said to speak and does not arrive: ask whether the path is alive."""
-        self._speakers: dict[int, Speaker] = {}
+        self._speakers: dict[int, SpeakerRecord] = {}
         self._since = 0.0
         self._arrived_at = self._read_at = float("-inf")
-        self._call_budget = Budget(CALL_BUDGET)
-        self._nameless_budget = Budget(SPEAKER_BUDGET)
-        self._path_budget = Budget(PATH_BUDGET)
+        self._call_budget = RemedyBudget(CALL_BUDGET)
+        self._nameless_budget = RemedyBudget(SPEAKER_BUDGET)
+        self._path_budget = RemedyBudget(PATH_BUDGET)
 
     def begin_session(self, now: float) -> None:
         """Another receiver counts from now on; what was tried is remembered."""
@@ -229,7 +229,13 @@ class Deafness:
             speaker.begin()
 
     def look(
-        self, now: float, vitals: Iterable[Vital], *, excused: Container[int | None], encrypted: bool, path_silent_s: float = 0.0
+        self,
+        now: float,
+        stream_counts: Iterable[StreamCounts],
+        *,
+        excused: Container[int | None],
+        encrypted: bool,
+        path_silent_s: float = 0.0,
     ) -> list[Finding]:
         """Take in what was counted until now, and say what follows.
 
@@ -237,14 +243,14 @@ class Deafness:
         the path is alive, or where this voice server has never answered any.
         """
         found: list[Finding] = []
-        counted = {vital.ssrc if vital.user_id is None else vital.user_id: vital for vital in vitals}
+        counted = {counts.ssrc if counts.user_id is None else counts.user_id: counts for counts in stream_counts}
         self._remember(counted, now)
-        for key, vital in counted.items():
+        for key, counts in counted.items():
             speaker = self._speakers[key]
-            if speaker.told_at is not None and vital.read > speaker.read:
-                found.append(Again(key))
-            self._take(speaker, vital, now)
-            if vital.user_id in excused:
+            if speaker.told_at is not None and counts.read > speaker.read:
+                found.append(HeardAgain(key))
+            self._take(speaker, counts, now)
+            if counts.user_id in excused:
                 speaker.clear_suspicion()
                 speaker.ended, speaker.trouble_at = True, None
         self.in_doubt = any(self._is_doubtful(speaker, now) for speaker in self._speakers.values())
@@ -252,22 +258,22 @@ class Deafness:
             return found + self._judge_path(now)
         return found + self._judge(now, encrypted=encrypted)
 
-    def _remember(self, counted: Mapping[int, Vital], now: float) -> None:
+    def _remember(self, counted: Mapping[int, StreamCounts], now: float) -> None:
         """Keep a record of everybody who is counted, and of those whom a remedy was used for."""
         kept = {key: speaker for key, speaker in self._speakers.items() if key in counted or speaker.tried or speaker.budget.in_use(now)}
-        for key, vital in counted.items():
+        for key, counts in counted.items():
             if key not in kept:
-                kept[key] = Speaker(self._nameless_budget if vital.user_id is None else Budget(SPEAKER_BUDGET))
+                kept[key] = SpeakerRecord(self._nameless_budget if counts.user_id is None else RemedyBudget(SPEAKER_BUDGET))
         for key in [key for key in kept if key not in counted][: max(0, len(kept) - MAX_SPEAKERS)]:
             del kept[key]
         self._speakers = kept
 
-    def _take(self, speaker: Speaker, vital: Vital, now: float) -> None:
-        arrived, read = vital.arrived - speaker.arrived, vital.read - speaker.read
+    def _take(self, speaker: SpeakerRecord, counts: StreamCounts, now: float) -> None:
+        arrived, read = counts.arrived - speaker.arrived, counts.read - speaker.read
         about_last_words = now - speaker.arrived_at <= LATE_WORD_S
-        if vital.announced > speaker.announced and now >= self._since + GRACE_S and not about_last_words:
+        if counts.announced > speaker.announced and now >= self._since + GRACE_S and not about_last_words:
             speaker.announced_at = speaker.announced_at or now  # who is announced again and again is still the same who is missed
-        if arrived > 0 or vital.silences > speaker.silences:
+        if arrived > 0 or counts.silences > speaker.silences:
             self._arrived_at = speaker.arrived_at = now
             speaker.announced_at = None
         if arrived > 0:
@@ -278,10 +284,10 @@ class Deafness:
             self._read_at = speaker.read_at = now
             speaker.unread, speaker.unread_at = 0, None
             speaker.tried = speaker.told_at = speaker.trouble_at = None
-        speaker.ended = vital.ended
-        speaker.announced, speaker.arrived, speaker.read, speaker.silences = vital.announced, vital.arrived, vital.read, vital.silences
+        speaker.ended = counts.ended
+        speaker.announced, speaker.arrived, speaker.read, speaker.silences = counts.announced, counts.arrived, counts.read, counts.silences
 
-    def _is_doubtful(self, speaker: Speaker, now: float) -> bool:
+    def _is_doubtful(self, speaker: SpeakerRecord, now: float) -> bool:
         broke_off = not speaker.ended and 0 < now - speaker.arrived_at <= ABSENT_S
         return broke_off or speaker.announced_at is not None
 
@@ -291,7 +297,7 @@ class Deafness:
         if not self._path_budget.allows(Remedy.RECONNECT, now):
             return []
         self._path_budget.use(Remedy.RECONNECT, now)
-        return [Deaf(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
+        return [NotHeard(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
 
     def _judge(self, now: float, *, encrypted: bool) -> list[Finding]:
         for key, speaker in self._speakers.items():
@@ -299,12 +305,12 @@ class Deafness:
             remedy = symptom and self._affordable(speaker, verdict(self._facts(speaker, symptom, now, encrypted=encrypted)), now)
             if symptom and remedy:
                 self._try(speaker, remedy, now)
-                return [Deaf(key, symptom, remedy)]
+                return [NotHeard(key, symptom, remedy)]
             if symptom:
                 speaker.clear_suspicion()
         return []
 
-    def _symptom(self, speaker: Speaker, now: float) -> Symptom | None:
+    def _symptom(self, speaker: SpeakerRecord, now: float) -> Symptom | None:
         if speaker.unread >= UNREADABLE_PACKETS and speaker.unread_at is not None and now - speaker.unread_at >= UNREADABLE_S:
             return Symptom.UNREADABLE
         if speaker.announced_at is None or now - speaker.announced_at < ABSENT_S:
@@ -312,11 +318,11 @@ class Deafness:
         # Where others arrive the way to us is open: it is their own that is not.
         return Symptom.ABSENT if self._arrived_at <= speaker.announced_at else None
 
-    def _facts(self, speaker: Speaker, symptom: Symptom, now: float, *, encrypted: bool) -> Facts:
+    def _facts(self, speaker: SpeakerRecord, symptom: Symptom, now: float, *, encrypted: bool) -> Evidence:
         told_at = speaker.told_at
         since = now - HEARD_S if speaker.trouble_at is None else min(speaker.trouble_at, now - HEARD_S)
         others_heard = any(other.read_at >= since for other in self._speakers.values() if other is not speaker)
-        return Facts(
+        return Evidence(
             symptom=symptom,
             encrypted=encrypted,
             others_heard=others_heard and symptom is Symptom.UNREADABLE,
@@ -325,7 +331,7 @@ class Deafness:
             retry_due=told_at is not None and self._read_at < told_at and now - told_at >= RETRY_S,
         )
 
-    def _affordable(self, speaker: Speaker, remedy: Remedy | None, now: float) -> Remedy | None:
+    def _affordable(self, speaker: SpeakerRecord, remedy: Remedy | None, now: float) -> Remedy | None:
         """The remedy where it is within its budgets; else, people are told, once."""
         wanted = (remedy,) if speaker.told_at is not None else (remedy, Remedy.TELL)
         for one in wanted:
@@ -333,7 +339,7 @@ class Deafness:
                 return one
         return None
 
-    def _try(self, speaker: Speaker, remedy: Remedy, now: float) -> None:
+    def _try(self, speaker: SpeakerRecord, remedy: Remedy, now: float) -> None:
         """A remedy is for everybody whom we do not hear; whether it helped, only what comes after it can show."""
         speaker.budget.use(remedy, now)
         self._call_budget.use(remedy, now)

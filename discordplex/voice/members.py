@@ -6,7 +6,7 @@ MAX_PEOPLE = 10_000
 """A stage holds no more; who comes then is heard, and not listed."""
 
 
-class Roster:
+class Members:
     """People by id, without ourselves. Each method gives what it changed."""
 
     def __init__(self, own_id: int) -> None:

@@ -7,7 +7,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.voice.close_codes import Closing, Repair
-from discordplex.voice.connection_info import Invitation, Invitations
+from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 
 DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0)
 """The first try is made at once: most losses are mended by it in 25 to 70 ms. All of them take a minute with the tries themselves."""
@@ -51,8 +51,8 @@ SERVER_PATIENCE_S = 10.0
 REMOVED = Closing(Repair.END, "the bot was removed from the voice channel")
 
 
-class Session(Protocol):
-    """One voice session over its WebSockets; `line.Line` is one."""
+class ReconnectableSession(Protocol):
+    """One voice session over its WebSockets; `session.DiscordVoiceSession` is one."""
 
     @property
     def flows(self) -> bool:
@@ -76,14 +76,14 @@ class Session(Protocol):
         ...
 
 
-class Upkeep:
+class Reconnector:
     """One call's decisions after each loss. For the loop only."""
 
     def __init__(
         self,
         *,
-        invitations: Invitations,
-        open_session: Callable[[Invitation], Session],
+        info_collector: ConnectionInfoCollector,
+        open_session: Callable[[ConnectionInfo], ReconnectableSession],
         enter: Callable[[], Awaitable[None]],
         leave: Callable[[], Awaitable[None]],
         on_loss: Callable[[Closing], None],
@@ -91,7 +91,7 @@ class Upkeep:
         reconnect: bool,
     ) -> None:
         """`enter` and `leave` ask the main gateway; `on_loss` hears of each loss before it is mended."""
-        self._invitations = invitations
+        self._info_collector = info_collector
         self._open_session = open_session
         self._enter = enter
         self._leave = leave
@@ -103,9 +103,9 @@ class Upkeep:
     async def run(self) -> Closing:
         """Enter the channel and stay; returns when nothing can be mended any more, with the reason."""
         await self._enter()
-        invitation = await self._invitations.next_after(0, timeout_s=None)
-        while invitation is not None:
-            session = self._open_session(invitation)
+        info = await self._info_collector.next_after(0, timeout_s=None)
+        while info is not None:
+            session = self._open_session(info)
             try:
                 closing = await self._use(session)
             finally:
@@ -113,12 +113,12 @@ class Upkeep:
             if closing.repair is Repair.END:
                 return closing
             self._on_loss(closing)
-            invitation = await self._next_invitation(closing, invitation.number)
-            if invitation is None and not self._invitations.removed:
+            info = await self._next_info(closing, info.number)
+            if info is None and not self._info_collector.removed:
                 return Closing(Repair.END, closing.sentence, closing.code)
         return REMOVED
 
-    async def _use(self, session: Session) -> Closing:
+    async def _use(self, session: ReconnectableSession) -> Closing:
         """Resume a session over its losses, until it has ended."""
         while True:
             closing = await session.run()
@@ -128,7 +128,7 @@ class Upkeep:
                 return closing
             if not self._reconnect:
                 return Closing(Repair.END, closing.sentence, closing.code)
-            if self._invitations.current is None:  # Discord has taken the server away and will name another
+            if self._info_collector.current is None:  # Discord has taken the server away and will name another
                 return Closing(Repair.WAIT, closing.sentence, closing.code)
             delay_s = self._backoff.next_delay_s()
             if delay_s is None or self._backoff.resumes_exhausted:
@@ -136,25 +136,25 @@ class Upkeep:
             self._on_loss(closing)
             await session.rest(delay_s)
 
-    async def _next_invitation(self, closing: Closing, number: int) -> Invitation | None:
-        """The way into the next session; None where there is none."""
+    async def _next_info(self, closing: Closing, number: int) -> ConnectionInfo | None:
+        """The connection info of the next session; None where there is none."""
         if closing.repair is Repair.WAIT:
-            patience_s = SERVER_PATIENCE_S if self._invitations.current is None else MOVE_PATIENCE_S
-            return await self._invitations.next_after(number, timeout_s=patience_s)
-        while self._reconnect and not self._invitations.removed:
+            patience_s = SERVER_PATIENCE_S if self._info_collector.current is None else MOVE_PATIENCE_S
+            return await self._info_collector.next_after(number, timeout_s=patience_s)
+        while self._reconnect and not self._info_collector.removed:
             delay_s = self._backoff.next_delay_s()
             if delay_s is None:
                 return None
             await self._clock.sleep_until(self._clock.now() + delay_s)
             if await self._reenter():
-                invitation = await self._invitations.next_after(number, timeout_s=SERVER_PATIENCE_S)
-                if invitation is not None:
-                    return invitation
+                info = await self._info_collector.next_after(number, timeout_s=SERVER_PATIENCE_S)
+                if info is not None:
+                    return info
         return None
 
     async def _reenter(self) -> bool:
         """Ask to leave and to enter again. False where the main gateway is away."""
-        self._invitations.expect_reentry()
+        self._info_collector.expect_reentry()
         try:
             await self._leave()
             await self._enter()

@@ -24,53 +24,53 @@ from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import NO_ROOM, NetworkSettingError, ProxyFailedError, open_websocket
 from discordplex.voice.close_codes import Closing, Repair, classify
-from discordplex.voice.dave.session import E2ee
+from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.gateway.events import (
     E2eeCommand,
     E2eeEvent,
+    GatewayReady,
+    GatewayResumed,
     HeartbeatAcked,
     Hello,
     PeopleJoined,
     PersonGone,
-    Ready,
-    Resumed,
     SessionDescription,
     Speaking,
     VoiceEvent,
 )
-from discordplex.voice.gateway.protocol import VERSION, Credentials, Phase, VoiceGateway
+from discordplex.voice.gateway.protocol import VERSION, Credentials, GatewayPhase, VoiceGateway
 from discordplex.voice.rtp.encryption import choose_mode
 from discordplex.voice.rtp.receiver import PcmSink
 from discordplex.voice.rtp.sender import Sender
-from discordplex.voice.rtp.socket import TOO_MANY_FILES, Media
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.socket import TOO_MANY_FILES, MediaSocket
+from discordplex.voice.rtp.threads import MediaThreads
 
 
-class LineOwner(Protocol):
-    """Who hears what happens on a line. All calls come on the loop, and none may raise."""
+class VoiceSessionListener(Protocol):
+    """Receives the events of a voice session. Every method is called on the loop and must not raise."""
 
-    def line_live(self) -> None:
+    def session_live(self) -> None:
         """Audio flows, for the first time or again."""
         ...
 
-    def line_joined(self, user_ids: Iterable[int], /) -> None:
+    def people_joined(self, user_ids: Iterable[int], /) -> None:
         """These people are in the channel."""
         ...
 
-    def line_left(self, user_id: int, /) -> None:
+    def person_left(self, user_id: int, /) -> None:
         """This person is not any more."""
         ...
 
-    def line_settled(self) -> None:
+    def people_listed(self) -> None:
         """Everybody who is in the channel has been named."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Collaborators:
-    """What every line of one call shares."""
+class VoiceServices:
+    """The services that every voice session of one call shares."""
 
-    wire: Wire
+    wire: MediaThreads
     sink: PcmSink
     sender: Sender
     metrics: Metrics
@@ -110,13 +110,13 @@ KEEPALIVE_PERIOD_S = 5.0
 """How often Discord's own clients keep their address open."""
 
 
-class Line:
+class DiscordVoiceSession:
     """One voice session. `run` serves one WebSocket at a time; `close` ends the session. For the loop only."""
 
     def __init__(
-        self, *, credentials: Credentials, endpoint: str, channel_id: Callable[[], int], owner: LineOwner, shared: Collaborators
+        self, *, credentials: Credentials, endpoint: str, channel_id: Callable[[], int], owner: VoiceSessionListener, shared: VoiceServices
     ) -> None:
-        self.e2ee = E2ee(user_id=credentials.user_id, metrics=shared.metrics)
+        self.e2ee = DaveSession(user_id=credentials.user_id, metrics=shared.metrics)
         self.gateway = VoiceGateway(credentials, max_dave_protocol_version=self.e2ee.max_protocol_version)
         self.proven = False
         self.obstacle = ""
@@ -125,7 +125,7 @@ class Line:
         self._channel_id = channel_id
         self._owner = owner
         self._shared = shared
-        self._media = Media(wire=shared.wire, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee)
+        self._media = MediaSocket(wire=shared.wire, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee)
         self.receiver = self._media.receiver
         self._opened_before = 0
         self._complained = False
@@ -147,7 +147,7 @@ class Line:
         return self.proven or self.receiver.opened > self._opened_before
 
     def say_goodbye(self, closing: Closing) -> None:
-        """The task that serves this line is about to be cancelled: the WebSocket shall be closed in good order."""
+        """The task that serves this session is about to be cancelled: the WebSocket shall be closed in good order."""
         self._ending = closing
 
     def stop(self, closing: Closing) -> None:
@@ -299,19 +299,19 @@ class Line:
 
     async def _watch_start(self) -> None:
         await self._shared.clock.sleep_until(self._shared.clock.now() + OPEN_TIMEOUT_S)
-        if self.gateway.phase is not Phase.LIVE:
+        if self.gateway.phase is not GatewayPhase.LIVE:
             self.stop(Closing(Repair.RESUME, "Discord's voice server accepted the connection and then said nothing useful"))
 
     def _follow(self, event: VoiceEvent | None, tasks: anyio.abc.TaskGroup) -> None:
         """One event of the gateway: each kind has its one place here."""
         if isinstance(event, Hello):
             tasks.start_soon(self._beat, event.heartbeat_interval_s, name="voice heartbeat")
-        elif isinstance(event, Ready):
+        elif isinstance(event, GatewayReady):
             tasks.start_soon(self._open_media, event, name="voice datagrams")
         elif isinstance(event, SessionDescription):
             self._described(event, tasks)
-        elif isinstance(event, Resumed):
-            self._owner.line_live()
+        elif isinstance(event, GatewayResumed):
+            self._owner.session_live()
         elif isinstance(event, HeartbeatAcked):
             self._acked(event)
         else:
@@ -323,15 +323,15 @@ class Line:
             self._shared.wire.wake()
         elif isinstance(event, PeopleJoined):
             self.e2ee.join(event.user_ids)
-            self._owner.line_joined(event.user_ids)
+            self._owner.people_joined(event.user_ids)
         elif isinstance(event, PersonGone):
             self.e2ee.leave(event.user_id)
             self.receiver.forget(event.user_id)
-            self._owner.line_left(event.user_id)
+            self._owner.person_left(event.user_id)
         elif isinstance(event, E2eeEvent):
             self._say(self.e2ee.receive(event))
 
-    async def _open_media(self, ready: Ready) -> None:
+    async def _open_media(self, ready: GatewayReady) -> None:
         try:
             mode = choose_mode(ready.modes)
             address, port = await self._media.open(ready)
@@ -353,7 +353,7 @@ class Line:
             self.say_speaking(speaking=True)  # Discord wants it once before the first packet
             self.ask_path()  # whether this server answers keep-alives is known from the start
             tasks.start_soon(self._settle, name="voice settle")
-            self._owner.line_live()
+            self._owner.session_live()
 
     def _say(self, commands: Iterable[E2eeCommand]) -> None:
         """What the encrypted group has to tell the server."""
@@ -363,7 +363,7 @@ class Line:
 
     async def _settle(self) -> None:
         await self._shared.clock.sleep_until(self._shared.clock.now() + SETTLE_S)
-        self._owner.line_settled()
+        self._owner.people_listed()
 
     async def _keep_alive(self) -> None:
         while True:
@@ -381,7 +381,7 @@ class Line:
             self._outgoing.set()
 
     def _acked(self, acked: HeartbeatAcked) -> None:
-        self.proven = self.proven or self.gateway.phase is Phase.LIVE
+        self.proven = self.proven or self.gateway.phase is GatewayPhase.LIVE
         self._shared.metrics.gauge("voice.gateway.rtt_ms").set(self._now_ms() - acked.nonce)
 
     def _now_ms(self) -> int:

@@ -9,10 +9,10 @@ import structlog
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 from discordplex.voice.close_codes import Closing, Repair
-from discordplex.voice.deafness import Again, Deafness, Finding, Remedy, Symptom
+from discordplex.voice.deafness import Deafness, Finding, HeardAgain, Remedy, Symptom
 from discordplex.voice.events import CannotHear, ConnectionEvent, HearsAgain
 from discordplex.voice.rtp.receiver import EVERYBODY
-from discordplex.voice.session import Line
+from discordplex.voice.session import DiscordVoiceSession
 
 log = structlog.get_logger()
 
@@ -48,20 +48,20 @@ class Watchdog:
     def __init__(
         self,
         *,
-        live_line: Callable[[], Line | None],
+        live_session: Callable[[], DiscordVoiceSession | None],
         excused: Callable[[frozenset[int | None]], Container[int | None]],
         tell: Callable[[ConnectionEvent], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`live_line`: the session with audio, if there is one. `excused`: who need not be heard, given whose streams have a name."""
-        self._live_line = live_line
+        """`live_session`: the session with audio, if there is one. `excused`: who need not be heard, given whose streams have a name."""
+        self._live_line = live_session
         self._excused = excused
         self._tell = tell
         self._clock = clock
         self._metrics = metrics
         self._deafness = Deafness()
-        self._line: Line | None = None
+        self._session: DiscordVoiceSession | None = None
 
     async def during(self, life: Awaitable[Life]) -> Life:
         """Look until `life` is over, and give what it gives."""
@@ -74,34 +74,34 @@ class Watchdog:
     async def _run(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + LOOK_S)
-            line = self._live_line()
-            if line is not None:
-                self._look(line)
+            session = self._live_line()
+            if session is not None:
+                self._look(session)
 
-    def _look(self, line: Line) -> None:
+    def _look(self, session: DiscordVoiceSession) -> None:
         now = self._clock.now()
-        if line is not self._line:
-            self._line = line
+        if session is not self._session:
+            self._session = session
             self._deafness.begin_session(now)
-        vitals = line.receiver.vitals()
-        excused = self._excused(frozenset(vital.user_id for vital in vitals))
-        encrypted = line.e2ee.encrypted
-        findings = self._deafness.look(now, vitals, excused=excused, encrypted=encrypted, path_silent_s=line.path_silent_s)
-        if self._deafness.in_doubt or line.path_owes_answer:
-            line.ask_path()
+        stream_counts = session.receiver.stream_counts()
+        excused = self._excused(frozenset(counts.user_id for counts in stream_counts))
+        encrypted = session.e2ee.encrypted
+        findings = self._deafness.look(now, stream_counts, excused=excused, encrypted=encrypted, path_silent_s=session.path_silent_s)
+        if self._deafness.in_doubt or session.path_owes_answer:
+            session.ask_path()
         for finding in findings:
-            self._follow(finding, line)
+            self._follow(finding, session)
 
-    def _follow(self, finding: Finding, line: Line) -> None:
-        if isinstance(finding, Again):
+    def _follow(self, finding: Finding, session: DiscordVoiceSession) -> None:
+        if isinstance(finding, HeardAgain):
             self._tell(HearsAgain(finding.speaker))
             return
         self._metrics.counter(f"voice.deaf.{finding.remedy.name.lower()}").add()
         log.warning("somebody is not heard", speaker=finding.speaker, symptom=finding.symptom.name, remedy=finding.remedy.name)
         if finding.remedy is Remedy.REKEY:
-            line.rejoin_group()
+            session.rejoin_group()
         elif finding.remedy is Remedy.RECONNECT:
-            line.stop(Closing(Repair.REJOIN, RECONNECTS[finding.symptom]))
+            session.stop(Closing(Repair.REJOIN, RECONNECTS[finding.symptom]))
         elif finding.speaker is not None:
             self._tell(CannotHear(finding.speaker, WHY[finding.symptom]))
 

@@ -15,10 +15,10 @@ START = 1000.0
 LOUD = pcm(tone(BLOCK_S, hz=300))
 QUIET = bytes(len(LOUD))
 
-Lateness = Callable[[random.Random, int], float]
+JitterEstimator = Callable[[random.Random, int], float]
 
 
-def uniform(most_ms: float) -> Lateness:
+def uniform(most_ms: float) -> JitterEstimator:
     return lambda rng, _: rng.uniform(0, most_ms / 1000)
 
 
@@ -27,7 +27,7 @@ def real_server(rng: random.Random, _: int) -> float:
     return min(0.018, abs(rng.gauss(0, 0.0045)))
 
 
-def arrivals(rng: random.Random, blocks: int, lateness: Lateness, *, block_s: float = BLOCK_S) -> list[float]:
+def arrivals(rng: random.Random, blocks: int, lateness: JitterEstimator, *, block_s: float = BLOCK_S) -> list[float]:
     """When each block comes, in order as on a TCP stream: a late one holds up those behind it."""
     times: list[float] = []
     for number in range(blocks):

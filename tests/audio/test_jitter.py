@@ -2,19 +2,19 @@
 
 import pytest
 
-from discordplex.audio.jitter import WINDOW_S, Lateness
+from discordplex.audio.jitter import WINDOW_S, JitterEstimator
 
 BLOCK_S = 0.08
 
 
-def observed(*offsets_ms: float, chunk_s: float = BLOCK_S) -> Lateness:
-    lateness = Lateness(band_s=0.17)
+def observed(*offsets_ms: float, chunk_s: float = BLOCK_S) -> JitterEstimator:
+    lateness = JitterEstimator(band_s=0.17)
     for number, offset_ms in enumerate(offsets_ms):
         lateness.observe(number * chunk_s, chunk_s, number * chunk_s + offset_ms / 1000)
     return lateness
 
 
-def spread_ms(lateness: Lateness) -> float:
+def spread_ms(lateness: JitterEstimator) -> float:
     return round(lateness.spread * 1000, 6)
 
 
@@ -51,7 +51,7 @@ def test_a_pause_is_no_jitter() -> None:
 
 def test_the_latest_of_many_are_not_waited_for() -> None:
     """Where two in a hundred are tolerated, the spread is that of the others, in whatever order they came, and so after a pause."""
-    lateness = Lateness(band_s=0.17, tolerated=0.02)
+    lateness = JitterEstimator(band_s=0.17, tolerated=0.02)
     for number in range(100):
         offset_s = {20: 0.08, 70: 0.05, 40: 0.012}.get(number, 0.01 * (number % 2))
         lateness.observe(number * 0.02, 0.02, number * 0.02 + offset_s)
@@ -78,7 +78,7 @@ def test_an_earlier_stream_replaces_a_later_one() -> None:
 @pytest.mark.parametrize("pieces", [2, 4])
 def test_pieces_of_a_step_are_one_arrival(pieces: int) -> None:
     """A model step in several messages at once has no more spread than in one."""
-    lateness = Lateness(band_s=0.17)
+    lateness = JitterEstimator(band_s=0.17)
     for number in range(80):
         step, piece = divmod(number, pieces)
         lateness.observe((step * pieces + piece) * BLOCK_S / pieces, BLOCK_S / pieces, step * BLOCK_S + 0.0005 * piece)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.audio.phase import SLIDE_S, TOLERANCE_S, Slide
+from discordplex.audio.phase import SLIDE_S, TOLERANCE_S, PhaseAdjuster
 
 RANGE_S = 0.02
 
@@ -12,7 +12,7 @@ RANGE_S = 0.02
 @pytest.mark.parametrize("surplus_s", [0.012, -0.012])
 def test_it_goes_to_its_place_and_stays(surplus_s: float) -> None:
     """Steps of half a millisecond bring the surplus close to nothing, earlier where it was positive; then nothing moves."""
-    slide = Slide(RANGE_S)
+    slide = PhaseAdjuster(RANGE_S)
     steps = [slide.follow(surplus_s + slide.offset_s) for _ in range(60)]
     assert slide.offset_s == pytest.approx(-surplus_s, abs=0.0003)
     assert max(map(abs, steps)) <= SLIDE_S
@@ -21,13 +21,13 @@ def test_it_goes_to_its_place_and_stays(surplus_s: float) -> None:
 
 def test_what_is_near_enough_is_left_alone() -> None:
     """Neither an unknown surplus nor a small one begins a slide."""
-    slide = Slide(RANGE_S)
+    slide = PhaseAdjuster(RANGE_S)
     assert [slide.follow(surplus_s) for surplus_s in (None, 0.0, TOLERANCE_S * 0.9, -TOLERANCE_S * 0.9)] == [0.0] * 4
 
 
 def test_a_slide_that_began_is_finished() -> None:
     """A small surplus is not worth a slide, but one that runs ends nearer than that."""
-    slide = Slide(RANGE_S)
+    slide = PhaseAdjuster(RANGE_S)
     assert slide.follow(0.0016) == -SLIDE_S
     assert slide.follow(0.0011) == -SLIDE_S
     assert slide.follow(0.0006) == -SLIDE_S
@@ -37,7 +37,7 @@ def test_a_slide_that_began_is_finished() -> None:
 @given(st.lists(st.one_of(st.none(), st.floats(-1, 1)), max_size=200))
 def test_it_never_leaves_its_range(surpluses_s: list[float | None]) -> None:
     """Whatever it is told, it stays within its range, and each step is as long as it says."""
-    slide = Slide(RANGE_S)
+    slide = PhaseAdjuster(RANGE_S)
     place = 0.0
     for surplus_s in surpluses_s:
         place += slide.follow(surplus_s)

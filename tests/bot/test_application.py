@@ -30,7 +30,7 @@ from discordplex.loopback.discord.world.model import User
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 NOWHERE = "ws://127.0.0.1:9/api/chat"
@@ -268,7 +268,7 @@ async def run_to_its_end(home: Home, config: Config) -> None:
     """The bot, until it ends by itself."""
     clock = SystemClock()
     async with open_store("sqlite://") as store:
-        with Wire(clock=clock, metrics=home.metrics) as wire:
+        with MediaThreads(clock=clock, metrics=home.metrics) as wire:
             provider = PersonaPlexPool(config.personaplex, clock=clock)
             application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=home.metrics)
             await timeouts.wait_for(application.run(), 10)

@@ -17,7 +17,7 @@ from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease
 ANNA, STRANGER = 100, 400
 
 
-class Wire:
+class MediaThreads:
     """A voice connection that notes whom it is told to drop."""
 
     def __init__(self, *people: int) -> None:
@@ -45,7 +45,7 @@ async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: Fak
     room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA}))
     lease = ScriptedLease(ScriptedEngine(clock))
     call = Call(context=context, room=cast("Any", room), lease=lease, number=1, quiet=True, moved=lambda _: None)
-    link = Wire(ANNA)
+    link = MediaThreads(ANNA)
     call._ears.attach(link, cast("Any", room))
     assert link.ignored == frozenset()
     link.people |= {STRANGER}

@@ -16,7 +16,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 from tests.home import home_with
 
 
@@ -110,7 +110,7 @@ async def test_a_wrong_token_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         config = Config(discord=DiscordConfig(token=SecretStr("not-a-token"), api_url=discord.api_url + "/v10"))
         clock, metrics = SystemClock(), Metrics()
         async with open_store("sqlite://") as store:
-            with Wire(clock=clock, metrics=metrics) as wire:
+            with MediaThreads(clock=clock, metrics=metrics) as wire:
                 provider = PersonaPlexPool(config.personaplex, clock=clock)
                 application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
                 with pytest.raises(LoginError, match="token"):

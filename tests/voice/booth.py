@@ -24,7 +24,7 @@ from discordplex.loopback.discord.world.model import Channel, User
 from discordplex.metrics import Metrics
 from discordplex.voice.connection import ConnectionEvent, VoiceConnection
 from discordplex.voice.rtp.encryption import MODES
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 SOAK = "DISCORDPLEX_SOAK" in os.environ
 """`make soak`: calls as long as those of which docs/encryption.md tells, and ten times as many hostile messages."""
@@ -133,7 +133,7 @@ class Booth:
 
     loopback: LoopbackDiscord
     bot: discord.Bot
-    wire: Wire
+    wire: MediaThreads
     metrics: Metrics
     mouth: Mouth = field(default_factory=lambda: Mouth(after=b""))
     events: list[ConnectionEvent] = field(default_factory=list)

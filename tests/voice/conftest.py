@@ -13,7 +13,7 @@ import trustme
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
 from tests.voice.rig import Rig, open_rig
@@ -42,7 +42,7 @@ def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenB
         async with LoopbackDiscord(**options) as loopback, logged_in(loopback, loopback.bots[0]) as bot:
             monkeypatch.setenv("SSL_CERT_FILE", str(loopback.ca_file))
             metrics = Metrics()
-            with Wire(clock=SystemClock(), metrics=metrics) as wire:
+            with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
                 booth = Booth(loopback, bot, wire, metrics)
                 try:
                     yield booth
@@ -77,13 +77,13 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def wire(no_stray_threads: None) -> Iterator[Wire]:
+def wire(no_stray_threads: None) -> Iterator[MediaThreads]:
     del no_stray_threads
-    with Wire(clock=SystemClock(), metrics=Metrics()) as opened:
+    with MediaThreads(clock=SystemClock(), metrics=Metrics()) as opened:
         yield opened
 
 
 @pytest.fixture
-async def rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
+async def rig(authority: trustme.CA, wire: MediaThreads) -> AsyncIterator[Rig]:
     async with open_rig(authority, wire) as opened:
         yield opened

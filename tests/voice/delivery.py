@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import E2ee
+from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.gateway.events import (
     AnnounceCommit,
     E2eeCommand,
@@ -85,7 +85,7 @@ class Member:
         self.user_id = user_id
         self.ssrc = ssrc
         self.metrics = Metrics()
-        self.e2ee = E2ee(user_id=user_id, metrics=self.metrics)
+        self.e2ee = DaveSession(user_id=user_id, metrics=self.metrics)
         self.key_package = b""
 
     def take(self, commands: list[E2eeCommand]) -> list[E2eeCommand]:

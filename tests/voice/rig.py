@@ -1,4 +1,4 @@
-"""A voice server that misbehaves as it is told, and the line that talks with it."""
+"""A voice server that misbehaves as it is told, and the session that talks with it."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.rtp.encryption import MODES
 from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE_BYTES
 from discordplex.voice.rtp.sender import Sender
-from discordplex.voice.rtp.threads import Wire
-from discordplex.voice.session import Collaborators, Line
+from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.session import VoiceServices, DiscordVoiceSession
 from tests.voice.booth import Ear, Mouth
 
 HELLO = json.dumps({"op": 8, "d": {"heartbeat_interval": 1000}})
@@ -35,23 +35,23 @@ def ready(port: int, host: str = "127.0.0.1", modes: Iterable[str] = MODES) -> s
 
 
 class Owner:
-    """Hears what happens on the line."""
+    """Hears what happens on the session."""
 
     def __init__(self) -> None:
         self.live = asyncio.Event()
         self.lives = 0
 
-    def line_live(self) -> None:
+    def session_live(self) -> None:
         self.lives += 1
         self.live.set()
 
-    def line_joined(self, user_ids: Iterable[int], /) -> None:
+    def people_joined(self, user_ids: Iterable[int], /) -> None:
         pass
 
-    def line_left(self, user_id: int, /) -> None:
+    def person_left(self, user_id: int, /) -> None:
         pass
 
-    def line_settled(self) -> None:
+    def people_listed(self) -> None:
         pass
 
 
@@ -89,10 +89,10 @@ class Datagrams(asyncio.DatagramProtocol):
 
 
 class Rig:
-    """A line and the server that it talks with."""
+    """A session and the server that it talks with."""
 
-    def __init__(self, line: Line, *, owner: Owner, ear: Ear, clock: FakeClock, metrics: Metrics, udp: Datagrams) -> None:
-        self.line = line
+    def __init__(self, session: DiscordVoiceSession, *, owner: Owner, ear: Ear, clock: FakeClock, metrics: Metrics, udp: Datagrams) -> None:
+        self.session = session
         self.ear = ear
         self.owner = owner
         self.clock = clock
@@ -106,7 +106,7 @@ class Rig:
 
     def lift_budget(self) -> None:
         """Let the server send without a limit, for tests of what each message does."""
-        self.line._frames = self.line._bytes = Allowance(per_second=0, burst=math.inf)
+        self.session._frames = self.session._bytes = Allowance(per_second=0, burst=math.inf)
 
     async def establish(self, connection: ServerConnection, *, hello: str = HELLO) -> None:
         """Everything that a good server does until the session is live; what the client said on the way."""
@@ -124,7 +124,7 @@ async def silence(connection: ServerConnection) -> None:
 
 
 @asynccontextmanager
-async def open_rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
+async def open_rig(authority: trustme.CA, wire: MediaThreads) -> AsyncIterator[Rig]:
     server_tls, client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server_tls)
     authority.configure_trust(client_tls)
@@ -147,16 +147,16 @@ async def open_rig(authority: trustme.CA, wire: Wire) -> AsyncIterator[Rig]:
         async with serve(behave, "127.0.0.1", 0, ssl=server_tls, process_request=refuse, compression=None, ping_interval=None) as server:
             sender = Sender(source=Mouth(), clock=clock, metrics=metrics, on_speaking=lambda _: None, alone=bool)
             port = next(iter(server.sockets)).getsockname()[1]
-            line = Line(
+            session = DiscordVoiceSession(
                 credentials=Credentials(1, 2, "session", "token"),
                 endpoint=f"127.0.0.1:{port}",
                 channel_id=lambda: 7,
                 owner=owner,
-                shared=Collaborators(wire, ear, sender, metrics, clock, client_tls),
+                shared=VoiceServices(wire, ear, sender, metrics, clock, client_tls),
             )
-            made.append(Rig(line, owner=owner, ear=ear, clock=clock, metrics=metrics, udp=udp))
+            made.append(Rig(session, owner=owner, ear=ear, clock=clock, metrics=metrics, udp=udp))
             yield made[0]
-            line.close()
+            session.close()
     finally:
         transport.close()
 

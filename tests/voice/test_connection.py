@@ -31,6 +31,7 @@ async def test_a_kicked_bot_is_out(booth: Booth) -> None:
     lost = booth.events[-1]
     assert isinstance(lost, Lost)
     assert lost.final
+    assert not lost.may_retry
     assert lost.reason == "The bot was removed from the voice channel."
     assert booth.left_nothing()
     await link.disconnect()
@@ -43,7 +44,7 @@ async def test_what_cannot_be_mended_is_final(booth: Booth) -> None:
     await booth.until(lambda: "Lost" in kinds(booth))
     lost = booth.events[-1]
     assert isinstance(lost, Lost)
-    assert (lost.code, lost.final) == (4021, True)
+    assert (lost.code, lost.final, lost.may_retry) == (4021, True, True)
     await booth.loopback.wait_for(booth.left_nothing)
 
 

@@ -15,14 +15,14 @@ from discordplex.voice.deafness import (
     MAX_SPEAKERS,
     PATH_BUDGET,
     SPEAKER_BUDGET,
-    Again,
-    Deaf,
     Deafness,
-    Facts,
+    Evidence,
     Finding,
+    HeardAgain,
+    NotHeard,
     Remedy,
+    StreamCounts,
     Symptom,
-    Vital,
     verdict,
 )
 
@@ -42,8 +42,9 @@ class Room:
         self.excused: set[int | None] = set()
         self.path_silent_s = 0.0
         self.now = 100.0
-        self.vitals = {
-            person: Vital(ssrc=person % 1000, user_id=person, announced=0, arrived=0, read=0, silences=0, ended=True) for person in people
+        self.stream_counts = {
+            person: StreamCounts(ssrc=person % 1000, user_id=person, announced=0, arrived=0, read=0, silences=0, ended=True)
+            for person in people
         }
         self.deafness.begin_session(self.now)
         self.wait(2.0)
@@ -53,31 +54,33 @@ class Room:
         for _ in range(round(seconds / LOOK_S)):
             self.now += LOOK_S
             for person in speaking:
-                vital = self.vitals[person]
-                self.vitals[person] = replace(vital, arrived=vital.arrived + PACKETS, read=vital.read + readable * PACKETS, ended=False)
+                counts = self.stream_counts[person]
+                self.stream_counts[person] = replace(
+                    counts, arrived=counts.arrived + PACKETS, read=counts.read + readable * PACKETS, ended=False
+                )
             found = self.deafness.look(
-                self.now, self.vitals.values(), excused=self.excused, encrypted=self.encrypted, path_silent_s=self.path_silent_s
+                self.now, self.stream_counts.values(), excused=self.excused, encrypted=self.encrypted, path_silent_s=self.path_silent_s
             )
             if found:
                 return found
         return []
 
     def announce(self, person: int) -> None:
-        self.vitals[person] = replace(self.vitals[person], announced=self.vitals[person].announced + 1)
+        self.stream_counts[person] = replace(self.stream_counts[person], announced=self.stream_counts[person].announced + 1)
 
     def end(self, person: int) -> None:
-        self.vitals[person] = replace(self.vitals[person], silences=self.vitals[person].silences + 5, ended=True)
+        self.stream_counts[person] = replace(self.stream_counts[person], silences=self.stream_counts[person].silences + 5, ended=True)
 
     def reconnect(self) -> None:
         """A new session: everything is counted from nothing."""
-        self.vitals = {
-            person: replace(vital, announced=0, arrived=0, read=0, silences=0, ended=True) for person, vital in self.vitals.items()
+        self.stream_counts = {
+            person: replace(counts, announced=0, arrived=0, read=0, silences=0, ended=True) for person, counts in self.stream_counts.items()
         }
         self.deafness.begin_session(self.now)
 
 
 def deaf(speaker: int, symptom: Symptom, remedy: Remedy) -> list[Finding]:
-    return [Deaf(speaker, symptom, remedy)]
+    return [NotHeard(speaker, symptom, remedy)]
 
 
 def test_what_cannot_be_read_is_noticed_and_mended_step_by_step() -> None:
@@ -102,7 +105,7 @@ def test_a_mend_that_helped_is_the_first_again_next_time() -> None:
     assert room.wait(NOTICED_WITHIN_S, ADA, readable=False) == deaf(ADA, Symptom.UNREADABLE, Remedy.REKEY)
     room.wait(NOTICED_WITHIN_S, ADA, readable=False)
     assert room.wait(NOTICED_WITHIN_S, ADA, readable=False) == deaf(ADA, Symptom.UNREADABLE, Remedy.TELL)
-    assert room.wait(1.0, ADA) == [Again(ADA)]
+    assert room.wait(1.0, ADA) == [HeardAgain(ADA)]
     assert room.wait(1.0, ADA) == []
 
 
@@ -146,10 +149,10 @@ def test_a_dead_path_is_noticed_whoever_speaks() -> None:
     assert room.wait(LOOK_S) == []
     room.path_silent_s = DEAD_PATH_S
     for _ in range(PATH_BUDGET[Remedy.RECONNECT]):
-        assert room.wait(LOOK_S) == [Deaf(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
+        assert room.wait(LOOK_S) == [NotHeard(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
         room.reconnect()
     assert room.wait(BUDGET_S - 10) == []
-    assert room.wait(20.0) == [Deaf(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
+    assert room.wait(20.0) == [NotHeard(None, Symptom.DEAD_PATH, Remedy.RECONNECT)]
 
 
 REKEY, RECONNECT, TELL, NOTHING = Remedy.REKEY, Remedy.RECONNECT, Remedy.TELL, None
@@ -188,7 +191,7 @@ def test_what_follows_from_the_facts(
     expected: Remedy | None,
 ) -> None:
     """The table of verdicts."""
-    facts = Facts(symptom=symptom, encrypted=encrypted, others_heard=others_heard, tried=tried, told=told, retry_due=retry_due)
+    facts = Evidence(symptom=symptom, encrypted=encrypted, others_heard=others_heard, tried=tried, told=told, retry_due=retry_due)
     assert verdict(facts) is expected
 
 
@@ -196,7 +199,7 @@ def test_no_facts_reconnect_for_one_speaker_while_others_are_heard() -> None:
     """Whatever else is true."""
     flags = (False, True)
     for encrypted, tried, told, retry_due in itertools.product(flags, (None, *Remedy), flags, flags):
-        facts = Facts(symptom=UNREADABLE, encrypted=encrypted, others_heard=True, tried=tried, told=told, retry_due=retry_due)
+        facts = Evidence(symptom=UNREADABLE, encrypted=encrypted, others_heard=True, tried=tried, told=told, retry_due=retry_due)
         assert verdict(facts) is not RECONNECT
 
 
@@ -209,7 +212,7 @@ def remedies_of(room: Room, minutes: float, *others: int, attackers: tuple[int, 
             return found
         for _ in range(6):
             for finding in room.wait(LOOK_S, attacker, readable=False) + room.wait(LOOK_S, *others):
-                if isinstance(finding, Deaf):
+                if isinstance(finding, NotHeard):
                     found[finding.remedy] += 1
                     if finding.remedy is Remedy.RECONNECT:
                         room.reconnect()
@@ -241,12 +244,12 @@ def test_who_leaves_and_comes_back_has_the_same_budget() -> None:
     room = Room(ADA)
     found: Counter[Remedy] = Counter()
     for _ in range(20):
-        found.update(finding.remedy for finding in room.wait(4.0, ADA, readable=False) if isinstance(finding, Deaf))
+        found.update(finding.remedy for finding in room.wait(4.0, ADA, readable=False) if isinstance(finding, NotHeard))
         room.wait(LOOK_S, ADA)
-        (gone,) = room.vitals.values()
-        room.vitals = {}
+        (gone,) = room.stream_counts.values()
+        room.stream_counts = {}
         room.wait(LOOK_S)
-        room.vitals = {ADA: replace(gone, announced=0, arrived=0, read=0, ended=True)}
+        room.stream_counts = {ADA: replace(gone, announced=0, arrived=0, read=0, ended=True)}
     assert all(found[remedy] <= SPEAKER_BUDGET[remedy] for remedy in Remedy)
 
 
@@ -255,8 +258,8 @@ def test_streams_without_a_name_share_a_budget() -> None:
     room = Room()
     found: Counter[Remedy] = Counter()
     for ssrc in range(40):
-        room.vitals = {ssrc: Vital(ssrc=ssrc, user_id=None, announced=0, arrived=0, read=0, silences=0, ended=False)}
-        found.update(finding.remedy for finding in room.wait(4.0, ssrc, readable=False) if isinstance(finding, Deaf))
+        room.stream_counts = {ssrc: StreamCounts(ssrc=ssrc, user_id=None, announced=0, arrived=0, read=0, silences=0, ended=False)}
+        found.update(finding.remedy for finding in room.wait(4.0, ssrc, readable=False) if isinstance(finding, NotHeard))
     assert sum(found.values()) > 0
     assert all(found[remedy] <= SPEAKER_BUDGET[remedy] for remedy in Remedy)
 
@@ -265,8 +268,8 @@ def test_what_is_remembered_of_people_is_bounded() -> None:
     """Ten thousand ids, each of whom is announced and never heard, leave as many records as are kept."""
     room = Room()
     for start in range(0, 10_000, 500):
-        room.vitals = {
-            person: Vital(ssrc=person, user_id=person, announced=1, arrived=0, read=0, silences=0, ended=False)
+        room.stream_counts = {
+            person: StreamCounts(ssrc=person, user_id=person, announced=1, arrived=0, read=0, silences=0, ended=False)
             for person in range(start, start + 500)
         }
         room.wait(4.0)
@@ -284,7 +287,7 @@ def test_no_script_of_two_speakers_costs_more_than_the_budgets(script: list[tupl
             room.announce(person)
         for _ in range(looks):
             for finding in room.wait(LOOK_S, person, readable=readable):
-                if isinstance(finding, Deaf):
+                if isinstance(finding, NotHeard):
                     used.append((finding.remedy, room.now))
                     if finding.remedy is Remedy.RECONNECT:
                         room.reconnect()
@@ -359,7 +362,7 @@ def test_one_who_cannot_be_read_does_not_disturb_the_others_for_ever() -> None:
     for _ in range(60):
         room.wait(2.0, BEN)
         for finding in room.wait(5.0, ADA, readable=False):
-            assert isinstance(finding, Deaf)
+            assert isinstance(finding, NotHeard)
             found.append(finding.remedy)
             if finding.remedy is Remedy.RECONNECT:
                 room.reconnect()
@@ -371,23 +374,23 @@ def test_a_mend_is_for_everybody() -> None:
     room = Room(ADA, BEN)
     remedies = []
     for _ in range(5):
-        (finding, *_) = room.wait(NOTICED_WITHIN_S, ADA, BEN, readable=False) or [Again(0)]
-        remedies.append(finding.remedy if isinstance(finding, Deaf) else None)
+        (finding, *_) = room.wait(NOTICED_WITHIN_S, ADA, BEN, readable=False) or [HeardAgain(0)]
+        remedies.append(finding.remedy if isinstance(finding, NotHeard) else None)
     assert remedies == [Remedy.REKEY, Remedy.RECONNECT, Remedy.TELL, Remedy.TELL, None]
 
 
 def test_a_few_late_packets_are_no_proof() -> None:
     """The rest of a sentence under the last key is not speech that cannot be read."""
     room = Room(ADA)
-    room.vitals[ADA] = replace(room.vitals[ADA], arrived=20, ended=True)
+    room.stream_counts[ADA] = replace(room.stream_counts[ADA], arrived=20, ended=True)
     assert room.wait(20.0) == []
 
 
 def test_somebody_without_a_name_is_missed_too() -> None:
     """Where Discord never says whose a stream is, the stream is who is not heard; its name, once it comes, begins anew."""
     room = Room(ADA)
-    nameless = replace(room.vitals[ADA], user_id=None)
-    room.vitals = {ADA: nameless}
+    nameless = replace(room.stream_counts[ADA], user_id=None)
+    room.stream_counts = {ADA: nameless}
     assert room.wait(NOTICED_WITHIN_S, ADA, readable=False) == deaf(nameless.ssrc, Symptom.UNREADABLE, Remedy.REKEY)
-    room.vitals[ADA] = replace(room.vitals[ADA], user_id=ADA, read=room.vitals[ADA].arrived, ended=True)
+    room.stream_counts[ADA] = replace(room.stream_counts[ADA], user_id=ADA, read=room.stream_counts[ADA].arrived, ended=True)
     assert room.wait(20.0) == []

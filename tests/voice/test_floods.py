@@ -17,11 +17,11 @@ from discordplex.voice.close_codes import Repair
 from discordplex.voice.dave.group import MAX_MEMBERS, MAX_PENDING
 from discordplex.voice.gateway.events import ExecuteTransition, PrepareTransition, SendReadyForTransition
 from discordplex.voice.gateway.protocol import MAX_UNSENT, Credentials, VoiceGateway
-from discordplex.voice.members import MAX_PEOPLE, Roster
+from discordplex.voice.members import MAX_PEOPLE, Members
 from discordplex.voice.rtp.receiver import MAX_NAMES, MAX_NEWS, MAX_STRANGE_PACKETS, MAX_STREAMS, MAX_WAITING
 from discordplex.voice.rtp.reorder import REACH_PACKETS
 from discordplex.voice.rtp.stream import MAX_HELD, PACKET_MS, SOUND_BURST_MS, SOUND_MS_PER_S
-from discordplex.voice.rtp.threads import BATCH_DATAGRAMS, BATCH_S, Wire
+from discordplex.voice.rtp.threads import BATCH_DATAGRAMS, BATCH_S, MediaThreads
 from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import ROOM_MIB, memory_mib
@@ -150,7 +150,7 @@ def test_a_flooded_call_leaves_the_others_their_turn(sockets: Callable[[], tuple
     """Of a socket that is never empty a few milliseconds' worth is read, and then it is the next one's turn."""
     taken: list[str] = []
     clock = FakeClock()
-    wire = Wire(clock=clock, metrics=Metrics())
+    wire = MediaThreads(clock=clock, metrics=Metrics())
     for name, datagrams in (("flooded", BATCH_DATAGRAMS), ("calm", 1)):
         near, far = sockets()
         for _ in range(datagrams):
@@ -166,7 +166,7 @@ def test_a_flooded_call_leaves_the_others_their_turn(sockets: Callable[[], tuple
 class wire_changes:  # noqa: N801 - used as a function
     """A wire that has not begun yet only notes who listens."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: MediaThreads) -> None:
         self._wire = wire
 
     def __enter__(self) -> None:
@@ -196,7 +196,7 @@ def test_a_hundred_thousand_ids_leave_a_receiver_as_it_is() -> None:
         assert len(receiver._announced) <= MAX_NAMES
         assert len(receiver._streams) <= MAX_STREAMS
         assert len(receiver._waiting) <= MAX_WAITING
-        assert len(receiver.vitals()) <= MAX_NAMES + MAX_STREAMS + MAX_WAITING
+        assert len(receiver.stream_counts()) <= MAX_NAMES + MAX_STREAMS + MAX_WAITING
         assert all(len(waiting.packets) <= MAX_HELD for waiting in receiver._waiting.values())
     assert memory_mib() - before < ROOM_MIB
 
@@ -218,7 +218,7 @@ def test_a_hundred_thousand_people_leave_the_group_as_it_is() -> None:
 
 def test_a_hundred_thousand_people_are_no_roster() -> None:
     """Who is too many is not listed, and whoever leaves makes room."""
-    roster = Roster(own_id=1)
+    roster = Members(own_id=1)
     for start in range(1000, IDS, 1000):
         roster.joined(range(start, start + 1000))
     assert len(roster.people) == MAX_PEOPLE
@@ -260,6 +260,6 @@ async def test_a_session_survives_a_flood_of_ids(rig: Rig) -> None:
 
     rig.lift_budget()
     rig.behaviour = flood
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert closing.repair is Repair.RESUME
     assert held[1] - held[0] < ROOM_MIB

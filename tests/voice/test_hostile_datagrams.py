@@ -16,7 +16,7 @@ from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.clock import SystemClock
 from discordplex.metrics import Metrics
 from discordplex.voice.rtp.receiver import DISCOVERY, MAX_STREAMS
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import BATCH, DATAGRAM_SEEDS, DATAGRAMS, EXAMPLES, ROOM_MIB, memory_mib, mutated
@@ -29,7 +29,7 @@ SPEECH = packets_of(noise(20))
 class Target:
     """A receiver in an encrypted call, on a real socket and the wire's real thread, and whoever sends to it."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: MediaThreads) -> None:
         self.delivery, (self.ann, self.bob, _) = call_of(ANN, BOB, CAT)
         self.studio = Studio(self.ann.e2ee)
         self.studio.receiver.name(SSRC, BOB)
@@ -92,7 +92,7 @@ class Target:
 def target(no_stray_threads: None) -> Iterator[Target]:
     del no_stray_threads
     metrics = Metrics()
-    with Wire(clock=SystemClock(), metrics=metrics) as wire:
+    with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
         made = Target(wire)
         yield made
         made.close()
@@ -135,5 +135,5 @@ def test_no_datagram_does_harm(target: Target) -> None:
     counts = target.studio.counts()
     assert counts.get("faults") is None
     assert sum(counts.values()) > DATAGRAM_SEEDS * DATAGRAMS
-    assert len(target.studio.receiver.vitals()) <= MAX_STREAMS + 1
+    assert len(target.studio.receiver.stream_counts()) <= MAX_STREAMS + 1
     assert held[-1] - held[len(held) // 4] < ROOM_MIB

@@ -169,6 +169,6 @@ async def test_no_message_of_the_gateway_does_harm(rig: Rig) -> None:
         await reading
 
     rig.behaviour = hostile
-    assert (await rig.line.run()).code == 4006
+    assert (await rig.session.run()).code == 4006
     assert rig.ear.frames(BOB)
     assert held[-1] - held[len(held) // 4] < ROOM_MIB

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.voice.close_codes import Closing, Repair, classify
-from discordplex.voice.connection_info import Invitation, Invitations
-from discordplex.voice.reconnect import DELAYS_S, MAX_RESUMES, REMOVED, Upkeep
+from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
+from discordplex.voice.reconnect import DELAYS_S, MAX_RESUMES, REMOVED, Reconnector
 
 
 class Play:
@@ -18,10 +18,10 @@ class Play:
         self.log: list[str] = []
         self.failures = 0
         self.clock = FakeClock()
-        self.invitations = Invitations()
+        self.info_collector = ConnectionInfoCollector()
         self._tokens = 0
-        self.upkeep = Upkeep(
-            invitations=self.invitations,
+        self.reconnector = Reconnector(
+            info_collector=self.info_collector,
             open_session=self.open,
             enter=self.enter,
             leave=self.leave,
@@ -32,7 +32,7 @@ class Play:
 
     async def enter(self) -> None:
         self.log.append("enter")
-        self.invitations.entered(f"session {self._tokens}")
+        self.info_collector.entered(f"session {self._tokens}")
         self.serve()
 
     async def leave(self) -> None:
@@ -40,14 +40,14 @@ class Play:
         if self.failures:
             self.failures -= 1
             raise ConnectionResetError
-        assert not self.invitations.left()  # our own doing
+        assert not self.info_collector.left()  # our own doing
 
     def serve(self) -> None:
         self._tokens += 1
-        self.invitations.served(f"token {self._tokens}", "host:1")
+        self.info_collector.served(f"token {self._tokens}", "host:1")
 
-    def open(self, invitation: Invitation) -> "Play":
-        self.log.append(f"open {invitation.number}")
+    def open(self, info: ConnectionInfo) -> "Play":
+        self.log.append(f"open {info.number}")
         return self
 
     async def run(self) -> Closing:
@@ -67,7 +67,7 @@ class Play:
 
     async def to_the_end(self) -> Closing:
         """Run it, moving time on whenever it waits."""
-        running = asyncio.create_task(self.upkeep.run())
+        running = asyncio.create_task(self.reconnector.run())
         while not running.done():
             await self.clock.advance(1.0)
             await settle()
@@ -125,7 +125,7 @@ async def test_a_main_gateway_that_is_away_is_tried_again() -> None:
 async def test_a_move_waits_for_the_new_server() -> None:
     """4014 waits, and the server that Discord names then carries the next session."""
     play = Play(classify(4014), END)
-    running = asyncio.create_task(play.upkeep.run())
+    running = asyncio.create_task(play.reconnector.run())
     await settle()
     assert play.log == ["enter", "open 1", "run", "close", "lost 4014"]
     play.serve()
@@ -136,9 +136,9 @@ async def test_a_move_waits_for_the_new_server() -> None:
 async def test_a_move_that_was_a_removal_ends() -> None:
     """4014 followed by an empty voice state: somebody removed us."""
     play = Play(classify(4014))
-    running = asyncio.create_task(play.upkeep.run())
+    running = asyncio.create_task(play.reconnector.run())
     await settle()
-    play.invitations.left()
+    play.info_collector.left()
     assert await running is REMOVED
 
 
@@ -158,11 +158,11 @@ async def test_a_loss_while_the_server_is_being_replaced_waits_for_the_new_one()
     """With no server named, a resume would go nowhere."""
 
     def taken_away() -> Closing:
-        play.invitations.served("token 1", None)
+        play.info_collector.served("token 1", None)
         return classify(1006)
 
     play = Play(taken_away, END)
-    running = asyncio.create_task(play.upkeep.run())
+    running = asyncio.create_task(play.reconnector.run())
     await settle()
     assert "rest 0" not in play.log
     play.serve()

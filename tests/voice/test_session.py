@@ -29,14 +29,14 @@ async def test_a_good_server_makes_it_live(rig: Rig) -> None:
         await connection.close(4006)
 
     rig.behaviour = good
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert (closing.repair, closing.code) == (Repair.REJOIN, 4006)
     assert rig.owner.lives == 1
-    assert rig.line.ssrc == 5
+    assert rig.session.ssrc == 5
 
 
 async def test_a_second_socket_resumes(rig: Rig) -> None:
-    """After a loss the same line resumes: the datagram socket stays, and the session is live without a new key."""
+    """After a loss the same session resumes: the datagram socket stays, and the session is live without a new key."""
 
     async def loses(connection: ServerConnection) -> None:
         await rig.establish(connection)
@@ -49,9 +49,9 @@ async def test_a_second_socket_resumes(rig: Rig) -> None:
         await connection.close(4021)
 
     rig.behaviour = loses
-    assert (await rig.line.run()).repair is Repair.RESUME
+    assert (await rig.session.run()).repair is Repair.RESUME
     rig.behaviour = resumes
-    assert (await rig.line.run()).code == 4021
+    assert (await rig.session.run()).code == 4021
     assert rig.owner.lives == 2
 
 
@@ -78,7 +78,7 @@ async def test_rubbish_is_counted_and_survived(rig: Rig) -> None:
         await connection.close(4021)
 
     rig.behaviour = dirty
-    assert (await rig.line.run()).code == 4021
+    assert (await rig.session.run()).code == 4021
     assert rig.owner.lives == 1
     assert rig.metrics.counter("voice.gateway.bad_messages").value >= 12
 
@@ -92,7 +92,7 @@ async def test_a_server_that_says_nothing_is_left(rig: Rig) -> None:
         await connection.wait_closed()
 
     rig.behaviour = mute
-    running = asyncio.create_task(rig.line.run())
+    running = asyncio.create_task(rig.session.run())
     await accepted.wait()
     while not running.done():
         await rig.clock.advance(5.0)
@@ -109,13 +109,13 @@ async def test_unanswered_heartbeats_are_a_loss(rig: Rig) -> None:
         beats.extend([json.loads(message)["d"]["seq_ack"] async for message in connection])
 
     rig.behaviour = deaf
-    running = asyncio.create_task(rig.line.run())
+    running = asyncio.create_task(rig.session.run())
     await rig.owner.live.wait()
     while not running.done():
         await rig.clock.advance(0.5)
     assert running.result().repair is Repair.RESUME
     assert "stopped answering" in running.result().sentence
-    assert not rig.line.flows
+    assert not rig.session.flows
     assert beats in ([-1], [])
 
 
@@ -129,7 +129,7 @@ async def test_the_address_is_kept_open(rig: Rig) -> None:
         await connection.close(4021)
 
     rig.behaviour = quiet
-    running = asyncio.create_task(rig.line.run())
+    running = asyncio.create_task(rig.session.run())
     await rig.owner.live.wait()
     for expected in range(1, 4):
         await timeouts.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == expected), 5)  # noqa: B023 - awaited at once
@@ -151,19 +151,19 @@ async def test_a_path_that_answered_once_and_not_again_is_silent(rig: Rig) -> No
         await connection.close(4021)
 
     rig.behaviour = quiet
-    running = asyncio.create_task(rig.line.run())
+    running = asyncio.create_task(rig.session.run())
     await rig.owner.live.wait()
     await rig.clock.advance(20.0)
-    assert rig.line.path_silent_s == 0.0
-    receiver = rig.line.receiver
+    assert rig.session.path_silent_s == 0.0
+    receiver = rig.session.receiver
     receiver.echoes, receiver.alive_at = 1, rig.clock.now()  # the wire's clock is another one here
-    assert not rig.line.path_owes_answer
+    assert not rig.session.path_owes_answer
     await rig.clock.advance(9.0)
-    assert (rig.line.path_owes_answer, rig.line.path_silent_s) == (True, 0.0)  # a single one: we may have slept
+    assert (rig.session.path_owes_answer, rig.session.path_silent_s) == (True, 0.0)  # a single one: we may have slept
     await rig.clock.advance(5.0)
-    assert rig.line.path_silent_s == 5.0
+    assert rig.session.path_silent_s == 5.0
     receiver.alive_at = rig.clock.now()
-    assert (rig.line.path_owes_answer, rig.line.path_silent_s) == (False, 0.0)
+    assert (rig.session.path_owes_answer, rig.session.path_silent_s) == (False, 0.0)
     over.set()
     await running
 
@@ -195,12 +195,12 @@ async def test_an_answered_heartbeat_proves_that_it_works(rig: Rig) -> None:
         await connection.close(4015)
 
     rig.behaviour = alive
-    running = asyncio.create_task(rig.line.run())
+    running = asyncio.create_task(rig.session.run())
     await rig.owner.live.wait()
-    assert not rig.line.flows
+    assert not rig.session.flows
     await rig.clock.advance(1.0)
     await running
-    assert rig.line.flows
+    assert rig.session.flows
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ async def test_an_impossible_session_is_entered_anew(rig: Rig, message: Callable
         await connection.wait_closed()
 
     rig.behaviour = impossible
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert closing.repair is Repair.REJOIN
     assert sentence in closing.sentence
 
@@ -241,7 +241,7 @@ async def test_a_silent_datagram_port_is_explained(rig: Rig, monkeypatch: pytest
         await connection.wait_closed()
 
     rig.behaviour = unreachable
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert "firewall" in closing.sentence
     assert rig.udp.requests == 6
 
@@ -257,7 +257,7 @@ async def test_a_description_out_of_place_is_refused(rig: Rig) -> None:
         await connection.wait_closed()
 
     rig.behaviour = hasty
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert closing.repair is Repair.REJOIN
     assert rig.owner.lives == 0
 
@@ -265,7 +265,7 @@ async def test_a_description_out_of_place_is_refused(rig: Rig) -> None:
 async def test_a_server_that_is_not_there_is_a_loss(rig: Rig) -> None:
     """A refused upgrade is told like a lost connection, to be tried again."""
     rig.behaviour = refused
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert closing.repair is Repair.RESUME
     assert "could not be reached" in closing.sentence
 
@@ -292,8 +292,8 @@ async def test_a_server_that_is_not_there_is_a_loss(rig: Rig) -> None:
 )
 async def test_an_endpoint_is_a_host_and_a_port(rig: Rig, endpoint: Any) -> None:
     """What Discord names a voice server by, where it is anything else, is a sentence, and no token goes there."""
-    rig.line._endpoint = endpoint
-    closing = await rig.line.run()
+    rig.session._endpoint = endpoint
+    closing = await rig.session.run()
     assert closing.repair is Repair.REJOIN
     assert "no address" in closing.sentence
 
@@ -323,7 +323,7 @@ async def test_a_server_that_sends_without_end_is_left(rig: Rig, frame: bytes) -
             await asyncio.sleep(0)
 
     rig.behaviour = endless
-    closing = await rig.line.run()
+    closing = await rig.session.run()
     assert closing.repair is Repair.REJOIN
     assert "more than a call can take" in closing.sentence
 
@@ -331,9 +331,9 @@ async def test_a_server_that_sends_without_end_is_left(rig: Rig, frame: bytes) -
 async def test_stop_ends_whatever_goes_on(rig: Rig) -> None:
     """A stop before, while connecting, while running or while resting is what the next or present run gives."""
     closing = Closing(Repair.WAIT, "elsewhere")
-    rig.line.stop(closing)
-    await rig.line.rest(5.0)
-    assert await rig.line.run() is closing
+    rig.session.stop(closing)
+    await rig.session.rest(5.0)
+    assert await rig.session.run() is closing
     live = asyncio.Event()
 
     async def good(connection: ServerConnection) -> None:
@@ -342,15 +342,15 @@ async def test_stop_ends_whatever_goes_on(rig: Rig) -> None:
         await connection.wait_closed()
 
     rig.behaviour = good
-    running = asyncio.create_task(rig.line.run())
+    running = asyncio.create_task(rig.session.run())
     await live.wait()
-    rig.line.stop(closing)
+    rig.session.stop(closing)
     assert await running is closing
-    resting = asyncio.create_task(rig.line.rest(1000.0))
+    resting = asyncio.create_task(rig.session.rest(1000.0))
     await asyncio.sleep(0)
-    rig.line.stop(closing)
+    rig.session.stop(closing)
     await resting
-    assert await rig.line.run() is closing
+    assert await rig.session.run() is closing
 
 
 async def test_no_message_of_a_server_escapes(rig: Rig) -> None:
@@ -366,4 +366,4 @@ async def test_no_message_of_a_server_escapes(rig: Rig) -> None:
         await connection.close(4006)
 
     rig.behaviour = noisy
-    assert (await rig.line.run()).code == 4006
+    assert (await rig.session.run()).code == 4006

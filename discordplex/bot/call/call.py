@@ -29,7 +29,7 @@ from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, Moved, PersonJoined
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class CallContext:
     preferences: Preferences
     persona: Persona
     """Who the engine is until it is known whom the people of a call prefer."""
-    wire: Wire
+    wire: MediaThreads
     clock: Clock
     metrics: Metrics
     on_caption: Callable[[AnyCall, Caption], None] = lambda _call, _caption: None

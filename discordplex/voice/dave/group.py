@@ -4,7 +4,7 @@ It follows the gateway's events, answers them, and hands out keys: one per sende
 
 * A commit or a welcome makes new keys: everybody's are for receiving at once, our own is for sending from op 22 (ExecuteTransition) on,
   and not before: others may not be able to open it yet.
-* Transition 0 is executed at once and not confirmed.
+* PendingTransition 0 is executed at once and not confirmed.
 * libdave reports rosters as differences and keeps its own over a reset, so none is kept here: who is in the channel is what counts.
 """
 
@@ -46,30 +46,30 @@ MAX_MEMBERS = 1024
 CODE_DIGITS, CODE_GROUP = 30, 5
 
 
-class Keyring(Protocol):
+class KeyConsumer(Protocol):
     """Who uses the keys."""
 
-    def open_with(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
+    def set_receive_keys(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
         """From now on, open what these people send with these keys (and, for ten seconds, with the last ones); `clear_too`: or without."""
         ...
 
-    def seal_with(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
+    def set_send_key(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
         """From now on, send with this key: None for nothing to send with; version 0 for sending in the clear."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class PendingTransition:
     """What op 22 will switch to."""
 
     protocol_version: int
     ratchet: dave.IKeyRatchet | None = field(repr=False)
 
 
-class Group:
+class MlsGroup:
     """Our membership of one call's group."""
 
-    def __init__(self, *, user_id: int, keyring: Keyring, metrics: Metrics) -> None:
+    def __init__(self, *, user_id: int, keyring: KeyConsumer, metrics: Metrics) -> None:
         self.protocol_version = 0
         self._user_id = user_id
         self._keyring = keyring
@@ -77,7 +77,7 @@ class Group:
         self._channel_id = 0
         self._group_version = 0  # libdave forgets it at a reset
         self._members: set[int] = set()
-        self._pending: dict[int, Transition] = {}
+        self._pending: dict[int, PendingTransition] = {}
         self._newest = AT_ONCE
         self._session = dave.Session(self._failed)
 
@@ -99,7 +99,7 @@ class Group:
         self._channel_id = channel_id
         self.protocol_version = protocol_version
         if protocol_version == 0:
-            self._keyring.seal_with(None, protocol_version=0)
+            self._keyring.set_send_key(None, protocol_version=0)
             return []
         return self._new_group(protocol_version)
 
@@ -147,9 +147,9 @@ class Group:
     def _prepare(self, transition_id: int, protocol_version: int) -> list[E2eeCommand]:
         """Be able to receive what the transition brings, and remember what to send with."""
         ratchets = {} if protocol_version == 0 else self._ratchets()
-        self._keyring.open_with(ratchets, clear_too=protocol_version == 0 or self.protocol_version == 0)
+        self._keyring.set_receive_keys(ratchets, clear_too=protocol_version == 0 or self.protocol_version == 0)
         ratchet = None if protocol_version == 0 else self._session.get_key_ratchet(str(self._user_id))
-        self._pending[transition_id] = Transition(protocol_version, ratchet)
+        self._pending[transition_id] = PendingTransition(protocol_version, ratchet)
         self._newest = transition_id
         while len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]
@@ -164,7 +164,7 @@ class Group:
             self._metrics.counter("voice.e2ee.unknown_transitions").add()
             return
         self.protocol_version = transition.protocol_version
-        self._keyring.seal_with(transition.ratchet, protocol_version=transition.protocol_version)
+        self._keyring.set_send_key(transition.ratchet, protocol_version=transition.protocol_version)
         self._metrics.counter("voice.e2ee.transitions").add()
         if transition.protocol_version == 0:
             self._session.reset()

@@ -12,7 +12,7 @@ import dave
 
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.group import Group
+from discordplex.voice.dave.group import MlsGroup
 from discordplex.voice.gateway.events import E2eeCommand, E2eeEvent
 
 MARKER = b"\xfa\xfa"
@@ -21,7 +21,7 @@ MARKER = b"\xfa\xfa"
 AUDIO = dave.MediaType.audio
 
 
-class E2ee:
+class DaveSession:
     """The encryption of one voice session, from its description on."""
 
     max_protocol_version = dave.get_max_supported_protocol_version()
@@ -38,7 +38,7 @@ class E2ee:
         self._ssrc = 0
         self._version: int | None = None
         self._clear_accepted = True
-        self._group = Group(user_id=user_id, keyring=self, metrics=metrics)
+        self._group = MlsGroup(user_id=user_id, keyring=self, metrics=metrics)
 
     @property
     def encrypted(self) -> bool:
@@ -84,15 +84,15 @@ class E2ee:
         with self._lock:
             self._decryptors.pop(user_id, None)
 
-    def open_with(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
-        """Take the keys for receiving; see `Keyring`. Thread: loop."""
+    def set_receive_keys(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
+        """Take the keys for receiving; see `KeyConsumer`. Thread: loop."""
         with self._lock:
             self._clear_accepted = self._clear_accepted or clear_too
             for user_id, ratchet in ratchets.items():
                 self._decryptors.setdefault(user_id, dave.Decryptor()).transition_to_key_ratchet(ratchet)
 
-    def seal_with(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
-        """Take the key for sending; see `Keyring`. Thread: loop."""
+    def set_send_key(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
+        """Take the key for sending; see `KeyConsumer`. Thread: loop."""
         with self._lock:
             self._version = protocol_version
             self._clear_accepted = protocol_version == 0

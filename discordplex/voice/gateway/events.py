@@ -12,7 +12,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class GatewayReady:
     """A new session: our SSRC, and where to send datagrams."""
 
     ssrc: int
@@ -31,7 +31,7 @@ class SessionDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
+class GatewayResumed:
     """The session goes on; what we missed was sent again before this."""
 
 
@@ -119,7 +119,9 @@ class Welcome:
 
 
 E2eeEvent: TypeAlias = PrepareTransition | ExecuteTransition | PrepareEpoch | ExternalSender | Proposals | AnnounceCommit | Welcome
-VoiceEvent: TypeAlias = Hello | Ready | SessionDescription | Resumed | HeartbeatAcked | Speaking | PeopleJoined | PersonGone | E2eeEvent
+VoiceEvent: TypeAlias = (
+    Hello | GatewayReady | SessionDescription | GatewayResumed | HeartbeatAcked | Speaking | PeopleJoined | PersonGone | E2eeEvent
+)
 
 
 @dataclass(frozen=True, slots=True)

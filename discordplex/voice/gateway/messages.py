@@ -17,6 +17,8 @@ from discordplex.voice.gateway.events import (
     AnnounceCommit,
     ExecuteTransition,
     ExternalSender,
+    GatewayReady,
+    GatewayResumed,
     HeartbeatAcked,
     Hello,
     PeopleJoined,
@@ -24,8 +26,6 @@ from discordplex.voice.gateway.events import (
     PrepareEpoch,
     PrepareTransition,
     Proposals,
-    Ready,
-    Resumed,
     SessionDescription,
     Speaking,
     VoiceEvent,
@@ -143,9 +143,9 @@ def _hello(data: dict[str, Any]) -> Hello:
     return Hello(max(MIN_HEARTBEAT_S, interval / 1000))
 
 
-def _ready(data: dict[str, Any]) -> Ready:
+def _ready(data: dict[str, Any]) -> GatewayReady:
     modes = tuple(mode for mode in _list(data, "modes") if isinstance(mode, str))
-    return Ready(_integer(data, "ssrc", MAX_SSRC), _text(data, "ip"), _integer(data, "port", MAX_PORT), modes)
+    return GatewayReady(_integer(data, "ssrc", MAX_SSRC), _text(data, "ip"), _integer(data, "port", MAX_PORT), modes)
 
 
 def _session_description(data: dict[str, Any]) -> SessionDescription:
@@ -186,7 +186,7 @@ TEXT: dict[int, Callable[[dict[str, Any]], VoiceEvent]] = {
     Op.HELLO: _hello,
     Op.READY: _ready,
     Op.SESSION_DESCRIPTION: _session_description,
-    Op.RESUMED: lambda _: Resumed(),
+    Op.RESUMED: lambda _: GatewayResumed(),
     Op.HEARTBEAT_ACK: _heartbeat_acked,
     Op.SPEAKING: _speaking,
     Op.CLIENTS_CONNECT: _people_joined,

@@ -12,10 +12,10 @@ from discordplex.errors import LocalProtocolError, RemoteProtocolError
 from discordplex.voice.gateway import messages
 from discordplex.voice.gateway.events import (
     E2eeCommand,
+    GatewayReady,
+    GatewayResumed,
     HeartbeatAcked,
     Hello,
-    Ready,
-    Resumed,
     SendCommitWelcome,
     SendKeyPackage,
     SendReadyForTransition,
@@ -28,7 +28,7 @@ VERSION = 8
 """Buffered resume and the binary messages of end-to-end encryption came with it."""
 
 
-class Phase(enum.Enum):
+class GatewayPhase(enum.Enum):
     """Where a session stands. The only table of moves is `NEXT`."""
 
     OFFLINE = enum.auto()
@@ -44,25 +44,25 @@ class Phase(enum.Enum):
     RESUMING = enum.auto()
 
 
-NEXT: dict[tuple[Phase, str], Phase] = {
-    (Phase.OFFLINE, "connected"): Phase.GREETING,
-    (Phase.GREETING, "Hello"): Phase.IDENTIFYING,
-    (Phase.IDENTIFYING, "Ready"): Phase.SELECTING,
-    (Phase.SELECTING, "SessionDescription"): Phase.LIVE,
-    (Phase.LIVE, "SessionDescription"): Phase.LIVE,
-    (Phase.GREETING, "lost"): Phase.OFFLINE,
-    (Phase.IDENTIFYING, "lost"): Phase.OFFLINE,
-    (Phase.SELECTING, "lost"): Phase.OFFLINE,
-    (Phase.LIVE, "lost"): Phase.ASLEEP,
-    (Phase.ASLEEP, "connected"): Phase.WAKING,
-    (Phase.WAKING, "Hello"): Phase.RESUMING,
-    (Phase.RESUMING, "Resumed"): Phase.LIVE,
-    (Phase.WAKING, "lost"): Phase.ASLEEP,
-    (Phase.RESUMING, "lost"): Phase.ASLEEP,
+NEXT: dict[tuple[GatewayPhase, str], GatewayPhase] = {
+    (GatewayPhase.OFFLINE, "connected"): GatewayPhase.GREETING,
+    (GatewayPhase.GREETING, "Hello"): GatewayPhase.IDENTIFYING,
+    (GatewayPhase.IDENTIFYING, "GatewayReady"): GatewayPhase.SELECTING,
+    (GatewayPhase.SELECTING, "SessionDescription"): GatewayPhase.LIVE,
+    (GatewayPhase.LIVE, "SessionDescription"): GatewayPhase.LIVE,
+    (GatewayPhase.GREETING, "lost"): GatewayPhase.OFFLINE,
+    (GatewayPhase.IDENTIFYING, "lost"): GatewayPhase.OFFLINE,
+    (GatewayPhase.SELECTING, "lost"): GatewayPhase.OFFLINE,
+    (GatewayPhase.LIVE, "lost"): GatewayPhase.ASLEEP,
+    (GatewayPhase.ASLEEP, "connected"): GatewayPhase.WAKING,
+    (GatewayPhase.WAKING, "Hello"): GatewayPhase.RESUMING,
+    (GatewayPhase.RESUMING, "GatewayResumed"): GatewayPhase.LIVE,
+    (GatewayPhase.WAKING, "lost"): GatewayPhase.ASLEEP,
+    (GatewayPhase.RESUMING, "lost"): GatewayPhase.ASLEEP,
 }
 """The law: a cause that is not here is refused in that phase. Causes are our calls and the names of the server's events."""
 
-STEERING = (Hello, Ready, SessionDescription, Resumed)
+STEERING = (Hello, GatewayReady, SessionDescription, GatewayResumed)
 """The events that move the phase; all others may come whenever the server likes, replayed before Resumed too."""
 
 
@@ -84,7 +84,7 @@ class VoiceGateway:
     """One voice session's state, without IO. Not thread-safe: the loop owns it."""
 
     def __init__(self, credentials: Credentials, *, max_dave_protocol_version: int) -> None:
-        self.phase = Phase.OFFLINE
+        self.phase = GatewayPhase.OFFLINE
         self.seq_ack = -1
         self._credentials = credentials
         self._max_dave_protocol_version = max_dave_protocol_version
@@ -99,10 +99,10 @@ class VoiceGateway:
 
     def lost(self) -> None:
         """The WebSocket has closed. What was not sent yet is forgotten, except what the encrypted group needs after a resume."""
-        if self.phase not in (Phase.OFFLINE, Phase.ASLEEP):
+        if self.phase not in (GatewayPhase.OFFLINE, GatewayPhase.ASLEEP):
             self._move("lost")
         self._outgoing.clear()
-        if self.phase is Phase.OFFLINE:
+        if self.phase is GatewayPhase.OFFLINE:
             self._commands.clear()
 
     def receive(self, message: str | bytes) -> VoiceEvent | None:
@@ -123,14 +123,14 @@ class VoiceGateway:
         """What the server is to be sent now, in order; each message is given once."""
         ready = list(self._outgoing)
         self._outgoing.clear()
-        if self.phase is Phase.LIVE:
+        if self.phase is GatewayPhase.LIVE:
             ready += self._commands
             self._commands.clear()
         return ready
 
     def select_protocol(self, *, address: str, port: int, mode: str) -> None:
         """Say where our datagrams come from, as IP discovery found, and how they are encrypted."""
-        if self.phase is not Phase.SELECTING:
+        if self.phase is not GatewayPhase.SELECTING:
             raise LocalProtocolError(f"a protocol cannot be selected while {self.phase.name}")
         data = {"address": address, "port": port, "mode": mode}
         self._say(Op.SELECT_PROTOCOL, {"protocol": "udp", "data": data})
@@ -145,7 +145,7 @@ class VoiceGateway:
 
     def speaking(self, *, speaking: bool, ssrc: int) -> None:
         """Say that our audio starts or stops. Discord wants it once before the first packet of a session."""
-        if self.phase is Phase.LIVE:
+        if self.phase is GatewayPhase.LIVE:
             self._say(Op.SPEAKING, {"speaking": int(speaking), "delay": 0, "ssrc": ssrc})
 
     def command(self, command: E2eeCommand) -> None:
@@ -158,7 +158,7 @@ class VoiceGateway:
     def _say_who(self) -> None:
         who = self._credentials
         data: dict[str, object] = {"server_id": str(who.server_id), "session_id": who.session_id, "token": who.token}
-        if self.phase is Phase.RESUMING:
+        if self.phase is GatewayPhase.RESUMING:
             self._say(Op.RESUME, data | {"seq_ack": self.seq_ack})
         else:
             version = {"max_dave_protocol_version": self._max_dave_protocol_version}

@@ -14,12 +14,12 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.errors import RemoteProtocolError
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import E2ee
-from discordplex.voice.deafness import Vital
+from discordplex.voice.dave.session import DaveSession
+from discordplex.voice.deafness import StreamCounts
 from discordplex.voice.rtp.encryption import Transport
 from discordplex.voice.rtp.packet import RtpError, RtpPacket, strip
 from discordplex.voice.rtp.reorder import WAIT, Arrival, Missing, Packet
-from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD, UNHEARD, Stream, Waiting
+from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD, UNHEARD, SpeakerStream, UnnamedPackets
 
 MAX_STREAMS = 64
 """Speakers at once; the one that was silent longest makes room for a new one."""
@@ -68,7 +68,7 @@ class PcmSink(Protocol):
 class Receiver:
     """What one voice session hears. `receive` and `tick` belong to the receive thread, everything else to the loop."""
 
-    def __init__(self, *, e2ee: E2ee, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
+    def __init__(self, *, e2ee: DaveSession, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
         self.transport: Transport | None = None
         self.opened = 0
         self.echoes = 0
@@ -83,8 +83,8 @@ class Receiver:
         self._on_discovery = on_discovery
         self._users: dict[int, int] = {}
         self._announced: dict[int, tuple[int, int]] = {}
-        self._streams: dict[int, Stream] = {}
-        self._waiting: dict[int, Waiting] = {}
+        self._streams: dict[int, SpeakerStream] = {}
+        self._waiting: dict[int, UnnamedPackets] = {}
         self._news: deque[tuple[int, int | None]] = deque(maxlen=MAX_NEWS)
         self._room = float(MAX_STRANGE_PACKETS)
         self._room_at = float("-inf")
@@ -109,7 +109,7 @@ class Receiver:
         self._news.append((user_id, None))
         self._announced = {ssrc: said for ssrc, said in self._announced.items() if said[0] != user_id}
 
-    def vitals(self) -> list[Vital]:
+    def stream_counts(self) -> list[StreamCounts]:
         """What was counted of each speaker, for `Deafness`. Thread: loop; the numbers are the receive thread's, as they stand."""
         streams, waiting = self._streams.copy(), self._waiting.copy()
         found = []
@@ -117,7 +117,7 @@ class Receiver:
             stream, (named_id, announced) = streams.get(ssrc, UNHEARD), self._announced.get(ssrc, (None, 0))
             user_id = named_id if stream.user_id is None else stream.user_id
             arrived = stream.arrived + (waiting[ssrc].arrived if ssrc in waiting else 0)
-            found.append(Vital(ssrc, user_id, announced, arrived, stream.read, stream.silences, stream.ended))
+            found.append(StreamCounts(ssrc, user_id, announced, arrived, stream.read, stream.silences, stream.ended))
         return found
 
     @property
@@ -206,7 +206,7 @@ class Receiver:
             if len(self._waiting) == MAX_WAITING:
                 del self._waiting[min(self._waiting, key=lambda other: self._waiting[other].arrived)]
                 self._count("streams_evicted")
-            waiting = self._waiting[packet.ssrc] = Waiting()
+            waiting = self._waiting[packet.ssrc] = UnnamedPackets()
         waiting.arrived += 1
         if len(waiting.packets) == MAX_HELD:
             self._count("unnamed")
@@ -239,18 +239,18 @@ class Receiver:
         else:
             self._open(packet.ssrc, stream, packet.sequence, payload, now)
 
-    def _stream(self, ssrc: int, now: float) -> Stream:
+    def _stream(self, ssrc: int, now: float) -> SpeakerStream:
         stream = self._streams.get(ssrc)
         if stream is None:
             if len(self._streams) == MAX_STREAMS:
                 del self._streams[min(self._streams, key=lambda other: self._streams[other].heard_at)]
                 self._count("streams_evicted")
-            stream = self._streams[ssrc] = Stream()
+            stream = self._streams[ssrc] = SpeakerStream()
             stream.user_id = self._users.get(ssrc)
         stream.heard_at = now
         return stream
 
-    def _open(self, ssrc: int, stream: Stream, sequence: int, payload: bytes, now: float) -> None:
+    def _open(self, ssrc: int, stream: SpeakerStream, sequence: int, payload: bytes, now: float) -> None:
         """Decrypt a payload, put it into its place, and pass on what is in order now."""
         exempt = payload in (b"", SILENCE_PACKET)  # the voice server sends both in the clear, inside encrypted calls too
         opened: bytes | None = payload
@@ -270,7 +270,7 @@ class Receiver:
         stream.reorder.push(sequence, opened, now)
         self._deliver(stream, now)
 
-    def _deliver(self, stream: Stream, now: float) -> None:
+    def _deliver(self, stream: SpeakerStream, now: float) -> None:
         while (fact := stream.reorder.pull(now)) is not WAIT:
             if stream.user_id in self._ignored:
                 self._count("ignored")
@@ -279,7 +279,7 @@ class Receiver:
             elif isinstance(fact, Missing):
                 self._conceal(stream, fact)
 
-    def _decode(self, stream: Stream, payload: bytes) -> None:
+    def _decode(self, stream: SpeakerStream, payload: bytes) -> None:
         if not payload:
             self._count("empty")
             return
@@ -295,7 +295,7 @@ class Receiver:
         self._frames.add()
         self._write(stream, pcm)
 
-    def _conceal(self, stream: Stream, missing: Missing) -> None:
+    def _conceal(self, stream: SpeakerStream, missing: Missing) -> None:
         """Fill a gap in, the frame before the next packet from that packet's FEC; of a long gap, only what is still worth it."""
         self._metrics.counter("voice.rx.lost").add(missing.count)
         for left in range(min(missing.count, MAX_CONCEALED - stream.concealed), 0, -1):
@@ -309,7 +309,7 @@ class Receiver:
             except RemoteProtocolError:
                 self._count("corrupt")
 
-    def _write(self, stream: Stream, pcm: bytes) -> None:
+    def _write(self, stream: SpeakerStream, pcm: bytes) -> None:
         stream.credit_ms -= len(pcm) * MS_PER_BYTE
         if stream.user_id is not None:
             self._sink.write(pcm, stream.user_id)

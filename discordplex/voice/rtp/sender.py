@@ -14,11 +14,11 @@ from typing import Protocol
 
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import LIGHT, SILENCE_PACKET, OpusEncoder
-from discordplex.audio.phase import Slide
+from discordplex.audio.phase import PhaseAdjuster
 from discordplex.audio.samples import peak_of
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import E2ee
+from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import Transport
 
@@ -53,12 +53,12 @@ class PcmSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class SendPath:
     """One voice session's way out."""
 
     ssrc: int
     transport: Transport
-    e2ee: E2ee
+    e2ee: DaveSession
     socket: socket.socket
 
 
@@ -79,10 +79,10 @@ class Sender:
             DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0, complexity=LIGHT
         )
         self._lock = threading.Lock()
-        self._outlet: Outlet | None = None
+        self._path: SendPath | None = None
         self._begun = False
         self._held_frames = 0
-        self._slide = Slide(DISCORD.frame_seconds)
+        self._phase = PhaseAdjuster(DISCORD.frame_seconds)
         self._sequence = random.randrange(rtp.SEQUENCES)
         self._timestamp = random.randrange(rtp.TIMESTAMPS)
         self._speaking = False
@@ -91,19 +91,19 @@ class Sender:
         self._sent = metrics.counter("voice.tx.packets")
         self._skipped = metrics.counter("voice.tx.skipped")
 
-    def attach(self, outlet: Outlet) -> None:
+    def attach(self, path: SendPath) -> None:
         """Send through this session from the next frame on. Thread: loop."""
         with self._lock:
             if not self._begun:  # nobody ticks yet: the beat begins now, and not when the call was made
                 self._begun = True
                 self.deadline = self._clock.now() + DISCORD.frame_seconds
-            self._outlet = outlet
+            self._path = path
             self._held_frames = 0
 
     def detach(self) -> None:
         """Send nothing more; when this returns the socket is not used again. Thread: loop."""
         with self._lock:
-            self._outlet = None
+            self._path = None
             self._speaking = False
 
     def failed(self, error: Exception) -> None:
@@ -120,12 +120,12 @@ class Sender:
         self.deadline += (1 + skipped) * DISCORD.frame_seconds
         self._timestamp = rtp.ts_add(self._timestamp, (1 + skipped) * DISCORD.frame_samples)
         with self._lock:
-            self._send_frame(self._outlet)
+            self._send_frame(self._path)
         # A source of py-cord's kind knows of no surplus, and keeps the beat where it is.
-        self.deadline += self._slide.follow(getattr(self._source, "surplus_s", None))
+        self.deadline += self._phase.follow(getattr(self._source, "surplus_s", None))
 
-    def _send_frame(self, outlet: Outlet | None) -> None:
-        if outlet is None or not outlet.e2ee.ready:
+    def _send_frame(self, path: SendPath | None) -> None:
+        if path is None or not path.e2ee.ready:
             self._held_frames += 1
             if self._held_frames > HOLD_FRAMES and is_audible(self._source.read()) and not self._alone():
                 self._metrics.counter("voice.tx.dropped").add()
@@ -140,28 +140,28 @@ class Sender:
         if not self._speaking:
             return
         if self._quiet_frames <= HANGOVER_FRAMES:
-            self._send(outlet, self._encoder.encode(pcm))
+            self._send(path, self._encoder.encode(pcm))
         elif self._quiet_frames <= HANGOVER_FRAMES + SILENCE_FRAMES:
-            self._send(outlet, SILENCE_PACKET)
+            self._send(path, SILENCE_PACKET)
         else:
             self._say_speaking(speaking=False)
 
     def _say_speaking(self, *, speaking: bool) -> None:
         if speaking is not self._speaking:
             self._speaking = speaking
-            self._timestamp = rtp.ts_add(self._timestamp, round(self._slide.offset_s * DISCORD.rate_hz))
-            self._slide.offset_s = 0.0
+            self._timestamp = rtp.ts_add(self._timestamp, round(self._phase.offset_s * DISCORD.rate_hz))
+            self._phase.offset_s = 0.0
             self._on_speaking(speaking)
 
-    def _send(self, outlet: Outlet, packet: bytes) -> None:
-        payload = outlet.e2ee.encrypt(packet)
+    def _send(self, path: SendPath, packet: bytes) -> None:
+        payload = path.e2ee.encrypt(packet)
         if payload is None:
             self._metrics.counter("voice.tx.dropped").add()
             return
-        header = rtp.build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=outlet.ssrc)
+        header = rtp.build_header(sequence=self._sequence, timestamp=self._timestamp, ssrc=path.ssrc)
         self._sequence = rtp.seq_add(self._sequence, 1)
         try:
-            outlet.socket.send(outlet.transport.seal(header, payload))
+            path.socket.send(path.transport.seal(header, payload))
         except OSError:  # the network is away, or full: the next frame tries again
             self._metrics.counter("voice.tx.socket_errors").add()
         else:

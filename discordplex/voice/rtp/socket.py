@@ -9,12 +9,12 @@ import struct
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.metrics import Metrics
 from discordplex.network import NO_ROOM
-from discordplex.voice.dave.session import E2ee
-from discordplex.voice.gateway.events import Ready, SessionDescription
+from discordplex.voice.dave.session import DaveSession
+from discordplex.voice.gateway.events import GatewayReady, SessionDescription
 from discordplex.voice.rtp.encryption import Transport
 from discordplex.voice.rtp.receiver import DISCOVERY, DISCOVERY_LENGTH, DISCOVERY_REQUEST, PcmSink, Receiver
-from discordplex.voice.rtp.sender import Outlet, Sender
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.sender import Sender, SendPath
+from discordplex.voice.rtp.threads import MediaThreads
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 """What the kernel may keep for us while the receive thread is busy."""
@@ -28,10 +28,10 @@ TOO_MANY_FILES = "the bot has reached the limit of open files and connections; r
 KEEPALIVE = struct.Struct("<Q")
 
 
-class Media:
+class MediaSocket:
     """The datagram side of one session. For the loop only; what the threads touch is the receiver and the sender."""
 
-    def __init__(self, *, wire: Wire, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: E2ee) -> None:
+    def __init__(self, *, wire: MediaThreads, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: DaveSession) -> None:
         self.receiver = Receiver(e2ee=e2ee, sink=sink, metrics=metrics, on_discovery=self._discovered)
         self.ssrc: int | None = None
         self._loop = asyncio.get_running_loop()
@@ -44,7 +44,7 @@ class Media:
         self._keepalives = 0
         self._asked_at = self._asked_last_at = float("-inf")
 
-    async def open(self, ready: Ready) -> tuple[str, int]:
+    async def open(self, ready: GatewayReady) -> tuple[str, int]:
         """Open the socket and find out how the world sees it: address and port. Raises VoiceError where that fails, after 3 s at most."""
         self.close()
         self._socket = connected_socket(ready.host, ready.port)
@@ -74,7 +74,7 @@ class Media:
             raise VoiceError("Discord's voice server described an impossible session.") from fault
         self._key = description.key
         self.receiver.transport = transport
-        self._sender.attach(Outlet(self.ssrc, transport, self._e2ee, self._socket))
+        self._sender.attach(SendPath(self.ssrc, transport, self._e2ee, self._socket))
         return True
 
     def keep_alive(self, now: float) -> None:

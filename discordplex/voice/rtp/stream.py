@@ -23,7 +23,7 @@ SOUND_BURST_MS = 2000.0
 """What a stream may become at once: packets that come together after a stall."""
 
 
-class Stream:
+class SpeakerStream:
     """Its order, its decoder, and whose it is once that is known."""
 
     __slots__ = (
@@ -69,7 +69,7 @@ class Stream:
         return True
 
 
-class Waiting:
+class UnnamedPackets:
     """Packets of a stream that has no name yet, as they came: none is opened before somebody is known who may be heard."""
 
     __slots__ = ("arrived", "packets")
@@ -79,5 +79,5 @@ class Waiting:
         self.packets: deque[RtpPacket] = deque(maxlen=MAX_HELD)
 
 
-UNHEARD = Stream()
+UNHEARD = SpeakerStream()
 """Of somebody of whom nothing has come yet."""

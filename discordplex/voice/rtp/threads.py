@@ -33,7 +33,7 @@ WINDOWS_NAP_S = 0.005
 """Waits for a lock have the resolution of the system tick (15.6 ms) on Windows, `time.sleep` is finer but cannot be woken."""
 
 
-class Listener(Protocol):
+class DatagramReceiver(Protocol):
     """Who hears a socket."""
 
     @property
@@ -54,7 +54,7 @@ class Listener(Protocol):
         ...
 
 
-class Talker(Protocol):
+class PacedSender(Protocol):
     """Who sends at deadlines."""
 
     @property
@@ -71,7 +71,7 @@ class Talker(Protocol):
         ...
 
 
-class Wire:
+class MediaThreads:
     """Two threads for all calls, between `__enter__` and `__exit__`. Registering and unregistering is for the loop."""
 
     def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
@@ -79,8 +79,8 @@ class Wire:
         self._metrics = metrics
         self._stopping = False
         self._changes: deque[Callable[[], None]] = deque()
-        self._listeners: dict[Listener, socket.socket] = {}
-        self._talkers: tuple[Talker, ...] = ()
+        self._listeners: dict[DatagramReceiver, socket.socket] = {}
+        self._talkers: tuple[PacedSender, ...] = ()
         self._complained: set[int] = set()
         # A bare lock, released to wake: an Event makes a new one for each wait, 50 times a second, and does so in Python.
         self._nap = threading.Lock()
@@ -112,21 +112,21 @@ class Wire:
             sock.close()
         self._selector.close()
 
-    def listen(self, sock: socket.socket, listener: Listener) -> None:
+    def listen(self, sock: socket.socket, listener: DatagramReceiver) -> None:
         """Read this non-blocking datagram socket from now on. The socket belongs to the wire, which closes it."""
         self._change(lambda: self._guard(listener, self._add_listener, sock, listener))
 
-    def unlisten(self, listener: Listener) -> None:
+    def unlisten(self, listener: DatagramReceiver) -> None:
         """Stop reading its socket and close it, soon: a datagram that is being taken is taken to its end. Idempotent."""
         self._change(lambda: self._remove_listener(listener))
 
-    def pace(self, talker: Talker) -> None:
+    def pace(self, talker: PacedSender) -> None:
         """Call it at its deadlines from now on. Idempotent."""
         if talker not in self._talkers:
             self._talkers = (*self._talkers, talker)
             self._wake_sender()
 
-    def unpace(self, talker: Talker) -> None:
+    def unpace(self, talker: PacedSender) -> None:
         """Call it no more, except for a call that is under way. Idempotent."""
         self._talkers = tuple(other for other in self._talkers if other is not talker)
         self._complained.discard(id(talker))
@@ -140,11 +140,11 @@ class Wire:
         self._changes.append(change)
         self.wake()
 
-    def _add_listener(self, sock: socket.socket, listener: Listener) -> None:
+    def _add_listener(self, sock: socket.socket, listener: DatagramReceiver) -> None:
         self._listeners[listener] = sock
         self._selector.register(sock, selectors.EVENT_READ, listener)
 
-    def _remove_listener(self, listener: Listener) -> None:
+    def _remove_listener(self, listener: DatagramReceiver) -> None:
         sock = self._listeners.pop(listener, None)
         if sock is not None:
             self._selector.unregister(sock)
@@ -174,7 +174,7 @@ class Wire:
         for listener in self._listeners:
             self._guard(listener, listener.tick, now)
 
-    def _drain(self, sock: socket.socket, listener: Listener) -> None:
+    def _drain(self, sock: socket.socket, listener: DatagramReceiver) -> None:
         now = self._clock.now()
         until = now + BATCH_S
         for _ in range(BATCH_DATAGRAMS):
@@ -218,7 +218,7 @@ class Wire:
         with contextlib.suppress(RuntimeError):  # it has been woken already
             self._nap.release()
 
-    def _guard(self, who: Listener | Talker, work: Callable[..., None], *arguments: object) -> None:
+    def _guard(self, who: DatagramReceiver | PacedSender, work: Callable[..., None], *arguments: object) -> None:
         """Do it, and survive whatever it raises: one call's fault must not silence the others."""
         try:
             work(*arguments)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import MARKER, E2ee
+from discordplex.voice.dave.session import MARKER, DaveSession
 from discordplex.voice.gateway.events import (
     AnnounceCommit,
     E2eeEvent,
@@ -232,7 +232,7 @@ def test_a_later_epoch_is_no_new_group() -> None:
 
 def test_a_call_without_encryption_passes_everything() -> None:
     """Protocol 0 (a stage channel): frames go out and in as they are."""
-    e2ee = E2ee(user_id=ANN, metrics=Metrics())
+    e2ee = DaveSession(user_id=ANN, metrics=Metrics())
     assert not e2ee.ready
     assert e2ee.encrypt(SPEECH) is None
     assert e2ee.start(channel_id=7, ssrc=1, protocol_version=0) == []

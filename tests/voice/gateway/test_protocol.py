@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from discordplex.errors import LocalProtocolError, RemoteProtocolError, VoiceError
 from discordplex.voice.gateway.events import (
+    GatewayResumed,
     Hello,
     PeopleJoined,
-    Resumed,
     SendCommitWelcome,
     SendInvalidCommitWelcome,
     SendKeyPackage,
     SendReadyForTransition,
 )
-from discordplex.voice.gateway.protocol import NEXT, Credentials, Phase, VoiceGateway
+from discordplex.voice.gateway.protocol import NEXT, Credentials, GatewayPhase, VoiceGateway
 from discordplex.voice.rtp.encryption import MODES, choose_mode
 
 HELLO = '{"op":8,"d":{"v":8,"heartbeat_interval":1000}}'
@@ -83,8 +83,8 @@ def test_a_lost_socket_is_resumed_from_the_last_number() -> None:
     gateway.receive(HELLO)
     assert sent(gateway) == [{"op": 7, "d": {"server_id": "1", "session_id": "session", "token": "secret", "seq_ack": 9}}]
     assert gateway.receive('{"op":11,"d":{"user_ids":["5"]},"seq":10}') == PeopleJoined((5,))
-    assert gateway.receive(RESUMED) == Resumed()
-    assert (gateway.phase, gateway.seq_ack) == (Phase.LIVE, 10)
+    assert gateway.receive(RESUMED) == GatewayResumed()
+    assert (gateway.phase, gateway.seq_ack) == (GatewayPhase.LIVE, 10)
 
 
 def test_a_session_lost_before_it_lived_identifies_again() -> None:
@@ -144,13 +144,13 @@ def test_the_groups_messages_wait_for_the_resume() -> None:
     assert [message["op"] for message in sent(gateway)] == [23, 31]
 
 
-@pytest.mark.parametrize("phase", list(Phase))
-@pytest.mark.parametrize("cause", ["Hello", "Ready", "SessionDescription", "Resumed"])
-def test_what_is_not_in_the_table_is_refused(phase: Phase, cause: str) -> None:
+@pytest.mark.parametrize("phase", list(GatewayPhase))
+@pytest.mark.parametrize("cause", ["Hello", "GatewayReady", "SessionDescription", "GatewayResumed"])
+def test_what_is_not_in_the_table_is_refused(phase: GatewayPhase, cause: str) -> None:
     """A message that does not belong into a phase changes nothing and is the server's fault."""
     gateway = new_gateway()
     gateway.phase = phase
-    message = {"Hello": HELLO, "Ready": READY, "SessionDescription": DESCRIPTION, "Resumed": RESUMED}[cause]
+    message = {"Hello": HELLO, "GatewayReady": READY, "SessionDescription": DESCRIPTION, "GatewayResumed": RESUMED}[cause]
     if (phase, cause) in NEXT:
         gateway.receive(message)
         assert gateway.phase is NEXT[phase, cause]

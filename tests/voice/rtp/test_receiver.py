@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import E2ee
+from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.receiver import DISCOVERY, EVERYBODY, MAX_STREAMS, Receiver
@@ -38,11 +38,11 @@ PACKETS = opus_packets()
 class Studio:
     """A receiver, and a sender of datagrams for it."""
 
-    def __init__(self, e2ee: E2ee | None = None) -> None:
+    def __init__(self, e2ee: DaveSession | None = None) -> None:
         self.metrics = Metrics()
         self.ear = Ear()
         if e2ee is None:
-            e2ee = E2ee(user_id=1, metrics=self.metrics)
+            e2ee = DaveSession(user_id=1, metrics=self.metrics)
             e2ee.start(channel_id=7, ssrc=1, protocol_version=0)
         self.found: list[tuple[str, int]] = []
         self.receiver = Receiver(e2ee=e2ee, sink=self.ear, metrics=self.metrics, on_discovery=lambda *where: self.found.append(where))
@@ -314,7 +314,7 @@ def test_nothing_of_the_ignored_is_opened(studio: Studio, monkeypatch: pytest.Mo
     opened: list[str] = []
     studio.receiver.name(SSRC, ANN)
     studio.receiver.ignore(dropped)
-    for owner, name in ((Transport, "open"), (E2ee, "_decrypt"), (OpusDecoder, "decode"), (OpusDecoder, "conceal")):
+    for owner, name in ((Transport, "open"), (DaveSession, "_decrypt"), (OpusDecoder, "decode"), (OpusDecoder, "conceal")):
         monkeypatch.setattr(owner, name, lambda *_, name=name: opened.append(name))
     studio.send([0, 1, 5])
     studio.receiver.tick(200.0)

@@ -10,10 +10,10 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder
 from discordplex.clock import SystemClock
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import E2ee
+from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import MODES, Transport
-from discordplex.voice.rtp.sender import HANGOVER_FRAMES, HOLD_FRAMES, SILENCE_FRAMES, Outlet, Sender, is_audible
+from discordplex.voice.rtp.sender import HANGOVER_FRAMES, HOLD_FRAMES, SILENCE_FRAMES, Sender, SendPath, is_audible
 from tests.voice.booth import Mouth, tone
 from tests.voice.delivery import call_of
 
@@ -43,11 +43,11 @@ class Stage:
         self.near.connect(self.far.getsockname())
         self._inside = Transport.for_mode(MODES[0], KEY)
 
-    def attach(self, e2ee: E2ee | None = None) -> None:
+    def attach(self, e2ee: DaveSession | None = None) -> None:
         if e2ee is None:
-            e2ee = E2ee(user_id=1, metrics=self.metrics)
+            e2ee = DaveSession(user_id=1, metrics=self.metrics)
             e2ee.start(channel_id=7, ssrc=1, protocol_version=0)
-        self.sender.attach(Outlet(77, Transport.for_mode(MODES[0], KEY), e2ee, self.near))
+        self.sender.attach(SendPath(77, Transport.for_mode(MODES[0], KEY), e2ee, self.near))
 
     def tick(self, count: int = 1, *, late_s: float = 0.0) -> list[tuple[rtp.RtpPacket, bytes]]:
         """So many turns at their deadlines; the packets that left."""
@@ -220,7 +220,7 @@ def test_what_cannot_be_sent_is_held_and_then_dropped(stage: Stage) -> None:
 
 def test_nothing_is_sent_in_the_clear_before_the_group_exists(stage: Stage) -> None:
     """In an encrypted call without a key not a byte leaves; with the key every frame but silence is encrypted."""
-    alone = E2ee(user_id=1, metrics=stage.metrics)
+    alone = DaveSession(user_id=1, metrics=stage.metrics)
     alone.start(channel_id=7, ssrc=77, protocol_version=1)
     stage.attach(alone)
     stage.mouth.say(tone(1.0))

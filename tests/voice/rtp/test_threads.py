@@ -9,7 +9,7 @@ import pytest
 
 from discordplex.clock import SystemClock
 from discordplex.metrics import Metrics
-from discordplex.voice.rtp.threads import Wire
+from discordplex.voice.rtp.threads import MediaThreads
 
 PATIENCE_S = 5.0
 
@@ -84,9 +84,9 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def wire(metrics: Metrics, no_stray_threads: None) -> Iterator[Wire]:
+def wire(metrics: Metrics, no_stray_threads: None) -> Iterator[MediaThreads]:
     del no_stray_threads
-    with Wire(clock=SystemClock(), metrics=metrics) as opened:
+    with MediaThreads(clock=SystemClock(), metrics=metrics) as opened:
         yield opened
 
 
@@ -113,7 +113,7 @@ def pair() -> Iterator[Callable[[], tuple[socket.socket, socket.socket]]]:
 Pair = Callable[[], tuple[socket.socket, socket.socket]]
 
 
-def test_each_socket_is_heard_by_its_own_listener(wire: Wire, pair: Pair) -> None:
+def test_each_socket_is_heard_by_its_own_listener(wire: MediaThreads, pair: Pair) -> None:
     """Two calls share the thread and nothing else."""
     (far_a, near_a), (far_b, near_b) = pair(), pair()
     ear_a, ear_b = Hearer(), Hearer()
@@ -126,7 +126,7 @@ def test_each_socket_is_heard_by_its_own_listener(wire: Wire, pair: Pair) -> Non
     assert ear_a.threads == ear_b.threads == {"voice-receive"}
 
 
-def test_a_fault_in_one_call_silences_no_other(wire: Wire, pair: Pair, metrics: Metrics) -> None:
+def test_a_fault_in_one_call_silences_no_other(wire: MediaThreads, pair: Pair, metrics: Metrics) -> None:
     """A listener that raises is counted each time and told once, and the other goes on hearing."""
     (far_a, near_a), (far_b, near_b) = pair(), pair()
     broken, whole = Hearer(ValueError("broken")), Hearer()
@@ -141,7 +141,7 @@ def test_a_fault_in_one_call_silences_no_other(wire: Wire, pair: Pair, metrics: 
     assert metrics.counter("voice.wire.faults").value == 3
 
 
-def test_a_socket_is_closed_by_the_wire(wire: Wire, pair: Pair) -> None:
+def test_a_socket_is_closed_by_the_wire(wire: MediaThreads, pair: Pair) -> None:
     """After `unlisten` the wire closes the socket itself, so that no thread reads a number that belongs to somebody else by now."""
     (_, near), (far, other_near) = pair(), pair()
     gone, other = Hearer(), Hearer()
@@ -157,12 +157,12 @@ def test_a_socket_is_closed_by_the_wire(wire: Wire, pair: Pair) -> None:
 def test_leaving_the_wire_closes_what_is_left(metrics: Metrics, pair: Pair) -> None:
     """Sockets that nobody took back, even one whose registration nobody has seen yet, end with the wire."""
     _, near = pair()
-    with Wire(clock=SystemClock(), metrics=metrics) as wire:
+    with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
         wire.listen(near, Hearer())
     assert near.fileno() == -1
 
 
-def test_a_due_listener_is_called_without_a_datagram(wire: Wire, pair: Pair) -> None:
+def test_a_due_listener_is_called_without_a_datagram(wire: MediaThreads, pair: Pair) -> None:
     """What waits for time is decided although nothing arrives, and `wake` has everybody looked at."""
     _, near = pair()
     ear = Hearer()
@@ -174,7 +174,7 @@ def test_a_due_listener_is_called_without_a_datagram(wire: Wire, pair: Pair) -> 
     ear.wait(lambda: ear.ticks > before)
 
 
-def test_a_network_error_is_not_the_end(wire: Wire, metrics: Metrics) -> None:
+def test_a_network_error_is_not_the_end(wire: MediaThreads, metrics: Metrics) -> None:
     """An ICMP answer (nobody listens there) is counted, and the socket is still heard."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as vanished:
         vanished.bind(("127.0.0.1", 0))
@@ -193,7 +193,7 @@ def test_a_network_error_is_not_the_end(wire: Wire, metrics: Metrics) -> None:
     assert metrics.counter("voice.wire.faults").value == 0
 
 
-def test_talkers_are_called_at_their_deadlines(wire: Wire) -> None:
+def test_talkers_are_called_at_their_deadlines(wire: MediaThreads) -> None:
     """Each at its own period, never early, and no more after `unpace`."""
     quick, slow = Beater(0.002), Beater(0.05)
     wire.pace(quick)
@@ -209,7 +209,7 @@ def test_talkers_are_called_at_their_deadlines(wire: Wire) -> None:
     assert quick.turns == turns
 
 
-def test_a_fault_of_one_talker_stops_no_other(wire: Wire, metrics: Metrics) -> None:
+def test_a_fault_of_one_talker_stops_no_other(wire: MediaThreads, metrics: Metrics) -> None:
     """It is told once, counted each time, and its turns go on like everybody else's."""
     broken, whole = Beater(0.002, ValueError("broken")), Beater(0.002)
     wire.pace(broken)
@@ -220,7 +220,7 @@ def test_a_fault_of_one_talker_stops_no_other(wire: Wire, metrics: Metrics) -> N
     assert metrics.counter("voice.wire.faults").value >= 2
 
 
-async def test_a_flood_of_wakes_blocks_nobody(wire: Wire) -> None:
+async def test_a_flood_of_wakes_blocks_nobody(wire: MediaThreads) -> None:
     """The wake-up socket may be full: then it is awake already."""
     for _ in range(10_000):
         wire.wake()
