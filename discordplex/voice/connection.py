@@ -26,7 +26,7 @@ from discordplex.voice.rtp.receiver import EVERYBODY, PcmSink
 from discordplex.voice.rtp.sender import PcmSource, Sender
 from discordplex.voice.rtp.socket import TOO_MANY_FILES
 from discordplex.voice.rtp.threads import MediaThreads
-from discordplex.voice.session import VoiceServices, DiscordVoiceSession
+from discordplex.voice.session import DiscordVoiceSession, VoiceServices
 from discordplex.voice.watchdog import Watchdog, excused
 
 __all__ = ["ConnectionEvent", "VoiceConnection"]

@@ -22,7 +22,7 @@ from discordplex.voice.rtp.encryption import MODES
 from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE_BYTES
 from discordplex.voice.rtp.sender import Sender
 from discordplex.voice.rtp.threads import MediaThreads
-from discordplex.voice.session import VoiceServices, DiscordVoiceSession
+from discordplex.voice.session import DiscordVoiceSession, VoiceServices
 from tests.voice.booth import Ear, Mouth
 
 HELLO = json.dumps({"op": 8, "d": {"heartbeat_interval": 1000}})
