@@ -4,7 +4,7 @@ It follows the gateway's events, answers them, and hands out keys: one per sende
 
 * A commit or a welcome makes new keys: everybody's are for receiving at once, our own is for sending from op 22 (ExecuteTransition) on,
   and not before: others may not be able to open it yet.
-* PendingTransition 0 is executed at once and not confirmed.
+* PreparedTransition 0 is executed at once and not confirmed.
 * libdave reports rosters as differences and keeps its own over a reset, so none is kept here: who is in the channel is what counts.
 """
 
@@ -59,7 +59,7 @@ class KeyConsumer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PendingTransition:
+class PreparedTransition:
     """What op 22 will switch to."""
 
     protocol_version: int
@@ -77,7 +77,7 @@ class MlsGroup:
         self._channel_id = 0
         self._group_version = 0  # libdave forgets it at a reset
         self._members: set[int] = set()
-        self._pending: dict[int, PendingTransition] = {}
+        self._pending: dict[int, PreparedTransition] = {}
         self._newest = AT_ONCE
         self._session = dave.Session(self._failed)
 
@@ -149,7 +149,7 @@ class MlsGroup:
         ratchets = {} if protocol_version == 0 else self._ratchets()
         self._keyring.set_receive_keys(ratchets, clear_too=protocol_version == 0 or self.protocol_version == 0)
         ratchet = None if protocol_version == 0 else self._session.get_key_ratchet(str(self._user_id))
-        self._pending[transition_id] = PendingTransition(protocol_version, ratchet)
+        self._pending[transition_id] = PreparedTransition(protocol_version, ratchet)
         self._newest = transition_id
         while len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]
