@@ -49,6 +49,12 @@ def preferences(store: Store, engines: CountedEngines, clock: FakeClock) -> Stor
     return made(store, engines, clock=clock)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short wait for a lock is a lock's fault on a busy machine too, and not the database's silence."""
+    monkeypatch.setattr("discordplex.store.store.PATIENCE", 100)
+
+
 @pytest.fixture
 async def hasty(database: Path, engines: CountedEngines, clock: FakeClock) -> AsyncIterator[StoredPreferences]:
     """Preferences that wait briefly for a lock of somebody else; for tests that hold one."""
