@@ -174,6 +174,10 @@ class ScriptedRoom:
     def spare_channel(self) -> FakeChannel | None:
         return self.spare
 
+    @property
+    def server_channel(self) -> FakeChannel | None:
+        return self.spare
+
     def name_of(self, user_id: int) -> str:
         return f"Person {user_id}"
 

@@ -120,7 +120,7 @@ class Call:
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
-        self._logged_untold = False
+        self._reported_untold = False
         self._lost: Outcome | None = None
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.refresh()
@@ -224,13 +224,14 @@ class Call:
             self._status.show(self.room, text)
             self._announcer.code_is(self._link.privacy_code if self._link else None)
             self._announcer.disclosure.look_again()
-            self._log_untold()
+            self._report_untold()
 
-    def _log_untold(self) -> None:
-        """Once a call: the settings want something recorded, and nothing is, because people could not be told. `/settings` says so too."""
+    def _report_untold(self) -> None:
+        """Tell the admins and the log, once a call: the settings want a record, and there is none, since people could not be told."""
         disclosure = self._announcer.disclosure
-        if disclosure.settled.is_set() and disclosure.falls_short and not self._logged_untold:
-            self._logged_untold = True
+        if disclosure.settled.is_set() and disclosure.falls_short and not self._reported_untold:
+            self._reported_untold = True
+            self._context.notices.say_in(self.room.server_channel, texts.settings.FOR_ADMINS, key=(self.number, "untold"))
             log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
     def forget(self) -> bool:

@@ -107,6 +107,11 @@ class Room(Protocol):
         ...
 
     @property
+    def server_channel(self) -> Any | None:
+        """Where the server's admins are told something, also with captions off; None where there is no such channel."""
+        ...
+
+    @property
     def unwanted(self) -> str | None:
         """Why we do not talk in it, as a plain sentence, where the rules are against it; None where they are not."""
         ...
@@ -221,9 +226,12 @@ class DiscordRoom:
 
     @property
     def spare_channel(self) -> Any | None:
+        """The server's channel, unless captions are off."""
+        return None if self._rules.captions.where == "off" else self.server_channel
+
+    @property
+    def server_channel(self) -> Any | None:
         """The server's channel for system messages, else its first text channel that we may write in."""
-        if self._rules.captions.where == "off":
-            return None
         return next((channel for channel in self._text_channels if may_write(channel)), None)
 
     async def open_thread(self) -> Any | None:

@@ -12,6 +12,7 @@ NOT_TOLD = (
     "In the call that runs now nothing is kept and nobody's words are written down: not everybody in it could be told. Give my role Send "
     "Messages in the voice channel, and let all who sit in it see that channel."
 )
+FOR_ADMINS = f"To the admins of this server: {NOT_TOLD[0].lower()}{NOT_TOLD[1:]}"
 NO_TRANSCRIPT = "There is no transcript of that call."
 CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
 

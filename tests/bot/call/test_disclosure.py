@@ -162,8 +162,9 @@ async def test_a_captions_channel_that_all_can_see_is_enough(clock: FakeClock) -
 
 @pytest.mark.parametrize("obstacle", ["nobody may write", "forbidden", "somebody cannot see it"])
 async def test_where_people_cannot_be_told_nothing_is_kept(clock: FakeClock, obstacle: str) -> None:
-    """And the admin learns it. The notices that are there say so too."""
+    """And the admin learns it, in the log and once in the server's channel. The notices that are there say so too."""
     async with hall(clock) as it:
+        it.room.spare = it.square
         if obstacle == "nobody may write":
             await it.captions("off")
             it.room.chat = None
@@ -178,6 +179,7 @@ async def test_where_people_cannot_be_told_nothing_is_kept(clock: FakeClock, obs
             it.call.show_status("listening")
         assert [line["cause"] for line in lines if line["event"] == "nothing recorded"] == ["people cannot be told"]
         await it.says(WORDS, ANNA)
+        assert it.square.texts.count(texts.settings.FOR_ADMINS) == 1
         assert await it.kept() == []
         assert not any(WORDS in text for text in it.posted)
         assert not any("a transcript is kept" in text for text in it.chat.texts)
