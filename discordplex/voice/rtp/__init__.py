@@ -1,4 +1,4 @@
 """Packets: sockets and threads, transport encryption, order, loss, Opus.
 
-`receiver.py` takes a datagram to PCM, `sender.py` PCM to a datagram; a lost packet is concealed in `stream.py`. `threads.py` runs both.
+`receiver.py` takes a datagram to PCM and conceals lost packets, `sender.py` takes PCM to a datagram. `threads.py` runs both.
 """
