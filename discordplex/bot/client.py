@@ -104,6 +104,10 @@ class Listener(Protocol):
         """Something else about voice changed in a guild: a bot moved, somebody was let speak on a stage, or was muted."""
         ...
 
+    def rights_changed(self, guild: discord.Guild) -> None:
+        """A channel, a role or our own roles changed, and with them perhaps what we may do."""
+        ...
+
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
         """Somebody deleted these messages of a channel, ours or others'."""
         ...
@@ -281,6 +285,19 @@ class GatewayClient(discord.Bot):
             self._listener.person_moved(member.guild, member.id, was, now)
         else:
             self._listener.voice_changed(member.guild)
+
+    async def on_guild_channel_update(self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel) -> None:
+        """A channel's permissions, perhaps."""
+        self._listener.rights_changed(after.guild)
+
+    async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:
+        """A role's permissions, perhaps."""
+        self._listener.rights_changed(after.guild)
+
+    async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
+        """Somebody's roles; our own count."""
+        if after == after.guild.me:
+            self._listener.rights_changed(after.guild)
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
         """Somebody deleted a message."""

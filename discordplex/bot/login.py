@@ -214,6 +214,10 @@ class Login:
         """Calls hear whom they may hear."""
         self._dispatcher.somebody_changed(guild.id)
 
+    def rights_changed(self, guild: discord.Guild) -> None:
+        """A call in a channel that is closed to us by now ends."""
+        self._dispatcher.rights_changed(guild.id)
+
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
         """A notice may be among them: then nothing is recorded until a new one was delivered."""
         self._notices.deleted(channel_id, message_ids)

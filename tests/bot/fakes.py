@@ -205,6 +205,7 @@ class ScriptedRoom:
         return self.viewers(channel) - self.amnesic
 
     unwanted: str | None = None
+    closed_to_us: str | None = None
 
     def obstacle(self) -> str | None:
         return self.unwanted or self.problem

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from discordplex.bot.client import GatewayClient, Listener, Pace, least_intents, pace_of_identifies
+from discordplex.bot.client import GatewayClient, Listener, Pace, least_intents, pace_of_identifies, pace_of_resumes
 from discordplex.loopback.clock import FakeClock, settle
 
 CHANNEL, MESSAGE = 7, 8
@@ -68,3 +68,16 @@ def test_identifies_keep_to_discords_limit(lasts_s: float) -> None:
         pace.begin(now)
         now, count = now + lasts_s, count + 1
     assert count < 800
+
+
+def test_a_session_that_is_resumed_and_dropped_at_once_costs_little() -> None:
+    """The first resume is not delayed, the next ones are more and more; after a minute that lasted all is as at first."""
+    pace, now, waits = pace_of_resumes(), 0.0, []
+    for _ in range(10):
+        waits.append(pace.wait_s(now))
+        now += waits[-1]
+        pace.begin(now)
+    assert waits == [0, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert pace.wait_s(now + 60) == 0
+    pace.begin(now + 60)
+    assert pace.wait_s(now + 60) == 0.5

@@ -116,6 +116,11 @@ class Room(Protocol):
         """Why we do not talk in it, as a plain sentence, where the rules are against it; None where they are not."""
         ...
 
+    @property
+    def closed_to_us(self) -> str | None:
+        """Which right to see it or to be in it we lack, as a plain sentence; None where none."""
+        ...
+
     def obstacle(self) -> str | None:
         """What keeps us from talking in it, as a plain sentence; None where nothing is known."""
         ...
@@ -279,6 +284,13 @@ class DiscordRoom:
     def unwanted(self) -> str | None:
         """By the server's lists of channels, and the configuration's."""
         return None if may_talk_in(self._rules, self._channel.id) else texts.waiting.NOT_HERE
+
+    @property
+    def closed_to_us(self) -> str | None:
+        """By our permissions as they are now."""
+        may = self._channel.permissions_for(self._channel.guild.me)
+        missing = next((name for name in NEEDED[:2] if not getattr(may, name)), None)
+        return texts.calls.MISSING_PERMISSION[missing] if missing else None
 
     def obstacle(self) -> str | None:
         """What keeps us from talking in it. Discord itself would only stay silent where we may not enter."""

@@ -151,6 +151,10 @@ class Dispatcher:
         if call:
             call.refresh()
 
+    def rights_changed(self, guild_id: int) -> None:
+        """What we may do in this guild may have changed: a call in a channel that we may not see or enter any more ends."""
+        self._running.hang_up_where_unwanted(guild_id)
+
     def enter(self, place: Place, *, asker: int | None = None) -> None:
         """People sit in a channel and somebody just came, or we did: call us there if that is possible now."""
         if not self._closing:

@@ -108,9 +108,9 @@ class RunningCalls:
             self.hang_up_when_empty(guild_id)
 
     def hang_up_where_unwanted(self, guild_id: int) -> None:
-        """Hang up, and say why, where the rules do not let us talk in the call's channel."""
+        """Hang up, and say why, where the rules, or our rights, do not let us stay in the call's channel."""
         call = self.lasting(guild_id)
-        if call and (reason := call.room.unwanted):
+        if call and (reason := call.room.unwanted or call.room.closed_to_us):
             self._notices.say_once(call.room, texts.calls.could_not_join(call.room.place.channel_id, reason))
             self.hang_up(guild_id)
 

@@ -209,6 +209,20 @@ async def test_a_call_ends_where_the_rules_are_against_it(town: Town, clock: Fak
     assert town.said(place)[-1] == texts.calls.could_not_join(place.channel_id, texts.waiting.NOT_HERE)
 
 
+async def test_a_call_ends_where_we_may_not_be_any_more(town: Town, clock: FakeClock) -> None:
+    """The right to see or to enter its channel was taken from us while it ran."""
+    town.move(ANNA, None, A1)
+    await settle()
+    town.board.rights_changed(A1.guild_id)
+    await clock.advance(2)
+    assert len(town.live) == 1
+    reason = town.rooms[A1].closed_to_us = texts.calls.MISSING_PERMISSION["connect"]
+    town.board.rights_changed(A1.guild_id)
+    await clock.advance(2)
+    assert town.live == []
+    assert town.said(A1)[-1] == texts.calls.could_not_join(A1.channel_id, reason)
+
+
 async def test_who_enters_while_the_last_call_is_torn_down_is_next(town: Town, clock: FakeClock) -> None:
     """The engine is never given twice: the new call begins when the old one is gone."""
     town.move(ANNA, None, A1)
