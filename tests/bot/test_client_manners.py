@@ -99,6 +99,18 @@ async def test_other_bots_are_not_heard(home: Home, speech: bytes, *, hear_bots:
     assert (ignored.value > 0) == (not hear_bots)
 
 
+@pytest.mark.parametrize("right", ["view_channel", "connect"])
+async def test_a_call_ends_when_its_channel_is_closed_to_the_bot(home: Home, right: str) -> None:
+    """An admin takes the right away while the call runs."""
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        home.discord.deny(home.guild, home.lounge, home.bot, right)
+        await home.sits_in(None)
+        reason, channels = texts.calls.MISSING_PERMISSION[right], list(home.guild.channels.values())
+        await home.discord.wait_for(lambda: any(reason in text for channel in channels for text in home.texts(channel)))
+
+
 async def test_captions_get_a_thread_for_each_call(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notices stay where people look, and say where the captions are; the next call has a thread of its own."""
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
