@@ -36,10 +36,12 @@ async def opened(engine: VoiceEngine, clock: Clock, tell_long: Callable[[float],
     watching = asyncio.create_task(watch(), name="bridge:opening")
     try:
         await engine.__aenter__()
-    finally:
+    except BaseException:
         watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        raise
     try:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)  # in here, for a cancellation that comes now has to close the engine too
         yield engine
     finally:
         kind, error, trace = sys.exc_info()
