@@ -20,7 +20,7 @@ from benchmarks.openai import PROMPT, served
 from benchmarks.row import Row, Spread
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
-from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.cascade.segmenter import SpeechStarted, Utterance
 from discordplex.cascade.speech_input import SpeechInput

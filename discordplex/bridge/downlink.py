@@ -8,12 +8,22 @@ from dataclasses import dataclass, replace
 from discordplex.audio.format import ENGINE
 from discordplex.bridge.budget import EventBudget
 from discordplex.bridge.captions import Captions
-from discordplex.bridge.events import CallEvent, PersonaIgnored, Trouble
+from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.bridge.ports import SpeakingSource
 from discordplex.budget import Allowance
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Closed, EngineEvent, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text, VoiceEngine
-from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
+from discordplex.engine import (
+    Audio,
+    Closed,
+    EngineEvent,
+    Interrupted,
+    PersonaIgnored,
+    PlaybackHeld,
+    PlaybackResumed,
+    Problem,
+    Text,
+    VoiceEngine,
+)
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 
@@ -133,8 +143,8 @@ class Downlink:
                 self._source.go_on()
             case Interrupted(item):
                 await self.interrupt(engine, item)
-            case EnginePersonaIgnored():
-                self._tell(PersonaIgnored())
+            case PersonaIgnored():
+                self._tell(event)
             case Problem() if not self._problems.take(1, self._clock.now()):
                 self._untold_problems.add()
             case Problem(message, service, cause):

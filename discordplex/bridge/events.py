@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from discordplex.engine import SpeakerId
+from discordplex.engine import PersonaIgnored, SpeakerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,6 @@ class Caption:
 
 
 @dataclass(frozen=True, slots=True)
-class PersonaIgnored:
-    """The engine that the call has now keeps its own voice and role. Comes after `Listening` or `EngineBack`, for each such engine."""
-
-
-@dataclass(frozen=True, slots=True)
 class Trouble:
     """Something failed and the call goes on. `message` is a plain sentence."""
 
@@ -80,3 +75,4 @@ class Ended:
 
 
 CallEvent: TypeAlias = Opening | StillOpening | Listening | EngineLost | EngineBack | PersonaIgnored | Caption | Trouble | Ended
+"""`PersonaIgnored` comes after `Listening` or `EngineBack`, for each engine that keeps its own voice and role."""

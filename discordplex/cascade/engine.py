@@ -10,7 +10,7 @@ import structlog
 from typing_extensions import Self
 
 from discordplex.cascade.clients import Clients
-from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.dialogue import Dialogue
 from discordplex.cascade.history import History
 from discordplex.cascade.outbox import Outbox

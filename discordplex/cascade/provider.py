@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from discordplex.cascade import clients, detector
-from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.history import History
 from discordplex.cascade.reasoning import ReasoningFormat

@@ -7,8 +7,7 @@ from typing import Final
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 from discordplex.audio.resampler import Resampler
-from discordplex.cascade.detector import Detector
-from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.detector import Detector, DetectorPool
 from discordplex.cascade.segmenter import VAD, Endpointing, Segmenter, SegmenterEvent
 from discordplex.engine import SpeakerId
 from discordplex.metrics import Metrics

@@ -15,6 +15,7 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from discordplex.engine import PersonaIgnored
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 from discordplex.personaplex import endings, protocol
 from discordplex.personaplex.endings import Ending
@@ -55,11 +56,6 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class PersonaIgnored:
-    """The server has shown that it is kyutai's, which reads no voice and no role out of the query. Follows Opened, once."""
-
-
-@dataclass(frozen=True, slots=True)
 class AudioCame:
     """The next bytes of the engine's OggOpus stream."""
 
@@ -90,6 +86,7 @@ class ConversationEnded:
 Content = TypeVar("Content", bytes, str)
 
 Event: TypeAlias = Opened | PersonaIgnored | AudioCame | TextCame | Complained | ConversationEnded
+"""`PersonaIgnored` follows `Opened`, at most once: the server is kyutai's, which reads no voice and no role out of the query."""
 
 
 class Connection:

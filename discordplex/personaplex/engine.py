@@ -176,7 +176,7 @@ class PersonaPlexEngine:
             self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
             self._reader = OggOpusReader(ENGINE.rate_hz, may_decode=self._may_decode)
             self._mailbox.put(EngineReady())
-        elif isinstance(event, connection.PersonaIgnored):
+        elif isinstance(event, PersonaIgnored):
             self._keeps_persona()
         elif isinstance(event, connection.Complained):
             if self._may_tell(event.text):

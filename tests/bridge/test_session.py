@@ -4,10 +4,9 @@ import asyncio
 
 import pytest
 
-from discordplex.bridge.events import Caption, Ended, EngineBack, EngineLost, Listening, Opening, PersonaIgnored, StillOpening, Trouble
+from discordplex.bridge.events import Caption, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening, Trouble
 from discordplex.bridge.retry import RetryRule
-from discordplex.engine import Audio, Closed, Interrupted, Problem, Text
-from discordplex.engine import PersonaIgnored as EnginePersonaIgnored
+from discordplex.engine import Audio, Closed, Interrupted, PersonaIgnored, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bridge.scripted import PERSONA, ScriptedEngine, pcm_of_ms
@@ -230,7 +229,7 @@ async def test_that_an_engine_keeps_its_own_persona_is_passed_on(clock: FakeCloc
     engine = ScriptedEngine(clock)
     call = Call(clock, engine)
     await call.start()
-    engine.does(EnginePersonaIgnored())
+    engine.does(PersonaIgnored())
     await settle()
     assert call.told == [Opening(), Listening(), PersonaIgnored()]
     await call.cancel()

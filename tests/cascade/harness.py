@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.detector import Detector, new_detector
-from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.detector import Detector, DetectorPool, new_detector
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.provider import CascadeLease, CascadeProvider
 from discordplex.config import CascadeConfig

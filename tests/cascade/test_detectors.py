@@ -2,7 +2,7 @@
 
 import asyncio
 
-from discordplex.cascade.detectors import MOST_SPARE, READY, DetectorPool
+from discordplex.cascade.detector import MOST_SPARE, READY, DetectorPool
 
 
 class Counted:

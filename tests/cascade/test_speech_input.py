@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.detector import Detector, new_detector
-from discordplex.cascade.detectors import DetectorPool
+from discordplex.cascade.detector import Detector, DetectorPool, new_detector
 from discordplex.cascade.segmenter import VAD, Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
 from discordplex.cascade.speech_input import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, MOST_SPEAKERS, SpeechInput
 from discordplex.metrics import Metrics

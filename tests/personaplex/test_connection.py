@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discordplex.engine import PersonaIgnored
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 from discordplex.personaplex import endings
 from discordplex.personaplex.connection import (
@@ -17,7 +18,6 @@ from discordplex.personaplex.connection import (
     ConversationPhase,
     Event,
     Opened,
-    PersonaIgnored,
     TextCame,
 )
 from discordplex.personaplex.endings import Ending

@@ -16,14 +16,13 @@ from discordplex.bridge.events import (
     EngineLost,
     Listening,
     Opening,
-    PersonaIgnored,
     StillOpening,
     Trouble,
 )
 from discordplex.bridge.ports import HearingSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, MovableLease, Persona, SpeakerId, TurnTakingLease
+from discordplex.engine import EngineLease, MovableLease, Persona, PersonaIgnored, SpeakerId, TurnTakingLease
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 
