@@ -9,6 +9,8 @@ from discordplex.clock import Clock
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 
+log = structlog.get_logger()
+
 DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0)
 """The first try is made at once: most losses are mended by it in 25 to 70 ms. All of them take a minute with the tries themselves."""
 
@@ -39,8 +41,6 @@ class Backoff:
         self._tries += 1
         return DELAYS_S[self._tries - 1]
 
-
-log = structlog.get_logger()
 
 MOVE_PATIENCE_S = 5.0
 """After close code 4014 or 4022, Discord names a new channel or server within this time, or we are out."""

@@ -21,9 +21,6 @@ log = structlog.get_logger()
 PATIENCE_S = 60.0
 """How long a moderator has to let us speak: meanwhile we keep an engine from others."""
 
-
-log = structlog.get_logger()
-
 JOIN_TIMEOUT_S = 15.0
 """Where Discord does not want us it stays silent. A join takes 0.3 s when all is well, and some seconds when Discord is slow."""
 

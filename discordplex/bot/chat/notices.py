@@ -18,9 +18,6 @@ from discordplex.metrics import Metrics
 
 log = structlog.get_logger()
 
-
-log = structlog.get_logger()
-
 MOST_POSTERS = 500
 """Channels whose writer is kept. Then those that have nothing to write go, the one that was used longest ago first."""
 

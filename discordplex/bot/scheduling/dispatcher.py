@@ -24,11 +24,14 @@ from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.waiting import WaitingList
 from discordplex.clock import Clock
 
+log = structlog.get_logger()
+
+GOOD_CALL_S = 60.0
+"""A call in which people were heard for so long has worked: the next failure is a first one."""
+
 FIRST_PAUSE_S = 15.0
-
-
 LONGEST_PAUSE_S = 300.0
-
+"""Pauses before a call that failed is tried again in a channel, doubling from the one to the other."""
 
 MOST = 1024
 """Channels that are remembered. Of more, the one whose last failure is the oldest is forgotten."""
@@ -55,12 +58,6 @@ class RetryPauses:
     def forget(self, place: Place) -> None:
         """A call worked here, or its people have gone: the next failure is a first one."""
         self._failures.pop(place, None)
-
-
-log = structlog.get_logger()
-
-GOOD_CALL_S = 60.0
-"""A call in which people were heard for so long has worked: the next failure is a first one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,26 +16,12 @@ from discordplex.plaintext import one_line
 from discordplex.store.records import SaveStatus
 
 NO_CALL = "I am in no call in this server. `/join` calls me."
-
-
 STOPPED = "I have stopped: nobody is heard, and I say nothing. `/listen` lets me go on, `/leave` sends me away."
-
-
 STOPPED_ALREADY = "I have stopped already. `/listen` lets me go on."
-
-
 LISTENS_AGAIN = "I hear you again."
-
-
 LISTENS_ALREADY = "I am listening already."
-
-
 FORGOTTEN = "I have forgotten what was said in this call."
-
-
 REMEMBERS_NOTHING = "This engine keeps no list of what was said that could be forgotten; `/leave` and `/join` begin anew."
-
-
 NOT_MEASURED = "Nothing is measured in this call yet: somebody has to speak first."
 
 
