@@ -100,6 +100,10 @@ class Listener(Protocol):
         """A person (no bot) changed the voice channel; None is no channel."""
         ...
 
+    def bot_moved(self, guild_id: int, channel_id: int) -> None:
+        """Discord has moved us from one voice channel to another, whoever wanted that."""
+        ...
+
     def voice_changed(self, guild: discord.Guild) -> None:
         """Something else about voice changed in a guild: a bot moved, somebody was let speak on a stage, or was muted."""
         ...
@@ -283,6 +287,8 @@ class GatewayClient(discord.Bot):
         now = after.channel.id if after.channel else None
         if not member.bot and was != now:
             self._listener.person_moved(member.guild, member.id, was, now)
+        elif member == member.guild.me and was is not None and now not in (None, was):
+            self._listener.bot_moved(member.guild.id, now)
         else:
             self._listener.voice_changed(member.guild)
 

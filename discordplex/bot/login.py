@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import functools
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import aiohttp
@@ -26,6 +25,7 @@ from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.commands.register import add_buttons, add_commands
 from discordplex.bot.place import Place
 from discordplex.bot.practice import SOMEWHERE, Practice
+from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
@@ -99,15 +99,8 @@ class Login:
         self._numbers = itertools.count(1)
         self._notices = Notices(clock=parts.clock, metrics=parts.metrics)
         self._timers = Timers(parts.clock)
-        self._dispatcher = Dispatcher(
-            registry=SessionRegistry(parts.provider, parts.queue_memory),
-            room_at=self._room_at,
-            new_call=self._new_call,
-            check=functools.partial(parts.provider.check, persona.voice, persona.text_prompt),
-            notices=self._notices,
-            rules=self._preferences.rules,
-            clock=parts.clock,
-        )
+        registry = SessionRegistry(parts.provider, parts.queue_memory)
+        self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, clock=parts.clock)
         self._transcripts = TranscriptWriter(preferences=self._preferences, metrics=parts.metrics, tell=self._tell_in)
         self._opted_out = frozenset(self._preferences.opted_out)
         self._sessions = 0
@@ -210,6 +203,10 @@ class Login:
         welcome = may_call(rules, role_ids(guild, person_id))
         self._dispatcher.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild, rules), may_call=welcome)
 
+    def bot_moved(self, guild_id: int, channel_id: int) -> None:
+        """The call goes on where we are now, if it may."""
+        self._dispatcher.bot_moved(guild_id, channel_id)
+
     def voice_changed(self, guild: discord.Guild) -> None:
         """Calls hear whom they may hear."""
         self._dispatcher.somebody_changed(guild.id)
@@ -221,6 +218,41 @@ class Login:
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
         """A notice may be among them: then nothing is recorded until a new one was delivered."""
         self._notices.deleted(channel_id, message_ids)
+
+    # What scheduling needs (see `scheduling.context.Guilds`)
+
+    def room_at(self, place: Place) -> Room | None:
+        """The voice channel as the bot sees it now; None where there is none."""
+        guild = self._client.get_guild(place.guild_id)
+        channel = guild.get_channel(place.channel_id) if guild else None
+        if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
+            return None
+        return DiscordRoom(channel, self._preferences.rules(place.guild_id))
+
+    def rules(self, guild_id: int) -> Rules:
+        """What holds in a guild."""
+        return self._preferences.rules(guild_id)
+
+    def refusal(self) -> str | None:
+        """Why the engine would not take the configured persona; None where it would."""
+        return self._parts.provider.check(self._persona.voice, self._persona.text_prompt)
+
+    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, asker: int | None) -> Call:
+        """Make a call that does not run yet."""
+        parts = self._parts
+        context = CallContext(
+            notices=self._notices,
+            preferences=self._preferences,
+            persona=self._persona,
+            wire=parts.wire,
+            clock=parts.clock,
+            metrics=parts.metrics,
+            on_caption=self._transcripts.hear,
+            on_pause=self._transcripts.drop_people,
+            panel=ConsentPanel,
+            engine_name=parts.config.engine.name,
+        )
+        return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)
 
     # Parts of it
 
@@ -279,29 +311,6 @@ class Login:
         except UNREACHABLE as fault:
             log.info("whether a guild is gone is not known", guild=guild_id, cause=cause_of(fault))
         return False
-
-    def _room_at(self, place: Place) -> Room | None:
-        guild = self._client.get_guild(place.guild_id)
-        channel = guild.get_channel(place.channel_id) if guild else None
-        if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
-            return None
-        return DiscordRoom(channel, self._preferences.rules(place.guild_id))
-
-    def _new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> Call:
-        parts = self._parts
-        context = CallContext(
-            notices=self._notices,
-            preferences=self._preferences,
-            persona=self._persona,
-            wire=parts.wire,
-            clock=parts.clock,
-            metrics=parts.metrics,
-            on_caption=self._transcripts.hear,
-            on_pause=self._transcripts.drop_people,
-            panel=ConsentPanel,
-            engine_name=parts.config.engine.name,
-        )
-        return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, moved=moved, asker=asker)
 
     def _practice(self, guild_id: int) -> Practice:
         """What is done with people's words in a guild."""

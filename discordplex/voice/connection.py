@@ -18,7 +18,7 @@ from discordplex.metrics import Metrics
 from discordplex.network import NO_ROOM, NetworkSettingError, tls_context
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
-from discordplex.voice.events import ConnectionEvent, Lost, Moved, PersonJoined, PersonLeft, Restored
+from discordplex.voice.events import ConnectionEvent, Lost, PersonJoined, PersonLeft, Restored
 from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.members import Members
 from discordplex.voice.reconnect import REMOVED, Reconnector
@@ -162,7 +162,6 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             if isinstance(data.channel, discord.VoiceChannel | discord.StageChannel):
                 self.channel = self._place = data.channel
             log.info("voice channel changed", guild=self._guild.id, channel=self._channel_id)
-            self._tell(Moved(self._channel_id))
 
     async def on_voice_server_update(self, data: discord.RawVoiceServerUpdateEvent) -> None:
         """Hear which server carries the channel's voice; a new one replaces the one in use."""

@@ -37,13 +37,6 @@ class PersonLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A moderator moved the bot; the wire follows by itself."""
-
-    channel_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class CannotHear:
     """Somebody speaks and is not heard, although new keys and a new session were tried."""
 
@@ -60,4 +53,4 @@ class HearsAgain:
     speaker: int
 
 
-ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | Moved | CannotHear | HearsAgain
+ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | CannotHear | HearsAgain

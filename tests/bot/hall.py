@@ -84,7 +84,7 @@ class Hall:
             on_pause=self.transcripts.drop_people,
             panel=ConsentPanel,
         )
-        self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, moved=lambda _: None, asker=asker)
+        self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, asker=asker)
         self.changed()
         conversation = self.call._conversation
         running = conversation.run(

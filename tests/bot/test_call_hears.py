@@ -44,7 +44,7 @@ async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: Fak
     )
     room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA}))
     lease = ScriptedLease(ScriptedEngine(clock))
-    call = Call(context=context, room=cast("Any", room), lease=lease, number=1, quiet=True, moved=lambda _: None)
+    call = Call(context=context, room=cast("Any", room), lease=lease, number=1, quiet=True)
     link = MediaThreads(ANNA)
     call._ears.attach(link, cast("Any", room))
     assert link.ignored == frozenset()

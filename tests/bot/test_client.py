@@ -1,8 +1,10 @@
 """The client hears of what it needs on Discord, and of nothing else."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Any, cast
 
+import discord
 import pytest
 
 from discordplex.bot.client import GatewayClient, Listener, Pace, least_intents, pace_of_identifies, pace_of_resumes
@@ -16,6 +18,16 @@ class Noted:
 
     def __init__(self) -> None:
         self.deleted: list[tuple[int, set[int]]] = []
+        self.facts: list[tuple[Any, ...]] = []
+
+    def person_moved(self, guild: Any, person_id: int, before: int | None, after: int | None) -> None:
+        self.facts.append(("person", guild.id, person_id, before, after))
+
+    def bot_moved(self, guild_id: int, channel_id: int) -> None:
+        self.facts.append(("bot", guild_id, channel_id))
+
+    def voice_changed(self, guild: Any) -> None:
+        self.facts.append(("voice", guild.id))
 
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
         self.deleted.append((channel_id, set(message_ids)))
@@ -43,6 +55,50 @@ async def test_what_becomes_of_messages(name: str, event: dict[str, Any], ids: s
     await client.close()
     assert client.http.connector is not None
     await client.http.connector.close()
+
+
+GUILD, ITSELF, ANNA, OTHER_BOT = 6, 90, 100, 91
+HERE, THERE = 11, 12
+
+
+@pytest.mark.parametrize(
+    ("who", "channels", "fact"),
+    [
+        (ANNA, (None, HERE), ("person", GUILD, ANNA, None, HERE)),
+        (ANNA, (HERE, THERE), ("person", GUILD, ANNA, HERE, THERE)),
+        (ANNA, (HERE, HERE), ("voice", GUILD)),
+        (ITSELF, (HERE, THERE), ("bot", GUILD, THERE)),
+        (ITSELF, (None, HERE), ("voice", GUILD)),
+        (ITSELF, (HERE, None), ("voice", GUILD)),
+        (ITSELF, (HERE, HERE), ("voice", GUILD)),
+        (OTHER_BOT, (HERE, THERE), ("voice", GUILD)),
+    ],
+)
+async def test_who_moved(who: int, channels: tuple[int | None, int | None], fact: tuple[Any, ...]) -> None:
+    """A person, the bot itself from one channel to another, or whoever else: one fact for each."""
+    heard = Noted()
+    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), identifies=pace_of_identifies())
+    state, parse = client._connection, client._connection.parsers
+    state._ready_state = asyncio.Queue()
+    state.user = discord.ClientUser(state=state, data=cast("Any", user(ITSELF)))
+    rooms = [{"id": str(one), "type": 2, "name": "a", "position": 0, "bitrate": 64000, "user_limit": 0} for one in (HERE, THERE)]
+    members = [{"user": user(one), "roles": []} for one in (ITSELF, ANNA, OTHER_BOT)]
+    parse["GUILD_CREATE"]({"id": str(GUILD), "name": "a", "channels": rooms, "members": members, "member_count": 3, "roles": []})
+    for channel_id in channels:
+        seat = None if channel_id is None else str(channel_id)
+        member = {"user": user(who), "roles": []}
+        event = {"guild_id": str(GUILD), "channel_id": seat, "user_id": str(who), "session_id": "s", "member": member}
+        parse["VOICE_STATE_UPDATE"](event)
+    await settle()
+    assert heard.facts[-1] == fact
+    assert len(heard.facts) == len(channels), "every event is one fact"
+    await client.close()
+    assert client.http.connector is not None
+    await client.http.connector.close()
+
+
+def user(user_id: int) -> dict[str, Any]:
+    return {"id": str(user_id), "username": "a", "discriminator": "0", "avatar": None, "bot": user_id != ANNA}
 
 
 def test_pauses_double_until_one_has_lasted() -> None:

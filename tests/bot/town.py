@@ -1,10 +1,10 @@
 """A town for the dispatcher's tests: guilds of scripted rooms, scripted calls, and everything between them real."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from discordplex.bot.call.interface import Outcome
+from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.chat.channel import Room
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
@@ -30,7 +30,6 @@ class ScriptedCall:
     room: Room
     engine: str
     quiet: bool
-    moved: Callable[[int], None]
     since: float
     asker: int | None = None
     phase: str = "listening"
@@ -47,6 +46,7 @@ class ScriptedCall:
     """Its engine is gone, and it would like another one."""
     statuses: list[str] = field(default_factory=list)
     refreshed: int = 0
+    after: Next = Next.DONE
 
     def __post_init__(self) -> None:
         self.close_gate.set()
@@ -54,9 +54,10 @@ class ScriptedCall:
     async def joined(self) -> str | None:
         return self.join_problem
 
-    def hang_up(self) -> None:
+    def hang_up(self, after: Next = Next.DONE) -> None:
+        self.after = after
         if not self.outcome.done():
-            self.outcome.set_result(Outcome(None))
+            self.outcome.set_result(Outcome(next=after))
 
     def forget(self) -> bool:
         return False
@@ -64,7 +65,7 @@ class ScriptedCall:
     async def run(self) -> Outcome:
         outcome = await self.outcome
         await self.close_gate.wait()
-        return outcome
+        return outcome if outcome.next is not Next.REQUEUE else Outcome(next=self.after)
 
     async def follow(self, room: Room) -> None:
         self.room = room
@@ -115,20 +116,21 @@ class Town:
         self.rooms = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
         self.calls: list[ScriptedCall] = []
         self.notices = Notices(clock=clock, metrics=Metrics())
-        self.refusal: str | None = None
-        self.rules = rules or Rules()
-        self.board = Dispatcher(
-            registry=SessionRegistry(engines, memory),
-            room_at=self.rooms.get,
-            new_call=self.new_call,
-            check=lambda: self.refusal,
-            notices=self.notices,
-            rules=lambda _: self.rules,
-            clock=clock,
-        )
+        self.refused: str | None = None
+        self.common_rules = rules or Rules()
+        self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, clock=clock)
 
-    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> ScriptedCall:
-        self.calls.append(ScriptedCall(room, lease.name, quiet, moved, self.clock.now(), asker))
+    def room_at(self, place: Place) -> ScriptedRoom | None:
+        return self.rooms.get(place)
+
+    def rules(self, guild_id: int) -> Rules:  # noqa: ARG002 -- the same in every guild
+        return self.common_rules
+
+    def refusal(self) -> str | None:
+        return self.refused
+
+    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, asker: int | None) -> ScriptedCall:
+        self.calls.append(ScriptedCall(room, lease.name, quiet, self.clock.now(), asker))
         return self.calls[-1]
 
     def move(self, person: int, before: Place | None, after: Place | None) -> None:
@@ -148,7 +150,7 @@ class Town:
 
     async def end(self, listened_s: float = 0.0, *, call: ScriptedCall | None = None) -> None:
         """The call that runs ends as asked, people having been heard for so long."""
-        (call or next(call for call in self.calls if not call.outcome.done())).outcome.set_result(Outcome(None, listened_s=listened_s))
+        (call or next(call for call in self.calls if not call.outcome.done())).outcome.set_result(Outcome(listened_s=listened_s))
         await self.clock.advance(0)
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
 from discordplex.bot.call.conversation import Conversation
 from discordplex.bot.call.hearing import CallHearing
-from discordplex.bot.call.interface import AnyCall, Outcome
+from discordplex.bot.call.interface import AnyCall, Next, Outcome
 from discordplex.bot.call.joining import enter
 from discordplex.bot.call.voice_status import VoiceStatus
 from discordplex.bot.chat.channel import Room
@@ -28,7 +28,7 @@ from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.voice.connection import VoiceConnection
-from discordplex.voice.events import CannotHear, HearsAgain, Lost, Moved, PersonJoined
+from discordplex.voice.events import CannotHear, HearsAgain, Lost, PersonJoined
 from discordplex.voice.rtp.threads import MediaThreads
 
 
@@ -73,13 +73,12 @@ class Call:
         lease: EngineLease,
         number: int,
         quiet: bool,
-        moved: Callable[[int], None],
         asker: int | None = None,
     ) -> None:
         """Neither joined nor connected yet.
 
-        `number` differs for each call; `quiet` says hello only once it works; `moved` hears of the channel Discord moved us to; `asker` is
-        whose persona it shall have, None for nobody's in particular.
+        `number` differs for each call; `quiet` says hello only once it works; `asker` is whose persona it shall have, None for nobody's in
+        particular.
         """
         self.number = number
         self.since = context.clock.now()
@@ -88,7 +87,6 @@ class Call:
         self._context = context
         self._lease = lease
         self._quiet = quiet
-        self._moved = moved
         self.asker = asker
         self._link: VoiceConnection | None = None
         takes_turns = isinstance(lease, TurnTakingLease)
@@ -120,6 +118,7 @@ class Call:
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
+        self._after = Next.DONE
         self._reported_untold = False
         self._lost: Outcome | None = None
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -169,9 +168,9 @@ class Call:
 
     # What people wish
 
-    def hang_up(self) -> None:
-        """End the call as asked. A second time does nothing."""
-        self._hung_up = True
+    def hang_up(self, after: Next = Next.DONE) -> None:
+        """End the call as asked; its outcome says that `after` comes next, the newest wish where it is asked twice."""
+        self._hung_up, self._after = True, after
         if self._work:
             self._work.cancel()
 
@@ -297,14 +296,14 @@ class Call:
         refused = await enter(self.room, self._make_link, notices=notices, stirred=self._stirred, ids=self._conversation.ids)
         self._joined.set_result(refused)
         if refused or self._link is None:
-            return Outcome(refused)
+            return Outcome(refused, Next.RETRY)
         if self._context.preferences.rules(self.room.place.guild_id).captions.where == "thread":
             self._thread = await open_captions_thread(self.room, notices, self._conversation.ids)
         persona = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
         reason = await self._conversation.run(
             persona=persona, ears=self._ears.floor, link=self._link, name_of=self.room.name_of, quiet=self._quiet
         )
-        return Outcome(reason)
+        return Outcome(reason, Next.RETRY if reason else Next.DONE)
 
     def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
         """What py-cord calls to get its voice client; it ignores whom it must from its first packet on."""
@@ -343,21 +342,19 @@ class Call:
         if self._lost:
             return self._lost
         if work.cancelled():
-            return Outcome(None)
+            return Outcome(next=self._after)
         fault = work.exception()
         if fault:
             log.error("call failed", exc_info=fault, **self._conversation.ids)
-            return Outcome(texts.calls.INTERNAL)
-        return Outcome(None) if self._hung_up else work.result()
+            return Outcome(texts.calls.INTERNAL, Next.RETRY)
+        return Outcome(next=self._after) if self._hung_up else work.result()
 
     def _on_voice_event(self, event: object) -> None:
         if isinstance(event, Lost):
             log.warning("voice lost", code=event.code, final=event.final, **self._conversation.ids)
             if event.final and self._work:
-                self._lost = Outcome(event.reason, retry=event.may_retry)
+                self._lost = Outcome(event.reason, Next.RETRY if event.may_retry else Next.DONE)
                 self._work.cancel()
-        elif isinstance(event, Moved):
-            self._moved(event.channel_id)
         elif isinstance(event, CannotHear):
             self._announcer.cannot_hear(event.speaker, event.reason)
         elif isinstance(event, HearsAgain):

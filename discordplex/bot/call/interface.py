@@ -1,24 +1,34 @@
-"""What the dispatcher needs of a call, and how one ends."""
+"""What the dispatcher needs of a call, and what a call reports when it has ended."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import Room
 from discordplex.bot.practice import Practice
-from discordplex.engine import EngineLease, Persona
+from discordplex.engine import Persona
 from discordplex.metrics import Metrics
+
+
+class Next(Enum):
+    """What happens after a call."""
+
+    DONE = "done"
+    """Nothing, until somebody enters or asks."""
+    RETRY = "retry"
+    """Another call is tried in the same channel after a pause, without anybody asking."""
+    REQUEUE = "requeue"
+    """The people of the call wait for their next turn, at the end of the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended."""
+    """How a call ended, and what happens next."""
 
-    reason: str | None
-    """A plain sentence; None where it ended as asked."""
-    retry: bool = True
-    """Whether it may be tried again without anybody asking."""
+    reason: str | None = None
+    """Why it failed, as a sentence; None where it ended as asked."""
+    next: Next = Next.DONE
     listened_s: float = 0.0
     """For how long people were heard in it."""
 
@@ -56,8 +66,8 @@ class AnyCall(Protocol):
         """Return once it is known whether we got into the channel: None where we did, else why not."""
         ...
 
-    def hang_up(self) -> None:
-        """End it as asked."""
+    def hang_up(self, after: Next = Next.DONE) -> None:
+        """End it as asked; `after` is what its outcome says happens next."""
         ...
 
     def forget(self) -> bool:
@@ -108,14 +118,6 @@ class AnyCall(Protocol):
 
     def restart(self, persona: Persona) -> None:
         """Go on as somebody else, from now on."""
-        ...
-
-
-class NewCall(Protocol):
-    """Makes a call that is not running yet."""
-
-    def __call__(self, room: Room, lease: EngineLease, *, quiet: bool, moved: Callable[[int], None], asker: int | None) -> AnyCall:
-        """`quiet` says nothing before it works; `moved` hears of the channel that Discord moved us to; `asker` is whose persona it has."""
         ...
 
 

@@ -3,22 +3,21 @@
 import asyncio
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.call.interface import AnyCall, NewCall, Outcome, status_of
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.call.interface import AnyCall, Next, status_of
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.autojoin import Follow, Join, Leave, Move, decide
+from discordplex.bot.scheduling.context import Guilds, SchedulingContext
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.periodic import PeriodicChecks
-from discordplex.bot.scheduling.registry import Answer, Elsewhere, Here, SessionRegistry, Soon, Waiting
+from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.waiting import WaitingList
@@ -35,6 +34,13 @@ LONGEST_PAUSE_S = 300.0
 
 MOST = 1024
 """Channels that are remembered. Of more, the one whose last failure is the oldest is forgotten."""
+
+
+QUEUE_POLL_S = 2.0
+"""How often a queue looks for an engine that became free by itself."""
+
+SETTLE_S = 5.0
+"""After a restart, how long the order of before is kept for guilds of which Discord has not told yet."""
 
 
 class RetryPauses:
@@ -70,51 +76,22 @@ class Retry:
 class Dispatcher:
     """Every guild's call and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
 
-    def __init__(
-        self,
-        *,
-        registry: SessionRegistry,
-        room_at: Callable[[Place], Room | None],
-        new_call: NewCall,
-        check: Callable[[], str | None],
-        notices: Notices,
-        rules: Callable[[int], Rules],
-        clock: Clock,
-    ) -> None:
-        """`check` says why no call can work at all, None where one can; `rules` what holds in a guild."""
+    def __init__(self, *, guilds: Guilds, registry: SessionRegistry, notices: Notices, clock: Clock) -> None:
+        timers = Timers(clock)
+        moves = Moves(clock=clock, timers=timers)
+        context = SchedulingContext(guilds=guilds, registry=registry, notices=notices, timers=timers, moves=moves, clock=clock)
+        self._guilds = guilds
         self._registry = registry
-        self._room_at = room_at
-        self._check = check
         self._notices = notices
-        self._rules = rules
+        self._timers = timers
+        self._moves = moves
         self._clock = clock
+        self._running = RunningCalls(context)
+        self._waiting = WaitingList(context, self._running)
+        self._periodic = PeriodicChecks(context, self._running)
         self._pauses = RetryPauses()
-        self._timers = timers = Timers(clock)
-        self._moves = moves = Moves(clock=clock, timers=timers)
-        self._running = running = RunningCalls(
-            registry=registry,
-            room_at=room_at,
-            new_call=new_call,
-            notices=notices,
-            timers=timers,
-            moves=moves,
-            on_begin=self._begin_rounds,
-            on_end=self._after_call,
-        )
-        self._waiting = WaitingList(
-            registry=registry,
-            running=running,
-            moves=moves,
-            room_at=room_at,
-            check=check,
-            rules=rules,
-            notices=notices,
-            timers=timers,
-            clock=clock,
-        )
-        self._periodic = PeriodicChecks(
-            registry=registry, running=running, rules=rules, notices=notices, timers=timers, clock=clock, queue_again=self._queue_again
-        )
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        """By guild: runs its call, then does what the outcome says."""
         self._closing = False
 
     # What people do
@@ -132,7 +109,7 @@ class Dispatcher:
         channel_id = seat.channel_id if seat and not seat.ending else None
         if move.before is not None and not people.get(move.before):
             self._emptied(Place(guild_id, move.before))
-        auto_join = self._rules(guild_id).auto_join and may_call
+        auto_join = self._guilds.rules(guild_id).auto_join and may_call
         decision = decide(move, call=channel_id, people=people, auto_join=auto_join, closed=closed)
         if isinstance(decision, Join):
             self.enter(Place(guild_id, decision.channel_id), asker=move.person_id)
@@ -158,8 +135,8 @@ class Dispatcher:
             self._timers.cancel(Retry(place))
             self._want(place, asker, quiet=False)
 
-    def call_moved(self, guild_id: int, channel_id: int) -> None:
-        """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
+    def bot_moved(self, guild_id: int, channel_id: int) -> None:
+        """Discord has moved the bot to another voice channel: after the people whom it follows, or because a moderator dragged it."""
         self._running.moved(guild_id, channel_id)
 
     def guild_gone(self, guild_id: int) -> None:
@@ -179,21 +156,25 @@ class Dispatcher:
     # What a restart needs
 
     def remember(self, order: Iterable[tuple[Place, int | None]]) -> None:
-        """Before anything else: who had a call or waited when the last process ended."""
-        self._waiting.remember(order)
+        """Before anything else: who had a call or waited when the last process ended. Until `settle` nobody is served."""
+        if self._waiting.remember(order):
+            self._timers.later("settle", SETTLE_S, self.settle)
 
     def settle(self) -> None:
         """Every guild is known: whoever was remembered and sits nowhere is forgotten, and engines are given."""
-        self._waiting.settle()
+        self._timers.cancel("settle")
+        if self._waiting.settle():
+            self._serve()
+            self._waiting.tell_all()
 
     # What commands ask
 
     async def join(self, place: Place, asker: int | None = None) -> str:
         """/join, by this person: what came of it, as a sentence."""
-        room = self._room_at(place)
+        room = self._guilds.room_at(place)
         if room is None:
             return texts.calls.NOT_IN_VOICE
-        problem = room.obstacle() or self._check()
+        problem = room.obstacle() or self._guilds.refusal()
         if problem:
             return texts.calls.could_not_join(place.channel_id, problem)
         if asker is not None and asker not in room.callers:
@@ -203,7 +184,7 @@ class Dispatcher:
         if wait_s and self._registry.seat(place.guild_id) is None:
             self._want(place, asker, quiet=False)
             return texts.waiting.moved_often(wait_s)
-        answer = self._waiting.ask(place, asker, quiet=False)
+        answer = self._ask(place, asker, quiet=False)
         return await self._reply(place, answer)
 
     async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
@@ -211,12 +192,12 @@ class Dispatcher:
         waited = self._moves.forget(guild_id, channels)
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
-        call, ended = self._running.calls.get(guild_id), self._running.ended(guild_id)
-        if call is None or ended is None or call.room.place.channel_id not in channels:
+        call, task = self._running.calls.get(guild_id), self._tasks.get(guild_id)
+        if call is None or task is None or call.room.place.channel_id not in channels:
             return texts.calls.LEFT_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.calls.NOTHING_TO_LEAVE
         self._notices.say_about(call.room, texts.calls.sent_away(name), texts.calls.sent_away(texts.waiting.SOMEBODY))
         self._running.hang_up(guild_id)
-        await asyncio.wait({ended})
+        await asyncio.wait({task})
         return texts.calls.LEFT
 
     def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
@@ -237,7 +218,7 @@ class Dispatcher:
     def preferences_changed(self) -> None:
         """Rules, or who wants to be heard, have changed: every call follows at once."""
         for guild_id, call in self._running.calls.items():
-            call.room = self._room_at(call.room.place) or call.room
+            call.room = self._guilds.room_at(call.room.place) or call.room
             self._running.hang_up_where_unwanted(guild_id)
 
     def status(self, guild_id: int) -> texts.calls.Status:
@@ -250,8 +231,8 @@ class Dispatcher:
             capacity=self._registry.capacity,
             queue_length=len(self._registry.queue),
             own_places=[(place.channel_id, number) for number, place in places if place.guild_id == guild_id],
-            auto_join=self._rules(guild_id).auto_join,
-            refused=self._check(),
+            auto_join=self._guilds.rules(guild_id).auto_join,
+            refused=self._guilds.refusal(),
         )
 
     def queue_lines(self, guild_id: int) -> list[str]:
@@ -265,16 +246,17 @@ class Dispatcher:
         self._registry.forget_nobody()
         self._running.hang_up_all()
         await self._timers.close()
-        await self._running.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
 
-    # Parts of it
+    # How a call begins, and what follows its end
 
     def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
-        room = self._room_at(place)
+        room = self._guilds.room_at(place)
         if self._closing or room is None or not room.callers:
             return
         obstacle = room.obstacle()
-        problem = obstacle or self._check()
+        problem = obstacle or self._guilds.refusal()
         if problem:
             self._notices.say_once(room, texts.calls.could_not_join(place.channel_id, problem))
             log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
@@ -282,26 +264,57 @@ class Dispatcher:
         if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
             self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet), place.channel_id)
         else:
-            self._waiting.tell(place, self._waiting.ask(place, asker, quiet=quiet))
+            self._waiting.tell(place, self._ask(place, asker, quiet=quiet))
 
-    def _begin_rounds(self) -> None:
-        self._periodic.begin()
+    def _ask(self, place: Place, asker: int | None, *, quiet: bool) -> Answer:
+        """Nothing speaks against a call here: begin it if there is an engine for it, else let them wait."""
+        self._serve()
+        self._running.hang_up_if_empty(place.guild_id)
+        answer = self._waiting.ask(place, asker)
+        if isinstance(answer, Granted):
+            self._begin(answer, quiet=quiet)
+        self._poll_later()
+        return answer
 
-    def _queue_again(self, place: Place, asker: int | None) -> None:
-        """Their time was up: they are served again when it is their turn."""
-        if self._rules(place.guild_id).auto_join:
-            self._want(place, asker, quiet=False)
+    def _serve(self) -> None:
+        """Give free engines to calls that lost theirs, then to those who wait."""
+        if not self._closing:
+            self._running.rescue()
+            for granted in self._waiting.serve():
+                self._begin(granted, quiet=False)
 
-    def _after_call(self, call: AnyCall, outcome: Outcome) -> None:
+    def _poll_later(self) -> None:
+        if self._registry.queue and "queue" not in self._timers:
+            self._timers.later("queue", QUEUE_POLL_S, self._poll)
+
+    def _poll(self) -> None:
+        self._serve()
+        self._poll_later()
+
+    def _begin(self, granted: Granted, *, quiet: bool) -> None:
+        guild_id = granted.place.guild_id
+        call = self._running.make(granted, quiet=quiet)
+        if call:
+            self._tasks[guild_id] = asyncio.create_task(self._run(guild_id, call), name=f"bot:call:{guild_id}")
+            self._periodic.begin()
+
+    async def _run(self, guild_id: int, call: AnyCall) -> None:
+        """Run the call, then do what its outcome says; its engine goes to whoever is next."""
+        outcome = await self._running.run(guild_id, call)
+        del self._tasks[guild_id]
         if self._closing:
             return
         place = call.room.place
+        if outcome.listened_s:
+            self._waiting.learn(self._clock.now() - call.since)
         if outcome.listened_s >= GOOD_CALL_S:
             self._pauses.forget(place)
-        if outcome.reason and outcome.retry:
-            again = functools.partial(self._want, place, call.asker, quiet=True)
-            self._timers.later(Retry(place), self._pauses.pause_s(place), again)
-        self._waiting.ended(call, outcome)
+        self._serve()
+        if outcome.next is Next.RETRY:
+            self._timers.later(Retry(place), self._pauses.pause_s(place), functools.partial(self._want, place, call.asker, quiet=True))
+        elif outcome.next is Next.REQUEUE and self._guilds.rules(place.guild_id).auto_join:
+            self._want(place, call.asker, quiet=False)
+        self._waiting.tell_all()  # also those who waited for this very call, and get none yet
 
     def _emptied(self, place: Place) -> None:
         self._waiting.withdraw(place)

@@ -1,19 +1,13 @@
 """PeriodicChecks: what has to be looked at again and again while calls run. Time boxes, idle channels, the voice channels' status line."""
 
-from collections.abc import Callable
-
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.call.interface import AnyCall
-from discordplex.bot.chat.notices import Notices
-from discordplex.bot.place import Place
-from discordplex.bot.rules import MINUTE_S, Rules
-from discordplex.bot.scheduling.registry import SessionRegistry
+from discordplex.bot.call.interface import AnyCall, Next
+from discordplex.bot.rules import MINUTE_S
+from discordplex.bot.scheduling.context import SchedulingContext
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.time_limit import End, Reprieve, Running, TimeBox, Verdict, Warn
-from discordplex.bot.scheduling.timers import Timers
-from discordplex.clock import Clock
 
 log = structlog.get_logger()
 
@@ -24,25 +18,13 @@ ROUND_S = 1.0
 class PeriodicChecks:
     """Goes its rounds for as long as there are calls. All methods: the event loop's thread."""
 
-    def __init__(
-        self,
-        *,
-        registry: SessionRegistry,
-        running: RunningCalls,
-        rules: Callable[[int], Rules],
-        notices: Notices,
-        timers: Timers,
-        clock: Clock,
-        queue_again: Callable[[Place, int | None], None],
-    ) -> None:
-        """`queue_again` puts people whose time is up, with who had asked, at the end of the queue."""
-        self._registry = registry
+    def __init__(self, context: SchedulingContext, running: RunningCalls) -> None:
+        self._registry = context.registry
+        self._rules = context.guilds.rules
+        self._notices = context.notices
+        self._timers = context.timers
+        self._clock = context.clock
         self._running = running
-        self._rules = rules
-        self._notices = notices
-        self._timers = timers
-        self._clock = clock
-        self._queue_again = queue_again
         self._box = TimeBox()
 
     def begin(self) -> None:
@@ -100,5 +82,4 @@ class PeriodicChecks:
         elif isinstance(verdict, End):
             log.info("time is up", guild=verdict.guild_id)
             self._notices.say(call.room, texts.waiting.TIME_IS_UP)
-            self._running.hang_up(verdict.guild_id)
-            self._queue_again(call.room.place, call.asker)
+            self._running.hang_up(verdict.guild_id, Next.REQUEUE)

@@ -1,19 +1,15 @@
 """RunningCalls: the calls that run now. How they begin, move and end; not whether."""
 
-import asyncio
 import functools
-from collections.abc import Callable
 
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.call.interface import AnyCall, NewCall, Outcome
+from discordplex.bot.call.interface import AnyCall, Next, Outcome
 from discordplex.bot.chat.channel import Room
-from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
-from discordplex.bot.scheduling.move_limits import Moves
-from discordplex.bot.scheduling.registry import Granted, SessionRegistry
-from discordplex.bot.scheduling.timers import Timers
+from discordplex.bot.scheduling.context import SchedulingContext
+from discordplex.bot.scheduling.registry import Granted
 
 log = structlog.get_logger()
 
@@ -27,29 +23,13 @@ FOLLOW_TIMEOUT_S = 5.0
 class RunningCalls:
     """Every guild's call, with the registry's seat below it. All methods: the event loop's thread."""
 
-    def __init__(
-        self,
-        *,
-        registry: SessionRegistry,
-        room_at: Callable[[Place], Room | None],
-        new_call: NewCall,
-        notices: Notices,
-        timers: Timers,
-        moves: Moves,
-        on_begin: Callable[[], None],
-        on_end: Callable[[AnyCall, Outcome], None],
-    ) -> None:
-        """`on_begin` is called when there is a call more, `on_end` once one is gone and its engine is free."""
-        self._registry = registry
-        self._room_at = room_at
-        self._new_call = new_call
-        self._notices = notices
-        self._timers = timers
-        self._moves = moves
-        self._on_begin = on_begin
-        self._on_end = on_end
+    def __init__(self, context: SchedulingContext) -> None:
+        self._guilds = context.guilds
+        self._registry = context.registry
+        self._notices = context.notices
+        self._timers = context.timers
+        self._moves = context.moves
         self._calls: dict[int, AnyCall] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._goals: dict[int, int] = {}
         """The channels to which calls follow their people, until they are there."""
 
@@ -63,26 +43,41 @@ class RunningCalls:
         seat = self._registry.seat(guild_id)
         return None if seat is None or seat.ending else self._calls.get(guild_id)
 
-    def ended(self, guild_id: int) -> "asyncio.Task[None] | None":
-        """Done when the guild's call is gone; None where there is none."""
-        return self._tasks.get(guild_id)
-
-    def begin(self, granted: Granted, *, quiet: bool) -> None:
-        """Start the call for which an engine was granted."""
+    def make(self, granted: Granted, *, quiet: bool) -> AnyCall | None:
+        """Make the call for which an engine was granted; `run` it next. None, and the engine is free again, where its channel is gone."""
         guild_id = granted.place.guild_id
-        room = self._room_at(granted.place)
+        room = self._guilds.room_at(granted.place)
         if room is None:
             self._registry.end(guild_id)
-            return
-        call = self._new_call(room, granted.lease, quiet=quiet, moved=functools.partial(self.moved, guild_id), asker=granted.asker)
-        self._calls[guild_id] = call
+            return None
+        call = self._calls[guild_id] = self._guilds.new_call(room, granted.lease, quiet=quiet, asker=granted.asker)
         self._moves.made(guild_id)
-        self._tasks[guild_id] = asyncio.create_task(self._live(guild_id, call), name=f"bot:call:{guild_id}")
-        self._on_begin()
+        return call
+
+    async def run(self, guild_id: int, call: AnyCall) -> Outcome:
+        """Run a call of `make` from start to end. When this returns, it is gone and its engine is free."""
+        try:
+            return await call.run()
+        except Exception:  # the edge: a bug in one call must not end the others
+            log.exception("call failed", guild=guild_id)
+            return Outcome(texts.calls.INTERNAL, Next.RETRY)
+        finally:
+            self._timers.cancel(("grace", guild_id))
+            self._timers.cancel(("follow", guild_id))
+            self._goals.pop(guild_id, None)
+            self._moves.forget(guild_id, [None])
+            self._moves.made(guild_id)
+            self._registry.end(guild_id)
+            del self._calls[guild_id]
+
+    def rescue(self) -> None:
+        """Give free engines to calls that lost theirs, the oldest call first."""
+        for call in sorted(self._calls.values(), key=lambda call: call.since):
+            call.rescue()
 
     def follow(self, guild_id: int, channel_id: int) -> None:
         """Go with the people into another channel; where that is impossible, say so and hang up."""
-        call, room = self._calls[guild_id], self._room_at(Place(guild_id, channel_id))
+        call, room = self._calls[guild_id], self._guilds.room_at(Place(guild_id, channel_id))
         problem = texts.calls.INTERNAL if room is None else room.obstacle()
         if room is None or problem:
             self._notices.say_once(room or call.room, texts.calls.could_not_join(channel_id, problem or texts.calls.INTERNAL))
@@ -94,7 +89,7 @@ class RunningCalls:
 
     def moved(self, guild_id: int, channel_id: int) -> None:
         """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
-        call, room = self.lasting(guild_id), self._room_at(Place(guild_id, channel_id))
+        call, room = self.lasting(guild_id), self._guilds.room_at(Place(guild_id, channel_id))
         if call is None or room is None:
             return
         self._timers.cancel(("follow", guild_id))
@@ -123,32 +118,26 @@ class RunningCalls:
         call, seat = self._calls.get(guild_id), self._registry.seat(guild_id)
         if call is None or seat is None:
             return
-        room = self._room_at(Place(guild_id, seat.channel_id)) or call.room
+        room = self._guilds.room_at(Place(guild_id, seat.channel_id)) or call.room
         if not room.people:
             self.hang_up(guild_id)
 
-    def hang_up(self, guild_id: int) -> None:
-        """End the guild's call, if it has one."""
+    def hang_up(self, guild_id: int, after: Next = Next.DONE) -> None:
+        """End the guild's call, if it has one; its outcome says that `after` comes next."""
         call = self._calls.get(guild_id)
         if call:
             self._registry.ending(guild_id)
-            call.hang_up()
+            call.hang_up(after)
 
     def hang_up_all(self) -> None:
         """End every call."""
         for guild_id in self.calls:
             self.hang_up(guild_id)
 
-    async def close(self) -> None:
-        """End every call and wait for it."""
-        self.hang_up_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
-
     def _move(self, guild_id: int) -> None:
         """Go where the call's people are by now."""
         call, goal = self.lasting(guild_id), self._goals.get(guild_id)
-        room = None if goal is None else self._room_at(Place(guild_id, goal))
+        room = None if goal is None else self._guilds.room_at(Place(guild_id, goal))
         if call is None or room is None or call.room.place == room.place:
             self._goals.pop(guild_id, None)
             return
@@ -159,19 +148,3 @@ class RunningCalls:
     def _could_not_follow(self, guild_id: int, room: Room) -> None:
         self._notices.say_once(room, texts.calls.could_not_join(room.place.channel_id, texts.calls.NOT_LET_IN))
         self.hang_up(guild_id)
-
-    async def _live(self, guild_id: int, call: AnyCall) -> None:
-        outcome = Outcome(texts.calls.INTERNAL)
-        try:
-            outcome = await call.run()
-        except Exception:  # the edge: a bug in one call must not end the others
-            log.exception("call failed", guild=guild_id)
-        finally:
-            self._timers.cancel(("grace", guild_id))
-            self._timers.cancel(("follow", guild_id))
-            self._goals.pop(guild_id, None)
-            self._moves.forget(guild_id, [None])
-            self._moves.made(guild_id)
-            self._registry.end(guild_id)
-            del self._calls[guild_id], self._tasks[guild_id]
-        self._on_end(call, outcome)

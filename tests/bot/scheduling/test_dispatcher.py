@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.call.interface import Outcome
+from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
-from discordplex.bot.scheduling.dispatcher import FIRST_PAUSE_S, GOOD_CALL_S, MOST, RetryPauses
+from discordplex.bot.scheduling.dispatcher import FIRST_PAUSE_S, GOOD_CALL_S, MOST, QUEUE_POLL_S, RetryPauses
 from discordplex.bot.scheduling.running import FOLLOW_TIMEOUT_S, GRACE_S
-from discordplex.bot.scheduling.waiting import QUEUE_POLL_S
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bot.fakes import CountedEngines
 from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
@@ -86,7 +85,7 @@ async def test_the_call_follows_when_everybody_moves(town: Town, clock: FakeCloc
     town.move(BERT, A1, A2)
     await settle()
     assert town.rooms[A2].asked_to_move == 1
-    town.calls[0].moved(A2.channel_id)
+    town.board.bot_moved(A2.guild_id, A2.channel_id)
     await clock.advance(FOLLOW_TIMEOUT_S + GRACE_S + 1)
     assert len(town.calls) == 1
     assert town.live == [A2]
@@ -119,12 +118,12 @@ async def test_a_moderator_who_drags_the_bot_drags_the_call(town: Town, clock: F
     """Into an empty channel: it leaves after the grace. Among people: it stays."""
     town.move(ANNA, None, A1)
     await settle()
-    town.calls[0].moved(A2.channel_id)
+    town.board.bot_moved(A2.guild_id, A2.channel_id)
     assert town.calls[0].room.place == A2
     town.move(ANNA, A1, A2)
     await clock.advance(GRACE_S + 1)
     assert town.live == [A2]
-    town.calls[0].moved(A1.channel_id)
+    town.board.bot_moved(A1.guild_id, A1.channel_id)
     await clock.advance(GRACE_S + 0.1)
     assert town.live == []
     await clock.advance(1)
@@ -137,7 +136,7 @@ async def test_a_failed_call_is_tried_again_after_growing_pauses(town: Town, clo
     await settle()
     for pause_s in (FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S):
         tries = len(town.calls)
-        town.calls[-1].outcome.set_result(Outcome("It broke."))
+        town.calls[-1].outcome.set_result(Outcome("It broke.", Next.RETRY))
         await clock.advance(pause_s - 0.1)
         assert len(town.calls) == tries
         await clock.advance(0.2)
@@ -149,12 +148,12 @@ async def test_a_new_entry_does_not_wait_for_the_pause(town: Town, clock: FakeCl
     """Whoever comes tries anew at once; a call that lasted makes the next failure a first one."""
     town.move(ANNA, None, A1)
     await settle()
-    town.calls[0].outcome.set_result(Outcome("It broke."))
+    town.calls[0].outcome.set_result(Outcome("It broke.", Next.RETRY))
     await settle()
     town.move(BERT, None, A1)
     await settle()
     assert len(town.calls) == 2
-    town.calls[1].outcome.set_result(Outcome("It broke.", listened_s=GOOD_CALL_S))
+    town.calls[1].outcome.set_result(Outcome("It broke.", Next.RETRY, listened_s=GOOD_CALL_S))
     await clock.advance(FIRST_PAUSE_S + 0.1)
     assert len(town.calls) == 3
 
@@ -163,7 +162,7 @@ async def test_who_was_thrown_out_does_not_come_back_uncalled(town: Town, clock:
     """A moderator's kick, and /leave, hold until somebody enters or asks."""
     town.move(ANNA, None, A1)
     await settle()
-    town.calls[0].outcome.set_result(Outcome("Thrown out.", retry=False))
+    town.calls[0].outcome.set_result(Outcome("Thrown out."))
     await clock.advance(1000)
     assert len(town.calls) == 1
     assert await town.board.join(A1) == texts.calls.joined(A1.channel_id)
@@ -178,7 +177,7 @@ async def test_leave_cancels_the_next_try_and_the_queue(town: Town, clock: FakeC
     """/leave means: do not come by yourself."""
     town.move(ANNA, None, A1)
     await settle()
-    town.calls[0].outcome.set_result(Outcome("It broke."))
+    town.calls[0].outcome.set_result(Outcome("It broke.", Next.RETRY))
     await settle()
     assert await town.board.leave(A1.guild_id, "Anna", {A1.channel_id}) == texts.calls.NOTHING_TO_LEAVE
     await clock.advance(1000)
@@ -203,7 +202,7 @@ async def test_a_call_ends_where_the_rules_are_against_it(town: Town, clock: Fak
         town.board.preferences_changed()
     else:
         town.rooms[A2].people = frozenset({BERT})
-        town.board.call_moved(A2.guild_id, A2.channel_id)
+        town.board.bot_moved(A2.guild_id, A2.channel_id)
     await clock.advance(2)
     assert town.live == []
     assert town.said(place)[-1] == texts.calls.could_not_join(place.channel_id, texts.waiting.NOT_HERE)
@@ -245,7 +244,7 @@ async def test_what_cannot_work_is_said_once_and_not_tried(town: Town, clock: Fa
     if what == "obstacle":
         town.rooms[A1].problem = "I may not."
     else:
-        town.refusal = "I may not."
+        town.refused = "I may not."
     town.move(ANNA, None, A1)
     town.move(BERT, None, A1)
     await clock.advance(5)
@@ -347,7 +346,7 @@ async def test_a_flood_of_ids_leaves_nothing(clock: FakeClock) -> None:
             town.board.guild_gone(one.guild_id)
         for call in town.calls[-3:]:
             if not call.outcome.done():
-                call.outcome.set_result(Outcome("It broke."))
+                call.outcome.set_result(Outcome("It broke.", Next.RETRY))
         await settle()
     await clock.advance(600)
     assert town.board._registry.queue == ()

@@ -47,7 +47,7 @@ async def obeyed(town: Town, clock: FakeClock, seconds: float) -> None:
             room = town.rooms[call.room.place]
             if room.asked_to_move > room.moved:
                 room.moved = room.asked_to_move
-                call.moved(room.place.channel_id)
+                town.board.bot_moved(room.place.guild_id, room.place.channel_id)
 
 
 async def test_a_person_who_hops_costs_no_other_guild_its_call(town: Town, clock: FakeClock) -> None:
@@ -152,7 +152,7 @@ async def test_a_move_that_is_confirmed_late_is_not_the_last(town: Town, clock: 
     town.move(ANNA, A1, A2)
     town.move(ANNA, A2, A1)
     await clock.advance(1)
-    town.calls[0].moved(A2.channel_id)
+    town.board.bot_moved(A2.guild_id, A2.channel_id)
     await obeyed(town, clock, GUILD.interval_s + FOLLOW_TIMEOUT_S)
     assert town.live == [A1]
     assert len(town.calls) == 1

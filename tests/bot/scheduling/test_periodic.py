@@ -82,7 +82,7 @@ async def test_nobody_makes_way_while_an_engine_is_free(town: Town, clock: FakeC
 
 async def test_without_auto_join_they_ask_again_themselves(town: Town, clock: FakeClock) -> None:
     """Who called the bot with /join is not put into the queue unasked."""
-    town.rules = Rules(max_minutes=3, auto_join=False)
+    town.common_rules = Rules(max_minutes=3, auto_join=False)
     for place, person in ((A1, ANNA), (B1, BERT)):
         town.rooms[place].people = frozenset({person})
         await town.board.join(place, person)
@@ -93,7 +93,7 @@ async def test_without_auto_join_they_ask_again_themselves(town: Town, clock: Fa
 
 async def test_nobody_has_spoken_for_long(town: Town, clock: FakeClock) -> None:
     """The call ends with a sentence, does not come back by itself, and does when somebody enters."""
-    town.rules = Rules(idle_minutes=5)
+    town.common_rules = Rules(idle_minutes=5)
     town.move(ANNA, None, A1)
     await clock.advance(10)
     town.calls[0].quiet_s = 299.0
@@ -109,7 +109,7 @@ async def test_nobody_has_spoken_for_long(town: Town, clock: FakeClock) -> None:
 
 async def test_zero_minutes_is_never(town: Town, clock: FakeClock) -> None:
     """People may sit in silence for as long as they like."""
-    town.rules = Rules()
+    town.common_rules = Rules()
     town.move(ANNA, None, A1)
     await clock.advance(10)
     town.calls[0].quiet_s = 1e9
@@ -183,3 +183,19 @@ def test_the_shorter_limit_holds() -> None:
     assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=True) == 5
     assert Rules(busy_idle_minutes=0).idle_limit_minutes(others_wait=True) == 0
     assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=False) == 9
+
+
+async def test_who_sends_the_bot_away_as_time_runs_out_does_not_wait_again(town: Town, clock: FakeClock) -> None:
+    """The call is being torn down already, and its people would be queued: the newest wish holds."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, B1)
+    await clock.advance(180 - 1)
+    town.calls[0].close_gate.clear()
+    await clock.advance(2)
+    leaving = asyncio.create_task(town.board.leave(A1.guild_id, "Anna", {A1.channel_id}))
+    await clock.advance(0)
+    town.calls[0].close_gate.set()
+    assert await leaving == texts.calls.LEFT
+    await clock.advance(WRITTEN_S)
+    assert town.live == [B1]
+    assert town.board.waiting(A1.guild_id) == frozenset()

@@ -7,9 +7,9 @@ import pytest
 from discordplex.bot import texts
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
+from discordplex.bot.scheduling.dispatcher import SETTLE_S
 from discordplex.bot.scheduling.move_limits import ALL
 from discordplex.bot.scheduling.running import GRACE_S
-from discordplex.bot.scheduling.waiting import SETTLE_S
 from discordplex.bot.texts.waiting import Estimate
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bot.fakes import CountedEngines, Notebook
@@ -76,7 +76,7 @@ async def test_the_estimate_comes_from_recent_calls(town: Town, clock: FakeClock
 
 async def test_join_says_the_same_as_the_channel(town: Town) -> None:
     """The place and what to expect."""
-    town.rules = Rules(max_minutes=10)
+    town.common_rules = Rules(max_minutes=10)
     town.move(ANNA, None, A1)
     town.rooms[B1].people = frozenset({BERT})
     assert await town.board.join(B1, BERT) == texts.waiting.waiting(1, Estimate(600, at_most=True))
@@ -284,7 +284,7 @@ async def test_the_record_follows_the_calls(clock: FakeClock) -> None:
     town.move(BERT, None, B1)
     await settle()
     town.move(ANNA, A1, A2)
-    town.calls[0].moved(A2.channel_id)
+    town.board.bot_moved(A2.guild_id, A2.channel_id)
     await settle()
     assert list(memory.entries) == [A2, B1]
     town.move(ANNA, A2, None)
