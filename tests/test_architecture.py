@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     "": [
-        ["errors", "redact", "plaintext", "stopping", "budget"],
+        ["errors", "redact", "plaintext", "stopping", "budget", "retry"],
         ["config", "metrics", "clock", "logs", "pycord", "network"],
         ["audio"],
         ["engine"],

@@ -16,6 +16,7 @@ from discordplex.config import Config
 from discordplex.engine import EngineProvider
 from discordplex.errors import ConfigError, LoginError
 from discordplex.metrics import Metrics
+from discordplex.retry import Backoff
 from discordplex.store.store import Store
 from discordplex.voice.rtp.threads import MediaThreads
 
@@ -65,7 +66,7 @@ class BotApplication:
     async def _log_in_again_and_again(self, token: str) -> None:
         api_url, clock = self._parts.config.discord.api_url, self._parts.clock
         discord.http.Route.API_BASE_URL = api_url
-        pause_s = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while not self._stop.is_set():
             try:
                 login = Login(self._parts)
@@ -73,13 +74,13 @@ class BotApplication:
                 cause: str | None = cause_of(fault)
             else:
                 cause = await login.run(token, self._stop)
-                pause_s = FIRST_PAUSE_S if login.was_connected else pause_s
+                if login.was_connected:
+                    backoff.reset()
             if cause is None or self._stop.is_set():
                 return
-            wait_s = max(pause_s, self._parts.identifies.wait_s(clock.now()))
+            wait_s = max(backoff.failed(), self._parts.identifies.wait_s(clock.now()))
             log.warning("discord unreachable", advice=texts.calls.discord_unreachable(api_url, cause), retry_in_s=round(wait_s, 1))
             await until(self._stop, clock.sleep_until(clock.now() + wait_s))
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def _token(self) -> str:
         token = self._parts.config.discord.token

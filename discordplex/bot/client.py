@@ -20,6 +20,7 @@ from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
 from discordplex.network import Connector
+from discordplex.retry import Backoff
 
 log = structlog.get_logger()
 
@@ -50,8 +51,7 @@ class Pace:
 
     def __init__(self, *, first_s: float, longest_s: float, lasting_s: float) -> None:
         """Pauses grow from `first_s` to `longest_s`, from one beginning to the next; after `lasting_s` without one they are short again."""
-        self._first_s = first_s
-        self._longest_s = longest_s
+        self._backoff = Backoff(first_s, longest_s)
         self._lasting_s = lasting_s
         self._pause_s = 0.0
         self._begun_at = float("-inf")
@@ -62,8 +62,9 @@ class Pace:
 
     def begin(self, now: float) -> None:
         """One is begun."""
-        lasted = now - self._begun_at >= self._lasting_s
-        self._pause_s = self._first_s if lasted else min(self._longest_s, 2 * self._pause_s)
+        if now - self._begun_at >= self._lasting_s:
+            self._backoff.reset()
+        self._pause_s = self._backoff.failed()
         self._begun_at = now
 
 

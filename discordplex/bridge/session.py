@@ -12,7 +12,7 @@ from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
 from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
 from discordplex.bridge.lifetime import cause_of, opened
 from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
-from discordplex.bridge.retry import Retry, RetryRule
+from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
 from discordplex.engine import OVER_BUDGET, Closed, EngineLease, Persona, SpeakerId, VoiceEngine
@@ -58,7 +58,7 @@ class VoiceSession:
         self._captions = Captions()
         self._uplink = Uplink(sink=sink, clock=clock, metrics=metrics, chores=self._do_chores)
         self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
-        self._retry = Retry(chance=chance, rule=retry_rule)
+        self._retry = EngineRetries(chance=chance, rule=retry_rule)
         self._scope = anyio.CancelScope()
         self._attempt = anyio.CancelScope()
         self._engine: VoiceEngine | None = None

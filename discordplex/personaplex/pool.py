@@ -21,6 +21,7 @@ from discordplex.personaplex.client import handshake_deadline_s
 from discordplex.personaplex.endings import NOT_READY
 from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, check_voice
 from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
+from discordplex.retry import Backoff
 
 FIRST_PAUSE_S = 2.0
 MOST_PATIENCE = 4
@@ -40,7 +41,7 @@ class Server:
     endpoint: Endpoint
     leased: bool = False
     connected: bool = False
-    failures: int = 0
+    backoff: Backoff = dataclasses.field(default_factory=lambda: Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
     aside_until: float = float("-inf")
     patience: int = 1
     """How many times the configured time its next handshake may take."""
@@ -53,12 +54,11 @@ class Server:
     def report(self, outcome: ServerReport, now: float) -> None:
         """Remember what a conversation showed."""
         if outcome is ServerReport.SERVED:
-            self.failures = 0
+            self.backoff.reset()
             self.aside_until = float("-inf")
             return
-        self.aside_until = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self.failures)
-        self.failures = min(self.failures + 1, 16)
-        log.info("engine server set aside", server=self.endpoint.name, failures=self.failures)
+        self.aside_until = now + self.backoff.failed()
+        log.info("engine server set aside", server=self.endpoint.name, failures=self.backoff.failures)
 
 
 class PersonaPlexPool:

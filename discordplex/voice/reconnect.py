@@ -6,24 +6,28 @@ from typing import Protocol
 import structlog
 
 from discordplex.clock import Clock
+from discordplex.retry import Backoff
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 
 log = structlog.get_logger()
 
-DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0)
-"""The first try is made at once: most losses are mended by it in 25 to 70 ms. All of them take a minute with the tries themselves."""
-
+MAX_TRIES = 10
+SECOND_DELAY_S = 0.25
+LONGEST_DELAY_S = 10.0
+"""The first try is made at once: most losses are mended by it in 25 to 70 ms. The delays before the others double from the second's to the
+longest. All tries take a minute with what they wait for."""
 
 MAX_RESUMES = 3
 """Resumes in a row before a session is entered anew."""
 
 
-class Backoff:
+class ReconnectTries:
     """Tries since the connection last worked. What counts as working is for the caller: a mere connect does not."""
 
     def __init__(self) -> None:
         self._tries = 0
+        self._backoff = Backoff(SECOND_DELAY_S, LONGEST_DELAY_S)
 
     @property
     def resumes_exhausted(self) -> bool:
@@ -33,13 +37,14 @@ class Backoff:
     def reset(self) -> None:
         """Audio or heartbeats have flowed."""
         self._tries = 0
+        self._backoff.reset()
 
     def next_delay_s(self) -> float | None:
         """Seconds before the next try, None to give up."""
-        if self._tries == len(DELAYS_S):
+        if self._tries == MAX_TRIES:
             return None
         self._tries += 1
-        return DELAYS_S[self._tries - 1]
+        return 0.0 if self._tries == 1 else self._backoff.failed()
 
 
 MOVE_PATIENCE_S = 5.0
@@ -98,7 +103,7 @@ class Reconnector:
         self._on_loss = on_loss
         self._clock = clock
         self._reconnect = reconnect
-        self._backoff = Backoff()
+        self._tries = ReconnectTries()
 
     async def run(self) -> Closing:
         """Enter the channel and stay; returns when nothing can be mended any more, with the reason."""
@@ -123,15 +128,15 @@ class Reconnector:
         while True:
             closing = await session.run()
             if session.flows:
-                self._backoff.reset()
+                self._tries.reset()
             if closing.repair is not Repair.RESUME:
                 return closing
             if not self._reconnect:
                 return Closing(Repair.END, closing.sentence, closing.code)
             if self._info_collector.current is None:  # Discord has taken the server away and will name another
                 return Closing(Repair.WAIT, closing.sentence, closing.code)
-            delay_s = self._backoff.next_delay_s()
-            if delay_s is None or self._backoff.resumes_exhausted:
+            delay_s = self._tries.next_delay_s()
+            if delay_s is None or self._tries.resumes_exhausted:
                 return Closing(Repair.REJOIN, closing.sentence, closing.code)
             self._on_loss(closing)
             await session.rest(delay_s)
@@ -142,7 +147,7 @@ class Reconnector:
             patience_s = SERVER_PATIENCE_S if self._info_collector.current is None else MOVE_PATIENCE_S
             return await self._info_collector.next_after(number, timeout_s=patience_s)
         while self._reconnect and not self._info_collector.removed:
-            delay_s = self._backoff.next_delay_s()
+            delay_s = self._tries.next_delay_s()
             if delay_s is None:
                 return None
             await self._clock.sleep_until(self._clock.now() + delay_s)

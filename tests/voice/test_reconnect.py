@@ -6,7 +6,7 @@ from collections.abc import Callable
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
-from discordplex.voice.reconnect import DELAYS_S, MAX_RESUMES, REMOVED, Reconnector
+from discordplex.voice.reconnect import LONGEST_DELAY_S, MAX_RESUMES, MAX_TRIES, REMOVED, Reconnector, ReconnectTries
 
 
 class Play:
@@ -89,7 +89,7 @@ async def test_resumes_that_carry_nothing_wait_longer_and_then_begin_anew() -> N
     play = Play(*[classify(4015)] * (MAX_RESUMES + 1), END)
     await play.to_the_end()
     rests = [entry for entry in play.log if entry.startswith("rest")]
-    assert rests == [f"rest {delay:g}" for delay in DELAYS_S[:MAX_RESUMES]]
+    assert rests == [f"rest {delay:g}" for delay in [0, 0.25, 0.5]]
     assert play.log[-6:] == ["leave", "enter", "open 2", "run", "close"][-6:] or play.log[-5:] == [
         "leave",
         "enter",
@@ -111,7 +111,7 @@ async def test_a_server_that_crashes_for_ever_is_given_up() -> None:
     play = Play(*[classify(4006)] * 30)
     closing = await play.to_the_end()
     assert (closing.repair, closing.code) == (Repair.END, 4006)
-    assert play.log.count("enter") == 1 + len(DELAYS_S)
+    assert play.log.count("enter") == 1 + MAX_TRIES
 
 
 async def test_a_main_gateway_that_is_away_is_tried_again() -> None:
@@ -175,3 +175,23 @@ async def test_without_reconnect_every_loss_is_the_last() -> None:
     play = Play(classify(4006), reconnect=False)
     assert (await play.to_the_end()).code == 4006
     assert play.log.count("enter") == 1
+
+
+def test_the_first_try_is_made_at_once_and_the_last_is_the_last() -> None:
+    """The delays grow, and after them the answer is to give up, until something has flowed."""
+    tries = ReconnectTries()
+    delays = [tries.next_delay_s() for _ in range(MAX_TRIES)]
+    assert delays == [0, 0.25, 0.5, 1, 2, 4, 8, 10, 10, LONGEST_DELAY_S]
+    assert tries.next_delay_s() is None
+    tries.reset()
+    assert tries.next_delay_s() == 0
+
+
+def test_resumes_run_out_first() -> None:
+    """A session that cannot be resumed in three tries is entered anew."""
+    tries = ReconnectTries()
+    for _ in range(MAX_RESUMES):
+        tries.next_delay_s()
+    assert not tries.resumes_exhausted
+    tries.next_delay_s()
+    assert tries.resumes_exhausted

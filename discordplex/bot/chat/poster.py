@@ -5,7 +5,7 @@ import itertools
 import secrets
 import zlib
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 import aiohttp
@@ -16,6 +16,7 @@ from discordplex.bot.texts.markdown import PIECE_LIMIT, harmless, messages, spli
 from discordplex.clock import Clock
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
+from discordplex.retry import Backoff
 
 log = structlog.get_logger()
 
@@ -30,6 +31,9 @@ LONGEST_STRETCH = 20_000
 
 MOST_DELETED = 1000
 """Deleted messages that are remembered while one is being written."""
+
+LONGEST_PAUSE_S = 32 * WRITE_INTERVAL_S
+"""Pauses after writes that failed double from `WRITE_INTERVAL_S` to this one."""
 
 MOST_FAILURES = 6
 """Tries of one write before it is given up. With the pauses between them, and the library's own five tries in each, that is minutes."""
@@ -97,7 +101,7 @@ class Draft:
     written: str = ""
     message: SentMessage | None = None
     final: bool = False
-    failures: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(WRITE_INTERVAL_S, LONGEST_PAUSE_S))
     nonce: str = ""
     view: discord.ui.View | None = None
     """The buttons below it."""
@@ -274,7 +278,7 @@ class Poster:
             return self._failed(key, draft, fault)
         else:
             self._metrics.counter("poster.writes").add()
-            draft.failures = 0
+            draft.backoff.reset()
         if draft.message is not None and draft.message.id in self._deleted:
             self._gone(key, draft)
         if draft.wanted == draft.written or draft.gone:
@@ -311,13 +315,13 @@ class Poster:
         self._give_back()
 
     def _failed(self, key: Part, draft: Draft, fault: BaseException) -> float:
-        draft.failures += 1
+        pause_s = draft.backoff.failed()
         self._metrics.counter("poster.failures").add()
         cause = place_of(fault) if isinstance(fault, UNREADABLE) else type(fault).__name__
-        log.warning("writing in a channel failed", channel=self.channel.id, cause=cause, failures=draft.failures)
-        if draft.failures >= MOST_FAILURES:
+        log.warning("writing in a channel failed", channel=self.channel.id, cause=cause, failures=draft.backoff.failures)
+        if draft.backoff.failures >= MOST_FAILURES:
             self._drop(key)
-        return WRITE_INTERVAL_S * 2.0 ** min(draft.failures - 1, 5)
+        return pause_s
 
     def _pack(self) -> None:
         """Join the messages that are not begun yet; what says that something is over goes first."""

@@ -22,6 +22,7 @@ from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.waiting import WaitingList
 from discordplex.clock import Clock
+from discordplex.retry import Backoff
 
 log = structlog.get_logger()
 
@@ -47,19 +48,18 @@ class RetryPauses:
     """Growing pauses per channel, so that people who sit where no call works cause no storm of tries."""
 
     def __init__(self) -> None:
-        self._failures: OrderedDict[Place, int] = OrderedDict()
+        self._failures: OrderedDict[Place, Backoff] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._failures)
 
     def pause_s(self, place: Place) -> float:
         """Another call failed here: seconds until it may be tried again without anybody asking. Doubles each time."""
-        failures = self._failures.get(place, 0)
-        self._failures[place] = failures + 1
+        backoff = self._failures.setdefault(place, Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
         self._failures.move_to_end(place)
         if len(self._failures) > MOST:
             self._failures.popitem(last=False)
-        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures, 10))
+        return backoff.failed()
 
     def forget(self, place: Place) -> None:
         """A call worked here, or its people have gone: the next failure is a first one."""

@@ -15,6 +15,7 @@ from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider, Persona
 from discordplex.errors import StoreError
+from discordplex.retry import Backoff
 from discordplex.store.personas import PER_OWNER, key
 from discordplex.store.records import Deleted, GuildSettings, Owner, PersonSettings, SavedPersona, SaveStatus, StoredAboutPerson
 from discordplex.store.store import Store
@@ -405,7 +406,7 @@ class StoredPreferences:
 
     async def _keep_up(self) -> None:
         """Take a database back that could not be opened, and empty a journal that somebody read."""
-        pause_s = CHECK_S
+        pause_s, backoff = CHECK_S, Backoff(2 * CHECK_S, LONGEST_CHECK_S)
         while True:
             await self._clock.sleep_until(self._clock.now() + pause_s)
             try:
@@ -419,7 +420,11 @@ class StoredPreferences:
             except StoreError:
                 pass
             failing = self.store.problem is not None or self.store.unclean or not self.opt_outs_known
-            pause_s = min(LONGEST_CHECK_S, pause_s * 2) if failing else CHECK_S
+            if failing:
+                pause_s = backoff.failed()
+            else:
+                pause_s = CHECK_S
+                backoff.reset()
 
     async def _watch(self) -> None:
         """Follow what other processes change about people."""

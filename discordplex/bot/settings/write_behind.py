@@ -9,6 +9,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
+from discordplex.retry import Backoff
 from discordplex.store.records import Owner, SaveStatus
 
 log = structlog.get_logger()
@@ -197,7 +198,7 @@ class WriteQueue:
             entry.answer(SaveStatus(saved=False, why="The bot is stopping."))
 
     async def _drain(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while self.waiting:
             key = next((key for key in self.waiting if self._parent.may_go(self, key)), None)
             if key is None:
@@ -210,11 +211,12 @@ class WriteQueue:
                 await self._save(key)
             except StoreError as fault:
                 self._parent.tell(fault.why)
+                pause_s = backoff.failed()
                 log.warning("changes are not saved yet", changes=len(self.waiting), retry_in_s=pause_s)
                 await self._parent.pause(pause_s)
-                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
             else:
-                self._parent.trouble, pause_s = None, FIRST_PAUSE_S
+                self._parent.trouble = None
+                backoff.reset()
 
     async def _save(self, key: Key) -> None:
         """Try one change. Raises StoreError where the database is away; then the change waits behind the others."""
