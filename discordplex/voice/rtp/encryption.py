@@ -5,6 +5,7 @@ datagram. Authenticated with the ciphertext: the clear header, extension preambl
 Measured per 20 ms packet: AES-GCM 1.1 us, XChaCha20 4.4 us, so GCM is asked for first where the server offers it.
 """
 
+import enum
 import struct
 from abc import ABC, abstractmethod
 
@@ -22,9 +23,58 @@ COUNTERS = 1 << 32
 
 KEY_BYTES = 32
 
+WINDOW_PACKETS = 1024
+"""How many of a sender's counters are told apart, the newest included: as many as WebRTC does (RFC 3711 section 3.3.2 asks for 64)."""
+
+WINDOW = (1 << WINDOW_PACKETS) - 1
+
+MAX_WINDOWS = 1024
+"""Senders whose counters are remembered; the one that came first makes room."""
+
+
+class Freshness(enum.Enum):
+    """What the counter of an authentic packet says."""
+
+    NEW = enum.auto()
+    USED = enum.auto()
+    """A packet with this counter has been taken."""
+    OLD = enum.auto()
+    """So far behind the newest that nobody remembers whether one has."""
+
+
+class ReplayWindow:
+    """Which of a sender's last counters belong to packets that were taken. Counters wrap."""
+
+    __slots__ = ("_newest", "_used")
+
+    def __init__(self, first: int) -> None:
+        self._newest = first
+        self._used = 0  # bit n: the counter that is n below the newest
+
+    def look(self, counter: int) -> Freshness:
+        """Whether a packet with this counter was taken before. Changes nothing."""
+        behind = (self._newest - counter) % COUNTERS
+        if behind >= COUNTERS // 2:
+            return Freshness.NEW
+        if behind >= WINDOW_PACKETS:
+            return Freshness.OLD
+        return Freshness.USED if (self._used >> behind) & 1 else Freshness.NEW
+
+    def note(self, counter: int) -> None:
+        """A packet with this counter is taken."""
+        ahead = (counter - self._newest) % COUNTERS
+        if ahead < COUNTERS // 2:
+            self._newest = counter
+            self._used = ((self._used << ahead) & WINDOW if ahead < WINDOW_PACKETS else 0) | 1
+        elif COUNTERS - ahead < WINDOW_PACKETS:
+            self._used |= 1 << (COUNTERS - ahead)
+
 
 class Transport(ABC):
-    """One session's key with its nonce counter. `seal` has one calling thread and `open` one; they share nothing that changes."""
+    """One session's key, with its nonce counter and the counters that were received.
+
+    `seal` has one calling thread, and all else has one; the two share nothing that changes.
+    """
 
     mode: str
     nonce_bytes: int
@@ -33,6 +83,7 @@ class Transport(ABC):
         if len(key) != KEY_BYTES:
             raise RemoteProtocolError(f"a transport key has {KEY_BYTES} bytes, not {len(key)}")
         self._sealed = 0
+        self._windows: dict[int, ReplayWindow] = {}
 
     @staticmethod
     def for_mode(mode: str, key: bytes) -> "Transport":
@@ -53,6 +104,20 @@ class Transport(ABC):
         """The plaintext of a packet: extension words, payload, padding. Raises RtpError where it does not authenticate."""
         counter = packet.body[-COUNTER_BYTES:]
         return self._decrypt(self._nonce(counter), packet.header, packet.body[:-COUNTER_BYTES])
+
+    def freshness(self, packet: RtpPacket) -> Freshness:
+        """Whether this authentic packet was taken before: a captured datagram opens as often as it is sent."""
+        window = self._windows.get(packet.ssrc)
+        return Freshness.NEW if window is None else window.look(_counter_of(packet))
+
+    def note(self, packet: RtpPacket) -> None:
+        """An authentic packet is taken: the same datagram is not `NEW` any more."""
+        window = self._windows.get(packet.ssrc)
+        if window is None:
+            if len(self._windows) == MAX_WINDOWS:
+                del self._windows[next(iter(self._windows))]
+            window = self._windows[packet.ssrc] = ReplayWindow(_counter_of(packet))
+        window.note(_counter_of(packet))
 
     def _nonce(self, counter: bytes) -> bytes:
         return counter.ljust(self.nonce_bytes, b"\x00")
@@ -102,6 +167,10 @@ class XChaChaTransport(Transport):
             return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, header, nonce, self._key)
         except (CryptoError, ValueError):
             raise RtpError("unauthentic", "RTP packet does not authenticate") from None
+
+
+def _counter_of(packet: RtpPacket) -> int:
+    return int.from_bytes(packet.body[-COUNTER_BYTES:], "big")
 
 
 _BY_MODE: dict[str, type[Transport]] = {kind.mode: kind for kind in (AesGcmTransport, XChaChaTransport)}

@@ -1,6 +1,6 @@
 """From a datagram to somebody's sound; every datagram that is not sound is counted with its reason.
 
-Order of work per datagram: whose it is, budget, transport, extension and padding, duplicate, end-to-end encryption, order, Opus, sink.
+Order of work per datagram: whose it is, budget, transport, extension, padding, replay, duplicate, end-to-end encryption, order, Opus, sink.
 The SSRC that says whose it is lies in the clear: what somebody sends who is ignored is dropped before anything of it is opened.
 Counters are `voice.rx.<reason>`. Nothing a network can send raises here.
 """
@@ -16,7 +16,7 @@ from discordplex.errors import RemoteProtocolError
 from discordplex.metrics import Metrics
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.deafness import StreamCounts
-from discordplex.voice.rtp.encryption import Transport
+from discordplex.voice.rtp.encryption import Freshness, Transport
 from discordplex.voice.rtp.packet import RtpError, RtpPacket, strip
 from discordplex.voice.rtp.reorder import WAIT, Arrival, Missing, Packet
 from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD, UNHEARD, SpeakerStream, UnnamedPackets
@@ -182,9 +182,24 @@ class Receiver:
             if packet.ssrc in self._users:  # junk does not know who is there; this may be somebody whom we should hear
                 self._stream(packet.ssrc, now).arrived += 1
             raise
+        if self._is_replay(packet, transport):
+            self._count("replayed")
+            return
         self.opened += 1
         self.alive_at = now
-        self._take_payload(packet, payload, now)
+        self._take_payload(packet, transport, payload, now)
+
+    def _is_replay(self, packet: RtpPacket, transport: Transport) -> bool:
+        """Whether an authentic packet has come before.
+
+        A packet with an old counter is believed where its sequence number is the next one: that the voice server's counters only grow is
+        not documented, and a bot that relied on it could be deaf.
+        """
+        freshness = transport.freshness(packet)
+        if freshness is not Freshness.OLD:
+            return freshness is Freshness.USED
+        stream = self._streams.get(packet.ssrc)
+        return stream is None or stream.reorder.look(packet.sequence) is not Arrival.WANTED
 
     def _has_room(self, now: float) -> bool:
         """Whether one more packet of nobody known may be looked at: a flood of them takes nothing from those who have a stream."""
@@ -222,8 +237,11 @@ class Receiver:
         except UnicodeDecodeError:
             self._count("discovery_damaged")
 
-    def _take_payload(self, packet: RtpPacket, payload: bytes, now: float) -> None:
+    def _take_payload(self, packet: RtpPacket, transport: Transport, payload: bytes, now: float) -> None:
         stream = self._stream(packet.ssrc, now)
+        must_wait = stream.user_id is None and self._e2ee.may_be_clear(payload)
+        if not must_wait:  # what waits comes here again
+            transport.note(packet)
         arrival = stream.reorder.look(packet.sequence)
         if arrival is Arrival.DUPLICATE or arrival is Arrival.LATE:
             self._count("duplicates" if arrival is Arrival.DUPLICATE else "late")
@@ -234,7 +252,7 @@ class Receiver:
             stream.ended = payload == SILENCE_PACKET
             stream.arrived += not stream.ended
             stream.silences += stream.ended
-        if stream.user_id is None and self._e2ee.may_be_clear(payload):
+        if must_wait:
             self._wait(packet)
         else:
             self._open(packet.ssrc, stream, packet.sequence, payload, now)

@@ -4,13 +4,13 @@ import contextlib
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt, crypto_aead_xchacha20poly1305_ietf_encrypt
 
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
-from discordplex.voice.rtp.encryption import MODES, Transport
-from discordplex.voice.rtp.packet import RtpError, RtpPacket
+from discordplex.voice.rtp.encryption import COUNTERS, MAX_WINDOWS, MODES, WINDOW_PACKETS, Freshness, ReplayWindow, Transport
+from discordplex.voice.rtp.packet import RtpError, RtpPacket, build_header
 
 KEY = bytes(range(32))
 
@@ -83,6 +83,39 @@ def test_no_nonce_is_used_twice(mode: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert len({transport.seal(HEADER, b"same")[-4:] for _ in range(3)}) == 3
     with pytest.raises(LocalProtocolError):
         transport.seal(HEADER, b"same")
+
+
+@settings(deadline=None)
+@given(
+    start=st.sampled_from([0, 5, COUNTERS // 2, COUNTERS - 700]),
+    steps=st.lists(st.integers(-1500, 1500), max_size=60),
+)
+def test_each_counter_is_new_once(start: int, steps: list[int]) -> None:
+    """Whatever the order: what was taken among the last 1,024 counters is used, what is older is old, all else is new; counters wrap."""
+    window, taken, newest, at = ReplayWindow(start), {0}, 0, 0
+    window.note(start)
+    for step in steps:
+        at += step
+        found = window.look((start + at) % COUNTERS)
+        behind = newest - at
+        assert found is (Freshness.OLD if behind >= WINDOW_PACKETS else Freshness.USED if at in taken else Freshness.NEW)
+        if found is Freshness.NEW:
+            window.note((start + at) % COUNTERS)
+            taken.add(at)
+            newest = max(newest, at)
+            assert window.look((start + at) % COUNTERS) is Freshness.USED
+
+
+def test_counters_are_remembered_of_so_many_senders() -> None:
+    """Each sender has a window of its own, and the oldest makes room."""
+    ours, theirs = (Transport.for_mode(MODES[0], KEY) for _ in range(2))
+    packets = [RtpPacket.parse(theirs.seal(build_header(sequence=1, timestamp=0, ssrc=ssrc), b"opus")) for ssrc in range(MAX_WINDOWS + 1)]
+    for packet in packets:
+        assert ours.freshness(packet) is Freshness.NEW
+        ours.note(packet)
+        assert ours.freshness(packet) is Freshness.USED
+    assert len(ours._windows) == MAX_WINDOWS
+    assert [ours.freshness(packet) for packet in packets[:2]] == [Freshness.NEW, Freshness.USED]
 
 
 def test_a_session_description_may_be_wrong() -> None:

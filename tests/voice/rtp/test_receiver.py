@@ -12,7 +12,7 @@ from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.metrics import Metrics
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp import packet as rtp
-from discordplex.voice.rtp.encryption import MODES, Transport
+from discordplex.voice.rtp.encryption import MODES, WINDOW_PACKETS, Transport
 from discordplex.voice.rtp.receiver import DISCOVERY, EVERYBODY, MAX_STREAMS, Receiver
 from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD
 from tests.voice.booth import Ear, tone
@@ -53,6 +53,10 @@ class Studio:
     def datagram(self, sequence: int, payload: bytes, *, ssrc: int = SSRC, padding: int = 0, words: int | None = 1) -> bytes:
         header = rtp.build_header(sequence=sequence, timestamp=sequence * 960, ssrc=ssrc, padded=padding > 0, extension_words=words)
         return self._outside.seal(header, rtp.build_plaintext(payload, extension=bytes(4 * (words or 0)), padding_bytes=padding))
+
+    def seal_from(self, counter: int) -> None:
+        """The next datagram has this counter."""
+        self._outside._sealed = counter
 
     def send(self, sequences: Iterable[int], *, ssrc: int = SSRC) -> None:
         for sequence in sequences:
@@ -129,6 +133,48 @@ def test_duplicates_and_late_ones_are_dropped(studio: Studio) -> None:
     studio.receiver.name(SSRC, ANN)
     studio.send([0, 1, 1, 0, 2, 4, 5, 6, 7, 3])
     assert studio.counts() == {"frames": 7, "duplicates": 2, "lost": 1, "concealed": 1, "late": 1}
+
+
+def test_a_captured_datagram_is_heard_once(studio: Studio) -> None:
+    """Sent again at once, after a hundred others, after so many that its counter is forgotten: it changes nothing and proves no path."""
+    studio.receiver.name(SSRC, ANN)
+    captured = [studio.datagram(sequence, PACKETS[0]) for sequence in range(5)]
+    for datagram in captured:
+        studio.receiver.receive(datagram, studio.now)
+    taken = 5
+    for more in (0, 150, WINDOW_PACKETS, 32_000):
+        studio.send(range(taken, taken + more))
+        taken += more
+        before = studio.counts(), studio.receiver.opened, studio.receiver.alive_at, studio.receiver.stream_counts()
+        for datagram in captured:
+            studio.receiver.receive(datagram, studio.now + 1)
+        assert studio.counts().pop("replayed") == before[0].pop("replayed", 0) + 5
+        assert (studio.receiver.opened, studio.receiver.alive_at, studio.receiver.stream_counts()) == before[1:]
+    assert studio.ear.frames(ANN) == taken
+    assert set(studio.counts()) == {"frames", "replayed"}
+
+
+def test_a_captured_datagram_of_a_former_stream_begins_none(studio: Studio) -> None:
+    """Also where nothing of the stream is left but its counters."""
+    studio.receiver.name(SSRC, ANN)
+    captured = studio.datagram(7, PACKETS[0])
+    studio.receiver.receive(captured, studio.now)
+    studio.receiver.ignore(frozenset({ANN}))
+    studio.send([8])
+    studio.receiver.ignore(frozenset())
+    studio.receiver.receive(captured, studio.now)
+    assert studio.counts() == {"frames": 1, "ignored": 1, "replayed": 1}
+
+
+def test_counters_that_do_not_grow_deafen_nobody(studio: Studio) -> None:
+    """Where the voice server takes any counters, each packet that is next in its stream is heard."""
+    studio.receiver.name(SSRC, ANN)
+    counters = random.Random(1).sample(range(2**32), 200)
+    for sequence, counter in enumerate(counters):
+        studio.seal_from(counter)
+        studio.send([sequence])
+    assert studio.ear.frames(ANN) == 200
+    assert studio.counts() == {"frames": 200}
 
 
 def test_a_lost_frame_is_filled_in() -> None:
