@@ -13,7 +13,6 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.access import may_call
 from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.call.interface import AnyCall
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
 from discordplex.bot.chat.notices import Notices
@@ -101,7 +100,7 @@ class Login:
         self._timers = Timers(parts.clock)
         registry = SessionRegistry(parts.provider, parts.queue_memory)
         self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, clock=parts.clock)
-        self._transcripts = TranscriptWriter(preferences=self._preferences, metrics=parts.metrics, tell=self._tell_in)
+        self._transcripts = TranscriptWriter(preferences=self._preferences, notices=self._notices, metrics=parts.metrics)
         self._opted_out = frozenset(self._preferences.opted_out)
         self._sessions = 0
         self._client = self._make_client()
@@ -247,8 +246,7 @@ class Login:
             wire=parts.wire,
             clock=parts.clock,
             metrics=parts.metrics,
-            on_caption=self._transcripts.hear,
-            on_pause=self._transcripts.drop_people,
+            transcripts=self._transcripts,
             panel=ConsentPanel,
             engine_name=parts.config.engine.name,
         )
@@ -322,9 +320,6 @@ class Login:
         transcribes = engine.kind == "cascade"
         named = texts.calls.engine_named(engine.name, transcribes=transcribes)
         return Practice.of(rules, engine=named, transcribes=transcribes, captions_in=where)
-
-    def _tell_in(self, call: AnyCall, trouble: str) -> None:
-        self._notices.say_once(call.room, texts.calls.told(trouble))
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means that py-cord does not reconnect after."""

@@ -58,8 +58,9 @@ class Hall:
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
         self.preferences.changed = self.changed
         self.notices = Notices(clock=clock, metrics=self.metrics)
-        self.transcripts = TranscriptWriter(preferences=self.preferences, metrics=self.metrics, tell=lambda _call, _why: None)
-        self.engine = ScriptedEngine(clock)
+        self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics)
+        self.engine, self.next_engine = ScriptedEngine(clock), ScriptedEngine(clock)
+        self.lease: ScriptedLease
         self.room = ScriptedRoom(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
         self.transcribes, self.people = transcribes, people
         self.call: Call
@@ -72,7 +73,7 @@ class Hall:
         self.call.refresh()
 
     async def begin(self, asker: int | None = ANNA) -> None:
-        lease = (TalkingLease if self.transcribes else AddressedLease)(self.engine)
+        lease = self.lease = (TalkingLease if self.transcribes else AddressedLease)(self.engine, self.next_engine)
         context = CallContext(
             notices=self.notices,
             preferences=self.preferences,
@@ -80,16 +81,12 @@ class Hall:
             wire=cast("Any", None),  # nothing is connected here
             clock=self.clock,
             metrics=self.metrics,
-            on_caption=self.transcripts.hear,
-            on_pause=self.transcripts.drop_people,
+            transcripts=self.transcripts,
             panel=ConsentPanel,
         )
         self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, asker=asker)
         self.changed()
-        conversation = self.call._conversation
-        running = conversation.run(
-            persona=PERSONA, ears=self.call._ears.floor, link=ScriptedLink(*self.people), name_of=self.room.name_of, quiet=False
-        )
+        running = self.call._conversation.run(sink=self.call._hearing.gate, link=ScriptedLink(*self.people), quiet=False)
         self._conversation = asyncio.create_task(running)
         await self.clock.advance(1.5)
 

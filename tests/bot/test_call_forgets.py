@@ -36,9 +36,7 @@ async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -
     )
     room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}))
     call = Call(context=context, room=cast("Any", room), lease=ScriptedLease(engine), number=1, quiet=True)
-    conversation = asyncio.create_task(
-        call._conversation.run(persona=PERSONA, ears=call._ears.floor, link=ScriptedLink(ANNA, BERT), name_of=str, quiet=True)
-    )
+    conversation = asyncio.create_task(call._conversation.run(sink=call._hearing.gate, link=ScriptedLink(ANNA, BERT), quiet=True))
     await settle()
     preferences.opted_out = frozenset({ANNA, CARA})
     call.refresh()

@@ -46,13 +46,13 @@ async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: Fak
     lease = ScriptedLease(ScriptedEngine(clock))
     call = Call(context=context, room=cast("Any", room), lease=lease, number=1, quiet=True)
     link = MediaThreads(ANNA)
-    call._ears.attach(link, cast("Any", room))
+    call._hearing.attach(link, cast("Any", room))
     assert link.ignored == frozenset()
     link.people |= {STRANGER}
     call._on_voice_event(PersonJoined(STRANGER))
     assert link.ignored == {STRANGER}
-    call._ears.sink.write(bytes(3840 * 2), STRANGER)
-    assert call._ears.sink.take() == {}
+    call._hearing.sink.write(bytes(3840 * 2), STRANGER)
+    assert call._hearing.sink.take() == {}
     room.people |= {STRANGER}
     preferences.opted_out = frozenset({STRANGER})
     call.refresh()

@@ -14,16 +14,19 @@ from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
+from discordplex.bot.call.captions import CallCaptions
 from discordplex.bot.call.conversation import Conversation
+from discordplex.bot.call.disclosure import Disclosure
 from discordplex.bot.call.hearing import CallHearing
-from discordplex.bot.call.interface import AnyCall, Next, Outcome
+from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.call.joining import enter
+from discordplex.bot.call.state import CallState
+from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.call.voice_status import VoiceStatus
 from discordplex.bot.chat.channel import Room
 from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Preferences
-from discordplex.bridge.events import Caption
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
@@ -43,10 +46,8 @@ class CallContext:
     wire: MediaThreads
     clock: Clock
     metrics: Metrics
-    on_caption: Callable[[AnyCall, Caption], None] = lambda _call, _caption: None
-    """Hears of every caption that may be kept."""
-    on_pause: Callable[[AnyCall], None] = lambda _call: None
-    """Hears that nobody is to be heard any more: what people said and is not saved yet is not saved."""
+    transcripts: TranscriptWriter | None = None
+    """Keeps what may be kept; without it nothing is."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below a call's greeting."""
     engine_name: str = ""
@@ -80,45 +81,49 @@ class Call:
         `number` differs for each call; `quiet` says hello only once it works; `asker` is whose persona it shall have, None for nobody's in
         particular.
         """
-        self.number = number
-        self.since = context.clock.now()
-        self.metrics = CallMetrics(context.metrics)
-        self.paused = False
-        self._context = context
-        self._lease = lease
-        self._quiet = quiet
-        self.asker = asker
-        self._link: VoiceConnection | None = None
         takes_turns = isinstance(lease, TurnTakingLease)
-        duck = Duck(clock=context.clock) if takes_turns else None
-        profile = REPLIES if takes_turns else STREAM
-        self._source = StreamingPlaybackSource(clock=context.clock, metrics=self.metrics, profile=profile, duck=duck)
-        self._ears = CallHearing(preferences=context.preferences, clock=context.clock, metrics=self.metrics, duck=duck)
-        self._announcer = Announcer(
-            notices=context.notices,
+        notices, clock = context.notices, context.clock
+        self.state = state = CallState(
             number=number,
             room=room,
             engine=texts.calls.engine_named(context.engine_name, transcribes=takes_turns),
             transcribes=takes_turns,
-            server=lease.name,
             persona=context.persona,
-            panel=context.panel,
             asker=asker,
         )
-        self._announcer.disclosure.speaking = lambda: self._ears.floor.speaking
-        self._conversation = Conversation(
-            announcer=self._announcer, lease=lease, source=self._source, clock=context.clock, metrics=self.metrics
+        self.since = clock.now()
+        self.metrics = CallMetrics(context.metrics)
+        self._context = context
+        self._lease = lease
+        self._quiet = quiet
+        self._link: VoiceConnection | None = None
+        duck = Duck(clock=clock) if takes_turns else None
+        profile = REPLIES if takes_turns else STREAM
+        self._source = StreamingPlaybackSource(clock=clock, metrics=self.metrics, profile=profile, duck=duck)
+        self._hearing = CallHearing(preferences=context.preferences, clock=clock, metrics=self.metrics, duck=duck)
+        self._disclosure = Disclosure(notices, number, speaking=lambda: self._hearing.gate.speaking)
+        self._announcer = Announcer(state, notices, self._disclosure, panel=context.panel)
+        self._captions = CallCaptions(
+            state, disclosure=self._disclosure, notices=notices, preferences=context.preferences, transcripts=context.transcripts
         )
-        self._conversation.on_caption = lambda caption: context.on_caption(self, caption)
-        self._conversation.is_silent = lambda speaker: speaker in context.preferences.opted_out
-        self._status = VoiceStatus(context.clock)
-        self._stirred = asyncio.Event()
+        self._conversation = Conversation(
+            state,
+            announcer=self._announcer,
+            captions=self._captions,
+            lease=lease,
+            source=self._source,
+            clock=clock,
+            metrics=self.metrics,
+        )
+        self._status = VoiceStatus(clock)
+        self._changed = asyncio.Event()
         self._opted_out = frozenset(context.preferences.opted_out)
         self._forgetting: set[asyncio.Task[None]] = set()
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
         self._after = Next.DONE
+        self._chosen: Persona | None = None
         self._reported_untold = False
         self._lost: Outcome | None = None
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
@@ -129,13 +134,23 @@ class Call:
     @property
     def room(self) -> Room:
         """Where it is."""
-        return self._announcer.room
+        return self.state.room
 
     @room.setter
     def room(self, room: Room) -> None:
         self._context.notices.divert(self.room.place, None)
-        self._announcer.room = room
+        self.state.room = room
         self.refresh()
+
+    @property
+    def asker(self) -> int | None:
+        """For whom the bot came; None for nobody in particular."""
+        return self.state.asker
+
+    @property
+    def paused(self) -> bool:
+        """Whether it neither hears nor speaks until `resume`."""
+        return self.state.paused
 
     @property
     def phase(self) -> str:
@@ -145,12 +160,12 @@ class Call:
     @property
     def engine(self) -> str:
         """The engine as people are told of it."""
-        return self._announcer.engine
+        return self.state.engine
 
     @property
     def persona(self) -> Persona | None:
         """Who the engine is; None where it keeps a voice and a role of its own."""
-        return None if self._announcer.keeps_persona else self._announcer.persona
+        return None if self.state.keeps_persona else self.state.persona
 
     @property
     def lost_since(self) -> float | None:
@@ -160,7 +175,7 @@ class Call:
     @property
     def quiet_s(self) -> float:
         """For how long nobody has spoken. Who speaks while it is paused does not count, since nobody listens."""
-        return self._ears.floor.quiet_s
+        return self._hearing.gate.quiet_s
 
     async def joined(self) -> str | None:
         """Return once it is known whether we got into the channel: None where we did, else why not."""
@@ -183,11 +198,11 @@ class Call:
     @property
     def practice(self) -> Practice:
         """What is done with people's words in it, as they were told."""
-        return self._announcer.disclosure.in_force or self._announcer.practice.without_records()
+        return self._disclosure.in_force or self._announcer.practice.without_records()
 
     async def disclosed(self) -> bool:
         """Whether what the settings want done with people's words is done; returns once people were told of it, or could not be."""
-        disclosure = self._announcer.disclosure
+        disclosure = self._disclosure
         if not self._announcer.practice.needs_notice:
             return True
         with contextlib.suppress(asyncio.TimeoutError):
@@ -196,22 +211,23 @@ class Call:
 
     async def pause(self, name: str) -> None:
         """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
-        self.paused = True
-        self._ears.deafen(deaf=True)
-        self._context.on_pause(self)
+        self.state.paused = True
+        self._hearing.deafen(deaf=True)
+        self._captions.drop_people()
         await self._conversation.pause()
         self._announcer.stopped(name)
 
     async def resume(self, name: str) -> None:
         """Hear and speak again after `pause`."""
-        self.paused = False
-        self._ears.deafen(deaf=False)
+        self.state.paused = False
+        self._hearing.deafen(deaf=False)
         self._conversation.resume()
         self._announcer.goes_on(name)
 
     def restart(self, persona: Persona) -> None:
         """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
-        self._conversation.restart(persona)
+        self.state.persona = self._chosen = persona
+        self._conversation.restart()
 
     def rescue(self) -> bool:
         """Take a healthy engine where its own is gone and another one is free; whether it did."""
@@ -222,15 +238,15 @@ class Call:
         if self._conversation.listening_since is not None and not self._hung_up:
             self._status.show(self.room, text)
             self._announcer.code_is(self._link.privacy_code if self._link else None)
-            self._announcer.disclosure.look_again()
+            self._disclosure.look_again()
             self._report_untold()
 
     def _report_untold(self) -> None:
         """Tell the admins and the log, once a call: the settings want a record, and there is none, since people could not be told."""
-        disclosure = self._announcer.disclosure
+        disclosure = self._disclosure
         if disclosure.settled.is_set() and disclosure.falls_short and not self._reported_untold:
             self._reported_untold = True
-            self._context.notices.say_in(self.room.server_channel, texts.settings.FOR_ADMINS, key=(self.number, "untold"))
+            self._context.notices.say_in(self.room.server_channel, texts.settings.FOR_ADMINS, key=(self.state.number, "untold"))
             log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
     def forget(self) -> bool:
@@ -243,10 +259,10 @@ class Call:
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
         rules = self._context.preferences.rules(self.room.place.guild_id)
-        self._ears.refresh(self.room)
+        self._hearing.refresh(self.room)
         self._context.notices.divert(self.room.place, self._thread if rules.captions.where == "thread" else None)
         self._announcer.follow(rules)
-        self._stirred.set()
+        self._changed.set()
         opted_out = frozenset(self._context.preferences.opted_out)
         for speaker in opted_out - self._opted_out:
             task = asyncio.create_task(self.forget_speaker(speaker), name=f"call:forget:{self.room.place.guild_id}")
@@ -293,16 +309,15 @@ class Call:
 
     async def _talk(self) -> Outcome:
         notices = self._context.notices
-        refused = await enter(self.room, self._make_link, notices=notices, stirred=self._stirred, ids=self._conversation.ids)
+        refused = await enter(self.room, self._make_link, notices=notices, changed=self._changed, ids=self._conversation.ids)
         self._joined.set_result(refused)
         if refused or self._link is None:
             return Outcome(refused, Next.RETRY)
         if self._context.preferences.rules(self.room.place.guild_id).captions.where == "thread":
             self._thread = await open_captions_thread(self.room, notices, self._conversation.ids)
-        persona = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
-        reason = await self._conversation.run(
-            persona=persona, ears=self._ears.floor, link=self._link, name_of=self.room.name_of, quiet=self._quiet
-        )
+        preferred = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
+        self.state.persona = self._chosen or preferred
+        reason = await self._conversation.run(sink=self._hearing.gate, link=self._link, quiet=self._quiet)
         return Outcome(reason, Next.RETRY if reason else Next.DONE)
 
     def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
@@ -311,13 +326,13 @@ class Call:
             client,
             channel,
             wire=self._context.wire,
-            sink=self._ears.sink,
+            sink=self._hearing.sink,
             source=self._source,
             metrics=self.metrics,
             clock=self._context.clock,
             on_event=self._on_voice_event,
         )
-        self._ears.attach(self._link, self.room)
+        self._hearing.attach(self._link, self.room)
         return self._link
 
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
@@ -330,7 +345,7 @@ class Call:
         for task in self._forgetting:
             task.cancel()
         await asyncio.gather(*self._forgetting, return_exceptions=True)
-        self._ears.sink.close()
+        self._hearing.sink.close()
         self._source.close()
         self._context.notices.divert(self.room.place, None)
         if not self._joined.done():

@@ -43,10 +43,9 @@ class Disclosure:
     what was written before they came included. Where no such channel is open to us the notice promises, and the bot does, none of it.
     """
 
-    def __init__(self, notices: Notices, number: int) -> None:
-        """`number` is the call's."""
-        self.speaking: Callable[[], AbstractSet[SpeakerId]] = frozenset
-        """Who speaks right now."""
+    def __init__(self, notices: Notices, number: int, *, speaking: Callable[[], AbstractSet[SpeakerId]] = frozenset) -> None:
+        """`number` is the call's; `speaking` tells who speaks right now."""
+        self._speaking = speaking
         self.settled = asyncio.Event()
         """It is known whether people could be told of what the settings want."""
         self._notices = notices
@@ -182,7 +181,7 @@ class Disclosure:
         if self._told is None:
             self._told = practice
             self._witnesses = room.people
-            self._mid_speech = set(self.speaking())
+            self._mid_speech = set(self._speaking())
         self.settled.set()
         self._judge(room)
 

@@ -14,7 +14,7 @@ from discordplex.voice.rtp.receiver import EVERYBODY
 
 
 class HeardLink(Protocol):
-    """What ears need of a `voice.client.VoiceConnection`."""
+    """What it needs of a `voice.connection.VoiceConnection`."""
 
     @property
     def people(self) -> frozenset[int]:
@@ -31,12 +31,12 @@ class HeardLink(Protocol):
 
 
 class CallHearing:
-    """One call's sink, the floor in front of it, and the rule by which the wire drops people. Thread: loop."""
+    """One call's sink, the noise gate behind it, and the rule by which the wire drops people. Thread: loop."""
 
     def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
         """`duck` learns of every sound as it comes, for an engine that takes turns."""
         self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
-        self.floor = GatedSink(self.sink, clock=clock)
+        self.gate = GatedSink(self.sink, clock=clock)
         self._preferences = preferences
         self._link: HeardLink | None = None
         self._ignored: frozenset[int] = frozenset()
@@ -58,7 +58,7 @@ class CallHearing:
             self._link.deafen(deaf=deaf)
         self.sink.ignore(EVERYBODY if deaf else self._ignored)
         if not deaf:
-            self.floor.restart()
+            self.gate.restart()
 
     def refresh(self, room: Room) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed.
@@ -68,11 +68,11 @@ class CallHearing:
         rules = self._preferences.rules(room.place.guild_id)
         strangers = (self._link.people if self._link else frozenset()) - room.people - room.bots
         ignored = frozenset(self._preferences.opted_out) | strangers | (frozenset() if rules.hear_bots else room.bots)
-        self.floor.noise_gate = rules.noise_gate
+        self.gate.noise_gate = rules.noise_gate
         if self._link:
             self._link.ignore(ignored)
         if not self._deaf:
             self.sink.ignore(ignored)
         for user_id in ignored - self._ignored:
-            self.floor.forget(user_id)
-        self._ignored = self.floor.ignored = ignored
+            self.gate.forget(user_id)
+        self._ignored = self.gate.ignored = ignored

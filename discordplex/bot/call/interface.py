@@ -37,10 +37,17 @@ class AnyCall(Protocol):
     """What the dispatcher needs of a `call.Call`."""
 
     room: Room
-    paused: bool
-    asker: int | None
-    """Whose persona it has, None for nobody's in particular."""
     since: float
+
+    @property
+    def paused(self) -> bool:
+        """Whether it neither hears nor speaks until `resume`."""
+        ...
+
+    @property
+    def asker(self) -> int | None:
+        """Whose persona it has; None for nobody's in particular."""
+        ...
 
     @property
     def phase(self) -> str:

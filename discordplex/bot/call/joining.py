@@ -1,4 +1,4 @@
-"""Entry: from wanting to be in a voice channel to being allowed to speak there."""
+"""Joining: from wanting to be in a voice channel to being allowed to speak there."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,11 +26,11 @@ JOIN_TIMEOUT_S = 15.0
 
 
 async def enter(
-    room: Room, make: Callable[[discord.Client, Any], VoiceConnection], *, notices: Notices, stirred: asyncio.Event, ids: dict[str, Any]
+    room: Room, make: Callable[[discord.Client, Any], VoiceConnection], *, notices: Notices, changed: asyncio.Event, ids: dict[str, Any]
 ) -> str | None:
     """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else why not.
 
-    `stirred` is set whenever something about who is in the channel changes; `ids` name the call in the log.
+    `changed` is set whenever something about who is in the channel changes; `ids` name the call in the log.
     """
     try:
         await room.connect(make, timeout_s=JOIN_TIMEOUT_S)
@@ -43,13 +43,13 @@ async def enter(
     except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
         log.warning("join failed", cause=type(fault).__name__, **ids)
         return texts.calls.NO_VOICE_ROOM
-    return await take_the_stage(room, notices=notices, stirred=stirred)
+    return await take_the_stage(room, notices=notices, changed=changed)
 
 
-async def take_the_stage(room: Room, *, notices: Notices, stirred: asyncio.Event) -> str | None:
+async def take_the_stage(room: Room, *, notices: Notices, changed: asyncio.Event) -> str | None:
     """Return None once we may speak in this channel, at once where it is no stage; else why not, after `PATIENCE_S`.
 
-    `stirred` is set whenever something about who is in the channel changes.
+    `changed` is set whenever something about who is in the channel changes.
     """
     if not room.suppressed:
         return None
@@ -60,13 +60,13 @@ async def take_the_stage(room: Room, *, notices: Notices, stirred: asyncio.Event
         log.warning("not allowed to ask for the stage", channel=room.place.channel_id, cause=type(fault).__name__)
         return texts.waiting.STAGE_CLOSED
     try:
-        await asyncio.wait_for(_until_allowed(room, stirred), PATIENCE_S)
+        await asyncio.wait_for(_until_allowed(room, changed), PATIENCE_S)
     except asyncio.TimeoutError:
         return texts.waiting.NOT_LET_SPEAK
     return None
 
 
-async def _until_allowed(room: Room, stirred: asyncio.Event) -> None:
+async def _until_allowed(room: Room, changed: asyncio.Event) -> None:
     while room.suppressed:
-        stirred.clear()
-        await stirred.wait()
+        changed.clear()
+        await changed.wait()

@@ -10,7 +10,9 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from discordplex.bot.call.interface import AnyCall
+from discordplex.bot import texts
+from discordplex.bot.call.state import CallState
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bridge.events import Caption
 from discordplex.errors import StoreError
@@ -33,7 +35,7 @@ LAST_LINES_S = 1.0
 class Waiting:
     """A line that is not saved yet."""
 
-    call: AnyCall
+    call: CallState
     line: TranscriptLine
     bytes: int
     forgotten: bool = False
@@ -51,22 +53,22 @@ class TranscriptWriter:
         *,
         preferences: StoredPreferences,
         metrics: Metrics,
-        tell: Callable[[AnyCall, str], None],
+        notices: Notices,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        """`tell` says in a call's channel that its transcript is not kept, and why."""
+        """`notices` say in a call's channel that its transcript is not kept, and why."""
         self._preferences = preferences
-        self._tell = tell
+        self._notices = notices
         self._now = now
         self._dropped = metrics.counter("transcripts.dropped")
-        self._names: WeakKeyDictionary[AnyCall, str] = WeakKeyDictionary()
+        self._names: WeakKeyDictionary[CallState, str] = WeakKeyDictionary()
         self._waiting: deque[Waiting] = deque()
         self._saving: list[Waiting] = []
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         preferences.forgetting.add(self.forget)
 
-    def hear(self, call: AnyCall, caption: Caption) -> None:
+    def hear(self, call: CallState, caption: Caption) -> None:
         """A caption of a call; kept once it is final."""
         guild_id = call.room.place.guild_id
         if not caption.final or not self._preferences.rules(guild_id).transcripts:
@@ -86,7 +88,7 @@ class TranscriptWriter:
             one.forgotten |= theirs and call in (None, one.line.call)
         self._let_go()
 
-    def drop_people(self, call: AnyCall) -> None:
+    def drop_people(self, call: CallState) -> None:
         """Save nothing of what people said in a call up to now."""
         for one in (*self._saving, *self._waiting):
             one.forgotten |= one.call is call and one.line.user_id is not None
@@ -117,7 +119,7 @@ class TranscriptWriter:
                 self._dropped.add(len(self._saving))
                 log.warning("a transcript was not saved", lines=len(self._saving), cause=fault.full)
                 for call in {one.call for one in self._saving}:
-                    self._tell(call, str(fault))
+                    self._notices.say_once(call.room, texts.calls.told(str(fault)))
             finally:
                 self._saving = []
 
@@ -128,6 +130,6 @@ class TranscriptWriter:
         self._bytes -= one.bytes
         self._dropped.add()
 
-    def _name(self, call: AnyCall) -> str:
+    def _name(self, call: CallState) -> str:
         """The call's own name in the store, the same for all its lines, in the order of time."""
         return self._names.setdefault(call, f"{self._now():%Y-%m-%d %H:%M} {uuid.uuid4().hex[:8]}")

@@ -6,6 +6,8 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
+from discordplex.bot.call.disclosure import Disclosure
+from discordplex.bot.call.state import CallState
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.engine import Persona
@@ -25,15 +27,8 @@ class Told:
         self.channel = FakeChannel(clock)
         self.notices = Notices(clock=clock, metrics=Metrics())
         room = ScriptedRoom(Place(1, 11), self.channel)
-        self.announcer = Announcer(
-            notices=self.notices,
-            number=1,
-            room=cast("Any", room),
-            engine="PersonaPlex",
-            transcribes=False,
-            server="engine",
-            persona=ADA,
-        )
+        self.state = CallState(number=1, room=cast("Any", room), engine="PersonaPlex", transcribes=False, persona=ADA)
+        self.announcer = Announcer(self.state, self.notices, Disclosure(self.notices, 1))
 
     async def texts(self) -> list[str]:
         await self.clock.advance(60)
@@ -46,9 +41,9 @@ class Told:
 async def play(told: Told, steps: str) -> list[str]:
     """l: listens, f: an engine is lost, b: back, s: opens slowly."""
     acts = {
-        "l": lambda: told.announcer.listens("engine"),
+        "l": told.announcer.listens,
         "f": lambda: told.announcer.engine_lost(LOST),
-        "b": lambda: told.announcer.engine_back("engine"),
+        "b": told.announcer.engine_back,
         "s": told.announcer.still_opening,
     }
     for step in steps:
@@ -85,10 +80,12 @@ async def test_no_voice_and_no_role_is_named_where_the_engine_keeps_its_own(cloc
     told = Told(clock)
     told.announcer.greet()
     assert ADA.voice not in " ".join(await told.texts())
-    told.announcer.listens("engine")
+    told.announcer.listens()
     assert ADA.voice in " ".join(await told.texts())
-    told.announcer.persona_ignored()
-    told.announcer.changes(PIRATE)
+    told.state.keeps_persona = True
+    told.announcer.greet()
+    told.state.persona = PIRATE
+    told.announcer.changes()
     told.announcer.changed()
     told_all = " ".join(await told.texts())
     assert not [word for word in (ADA.voice, ADA.text_prompt, PIRATE.voice, PIRATE.text_prompt) if word in told_all]
@@ -99,9 +96,12 @@ async def test_no_voice_and_no_role_is_named_where_the_engine_keeps_its_own(cloc
 async def test_another_engine_may_take_the_persona(clock: FakeClock) -> None:
     """A call that goes on at another server names its persona there."""
     told = Told(clock)
-    told.announcer.listens("engine")
-    told.announcer.persona_ignored()
+    told.announcer.listens()
+    told.state.keeps_persona = True
+    told.announcer.greet()
     told.announcer.engine_lost(LOST)
-    told.announcer.engine_back("other")
+    assert ADA.voice not in " ".join(await told.texts())
+    told.state.keeps_persona = False
+    told.announcer.engine_back(moved=True)
     assert ADA.voice in " ".join(await told.texts())
     await told.close()

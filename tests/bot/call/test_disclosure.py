@@ -95,7 +95,7 @@ async def test_nothing_is_kept_before_the_notice_is_there(clock: FakeClock) -> N
         await it.preferences.change_guild(1, lambda now: now.__class__(1, transcripts=True, captions_of_people=True))
         it.engine.does(Text("too early", role="person", speaker=ANNA, item="a"))
         await clock.advance(0.3)
-        assert it.call._announcer.disclosure.in_force is None
+        assert it.call._disclosure.in_force is None
         await clock.advance(1.5)
         await it.says(" and its end", ANNA, item="a")
         await it.says("in time", ANNA, item="b")
@@ -106,7 +106,7 @@ async def test_nothing_is_kept_before_the_notice_is_there(clock: FakeClock) -> N
 async def test_who_was_speaking_when_people_were_told_is_taken_from_the_next_stretch_on(clock: FakeClock) -> None:
     """The words of an utterance come when it has ended: one that began before the notice is not kept."""
     async with hall(clock) as it:
-        it.call._announcer.disclosure.speaking = lambda: {ANNA}
+        it.call._disclosure._speaking = lambda: {ANNA}
         await it.switch(transcripts=True)
         await it.says("began before", ANNA)
         await it.says("I did not speak", BERT)
@@ -204,7 +204,7 @@ async def test_who_comes_later_can_see_it(clock: FakeClock) -> None:
         it.room.amnesic = frozenset({400})
         it.room.people |= {400}
         it.call.refresh()
-        assert it.call._announcer.disclosure.in_force is None
+        assert it.call._disclosure.in_force is None
         await clock.advance(3)
         assert "a transcript is kept" in it.chat.messages[-1].text
         assert len(it.chat.messages) == count + 1
@@ -240,7 +240,7 @@ async def test_a_deleted_notice_ends_the_record_until_a_new_one_is_there(clock: 
             it.chat.meanwhile = lambda: it.notices.deleted(it.chat.id, {it.chat.next_id})
             await clock.advance(2.5)
             it.chat.meanwhile = lambda: None
-            assert it.call._announcer.disclosure.in_force is None
+            assert it.call._disclosure.in_force is None
         else:
             await it.switch(transcripts=True, captions_of_people=True)
             await it.says("before", ANNA)
@@ -253,7 +253,7 @@ async def test_a_deleted_notice_ends_the_record_until_a_new_one_is_there(clock: 
                 it.chat.faults = [OSError()]  # the new one comes a second later
                 it.notices.deleted(it.chat.id, {10**6, notice.id})
             count = len(notice.texts)
-        assert it.call._announcer.disclosure.in_force is None
+        assert it.call._disclosure.in_force is None
         it.engine.does(Text("unseen", role="person", speaker=ANNA, final=True))
         await clock.advance(4)
         again = next(message for message in reversed(it.chat.messages) if "a transcript is kept" in message.text)
@@ -312,7 +312,7 @@ async def test_stop_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
     async with hall(clock) as it:
         await it.switch(transcripts=True, captions_of_people=True)
         it.notices.caption(it.room, (1, 900), "Person 100: pending", final=True, speaker=ANNA)
-        it.transcripts.hear(it.call, Caption(900, "not saved yet", final=True, speaker=ANNA, role="person"))
+        it.transcripts.hear(it.call.state, Caption(900, "not saved yet", final=True, speaker=ANNA, role="person"))
         await it.call.pause("Bert")
         await it.says("still transcribed", ANNA)
         assert not any("pending" in text or "transcribed" in text for text in it.posted)

@@ -103,7 +103,7 @@ def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, r
     wishes = [line.deaf]
     ears.deafen(deaf=False)
     assert [*wishes, line.deaf] == [True, False]
-    assert ears.floor.quiet_s == 0.0
+    assert ears.gate.quiet_s == 0.0
 
 
 def test_the_noise_gate_follows_the_rules(clock: FakeClock, room: ScriptedRoom) -> None:
@@ -111,4 +111,4 @@ def test_the_noise_gate_follows_the_rules(clock: FakeClock, room: ScriptedRoom) 
     for noise_gate in (False, True):
         ears, _ = ears_of(clock, BotConfig(noise_gate=noise_gate))
         ears.refresh(room)
-        assert ears.floor.noise_gate == noise_gate
+        assert ears.gate.noise_gate == noise_gate

@@ -2,52 +2,54 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import pytest
 
+from discordplex.bot.call.state import CallState
 from discordplex.bot.call.transcripts import BATCH, TranscriptWriter
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bridge.events import Caption
 from discordplex.config import Config
+from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.store import transcripts
 from discordplex.store.records import TranscriptLine
 from discordplex.store.store import Store, open_store
 from discordplex.store.transcripts import Transcripts
-from tests.bot.fakes import CountedEngines, ScriptedRoom
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+from tests.bridge.scripted import PERSONA
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 GUILD, ANNA = 1, 100
 
 
-@dataclass(eq=False)
-class QuietCall:
-    """As much of a call as a transcript writer looks at."""
-
-    room: ScriptedRoom = field(default_factory=lambda: ScriptedRoom(Place(GUILD, 11), None))
-
-
-class CommandServices:
+class Recording:
     """A transcript writer with everything around it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.metrics = Metrics()
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
-        self.told: list[str] = []
+        self.clock = FakeClock()
+        self.chat = FakeChannel(self.clock)
+        self.notices = Notices(clock=self.clock, metrics=self.metrics)
         self.time = NOON
-        self.transcripts = TranscriptWriter(
-            preferences=self.preferences, metrics=self.metrics, tell=lambda _call, why: self.told.append(why), now=lambda: self.time
-        )
+        self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics, now=lambda: self.time)
+
+    def call(self) -> CallState:
+        """A call that is said to go on."""
+        room = ScriptedRoom(Place(GUILD, 11), self.chat)
+        return CallState(number=1, room=cast("Any", room), engine="cascade", transcribes=True, persona=PERSONA)
 
     async def switch(self, *, on: bool) -> None:
         await self.preferences.change_guild(GUILD, lambda now: replace(now, transcripts=on))
 
-    def says(self, call: Any, text: str, *, final: bool = True, speaker: int | None = None) -> None:
+    def says(self, call: CallState, text: str, *, final: bool = True, speaker: int | None = None) -> None:
         self.time += timedelta(seconds=1)
         self.transcripts.hear(call, Caption(1, text, final, speaker))
 
@@ -58,77 +60,80 @@ class CommandServices:
 
 
 @pytest.fixture
-async def services() -> AsyncIterator[CommandServices]:
+async def recording() -> AsyncIterator[Recording]:
     async with open_store("sqlite://") as store:
-        yield CommandServices(store)
+        recording = Recording(store)
+        yield recording
+        await recording.notices.close()
 
 
-async def test_nothing_is_kept_unless_switched_on(services: CommandServices) -> None:
+async def test_nothing_is_kept_unless_switched_on(recording: Recording) -> None:
     """Not before, and not after it was switched off again."""
-    call = QuietCall()
-    services.says(call, "before")
-    await services.switch(on=True)
-    services.says(call, "while")
-    await services.transcripts.close()
-    await services.switch(on=False)
-    services.says(call, "after")
-    assert list((await services.kept()).values()) == [[(None, "while")]]
+    call = recording.call()
+    recording.says(call, "before")
+    await recording.switch(on=True)
+    recording.says(call, "while")
+    await recording.transcripts.close()
+    await recording.switch(on=False)
+    recording.says(call, "after")
+    assert list((await recording.kept()).values()) == [[(None, "while")]]
 
 
-async def test_a_call_that_is_stopped_saves_no_more_of_its_people(services: CommandServices) -> None:
+async def test_a_call_that_is_stopped_saves_no_more_of_its_people(recording: Recording) -> None:
     """Its own words stay, and other calls are not concerned; what is said when it goes on is kept."""
-    await services.switch(on=True)
-    stopped, other = QuietCall(), QuietCall()
+    await recording.switch(on=True)
+    stopped, other = recording.call(), recording.call()
     for call in (stopped, other):
-        services.says(call, "Anna's", speaker=ANNA)
-        services.says(call, "the engine's")
-    services.transcripts.drop_people(cast("Any", stopped))
-    services.says(stopped, "later", speaker=ANNA)
-    kept = await services.kept()
+        recording.says(call, "Anna's", speaker=ANNA)
+        recording.says(call, "the engine's")
+    recording.transcripts.drop_people(stopped)
+    recording.says(stopped, "later", speaker=ANNA)
+    kept = await recording.kept()
     lines = [line for call in kept.values() for line in call]
     assert (lines.count((ANNA, "Anna's")), lines.count((None, "the engine's")), lines.count((ANNA, "later"))) == (1, 2, 1)
 
 
-async def test_a_transcript_has_whole_stretches_with_who_said_them(services: CommandServices) -> None:
+async def test_a_transcript_has_whole_stretches_with_who_said_them(recording: Recording) -> None:
     """Only what is final, each call for itself, in order."""
-    await services.switch(on=True)
-    first, second = QuietCall(), QuietCall()
-    services.says(first, "Hel", final=False)
-    services.says(first, "Hello.")
-    services.says(second, "Another call.")
-    services.says(first, "Hi!", speaker=ANNA)
-    kept = await services.kept()
+    await recording.switch(on=True)
+    first, second = recording.call(), recording.call()
+    recording.says(first, "Hel", final=False)
+    recording.says(first, "Hello.")
+    recording.says(second, "Another call.")
+    recording.says(first, "Hi!", speaker=ANNA)
+    kept = await recording.kept()
     assert list(kept.values()) == [[(None, "Hello."), (ANNA, "Hi!")], [(None, "Another call.")]]
     assert all(name.startswith("2026-11-20 12:00 ") for name in kept)
 
 
-async def test_a_database_that_fails_is_told_and_costs_no_call(services: CommandServices) -> None:
+async def test_a_database_that_fails_is_told_and_costs_no_call(recording: Recording) -> None:
     """The lines are lost and counted; the call hears why."""
-    await services.switch(on=True)
+    await recording.switch(on=True)
     async with open_store("sqlite://") as closed:
         pass
-    services.preferences.store = closed
-    services.says(QuietCall(), "lost")
-    await services.transcripts.close()
-    assert len(services.told) == 1
-    assert "not saved" in services.told[0]
-    assert services.metrics.counter("transcripts.dropped").value == 1
+    recording.preferences.store = closed
+    recording.says(recording.call(), "lost")
+    await recording.transcripts.close()
+    await recording.clock.advance(2)
+    assert len(recording.chat.texts) == 1
+    assert "not saved" in recording.chat.texts[0]
+    assert recording.metrics.counter("transcripts.dropped").value == 1
 
 
-async def test_what_waits_is_bounded_in_bytes(services: CommandServices, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_bounded_in_bytes(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest lines make room, and are counted; a character may have four bytes."""
     monkeypatch.setattr("discordplex.bot.call.transcripts.MOST_BYTES", 12)
-    await services.switch(on=True)
-    call = QuietCall()
+    await recording.switch(on=True)
+    call = recording.call()
     for text in ("0123", "1", "\N{GRINNING FACE}", "3", "4567"):
-        services.says(call, text)
-    assert list((await services.kept()).values()) == [[(None, "1"), (None, "\N{GRINNING FACE}"), (None, "3"), (None, "4567")]]
-    assert services.metrics.counter("transcripts.dropped").value == 1
-    services.says(call, "a line that is longer than all that may wait")
-    assert services.metrics.counter("transcripts.dropped").value == 2
+        recording.says(call, text)
+    assert list((await recording.kept()).values()) == [[(None, "1"), (None, "\N{GRINNING FACE}"), (None, "3"), (None, "4567")]]
+    assert recording.metrics.counter("transcripts.dropped").value == 1
+    recording.says(call, "a line that is longer than all that may wait")
+    assert recording.metrics.counter("transcripts.dropped").value == 2
 
 
-async def test_many_lines_are_saved_a_few_at_a_time(services: CommandServices, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_lines_are_saved_a_few_at_a_time(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others want to use the database too."""
     kept: list[int] = []
     keep = Transcripts.keep
@@ -138,22 +143,22 @@ async def test_many_lines_are_saved_a_few_at_a_time(services: CommandServices, m
         return await keep(self, lines, *more)
 
     monkeypatch.setattr(Transcripts, "keep", counted)
-    await services.switch(on=True)
-    call = QuietCall()
+    await recording.switch(on=True)
+    call = recording.call()
     for number in range(2 * BATCH + 1):
-        services.says(call, str(number))
-    assert [len(lines) for lines in (await services.kept()).values()] == [2 * BATCH + 1]
+        recording.says(call, str(number))
+    assert [len(lines) for lines in (await recording.kept()).values()] == [2 * BATCH + 1]
     assert kept == [BATCH, BATCH, 1]
 
 
 @pytest.mark.parametrize("saving", [False, True], ids=["waiting", "in the middle of being saved"])
 @pytest.mark.parametrize("what", ["person", "guild", "call"])
 async def test_a_deletion_reaches_what_is_not_saved_yet(
-    services: CommandServices, what: str, monkeypatch: pytest.MonkeyPatch, *, saving: bool
+    recording: Recording, what: str, monkeypatch: pytest.MonkeyPatch, *, saving: bool
 ) -> None:
     """Lines that wait, or that are in a transaction which has not begun to write, are not saved after it."""
-    await services.switch(on=True)
-    call: Any = QuietCall()
+    await recording.switch(on=True)
+    call = recording.call()
     gate, reached = asyncio.Event(), asyncio.Event()
     welcome = transcripts.welcome
 
@@ -165,17 +170,17 @@ async def test_a_deletion_reaches_what_is_not_saved_yet(
 
     if saving:
         monkeypatch.setattr(transcripts, "welcome", slow)
-    services.says(call, "Anna's", speaker=ANNA)
-    services.says(call, "the engine's")
+    recording.says(call, "Anna's", speaker=ANNA)
+    recording.says(call, "the engine's")
     if saving:
         await reached.wait()
-    name = services.transcripts._name(call)
+    name = recording.transcripts._name(call)
     deletion = {
-        "person": lambda: services.preferences.forget(ANNA),
-        "guild": lambda: services.preferences.forget_guild(GUILD),
-        "call": lambda: services.preferences.forget_transcripts(GUILD, name),
+        "person": lambda: recording.preferences.forget(ANNA),
+        "guild": lambda: recording.preferences.forget_guild(GUILD),
+        "call": lambda: recording.preferences.forget_transcripts(GUILD, name),
     }[what]()
     gate.set()
     await deletion
-    kept = await services.kept()
+    kept = await recording.kept()
     assert [text for lines in kept.values() for _, text in lines] == (["the engine's"] if what in ("person", "stop") else [])

@@ -1,0 +1,59 @@
+"""CallCaptions: what becomes of a caption of one call: written into a channel, kept in the transcript, or dropped."""
+
+from dataclasses import replace
+
+from discordplex.bot import texts
+from discordplex.bot.call.disclosure import Disclosure
+from discordplex.bot.call.state import NOBODY_KNOWN, CallState
+from discordplex.bot.call.transcripts import TranscriptWriter
+from discordplex.bot.chat.notices import Notices
+from discordplex.bot.rules import Preferences
+from discordplex.bot.texts.markdown import LONGEST_NAME
+from discordplex.bridge.events import Caption
+from discordplex.plaintext import one_line
+
+
+class CallCaptions:
+    """One call's captions. What somebody says goes where people were told that it goes, and nowhere else. Thread: loop."""
+
+    def __init__(
+        self, state: CallState, *, disclosure: Disclosure, notices: Notices, preferences: Preferences, transcripts: TranscriptWriter | None
+    ) -> None:
+        """Without `transcripts` nothing is kept, whatever the settings say."""
+        self._state = state
+        self._disclosure = disclosure
+        self._notices = notices
+        self._preferences = preferences
+        self._transcripts = transcripts
+
+    def show(self, caption: Caption) -> None:
+        """A stretch of speech as text, so far: the newest of its key."""
+        by_person = caption.role == "person"
+        caption = replace(caption, text=one_line(caption.text))
+        if by_person and (self._state.paused or caption.speaker in self._preferences.opted_out):
+            return
+        kept, published = self._disclosure.may_keep(caption), by_person and self._disclosure.may_publish(caption)
+        self._disclosure.passed(caption)
+        if kept and caption.text and self._transcripts:
+            self._transcripts.hear(self._state, caption)
+        if not by_person:
+            self._notices.caption(self._state.room, (self._state.number, caption.key), caption.text, final=caption.final)
+        elif published and caption.text:
+            self._publish(caption)
+
+    def drop_people(self) -> None:
+        """What people said and is neither written nor saved yet is neither."""
+        self._notices.drop_captions(call=self._state.number)
+        if self._transcripts:
+            self._transcripts.drop_people(self._state)
+
+    def _publish(self, caption: Caption) -> None:
+        """Write what a person says, with their name."""
+        room = self._state.room
+        channel = self._notices.captions_channel(room)
+        if channel is None:
+            return
+        name = None if caption.speaker is None else room.name_in(channel, caption.speaker)
+        text = f"{one_line(name or texts.waiting.SOMEBODY, LONGEST_NAME)}: {caption.text}"
+        speaker = caption.speaker if caption.speaker is not None else NOBODY_KNOWN
+        self._notices.caption(room, (self._state.number, caption.key), text, final=caption.final, speaker=speaker)
