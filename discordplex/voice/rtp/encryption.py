@@ -19,7 +19,7 @@ from discordplex.voice.rtp.packet import COUNTER_BYTES, RtpError, RtpPacket
 
 COUNTER = struct.Struct("!I")
 COUNTERS = 1 << 32
-"""How many packets one key may seal: at 50 a second, 2.7 years."""
+"""How many packets one key, and one call, may seal: at 50 a second, 2.7 years."""
 
 KEY_BYTES = 32
 
@@ -82,7 +82,8 @@ class Transport(ABC):
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise RemoteProtocolError(f"a transport key has {KEY_BYTES} bytes, not {len(key)}")
-        self._sealed = 0
+        self.sealed = 0
+        """The next packet's nonce counter."""
         self._windows: dict[int, ReplayWindow] = {}
 
     @staticmethod
@@ -94,10 +95,10 @@ class Transport(ABC):
 
     def seal(self, header: bytes, plaintext: bytes) -> bytes:
         """The whole datagram of one packet. Never uses a nonce twice; raises LocalProtocolError once none is left."""
-        if self._sealed == COUNTERS:
+        if self.sealed == COUNTERS:
             raise LocalProtocolError("this transport key has no nonce left")
-        counter = COUNTER.pack(self._sealed)
-        self._sealed += 1
+        counter = COUNTER.pack(self.sealed)
+        self.sealed += 1
         return header + self._encrypt(self._nonce(counter), header, plaintext) + counter
 
     def open(self, packet: RtpPacket) -> bytes:

@@ -80,6 +80,7 @@ class Sender:
         )
         self._lock = threading.Lock()
         self._path: SendPath | None = None
+        self._transport: Transport | None = None
         self._begun = False
         self._held_frames = 0
         self._phase = PhaseAdjuster(DISCORD.frame_seconds)
@@ -97,6 +98,10 @@ class Sender:
             if not self._begun:  # nobody ticks yet: the beat begins now, and not when the call was made
                 self._begun = True
                 self.deadline = self._clock.now() + DISCORD.frame_seconds
+            # One count for all keys of a call: a key that comes again must not meet a nonce again.
+            if self._transport is not None:
+                path.transport.sealed = self._transport.sealed
+            self._transport = path.transport
             self._path = path
             self._held_frames = 0
 

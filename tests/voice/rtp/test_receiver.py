@@ -56,7 +56,7 @@ class Studio:
 
     def seal_from(self, counter: int) -> None:
         """The next datagram has this counter."""
-        self._outside._sealed = counter
+        self._outside.sealed = counter
 
     def send(self, sequences: Iterable[int], *, ssrc: int = SSRC) -> None:
         for sequence in sequences:

@@ -41,13 +41,13 @@ class Stage:
             sock.bind(("127.0.0.1", 0))
             sock.setblocking(False)
         self.near.connect(self.far.getsockname())
-        self._inside = Transport.for_mode(MODES[0], KEY)
 
-    def attach(self, e2ee: DaveSession | None = None) -> None:
+    def attach(self, e2ee: DaveSession | None = None, *, key: bytes = KEY) -> None:
+        self._inside = Transport.for_mode(MODES[0], key)
         if e2ee is None:
             e2ee = DaveSession(user_id=1, metrics=self.metrics)
             e2ee.start(channel_id=7, ssrc=1, protocol_version=0)
-        self.sender.attach(SendPath(77, Transport.for_mode(MODES[0], KEY), e2ee, self.near))
+        self.sender.attach(SendPath(77, Transport.for_mode(MODES[0], key), e2ee, self.near))
 
     def tick(self, count: int = 1, *, late_s: float = 0.0) -> list[tuple[rtp.RtpPacket, bytes]]:
         """So many turns at their deadlines; the packets that left."""
@@ -236,6 +236,18 @@ def test_nothing_is_sent_in_the_clear_before_the_group_exists(stage: Stage) -> N
         assert opened is not None
         assert is_audible(decoder.decode(opened))
     assert len(packets) == 5
+
+
+def test_a_key_that_comes_again_meets_no_nonce_again(stage: Stage) -> None:
+    """A server describes the session with one key, with another, with the first again; and so does the next session of the call."""
+    stage.mouth.say(tone(1.0))
+    sealed: list[tuple[bytes, bytes]] = []
+    for key in (KEY, bytes(32), KEY, KEY):
+        stage.attach(key=key)
+        sealed += [(key, packet.body[-4:]) for packet, _ in stage.tick(5)]
+        stage.sender.detach()
+    assert len(sealed) == 20
+    assert len(set(sealed)) == 20
 
 
 def test_a_network_that_is_away_is_counted(stage: Stage) -> None:
