@@ -17,7 +17,7 @@ The rooms, from the top of the house down (imports go down only, `tests/test_arc
     audio       what flows between: frames, codecs, buffers
     config      the settings
     network     how every client reaches a server: proxies and certificates
-    metrics, clock, retry, logs, errors
+    metrics, clock, fifo, retry, logs, errors
 """
 
 __version__ = "0.1.0"

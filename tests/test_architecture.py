@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "": [
         ["errors", "redact", "plaintext", "stopping", "budget", "retry"],
-        ["config", "metrics", "clock", "logs", "pycord", "network"],
+        ["config", "metrics", "clock", "fifo", "logs", "pycord", "network"],
         ["audio"],
         ["engine"],
         ["voice", "personaplex", "cascade"],

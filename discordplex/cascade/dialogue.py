@@ -14,7 +14,6 @@ from typing_extensions import Self
 from discordplex.cascade.bargein import BargeIn
 from discordplex.cascade.faults import ServiceError
 from discordplex.cascade.history import History, Message
-from discordplex.cascade.line import Line
 from discordplex.cascade.outbox import Outbox
 from discordplex.cascade.playback import LAG_S, Playback
 from discordplex.cascade.reply import Reply
@@ -23,6 +22,7 @@ from discordplex.cascade.transcribe import Transcriber
 from discordplex.cascade.turn import ENDLESS, ReplyOutput, Turn
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
+from discordplex.fifo import Fifo
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line, visible
 
@@ -120,8 +120,8 @@ class Dialogue(ReplyOutput):
         self._speaking = speaking
         self._outbox = outbox
         self._clock = clock
-        self._heard: Line[PendingUtterance] = Line()
-        self._said: Line[PendingWords] = Line()
+        self._heard: Fifo[PendingUtterance] = Fifo()
+        self._said: Fifo[PendingWords] = Fifo()
         self._overflowed = False
         self._endless = False
         """Whether people were told that the model does not stop."""

@@ -1,10 +1,8 @@
-"""Mailbox: events that wait for their one consumer, with a bound."""
-
-import asyncio
-from collections import deque
+"""Mailbox: the engine's events on their way to the call, bounded in number and bytes."""
 
 from discordplex.audio.format import ENGINE, MODEL_STEP_MS
 from discordplex.engine import Audio, EngineEvent
+from discordplex.fifo import Fifo
 
 CAPACITY_EVENTS = 8 * 1000 // MODEL_STEP_MS
 """Eight seconds of audio blocks. A consumer that is further behind is beyond help."""
@@ -14,34 +12,28 @@ CAPACITY_BYTES = 2 * ENGINE.bytes_of_ms(8000)
 
 
 class Mailbox:
-    """First in, first out. When it is full the oldest audio is thrown away, then the oldest of anything; the newest always fits."""
+    """First in, first out. When it is full the oldest audio is dropped, then the oldest of anything; the newest always fits."""
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._bytes = 0
-        self._events: deque[EngineEvent] = deque()
-        self._filled = asyncio.Event()
+        """Events that were dropped since the start."""
+        self._events: Fifo[EngineEvent] = Fifo(size_of)
 
     def put(self, event: EngineEvent) -> None:
-        """Leave an event; never waits."""
-        size = size_of(event)
-        while self._events and (len(self._events) >= CAPACITY_EVENTS or (size and self._bytes and self._bytes + size > CAPACITY_BYTES)):
-            victim = next((index for index, waiting in enumerate(self._events) if isinstance(waiting, Audio)), 0)
-            self._bytes -= size_of(self._events[victim])
-            del self._events[victim]
+        """Append an event; never waits."""
+        while self._events and (len(self._events) >= CAPACITY_EVENTS or self._too_many_bytes_with(size_of(event))):
+            if not self._events.drop_oldest(lambda waiting: isinstance(waiting, Audio)):
+                self._events.drop_oldest()
             self.dropped += 1
-        self._events.append(event)
-        self._bytes += size
-        self._filled.set()
+        self._events.put(event)
 
     async def take(self) -> EngineEvent:
         """The oldest event, as soon as there is one."""
-        while not self._events:
-            self._filled.clear()
-            await self._filled.wait()
-        event = self._events.popleft()
-        self._bytes -= size_of(event)
-        return event
+        return await self._events.take()
+
+    def _too_many_bytes_with(self, size: int) -> bool:
+        held_bytes = self._events.held_bytes
+        return bool(size and held_bytes and held_bytes + size > CAPACITY_BYTES)
 
 
 def size_of(event: EngineEvent) -> int:
