@@ -14,7 +14,7 @@ from discordplex.bot import texts
 from discordplex.bot.access import may_call
 from discordplex.bot.call.call import Call, CallContext
 from discordplex.bot.call.transcripts import TranscriptWriter
-from discordplex.bot.chat.channel import DiscordRoom, Room, closed_channels, people_by_channel, role_ids, strangers
+from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, strangers
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.client import GatewayClient, Pace, SessionsFailError, until
@@ -220,13 +220,13 @@ class Login:
 
     # What scheduling needs (see `scheduling.context.Guilds`)
 
-    def room_at(self, place: Place) -> Room | None:
+    def voice_channel_at(self, place: Place) -> VoiceChannel | None:
         """The voice channel as the bot sees it now; None where there is none."""
         guild = self._client.get_guild(place.guild_id)
         channel = guild.get_channel(place.channel_id) if guild else None
         if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
             return None
-        return DiscordRoom(channel, self._preferences.rules(place.guild_id))
+        return PycordVoiceChannel(channel, self._preferences.rules(place.guild_id))
 
     def rules(self, guild_id: int) -> Rules:
         """What holds in a guild."""
@@ -236,7 +236,7 @@ class Login:
         """Why the engine would not take the configured persona; None where it would."""
         return self._parts.provider.check(self._persona.voice, self._persona.text_prompt)
 
-    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, asker: int | None) -> Call:
+    def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> Call:
         """Make a call that does not run yet."""
         parts = self._parts
         context = CallContext(
@@ -250,7 +250,7 @@ class Login:
             panel=ConsentPanel,
             engine_name=parts.config.engine.name,
         )
-        return Call(context=context, room=room, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)
+        return Call(context=context, voice_channel=voice_channel, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)
 
     # Parts of it
 

@@ -1,4 +1,4 @@
-"""A channel that keeps what is written into it, engines that are only counted, a room whose people a test moves."""
+"""A channel that keeps what is written into it, engines that are only counted, a voice channel whose people a test moves."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence

@@ -61,15 +61,15 @@ class Hall:
         self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics)
         self.engine, self.next_engine = ScriptedEngine(clock), ScriptedEngine(clock)
         self.lease: ScriptedLease
-        self.room = ScriptedRoom(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
+        self.voice_channel = ScriptedRoom(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
         self.transcribes, self.people = transcribes, people
         self.call: Call
         self._conversation: asyncio.Task[Any]
 
     def changed(self) -> None:
-        """As `Login` does: rooms are made anew from the rules that hold."""
+        """As `Login` does: voice channels are made anew from the rules that hold."""
         where = self.preferences.rules(GUILD).captions.where
-        self.room.captions_channel = {"off": None, "channel": self.square}.get(where, self.chat)
+        self.voice_channel.captions_channel = {"off": None, "channel": self.square}.get(where, self.chat)
         self.call.refresh()
 
     async def begin(self, asker: int | None = ANNA) -> None:
@@ -84,7 +84,7 @@ class Hall:
             transcripts=self.transcripts,
             panel=ConsentPanel,
         )
-        self.call = Call(context=context, room=self.room, lease=lease, number=1, quiet=False, asker=asker)
+        self.call = Call(context=context, voice_channel=self.voice_channel, lease=lease, number=1, quiet=False, asker=asker)
         self.changed()
         running = self.call._conversation.run(sink=self.call._hearing.gate, link=ScriptedLink(*self.people), quiet=False)
         self._conversation = asyncio.create_task(running)

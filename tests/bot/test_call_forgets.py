@@ -34,8 +34,8 @@ async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -
         clock=clock,
         metrics=Metrics(),
     )
-    room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}))
-    call = Call(context=context, room=cast("Any", room), lease=ScriptedLease(engine), number=1, quiet=True)
+    voice_channel = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}))
+    call = Call(context=context, voice_channel=cast("Any", voice_channel), lease=ScriptedLease(engine), number=1, quiet=True)
     conversation = asyncio.create_task(call._conversation.run(sink=call._hearing.gate, link=ScriptedLink(ANNA, BERT), quiet=True))
     await settle()
     preferences.opted_out = frozenset({ANNA, CARA})

@@ -42,18 +42,18 @@ async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: Fak
         clock=clock,
         metrics=Metrics(),
     )
-    room = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA}))
+    voice_channel = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA}))
     lease = ScriptedLease(ScriptedEngine(clock))
-    call = Call(context=context, room=cast("Any", room), lease=lease, number=1, quiet=True)
+    call = Call(context=context, voice_channel=cast("Any", voice_channel), lease=lease, number=1, quiet=True)
     link = MediaThreads(ANNA)
-    call._hearing.attach(link, cast("Any", room))
+    call._hearing.attach(link, cast("Any", voice_channel))
     assert link.ignored == frozenset()
     link.people |= {STRANGER}
     call._on_voice_event(PersonJoined(STRANGER))
     assert link.ignored == {STRANGER}
     call._hearing.sink.write(bytes(3840 * 2), STRANGER)
     assert call._hearing.sink.take() == {}
-    room.people |= {STRANGER}
+    voice_channel.people |= {STRANGER}
     preferences.opted_out = frozenset({STRANGER})
     call.refresh()
     assert link.ignored == {STRANGER}

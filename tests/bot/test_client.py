@@ -81,9 +81,9 @@ async def test_who_moved(who: int, channels: tuple[int | None, int | None], fact
     state, parse = client._connection, client._connection.parsers
     state._ready_state = asyncio.Queue()
     state.user = discord.ClientUser(state=state, data=cast("Any", user(ITSELF)))
-    rooms = [{"id": str(one), "type": 2, "name": "a", "position": 0, "bitrate": 64000, "user_limit": 0} for one in (HERE, THERE)]
+    voice_channels = [{"id": str(one), "type": 2, "name": "a", "position": 0, "bitrate": 64000, "user_limit": 0} for one in (HERE, THERE)]
     members = [{"user": user(one), "roles": []} for one in (ITSELF, ANNA, OTHER_BOT)]
-    parse["GUILD_CREATE"]({"id": str(GUILD), "name": "a", "channels": rooms, "members": members, "member_count": 3, "roles": []})
+    parse["GUILD_CREATE"]({"id": str(GUILD), "name": "a", "channels": voice_channels, "members": members, "member_count": 3, "roles": []})
     for channel_id in channels:
         seat = None if channel_id is None else str(channel_id)
         member = {"user": user(who), "roles": []}

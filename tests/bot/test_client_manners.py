@@ -322,25 +322,25 @@ async def test_fifty_guilds_within_a_second(home: Home) -> None:
         for user in (ada, bot):
             world.add_member(guild.id, user.id)
         world.add_channel(guild.id, "Room", VOICE)
-    rooms = [guild.voice_channels[0] for guild in home.discord.guilds]
+    voice_channels = [guild.voice_channels[0] for guild in home.discord.guilds]
     async with AsyncExitStack() as exits:
         engines = [home.engine, *[await exits.enter_async_context(StandInServer(mode="echo")) for _ in range(3)]]
         async with home.bot_running(home.config(urls=tuple(engine.url for engine in engines), bot=BotConfig(auto_join=True))):
             await home.commands_there()
-            for room in rooms:
-                home.discord.enter(ada, room)
-            for number, room in enumerate(rooms[4:], start=1):
-                await home.says(room, f"number {number} in the queue")
-            for room in rooms[:4]:
-                await home.says(room, "Go ahead")
-            for room in rooms[:2]:
-                world.voice_leave(ada.id, room.guild_id)
-            for room in rooms[4:6]:
-                await home.says(room, "Go ahead")
-            for number, room in enumerate(rooms[6:], start=1):
-                await home.says(room, f"number {number} in the queue")
-            talking = [room for room in rooms if world.voice_state(bot.id, room.guild_id)]
-            assert talking == rooms[2:6]
+            for voice_channel in voice_channels:
+                home.discord.enter(ada, voice_channel)
+            for number, voice_channel in enumerate(voice_channels[4:], start=1):
+                await home.says(voice_channel, f"number {number} in the queue")
+            for voice_channel in voice_channels[:4]:
+                await home.says(voice_channel, "Go ahead")
+            for voice_channel in voice_channels[:2]:
+                world.voice_leave(ada.id, voice_channel.guild_id)
+            for voice_channel in voice_channels[4:6]:
+                await home.says(voice_channel, "Go ahead")
+            for number, voice_channel in enumerate(voice_channels[6:], start=1):
+                await home.says(voice_channel, f"number {number} in the queue")
+            talking = [voice_channel for voice_channel in voice_channels if world.voice_state(bot.id, voice_channel.guild_id)]
+            assert talking == voice_channels[2:6]
         assert sum(len(engine.log.of(Connected)) for engine in engines) == 6
 
 
@@ -358,7 +358,7 @@ async def test_a_wish_from_another_process_reaches_the_call(home: Home) -> None:
         assert call is not None
         ada, ben = int(home.ada.id), int(home.ben.id)
         for number, speaker in enumerate((ada, ben, ada)):
-            login._notices.caption(call.room, (1, 900 + number), f"said by {speaker}", final=True, speaker=speaker)
+            login._notices.caption(call.voice_channel, (1, 900 + number), f"said by {speaker}", final=True, speaker=speaker)
         preferences._opted_out = preferences._opted_out | {ada}
         preferences.changed()
         await home.says(home.lounge, f"said by {ben}")

@@ -23,43 +23,43 @@ async def notices(clock: FakeClock) -> AsyncIterator[Notices]:
 
 
 @pytest.fixture
-def room(channel: FakeChannel) -> ScriptedRoom:
+def voice_channel(channel: FakeChannel) -> ScriptedRoom:
     return ScriptedRoom(Place(1, 11), channel, suppressed=True)
 
 
-async def test_a_voice_channel_needs_no_asking(room: ScriptedRoom, notices: Notices) -> None:
+async def test_a_voice_channel_needs_no_asking(voice_channel: ScriptedRoom, notices: Notices) -> None:
     """Who is not in an audience may speak."""
-    room.suppressed = False
-    assert await take_the_stage(room, notices=notices, changed=asyncio.Event()) is None
-    assert room.asked_to_speak == 0
+    voice_channel.suppressed = False
+    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) is None
+    assert voice_channel.asked_to_speak == 0
 
 
-async def test_it_asks_and_waits_until_it_is_let(room: ScriptedRoom, notices: Notices, channel: FakeChannel) -> None:
+async def test_it_asks_and_waits_until_it_is_let(voice_channel: ScriptedRoom, notices: Notices, channel: FakeChannel) -> None:
     """It says so once; what else happens in the channel changes nothing."""
     changed = asyncio.Event()
-    taking = asyncio.create_task(take_the_stage(room, notices=notices, changed=changed))
+    taking = asyncio.create_task(take_the_stage(voice_channel, notices=notices, changed=changed))
     await settle()
-    assert room.asked_to_speak == 1
+    assert voice_channel.asked_to_speak == 1
     assert channel.texts == [texts.waiting.ASKED_TO_SPEAK]
     changed.set()
     await settle()
     assert not taking.done()
-    room.suppressed = False
+    voice_channel.suppressed = False
     changed.set()
     assert await taking is None
 
 
-async def test_nobody_lets_it(room: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_lets_it(voice_channel: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while it gives up, in words."""
     monkeypatch.setattr(joining, "PATIENCE_S", 0.01)
-    assert await take_the_stage(room, notices=notices, changed=asyncio.Event()) == texts.waiting.NOT_LET_SPEAK
+    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == texts.waiting.NOT_LET_SPEAK
 
 
-async def test_it_may_not_even_ask(room: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_may_not_even_ask(voice_channel: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discord refuses: it is not waited for."""
 
     async def refuse() -> bool:
         raise OSError
 
-    monkeypatch.setattr(room, "ask_to_speak", refuse)
-    assert await take_the_stage(room, notices=notices, changed=asyncio.Event()) == texts.waiting.STAGE_CLOSED
+    monkeypatch.setattr(voice_channel, "ask_to_speak", refuse)
+    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == texts.waiting.STAGE_CLOSED

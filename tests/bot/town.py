@@ -1,11 +1,11 @@
-"""A town for the dispatcher's tests: guilds of scripted rooms, scripted calls, and everything between them real."""
+"""A town for the dispatcher's tests: guilds of scripted voice channels, scripted calls, and everything between them real."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from discordplex.bot.call.interface import Next, Outcome
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
@@ -27,7 +27,7 @@ PERSONA = Persona("NATF0.pt", "You are a test.")
 class ScriptedCall:
     """A call that ends when and how a test says."""
 
-    room: Room
+    voice_channel: VoiceChannel
     engine: str
     quiet: bool
     since: float
@@ -67,9 +67,9 @@ class ScriptedCall:
         await self.close_gate.wait()
         return outcome if outcome.next is not Next.REQUEUE else Outcome(next=self.after)
 
-    async def follow(self, room: Room) -> None:
-        self.room = room
-        await room.move_voice_here()
+    async def follow(self, voice_channel: VoiceChannel) -> None:
+        self.voice_channel = voice_channel
+        await voice_channel.move_voice_here()
 
     def rescue(self) -> bool:
         rescued, self.stricken = self.stricken, False
@@ -100,7 +100,7 @@ class ScriptedCall:
 
 
 class Town:
-    """Guilds of rooms, the dispatcher above them, and every call that was ever made."""
+    """Guilds of voice channels, the dispatcher above them, and every call that was ever made."""
 
     def __init__(
         self,
@@ -113,15 +113,15 @@ class Town:
     ) -> None:
         self.clock = clock
         self.engines = engines
-        self.rooms = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
+        self.voice_channels = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
         self.calls: list[ScriptedCall] = []
         self.notices = Notices(clock=clock, metrics=Metrics())
         self.refused: str | None = None
         self.common_rules = rules or Rules()
         self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, clock=clock)
 
-    def room_at(self, place: Place) -> ScriptedRoom | None:
-        return self.rooms.get(place)
+    def voice_channel_at(self, place: Place) -> ScriptedRoom | None:
+        return self.voice_channels.get(place)
 
     def rules(self, guild_id: int) -> Rules:  # noqa: ARG002 -- the same in every guild
         return self.common_rules
@@ -129,17 +129,19 @@ class Town:
     def refusal(self) -> str | None:
         return self.refused
 
-    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, asker: int | None) -> ScriptedCall:
-        self.calls.append(ScriptedCall(room, lease.name, quiet, self.clock.now(), asker))
+    def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> ScriptedCall:
+        self.calls.append(ScriptedCall(voice_channel, lease.name, quiet, self.clock.now(), asker))
         return self.calls[-1]
 
     def move(self, person: int, before: Place | None, after: Place | None) -> None:
         guild_id = (before or after or A1).guild_id
         if before:
-            self.rooms[before].people -= {person}
+            self.voice_channels[before].people -= {person}
         if after:
-            self.rooms[after].people |= {person}
-        people = {place.channel_id: room.people for place, room in self.rooms.items() if place.guild_id == guild_id}
+            self.voice_channels[after].people |= {person}
+        people = {
+            place.channel_id: voice_channel.people for place, voice_channel in self.voice_channels.items() if place.guild_id == guild_id
+        }
         move = Move(person, before.channel_id if before else None, after.channel_id if after else None)
         self.board.person_moved(guild_id, move, people, closed=())
 
@@ -164,8 +166,8 @@ class Town:
     @property
     def live(self) -> list[Place]:
         """Where calls are now."""
-        return [call.room.place for call in self.calls if not call.outcome.done()]
+        return [call.voice_channel.place for call in self.calls if not call.outcome.done()]
 
     def said(self, place: Place) -> list[str]:
-        channel = self.rooms[place].captions_channel
+        channel = self.voice_channels[place].captions_channel
         return channel.texts if channel else []

@@ -41,7 +41,7 @@ class Announcer:
     @property
     def practice(self) -> Practice:
         """What the settings want done with people's words, told or not."""
-        captions, state = self.notices.captions_channel(self.state.room), self.state
+        captions, state = self.notices.captions_channel(self.state.voice_channel), self.state
         captions_in = captions.id if captions is not None else None
         return Practice.of(self.rules, engine=state.engine, transcribes=state.transcribes, captions_in=captions_in)
 
@@ -51,14 +51,14 @@ class Announcer:
         Where something has come to be done with people's words that the message did not say, it is a new one.
         """
         self._greets = True
-        self.disclosure.show(Notice(self.state.room, self.practice, self._introduce, self.panel() if self.panel else None))
+        self.disclosure.show(Notice(self.state.voice_channel, self.practice, self._introduce, self.panel() if self.panel else None))
 
     def _introduce(self, practice: Practice, channel: Any) -> str:
-        asker, room = self.state.asker, self.state.room
-        people = [asker] if asker is not None and asker in room.people else sorted(room.people)
-        names = [name for one in people if (name := room.name_in(channel, one))]
+        asker, voice_channel = self.state.asker, self.state.voice_channel
+        people = [asker] if asker is not None and asker in voice_channel.people else sorted(voice_channel.people)
+        names = [name for one in people if (name := voice_channel.name_in(channel, one))]
         about = texts.calls.Introduction(
-            channel_id=room.place.channel_id,
+            channel_id=voice_channel.place.channel_id,
             persona=self.state.persona if self.ready and not self.state.keeps_persona else None,
             practice=practice,
             here=channel.id,
@@ -69,7 +69,7 @@ class Announcer:
 
     def listens(self, *, moved: bool = False) -> None:
         """The engine is there for the first time: people are heard from now on. `moved`: it is another server than the first one tried."""
-        self.notices.forget(self.state.room.place)
+        self.notices.forget(self.state.voice_channel.place)
         self.engine_back(moved=moved)
         self.ready = True
         self.greet()
@@ -105,25 +105,25 @@ class Announcer:
 
     def stopped(self, name: str) -> None:
         """A person of this name stopped the call without ending it."""
-        self.notices.say_about(self.state.room, texts.calls.stopped(name), texts.calls.stopped(texts.waiting.SOMEBODY))
+        self.notices.say_about(self.state.voice_channel, texts.calls.stopped(name), texts.calls.stopped(texts.waiting.SOMEBODY))
 
     def goes_on(self, name: str) -> None:
         """A person of this name let it go on."""
-        self.notices.say_about(self.state.room, texts.calls.goes_on(name), texts.calls.goes_on(texts.waiting.SOMEBODY))
+        self.notices.say_about(self.state.voice_channel, texts.calls.goes_on(name), texts.calls.goes_on(texts.waiting.SOMEBODY))
 
     def trouble(self, message: str) -> None:
         """Something failed and the call goes on."""
-        self.notices.say_once(self.state.room, texts.calls.trouble(message))
+        self.notices.say_once(self.state.voice_channel, texts.calls.trouble(message))
 
     def cannot_hear(self, speaker: int, reason: str) -> None:
         """Somebody speaks and is not heard, whatever was tried; changed in place when they are."""
         named, unnamed = texts.calls.cannot_hear(speaker, reason), texts.calls.cannot_hear(NOBODY_KNOWN, reason)
-        self.notices.say_about(self.state.room, named, unnamed, key=(self.state.number, "deaf", speaker))
+        self.notices.say_about(self.state.voice_channel, named, unnamed, key=(self.state.number, "deaf", speaker))
 
     def hears_again(self, speaker: int) -> None:
         """They are."""
         named, unnamed = texts.calls.hears_again(speaker), texts.calls.hears_again(NOBODY_KNOWN)
-        self.notices.say_about(self.state.room, named, unnamed, key=(self.state.number, "deaf", speaker))
+        self.notices.say_about(self.state.voice_channel, named, unnamed, key=(self.state.number, "deaf", speaker))
 
     def still_opening(self) -> None:
         """The engine takes long to open. Told once; changed in place when it is there, or could not be opened."""
@@ -158,13 +158,13 @@ class Announcer:
 
     def could_not_join(self, reason: str) -> None:
         """No call came about."""
-        self.notices.say_once(self.state.room, texts.calls.could_not_join(self.state.room.place.channel_id, reason))
+        self.notices.say_once(self.state.voice_channel, texts.calls.could_not_join(self.state.voice_channel.place.channel_id, reason))
 
     def _tell_engine(self, text: str, *, again: bool = False) -> None:
         """One message for each time the engine is away, changed in place; `again` although the same was said before."""
         say = self.notices.say if again else self.notices.say_once
-        say(self.state.room, text, key=(self.state.number, "engine", self._engine_episode))
+        say(self.state.voice_channel, text, key=(self.state.number, "engine", self._engine_episode))
 
     def _tell_change(self, text: str) -> None:
         """One message for each change of the persona, changed in place."""
-        self.notices.say(self.state.room, text, key=(self.state.number, "persona", self._changes))
+        self.notices.say(self.state.voice_channel, text, key=(self.state.number, "persona", self._changes))

@@ -23,7 +23,7 @@ from discordplex.bot.call.joining import enter
 from discordplex.bot.call.state import CallState
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.call.voice_status import VoiceStatus
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.practice import Practice
 from discordplex.bot.rules import Preferences
@@ -70,7 +70,7 @@ class Call:
         self,
         *,
         context: CallContext,
-        room: Room,
+        voice_channel: VoiceChannel,
         lease: EngineLease,
         number: int,
         quiet: bool,
@@ -85,7 +85,7 @@ class Call:
         notices, clock = context.notices, context.clock
         self.state = state = CallState(
             number=number,
-            room=room,
+            voice_channel=voice_channel,
             engine=texts.calls.engine_named(context.engine_name, transcribes=takes_turns),
             transcribes=takes_turns,
             persona=context.persona,
@@ -132,14 +132,14 @@ class Call:
     # What is known of it
 
     @property
-    def room(self) -> Room:
+    def voice_channel(self) -> VoiceChannel:
         """Where it is."""
-        return self.state.room
+        return self.state.voice_channel
 
-    @room.setter
-    def room(self, room: Room) -> None:
-        self._context.notices.divert(self.room.place, None)
-        self.state.room = room
+    @voice_channel.setter
+    def voice_channel(self, voice_channel: VoiceChannel) -> None:
+        self._context.notices.divert(self.voice_channel.place, None)
+        self.state.voice_channel = voice_channel
         self.refresh()
 
     @property
@@ -189,11 +189,11 @@ class Call:
         if self._work:
             self._work.cancel()
 
-    async def follow(self, room: Room) -> None:
+    async def follow(self, voice_channel: VoiceChannel) -> None:
         """Go with the people into another channel of the guild."""
         await self._status.clear()
-        self.room = room
-        await room.move_voice_here()
+        self.voice_channel = voice_channel
+        await voice_channel.move_voice_here()
 
     @property
     def practice(self) -> Practice:
@@ -236,7 +236,7 @@ class Call:
     def show_status(self, text: str) -> None:
         """What the voice channel's status line shall say, from when people are heard; the greeting shows the privacy code of now."""
         if self._conversation.listening_since is not None and not self._hung_up:
-            self._status.show(self.room, text)
+            self._status.show(self.voice_channel, text)
             self._announcer.code_is(self._link.privacy_code if self._link else None)
             self._disclosure.look_again()
             self._report_untold()
@@ -246,7 +246,7 @@ class Call:
         disclosure = self._disclosure
         if disclosure.settled.is_set() and disclosure.falls_short and not self._reported_untold:
             self._reported_untold = True
-            self._context.notices.say_in(self.room.server_channel, texts.settings.FOR_ADMINS, key=(self.state.number, "untold"))
+            self._context.notices.say_in(self.voice_channel.server_channel, texts.settings.FOR_ADMINS, key=(self.state.number, "untold"))
             log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
     def forget(self) -> bool:
@@ -258,14 +258,14 @@ class Call:
 
     def refresh(self) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
-        rules = self._context.preferences.rules(self.room.place.guild_id)
-        self._hearing.refresh(self.room)
-        self._context.notices.divert(self.room.place, self._thread if rules.captions.where == "thread" else None)
+        rules = self._context.preferences.rules(self.voice_channel.place.guild_id)
+        self._hearing.refresh(self.voice_channel)
+        self._context.notices.divert(self.voice_channel.place, self._thread if rules.captions.where == "thread" else None)
         self._announcer.follow(rules)
         self._changed.set()
         opted_out = frozenset(self._context.preferences.opted_out)
         for speaker in opted_out - self._opted_out:
-            task = asyncio.create_task(self.forget_speaker(speaker), name=f"call:forget:{self.room.place.guild_id}")
+            task = asyncio.create_task(self.forget_speaker(speaker), name=f"call:forget:{self.voice_channel.place.guild_id}")
             self._forgetting.add(task)
             task.add_done_callback(self._forgotten)
         self._opted_out = opted_out
@@ -293,7 +293,7 @@ class Call:
 
     async def _run(self) -> Outcome:
         log.info("call begins", **self._conversation.ids)
-        self._work = asyncio.create_task(self._talk(), name=f"call:{self.room.place.guild_id}")
+        self._work = asyncio.create_task(self._talk(), name=f"call:{self.voice_channel.place.guild_id}")
         if self._hung_up:
             self._work.cancel()
         try:
@@ -309,13 +309,13 @@ class Call:
 
     async def _talk(self) -> Outcome:
         notices = self._context.notices
-        refused = await enter(self.room, self._make_link, notices=notices, changed=self._changed, ids=self._conversation.ids)
+        refused = await enter(self.voice_channel, self._make_link, notices=notices, changed=self._changed, ids=self._conversation.ids)
         self._joined.set_result(refused)
         if refused or self._link is None:
             return Outcome(refused, Next.RETRY)
-        if self._context.preferences.rules(self.room.place.guild_id).captions.where == "thread":
-            self._thread = await open_captions_thread(self.room, notices, self._conversation.ids)
-        preferred = await self._context.preferences.persona(self.room.place.guild_id, self.asker)
+        if self._context.preferences.rules(self.voice_channel.place.guild_id).captions.where == "thread":
+            self._thread = await open_captions_thread(self.voice_channel, notices, self._conversation.ids)
+        preferred = await self._context.preferences.persona(self.voice_channel.place.guild_id, self.asker)
         self.state.persona = self._chosen or preferred
         reason = await self._conversation.run(sink=self._hearing.gate, link=self._link, quiet=self._quiet)
         return Outcome(reason, Next.RETRY if reason else Next.DONE)
@@ -332,7 +332,7 @@ class Call:
             clock=self._context.clock,
             on_event=self._on_voice_event,
         )
-        self._hearing.attach(self._link, self.room)
+        self._hearing.attach(self._link, self.voice_channel)
         return self._link
 
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
@@ -347,7 +347,7 @@ class Call:
         await asyncio.gather(*self._forgetting, return_exceptions=True)
         self._hearing.sink.close()
         self._source.close()
-        self._context.notices.divert(self.room.place, None)
+        self._context.notices.divert(self.voice_channel.place, None)
         if not self._joined.done():
             self._joined.set_result(texts.calls.LEFT if self._hung_up else texts.calls.NOT_LET_IN)
         since = self._conversation.listening_since

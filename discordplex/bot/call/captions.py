@@ -37,7 +37,7 @@ class CallCaptions:
         if kept and caption.text and self._transcripts:
             self._transcripts.hear(self._state, caption)
         if not by_person:
-            self._notices.caption(self._state.room, (self._state.number, caption.key), caption.text, final=caption.final)
+            self._notices.caption(self._state.voice_channel, (self._state.number, caption.key), caption.text, final=caption.final)
         elif published and caption.text:
             self._publish(caption)
 
@@ -49,11 +49,11 @@ class CallCaptions:
 
     def _publish(self, caption: Caption) -> None:
         """Write what a person says, with their name."""
-        room = self._state.room
-        channel = self._notices.captions_channel(room)
+        voice_channel = self._state.voice_channel
+        channel = self._notices.captions_channel(voice_channel)
         if channel is None:
             return
-        name = None if caption.speaker is None else room.name_in(channel, caption.speaker)
+        name = None if caption.speaker is None else voice_channel.name_in(channel, caption.speaker)
         text = f"{one_line(name or texts.waiting.SOMEBODY, LONGEST_NAME)}: {caption.text}"
         speaker = caption.speaker if caption.speaker is not None else NOBODY_KNOWN
-        self._notices.caption(room, (self._state.number, caption.key), text, final=caption.final, speaker=speaker)
+        self._notices.caption(voice_channel, (self._state.number, caption.key), text, final=caption.final, speaker=speaker)

@@ -127,11 +127,11 @@ class Conversation:
     @property
     def ids(self) -> dict[str, Any]:
         """What names the call in a log."""
-        place = self._state.room.place
+        place = self._state.voice_channel.place
         return {"guild": place.guild_id, "channel": place.channel_id, "engine": self._lease.name, "call": self._state.number}
 
     def _name_of(self, speaker: SpeakerId) -> str:
-        return self._state.room.name_of(speaker)
+        return self._state.voice_channel.name_of(speaker)
 
     def _on_event(self, event: CallEvent) -> None:
         if isinstance(event, Caption):

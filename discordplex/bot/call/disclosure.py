@@ -10,7 +10,7 @@ import discord
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import DeliveryStatus
 from discordplex.bot.practice import Practice
@@ -28,7 +28,7 @@ recorded in that call, and the channel is told so once."""
 class Notice:
     """What is to be said."""
 
-    room: Room
+    voice_channel: VoiceChannel
     practice: Practice
     """What the settings want."""
     text: Callable[[Practice, Any], str]
@@ -80,12 +80,12 @@ class Disclosure:
         self._wanted = notice
         practice, channel = notice.practice, None
         if practice.needs_notice:
-            channel = self._seen_by_everybody(notice.room)
-            if channel and self._needs_new(notice.room, channel, practice) and self._serial >= MOST_NOTICES:
+            channel = self._seen_by_everybody(notice.voice_channel)
+            if channel and self._needs_new(notice.voice_channel, channel, practice) and self._serial >= MOST_NOTICES:
                 self._tell_end_of_record(channel)
                 channel = None
         if channel is None:
-            practice, channel = practice.without_records(), self._seen_by_anybody(notice.room)
+            practice, channel = practice.without_records(), self._seen_by_anybody(notice.voice_channel)
         if self._stated and self._stated.published_in is not None and practice.published_in is None:
             self._notices.drop_captions(call=self._number)  # what waits is not written either
         if channel is None:
@@ -93,14 +93,14 @@ class Disclosure:
             self._channel = self._stated = None
             self.settled.set()
             return
-        if self._needs_new(notice.room, channel, practice):
+        if self._needs_new(notice.voice_channel, channel, practice):
             gone_on = self._channel is not None and bool(self._channel.id != channel.id)
-            self._leave(texts.calls.moved(notice.room.place.channel_id) if gone_on else texts.calls.CONTINUED)
+            self._leave(texts.calls.moved(notice.voice_channel.place.channel_id) if gone_on else texts.calls.CONTINUED)
             self._serial += 1
             self.settled.clear()
         self._channel, self._stated = channel, practice
         self._write(notice, channel, practice)
-        self._judge(notice.room)
+        self._judge(notice.voice_channel)
 
     def _tell_end_of_record(self, channel: Any) -> None:
         """Once a call: so many notices were posted that no further one is, and so nothing is recorded any more."""
@@ -142,33 +142,33 @@ class Disclosure:
         self._wanted = self._channel = self._stated = None
         self.settled.set()
 
-    def _needs_new(self, room: Room, channel: Any, practice: Practice) -> bool:
+    def _needs_new(self, voice_channel: VoiceChannel, channel: Any, practice: Practice) -> bool:
         if self._channel is None or self._stated is None or self._channel.id != channel.id:
             return True
         if not practice.needs_notice:
             return False
-        return practice.beyond(self._stated) or (self._told is not None and not self._seen(room, channel))
+        return practice.beyond(self._stated) or (self._told is not None and not self._seen(voice_channel, channel))
 
-    def _seen(self, room: Room, channel: Any) -> bool:
+    def _seen(self, voice_channel: VoiceChannel, channel: Any) -> bool:
         """Whether everybody in the call could see the notice: who was there when it came, and who may read back."""
-        return room.people <= (self._witnesses & room.viewers(channel)) | room.readers(channel)
+        return voice_channel.people <= (self._witnesses & voice_channel.viewers(channel)) | voice_channel.readers(channel)
 
-    def _seen_by_everybody(self, room: Room) -> Any | None:
-        candidates = (one for one in room.disclosure_channels if one.id not in self._refused)
-        return next((one for one in candidates if room.people <= room.viewers(one)), None)
+    def _seen_by_everybody(self, voice_channel: VoiceChannel) -> Any | None:
+        candidates = (one for one in voice_channel.disclosure_channels if one.id not in self._refused)
+        return next((one for one in candidates if voice_channel.people <= voice_channel.viewers(one)), None)
 
-    def _seen_by_anybody(self, room: Room) -> Any | None:
-        candidates = (room.notices_channel, room.spare_channel)
+    def _seen_by_anybody(self, voice_channel: VoiceChannel) -> Any | None:
+        candidates = (voice_channel.notices_channel, voice_channel.spare_channel)
         return next((one for one in candidates if one is not None and one.id not in self._refused), None)
 
     def _write(self, notice: Notice, channel: Any, practice: Practice) -> None:
-        serial, room = self._serial, notice.room
+        serial, voice_channel = self._serial, notice.voice_channel
 
         def on_delivery(status: DeliveryStatus) -> None:
             if serial != self._serial or self._channel != channel:
                 return
             if status == "taken":
-                self._delivered(room, practice)
+                self._delivered(voice_channel, practice)
             elif status == "refused":
                 self._refused.add(channel.id)
                 self._write_anew()
@@ -177,23 +177,23 @@ class Disclosure:
 
         self._notices.say_in(channel, notice.text(practice, channel), key=self._key, view=notice.view, on_delivery=on_delivery)
 
-    def _delivered(self, room: Room, practice: Practice) -> None:
+    def _delivered(self, voice_channel: VoiceChannel, practice: Practice) -> None:
         if self._told is None:
             self._told = practice
-            self._witnesses = room.people
+            self._witnesses = voice_channel.people
             self._mid_speech = set(self._speaking())
         self.settled.set()
-        self._judge(room)
+        self._judge(voice_channel)
 
     def _write_anew(self) -> None:
         self._told = self._in_force = self._channel = self._stated = None
         if self._wanted:
             self.show(self._wanted)
 
-    def _judge(self, room: Room) -> None:
+    def _judge(self, voice_channel: VoiceChannel) -> None:
         """What people know, and so what is done."""
         known = self._told is not None and self._stated is not None and not self._stated.beyond(self._told)
-        seen = known and (not (self._stated and self._stated.needs_notice) or self._seen(room, self._channel))
+        seen = known and (not (self._stated and self._stated.needs_notice) or self._seen(voice_channel, self._channel))
         before, self._in_force = self._in_force, self._stated if seen else None
         if not (before and before.keeps_people):
             self._kept_since = self._notices.clock.now()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from discordplex.audio.duck import Duck
 from discordplex.audio.sink import Sink
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.rules import Preferences
 from discordplex.bridge.gated_sink import GatedSink
 from discordplex.clock import Clock
@@ -42,11 +42,11 @@ class CallHearing:
         self._ignored: frozenset[int] = frozenset()
         self._deaf = False
 
-    def attach(self, link: HeardLink, room: Room) -> None:
+    def attach(self, link: HeardLink, voice_channel: VoiceChannel) -> None:
         """Hear this connection, whose first packet has not come yet."""
         self._link = link
         link.deafen(deaf=self._deaf)
-        self.refresh(room)
+        self.refresh(voice_channel)
 
     def deafen(self, *, deaf: bool) -> None:
         """Hear nobody for a while, and drop what was heard and not taken yet.
@@ -60,14 +60,14 @@ class CallHearing:
         if not deaf:
             self.gate.restart()
 
-    def refresh(self, room: Room) -> None:
+    def refresh(self, voice_channel: VoiceChannel) -> None:
         """Somebody came, went or changed their mind, or the rules of the guild changed.
 
         Who is in the call and not in the channel, as far as Discord has told, may be a bot: nobody hears them until that is known.
         """
-        rules = self._preferences.rules(room.place.guild_id)
-        strangers = (self._link.people if self._link else frozenset()) - room.people - room.bots
-        ignored = frozenset(self._preferences.opted_out) | strangers | (frozenset() if rules.hear_bots else room.bots)
+        rules = self._preferences.rules(voice_channel.place.guild_id)
+        strangers = (self._link.people if self._link else frozenset()) - voice_channel.people - voice_channel.bots
+        ignored = frozenset(self._preferences.opted_out) | strangers | (frozenset() if rules.hear_bots else voice_channel.bots)
         self.gate.noise_gate = rules.noise_gate
         if self._link:
             self._link.ignore(ignored)

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from discordplex.bot import texts
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.practice import Practice
 from discordplex.engine import Persona
 from discordplex.metrics import Metrics
@@ -36,7 +36,7 @@ class Outcome:
 class AnyCall(Protocol):
     """What the dispatcher needs of a `call.Call`."""
 
-    room: Room
+    voice_channel: VoiceChannel
     since: float
 
     @property
@@ -85,7 +85,7 @@ class AnyCall(Protocol):
         """Its whole life."""
         ...
 
-    async def follow(self, room: Room) -> None:
+    async def follow(self, voice_channel: VoiceChannel) -> None:
         """Go with the people into another channel."""
         ...
 
@@ -131,7 +131,7 @@ class AnyCall(Protocol):
 def status_of(call: AnyCall, now: float) -> texts.calls.CallStatus:
     """A call as /status shows it."""
     return texts.calls.CallStatus(
-        channel_id=call.room.place.channel_id,
+        channel_id=call.voice_channel.place.channel_id,
         phase="stopped" if call.paused else call.phase,
         engine=call.engine,
         persona=call.persona,

@@ -9,7 +9,7 @@ import discord
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.errors import VoiceError
 from discordplex.logs import place_of
@@ -26,14 +26,19 @@ JOIN_TIMEOUT_S = 15.0
 
 
 async def enter(
-    room: Room, make: Callable[[discord.Client, Any], VoiceConnection], *, notices: Notices, changed: asyncio.Event, ids: dict[str, Any]
+    voice_channel: VoiceChannel,
+    make: Callable[[discord.Client, Any], VoiceConnection],
+    *,
+    notices: Notices,
+    changed: asyncio.Event,
+    ids: dict[str, Any],
 ) -> str | None:
     """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else why not.
 
     `changed` is set whenever something about who is in the channel changes; `ids` name the call in the log.
     """
     try:
-        await room.connect(make, timeout_s=JOIN_TIMEOUT_S)
+        await voice_channel.connect(make, timeout_s=JOIN_TIMEOUT_S)
     except VoiceError as refusal:
         log.warning("join refused", cause=place_of(refusal), code=refusal.code, **ids)
         return str(refusal)
@@ -43,30 +48,30 @@ async def enter(
     except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
         log.warning("join failed", cause=type(fault).__name__, **ids)
         return texts.calls.NO_VOICE_ROOM
-    return await take_the_stage(room, notices=notices, changed=changed)
+    return await take_the_stage(voice_channel, notices=notices, changed=changed)
 
 
-async def take_the_stage(room: Room, *, notices: Notices, changed: asyncio.Event) -> str | None:
+async def take_the_stage(voice_channel: VoiceChannel, *, notices: Notices, changed: asyncio.Event) -> str | None:
     """Return None once we may speak in this channel, at once where it is no stage; else why not, after `PATIENCE_S`.
 
     `changed` is set whenever something about who is in the channel changes.
     """
-    if not room.suppressed:
+    if not voice_channel.suppressed:
         return None
     try:
-        if await room.ask_to_speak():
-            notices.say(room, texts.waiting.ASKED_TO_SPEAK)
+        if await voice_channel.ask_to_speak():
+            notices.say(voice_channel, texts.waiting.ASKED_TO_SPEAK)
     except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
-        log.warning("not allowed to ask for the stage", channel=room.place.channel_id, cause=type(fault).__name__)
+        log.warning("not allowed to ask for the stage", channel=voice_channel.place.channel_id, cause=type(fault).__name__)
         return texts.waiting.STAGE_CLOSED
     try:
-        await asyncio.wait_for(_until_allowed(room, changed), PATIENCE_S)
+        await asyncio.wait_for(_until_allowed(voice_channel, changed), PATIENCE_S)
     except asyncio.TimeoutError:
         return texts.waiting.NOT_LET_SPEAK
     return None
 
 
-async def _until_allowed(room: Room, changed: asyncio.Event) -> None:
-    while room.suppressed:
+async def _until_allowed(voice_channel: VoiceChannel, changed: asyncio.Event) -> None:
+    while voice_channel.suppressed:
         changed.clear()
         await changed.wait()

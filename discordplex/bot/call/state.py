@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.engine import Persona
 
 NOBODY_KNOWN = 0
@@ -15,7 +15,7 @@ class CallState:
 
     number: int
     """Differs for each call of a login; its messages are known by it."""
-    room: Room
+    voice_channel: VoiceChannel
     """Where it is. It changes when the call moves, and when the rules of the guild change."""
     engine: str
     """Where people's voices go, as people are told. No address."""

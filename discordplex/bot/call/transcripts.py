@@ -70,7 +70,7 @@ class TranscriptWriter:
 
     def hear(self, call: CallState, caption: Caption) -> None:
         """A caption of a call; kept once it is final."""
-        guild_id = call.room.place.guild_id
+        guild_id = call.voice_channel.place.guild_id
         if not caption.final or not self._preferences.rules(guild_id).transcripts:
             return
         line = TranscriptLine(guild_id, self._name(call), caption.speaker, self._now(), caption.text)
@@ -119,7 +119,7 @@ class TranscriptWriter:
                 self._dropped.add(len(self._saving))
                 log.warning("a transcript was not saved", lines=len(self._saving), cause=fault.full)
                 for call in {one.call for one in self._saving}:
-                    self._notices.say_once(call.room, texts.calls.told(str(fault)))
+                    self._notices.say_once(call.voice_channel, texts.calls.told(str(fault)))
             finally:
                 self._saving = []
 

@@ -7,7 +7,7 @@ import aiohttp
 import discord
 import structlog
 
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.clock import Clock
 
 log = structlog.get_logger()
@@ -27,17 +27,17 @@ class VoiceStatus:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._room: Room | None = None
+        self._voice_channel: VoiceChannel | None = None
         self._wanted: str | None = None
         self._shown: str | None = None
         self._next_at = clock.now()
         self._task: asyncio.Task[None] | None = None
 
-    def show(self, room: Room, text: str) -> None:
+    def show(self, voice_channel: VoiceChannel, text: str) -> None:
         """Say this from now on; at once, or when it is time for another change."""
-        self._room, self._wanted = room, text
-        if text != self._shown and room.may_set_status and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._write(), name=f"voice status:{room.place.channel_id}")
+        self._voice_channel, self._wanted = voice_channel, text
+        if text != self._shown and voice_channel.may_set_status and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._write(), name=f"voice status:{voice_channel.place.channel_id}")
 
     async def clear(self) -> None:
         """Leave the line empty, if we wrote it; returns in about `CLEAR_S` in any case."""
@@ -45,18 +45,18 @@ class VoiceStatus:
         if self._task:
             self._task.cancel()
             await asyncio.wait({self._task})
-        if self._room and self._shown:
+        if self._voice_channel and self._shown:
             self._shown = None
             with contextlib.suppress(*FAULTS):
-                await asyncio.wait_for(self._room.set_status(None), CLEAR_S)
+                await asyncio.wait_for(self._voice_channel.set_status(None), CLEAR_S)
 
     async def _write(self) -> None:
-        while self._room and self._wanted and self._wanted != self._shown:
+        while self._voice_channel and self._wanted and self._wanted != self._shown:
             await self._clock.sleep_until(self._next_at)
-            room, text = self._room, self._wanted
+            voice_channel, text = self._voice_channel, self._wanted
             self._next_at = self._clock.now() + INTERVAL_S
             self._shown = text  # also where it is cancelled or fails half way: then it may stand there
             try:
-                await room.set_status(text)
+                await voice_channel.set_status(text)
             except FAULTS as fault:
-                log.info("voice status not written", channel=room.place.channel_id, cause=type(fault).__name__)
+                log.info("voice status not written", channel=voice_channel.place.channel_id, cause=type(fault).__name__)

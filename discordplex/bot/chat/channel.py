@@ -1,4 +1,4 @@
-"""Room: a voice channel as the bot sees it. Who sits there, what keeps us out, where its words go."""
+"""VoiceChannel: a voice channel as the bot sees it: who sits there, what keeps the bot out, where captions and notices go."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -17,7 +17,7 @@ Link = TypeVar("Link", bound=discord.voice.VoiceProtocol[Any])
 NEEDED = ("view_channel", "connect", "speak")
 
 
-class Room(Protocol):
+class VoiceChannel(Protocol):
     """One voice channel, as it is now. Everything here: the event loop's thread."""
 
     @property
@@ -138,8 +138,8 @@ class Room(Protocol):
         ...
 
 
-class DiscordRoom:
-    """A `Room` on py-cord's channel."""
+class PycordVoiceChannel:
+    """A `VoiceChannel` over py-cord's channel."""
 
     def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, rules: Rules) -> None:
         self._channel = channel

@@ -10,7 +10,7 @@ import discord
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.poster import DeliveryStatus, Poster
 from discordplex.bot.place import Place
 from discordplex.clock import Clock
@@ -37,34 +37,34 @@ class Notices:
         self._told: dict[Place, dict[int, None]] = {}
         """Hashes of what was said, oldest first."""
 
-    def say(self, room: Room, text: str, *, key: Hashable = None, view: discord.ui.View | None = None) -> None:
+    def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None, view: discord.ui.View | None = None) -> None:
         """Write a notice, with the buttons of `view`; the same `key` again replaces it. Where we may not write, nothing is said."""
-        poster = self._poster(room.notices_channel)
+        poster = self._poster(voice_channel.notices_channel)
         if poster:
-            self._spares[poster.channel.id] = room.spare_channel
+            self._spares[poster.channel.id] = voice_channel.spare_channel
             poster.notice(text, key=key, view=view)
 
-    def say_about(self, room: Room, named: str, unnamed: str, *, key: Hashable = None) -> None:
+    def say_about(self, voice_channel: VoiceChannel, named: str, unnamed: str, *, key: Hashable = None) -> None:
         """Write a notice about a person: `named` where all who read it can see the voice channel, `unnamed` elsewhere."""
-        poster = self._poster(room.notices_channel)
+        poster = self._poster(voice_channel.notices_channel)
         if poster is None:
             return
         channel_id = poster.channel.id
-        self._spares[channel_id] = room.spare_channel
+        self._spares[channel_id] = voice_channel.spare_channel
 
         def on_delivery(status: DeliveryStatus) -> None:
             if status == "refused":
                 self._say_elsewhere(channel_id, unnamed)
 
-        poster.notice(named if room.readers_see_it else unnamed, key=key, on_delivery=on_delivery)
+        poster.notice(named if voice_channel.readers_see_it else unnamed, key=key, on_delivery=on_delivery)
 
-    def say_once(self, room: Room, text: str, *, key: Hashable = None) -> None:
+    def say_once(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
         """Write a notice unless these very words were said there since `forget`."""
-        told = self._told.pop(room.place, {})
-        self._told[room.place] = told  # used last
+        told = self._told.pop(voice_channel.place, {})
+        self._told[voice_channel.place] = told  # used last
         if hash(text) not in told:
             told[hash(text)] = None
-            self.say(room, text, key=key)
+            self.say(voice_channel, text, key=key)
         bound(told, MOST_TOLD)
         bound(self._told, MOST_PLACES)
 
@@ -83,15 +83,15 @@ class Notices:
         if poster:
             poster.notice(text, key=key, view=view, last=last, on_delivery=on_delivery)
 
-    def caption(self, room: Room, key: Hashable, text: str, *, final: bool, speaker: int | None = None) -> None:
+    def caption(self, voice_channel: VoiceChannel, key: Hashable, text: str, *, final: bool, speaker: int | None = None) -> None:
         """Write what somebody says: the whole stretch so far."""
-        poster = self._poster(self.captions_channel(room))
+        poster = self._poster(self.captions_channel(voice_channel))
         if poster:
             poster.caption(key, text, final=final, speaker=speaker)
 
-    def captions_channel(self, room: Room) -> Any | None:
-        """Where captions of this room go; None where nowhere."""
-        return self._diverted.get(room.place) or room.captions_channel
+    def captions_channel(self, voice_channel: VoiceChannel) -> Any | None:
+        """Where captions of this voice channel go; None where nowhere."""
+        return self._diverted.get(voice_channel.place) or voice_channel.captions_channel
 
     def drop_captions(self, *, speaker: int | None = None, call: int | None = None) -> None:
         """Write nothing more of what this person, or anybody in this call, has said."""
@@ -169,17 +169,17 @@ def bound(entries: dict[Any, Any], most: int) -> None:
         del entries[next(iter(entries))]
 
 
-async def open_captions_thread(room: Room, notices: Notices, ids: dict[str, Any]) -> Any | None:
+async def open_captions_thread(voice_channel: VoiceChannel, notices: Notices, ids: dict[str, Any]) -> Any | None:
     """Open a thread, send the captions of this place there, and say where it is; None where that is impossible.
 
     `ids` name the call in the log.
     """
     try:
-        thread = await room.open_thread()
+        thread = await voice_channel.open_thread()
     except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
         log.warning("no thread for captions", cause=type(fault).__name__, **ids)
         return None
     if thread:
-        notices.divert(room.place, thread)
-        notices.say(room, texts.waiting.captions_in(thread.id))
+        notices.divert(voice_channel.place, thread)
+        notices.say(voice_channel, texts.waiting.captions_in(thread.id))
     return thread

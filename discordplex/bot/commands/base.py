@@ -86,7 +86,7 @@ class CommandServices:
     def admit(self, use: str, guild_id: int, member: Any) -> None:
         """Count a person's use of what has this name in `access.RIGHTS`. Raises RefusedError where they may not, or not so soon."""
         call, waiting = self.calls.call(guild_id), self.calls.waiting(guild_id)
-        channel_id = call.room.place.channel_id if call else None
+        channel_id = call.voice_channel.place.channel_id if call else None
         right = right_to(use, channel_id)
         if right is None:
             raise RefusedError(texts.waiting.NOT_KNOWN)
@@ -111,14 +111,14 @@ class CommandServices:
     def own_channels(self, guild_id: int, member: Any) -> frozenset[int]:
         """The channels, of those that have the call or wait, in which a person has a say."""
         call = self.calls.call(guild_id)
-        concerned = {*self.calls.waiting(guild_id), *([call.room.place.channel_id] if call else [])}
+        concerned = {*self.calls.waiting(guild_id), *([call.voice_channel.place.channel_id] if call else [])}
         who = standing_of(member, concerned)
         return frozenset(channel_id for channel_id in concerned if who.has_a_say_in(channel_id))
 
     def call_with(self, guild_id: int, member: Any) -> AnyCall | None:
         """The call in whose channel this member sits, None where there is none."""
         call, channel_id = self.calls.call(guild_id), voice_channel_id(member)
-        return call if call and call.room.place.channel_id == channel_id else None
+        return call if call and call.voice_channel.place.channel_id == channel_id else None
 
 
 def option(name: str, kind: Any, description: str, **more: Any) -> Callable[[Command], Command]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from discordplex.bot.call.interface import AnyCall
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
@@ -18,7 +18,7 @@ from discordplex.engine import EngineLease
 class Guilds(Protocol):
     """What scheduling needs of the Discord side of the bot; `login.Login` is it. All methods return at once. Thread: loop."""
 
-    def room_at(self, place: Place) -> Room | None:
+    def voice_channel_at(self, place: Place) -> VoiceChannel | None:
         """The voice channel; None where there is none."""
         ...
 
@@ -30,7 +30,7 @@ class Guilds(Protocol):
         """Why no call can work at all, as a sentence; None where one can."""
         ...
 
-    def new_call(self, room: Room, lease: EngineLease, *, quiet: bool, asker: int | None) -> AnyCall:
+    def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> AnyCall:
         """Make a call that does not run yet. `quiet`: it says nothing before it works; `asker`: whose persona it has."""
         ...
 

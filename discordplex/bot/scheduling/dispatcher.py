@@ -171,13 +171,13 @@ class Dispatcher:
 
     async def join(self, place: Place, asker: int | None = None) -> str:
         """/join, by this person: what came of it, as a sentence."""
-        room = self._guilds.room_at(place)
-        if room is None:
+        voice_channel = self._guilds.voice_channel_at(place)
+        if voice_channel is None:
             return texts.calls.NOT_IN_VOICE
-        problem = room.obstacle() or self._guilds.refusal()
+        problem = voice_channel.obstacle() or self._guilds.refusal()
         if problem:
             return texts.calls.could_not_join(place.channel_id, problem)
-        if asker is not None and asker not in room.callers:
+        if asker is not None and asker not in voice_channel.callers:
             return texts.waiting.NOT_YOU
         self._timers.cancel(Retry(place))
         wait_s = self._moves.wait_s(place.guild_id)
@@ -193,9 +193,9 @@ class Dispatcher:
         for channel_id in channels:
             self._timers.cancel(Retry(Place(guild_id, channel_id)))
         call, task = self._running.calls.get(guild_id), self._tasks.get(guild_id)
-        if call is None or task is None or call.room.place.channel_id not in channels:
+        if call is None or task is None or call.voice_channel.place.channel_id not in channels:
             return texts.calls.LEFT_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.calls.NOTHING_TO_LEAVE
-        self._notices.say_about(call.room, texts.calls.sent_away(name), texts.calls.sent_away(texts.waiting.SOMEBODY))
+        self._notices.say_about(call.voice_channel, texts.calls.sent_away(name), texts.calls.sent_away(texts.waiting.SOMEBODY))
         self._running.hang_up(guild_id)
         await asyncio.wait({task})
         return texts.calls.LEFT
@@ -218,7 +218,7 @@ class Dispatcher:
     def preferences_changed(self) -> None:
         """Rules, or who wants to be heard, have changed: every call follows at once."""
         for guild_id, call in self._running.calls.items():
-            call.room = self._guilds.room_at(call.room.place) or call.room
+            call.voice_channel = self._guilds.voice_channel_at(call.voice_channel.place) or call.voice_channel
             self._running.hang_up_where_unwanted(guild_id)
 
     def status(self, guild_id: int) -> texts.calls.Status:
@@ -252,13 +252,13 @@ class Dispatcher:
     # How a call begins, and what follows its end
 
     def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
-        room = self._guilds.room_at(place)
-        if self._closing or room is None or not room.callers:
+        voice_channel = self._guilds.voice_channel_at(place)
+        if self._closing or voice_channel is None or not voice_channel.callers:
             return
-        obstacle = room.obstacle()
+        obstacle = voice_channel.obstacle()
         problem = obstacle or self._guilds.refusal()
         if problem:
-            self._notices.say_once(room, texts.calls.could_not_join(place.channel_id, problem))
+            self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem))
             log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
             return
         if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
@@ -304,7 +304,7 @@ class Dispatcher:
         del self._tasks[guild_id]
         if self._closing:
             return
-        place = call.room.place
+        place = call.voice_channel.place
         if outcome.listened_s:
             self._waiting.learn(self._clock.now() - call.since)
         if outcome.listened_s >= GOOD_CALL_S:

@@ -57,7 +57,7 @@ class PeriodicChecks:
             minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0)
             if minutes and call.quiet_s >= minutes * MINUTE_S:
                 log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
-                self._notices.say(call.room, texts.waiting.idle(minutes))
+                self._notices.say(call.voice_channel, texts.waiting.idle(minutes))
                 self._running.hang_up(guild_id)
                 wanted -= 1
 
@@ -76,10 +76,10 @@ class PeriodicChecks:
         if call is None:
             return
         if isinstance(verdict, Warn):
-            self._notices.say(call.room, texts.waiting.time_is_short(verdict.in_s))
+            self._notices.say(call.voice_channel, texts.waiting.time_is_short(verdict.in_s))
         elif isinstance(verdict, Reprieve):
-            self._notices.say(call.room, texts.waiting.GOES_ON)
+            self._notices.say(call.voice_channel, texts.waiting.GOES_ON)
         elif isinstance(verdict, End):
             log.info("time is up", guild=verdict.guild_id)
-            self._notices.say(call.room, texts.waiting.TIME_IS_UP)
+            self._notices.say(call.voice_channel, texts.waiting.TIME_IS_UP)
             self._running.hang_up(verdict.guild_id, Next.REQUEUE)

@@ -6,7 +6,7 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall, Next, Outcome
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.context import SchedulingContext
 from discordplex.bot.scheduling.registry import Granted
@@ -46,11 +46,11 @@ class RunningCalls:
     def make(self, granted: Granted, *, quiet: bool) -> AnyCall | None:
         """Make the call for which an engine was granted; `run` it next. None, and the engine is free again, where its channel is gone."""
         guild_id = granted.place.guild_id
-        room = self._guilds.room_at(granted.place)
-        if room is None:
+        voice_channel = self._guilds.voice_channel_at(granted.place)
+        if voice_channel is None:
             self._registry.end(guild_id)
             return None
-        call = self._calls[guild_id] = self._guilds.new_call(room, granted.lease, quiet=quiet, asker=granted.asker)
+        call = self._calls[guild_id] = self._guilds.new_call(voice_channel, granted.lease, quiet=quiet, asker=granted.asker)
         self._moves.made(guild_id)
         return call
 
@@ -77,10 +77,12 @@ class RunningCalls:
 
     def follow(self, guild_id: int, channel_id: int) -> None:
         """Go with the people into another channel; where that is impossible, say so and hang up."""
-        call, room = self._calls[guild_id], self._guilds.room_at(Place(guild_id, channel_id))
-        problem = texts.calls.INTERNAL if room is None else room.obstacle()
-        if room is None or problem:
-            self._notices.say_once(room or call.room, texts.calls.could_not_join(channel_id, problem or texts.calls.INTERNAL))
+        call, voice_channel = self._calls[guild_id], self._guilds.voice_channel_at(Place(guild_id, channel_id))
+        problem = texts.calls.INTERNAL if voice_channel is None else voice_channel.obstacle()
+        if voice_channel is None or problem:
+            self._notices.say_once(
+                voice_channel or call.voice_channel, texts.calls.could_not_join(channel_id, problem or texts.calls.INTERNAL)
+            )
             self.hang_up(guild_id)
             return
         self._registry.move(guild_id, channel_id)
@@ -89,24 +91,24 @@ class RunningCalls:
 
     def moved(self, guild_id: int, channel_id: int) -> None:
         """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
-        call, room = self.lasting(guild_id), self._guilds.room_at(Place(guild_id, channel_id))
-        if call is None or room is None:
+        call, voice_channel = self.lasting(guild_id), self._guilds.voice_channel_at(Place(guild_id, channel_id))
+        if call is None or voice_channel is None:
             return
         self._timers.cancel(("follow", guild_id))
-        call.room = room
+        call.voice_channel = voice_channel
         if self._goals.get(guild_id, channel_id) != channel_id:
             return  # the people have gone on meanwhile, and the next move is to where they are
         self._goals.pop(guild_id, None)
         self._registry.move(guild_id, channel_id)
         self.hang_up_where_unwanted(guild_id)
-        if not room.people:
+        if not voice_channel.people:
             self.hang_up_when_empty(guild_id)
 
     def hang_up_where_unwanted(self, guild_id: int) -> None:
         """Hang up, and say why, where the rules, or our rights, do not let us stay in the call's channel."""
         call = self.lasting(guild_id)
-        if call and (reason := call.room.unwanted or call.room.closed_to_us):
-            self._notices.say_once(call.room, texts.calls.could_not_join(call.room.place.channel_id, reason))
+        if call and (reason := call.voice_channel.unwanted or call.voice_channel.closed_to_us):
+            self._notices.say_once(call.voice_channel, texts.calls.could_not_join(call.voice_channel.place.channel_id, reason))
             self.hang_up(guild_id)
 
     def hang_up_when_empty(self, guild_id: int) -> None:
@@ -118,8 +120,8 @@ class RunningCalls:
         call, seat = self._calls.get(guild_id), self._registry.seat(guild_id)
         if call is None or seat is None:
             return
-        room = self._guilds.room_at(Place(guild_id, seat.channel_id)) or call.room
-        if not room.people:
+        voice_channel = self._guilds.voice_channel_at(Place(guild_id, seat.channel_id)) or call.voice_channel
+        if not voice_channel.people:
             self.hang_up(guild_id)
 
     def hang_up(self, guild_id: int, after: Next = Next.DONE) -> None:
@@ -137,14 +139,14 @@ class RunningCalls:
     def _move(self, guild_id: int) -> None:
         """Go where the call's people are by now."""
         call, goal = self.lasting(guild_id), self._goals.get(guild_id)
-        room = None if goal is None else self._guilds.room_at(Place(guild_id, goal))
-        if call is None or room is None or call.room.place == room.place:
+        voice_channel = None if goal is None else self._guilds.voice_channel_at(Place(guild_id, goal))
+        if call is None or voice_channel is None or call.voice_channel.place == voice_channel.place:
             self._goals.pop(guild_id, None)
             return
         self._moves.made(guild_id)
-        self._timers.later(("follow", guild_id), FOLLOW_TIMEOUT_S, functools.partial(self._could_not_follow, guild_id, room))
-        self._timers.beside(("moving", guild_id), call.follow(room))
+        self._timers.later(("follow", guild_id), FOLLOW_TIMEOUT_S, functools.partial(self._could_not_follow, guild_id, voice_channel))
+        self._timers.beside(("moving", guild_id), call.follow(voice_channel))
 
-    def _could_not_follow(self, guild_id: int, room: Room) -> None:
-        self._notices.say_once(room, texts.calls.could_not_join(room.place.channel_id, texts.calls.NOT_LET_IN))
+    def _could_not_follow(self, guild_id: int, voice_channel: VoiceChannel) -> None:
+        self._notices.say_once(voice_channel, texts.calls.could_not_join(voice_channel.place.channel_id, texts.calls.NOT_LET_IN))
         self.hang_up(guild_id)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.chat.channel import Room
+from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.context import SchedulingContext
 from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Ticket, Waiting
@@ -58,11 +58,11 @@ class WaitingList:
 
     def tell(self, place: Place, answer: Answer) -> None:
         """Say in the channel what they wait for."""
-        room = self._guilds.room_at(place)
-        if room and isinstance(answer, Waiting):
-            self._tell_number(room)
-        elif room and isinstance(answer, Elsewhere):
-            self._notices.say_once(room, texts.calls.elsewhere(answer.channel_id))
+        voice_channel = self._guilds.voice_channel_at(place)
+        if voice_channel and isinstance(answer, Waiting):
+            self._tell_number(voice_channel)
+        elif voice_channel and isinstance(answer, Elsewhere):
+            self._notices.say_once(voice_channel, texts.calls.elsewhere(answer.channel_id))
 
     def sentence(self, place: Place, number: int) -> str:
         """What `tell` says of a number in the queue."""
@@ -74,7 +74,7 @@ class WaitingList:
         if number is None or self._registry.seat(place.guild_id):
             return None
         now, calls = self._clock.now(), self._running.calls.values()
-        boxes_s = [self._guilds.rules(call.room.place.guild_id).max_s for call in calls]
+        boxes_s = [self._guilds.rules(call.voice_channel.place.guild_id).max_s for call in calls]
         return estimate(number, ages_s=[now - call.since for call in calls], lengths=self._lengths, box_s=max(boxes_s, default=0.0))
 
     def serve(self) -> Iterator[Granted]:
@@ -106,21 +106,21 @@ class WaitingList:
         return bool(gone)
 
     def _still_waits(self, place: Place) -> bool:
-        room = self._guilds.room_at(place)
-        if room is None or not room.callers:
+        voice_channel = self._guilds.voice_channel_at(place)
+        if voice_channel is None or not voice_channel.callers:
             return False
-        problem = room.obstacle() or self._guilds.refusal()
+        problem = voice_channel.obstacle() or self._guilds.refusal()
         if problem:
-            self._notices.say_once(room, texts.calls.could_not_join(place.channel_id, problem))
+            self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem))
         return problem is None
 
     def _may_begin(self, guild_id: int) -> bool:
         return not self._moves.wait_s(guild_id)
 
     def _greet(self, granted: Granted) -> None:
-        room, ticket = self._guilds.room_at(granted.place), granted.ticket
-        if room and ticket and ticket in self._told:
-            self._notices.say(room, texts.waiting.YOUR_TURN, key=("queue", ticket.serial))
+        voice_channel, ticket = self._guilds.voice_channel_at(granted.place), granted.ticket
+        if voice_channel and ticket and ticket in self._told:
+            self._notices.say(voice_channel, texts.waiting.YOUR_TURN, key=("queue", ticket.serial))
 
     def tell_all(self) -> None:
         """Correct what those read who wait for an engine: their number has changed, or there is none any more."""
@@ -129,20 +129,20 @@ class WaitingList:
         if self.closed or not self._settled:
             return
         for place in self._registry.queue:
-            room = self._guilds.room_at(place)
-            if room and not self._registry.seat(place.guild_id):
-                self._tell_number(room)
+            voice_channel = self._guilds.voice_channel_at(place)
+            if voice_channel and not self._registry.seat(place.guild_id):
+                self._tell_number(voice_channel)
 
     def _correct(self) -> None:
         """Correct what those read who were told another number."""
         for place in self._registry.queue:
-            room, ticket = self._guilds.room_at(place), self._registry.ticket(place)
-            if room and ticket in self._told and not self._registry.seat(place.guild_id):
-                self._tell_number(room)
+            voice_channel, ticket = self._guilds.voice_channel_at(place), self._registry.ticket(place)
+            if voice_channel and ticket in self._told and not self._registry.seat(place.guild_id):
+                self._tell_number(voice_channel)
 
-    def _tell_number(self, room: Room) -> None:
+    def _tell_number(self, voice_channel: VoiceChannel) -> None:
         """One message for each time that they wait, changed in place when their number changes."""
-        ticket, number = self._registry.ticket(room.place), self._registry.number(room.place)
+        ticket, number = self._registry.ticket(voice_channel.place), self._registry.number(voice_channel.place)
         if self._settled and ticket and number and self._told.get(ticket) != number:
             self._told[ticket] = number
-            self._notices.say(room, self.sentence(room.place, number), key=("queue", ticket.serial))
+            self._notices.say(voice_channel, self.sentence(voice_channel.place, number), key=("queue", ticket.serial))

@@ -26,8 +26,8 @@ class Told:
         self.clock = clock
         self.channel = FakeChannel(clock)
         self.notices = Notices(clock=clock, metrics=Metrics())
-        room = ScriptedRoom(Place(1, 11), self.channel)
-        self.state = CallState(number=1, room=cast("Any", room), engine="PersonaPlex", transcribes=False, persona=ADA)
+        voice_channel = ScriptedRoom(Place(1, 11), self.channel)
+        self.state = CallState(number=1, voice_channel=cast("Any", voice_channel), engine="PersonaPlex", transcribes=False, persona=ADA)
         self.announcer = Announcer(self.state, self.notices, Disclosure(self.notices, 1))
 
     async def texts(self) -> list[str]:

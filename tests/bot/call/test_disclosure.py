@@ -123,7 +123,7 @@ async def test_words_that_come_late_from_a_slow_server_were_said_before_people_w
             await it.switch(transcripts=True, captions_of_people=True)
         else:
             await it.switch(transcripts=True, captions_of_people=True)
-            it.room.people, it.room.amnesic = frozenset({ANNA, BERT, CARA}), frozenset({CARA})
+            it.voice_channel.people, it.voice_channel.amnesic = frozenset({ANNA, BERT, CARA}), frozenset({CARA})
             it.call.refresh()
             began_at = clock.now()
             await clock.advance(2.5)
@@ -164,12 +164,12 @@ async def test_a_captions_channel_that_all_can_see_is_enough(clock: FakeClock) -
 async def test_where_people_cannot_be_told_nothing_is_kept(clock: FakeClock, obstacle: str) -> None:
     """And the admin learns it, in the log and once in the server's channel. The notices that are there say so too."""
     async with hall(clock) as it:
-        it.room.spare = it.square
+        it.voice_channel.spare = it.square
         if obstacle == "nobody may write":
             await it.captions("off")
-            it.room.chat = None
+            it.voice_channel.chat = None
         elif obstacle == "somebody cannot see it":
-            it.room.blind = frozenset({BERT})
+            it.voice_channel.blind = frozenset({BERT})
         else:
             it.chat.faults = [refusal(discord.Forbidden, 403)] * 50
         await it.switch(transcripts=True, captions_of_people=True)
@@ -184,7 +184,7 @@ async def test_where_people_cannot_be_told_nothing_is_kept(clock: FakeClock, obs
         assert not any(WORDS in text for text in it.posted)
         assert not any("a transcript is kept" in text for text in it.chat.texts)
         if obstacle == "somebody cannot see it":
-            it.room.blind = frozenset()
+            it.voice_channel.blind = frozenset()
             it.call.refresh()
             await clock.advance(5)
             assert await it.call.disclosed()
@@ -197,12 +197,12 @@ async def test_who_comes_later_can_see_it(clock: FakeClock) -> None:
     async with hall(clock) as it:
         await it.switch(transcripts=True)
         count = len(it.chat.messages)
-        it.room.people |= {CARA}
+        it.voice_channel.people |= {CARA}
         it.call.refresh()
         await it.says("Cara has read it", CARA)
         assert len(it.chat.messages) == count
-        it.room.amnesic = frozenset({400})
-        it.room.people |= {400}
+        it.voice_channel.amnesic = frozenset({400})
+        it.voice_channel.people |= {400}
         it.call.refresh()
         assert it.call._disclosure.in_force is None
         await clock.advance(3)
@@ -272,8 +272,8 @@ async def test_a_wish_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
         await it.says("I said this before", ANNA, final=False, item="a")
         assert await it.kept() == [(ANNA, "I said this before")]
         before = len(it.chat.writes)
-        it.notices.caption(it.room, (1, 900), "Person 100: and this is pending", final=True, speaker=ANNA)
-        it.notices.caption(it.room, (1, 901), "Person 200: others are shown", final=True, speaker=BERT)
+        it.notices.caption(it.voice_channel, (1, 900), "Person 100: and this is pending", final=True, speaker=ANNA)
+        it.notices.caption(it.voice_channel, (1, 901), "Person 200: others are shown", final=True, speaker=BERT)
         it.preferences.silence(ANNA)
         it.notices.drop_captions(speaker=ANNA)
         it.transcripts.forget(Owner("person", ANNA))
@@ -293,10 +293,10 @@ async def test_words_of_people_that_wait_are_not_written_once_the_notice_says_th
         for number in range(6):
             it.engine.does(Text(f"{WORDS} {number}", role="person", speaker=ANNA, final=True, item=str(number)))
         await clock.advance(0.6)
-        it.notices.caption(it.room, (1, 900), "the engine's", final=True)
+        it.notices.caption(it.voice_channel, (1, 900), "the engine's", final=True)
         before = sum(WORDS in text for text in it.posted)
         if why == "somebody cannot see it":
-            it.room.people, it.room.blind = it.room.people | {CARA}, frozenset({CARA})
+            it.voice_channel.people, it.voice_channel.blind = it.voice_channel.people | {CARA}, frozenset({CARA})
             it.call.refresh()
         else:
             changes = {"captions": CaptionsSetting("off")} if why == "captions are off" else {"captions_of_people": False}
@@ -311,7 +311,7 @@ async def test_stop_reaches_what_is_not_written_yet(clock: FakeClock) -> None:
     """What people said and nobody has read is dropped, and what is still transcribed is neither kept nor shown."""
     async with hall(clock) as it:
         await it.switch(transcripts=True, captions_of_people=True)
-        it.notices.caption(it.room, (1, 900), "Person 100: pending", final=True, speaker=ANNA)
+        it.notices.caption(it.voice_channel, (1, 900), "Person 100: pending", final=True, speaker=ANNA)
         it.transcripts.hear(it.call.state, Caption(900, "not saved yet", final=True, speaker=ANNA, role="person"))
         await it.call.pause("Bert")
         await it.says("still transcribed", ANNA)
@@ -343,11 +343,11 @@ async def test_the_notice_names_people_and_engine_and_no_server(clock: FakeClock
 async def test_notices_about_people_name_them_only_where_they_may(clock: FakeClock, who_reads_it: str) -> None:
     """Who stopped the call, and who is not heard: also a mention is a name, and so is one that is said elsewhere in the end."""
     async with hall(clock) as it:
-        it.room.readers_see_it = who_reads_it != "others"
+        it.voice_channel.readers_see_it = who_reads_it != "others"
         if who_reads_it.startswith("others, "):
-            it.room.spare = it.square
+            it.voice_channel.spare = it.square
             it.chat.faults = [refusal(discord.Forbidden, 403)]
-        seen = it.square if it.room.spare else it.chat
+        seen = it.square if it.voice_channel.spare else it.chat
         it.call._announcer.cannot_hear(10**17, "no key")
         await it.call.pause("Bert")
         await clock.advance(5)

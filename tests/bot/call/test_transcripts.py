@@ -43,8 +43,8 @@ class Recording:
 
     def call(self) -> CallState:
         """A call that is said to go on."""
-        room = ScriptedRoom(Place(GUILD, 11), self.chat)
-        return CallState(number=1, room=cast("Any", room), engine="cascade", transcribes=True, persona=PERSONA)
+        voice_channel = ScriptedRoom(Place(GUILD, 11), self.chat)
+        return CallState(number=1, voice_channel=cast("Any", voice_channel), engine="cascade", transcribes=True, persona=PERSONA)
 
     async def switch(self, *, on: bool) -> None:
         await self.preferences.change_guild(GUILD, lambda now: replace(now, transcripts=on))

@@ -6,7 +6,7 @@ from typing import Any, cast
 import discord
 import pytest
 
-from discordplex.bot.chat.channel import DiscordRoom
+from discordplex.bot.chat.channel import PycordVoiceChannel
 from discordplex.bot.rules import Rules
 
 READER, MODERATOR, BLIND = 1, 2, 3
@@ -30,7 +30,7 @@ def test_a_private_thread_is_not_seen_by_everybody_who_sees_its_channel(kind: di
     members = {user_id: SimpleNamespace(bot=False, id=user_id) for user_id in may}
     parent = SimpleNamespace(permissions_for=lambda member: may[member.id])
     guild = SimpleNamespace(get_member=members.get, get_channel=lambda _: parent)
-    room = DiscordRoom(cast("Any", SimpleNamespace(guild=guild, voice_states=dict.fromkeys(members))), Rules())
+    voice_channel = PycordVoiceChannel(cast("Any", SimpleNamespace(guild=guild, voice_states=dict.fromkeys(members))), Rules())
     thread = discord.Thread.__new__(discord.Thread)
     thread.guild, thread.parent_id, thread._type = cast("Any", guild), 9, cast("Any", kind)
-    assert room.viewers(thread) == room.readers(thread) == seen_by
+    assert voice_channel.viewers(thread) == voice_channel.readers(thread) == seen_by

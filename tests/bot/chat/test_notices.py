@@ -13,12 +13,12 @@ from tests.bot.fakes import FakeChannel, ScriptedRoom
 async def test_a_notice_is_said_once_until_it_is_forgotten(clock: FakeClock, channel: FakeChannel) -> None:
     """The same words are not repeated to people who have read them; new people are new readers."""
     notices = Notices(clock=clock, metrics=Metrics())
-    room = ScriptedRoom(Place(1, 11), channel)
+    voice_channel = ScriptedRoom(Place(1, 11), channel)
     for _ in range(3):
-        notices.say_once(room, "It is broken.")
-    notices.say_once(room, "It is broken otherwise.")
-    notices.forget(room.place)
-    notices.say_once(room, "It is broken.")
+        notices.say_once(voice_channel, "It is broken.")
+    notices.say_once(voice_channel, "It is broken otherwise.")
+    notices.forget(voice_channel.place)
+    notices.say_once(voice_channel, "It is broken.")
     await clock.advance(10)
     assert channel.texts == ["It is broken.", "It is broken otherwise.", "It is broken."]
     await notices.close()
@@ -39,15 +39,15 @@ async def test_rooms_that_share_a_channel_share_its_writer(clock: FakeClock, cha
 async def test_where_nothing_may_be_written_nothing_is(clock: FakeClock, channel: FakeChannel) -> None:
     """Captions that are off, or a channel without the permission to write: nobody writes, here or elsewhere, until that changes."""
     notices = Notices(clock=clock, metrics=Metrics())
-    room = ScriptedRoom(Place(1, 11), None, chat=channel)
-    notices.say(room, "Hello")
-    notices.caption(room, 1, "Hello", final=True)
+    voice_channel = ScriptedRoom(Place(1, 11), None, chat=channel)
+    notices.say(voice_channel, "Hello")
+    notices.caption(voice_channel, 1, "Hello", final=True)
     await notices.flush()
     await clock.advance(5)
     assert channel.writes == []
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("poster:")]
-    room.captions_channel = channel
-    notices.say(room, "Now")
+    voice_channel.captions_channel = channel
+    notices.say(voice_channel, "Now")
     await clock.advance(5)
     assert channel.texts == ["Now"]
     await notices.close()
@@ -63,9 +63,9 @@ async def test_a_flood_of_places_is_bounded(clock: FakeClock) -> None:
     assert len(notices._posters) > MOST_POSTERS, "none is forgotten within the second of its write"
     for number in range(2 * MOST_PLACES):
         notices.say_once(ScriptedRoom(Place(number, number), None), "x")
-    room = ScriptedRoom(Place(9, 9), None)
+    voice_channel = ScriptedRoom(Place(9, 9), None)
     for number in range(2 * MOST_TOLD):
-        notices.say_once(room, f"{number}")
+        notices.say_once(voice_channel, f"{number}")
     assert len(notices._told) <= MOST_PLACES
     assert max(len(told) for told in notices._told.values()) <= MOST_TOLD
     await clock.advance(3)

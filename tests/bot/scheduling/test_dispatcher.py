@@ -1,4 +1,4 @@
-"""From what people do to calls that begin, move, wait and end: rooms and calls are scripted, everything between is real."""
+"""From what people do to calls that begin, move, wait and end: voice channels and calls are scripted, everything between is real."""
 
 from collections.abc import AsyncIterator
 
@@ -84,7 +84,7 @@ async def test_the_call_follows_when_everybody_moves(town: Town, clock: FakeCloc
     town.move(ANNA, A1, A2)
     town.move(BERT, A1, A2)
     await settle()
-    assert town.rooms[A2].asked_to_move == 1
+    assert town.voice_channels[A2].asked_to_move == 1
     town.board.bot_moved(A2.guild_id, A2.channel_id)
     await clock.advance(FOLLOW_TIMEOUT_S + GRACE_S + 1)
     assert len(town.calls) == 1
@@ -106,12 +106,12 @@ async def test_a_call_that_cannot_follow_says_so_and_ends(town: Town, clock: Fak
     assert town.said(A2) == [texts.calls.could_not_join(A2.channel_id, texts.calls.NOT_LET_IN)]
     town.move(ANNA, A2, A1)
     await settle()
-    town.rooms[A2].problem = "No."
+    town.voice_channels[A2].problem = "No."
     town.move(ANNA, A1, A2)
     await clock.advance(2)
     assert town.live == []
     assert town.said(A2)[-1] == texts.calls.could_not_join(A2.channel_id, "No.")
-    assert town.rooms[A2].asked_to_move == 1
+    assert town.voice_channels[A2].asked_to_move == 1
 
 
 async def test_a_moderator_who_drags_the_bot_drags_the_call(town: Town, clock: FakeClock) -> None:
@@ -119,7 +119,7 @@ async def test_a_moderator_who_drags_the_bot_drags_the_call(town: Town, clock: F
     town.move(ANNA, None, A1)
     await settle()
     town.board.bot_moved(A2.guild_id, A2.channel_id)
-    assert town.calls[0].room.place == A2
+    assert town.calls[0].voice_channel.place == A2
     town.move(ANNA, A1, A2)
     await clock.advance(GRACE_S + 1)
     assert town.live == [A2]
@@ -197,11 +197,11 @@ async def test_a_call_ends_where_the_rules_are_against_it(town: Town, clock: Fak
     town.move(ANNA, None, A1)
     await settle()
     place = A1 if how == "settings" else A2
-    town.rooms[place].unwanted = texts.waiting.NOT_HERE
+    town.voice_channels[place].unwanted = texts.waiting.NOT_HERE
     if how == "settings":
         town.board.preferences_changed()
     else:
-        town.rooms[A2].people = frozenset({BERT})
+        town.voice_channels[A2].people = frozenset({BERT})
         town.board.bot_moved(A2.guild_id, A2.channel_id)
     await clock.advance(2)
     assert town.live == []
@@ -215,7 +215,7 @@ async def test_a_call_ends_where_we_may_not_be_any_more(town: Town, clock: FakeC
     town.board.rights_changed(A1.guild_id)
     await clock.advance(2)
     assert len(town.live) == 1
-    reason = town.rooms[A1].closed_to_us = texts.calls.MISSING_PERMISSION["connect"]
+    reason = town.voice_channels[A1].closed_to_us = texts.calls.MISSING_PERMISSION["connect"]
     town.board.rights_changed(A1.guild_id)
     await clock.advance(2)
     assert town.live == []
@@ -242,7 +242,7 @@ async def test_who_enters_while_the_last_call_is_torn_down_is_next(town: Town, c
 async def test_what_cannot_work_is_said_once_and_not_tried(town: Town, clock: FakeClock, what: str) -> None:
     """A missing permission or a bad voice costs no engine and no join."""
     if what == "obstacle":
-        town.rooms[A1].problem = "I may not."
+        town.voice_channels[A1].problem = "I may not."
     else:
         town.refused = "I may not."
     town.move(ANNA, None, A1)
@@ -273,7 +273,7 @@ async def test_join_answers_in_words(town: Town) -> None:
     """Every outcome of /join is a sentence."""
     assert await town.board.join(Place(9, 9)) == texts.calls.NOT_IN_VOICE
     for place in (A1, A2, B1):
-        town.rooms[place].people = frozenset({ANNA})
+        town.voice_channels[place].people = frozenset({ANNA})
     assert await town.board.join(A1) == texts.calls.joined(A1.channel_id)
     assert await town.board.join(A1) == texts.calls.already_here(A1.channel_id)
     assert await town.board.join(A2) == texts.calls.elsewhere(A1.channel_id)
@@ -286,8 +286,8 @@ async def test_join_calls_the_bot_away_from_an_empty_channel(town: Town) -> None
     """Nobody is told to wait for a call without people."""
     town.move(ANNA, None, A1)
     await settle()
-    town.rooms[A1].people = frozenset()
-    town.rooms[A2].people = frozenset({BERT})
+    town.voice_channels[A1].people = frozenset()
+    town.voice_channels[A2].people = frozenset({BERT})
     assert await town.board.join(A2) == texts.calls.COMING_SOON
     await settle()
     assert town.live == [A2]
@@ -341,7 +341,7 @@ async def test_a_flood_of_ids_leaves_nothing(clock: FakeClock) -> None:
         town.move(ANNA, one, other)
         if one.guild_id % 2:
             for place in (one, other):
-                town.rooms.pop(place)
+                town.voice_channels.pop(place)
         else:
             town.board.guild_gone(one.guild_id)
         for call in town.calls[-3:]:

@@ -28,7 +28,7 @@ async def town(clock: FakeClock) -> AsyncIterator[Town]:
 
 def moves(town: Town) -> int:
     """How often the bot has entered or changed channels."""
-    return len(town.calls) + sum(room.asked_to_move for room in town.rooms.values())
+    return len(town.calls) + sum(voice_channel.asked_to_move for voice_channel in town.voice_channels.values())
 
 
 async def hop(town: Town, clock: FakeClock, times: int, every_s: float) -> None:
@@ -44,10 +44,10 @@ async def obeyed(town: Town, clock: FakeClock, seconds: float) -> None:
     for _ in range(steps):
         await clock.advance(seconds / steps)
         for call in town.calls:
-            room = town.rooms[call.room.place]
-            if room.asked_to_move > room.moved:
-                room.moved = room.asked_to_move
-                town.board.bot_moved(room.place.guild_id, room.place.channel_id)
+            voice_channel = town.voice_channels[call.voice_channel.place]
+            if voice_channel.asked_to_move > voice_channel.moved:
+                voice_channel.moved = voice_channel.asked_to_move
+                town.board.bot_moved(voice_channel.place.guild_id, voice_channel.place.channel_id)
 
 
 async def test_a_person_who_hops_costs_no_other_guild_its_call(town: Town, clock: FakeClock) -> None:
@@ -60,7 +60,7 @@ async def test_a_person_who_hops_costs_no_other_guild_its_call(town: Town, clock
     await settle()
     assert B1 in town.live
     await obeyed(town, clock, 2 * GUILD.interval_s)
-    assert [call.room.place for call in town.calls] == [A1, B1], "it is the same call all the time"
+    assert [call.voice_channel.place for call in town.calls] == [A1, B1], "it is the same call all the time"
 
 
 async def test_the_newest_wish_wins(town: Town, clock: FakeClock) -> None:
@@ -113,7 +113,7 @@ async def test_a_guild_that_moves_too_often_keeps_its_place_and_holds_nobody_up(
     for _ in range(GUILD.burst):
         town.board._moves.made(A1.guild_id)
     town.engines.capacity = 0
-    town.rooms[A1].people = frozenset({ANNA})
+    town.voice_channels[A1].people = frozenset({ANNA})
     town.board._registry.ask(A1, ANNA)
     town.move(BERT, None, B1)
     town.engines.capacity = 1

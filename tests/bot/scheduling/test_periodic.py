@@ -84,7 +84,7 @@ async def test_without_auto_join_they_ask_again_themselves(town: Town, clock: Fa
     """Who called the bot with /join is not put into the queue unasked."""
     town.common_rules = Rules(max_minutes=3, auto_join=False)
     for place, person in ((A1, ANNA), (B1, BERT)):
-        town.rooms[place].people = frozenset({person})
+        town.voice_channels[place].people = frozenset({person})
         await town.board.join(place, person)
     await clock.advance(180 + WRITTEN_S)
     assert town.live == [B1]

@@ -78,7 +78,7 @@ async def test_join_says_the_same_as_the_channel(town: Town) -> None:
     """The place and what to expect."""
     town.common_rules = Rules(max_minutes=10)
     town.move(ANNA, None, A1)
-    town.rooms[B1].people = frozenset({BERT})
+    town.voice_channels[B1].people = frozenset({BERT})
     assert await town.board.join(B1, BERT) == texts.waiting.waiting(1, Estimate(600, at_most=True))
 
 
@@ -97,7 +97,7 @@ async def test_a_guild_that_comes_new_goes_before_a_second_channel(clock: FakeCl
         await town.end()
         assert town.live == [place]
         for person in (ANNA, BERT, 400, 500):
-            town.rooms[place].people -= {person}
+            town.voice_channels[place].people -= {person}
     await town.close()
 
 
@@ -107,7 +107,7 @@ async def test_what_was_told_is_forgotten_with_the_place(town: Town, clock: Fake
     for _ in range(50):
         town.move(BERT, None, B1)
         await clock.advance(0.1)
-        town.rooms[B1].people = frozenset()
+        town.voice_channels[B1].people = frozenset()
         town.board._waiting.serve()
     assert len(town.board._waiting._told) <= 1
 
@@ -165,7 +165,7 @@ async def test_who_waited_for_a_call_to_end_and_gets_none_is_told(town: Town, cl
 async def test_the_bot_comes_for_whom_it_may(town: Town, clock: FakeClock, who: str) -> None:
     """People whose roles do not let them call are no reason to come, neither by entering nor by /join nor from the queue."""
     town.move(CARA, None, C1)
-    town.rooms[A1].unwelcome = frozenset({ANNA})
+    town.voice_channels[A1].unwelcome = frozenset({ANNA})
     town.move(ANNA, None, A1)
     assert await town.board.join(A1, ANNA) == texts.waiting.NOT_YOU
     if who == "welcome":
@@ -180,7 +180,7 @@ async def test_the_bot_comes_for_whom_it_may(town: Town, clock: FakeClock, who: 
 async def test_nobody_is_left_who_may_call_it(town: Town, clock: FakeClock) -> None:
     """Who asked has gone, and who stays there may not call: their turn passes."""
     town.move(CARA, None, C1)
-    town.rooms[A1].unwelcome = frozenset({ANNA})
+    town.voice_channels[A1].unwelcome = frozenset({ANNA})
     town.enter([ANNA, BERT], A1)
     await settle()
     town.move(BERT, A1, None)
@@ -216,7 +216,7 @@ async def test_fifty_guilds_ask_at_once_for_four_engines(clock: FakeClock) -> No
         assert len(town.live) <= 4
         await town.end()
         await clock.advance(2 * ALL.interval_s)
-    assert [call.room.place for call in town.calls] == places
+    assert [call.voice_channel.place for call in town.calls] == places
     assert town.board.status(1).queue_length == 0
     await town.close()
 
@@ -253,8 +253,8 @@ async def test_who_has_gone_meanwhile_is_forgotten(clock: FakeClock) -> None:
     memory = Notebook((B1, BERT), (C1, None), (A1, ANNA))
     town = Town(clock, CountedEngines(1), memory=memory)
     town.board.remember(await memory.load())
-    town.rooms[C1].people = frozenset({CARA})
-    town.rooms[B1].people = frozenset({BERT})
+    town.voice_channels[C1].people = frozenset({CARA})
+    town.voice_channels[B1].people = frozenset({BERT})
     town.board.settle()
     town.board.settle()
     await clock.advance(WRITTEN_S)
