@@ -23,7 +23,7 @@ class PhaseAdjuster:
         self._range_s = range_s
         self._sliding = False
 
-    def follow(self, surplus_s: float | None) -> float:
+    def step(self, surplus_s: float | None) -> float:
         """The step after a frame that could have been taken `surplus_s` earlier; 0.0 where that is None or near enough."""
         error_s = -(surplus_s or 0.0)
         self._sliding = abs(error_s) > (SETTLED_S if self._sliding else TOLERANCE_S)

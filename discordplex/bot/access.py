@@ -134,7 +134,7 @@ def right_to(use: str, call: int | None) -> Right | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class UseLimit:
     """How often something may be used, by one person anywhere and by all of one guild together."""
 
     kind: str
@@ -143,14 +143,14 @@ class Limit:
     guild: Rate
 
 
-CALLING: Final = Limit("calling", person=Rate(5, 12.0), guild=Rate(10, 6.0))
-REOPENING: Final = Limit("reopening", person=Rate(3, 20.0), guild=Rate(6, 10.0))
-SAVING: Final = Limit("saving", person=Rate(5, 12.0), guild=Rate(20, 3.0))
-POSTING: Final = Limit("posting", person=Rate(6, 10.0), guild=Rate(6, 10.0))
-ANSWERING: Final = Limit("answering", person=Rate(8, 10.0), guild=Rate(16, 5.0))
+CALLING: Final = UseLimit("calling", person=Rate(5, 12.0), guild=Rate(10, 6.0))
+REOPENING: Final = UseLimit("reopening", person=Rate(3, 20.0), guild=Rate(6, 10.0))
+SAVING: Final = UseLimit("saving", person=Rate(5, 12.0), guild=Rate(20, 3.0))
+POSTING: Final = UseLimit("posting", person=Rate(6, 10.0), guild=Rate(6, 10.0))
+ANSWERING: Final = UseLimit("answering", person=Rate(8, 10.0), guild=Rate(16, 5.0))
 """Answers to written commands, which everybody reads."""
 
-LIMITS: Final[Mapping[str, Limit]] = {
+LIMITS: Final[Mapping[str, UseLimit]] = {
     **dict.fromkeys(("/join", "!join", "/listen", "!listen"), CALLING),
     **dict.fromkeys(("/reset", "*Change now*"), REOPENING),
     **dict.fromkeys(("/persona import", "/persona import server", "/persona save", "/persona save server"), SAVING),

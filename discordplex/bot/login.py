@@ -29,7 +29,7 @@ from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
-from discordplex.bot.settings.personas import Personas
+from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import Clock
 from discordplex.config import Config
@@ -110,7 +110,7 @@ class Login:
         services = CommandServices(
             calls=self._dispatcher,
             preferences=self._preferences,
-            personas=Personas(self._preferences),
+            personas=PersonaCatalog(self._preferences),
             practice=self._practice,
             voices=tuple(self._parts.provider.voices),
             handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the services, and comes after it
@@ -218,7 +218,7 @@ class Login:
         """A notice may be among them: then nothing is recorded until a new one was delivered."""
         self._notices.deleted(channel_id, message_ids)
 
-    # What scheduling needs (see `scheduling.context.Guilds`)
+    # What scheduling needs (see `scheduling.context.GuildAccess`)
 
     def voice_channel_at(self, place: Place) -> VoiceChannel | None:
         """The voice channel as the bot sees it now; None where there is none."""

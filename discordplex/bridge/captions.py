@@ -91,7 +91,7 @@ class Stretch:
         return Caption(self.key, one_line(self.text), final, self.speaker, self.role, self.began_at)
 
 
-class Captions:
+class OpenCaptions:
     """The open stretches of one call. Whoever owns it calls `advance` a few times a second and passes the captions on."""
 
     def __init__(self, pause_s: float = PAUSE_S) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from discordplex.audio.format import ENGINE
 from discordplex.bridge.budget import EventBudget
-from discordplex.bridge.captions import Captions
+from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.bridge.ports import SpeakingSource
 from discordplex.budget import Allowance
@@ -59,7 +59,7 @@ class Downlink:
     """
 
     def __init__(
-        self, *, source: SpeakingSource, captions: Captions, tell: Callable[[CallEvent], None], clock: Clock, metrics: Metrics
+        self, *, source: SpeakingSource, captions: OpenCaptions, tell: Callable[[CallEvent], None], clock: Clock, metrics: Metrics
     ) -> None:
         """`tell` is called on the loop with each `Trouble`."""
         self.mute = False

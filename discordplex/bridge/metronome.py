@@ -49,7 +49,7 @@ class Metronome:
         """This tick took frames and could have come `surplus_s` earlier, None where that is not known: set the next deadline."""
         self._quiet_ticks = 0
         self._recentring = False
-        self.due += PERIOD_S + self._phase.follow(None if surplus_s is None else surplus_s - BEHIND_S)
+        self.due += PERIOD_S + self._phase.step(None if surplus_s is None else surplus_s - BEHIND_S)
         self._must_recentre = self._must_recentre or abs(self.offset_s) > PERIOD_S
 
     def tick_quiet(self) -> None:

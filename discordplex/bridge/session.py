@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 import structlog
 
-from discordplex.bridge.captions import Captions
+from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
 from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
 from discordplex.bridge.lifetime import cause_of, opened
@@ -55,7 +55,7 @@ class VoiceSession:
         self._clock = clock
         self._metrics = metrics
         self._people = link.people
-        self._captions = Captions()
+        self._captions = OpenCaptions()
         self._uplink = Uplink(sink=sink, clock=clock, metrics=metrics, chores=self._do_chores)
         self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
         self._retry = EngineRetries(chance=chance, rule=retry_rule)
@@ -206,7 +206,7 @@ class VoiceSession:
         return closed
 
     def _do_chores(self) -> None:
-        """Captions as they are heard, and the sink rid of people who left. Ten times a second, by the uplink's clock."""
+        """OpenCaptions as they are heard, and the sink rid of people who left. Ten times a second, by the uplink's clock."""
         for caption in self._captions.advance(heard=self._source.played_samples, now=self._clock.now()):
             self._tell(caption)
         people = self._link.people

@@ -98,7 +98,7 @@ class Segmenter:
         probability = 0.0 if window is None else self._probability(window)
         if self._state is State.QUIET:
             return self._listen(pcm, probability)
-        return self._follow(pcm, probability)
+        return self._continue(pcm, probability)
 
     def _listen(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
         self._pre_roll.append(pcm)
@@ -111,7 +111,7 @@ class Segmenter:
         self._pause_ms = 0.0
         return [SpeechStarted()]
 
-    def _follow(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
+    def _continue(self, pcm: bytes, probability: float) -> list[SegmenterEvent]:
         self._windows.append(pcm)
         if probability >= STAY_PROBABILITY:
             self._voiced_ms += VAD.frame_ms

@@ -9,7 +9,7 @@ from discordplex.bot.practice import Practice
 from discordplex.config import PersonaConfig
 from discordplex.demo.live import Display
 from discordplex.demo.recording import Span
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 from discordplex.engine import Persona
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -29,7 +29,7 @@ class ChatLog:
         self.origin_s = 0.0
         """Clock time of the recording's beginning."""
         self._discord, self._channel, self._bot, self._person, self._show = discord, channel, bot, person, show
-        self._moves: list[TranscriptLine] = []
+        self._moves: list[TimelineEntry] = []
         self._listening = False
 
     def hear(self, fact: Fact) -> None:
@@ -46,7 +46,7 @@ class ChatLog:
         if before == fact.after.channel_id:
             return
         text = f"{who.name} enters {self._channel.name}" if fact.after.channel_id else f"{who.name} leaves"
-        self._moves.append(TranscriptLine("notice", who.name, max(0.0, self._discord.world.clock.now() - self.origin_s), text))
+        self._moves.append(TimelineEntry("notice", who.name, max(0.0, self._discord.world.clock.now() - self.origin_s), text))
         self._show.step(f"{text}.")
 
     async def listening(self, timeout_s: float) -> None:
@@ -73,7 +73,7 @@ class ChatLog:
         """Also once the call is over, when it says that."""
         return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(texts.calls.ENDED))
 
-    def lines(self, spoken: Sequence[Span]) -> Iterator[TranscriptLine]:
+    def lines(self, spoken: Sequence[Span]) -> Iterator[TimelineEntry]:
         """Everything that was written and who came and went; a caption stands where the speech that it belongs to began."""
         free = list(spoken)
         for message in self._discord.messages(self._channel.id):
@@ -93,13 +93,13 @@ class ChatLog:
                 yield replace(line, at_s=first.start_s if first else line.at_s)
         yield from self._moves
 
-    def _line_of(self, message: ChatMessage, *, spoken: bool) -> TranscriptLine:
+    def _line_of(self, message: ChatMessage, *, spoken: bool) -> TimelineEntry:
         at_s = max(0.0, message.created_at_s - self.origin_s)
         text = self._readable(message.content)
         if text.startswith(f"{self._person.name}: "):
             # What an engine that transcribes has understood; the bot writes it down with the speaker's name.
-            return TranscriptLine("person", self._person.name, at_s, text.partition(": ")[2])
-        return TranscriptLine("bot" if spoken else "notice", self._bot.name, at_s, text)
+            return TimelineEntry("person", self._person.name, at_s, text.partition(": ")[2])
+        return TimelineEntry("bot" if spoken else "notice", self._bot.name, at_s, text)
 
     def _readable(self, content: str) -> str:
         """Discord's markdown as plain text."""

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 from discordplex.demo.turns import Side, TurnTracker, Voice
 
 STYLES: dict[str, str] = {"person": "bold bright_blue", "bot": "bold dark_orange", "notice": "dim"}
@@ -40,7 +40,7 @@ class Display(Protocol):
         """What happens now."""
         ...
 
-    def line(self, key: str, line: TranscriptLine) -> None:
+    def line(self, key: str, line: TimelineEntry) -> None:
         """Somebody said or wrote something; the same key again replaces it."""
         ...
 
@@ -64,7 +64,7 @@ class NoDisplay:
     def step(self, sentence: str) -> None:
         """Nothing."""
 
-    def line(self, key: str, line: TranscriptLine) -> None:
+    def line(self, key: str, line: TimelineEntry) -> None:
         """Nothing."""
 
     def stats(self, counted: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ class PlainDisplay(NoDisplay):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._pending: dict[str, TranscriptLine] = {}
+        self._pending: dict[str, TimelineEntry] = {}
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         """Write what was said last."""
@@ -88,7 +88,7 @@ class PlainDisplay(NoDisplay):
         self._flush("")
         self._write(sentence)
 
-    def line(self, key: str, line: TranscriptLine) -> None:
+    def line(self, key: str, line: TimelineEntry) -> None:
         """One line, once nobody adds to it any more: when the next one begins."""
         self._flush(key)
         self._pending[key] = line
@@ -113,7 +113,7 @@ class LiveView(NoDisplay):
         self._title = title
         self._names = names
         self._step = ""
-        self._lines: dict[str, TranscriptLine] = {}
+        self._lines: dict[str, TimelineEntry] = {}
         self._counted: Mapping[str, Any] = {}
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=1 / HISTORY_STEP_S, transient=True)
 
@@ -129,7 +129,7 @@ class LiveView(NoDisplay):
         """Shown at the bottom until the next."""
         self._step = sentence
 
-    def line(self, key: str, line: TranscriptLine) -> None:
+    def line(self, key: str, line: TimelineEntry) -> None:
         """Shown among the newest lines."""
         self._lines[key] = line
 

@@ -22,7 +22,7 @@ from discordplex.demo.child import BotProcess, bot_environment, trust
 from discordplex.demo.clip import SpokenClip
 from discordplex.demo.live import Display
 from discordplex.demo.recording import Recording, Span, paired, spans
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -56,7 +56,7 @@ class PlayedCall:
     bot: str
     channel: str
     recording: Recording
-    lines: Sequence[TranscriptLine]
+    lines: Sequence[TimelineEntry]
     said_sequences: Sequence[int]
     """RTP sequence numbers of the person's packets."""
     heard_sequences: Sequence[int]
@@ -221,7 +221,7 @@ class Demo:
         self._show.turns.heard("person", self._said[start : start + ENGINE.frame_bytes], at_s)
         if self._sentences and at_s - self._said_from_s >= self._sentences[0][0].start_s:
             _, words = self._sentences.popleft()
-            line = TranscriptLine("person", self._user.name, at_s - self._chat.origin_s, words)
+            line = TimelineEntry("person", self._user.name, at_s - self._chat.origin_s, words)
             self._loop.call_soon_threadsafe(self._show.line, f"person {at_s}", line)
 
     def _frame_heard(self, user_id: str | None, pcm: bytes, at_s: float) -> None:
@@ -229,16 +229,16 @@ class Demo:
         if user_id in (None, self._bot.id):
             self._show.turns.heard("bot", pcm, at_s)
 
-    def _spoken(self, recording: Recording) -> list[TranscriptLine]:
+    def _spoken(self, recording: Recording) -> list[TimelineEntry]:
         """The person's sentences where they were said; none where the words are not known."""
         found, words = spans(recording.person), self._speech.words
         if not words:
             return []
         return [
-            TranscriptLine("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)
+            TimelineEntry("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)
         ]
 
-    def _written(self, recording: Recording) -> list[TranscriptLine]:
+    def _written(self, recording: Recording) -> list[TimelineEntry]:
         """The chat; what the engine understood of the person only where the words are not known better."""
         lines = self._chat.lines(spans(recording.bot))
         return [line for line in lines if line.role != "person" or not self._speech.words]

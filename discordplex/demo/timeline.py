@@ -31,7 +31,7 @@ TICK_NARROWEST = 84
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptLine:
+class TimelineEntry:
     """Something said or written, and when; `role` decides where it is drawn."""
 
     role: Literal["person", "bot", "notice"]
@@ -49,7 +49,7 @@ class Picture:
     person: str
     bot: str
     recording: Recording
-    lines: Sequence[TranscriptLine]
+    lines: Sequence[TimelineEntry]
     answers: Sequence[ResponseTime]
     facts: Sequence[tuple[str, str]]
     """Value and label, shown at the top right."""
@@ -179,7 +179,7 @@ class TimelineLayout:
             for number, row in enumerate(bubble.rows):
                 self._canvas.text(bubble.left + BUBBLE_PAD, y + BUBBLE_PAD + number * BUBBLE_ROW - 1, row, BUBBLE_SIZE, INK)
 
-    def _stacked(self, notices: Sequence[TranscriptLine]) -> Iterator[tuple[int, TranscriptLine]]:
+    def _stacked(self, notices: Sequence[TimelineEntry]) -> Iterator[tuple[int, TimelineEntry]]:
         """Each notice with the row in which it does not run into another one."""
         ends: list[float] = []
         for line in sorted(notices, key=lambda line: line.at_s):
@@ -188,13 +188,13 @@ class TimelineLayout:
             ends[row:] = [left + width + 24, *ends[row + 1 :]]
             yield row, line
 
-    def _notice_place(self, line: TranscriptLine) -> tuple[float, float]:
+    def _notice_place(self, line: TimelineEntry) -> tuple[float, float]:
         """Left edge and width; the words of one that would run out at the right stand left of its dot."""
         width = text_width(line.text, NOTICE_SIZE) + 20
         x = self._x(line.at_s)
         return (max(self._left, x - width + 6), width) if self._flipped(line) else (x - 6, width)
 
-    def _flipped(self, line: TranscriptLine) -> bool:
+    def _flipped(self, line: TimelineEntry) -> bool:
         room = self._right - self._x(line.at_s)
         return text_width(line.text, NOTICE_SIZE) + 20 > room and room < (self._right - self._left) / 2
 

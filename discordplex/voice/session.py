@@ -278,7 +278,7 @@ class DiscordVoiceSession:
                 except RemoteProtocolError as fault:
                     self._count_bad(fault)
                     continue
-                self._follow(event, tasks)
+                self._handle(event, tasks)
                 self._outgoing.set()
                 await asyncio.sleep(0)  # messages that are there already are taken without a wait, and others want the loop too
 
@@ -302,7 +302,7 @@ class DiscordVoiceSession:
         if self.gateway.phase is not GatewayPhase.LIVE:
             self.stop(Closing(Repair.RESUME, "Discord's voice server accepted the connection and then said nothing useful"))
 
-    def _follow(self, event: VoiceEvent | None, tasks: anyio.abc.TaskGroup) -> None:
+    def _handle(self, event: VoiceEvent | None, tasks: anyio.abc.TaskGroup) -> None:
         """One event of the gateway: each kind has its one place here."""
         if isinstance(event, Hello):
             tasks.start_soon(self._beat, event.heartbeat_interval_s, name="voice heartbeat")
@@ -315,9 +315,9 @@ class DiscordVoiceSession:
         elif isinstance(event, HeartbeatAcked):
             self._acked(event)
         else:
-            self._follow_people(event)
+            self._handle_people(event)
 
-    def _follow_people(self, event: VoiceEvent | None) -> None:
+    def _handle_people(self, event: VoiceEvent | None) -> None:
         if isinstance(event, Speaking):
             self.receiver.name(event.ssrc, event.user_id, speaking=event.speaking)
             self._shared.wire.wake()

@@ -90,9 +90,9 @@ class Watchdog:
         if self._deafness.in_doubt or session.path_owes_answer:
             session.ask_path()
         for finding in findings:
-            self._follow(finding, session)
+            self._act_on(finding, session)
 
-    def _follow(self, finding: Finding, session: DiscordVoiceSession) -> None:
+    def _act_on(self, finding: Finding, session: DiscordVoiceSession) -> None:
         if isinstance(finding, HeardAgain):
             self._tell(HearsAgain(finding.speaker))
             return

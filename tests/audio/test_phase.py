@@ -13,7 +13,7 @@ RANGE_S = 0.02
 def test_it_goes_to_its_place_and_stays(surplus_s: float) -> None:
     """Steps of half a millisecond bring the surplus close to nothing, earlier where it was positive; then nothing moves."""
     slide = PhaseAdjuster(RANGE_S)
-    steps = [slide.follow(surplus_s + slide.offset_s) for _ in range(60)]
+    steps = [slide.step(surplus_s + slide.offset_s) for _ in range(60)]
     assert slide.offset_s == pytest.approx(-surplus_s, abs=0.0003)
     assert max(map(abs, steps)) <= SLIDE_S
     assert steps[-20:] == [0.0] * 20
@@ -22,16 +22,16 @@ def test_it_goes_to_its_place_and_stays(surplus_s: float) -> None:
 def test_what_is_near_enough_is_left_alone() -> None:
     """Neither an unknown surplus nor a small one begins a slide."""
     slide = PhaseAdjuster(RANGE_S)
-    assert [slide.follow(surplus_s) for surplus_s in (None, 0.0, TOLERANCE_S * 0.9, -TOLERANCE_S * 0.9)] == [0.0] * 4
+    assert [slide.step(surplus_s) for surplus_s in (None, 0.0, TOLERANCE_S * 0.9, -TOLERANCE_S * 0.9)] == [0.0] * 4
 
 
 def test_a_slide_that_began_is_finished() -> None:
     """A small surplus is not worth a slide, but one that runs ends nearer than that."""
     slide = PhaseAdjuster(RANGE_S)
-    assert slide.follow(0.0016) == -SLIDE_S
-    assert slide.follow(0.0011) == -SLIDE_S
-    assert slide.follow(0.0006) == -SLIDE_S
-    assert slide.follow(0.0001) == 0.0
+    assert slide.step(0.0016) == -SLIDE_S
+    assert slide.step(0.0011) == -SLIDE_S
+    assert slide.step(0.0006) == -SLIDE_S
+    assert slide.step(0.0001) == 0.0
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1, 1)), max_size=200))
@@ -40,6 +40,6 @@ def test_it_never_leaves_its_range(surpluses_s: list[float | None]) -> None:
     slide = PhaseAdjuster(RANGE_S)
     place = 0.0
     for surplus_s in surpluses_s:
-        place += slide.follow(surplus_s)
+        place += slide.step(surplus_s)
         assert abs(slide.offset_s) <= RANGE_S
         assert place == pytest.approx(slide.offset_s)

@@ -128,7 +128,7 @@ class CountedEngines:
 
 
 @dataclass(eq=False)
-class ScriptedRoom:
+class ScriptedVoiceChannel:
     """A voice channel whose people a test moves."""
 
     place: Place

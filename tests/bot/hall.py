@@ -18,7 +18,7 @@ from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.store.records import CaptionsSetting
 from discordplex.store.store import Store, open_store
-from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
 
 ANNA, BERT, CARA = 100, 200, 300
@@ -61,7 +61,7 @@ class Hall:
         self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics)
         self.engine, self.next_engine = ScriptedEngine(clock), ScriptedEngine(clock)
         self.lease: ScriptedLease
-        self.voice_channel = ScriptedRoom(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
+        self.voice_channel = ScriptedVoiceChannel(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
         self.transcribes, self.people = transcribes, people
         self.call: Call
         self._conversation: asyncio.Task[Any]

@@ -10,7 +10,7 @@ from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bot.fakes import ScriptedRoom
+from tests.bot.fakes import ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
 
 ANNA, BERT, CARA = 100, 200, 300
@@ -34,7 +34,7 @@ async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -
         clock=clock,
         metrics=Metrics(),
     )
-    voice_channel = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}))
+    voice_channel = ScriptedVoiceChannel(Place(1, 11), None, people=frozenset({ANNA, BERT}))
     call = Call(context=context, voice_channel=cast("Any", voice_channel), lease=ScriptedLease(engine), number=1, quiet=True)
     conversation = asyncio.create_task(call._conversation.run(sink=call._hearing.gate, link=ScriptedLink(ANNA, BERT), quiet=True))
     await settle()

@@ -11,7 +11,7 @@ from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.voice.events import PersonJoined
-from tests.bot.fakes import ScriptedRoom
+from tests.bot.fakes import ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease
 
 ANNA, STRANGER = 100, 400
@@ -42,7 +42,7 @@ async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: Fak
         clock=clock,
         metrics=Metrics(),
     )
-    voice_channel = ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA}))
+    voice_channel = ScriptedVoiceChannel(Place(1, 11), None, people=frozenset({ANNA}))
     lease = ScriptedLease(ScriptedEngine(clock))
     call = Call(context=context, voice_channel=cast("Any", voice_channel), lease=lease, number=1, quiet=True)
     link = MediaThreads(ANNA)

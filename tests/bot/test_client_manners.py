@@ -16,7 +16,7 @@ from discordplex.bot.chat import poster
 from discordplex.bot.login import Login
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.rest.rate_limits import WRITES, BucketLimit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.personaplex.faults import Faults
@@ -292,7 +292,7 @@ class Chatterbox:
 async def test_a_stream_of_text_keeps_to_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """300 pieces in 20 s: the whole text, never two writes within a second, no 429 but the injected one; it and a 500 lose nothing."""
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S / SPEED)
-    limit = Limit(WRITES.calls, WRITES.per_s / SPEED)
+    limit = BucketLimit(WRITES.calls, WRITES.per_s / SPEED)
     async with LoopbackDiscord(writes=limit) as discord, StandInServer(model=Chatterbox) as engine:
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         home = Home(discord, (engine,))

@@ -12,7 +12,7 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bot.fakes import FakeChannel, ScriptedRoom
+from tests.bot.fakes import FakeChannel, ScriptedVoiceChannel
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ async def notices(clock: FakeClock) -> AsyncIterator[Notices]:
 
 
 @pytest.fixture
-def voice_channel(channel: FakeChannel) -> ScriptedRoom:
-    return ScriptedRoom(Place(1, 11), channel, suppressed=True)
+def voice_channel(channel: FakeChannel) -> ScriptedVoiceChannel:
+    return ScriptedVoiceChannel(Place(1, 11), channel, suppressed=True)
 
 
-async def test_a_voice_channel_needs_no_asking(voice_channel: ScriptedRoom, notices: Notices) -> None:
+async def test_a_voice_channel_needs_no_asking(voice_channel: ScriptedVoiceChannel, notices: Notices) -> None:
     """Who is not in an audience may speak."""
     voice_channel.suppressed = False
     assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) is None
     assert voice_channel.asked_to_speak == 0
 
 
-async def test_it_asks_and_waits_until_it_is_let(voice_channel: ScriptedRoom, notices: Notices, channel: FakeChannel) -> None:
+async def test_it_asks_and_waits_until_it_is_let(voice_channel: ScriptedVoiceChannel, notices: Notices, channel: FakeChannel) -> None:
     """It says so once; what else happens in the channel changes nothing."""
     changed = asyncio.Event()
     taking = asyncio.create_task(take_the_stage(voice_channel, notices=notices, changed=changed))
@@ -49,13 +49,13 @@ async def test_it_asks_and_waits_until_it_is_let(voice_channel: ScriptedRoom, no
     assert await taking is None
 
 
-async def test_nobody_lets_it(voice_channel: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_lets_it(voice_channel: ScriptedVoiceChannel, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while it gives up, in words."""
     monkeypatch.setattr(joining, "PATIENCE_S", 0.01)
     assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == texts.waiting.NOT_LET_SPEAK
 
 
-async def test_it_may_not_even_ask(voice_channel: ScriptedRoom, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_may_not_even_ask(voice_channel: ScriptedVoiceChannel, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discord refuses: it is not waited for."""
 
     async def refuse() -> bool:

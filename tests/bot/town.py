@@ -16,7 +16,7 @@ from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.engine import EngineLease, Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
 
 A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
 ANNA, BERT, CARA = 100, 200, 300
@@ -113,14 +113,14 @@ class Town:
     ) -> None:
         self.clock = clock
         self.engines = engines
-        self.voice_channels = {place: ScriptedRoom(place, FakeChannel(clock, id=place.channel_id)) for place in places}
+        self.voice_channels = {place: ScriptedVoiceChannel(place, FakeChannel(clock, id=place.channel_id)) for place in places}
         self.calls: list[ScriptedCall] = []
         self.notices = Notices(clock=clock, metrics=Metrics())
         self.refused: str | None = None
         self.common_rules = rules or Rules()
         self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, clock=clock)
 
-    def voice_channel_at(self, place: Place) -> ScriptedRoom | None:
+    def voice_channel_at(self, place: Place) -> ScriptedVoiceChannel | None:
         return self.voice_channels.get(place)
 
     def rules(self, guild_id: int) -> Rules:  # noqa: ARG002 -- the same in every guild

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.bridge.captions import Captions
+from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import Downlink
 from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.engine import Audio, Closed, EngineEvent, EngineReady, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text
@@ -21,7 +21,7 @@ class Call:
         self.clock = FakeClock()
         self.metrics = Metrics()
         self.source = ScriptedSource()
-        self.captions = Captions()
+        self.captions = OpenCaptions()
         self.told: list[CallEvent] = []
         self.engine = ScriptedEngine(self.clock, caps=TURN_TAKING)
         self.downlink = Downlink(source=self.source, captions=self.captions, tell=self.told.append, clock=self.clock, metrics=self.metrics)

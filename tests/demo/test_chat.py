@@ -9,7 +9,7 @@ from discordplex.bot.practice import Practice
 from discordplex.demo.chat import ANYBODY, ChatLog
 from discordplex.demo.live import NoDisplay
 from discordplex.demo.recording import Span
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -22,12 +22,12 @@ class Shown(NoDisplay):
     def __init__(self) -> None:
         super().__init__()
         self.steps: list[str] = []
-        self.lines: dict[str, TranscriptLine] = {}
+        self.lines: dict[str, TimelineEntry] = {}
 
     def step(self, sentence: str) -> None:
         self.steps.append(sentence)
 
-    def line(self, key: str, line: TranscriptLine) -> None:
+    def line(self, key: str, line: TimelineEntry) -> None:
         self.lines[key] = line
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from discordplex.audio.format import ENGINE
 from discordplex.demo.live import LiveView, NoDisplay, PlainDisplay, figures, show_for
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 from discordplex.demo.turns import Side
 
 STATS: Mapping[str, Any] = {"voice_rx_frames": 120, "voice_rx_lost": 1, "uplink_wait_ms": {"p50": 5.25}}
@@ -21,12 +21,12 @@ def test_a_pipe_gets_a_line_for_each_thing() -> None:
     stream = io.StringIO()
     with PlainDisplay(stream) as show:
         show.step("The bot is starting.")
-        show.line("1", TranscriptLine("person", "Ada", 1.0, "Hello!"))
-        show.line("2", TranscriptLine("bot", "Plex", 2.0, "I"))
-        show.line("2", TranscriptLine("bot", "Plex", 2.0, "I heard you."))
+        show.line("1", TimelineEntry("person", "Ada", 1.0, "Hello!"))
+        show.line("2", TimelineEntry("bot", "Plex", 2.0, "I"))
+        show.line("2", TimelineEntry("bot", "Plex", 2.0, "I heard you."))
         show.stats(STATS)
         show.step("Ada leaves.")
-        show.line("3", TranscriptLine("notice", "Plex", 9.5, "Bye"))
+        show.line("3", TimelineEntry("notice", "Plex", 9.5, "Bye"))
     assert stream.getvalue().splitlines() == [
         "The bot is starting.",
         "  1.0 s  Ada: Hello!",
@@ -61,7 +61,7 @@ def test_the_view_shows_voices_words_and_figures(monkeypatch: pytest.MonkeyPatch
     live, console = view()
     live.turns.heard("person", LOUD, 100.0)
     live.turns.heard("bot", LOUD, 100.9)
-    live.line("1", TranscriptLine("person", "Ada", 1.0, "Hello [there]!"))
+    live.line("1", TimelineEntry("person", "Ada", 1.0, "Hello [there]!"))
     live.stats(STATS)
     live.step("Ada speaks.")
     monkeypatch.setattr("time.perf_counter", lambda: 101.0)
@@ -90,7 +90,7 @@ def test_only_the_newest_lines_are_shown() -> None:
     """A long conversation does not fill the screen."""
     live, console = view()
     for number in range(30):
-        live.line(str(number), TranscriptLine("bot", "Plex", float(number), f"line {number}."))
+        live.line(str(number), TimelineEntry("bot", "Plex", float(number), f"line {number}."))
     text = rendered(live, console)
     assert "line 29." in text
     assert "line 5." not in text

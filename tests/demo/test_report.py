@@ -12,7 +12,7 @@ from PIL import Image
 from discordplex.demo.recording import paired
 from discordplex.demo.report import lost, report, summary, write
 from discordplex.demo.scenario import PlayedCall
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -35,7 +35,7 @@ def make_call(voice: Voice) -> Callable[..., PlayedCall]:
             "bot": "Plex",
             "channel": "Lounge",
             "recording": paired(voice([(1.0, 2.0)], 6.0), voice([(2.9, 3.9)], 6.0)),
-            "lines": [TranscriptLine("bot", "Plex", 2.9, "I heard you – für 1 s."), TranscriptLine("person", "Ada", 1.0, "Hello!")],
+            "lines": [TimelineEntry("bot", "Plex", 2.9, "I heard you – für 1 s."), TimelineEntry("person", "Ada", 1.0, "Hello!")],
             "said_sequences": range(100, 155),
             "heard_sequences": range(65_500, 65_536),
             "started_s": 1.9,

@@ -14,7 +14,7 @@ from discordplex.demo.live import NoDisplay
 from discordplex.demo.recording import spans
 from discordplex.demo.report import lost
 from discordplex.demo.scenario import PlayedCall, play
-from discordplex.demo.timeline import TranscriptLine
+from discordplex.demo.timeline import TimelineEntry
 from discordplex.demo.turns import level
 from discordplex.errors import DiscordplexError
 from discordplex.loopback import timeouts
@@ -27,10 +27,10 @@ class Watched(NoDisplay):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: dict[str, TranscriptLine] = {}
+        self.lines: dict[str, TimelineEntry] = {}
         self.counted: list[Mapping[str, Any]] = []
 
-    def line(self, key: str, line: TranscriptLine) -> None:
+    def line(self, key: str, line: TimelineEntry) -> None:
         self.lines[key] = line
 
     def stats(self, counted: Mapping[str, Any]) -> None:

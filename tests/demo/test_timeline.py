@@ -8,12 +8,12 @@ from PIL import Image
 
 from discordplex.demo.canvas import drawable, shortened, text_width, wrapped
 from discordplex.demo.recording import ResponseTime, paired
-from discordplex.demo.timeline import BOT, PERSON, WIDTH, Picture, TranscriptLine, clock_face, draw
+from discordplex.demo.timeline import BOT, PERSON, WIDTH, Picture, TimelineEntry, clock_face, draw
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
 
-def picture(person: bytes, bot: bytes, lines: Sequence[TranscriptLine] = (), **more: Any) -> Picture:
+def picture(person: bytes, bot: bytes, lines: Sequence[TimelineEntry] = (), **more: Any) -> Picture:
     standard: dict[str, Any] = {"answers": [], "facts": [("0", "frames lost")]}
     return Picture(
         title="A call", subtitle="parrot", person="Ada", bot="Plex", recording=paired(person, bot), lines=lines, **{**standard, **more}
@@ -40,9 +40,7 @@ def test_more_words_make_a_higher_picture(voice: Voice) -> None:
     """Bubbles and notices get the room that they need, and no more."""
     said = voice([(1, 2)], 10.0)
     bare = draw(picture(said, said))
-    worded = draw(
-        picture(said, said, [TranscriptLine("person", "Ada", 1.0, "Hello."), TranscriptLine("notice", "Plex", 0.5, "Plex enters")])
-    )
+    worded = draw(picture(said, said, [TimelineEntry("person", "Ada", 1.0, "Hello."), TimelineEntry("notice", "Plex", 0.5, "Plex enters")]))
     assert bare.width == worded.width == WIDTH
     assert worded.height > bare.height
 
@@ -51,8 +49,8 @@ def test_more_words_make_a_higher_picture(voice: Voice) -> None:
 def test_any_length_can_be_drawn(voice: Voice, seconds: float) -> None:
     """From nothing at all to a long call."""
     pcm = voice([], seconds)
-    lines = [TranscriptLine("bot", "Plex", seconds / 10 * number, "word " * 60) for number in range(12)]
-    notices = [TranscriptLine("notice", "Plex", seconds, "x" * 400), TranscriptLine("notice", "Plex", 0.0, "x" * 400)]
+    lines = [TimelineEntry("bot", "Plex", seconds / 10 * number, "word " * 60) for number in range(12)]
+    notices = [TimelineEntry("notice", "Plex", seconds, "x" * 400), TimelineEntry("notice", "Plex", 0.0, "x" * 400)]
     answers = [ResponseTime(seconds / 2, seconds / 2 + 0.7), ResponseTime(0.0, 0.0), ResponseTime(seconds, seconds)]
     assert draw(picture(pcm, b"", [*lines, *notices], answers=answers)).width == WIDTH
 

@@ -14,7 +14,7 @@ from discordplex.bot.commands.privacy import DONT_LISTEN_ID
 from discordplex.bot.scheduling import periodic, running
 from discordplex.config import BotConfig, Config
 from discordplex.loopback.discord.person.person import Person
-from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.rest.rate_limits import WRITES, BucketLimit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel, ChatMessage, User
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent
@@ -85,7 +85,7 @@ async def evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(pool, "FIRST_PAUSE_S", pool.LONGEST_PAUSE_S)
     dead = f"ws://127.0.0.1:{await free_port()}/api/chat"
     async with AsyncExitStack() as exits:
-        discord = await exits.enter_async_context(LoopbackDiscord(writes=Limit(WRITES.calls, WRITES.per_s / SPEED)))
+        discord = await exits.enter_async_context(LoopbackDiscord(writes=BucketLimit(WRITES.calls, WRITES.per_s / SPEED)))
         alpha, beta = [await exits.enter_async_context(StandInServer(mode="echo")) for _ in range(2)]
         monkeypatch.setenv("SSL_CERT_FILE", str(discord.ca_file))
         home = Home(discord, (alpha,), store_url=f"sqlite:///{tmp_path}/evening.db")

@@ -81,7 +81,7 @@ class Announcer:
             if self.ready:
                 self.greet()
 
-    def follow(self, rules: Rules) -> None:
+    def rules_changed(self, rules: Rules) -> None:
         """What holds in the guild now, and who is there: people are told where that changes what is done with their words."""
         self.rules = rules
         if self._greets:

@@ -261,7 +261,7 @@ class Call:
         rules = self._context.preferences.rules(self.voice_channel.place.guild_id)
         self._hearing.refresh(self.voice_channel)
         self._context.notices.divert(self.voice_channel.place, self._thread if rules.captions.where == "thread" else None)
-        self._announcer.follow(rules)
+        self._announcer.rules_changed(rules)
         self._changed.set()
         opted_out = frozenset(self._context.preferences.opted_out)
         for speaker in opted_out - self._opted_out:

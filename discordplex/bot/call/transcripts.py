@@ -32,7 +32,7 @@ LAST_LINES_S = 1.0
 
 
 @dataclass(eq=False, slots=True)
-class Waiting:
+class UnsavedLine:
     """A line that is not saved yet."""
 
     call: CallState
@@ -62,8 +62,8 @@ class TranscriptWriter:
         self._now = now
         self._dropped = metrics.counter("transcripts.dropped")
         self._names: WeakKeyDictionary[CallState, str] = WeakKeyDictionary()
-        self._waiting: deque[Waiting] = deque()
-        self._saving: list[Waiting] = []
+        self._waiting: deque[UnsavedLine] = deque()
+        self._saving: list[UnsavedLine] = []
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         preferences.forgetting.add(self.forget)
@@ -74,7 +74,7 @@ class TranscriptWriter:
         if not caption.final or not self._preferences.rules(guild_id).transcripts:
             return
         line = TranscriptLine(guild_id, self._name(call), caption.speaker, self._now(), caption.text)
-        self._waiting.append(Waiting(call, line, len(line.text.encode(errors="replace"))))
+        self._waiting.append(UnsavedLine(call, line, len(line.text.encode(errors="replace"))))
         self._bytes += self._waiting[-1].bytes
         while self._bytes > MOST_BYTES:
             self._drop(self._waiting.popleft())
@@ -126,7 +126,7 @@ class TranscriptWriter:
     def _is_wanted(self, line: TranscriptLine) -> bool:
         return not any(one.forgotten for one in self._saving if one.line is line)
 
-    def _drop(self, one: Waiting) -> None:
+    def _drop(self, one: UnsavedLine) -> None:
         self._bytes -= one.bytes
         self._dropped.add()
 

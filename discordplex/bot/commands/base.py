@@ -9,13 +9,13 @@ import discord
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.access import LIMITS, MODERATING, Limit, Right, Standing, may_use, right_to
+from discordplex.bot.access import LIMITS, MODERATING, Right, Standing, UseLimit, may_use, right_to
 from discordplex.bot.allowance import Allowances
 from discordplex.bot.call.interface import AnyCall
 from discordplex.bot.commands.reply import CommandContext
 from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
-from discordplex.bot.settings.personas import Personas
+from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError, RefusedError
@@ -72,7 +72,7 @@ class CommandServices:
 
     calls: CallControl
     preferences: StoredPreferences
-    personas: Personas
+    personas: PersonaCatalog
     voices: tuple[str, ...]
     """The engine's voices; none where it takes any."""
     practice: Callable[[int], Practice]
@@ -98,7 +98,7 @@ class CommandServices:
             if wait_s:
                 raise RefusedError(texts.waiting.too_often(wait_s))
 
-    def count(self, limit: Limit, guild_id: int, user_id: int) -> float:
+    def count(self, limit: UseLimit, guild_id: int, user_id: int) -> float:
         """Count one more use and give 0; or, where that would be one too many, the seconds until it is not."""
         now = self.clock.now()
         keys = [((limit.kind, "person", user_id), limit.person), ((limit.kind, "guild", guild_id), limit.guild)]

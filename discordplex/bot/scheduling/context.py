@@ -15,7 +15,7 @@ from discordplex.clock import Clock
 from discordplex.engine import EngineLease
 
 
-class Guilds(Protocol):
+class GuildAccess(Protocol):
     """What scheduling needs of the Discord side of the bot; `login.Login` is it. All methods return at once. Thread: loop."""
 
     def voice_channel_at(self, place: Place) -> VoiceChannel | None:
@@ -39,7 +39,7 @@ class Guilds(Protocol):
 class SchedulingContext:
     """The services that the parts of this room share."""
 
-    guilds: Guilds
+    guilds: GuildAccess
     registry: SessionRegistry
     notices: Notices
     timers: Timers

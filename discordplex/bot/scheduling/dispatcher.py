@@ -14,7 +14,7 @@ from discordplex.bot.call.interface import AnyCall, Next, status_of
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.autojoin import Follow, Join, Leave, Move, decide
-from discordplex.bot.scheduling.context import Guilds, SchedulingContext
+from discordplex.bot.scheduling.context import GuildAccess, SchedulingContext
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.periodic import PeriodicChecks
 from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
@@ -67,7 +67,7 @@ class RetryPauses:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class RetryTimer:
     """The name of the timer after which a failed call is tried again."""
 
     place: Place
@@ -76,7 +76,7 @@ class Retry:
 class Dispatcher:
     """Every guild's call and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
 
-    def __init__(self, *, guilds: Guilds, registry: SessionRegistry, notices: Notices, clock: Clock) -> None:
+    def __init__(self, *, guilds: GuildAccess, registry: SessionRegistry, notices: Notices, clock: Clock) -> None:
         timers = Timers(clock)
         moves = Moves(clock=clock, timers=timers)
         context = SchedulingContext(guilds=guilds, registry=registry, notices=notices, timers=timers, moves=moves, clock=clock)
@@ -132,7 +132,7 @@ class Dispatcher:
     def enter(self, place: Place, *, asker: int | None = None) -> None:
         """People sit in a channel and somebody just came, or we did: call us there if that is possible now."""
         if not self._closing:
-            self._timers.cancel(Retry(place))
+            self._timers.cancel(RetryTimer(place))
             self._want(place, asker, quiet=False)
 
     def bot_moved(self, guild_id: int, channel_id: int) -> None:
@@ -145,7 +145,7 @@ class Dispatcher:
         self._waiting.leave(guild_id, channels)
         self._moves.forget(guild_id, [*channels, None])
         for channel_id in channels:
-            self._timers.cancel(Retry(Place(guild_id, channel_id)))
+            self._timers.cancel(RetryTimer(Place(guild_id, channel_id)))
             self._pauses.forget(Place(guild_id, channel_id))
         self._running.hang_up(guild_id)
 
@@ -179,7 +179,7 @@ class Dispatcher:
             return texts.calls.could_not_join(place.channel_id, problem)
         if asker is not None and asker not in voice_channel.callers:
             return texts.waiting.NOT_YOU
-        self._timers.cancel(Retry(place))
+        self._timers.cancel(RetryTimer(place))
         wait_s = self._moves.wait_s(place.guild_id)
         if wait_s and self._registry.seat(place.guild_id) is None:
             self._want(place, asker, quiet=False)
@@ -191,7 +191,7 @@ class Dispatcher:
         """/leave, by a person of this name who has a say in these channels: what came of it, as a sentence."""
         waited = self._moves.forget(guild_id, channels)
         for channel_id in channels:
-            self._timers.cancel(Retry(Place(guild_id, channel_id)))
+            self._timers.cancel(RetryTimer(Place(guild_id, channel_id)))
         call, task = self._running.calls.get(guild_id), self._tasks.get(guild_id)
         if call is None or task is None or call.voice_channel.place.channel_id not in channels:
             return texts.calls.LEFT_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.calls.NOTHING_TO_LEAVE
@@ -207,7 +207,7 @@ class Dispatcher:
 
     def waiting(self, guild_id: int) -> frozenset[int]:
         """The guild's channels that wait for an engine or until the bot may move, or whose call is tried again."""
-        retries = (timer.place for timer in self._timers.names if isinstance(timer, Retry))
+        retries = (timer.place for timer in self._timers.names if isinstance(timer, RetryTimer))
         queued = frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
         return queued | self._moves.wishing(guild_id)
 
@@ -311,7 +311,7 @@ class Dispatcher:
             self._pauses.forget(place)
         self._serve()
         if outcome.next is Next.RETRY:
-            self._timers.later(Retry(place), self._pauses.pause_s(place), functools.partial(self._want, place, call.asker, quiet=True))
+            self._timers.later(RetryTimer(place), self._pauses.pause_s(place), functools.partial(self._want, place, call.asker, quiet=True))
         elif outcome.next is Next.REQUEUE and self._guilds.rules(place.guild_id).auto_join:
             self._want(place, call.asker, quiet=False)
         self._waiting.tell_all()  # also those who waited for this very call, and get none yet
@@ -321,7 +321,7 @@ class Dispatcher:
         self._moves.forget(place.guild_id, [place.channel_id])
         self._pauses.forget(place)
         self._notices.forget(place)
-        self._timers.cancel(Retry(place))
+        self._timers.cancel(RetryTimer(place))
 
     async def _reply(self, place: Place, answer: Answer) -> str:
         if isinstance(answer, Waiting):

@@ -31,8 +31,8 @@ def library() -> tuple[SavedPersona, ...]:
     return personafile.read(resources.files("discordplex.bot").joinpath("personas.json").read_bytes(), LIBRARY_OWNER)
 
 
-class Personas:
-    """Personas by name, for one bot. Raises StoreError with a sentence for people. All methods: the event loop's thread."""
+class PersonaCatalog:
+    """PersonaCatalog by name, for one bot. Raises StoreError with a sentence for people. All methods: the event loop's thread."""
 
     def __init__(self, preferences: StoredPreferences) -> None:
         self._preferences = preferences

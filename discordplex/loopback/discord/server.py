@@ -17,7 +17,7 @@ from discordplex.loopback.discord.acts import Acts
 from discordplex.loopback.discord.certificate import CA_FILE, server_context
 from discordplex.loopback.discord.gateway.gateway import Gateway
 from discordplex.loopback.discord.rest.interactions import ANSWER_WITHIN_S, Interactions
-from discordplex.loopback.discord.rest.rate_limits import WRITES, Limit
+from discordplex.loopback.discord.rest.rate_limits import WRITES, BucketLimit
 from discordplex.loopback.discord.rest.server import Rest, RestFaults
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.voice.impairments import Impairments
@@ -49,7 +49,7 @@ class LoopbackDiscord(Acts):
         require_dave: bool = False,
         privileged_intents: bool = True,
         answer_within_s: float = ANSWER_WITHIN_S,
-        writes: Limit = WRITES,
+        writes: BucketLimit = WRITES,
     ) -> None:
         """Set up, still closed.
 

@@ -127,7 +127,7 @@ class Sender:
         with self._lock:
             self._send_frame(self._path)
         # A source of py-cord's kind knows of no surplus, and keeps the beat where it is.
-        self.deadline += self._phase.follow(getattr(self._source, "surplus_s", None))
+        self.deadline += self._phase.step(getattr(self._source, "surplus_s", None))
 
     def _send_frame(self, path: SendPath | None) -> None:
         if path is None or not path.e2ee.ready:

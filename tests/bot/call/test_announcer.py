@@ -13,7 +13,7 @@ from discordplex.bot.place import Place
 from discordplex.engine import Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from tests.bot.fakes import FakeChannel, ScriptedRoom
+from tests.bot.fakes import FakeChannel, ScriptedVoiceChannel
 
 ADA, PIRATE = Persona("NATF0.pt", "You are Ada."), Persona("NATM1.pt", "You are a pirate.")
 LOST = "Nobody answers."
@@ -26,7 +26,7 @@ class Told:
         self.clock = clock
         self.channel = FakeChannel(clock)
         self.notices = Notices(clock=clock, metrics=Metrics())
-        voice_channel = ScriptedRoom(Place(1, 11), self.channel)
+        voice_channel = ScriptedVoiceChannel(Place(1, 11), self.channel)
         self.state = CallState(number=1, voice_channel=cast("Any", voice_channel), engine="PersonaPlex", transcribes=False, persona=ADA)
         self.announcer = Announcer(self.state, self.notices, Disclosure(self.notices, 1))
 

@@ -10,7 +10,7 @@ from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import BotConfig, Config
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from tests.bot.fakes import ScriptedRoom
+from tests.bot.fakes import ScriptedVoiceChannel
 
 ANNA, BERT, ROBOT, STRANGER = 100, 200, 300, 400
 
@@ -36,11 +36,11 @@ def ears_of(clock: FakeClock, setting: BotConfig | None = None) -> tuple[CallHea
 
 
 @pytest.fixture
-def voice_channel() -> ScriptedRoom:
-    return ScriptedRoom(Place(1, 11), None, people=frozenset({ANNA, BERT}), bots=frozenset({ROBOT}))
+def voice_channel() -> ScriptedVoiceChannel:
+    return ScriptedVoiceChannel(Place(1, 11), None, people=frozenset({ANNA, BERT}), bots=frozenset({ROBOT}))
 
 
-def test_bots_are_dropped_unless_the_setting_says_otherwise(clock: FakeClock, voice_channel: ScriptedRoom) -> None:
+def test_bots_are_dropped_unless_the_setting_says_otherwise(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """From the first packet on: the connection is told before it has heard anything."""
     for hear_bots, expected in ((False, {ROBOT}), (True, set())):
         ears, _ = ears_of(clock, BotConfig(hear_bots=hear_bots))
@@ -49,7 +49,7 @@ def test_bots_are_dropped_unless_the_setting_says_otherwise(clock: FakeClock, vo
         assert line.ignored == expected
 
 
-def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: FakeClock, voice_channel: ScriptedRoom) -> None:
+def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """Who takes it back is heard again."""
     ears, preferences = ears_of(clock)
     line = Line(ANNA, BERT)
@@ -65,7 +65,7 @@ def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: Fak
     assert line.ignored == {ROBOT}
 
 
-def test_who_is_not_known_yet_is_not_heard_yet(clock: FakeClock, voice_channel: ScriptedRoom) -> None:
+def test_who_is_not_known_yet_is_not_heard_yet(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """The voice server may tell of somebody before the gateway says whether that is a bot."""
     ears, _ = ears_of(clock)
     line = Line(ANNA, BERT, STRANGER)
@@ -76,7 +76,7 @@ def test_who_is_not_known_yet_is_not_heard_yet(clock: FakeClock, voice_channel: 
     assert STRANGER not in line.ignored
 
 
-def test_while_stopped_nothing_is_kept(clock: FakeClock, voice_channel: ScriptedRoom) -> None:
+def test_while_stopped_nothing_is_kept(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """`/stop` empties what was heard and not taken, nothing is kept while it lasts, and the opt-outs of before hold after it."""
     ears, preferences = ears_of(clock)
     preferences.opted_out = frozenset({BERT})
@@ -94,7 +94,7 @@ def test_while_stopped_nothing_is_kept(clock: FakeClock, voice_channel: Scripted
     assert set(ears.sink.take()) == {ANNA}
 
 
-def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, voice_channel: ScriptedRoom) -> None:
+def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """A call that is stopped before it has entered is deaf from the start; when it goes on, the silence is counted anew."""
     ears, _ = ears_of(clock)
     ears.deafen(deaf=True)
@@ -106,7 +106,7 @@ def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, v
     assert ears.gate.quiet_s == 0.0
 
 
-def test_the_noise_gate_follows_the_rules(clock: FakeClock, voice_channel: ScriptedRoom) -> None:
+def test_the_noise_gate_follows_the_rules(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """Off unless the setting says so."""
     for noise_gate in (False, True):
         ears, _ = ears_of(clock, BotConfig(noise_gate=noise_gate))

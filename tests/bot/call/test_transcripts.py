@@ -21,7 +21,7 @@ from discordplex.store import transcripts
 from discordplex.store.records import TranscriptLine
 from discordplex.store.store import Store, open_store
 from discordplex.store.transcripts import Transcripts
-from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedRoom
+from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
@@ -43,7 +43,7 @@ class Recording:
 
     def call(self) -> CallState:
         """A call that is said to go on."""
-        voice_channel = ScriptedRoom(Place(GUILD, 11), self.chat)
+        voice_channel = ScriptedVoiceChannel(Place(GUILD, 11), self.chat)
         return CallState(number=1, voice_channel=cast("Any", voice_channel), engine="cascade", transcribes=True, persona=PERSONA)
 
     async def switch(self, *, on: bool) -> None:

@@ -8,15 +8,15 @@ from discordplex.bot.call.voice_status import INTERVAL_S, VoiceStatus
 from discordplex.bot.place import Place
 from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bot.fakes import ScriptedRoom
+from tests.bot.fakes import ScriptedVoiceChannel
 
 
 @pytest.fixture
-def voice_channel() -> ScriptedRoom:
-    return ScriptedRoom(Place(1, 11), None)
+def voice_channel() -> ScriptedVoiceChannel:
+    return ScriptedVoiceChannel(Place(1, 11), None)
 
 
-async def test_it_changes_no_oftener_than_it_may(voice_channel: ScriptedRoom, clock: FakeClock) -> None:
+async def test_it_changes_no_oftener_than_it_may(voice_channel: ScriptedVoiceChannel, clock: FakeClock) -> None:
     """The first wish at once, the newest of the later ones when it is time, nothing for the same again; at the end it is empty."""
     status = VoiceStatus(clock)
     status.show(voice_channel, "listening")
@@ -37,7 +37,7 @@ async def test_it_changes_no_oftener_than_it_may(voice_channel: ScriptedRoom, cl
     assert voice_channel.statuses == ["listening", "busy, 4 waiting", None]
 
 
-async def test_a_wish_that_has_passed_is_not_shown(voice_channel: ScriptedRoom, clock: FakeClock) -> None:
+async def test_a_wish_that_has_passed_is_not_shown(voice_channel: ScriptedVoiceChannel, clock: FakeClock) -> None:
     """Back to what stands there: nothing is written."""
     status = VoiceStatus(clock)
     status.show(voice_channel, "listening")
@@ -49,7 +49,7 @@ async def test_a_wish_that_has_passed_is_not_shown(voice_channel: ScriptedRoom, 
     await status.clear()
 
 
-async def test_without_the_permission_nothing_is_tried(voice_channel: ScriptedRoom, clock: FakeClock) -> None:
+async def test_without_the_permission_nothing_is_tried(voice_channel: ScriptedVoiceChannel, clock: FakeClock) -> None:
     """Neither writing nor clearing."""
     voice_channel.may_set_status = False
     status = VoiceStatus(clock)
@@ -59,7 +59,7 @@ async def test_without_the_permission_nothing_is_tried(voice_channel: ScriptedRo
     assert voice_channel.statuses == []
 
 
-async def test_a_failure_costs_one_line(voice_channel: ScriptedRoom, clock: FakeClock) -> None:
+async def test_a_failure_costs_one_line(voice_channel: ScriptedVoiceChannel, clock: FakeClock) -> None:
     """It is not tried again and again; the next change is, in its turn, and the line is cleared since it may stand there."""
     voice_channel.status_faults = [OSError()]
     status = VoiceStatus(clock)
@@ -72,7 +72,9 @@ async def test_a_failure_costs_one_line(voice_channel: ScriptedRoom, clock: Fake
     assert voice_channel.statuses[-1] is None
 
 
-async def test_a_discord_that_hangs_keeps_nobody(voice_channel: ScriptedRoom, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_discord_that_hangs_keeps_nobody(
+    voice_channel: ScriptedVoiceChannel, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is being written is cancelled, clearing is tried once and given up, and no task is left."""
     asked: list[str | None] = []
     cancelled: list[str | None] = []

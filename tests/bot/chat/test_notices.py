@@ -7,13 +7,13 @@ from discordplex.bot.chat.notices import MOST_PLACES, MOST_POSTERS, MOST_TOLD, N
 from discordplex.bot.place import Place
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bot.fakes import FakeChannel, ScriptedRoom
+from tests.bot.fakes import FakeChannel, ScriptedVoiceChannel
 
 
 async def test_a_notice_is_said_once_until_it_is_forgotten(clock: FakeClock, channel: FakeChannel) -> None:
     """The same words are not repeated to people who have read them; new people are new readers."""
     notices = Notices(clock=clock, metrics=Metrics())
-    voice_channel = ScriptedRoom(Place(1, 11), channel)
+    voice_channel = ScriptedVoiceChannel(Place(1, 11), channel)
     for _ in range(3):
         notices.say_once(voice_channel, "It is broken.")
     notices.say_once(voice_channel, "It is broken otherwise.")
@@ -28,7 +28,7 @@ async def test_rooms_that_share_a_channel_share_its_writer(clock: FakeClock, cha
     """Two voice channels with captions in one text channel stay below one write a second together."""
     notices = Notices(clock=clock, metrics=Metrics())
     for number in range(4):
-        notices.caption(ScriptedRoom(Place(1, number), channel), number, f"Hello {number}", final=True)
+        notices.caption(ScriptedVoiceChannel(Place(1, number), channel), number, f"Hello {number}", final=True)
     await clock.advance(10)
     times = [at for at, _ in channel.writes]
     assert len(times) == 4
@@ -39,7 +39,7 @@ async def test_rooms_that_share_a_channel_share_its_writer(clock: FakeClock, cha
 async def test_where_nothing_may_be_written_nothing_is(clock: FakeClock, channel: FakeChannel) -> None:
     """Captions that are off, or a channel without the permission to write: nobody writes, here or elsewhere, until that changes."""
     notices = Notices(clock=clock, metrics=Metrics())
-    voice_channel = ScriptedRoom(Place(1, 11), None, chat=channel)
+    voice_channel = ScriptedVoiceChannel(Place(1, 11), None, chat=channel)
     notices.say(voice_channel, "Hello")
     notices.caption(voice_channel, 1, "Hello", final=True)
     await notices.flush()
@@ -58,18 +58,18 @@ async def test_a_flood_of_places_is_bounded(clock: FakeClock) -> None:
     notices = Notices(clock=clock, metrics=Metrics())
     channels = [FakeChannel(clock, id=number) for number in range(1, 2 * MOST_POSTERS)]
     for channel in channels:
-        notices.say_once(ScriptedRoom(Place(channel.id, channel.id), channel), "Once.")
+        notices.say_once(ScriptedVoiceChannel(Place(channel.id, channel.id), channel), "Once.")
         await settle(5)
     assert len(notices._posters) > MOST_POSTERS, "none is forgotten within the second of its write"
     for number in range(2 * MOST_PLACES):
-        notices.say_once(ScriptedRoom(Place(number, number), None), "x")
-    voice_channel = ScriptedRoom(Place(9, 9), None)
+        notices.say_once(ScriptedVoiceChannel(Place(number, number), None), "x")
+    voice_channel = ScriptedVoiceChannel(Place(9, 9), None)
     for number in range(2 * MOST_TOLD):
         notices.say_once(voice_channel, f"{number}")
     assert len(notices._told) <= MOST_PLACES
     assert max(len(told) for told in notices._told.values()) <= MOST_TOLD
     await clock.advance(3)
-    notices.say(ScriptedRoom(Place(5, 5), FakeChannel(clock, id=99_999)), "One more.")
+    notices.say(ScriptedVoiceChannel(Place(5, 5), FakeChannel(clock, id=99_999)), "One more.")
     assert len(notices._posters) <= MOST_POSTERS
     assert all(channel.texts == ["Once."] for channel in channels)
     await notices.close()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.bot.settings.personas import MOST_CHOICES, Personas, library, offers
+from discordplex.bot.settings.personas import MOST_CHOICES, PersonaCatalog, library, offers
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.config import Config
 from discordplex.engine import Persona
@@ -27,9 +27,9 @@ def engines() -> CountedEngines:
 
 
 @pytest.fixture
-async def personas(engines: CountedEngines) -> AsyncIterator[Personas]:
+async def personas(engines: CountedEngines) -> AsyncIterator[PersonaCatalog]:
     async with open_store("sqlite://") as store:
-        yield Personas(StoredPreferences(config=Config(), provider=engines, store=store))
+        yield PersonaCatalog(StoredPreferences(config=Config(), provider=engines, store=store))
 
 
 def test_the_library_is_what_the_engine_was_trained_on() -> None:
@@ -49,7 +49,7 @@ def test_the_library_is_what_the_engine_was_trained_on() -> None:
     assert len({one.name.casefold() for one in library()}) == len(library())
 
 
-async def test_ones_own_name_goes_before_the_servers_and_that_before_the_librarys(personas: Personas) -> None:
+async def test_ones_own_name_goes_before_the_servers_and_that_before_the_librarys(personas: PersonaCatalog) -> None:
     """In upper or lower case; another person does not see it."""
     assert (await personas.find(GUILD, ANNA, "astronaut")).owner not in (MINE, OURS)
     await personas.save(OURS, "Astronaut", POET)
@@ -65,7 +65,7 @@ async def test_ones_own_name_goes_before_the_servers_and_that_before_the_library
         await personas.delete(MINE, "astronaut")
 
 
-async def test_a_choice_takes_what_is_given_and_leaves_the_rest(personas: Personas) -> None:
+async def test_a_choice_takes_what_is_given_and_leaves_the_rest(personas: PersonaCatalog) -> None:
     """A saved persona whole, a voice or a role alone, or over a saved one."""
     await personas.save(MINE, "Pirate", PIRATE)
     before = Choice(voice="NATF3.pt")
@@ -78,7 +78,7 @@ async def test_a_choice_takes_what_is_given_and_leaves_the_rest(personas: Person
     )
 
 
-async def test_what_the_engine_would_refuse_is_not_kept(personas: Personas, engines: CountedEngines) -> None:
+async def test_what_the_engine_would_refuse_is_not_kept(personas: PersonaCatalog, engines: CountedEngines) -> None:
     """Neither as a choice, nor saved, nor from a file; the engine's own reason is told."""
     file = personafile.write([SavedPersona(MINE, "Pirate", PIRATE)]).encode()
     engines.refuses = "PersonaPlex has no such voice."
@@ -93,7 +93,7 @@ async def test_what_the_engine_would_refuse_is_not_kept(personas: Personas, engi
     assert await personas.matching(GUILD, ANNA, "", owner=MINE) == []
 
 
-async def test_a_file_goes_round(personas: Personas) -> None:
+async def test_a_file_goes_round(personas: PersonaCatalog) -> None:
     """What one person exports another takes in; a file that is none is refused in words."""
     saved = [(await personas.save(MINE, "Pirate", PIRATE))[0], (await personas.save(MINE, "Poet", POET))[0]]
     taken, standing = await personas.take_in(Owner("person", BERT), personafile.write(saved).encode())
@@ -105,13 +105,13 @@ async def test_a_file_goes_round(personas: Personas) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "a\0b"])
-async def test_a_name_must_be_one(personas: Personas, name: str) -> None:
+async def test_a_name_must_be_one(personas: PersonaCatalog, name: str) -> None:
     """Something that can be shown, chosen and stored."""
     with pytest.raises(StoreError, match="name must have 1 to 100 characters"):
         await personas.save(MINE, name, PIRATE)
 
 
-async def test_names_are_offered_while_somebody_types(personas: Personas) -> None:
+async def test_names_are_offered_while_somebody_types(personas: PersonaCatalog) -> None:
     """Those that begin with it first, then those that have it in them, no more than Discord shows."""
     await personas.save(MINE, "Old bank", PIRATE)
     assert await personas.matching(GUILD, ANNA, "BANK") == ["Bank", "Old bank"]
@@ -119,7 +119,7 @@ async def test_names_are_offered_while_somebody_types(personas: Personas) -> Non
     assert len(offers((str(number) for number in range(100)), "")) == MOST_CHOICES
 
 
-async def test_a_person_takes_in_one_file_at_a_time(personas: Personas) -> None:
+async def test_a_person_takes_in_one_file_at_a_time(personas: PersonaCatalog) -> None:
     """Others may meanwhile, and the person afterwards, whatever became of it."""
     with contextlib.suppress(KeyError), personas.one_import(ANNA):
         with pytest.raises(StoreError, match="One file at a time"), personas.one_import(ANNA):
@@ -132,7 +132,7 @@ async def test_a_person_takes_in_one_file_at_a_time(personas: Personas) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["Pirate", "PIRATE", " pirate ", "\uff30\uff29\uff32\uff21\uff34\uff25"])
-async def test_what_is_found_under_a_spelling_is_deleted_under_it(personas: Personas, spelling: str) -> None:
+async def test_what_is_found_under_a_spelling_is_deleted_under_it(personas: PersonaCatalog, spelling: str) -> None:
     """Wide letters included; a name is never taken for two."""
     await personas.save(MINE, "\uff30irate", PIRATE)
     assert (await personas.find(GUILD, ANNA, spelling)).persona == PIRATE

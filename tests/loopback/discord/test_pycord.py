@@ -7,7 +7,7 @@ import discord
 import pytest
 
 from discordplex.loopback import timeouts
-from discordplex.loopback.discord.rest.rate_limits import Limit
+from discordplex.loopback.discord.rest.rate_limits import BucketLimit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel
 from tests.loopback.discord.clients import bot_for, logged_in
@@ -139,7 +139,7 @@ async def test_missing_permissions_have_their_codes(loopback: LoopbackDiscord) -
 
 async def test_the_rate_limit_is_obeyed() -> None:
     """Six writes where five are allowed: py-cord waits as the 429 says, and all six arrive."""
-    async with LoopbackDiscord(writes=Limit(5, 0.4)) as loopback, logged_in(loopback, loopback.bots[0]) as bot:
+    async with LoopbackDiscord(writes=BucketLimit(5, 0.4)) as loopback, logged_in(loopback, loopback.bots[0]) as bot:
         place = loopback.guilds[0].text_channel
         channel = bot.get_channel(int(place.id))
         assert isinstance(channel, discord.TextChannel)

@@ -7,17 +7,17 @@ from discordplex.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class BucketLimit:
     """So many calls in so many seconds."""
 
     calls: int
     per_s: float
 
 
-WRITES = Limit(5, 5.0)
+WRITES = BucketLimit(5, 5.0)
 """Creating and editing messages in one channel (observed, and Discord's note of 2016); read the headers, never rely on it."""
 
-COMMON = Limit(50, 1.0)
+COMMON = BucketLimit(50, 1.0)
 """Everything else; the global limit is 50 per second (documented)."""
 
 
@@ -26,7 +26,7 @@ class Verdict:
     """Whether a call may pass, and what the headers say about the next one."""
 
     allowed: bool
-    limit: Limit
+    limit: BucketLimit
     remaining: int
     reset_after_s: float
     bucket: str
@@ -34,7 +34,7 @@ class Verdict:
     def headers(self, unix_now_s: float) -> dict[str, str]:
         """The documented headers; Retry-After and `Via` (without which py-cord takes a 429 for a ban) where it was refused."""
         found = {
-            "X-RateLimit-Limit": str(self.limit.calls),
+            "X-RateLimit-BucketLimit": str(self.limit.calls),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": f"{unix_now_s + self.reset_after_s:.3f}",
             "X-RateLimit-Reset-After": f"{self.reset_after_s:.3f}",
@@ -56,7 +56,7 @@ class RateLimiter:
         self._clock = clock
         self._windows: dict[tuple[str, ...], tuple[float, int]] = {}
 
-    def take(self, key: tuple[str, ...], limit: Limit, bucket: str) -> Verdict:
+    def take(self, key: tuple[str, ...], limit: BucketLimit, bucket: str) -> Verdict:
         """Count one call of `key`, unless its window is used up. A refused call costs nothing here."""
         now = self._clock.now()
         start, used = self._windows.get(key, (now, 0))

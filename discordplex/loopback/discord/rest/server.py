@@ -14,7 +14,7 @@ from discordplex.loopback.discord.rest import channels, guilds, interaction_rout
 from discordplex.loopback.discord.rest.api import ApiCall, Route, Table
 from discordplex.loopback.discord.rest.errors import ApiError, unauthorized
 from discordplex.loopback.discord.rest.interactions import Interactions
-from discordplex.loopback.discord.rest.rate_limits import COMMON, WRITES, Limit, RateLimiter, Verdict
+from discordplex.loopback.discord.rest.rate_limits import COMMON, WRITES, BucketLimit, RateLimiter, Verdict
 from discordplex.loopback.discord.world.files import Upload
 from discordplex.loopback.discord.world.model import User
 from discordplex.loopback.discord.world.world import World
@@ -57,7 +57,7 @@ class RestFaults:
 class Rest:
     """Every route under /api, with and without a version. `calls` counts what was asked, `unknown_routes` what nobody answers."""
 
-    def __init__(self, world: World, interactions: Interactions, *, writes: Limit = WRITES) -> None:
+    def __init__(self, world: World, interactions: Interactions, *, writes: BucketLimit = WRITES) -> None:
         self.faults = RestFaults()
         self.gateway_url = ""
         self.calls: Counter[tuple[str, str]] = Counter()

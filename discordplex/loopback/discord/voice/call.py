@@ -15,7 +15,7 @@ OUTBOX_MESSAGES = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class SentMessage:
+class ControlMessage:
     """One message on a control channel, for tests to look at."""
 
     at: float

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from discordplex.loopback.discord.voice.call import Participant, SentMessage, VoiceChannelCall
+from discordplex.loopback.discord.voice.call import ControlMessage, Participant, VoiceChannelCall
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
 from discordplex.loopback.discord.voice.messages import Close
 from discordplex.loopback.discord.voice.relay import Relay
@@ -33,7 +33,7 @@ class VoiceSessions:
         """`dave`: whether calls are encrypted end to end."""
         self.world = world
         self.relay = relay
-        self.log: deque[SentMessage] = deque(maxlen=LOG_MESSAGES)
+        self.log: deque[ControlMessage] = deque(maxlen=LOG_MESSAGES)
         """The newest messages on all control channels, in order."""
         self._dave = dave
         self._calls: dict[str, VoiceChannelCall] = {}
@@ -158,7 +158,7 @@ class VoiceSessions:
 
     def heard(self, participant: Participant, op: int, data: Any) -> None:
         """Note what a client said."""
-        self.log.append(SentMessage(self.world.clock.now(), participant.user_id, incoming=True, op=op, data=data))
+        self.log.append(ControlMessage(self.world.clock.now(), participant.user_id, incoming=True, op=op, data=data))
 
     def _record(self, participant: Participant, op: int, data: Any) -> None:
-        self.log.append(SentMessage(self.world.clock.now(), participant.user_id, incoming=False, op=op, data=data))
+        self.log.append(ControlMessage(self.world.clock.now(), participant.user_id, incoming=False, op=op, data=data))

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from discordplex.loopback.discord.certificate import client_context
-from discordplex.loopback.discord.rest.rate_limits import Limit
+from discordplex.loopback.discord.rest.rate_limits import BucketLimit
 from discordplex.loopback.discord.rest.server import RETRY_AFTER_S
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import STAGE, User
@@ -35,7 +35,7 @@ class Caller:
 
 @pytest.fixture
 async def caller(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
-    async with LoopbackDiscord(dir=tmp_path_factory.mktemp("ca"), writes=Limit(2, 60.0)) as loopback:
+    async with LoopbackDiscord(dir=tmp_path_factory.mktemp("ca"), writes=BucketLimit(2, 60.0)) as loopback:
         connector = aiohttp.TCPConnector(ssl=client_context(loopback.ca_file))
         async with aiohttp.ClientSession(connector=connector) as session:
             yield Caller(loopback, session, loopback.bots[0])
@@ -92,7 +92,7 @@ async def test_the_third_write_is_refused(caller: Caller) -> None:
     """Posts and edits share a channel's limit; the 429 says how long to wait, and another channel is not touched by it."""
     text, lounge = caller.guild.text_channel.id, caller.guild.voice_channels[0].id
     _, message, headers = await caller.ask("POST", f"/channels/{text}/messages", {"content": "one"})
-    assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == ("2", "1")
+    assert (headers["X-RateLimit-BucketLimit"], headers["X-RateLimit-Remaining"]) == ("2", "1")
     _, edited, headers = await caller.ask("PATCH", f"/channels/{text}/messages/{message['id']}", {"content": "two"})
     assert (edited["content"], headers["X-RateLimit-Remaining"]) == ("two", "0")
     assert edited["edited_timestamp"]

@@ -41,14 +41,14 @@ class DaveyMember(DaveMember):
         found = self._session.process_proposals(kind, proposals[1:], [int(user_id) for user_id in expected])
         return found.commit + (found.welcome or b"") if found else None
 
-    def _follow(self, commit: bytes) -> bool:
+    def _process_commit(self, commit: bytes) -> bool:
         try:
             self._session.process_commit(commit)
         except ValueError:
             return False
         return True
 
-    def _enter(self, welcome: bytes) -> bool:
+    def _process_welcome(self, welcome: bytes) -> bool:
         try:
             self._session.process_welcome(welcome)
         except ValueError:

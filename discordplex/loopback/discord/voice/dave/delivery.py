@@ -94,7 +94,7 @@ class Delivery:
         """Somebody has got their session description and has been introduced to the others."""
         if participant.dave_version:
             participant.send_binary(Opcode.EXTERNAL_SENDER, self._sender.package)
-        self._follow_version()
+        self._agree_on_version()
 
     def version_for(self, participant: Participant) -> int:
         """What the session description of a newcomer says."""
@@ -111,7 +111,7 @@ class Delivery:
             self._execute_at_once(remaining)
         else:
             self._tell(self._group.depart(participant.user_id))
-        self._follow_version()
+        self._agree_on_version()
 
     # What clients say
 
@@ -232,7 +232,7 @@ class Delivery:
         for participant in concerned:
             participant.send(Opcode.PREPARE_EPOCH, {"protocol_version": self.version, "epoch": 1})
 
-    def _follow_version(self) -> None:
+    def _agree_on_version(self) -> None:
         """Downgrade while somebody who cannot encrypt is here, upgrade when the last of them has gone."""
         everybody = list(self._call)
         version = min([PROTOCOL_VERSION, *(participant.dave_version for participant in everybody)])

@@ -53,14 +53,14 @@ class LibdaveMember(DaveMember):
     def _commit_to(self, proposals: bytes, expected: frozenset[str]) -> bytes | None:
         return self._session.process_proposals(proposals, set(expected))
 
-    def _follow(self, commit: bytes) -> bool:
+    def _process_commit(self, commit: bytes) -> bool:
         changed = self._session.process_commit(commit)
         if isinstance(changed, dave.RejectType):
             return changed is dave.RejectType.ignored
         self._roster |= changed
         return True
 
-    def _enter(self, welcome: bytes) -> bool:
+    def _process_welcome(self, welcome: bytes) -> bool:
         changed = self._session.process_welcome(welcome, {*self.peers, self.user_id})
         if changed is None:
             return False

@@ -121,9 +121,9 @@ class DaveMember(ABC):
     def _take_epoch(self, op: int, payload: bytes, line: MemberTransport) -> None:
         (number,) = TRANSITION.unpack_from(payload)
         with self._lock:
-            follow = self._follow if op == Opcode.ANNOUNCE_COMMIT else self._enter
-            followed = follow(payload[TRANSITION.size :])
-        if followed:
+            process = self._process_commit if op == Opcode.ANNOUNCE_COMMIT else self._process_welcome
+            entered = process(payload[TRANSITION.size :])
+        if entered:
             self.epochs += 1
             self._prepare(number, self._agreed, line)
         else:
@@ -190,11 +190,11 @@ class DaveMember(ABC):
         """The commit, and the welcome behind it, that the proposals call for."""
 
     @abstractmethod
-    def _follow(self, commit: bytes) -> bool:
+    def _process_commit(self, commit: bytes) -> bool:
         """Move to the epoch of a commit; whether that worked."""
 
     @abstractmethod
-    def _enter(self, welcome: bytes) -> bool:
+    def _process_welcome(self, welcome: bytes) -> bool:
         """Enter the group of a welcome; whether that worked."""
 
     @abstractmethod
