@@ -34,7 +34,7 @@ class Verdict:
     def headers(self, unix_now_s: float) -> dict[str, str]:
         """The documented headers; Retry-After and `Via` (without which py-cord takes a 429 for a ban) where it was refused."""
         found = {
-            "X-RateLimit-BucketLimit": str(self.limit.calls),
+            "X-RateLimit-Limit": str(self.limit.calls),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": f"{unix_now_s + self.reset_after_s:.3f}",
             "X-RateLimit-Reset-After": f"{self.reset_after_s:.3f}",

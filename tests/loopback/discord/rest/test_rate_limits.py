@@ -24,7 +24,7 @@ def test_the_headers_are_the_documented_ones() -> None:
     limiter = RateLimiter(FakeClock())
     passed, refused = (limiter.take(("a",), BucketLimit(1, 5.0), "bucket") for _ in range(2))
     assert {key: value for key, value in passed.headers(1000.0).items() if key != "Via"} == {
-        "X-RateLimit-BucketLimit": "1",
+        "X-RateLimit-Limit": "1",
         "X-RateLimit-Remaining": "0",
         "X-RateLimit-Reset": "1005.000",
         "X-RateLimit-Reset-After": "5.000",

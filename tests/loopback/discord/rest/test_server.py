@@ -92,7 +92,7 @@ async def test_the_third_write_is_refused(caller: Caller) -> None:
     """Posts and edits share a channel's limit; the 429 says how long to wait, and another channel is not touched by it."""
     text, lounge = caller.guild.text_channel.id, caller.guild.voice_channels[0].id
     _, message, headers = await caller.ask("POST", f"/channels/{text}/messages", {"content": "one"})
-    assert (headers["X-RateLimit-BucketLimit"], headers["X-RateLimit-Remaining"]) == ("2", "1")
+    assert (headers["X-RateLimit-Limit"], headers["X-RateLimit-Remaining"]) == ("2", "1")
     _, edited, headers = await caller.ask("PATCH", f"/channels/{text}/messages/{message['id']}", {"content": "two"})
     assert (edited["content"], headers["X-RateLimit-Remaining"]) == ("two", "0")
     assert edited["edited_timestamp"]
