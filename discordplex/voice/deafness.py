@@ -80,7 +80,7 @@ class StreamCounts:
     announced: int
     """How often it was said that this person speaks."""
     arrived: int
-    """Packets that hold speech, whether or not anything could be made of them."""
+    """Packets of the voice server that hold speech, whether or not anything could be made of them."""
     read: int
     """Those that became sound."""
     silences: int

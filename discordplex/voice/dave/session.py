@@ -121,6 +121,10 @@ class DaveSession:
         """Whether there is any key to open an encrypted frame with. Thread: any."""
         return bool(self._version and self._decryptors)
 
+    def may_be_ignored(self, named: Iterable[int], ignored: Container[int | None]) -> bool:
+        """Whether a stream without a name may be of somebody who is ignored: who has no stream among the `named` yet. Thread: receive."""
+        return None in ignored or not set(named).issuperset(user_id for user_id in self._present if user_id in ignored)
+
     def candidates(self, named: Container[int], ignored: Container[int | None]) -> list[int]:
         """Whose key may open a stream that has no name, the most likely first. Thread: receive.
 

@@ -19,7 +19,7 @@ from discordplex.voice.deafness import StreamCounts
 from discordplex.voice.rtp.encryption import Freshness, Transport
 from discordplex.voice.rtp.packet import RtpError, RtpPacket, strip
 from discordplex.voice.rtp.reorder import WAIT, Arrival, Missing, Packet
-from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD, UNHEARD, SpeakerStream, UnnamedPackets
+from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD, PACKET_MS, UNHEARD, SpeakerStream, UnnamedPackets
 
 MAX_STREAMS = 64
 """Speakers at once; the one that was silent longest makes room for a new one."""
@@ -169,19 +169,14 @@ class Receiver:
         elif stream is None and user_id is None and not self._has_room(now):
             self._count("flood")
         elif user_id is None and not self._e2ee.has_keys:
-            self._wait(packet)
+            self._keep_unnamed(packet, transport)
         elif user_id is None and not self._candidates():
             self._count("unnamed")
         else:
             self._open_transport(packet, transport, now)
 
     def _open_transport(self, packet: RtpPacket, transport: Transport, now: float) -> None:
-        try:
-            payload = strip(transport.open(packet), packet)
-        except RtpError:
-            if packet.ssrc in self._users:  # junk does not know who is there; this may be somebody whom we should hear
-                self._stream(packet.ssrc, now).arrived += 1
-            raise
+        payload = strip(transport.open(packet), packet)
         if self._is_replay(packet, transport):
             self._count("replayed")
             return
@@ -202,27 +197,35 @@ class Receiver:
         return stream is None or stream.reorder.look(packet.sequence) is not Arrival.WANTED
 
     def _has_room(self, now: float) -> bool:
-        """Whether one more packet of nobody known may be looked at: a flood of them takes nothing from those who have a stream."""
+        """Whether one more packet of nobody known may be looked at: a flood of them takes nothing from those who have a stream.
+
+        Only what came from the voice server takes room, as far as that can be known.
+        """
         self._room = min(MAX_STRANGE_PACKETS, self._room + (now - self._room_at) * MAX_STRANGE_PACKETS)
         self._room_at = now
-        if self._room < 1:
-            return False
-        self._room -= 1
-        return True
+        return self._room >= 1
 
     def _candidates(self) -> list[int]:
         """Whose key may open a stream without a name: nobody's who is ignored."""
         return self._e2ee.candidates(frozenset(self._users.values()), self._ignored)
 
-    def _wait(self, packet: RtpPacket) -> None:
-        """Keep a packet until its stream has a name."""
+    def _keep_unnamed(self, packet: RtpPacket, transport: Transport) -> None:
+        """Keep a packet that no key can name. Junk is dropped, unless telling it apart may open a packet of somebody who is ignored."""
+        may_be_ignored = self._e2ee.may_be_ignored(self._users.values(), self._ignored)
+        if not may_be_ignored:
+            transport.open(packet)
+        self._wait(packet, authentic=not may_be_ignored)
+
+    def _wait(self, packet: RtpPacket, *, authentic: bool) -> None:
+        """Keep a packet until its stream has a name. Only what came from the voice server counts as somebody's speech."""
         waiting = self._waiting.get(packet.ssrc)
         if waiting is None:
             if len(self._waiting) == MAX_WAITING:
-                del self._waiting[min(self._waiting, key=lambda other: self._waiting[other].arrived)]
+                del self._waiting[min(self._waiting, key=lambda other: len(self._waiting[other].packets))]
                 self._count("streams_evicted")
             waiting = self._waiting[packet.ssrc] = UnnamedPackets()
-        waiting.arrived += 1
+        self._room -= 1
+        waiting.arrived += authentic
         if len(waiting.packets) == MAX_HELD:
             self._count("unnamed")
         waiting.packets.append(packet)
@@ -239,6 +242,7 @@ class Receiver:
 
     def _take_payload(self, packet: RtpPacket, transport: Transport, payload: bytes, now: float) -> None:
         stream = self._stream(packet.ssrc, now)
+        stream.credit_ms -= PACKET_MS
         must_wait = stream.user_id is None and self._e2ee.may_be_clear(payload)
         if not must_wait:  # what waits comes here again
             transport.note(packet)
@@ -253,7 +257,7 @@ class Receiver:
             stream.arrived += not stream.ended
             stream.silences += stream.ended
         if must_wait:
-            self._wait(packet)
+            self._wait(packet, authentic=True)
         else:
             self._open(packet.ssrc, stream, packet.sequence, payload, now)
 
@@ -265,6 +269,7 @@ class Receiver:
                 self._count("streams_evicted")
             stream = self._streams[ssrc] = SpeakerStream()
             stream.user_id = self._users.get(ssrc)
+            self._room -= stream.user_id is None
         stream.heard_at = now
         return stream
 

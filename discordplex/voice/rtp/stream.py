@@ -14,7 +14,7 @@ MAX_CONCEALED = 5
 """Lost frames in a row that are filled in. After 100 ms libopus has faded to silence, and a longer fill would arrive as pure delay."""
 
 PACKET_MS = DISCORD.frame_ms / 8
-"""What each packet costs of a stream's budget before it is opened: the length of the shortest Opus packet."""
+"""What each authentic packet costs of a stream's budget, whatever it becomes: the length of the shortest Opus packet."""
 
 SOUND_MS_PER_S = 1250.0
 """How much sound one stream may become in a second, filled-in frames included: real time, and room for a sender whose clock is fast."""
@@ -51,7 +51,7 @@ class SpeakerStream:
         self.credit_ms = SOUND_BURST_MS
         self.credited_at = float("-inf")
         self.arrived = 0
-        """Packets of speech, whatever became of them."""
+        """Authentic packets of speech, whatever became of them."""
         self.read = 0
         """Those that became sound."""
         self.silences = 0
@@ -60,22 +60,20 @@ class SpeakerStream:
         """The newest packet was one of these."""
 
     def admits(self, now: float) -> bool:
-        """Whether one more packet is within the stream's budget; it then costs `PACKET_MS`, and what it becomes besides."""
+        """Whether one more packet is within the stream's budget. It costs something once it has authenticated: junk takes nothing."""
         self.credit_ms = min(SOUND_BURST_MS, self.credit_ms + (now - self.credited_at) * SOUND_MS_PER_S)
         self.credited_at = now
-        if self.credit_ms <= 0:
-            return False
-        self.credit_ms -= PACKET_MS
-        return True
+        return self.credit_ms > 0
 
 
 class UnnamedPackets:
-    """Packets of a stream that has no name yet, as they came: none is opened before somebody is known who may be heard."""
+    """Packets of a stream that has no name yet, as they came."""
 
     __slots__ = ("arrived", "packets")
 
     def __init__(self) -> None:
         self.arrived = 0
+        """Those of them that have authenticated."""
         self.packets: deque[RtpPacket] = deque(maxlen=MAX_HELD)
 
 

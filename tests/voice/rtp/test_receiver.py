@@ -44,6 +44,7 @@ class Studio:
         if e2ee is None:
             e2ee = DaveSession(user_id=1, metrics=self.metrics)
             e2ee.start(channel_id=7, ssrc=1, protocol_version=0)
+        self.e2ee = e2ee
         self.found: list[tuple[str, int]] = []
         self.receiver = Receiver(e2ee=e2ee, sink=self.ear, metrics=self.metrics, on_discovery=lambda *where: self.found.append(where))
         self.receiver.transport = Transport.for_mode(MODES[0], KEY)
@@ -133,6 +134,64 @@ def test_duplicates_and_late_ones_are_dropped(studio: Studio) -> None:
     studio.receiver.name(SSRC, ANN)
     studio.send([0, 1, 1, 0, 2, 4, 5, 6, 7, 3])
     assert studio.counts() == {"frames": 7, "duplicates": 2, "lost": 1, "concealed": 1, "late": 1}
+
+
+def junk(datagram: bytes) -> bytes:
+    """The datagram with a tag that is not the voice server's."""
+    return datagram[:-5] + bytes([datagram[-5] ^ 1]) + datagram[-4:]
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_junk_costs_a_counter(*, encrypted: bool) -> None:
+    """Five thousand forged datagrams a second, as of who speaks, of who is named and silent, of nobody known: nobody loses a packet by it.
+
+    Nor is anything kept of them, and nothing of it is taken for speech that cannot be read: that would cost new keys and a new session.
+    """
+    _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
+    studio = Studio(ann.e2ee if encrypted else None)
+    studio.receiver.name(SSRC, BOB)
+    studio.receiver.name(SSRC + 1, CAT)
+    forged = 0
+    for number in range(50):
+        for sequence in range(100):
+            ssrc = (SSRC, SSRC + 1, SSRC + 2, 10_000 + forged)[sequence % 4]
+            studio.receiver.receive(junk(studio.datagram(sequence, PACKETS[0], ssrc=ssrc)), studio.now)
+            forged += 1
+        payload = PACKETS[number % len(PACKETS)]
+        studio.receiver.receive(studio.datagram(number, (bob.e2ee.encrypt(payload) or b"") if encrypted else payload), studio.now)
+        studio.now += 0.02
+    for sequence in range(5):  # somebody new, whose first packets come before their name
+        frame = cat.e2ee.encrypt(PACKETS[sequence]) or b""
+        studio.receiver.receive(studio.datagram(sequence, frame if encrypted else PACKETS[sequence], ssrc=SSRC + 9), studio.now)
+    studio.receiver.name(SSRC + 9, CAT)
+    studio.receiver.tick(studio.now)
+    assert (studio.ear.frames(BOB), studio.ear.frames(CAT)) == (50, 5)
+    assert {name: count for name, count in studio.counts().items() if name != "named_by_key"} == {"frames": 55, "unauthentic": forged}
+    assert {counts.ssrc: counts.arrived for counts in studio.receiver.stream_counts()} == {SSRC: 50, SSRC + 1: 0, SSRC + 9: 5}
+
+
+def test_what_may_be_of_the_ignored_is_kept_unopened_and_counts_for_nothing(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose a stream without a name is cannot be known: where it may be of somebody who opted out, not even its transport is opened."""
+    opened: list[int] = []
+    transport_open = Transport.open
+
+    def noted(self: Transport, packet: rtp.RtpPacket) -> bytes:
+        opened.append(packet.sequence)
+        return transport_open(self, packet)
+
+    monkeypatch.setattr(Transport, "open", noted)
+    studio.e2ee.join([ANN, BOB])
+    studio.receiver.ignore(frozenset({BOB}))
+    studio.send(range(5))
+    assert opened == []
+    assert [counts.arrived for counts in studio.receiver.stream_counts()] == [0]
+    studio.receiver.name(SSRC, ANN)
+    studio.receiver.name(SSRC + 1, BOB)
+    studio.receiver.tick(studio.now)
+    assert (studio.ear.frames(ANN), opened) == (5, list(range(5)))
+    studio.send(range(5, 8), ssrc=SSRC + 2)  # Bob has a stream: this one is not his
+    assert opened == list(range(8))
+    assert [counts.arrived for counts in studio.receiver.stream_counts() if counts.ssrc == SSRC + 2] == [3]
 
 
 def test_a_captured_datagram_is_heard_once(studio: Studio) -> None:
