@@ -161,7 +161,7 @@ async def test_a_bot_that_was_thrown_out_stays_out(home: Home, monkeypatch: pyte
         home.discord.enter(home.ada, home.lounge)
         await home.listens()
         home.discord.kick_from_voice(home.bot)
-        await home.says(home.lounge, "`/join` calls me back")
+        await home.says(home.lounge, "Use `/join` to call me back")
         await home.engine.log.wait_for(lambda log: log.of(ConversationClosed))
         reply = await home.discord.press_slash(home.ada, home.lounge, "join")
         assert reply.content == texts.calls.joined(int(home.lounge.id))

@@ -78,6 +78,6 @@ async def test_the_notice_goes_with_the_call(home: Home, monkeypatch: pytest.Mon
         home.discord.enter(home.ada, home.study)
         await home.sits_in(home.study)
         await home.says(home.study, "Go ahead")
-        await home.says(home.lounge, f"I have gone to <#{home.study.id}>")
+        await home.says(home.lounge, f"I have moved to <#{home.study.id}>")
         assert not any("I am listening" in text for text in home.texts(home.lounge))
     assert any("The call has ended" in text for text in home.texts(home.study))

@@ -95,5 +95,5 @@ async def test_people_are_told_who_cannot_be_heard(monkeypatch: pytest.MonkeyPat
             assert f"I cannot hear <@{user.id}>" in await home.says(channel, "I cannot hear")
             ada.member.spoil(key_changes=0)
             await ada.say(hum(10))
-            assert f"I hear <@{user.id}>" in await home.says(channel, "I hear <@")
+            assert f"I can hear <@{user.id}>" in await home.says(channel, "I can hear <@")
             assert sum("I cannot hear" in text for text in home.texts(channel)) == 0

@@ -1,6 +1,6 @@
-"""Every sentence the bot may say. Pure. `docs/troubleshooting.md` explains each, and a test holds it against this file.
+"""What the bot says about calls. Pure. `docs/troubleshooting.md` explains each sentence; a test compares that page with this file.
 
-What comes from outside (names, sentences of other rooms) is made harmless here; channels are shown by Discord itself (`<#id>`).
+Text from outside (names, sentences of other packages) is made harmless here. Discord itself shows the names of channels (`<#id>`).
 """
 
 import re
@@ -15,29 +15,31 @@ from discordplex.engine import Persona
 from discordplex.plaintext import one_line
 from discordplex.store.records import SaveStatus
 
-NO_CALL = "I am in no call in this server. `/join` calls me."
-STOPPED = "I have stopped: nobody is heard, and I say nothing. `/listen` lets me go on, `/leave` sends me away."
-STOPPED_ALREADY = "I have stopped already. `/listen` lets me go on."
+NO_CALL = "I am not in a call in this server. Use `/join` to call me."
+STOPPED = "I have stopped: I hear nobody and say nothing. Use `/listen` to continue, or `/leave` to send me away."
+STOPPED_ALREADY = "I have already stopped. Use `/listen` to continue."
 LISTENS_AGAIN = "I hear you again."
-LISTENS_ALREADY = "I am listening already."
+LISTENS_ALREADY = "I am already listening."
 FORGOTTEN = "I have forgotten what was said in this call."
-REMEMBERS_NOTHING = "This engine keeps no list of what was said that could be forgotten; `/leave` and `/join` begin anew."
-NOT_MEASURED = "Nothing is measured in this call yet: somebody has to speak first."
+REMEMBERS_NOTHING = (
+    "This engine keeps no list of what was said, so there is nothing to forget. To start over, use `/leave` and then `/join`."
+)
+NOT_MEASURED = "Nothing is measured in this call yet. Somebody has to speak first."
 
 
 STAGES = {
-    "uplink.wait_ms": "From a person's sound to the engine",
-    "engine.uplink_write_ms": "Writing it to the engine",
-    "engine.block_spacing_ms": "From one piece of the engine's sound to the next",
-    "playout.hold_ms": "The engine's sound, held so that it does not tear",
-    "voice.tx.lateness_ms": "Sent later than it should be",
+    "uplink.wait_ms": "From a person's voice to the engine",
+    "engine.uplink_write_ms": "Sending it to the engine",
+    "engine.block_spacing_ms": "Time between two pieces of the engine's voice",
+    "playout.hold_ms": "Buffering of the engine's voice",
+    "voice.tx.lateness_ms": "Delay of our packets to Discord",
 }
-"""The histograms that people are shown, in the order of the way."""
+"""The histograms that /latency shows, in the order in which sound passes them."""
 
 
 GAUGES = {
-    "engine.handshake_ms": "Until the engine listened",
-    "voice.gateway.rtt_ms": "To Discord's voice server and back",
+    "engine.handshake_ms": "Start of the engine",
+    "voice.gateway.rtt_ms": "Round trip to Discord's voice server",
 }
 
 
@@ -46,10 +48,10 @@ ADDRESS = re.compile(
     r"|(?<![\w.-])[\w.-]+\.[\w-]+:\d{1,5}\b|\blocalhost:\d{1,5}\b"  # a host with its port
     r"|\[[0-9a-fA-F:.]+\](?::\d{1,5})?|\b\d{1,3}(?:\.\d{1,3}){3}\b"  # an IP address
 )
-"""Where a server is. People are told what it is (`engine.name`), and the log where."""
+"""The address of a server. People are told its name (`engine.name`); only the log has the address."""
 
 LARGEST_SSRC = 2**32 - 1
-"""Ids of users are larger (a snowflake holds the time in its upper bits)."""
+"""User ids are larger: a snowflake has the time in its upper bits."""
 
 ROLE_LENGTH = 120
 """Characters of a role that a notice shows."""
@@ -58,72 +60,72 @@ ROLE_LENGTH = 120
 
 PERSONAPLEX = "PersonaPlex"
 CASCADE = "the cascade (speech recognition, a language model and a synthetic voice)"
-"""The engines in people's words, where `engine.name` does not say it better."""
+"""What the engines are called where `engine.name` is empty."""
 
 MOST_NAMED = 3
-"""People whom a greeting names."""
+"""How many people a greeting names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """What a call says about itself."""
+    """What the greeting of a call says."""
 
     channel_id: int
     persona: Persona | None
-    """None where it is not known yet whether the engine takes it, or where it does not."""
+    """None if the engine does not take a persona, or if that is not known yet."""
     practice: Practice
     here: int | None = None
-    """The channel in which it is said."""
+    """The channel where the greeting is posted."""
     people: Sequence[str] = ()
-    """The names of those for whom the bot came, as far as they may be read there."""
+    """The people the bot came for, without those whose names may not be shown there."""
     privacy_code: str | None = None
-    """The digits of the call's end-to-end encryption, None where there is none."""
+    """The digits that verify the call's end-to-end encryption; None without encryption."""
 
 
-FORGETFUL = "My settings cannot be read, so I do not know who asked me earlier not to listen: please press the button again."
+FORGETFUL = "I cannot read my settings, so I do not know who asked me not to listen. If you did, please press the button again."
 
-CONTINUED = "What I said here has changed since. My newest message says what holds now."
+CONTINUED = "This message is out of date. My newest message says what applies now."
 
 END_OF_RECORD = (
-    "I record nothing more in this call: neither a transcript nor words in the chat. I may do that only while a message of mine that says "
-    "so can be seen by everybody in the call, and in this call that message was deleted, or had to be posted anew, too often. "
-    "The next call begins anew."
+    "I record nothing more in this call: no transcript, and no words in the chat. I may record only while everybody in the call can see a "
+    "message of mine that says so. In this call, that message was deleted or had to be posted again too often. "
+    "The next call starts fresh."
 )
-"""What a call's channel is told, once, when no further notice is posted."""
+"""Posted once per call, after the last notice that is allowed."""
 
 
 STILL_IN_THE_JOURNAL = (
-    "Until another program stops reading the database's file, a copy of what was deleted stays in the journal beside it; "
-    "I remove that as soon as I can."
+    "A copy of the deleted data stays in the database's journal file while another program reads the database. "
+    "I remove that copy as soon as I can."
 )
 
 
 def as_it_stands(sentence: str, standing: SaveStatus) -> str:
-    """What came of a change, and whether it is saved."""
+    """The result of a change, and whether it is saved."""
     if not standing.saved:
-        return f"{sentence} That holds now, but is not saved yet: I save it as soon as the database takes it. {told(standing.why)}"
+        return f"{sentence} This applies now but is not saved yet. I save it as soon as the database works again. {told(standing.why)}"
     return sentence if standing.clean else f"{sentence} {STILL_IN_THE_JOURNAL}"
 
 
 def engine_named(name: str, *, transcribes: bool) -> str:
-    """How people are told of an engine; `name` is what its operator calls it."""
+    """What people read as the engine's name; `name` is what its operator calls it."""
     return name or (CASCADE if transcribes else PERSONAPLEX)
 
 
 def hello(about: Introduction) -> str:
-    """The bot has come and the engine is being opened."""
-    return f"{listening_to(about)} One moment: I hear you as soon as the engine has got ready."
+    """The bot has joined and opens the engine."""
+    return f"{listening_to(about)} One moment: I hear you as soon as the engine is ready."
 
 
 def listening(about: Introduction) -> str:
-    """The engine is there."""
-    code = f" Voice privacy code, the same as in your Discord: `{grouped(about.privacy_code)}`." if about.privacy_code else ""
+    """The engine is open: the bot hears and speaks."""
+    code = f" Voice privacy code (your Discord shows the same one): `{grouped(about.privacy_code)}`." if about.privacy_code else ""
     lost = f" {FORGETFUL}" if about.practice.forgetful else ""
     return f"{listening_to(about)}{code}{lost} Go ahead, speak."
 
 
 def listening_to(about: Introduction) -> str:
-    """Who listens, where people's voices go and what is kept; then for whom the bot came and to whom they talk."""
+    """Who listens, where people's voices go and what is kept; then the people the bot came for, and its persona."""
     goes_to = f"what you say goes to {harmless(about.practice.engine)}"
     came_for = f" I came for {listed(about.people)}." if about.people else ""
     return (
@@ -133,7 +135,7 @@ def listening_to(about: Introduction) -> str:
 
 
 def fate(practice: Practice, here: int | None = None) -> str:
-    """What becomes of people's words, as the end of a sentence that is read in the channel `here`."""
+    """What is done with people's words: the end of a sentence that is posted in the channel `here`."""
     parts = []
     if practice.published_in is not None:
         where = "the captions" if practice.published_in == SOMEWHERE else f"<#{practice.published_in}>"
@@ -148,11 +150,11 @@ def fate(practice: Practice, here: int | None = None) -> str:
     return f"and {', and '.join(parts)}"
 
 
-SINCE = "since the admins of this server want one"
+SINCE = "because the admins of this server want one"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names in a sentence; what is beyond a few is counted."""
+    """Names in a sentence: the first few, then how many more."""
     shown = [named(name) for name in names[:MOST_NAMED]]
     if len(names) > MOST_NAMED:
         shown.append(f"{len(names) - MOST_NAMED} more")
@@ -160,7 +162,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def named(name: str) -> str:
-    """A person's name in a sentence: one line without anything unseen, and no mention. Some names have nothing that is seen."""
+    """A person's name in a sentence: one line, no invisible characters, no mention; `SOMEBODY` if nothing visible is left."""
     return harmless(one_line(name, LONGEST_NAME)) or SOMEBODY
 
 
@@ -168,18 +170,18 @@ ENDED = "The call has ended after"
 
 
 def ended(seconds: float) -> str:
-    """What the greeting becomes when the call is over."""
-    return f"{ENDED} {length(seconds)}: I do not listen any more. The buttons hold for later calls too."
+    """The greeting after the end of the call."""
+    return f"{ENDED} {length(seconds)}. I do not listen any more. The buttons also work for later calls."
 
 
 def length(seconds: float) -> str:
-    """How long a call was."""
+    """The length of a call."""
     return f"{seconds:.0f} s" if seconds < 59.5 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 -- a minute, rounded
 
 
 def moved(channel_id: int) -> str:
-    """What the greeting becomes when the call has gone to another channel."""
-    return f"I have gone to <#{channel_id}> and do not listen here any more."
+    """The greeting after the call has moved to another channel."""
+    return f"I have moved to <#{channel_id}> and do not listen here any more."
 
 
 def who(persona: Persona) -> str:
@@ -188,17 +190,17 @@ def who(persona: Persona) -> str:
 
 
 def grouped(digits: str) -> str:
-    """A privacy code as Discord shows it, five digits a group."""
+    """A privacy code as Discord shows it: groups of five digits."""
     return " ".join(digits[start : start + 5] for start in range(0, len(digits), 5))
 
 
 def changing(persona: Persona) -> str:
-    """The engine is being opened as somebody else."""
-    return f"One moment, I am changing into {who(persona)}."
+    """The engine is being opened with another persona."""
+    return f"One moment, I am switching to {who(persona)}."
 
 
 def changed(persona: Persona) -> str:
-    """It is there as somebody else."""
+    """The engine is open with another persona."""
     return f"From now on you talk with {who(persona)}."
 
 
@@ -209,76 +211,77 @@ def stopped(name: str) -> str:
 
 def goes_on(name: str) -> str:
     """Somebody used /listen."""
-    return f"{named(name)} asked me to go on: I hear you again."
+    return f"{named(name)} asked me to continue: I hear you again."
 
 
 def engine_lost(reason: str) -> str:
-    """The engine could not be opened or went away, and is tried again."""
+    """The engine could not be opened or was lost; the bot tries again."""
     return f"{told(reason)} I keep trying."
 
 
-STILL_OPENING = "The engine is still loading its voice and role, which takes longer than usual; I hear you as soon as it is done."
-PERSONA_KEPT = "This engine has a voice and a role of its own and keeps them: the conversation begins anew, with nobody else."
+STILL_OPENING = "The engine is still loading its voice and role. This takes longer than usual. I hear you as soon as it is done."
+PERSONA_KEPT = "This engine always keeps its own voice and role. The conversation starts over with the same ones."
 ENGINE_READY = "The engine is ready: I hear you."
 
 
 def engine_ready(reason: str) -> str:
-    """The engine is there for the first time, after `engine_lost`."""
-    return f"{ENGINE_READY} Before that: {told(reason)}"
+    """The engine is open for the first time, after `engine_lost`."""
+    return f"{ENGINE_READY} What happened before: {told(reason)}"
 
 
 def engine_back(reason: str) -> str:
-    """The engine is there again after `engine_lost`."""
-    return f"The engine is here again. It was away for a moment: {told(reason)}"
+    """The engine is open again, after `engine_lost`."""
+    return f"The engine is back. What happened: {told(reason)}"
 
 
 def engine_moved(reason: str) -> str:
-    """The call went on at another server after `engine_lost`."""
+    """The call continues on another server, after `engine_lost`."""
     return f"I switched to another engine; the conversation starts over. What happened: {told(reason)}"
 
 
 def gave_up(reason: str) -> str:
-    """The call ended although nobody wanted it to."""
-    return f"{told(reason)} I have left the channel; `/join` calls me back."
+    """The call ended because something failed."""
+    return f"{told(reason)} I have left the channel. Use `/join` to call me back."
 
 
 def could_not_join(channel_id: int, reason: str) -> str:
-    """No call came about."""
+    """The bot could not join."""
     return f"I cannot join <#{channel_id}>: {told(reason)}"
 
 
 def cannot_hear(speaker: int, reason: str) -> str:
-    """Somebody is not heard, although everything was tried."""
+    """Somebody is not heard, and every remedy was tried."""
     return (
-        f"I cannot hear {somebody(speaker)}: {harmless(reason)}. I have asked for new keys and connected anew, in vain; "
-        "leaving the voice channel and entering it again may help."
+        f"I cannot hear {somebody(speaker)}: {harmless(reason)}. I have asked for new keys and reconnected, but that did not help. "
+        "Leaving the voice channel and entering it again may help."
     )
 
 
 def hears_again(speaker: int) -> str:
     """After `cannot_hear`."""
-    return f"I hear {somebody(speaker)}. For a while I could not."
+    return f"I can hear {somebody(speaker)} again."
 
 
 def somebody(speaker: int) -> str:
-    """Who it is, as Discord shows it; the number of a stream is nobody's name."""
+    """A mention of the speaker; `somebody` if only the number (SSRC) of the stream is known."""
     return f"<@{speaker}>" if speaker > LARGEST_SSRC else "somebody"
 
 
 def trouble(message: str) -> str:
-    """Something failed and the call goes on."""
+    """Something failed, and the call continues."""
     return told(message)
 
 
 def sent_away(name: str) -> str:
     """Somebody used /leave while people are in the call."""
-    return f"{named(name)} asked me to leave. `/join` calls me back."
+    return f"{named(name)} asked me to leave. Use `/join` to call me back."
 
 
 def elsewhere(channel_id: int) -> str:
     """The guild's call is in another channel."""
     return (
-        f"I am talking in <#{channel_id}> and can be in one channel of a server only. Come over, or stay: I come here when that call ends."
+        f"I am talking in <#{channel_id}>. I can be in only one channel of a server. "
+        "Go to that channel, or stay: I come here when that call ends."
     )
 
 
@@ -289,10 +292,10 @@ MISSING_PERMISSION = {
     "connect": "I may not enter this channel. Give my role the permission Connect.",
     "speak": "I may not speak in this channel. Give my role the permission Speak.",
 }
-AFK = "It is the server's AFK channel, in which nobody can talk."
-NOT_LET_IN = "Discord did not let me in, and did not say why. Try again, or look at the channel's permissions and its user limit."
-NO_VOICE_ROOM = "Discord and I do not agree on where I am. Try again in a moment."
-INTERNAL = "Something in me failed; my log has the cause."
+AFK = "It is the server's AFK channel. Nobody can talk there."
+NOT_LET_IN = "Discord did not let me in and did not say why. Try again, or check the channel's permissions and its user limit."
+NO_VOICE_ROOM = "Discord does not tell clearly which voice channel I am in. Try again in a moment."
+INTERNAL = "An internal error occurred. My log has the cause."
 
 
 def full(limit: int) -> str:
@@ -303,11 +306,11 @@ def full(limit: int) -> str:
 # What slash commands answer
 
 NOT_IN_VOICE = "Enter a voice channel first, then use `/join` again."
-COMMAND_FAILED = "That did not work, and it is my fault; my log has the cause."
-NOTHING_TO_LEAVE = "I am in no voice channel of this server."
+COMMAND_FAILED = "That did not work because of an internal error. My log has the cause."
+NOTHING_TO_LEAVE = "I am not in a voice channel of this server."
 LEFT = "I have left the voice channel."
-LEFT_QUEUE = "I am in no voice channel of this server, and nobody of it waits for me any more."
-COMING_SOON = "I am just leaving; I come as soon as I have left."
+LEFT_QUEUE = "I am not in a voice channel of this server, and nobody here waits for me any more."
+COMING_SOON = "I am leaving a call at the moment. I come right after that."
 
 
 def joined(channel_id: int) -> str:
@@ -317,18 +320,18 @@ def joined(channel_id: int) -> str:
 
 def already_here(channel_id: int) -> str:
     """/join where the call is."""
-    return f"I am in <#{channel_id}> already."
+    return f"I am already in <#{channel_id}>."
 
 
 @dataclass(frozen=True, slots=True)
 class CallStatus:
-    """A guild's call, as /status shows it."""
+    """The call of a guild, as /status shows it."""
 
     channel_id: int
     phase: str
     engine: str
     persona: Persona | None
-    """None where the engine keeps its own."""
+    """None if the engine keeps its own."""
     minutes: int
 
 
@@ -344,30 +347,30 @@ class Status:
     """(channel id, number in the queue) of this guild's channels that wait."""
     auto_join: bool
     refused: str | None = None
-    """Why the engine would refuse the persona, None where it would not."""
+    """Why the engine would refuse the persona; None if it would take it."""
 
 
 def status(now: Status) -> str:
-    """/status: who it talks with, who waits."""
-    lines = [call_line(now.call) if now.call else "I am in no call in this server."]
+    """/status: the call, the engines in use, and the queue."""
+    lines = [call_line(now.call) if now.call else "I am not in a call in this server."]
     lines.append(f"Engines: {now.calls} of {now.capacity} in use, {now.queue_length} waiting.")
     lines += [f"<#{channel_id}> is number {number} in the queue." for channel_id, number in now.own_places]
     if not now.call and not now.own_places:
-        lines.append("Enter a voice channel and I come." if now.auto_join else "Enter a voice channel and use `/join`.")
+        lines.append("Enter a voice channel, and I join." if now.auto_join else "Enter a voice channel and use `/join`.")
     if now.refused:
         lines.append(told(now.refused))
     return "\n".join(lines)
 
 
 def call_line(call: CallStatus) -> str:
-    """One guild's call in one line."""
+    """The call of one guild in one line."""
     since = f"for {call.minutes} min" if call.minutes else "just now"
     voice = f"with the voice **{harmless(call.persona.voice)}** " if call.persona else ""
     return f"In <#{call.channel_id}>: {call.phase}, {since}, {voice}on {harmless(call.engine)}."
 
 
 def told(sentence: str) -> str:
-    """A sentence of another room, fit for a message."""
+    """A sentence from another package, made safe for a message: no addresses, no markdown, at most 600 characters."""
     flat = harmless(ADDRESS.sub("[address]", shorten(sentence, 600)))
     return flat if flat.endswith((".", "!", "?", "…")) else f"{flat}."
 
@@ -376,7 +379,7 @@ def told(sentence: str) -> str:
 
 
 LOGIN_MISSING = (
-    "There is no bot token. Make one at https://discord.com/developers/applications (your application, Bot, Reset Token), "
+    "There is no bot token. Create one at https://discord.com/developers/applications (your application, Bot, Reset Token), "
     "then set DISCORDPLEX_DISCORD__TOKEN or discord.token."
 )
 LOGIN_REFUSED = (
@@ -385,29 +388,29 @@ LOGIN_REFUSED = (
 )
 MESSAGES_REFUSED = (
     "Discord does not let the bot read messages, which bot.prefix needs. Switch on the Message Content Intent at "
-    "https://discord.com/developers/applications (your application, Bot), or take bot.prefix away."
+    "https://discord.com/developers/applications (your application, Bot), or remove bot.prefix."
 )
-TOO_MANY_GUILDS = "The bot is in more servers than one connection may serve; discordplex does not split itself over several."
+TOO_MANY_GUILDS = "The bot is in more servers than one connection may serve. discordplex cannot use several connections (shards)."
 
 
 def discord_unreachable(api_url: str, cause: str) -> str:
-    """Nobody answers where Discord should be."""
+    """No server answers at Discord's address."""
     return f"Discord cannot be reached at {api_url} ({cause}); trying again."
 
 
 def latency(measured: Mapping[str, Any]) -> str:
-    """/latency: a call's measurements in words, the newest 40 s of each stage."""
+    """/latency: the measurements of a call; of each stage the newest 40 s."""
     lines = [
-        f"- {name}: {ms(found['p50'])} as a rule, {ms(found['p99'])} at worst (of 100)"
+        f"- {name}: usually {ms(found['p50'])}, in 99 of 100 cases at most {ms(found['p99'])}"
         for key, name in STAGES.items()
         if (found := measured.get(key)) and found["count"]
     ]
     if not lines:
         return NOT_MEASURED
     lines += [f"- {name}: {ms(measured[key])}" for key, name in GAUGES.items() if measured.get(key)]
-    return "\n".join(["This call, measured:", *lines])
+    return "\n".join(["Latency of this call:", *lines])
 
 
 def ms(value: float) -> str:
-    """Milliseconds, as exactly as they matter."""
+    """Milliseconds with two significant digits or more."""
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"  # noqa: PLR2004 -- two digits are enough for anybody

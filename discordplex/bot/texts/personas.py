@@ -10,46 +10,46 @@ from discordplex.store.records import Choice, SavedPersona
 LINE_LENGTH = 160
 """Characters of a role in a list."""
 
-NO_CALL_HERE = "There is no call in this server: your choice holds for the next one that you begin."
-NOTHING_GIVEN = "Say what to set: the name of a saved persona, a role, a voice, or several of them."
+NO_CALL_HERE = "There is no call in this server. Your choice applies to the next call that you start."
+NOTHING_GIVEN = "Say what to set: a saved persona, a role, a voice, or several of them."
 NONE_SAVED = "Nobody has saved a persona here yet."
 APPLY_NOW = "Change now"
 """A button."""
-APPLIED = "I am changing in this call too; that takes a moment."
+APPLIED = "I am switching in this call too. That takes a moment."
 
 
 def in_force(persona: Persona, own: Choice, guild: Choice) -> str:
-    """/persona show and /voice: who it is, and on whose wish."""
+    """/persona show and /voice: the persona in force, and who chose it."""
     named = own.name or (guild.name if own == Choice() else None)
     called = f" (**{harmless(named)}**)" if named else ""
     return f"You talk with {who(persona)}{called}. {source(own, guild)}\n{role_of(persona)}"
 
 
 def source(own: Choice, guild: Choice) -> str:
-    """Whose wish a persona is."""
+    """Who chose a persona."""
     if own != Choice():
         return "It is your own choice."
-    return "It is this server's choice." if guild != Choice() else "It is what the bot was set up with."
+    return "It is this server's choice." if guild != Choice() else "It is the bot's default."
 
 
 def role_of(persona: Persona) -> str:
-    """The whole role, as far as a message holds it."""
+    """The role, as much of it as fits into a message."""
     return f">>> {harmless(shorten(persona.text_prompt, 1200))}"
 
 
 def chosen(persona: Persona, *, running: bool) -> str:
-    """/persona set and /voice: what was saved. Where a call is running there is a button below."""
-    now = " The call that is running keeps its persona, unless you change it now." if running else ""
-    return f"In the next call that you begin, people talk with {who(persona)}.{now}"
+    """/persona set and /voice: what was saved. With `running`, the message has a button that changes the running call."""
+    now = " The current call keeps its persona, unless you press *Change now*." if running else ""
+    return f"In the next call that you start, people talk with {who(persona)}.{now}"
 
 
 def unset(persona: Persona) -> str:
     """/persona reset."""
-    return f"Your own choice is forgotten. In the next call that you begin, people talk with {who(persona)}."
+    return f"Your own choice is deleted. In the next call that you start, people talk with {who(persona)}."
 
 
 def persona_list(own: Sequence[SavedPersona], guild: Sequence[SavedPersona], library: Sequence[SavedPersona]) -> str:
-    """/persona list. What does not fit is counted."""
+    """/persona list. Ends with the number of lines that do not fit."""
     lines: list[str] = []
     for title, personas in (("Yours", own), ("This server's", guild), ("Mine", library)):
         if personas:
@@ -63,7 +63,7 @@ def line_of(one: SavedPersona) -> str:
 
 
 def fitting(lines: Sequence[str]) -> str:
-    """As many lines as a message holds."""
+    """As many lines as fit into a message."""
     text = ""
     for number, line in enumerate(lines):
         if len(text) + len(line) > PIECE_LIMIT - 40:
@@ -83,7 +83,7 @@ def deleted(name: str) -> str:
     return f"**{harmless(name)}** is deleted."
 
 
-ONE_IMPORT = "One file at a time: I am still taking in your last one."
+ONE_IMPORT = "One file at a time: I am still importing your last one."
 
 
 def imported(personas: Sequence[SavedPersona]) -> str:
@@ -94,24 +94,24 @@ def imported(personas: Sequence[SavedPersona]) -> str:
 
 def exported(count: int) -> str:
     """/persona export."""
-    return f"{count} {'persona' if count == 1 else 'personas'}. Anybody can take the file in with `/persona import`."
+    return f"{count} {'persona' if count == 1 else 'personas'}. Anybody can import the file with `/persona import`."
 
 
 def no_persona(name: str) -> str:
-    """There is none of that name."""
-    return f"There is no persona named “{shorten(name, 80)}” here. `/persona list` shows those there are."
+    """No persona has that name."""
+    return f"There is no persona named “{shorten(name, 80)}” here. `/persona list` shows them all."
 
 
 def bad_name(longest: int) -> str:
-    """A name that cannot be kept."""
+    """The name of a persona is empty or too long."""
     return f"The persona's name must have 1 to {longest} characters."
 
 
 def refused(name: str, refusal: str) -> str:
-    """One persona of a file that the engine would refuse."""
+    """The engine would refuse one persona of a file."""
     return f"The persona “{shorten(name, 80)}” would be refused. {told(refusal)}"
 
 
 def file_too_large(limit_kb: int) -> str:
     """/persona import."""
-    return f"That file is too large: personas fit into {limit_kb} KB."
+    return f"That file is too large. The limit is {limit_kb} KB."

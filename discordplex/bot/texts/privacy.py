@@ -11,34 +11,34 @@ FORGET_ME = "Delete what is stored about me"
 """Buttons."""
 
 NOT_HEARD = (
-    "I do not hear you any more, here and everywhere: what you say is thrown away before it is decoded, in this call and in later ones. "
-    "The other button, or `/privacy`, takes that back."
+    "I do not hear you any more, in this call and in all others: your voice is discarded before it is decoded. "
+    "To undo this, press the other button or use `/privacy`."
 )
 HEARD_AGAIN = "I hear you again."
-HEARD_ALREADY = "I hear you: you have not asked me not to."
+HEARD_ALREADY = "I hear you already: you have not asked me not to listen."
 NOTHING_STORED = "Nothing is stored about you."
 FORGOTTEN = "It is deleted."
-FORGOTTEN_BUT_SILENT = "It is deleted, all but your wish not to be heard: who wants to be forgotten does not thereby ask to be heard."
+FORGOTTEN_BUT_SILENT = "It is deleted, except your wish not to be heard. Deleting your data does not allow me to hear you."
 
 
 def to_be_forgotten(standing: SaveStatus) -> str:
-    """The database is away."""
-    return f"It is not deleted yet: I delete it as soon as the database takes it, and use nothing of it meanwhile. {told(standing.why)}"
+    """The database cannot be reached."""
+    return f"It is not deleted yet. I delete it as soon as the database works again, and do not use it until then. {told(standing.why)}"
 
 
 def about_words(practice: Practice) -> str:
-    """What is done in this server with what people say, once they were told of it; the same that a call's notice says."""
+    """What is done in this server with what people say, in the words of a call's notice."""
     goes_to = f"What you say in calls goes to {harmless(practice.engine)}"
     return f"{goes_to}, {fate(practice)}.{f' {FORGETFUL}' if practice.forgetful else ''}"
 
 
 def not_read(practice: Practice, why: str) -> str:
-    """/privacy while the database is away."""
+    """/privacy while the database cannot be reached."""
     return f"{about_words(practice)}\n{told(why)}"
 
 
 def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
-    """/privacy: what is done with what people say here, and all that is stored about who asks."""
+    """/privacy: what is done with what people say here, and all that is stored about the person who asks."""
     lines = [about_words(practice)]
     if stored.nothing:
         return f"{lines[0]}\n{NOTHING_STORED}"
@@ -51,16 +51,16 @@ def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
             f"voice {harmless(choice.voice)}" if choice.voice else "",
             f"role “{short(choice.text_prompt)}”" if choice.text_prompt else "",
         ]
-        lines.append(f"- whom you want to talk with: {', '.join(filter(None, parts))}")
+        lines.append(f"- the persona that you chose: {', '.join(filter(None, parts))}")
     if stored.personas:
         lines.append(f"- {len(stored.personas)} saved personas: {short(', '.join(one.name for one in stored.personas))}")
-    lines += [f"- that you wait in <#{place.channel_id}>" for place in stored.waiting]
+    lines += [f"- that you are in the queue with <#{place.channel_id}>" for place in stored.waiting]
     said = sum(count for _, count in stored.transcript_lines)
     if said:
-        lines.append(f"- {said} lines of transcripts that you said, in {len(stored.transcript_lines)} servers")
+        lines.append(f"- {said} lines of transcripts with your words, in {len(stored.transcript_lines)} servers")
     return "\n".join(lines)
 
 
 def short(text: str) -> str:
-    """Somebody's text, short and harmless."""
+    """Foreign text, shortened and made harmless."""
     return harmless(shorten(text, 200))

@@ -9,34 +9,34 @@ from discordplex.engine import Persona
 from discordplex.store.records import Deleted, TranscriptLine
 
 NOT_TOLD = (
-    "In the call that runs now nothing is kept and nobody's words are written down: not everybody in it could be told. Give my role Send "
-    "Messages in the voice channel, and let all who sit in it see that channel."
+    "In the current call nothing is kept and nobody's words are written down, because I could not tell everybody in it. Give my role the "
+    "permission Send Messages in the voice channel, and let everybody in the call see that channel."
 )
 FOR_ADMINS = f"To the admins of this server: {NOT_TOLD[0].lower()}{NOT_TOLD[1:]}"
 NO_TRANSCRIPT = "There is no transcript of that call."
-CHANNEL_MISSING = "Say which text channel as well: the option is called channel."
+CHANNEL_MISSING = "Choose the text channel too, with the option channel."
 
 
 def may_not_write(channel: str, *, thread: bool) -> str:
-    """A channel that was chosen for captions is closed to us."""
+    """The bot may not write in the channel that was chosen for captions."""
     needed = "Create Public Threads and Send Messages in Threads" if thread else "View Channel and Send Messages"
-    return f"I may not write in #{channel}: give my role the permissions {needed} there."
+    return f"I may not write in #{channel}. Give my role the permissions {needed} there."
 
 
 def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
-    """/settings show, and the answer to every change: all that holds now."""
+    """/settings show, and the answer to every change: all settings in force."""
     lines = [
         f"- captions and notices: {captions(rules.captions)}",
-        f"- what people say {'is' if rules.captions_of_people else 'is not'} written into the captions",
-        f"- people who chose nobody talk with {who(persona)}",
+        f"- captions of what people say: {'on' if rules.captions_of_people else 'off'}",
+        f"- default persona: {who(persona)}",
         f"- channels: {targets(rules.allow_channels, rules.deny_channels, '<#{}>', 'all')}",
         f"- who may call me: {targets(rules.allow_roles, rules.deny_roles, '<@&{}>', 'everybody')}",
-        f"- when nobody speaks I leave: {minutes(rules.idle_minutes)}",
-        f"- when nobody speaks and others wait I leave: {minutes(rules.busy_idle_minutes)}",
-        f"- when others wait a call ends: {minutes(rules.max_minutes)}",
+        f"- I leave when nobody speaks: {minutes(rules.idle_minutes)}",
+        f"- I leave when nobody speaks and others wait: {minutes(rules.busy_idle_minutes)}",
+        f"- a call ends when others wait: {minutes(rules.max_minutes)}",
         f"- transcripts: {'on, what is said in calls is kept' if rules.transcripts else 'off, nothing that is said is kept'}",
     ]
-    return "\n".join(["What holds in this server:", *lines, *([told(problem)] if problem else [])])
+    return "\n".join(["Settings of this server:", *lines, *([told(problem)] if problem else [])])
 
 
 def transcript(lines: Sequence[TranscriptLine], engine: str, name_of: Callable[[int], str]) -> str:
@@ -52,7 +52,7 @@ def transcript_of(call: str, lines: int) -> str:
 def transcripts_deleted(deleted: Deleted) -> str:
     """/settings forget-transcripts."""
     if deleted.lines is None:
-        return f"Nothing is deleted yet: I delete it as soon as the database takes it. {told(deleted.standing.why)}"
+        return f"Nothing is deleted yet. I delete it as soon as the database works again. {told(deleted.standing.why)}"
     return as_it_stands(f"{deleted.lines} {'line is' if deleted.lines == 1 else 'lines are'} deleted.", deleted.standing)
 
 
@@ -67,7 +67,7 @@ def captions(place: CaptionsPlace) -> str:
 
 
 def targets(allowed: Iterable[int], denied: Iterable[int], shown: str, everything: str) -> str:
-    """What is allowed and what is not."""
+    """What is allowed, and what is not."""
     yes = ", ".join(shown.format(one) for one in sorted(allowed)) or everything
     no = ", ".join(shown.format(one) for one in sorted(denied))
     return f"{yes}, but not {no}" if no else yes

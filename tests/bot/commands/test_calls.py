@@ -99,7 +99,7 @@ async def test_latency_is_this_calls(home: Home) -> None:
         await person.say(read_wav(CLIP)[:64_000])
         await person.wait_for_audio(home.bot.id, 0.3)
         text = (await home.press("latency")).content
-        assert text.startswith("This call, measured:")
+        assert text.startswith("Latency of this call:")
         for stage in (*texts.calls.STAGES.values(), texts.calls.GAUGES["engine.handshake_ms"]):
             assert stage in text
         assert " ms as a rule" in text
@@ -221,7 +221,7 @@ async def test_what_joins_or_posts_has_a_limit(home: Home) -> None:
         await home.commands_there()
         answers = [(await home.press("join", person=home.ben)).content for _ in range(7)]
         assert answers[:5] == [texts.calls.NOT_IN_VOICE] * 5
-        assert all(answer.startswith("That was asked for very often just now.") for answer in answers[5:])
+        assert all(answer.startswith("That was used very often just now.") for answer in answers[5:])
         assert (await home.press("join")).content == texts.calls.NOT_IN_VOICE, "one person uses up nobody else's"
         for name in ("stop", "leave", "privacy"):
             answers = [(await home.press(name, person=home.ben)).content for _ in range(12)]

@@ -74,7 +74,7 @@ async def test_what_the_engine_would_refuse_is_refused(home: Home, command: str,
         assert reason in said.content
         assert said.ephemeral
         shown = (await home.press("persona show", person=home.ben)).content
-        assert "what the bot was set up with" in shown
+        assert "the bot's default" in shown
 
 
 async def test_a_persona_of_the_library_is_set_shown_and_reset(home: Home) -> None:
@@ -89,8 +89,8 @@ async def test_a_persona_of_the_library_is_set_shown_and_reset(home: Home) -> No
         assert "cooling loop" in shown
         home.discord.enter(home.ada, home.lounge)
         await home.listens()
-        assert (await home.press("persona reset")).content.startswith("Your own choice is forgotten")
-        assert "what the bot was set up with" in (await home.press("persona show")).content
+        assert (await home.press("persona reset")).content.startswith("Your own choice is deleted")
+        assert "the bot's default" in (await home.press("persona show")).content
     assert asked_for(home) == [("VARF2.pt", astronaut.persona.text_prompt)]
 
 
@@ -144,7 +144,7 @@ async def test_a_change_holds_now_where_the_button_is_pressed(home: Home) -> Non
         home.discord.enter(home.ada, home.lounge)
         await home.listens()
         chosen = await home.press("persona set", {"role": PIRATE})
-        assert "unless you change it now" in chosen.content
+        assert "unless you press *Change now*" in chosen.content
         assert len(asked_for(home)) == 1
         assert await apply_now(home, chosen) == texts.personas.APPLIED
         await home.listens(2)

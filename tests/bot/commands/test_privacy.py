@@ -124,7 +124,7 @@ async def test_a_wish_that_cannot_be_saved_holds_all_the_same(home: Home, tmp_pa
         message = await greeting(home)
         with locked(database):
             said = (await press(home, message, DONT_LISTEN_ID)).content
-            assert said.startswith(f"{texts.privacy.NOT_HEARD} That holds now, but is not saved yet")
+            assert said.startswith(f"{texts.privacy.NOT_HEARD} This applies now but is not saved yet")
             assert "not saved yet" in (await home.press("voice", {"voice": "VARM0.pt"})).content
             privacy = await home.press("privacy")
             assert "What you say in calls goes to PersonaPlex" in privacy.content
@@ -167,7 +167,7 @@ async def test_a_bot_without_its_database_says_so(home: Home, tmp_path: Path) ->
     async with home.bot_running():
         home.discord.enter(home.ada, home.lounge)
         message = await greeting(home)
-        assert "who asked me earlier not to listen" in message.content
+        assert "who asked me not to listen" in message.content
         assert "not saved yet" in (await press(home, message, DONT_LISTEN_ID)).content
         heard = (await press(home, message, LISTEN_ID, home.ben)).content
         privacy = await home.press("privacy")

@@ -174,7 +174,7 @@ async def test_calls_obey(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         use(home, "stop")
         await home.says(home.lounge, "asked me to stop")
         use(home, "listen")
-        await home.says(home.lounge, "asked me to go on")
+        await home.says(home.lounge, "asked me to continue")
         use(home, "reset")
         await home.discord.wait_for(lambda: asked)
         use(home, "leave")

@@ -78,7 +78,7 @@ async def test_denied_channels_are_not_entered(home: Home) -> None:
         assert f"but not <#{home.lounge.id}>" in said.content
         home.discord.enter(home.ada, home.lounge)
         refused = await home.press("join")
-        assert "The admins of this server want me in other channels" in refused.content
+        assert "The admins of this server allow me in other channels only" in refused.content
         assert home.where is None
         said = await settings(home, "channel", channel=home.lounge, rule="neither")
         assert "channels: all" in said.content
@@ -106,14 +106,14 @@ async def test_denied_roles_do_not_call(home: Home) -> None:
 async def test_limits_and_reset(home: Home) -> None:
     """Minutes of silence and of a call, each for itself; and everything back."""
     async with home.bot_running(home.config(bot=BotConfig(idle_minutes=7))):
-        assert "when nobody speaks I leave: after 7 min" in (await settings(home, "show")).content
-        assert "when others wait a call ends: after 30 min" in (await settings(home, "limits", longest=30)).content
+        assert "I leave when nobody speaks: after 7 min" in (await settings(home, "show")).content
+        assert "a call ends when others wait: after 30 min" in (await settings(home, "limits", longest=30)).content
         both = (await settings(home, "limits", idle=0)).content
-        assert "I leave: never" in both
-        assert "a call ends: after 30 min" in both
+        assert "I leave when nobody speaks: never" in both
+        assert "a call ends when others wait: after 30 min" in both
         back = (await settings(home, "reset")).content
-        assert "I leave: after 7 min" in back
-        assert "a call ends: never" in back
+        assert "I leave when nobody speaks: after 7 min" in back
+        assert "a call ends when others wait: never" in back
 
 
 async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(home: Home) -> None:

@@ -58,7 +58,7 @@ def test_status_fits_the_situation() -> None:
     ]
     idle = texts.calls.Status(call=None, calls=0, capacity=1, queue_length=0, own_places=[], auto_join=False, refused="Bad voice.")
     assert texts.calls.status(idle).splitlines() == [
-        "I am in no call in this server.",
+        "I am not in a call in this server.",
         "Engines: 0 of 1 in use, 0 waiting.",
         "Enter a voice channel and use `/join`.",
         "Bad voice.",
@@ -85,7 +85,7 @@ def test_names_are_read_as_names() -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59, "59 s"), (59.6, "1 min"), (180, "3 min"), (3 * 3600, "180 min")])
 def test_a_calls_length_is_said(seconds: float, words: str) -> None:
     """In seconds below a minute, else in minutes."""
-    assert texts.calls.ended(seconds).startswith(f"The call has ended after {words}: ")
+    assert texts.calls.ended(seconds).startswith(f"The call has ended after {words}. ")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from discordplex.bot.texts.waiting import Estimate
 def test_waiting_names_the_place_and_what_to_expect() -> None:
     """The first in the queue is next; an estimate says what it rests on, and none is made up."""
     assert "number 1 in the queue" in texts.waiting.waiting(1, None)
-    assert "I cannot tell yet" in texts.waiting.waiting(1, None)
-    assert "about 5 minutes, going by recent calls" in texts.waiting.waiting(3, Estimate(290, at_most=False))
+    assert "I cannot estimate the wait yet" in texts.waiting.waiting(1, None)
+    assert "about 5 minutes, judging by recent calls" in texts.waiting.waiting(3, Estimate(290, at_most=False))
     assert "5 minutes at most" in texts.waiting.waiting(3, Estimate(241, at_most=True))
 
 
