@@ -22,8 +22,9 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.world.model import TEXT, VOICE, Channel, User
 from discordplex.loopback.discord.world.permissions import BITS
+from discordplex.loopback.log import Record
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, HandshakeSent, Record
+from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import VoiceModel, VoiceModelFactory
 

@@ -1,5 +1,6 @@
 """What every test needs."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from discordplex.loopback import timeouts
+from discordplex.loopback.clock import FakeClock
 
 LIVE = (
     "end_to_end/",
@@ -82,3 +84,19 @@ def discord_address() -> Iterator[None]:
     before = discord.http.Route.API_BASE_URL
     yield
     discord.http.Route.API_BASE_URL = before
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands still until the test moves it."""
+    return FakeClock()
+
+
+@pytest.fixture
+async def closed_port() -> int:
+    """A port at which nobody listens."""
+    listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port: int = listener.sockets[0].getsockname()[1]
+    listener.close()
+    await listener.wait_closed()
+    return port

@@ -206,7 +206,7 @@ class VoiceSession:
         return closed
 
     def _do_chores(self) -> None:
-        """OpenCaptions as they are heard, and the sink rid of people who left. Ten times a second, by the uplink's clock."""
+        """Captions as they are heard, and the sink rid of people who left. Ten times a second, by the uplink's clock."""
         for caption in self._captions.advance(heard=self._source.played_samples, now=self._clock.now()):
             self._tell(caption)
         people = self._link.people

@@ -16,11 +16,6 @@ from tests.home import Home
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def channel(clock: FakeClock) -> FakeChannel:
     return FakeChannel(clock)
 

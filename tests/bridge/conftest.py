@@ -5,12 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.loopback.clock import FakeClock, settle
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+from discordplex.loopback.clock import settle
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from discordplex.bridge.gated_sink import FORGET_S, GatedSink
 from discordplex.engine import SpeakerId
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
+from tests.audio import signals
+from tests.audio.signals import pcm
 
 ANNA, BERT = 1, 2
 TICK_S = ENGINE.frame_seconds
@@ -17,8 +19,7 @@ TICK_S = ENGINE.frame_seconds
 
 def tone(peak: int) -> bytes:
     """One frame of a 300 Hz tone."""
-    times = np.arange(ENGINE.frame_samples) / ENGINE.rate_hz
-    return (np.sin(2 * np.pi * 300 * times) * peak).astype("<i2").tobytes()
+    return pcm(signals.tone(ENGINE.frame_seconds, hz=300, peak=peak))
 
 
 SPEECH, NOISE = tone(4000), tone(60)

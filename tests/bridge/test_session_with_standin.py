@@ -14,9 +14,9 @@ from discordplex.bridge.session import VoiceSession
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
 from discordplex.engine import Persona
-from discordplex.loopback import timeouts
 from discordplex.loopback.personaplex.log import AudioReceived, AudioSent, Connected, ConversationClosed, HandshakeSent, MessageDiscarded
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from tests.bridge.scripted import PERSONA, ScriptedLink
@@ -34,7 +34,7 @@ class Call:
         self.source = StreamingPlaybackSource(clock=self.clock, metrics=self.metrics)
         self.told: list[CallEvent] = []
         self.played: list[bytes] = []
-        self._changed = asyncio.Event()
+        self._changes = Changes()
         lease = PersonaPlexPool(PersonaPlexConfig(urls=(url,)), clock=self.clock).acquire()
         assert lease is not None
         self.session = VoiceSession(
@@ -51,20 +51,14 @@ class Call:
 
     async def until(self, predicate: Callable[[], object]) -> None:
         """Wait until something that the call told makes it true."""
-
-        async def wait() -> None:
-            while not predicate():
-                self._changed.clear()
-                await self._changed.wait()
-
-        await timeouts.wait_for(wait(), 20)
+        await self._changes.until(predicate, 20)
 
     def told_of(self, kind: type[CallEvent]) -> list[CallEvent]:
         return [event for event in self.told if isinstance(event, kind)]
 
     def _hear(self, event: CallEvent) -> None:
         self.told.append(event)
-        self._changed.set()
+        self._changes.tell()
 
     async def play_and_speak(self, pcm: bytes) -> None:
         """What the wire's threads do: a frame out and a frame in, every 20 ms."""
@@ -72,7 +66,7 @@ class Call:
         while True:
             self.played.append(self.source.read())
             self.sink.write(pcm, SPEAKER)
-            self._changed.set()
+            self._changes.tell()
             due += DISCORD.frame_seconds
             await self.clock.sleep_until(due)
 

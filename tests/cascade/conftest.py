@@ -43,13 +43,3 @@ def config_of(server: StandInOpenAI, timeout_s: float = 20.0) -> CascadeConfig:
     patience = {"timeout_s": timeout_s}
     given = {"base_url": server.base_url, "api_key": server.api_key, "transcribe": patience, "think": patience, "speak": patience}
     return CascadeConfig.model_validate(given)
-
-
-@pytest.fixture
-async def closed_port() -> int:
-    """A port at which nobody listens."""
-    listener = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    port: int = listener.sockets[0].getsockname()[1]
-    listener.close()
-    await listener.wait_closed()
-    return port

@@ -11,8 +11,8 @@ from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.provider import CascadeLease, CascadeProvider
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, EngineEvent, Interrupted, Persona, Problem, SpeakerId, Text
-from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock, settle
+from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from tests.cascade.speech import frames_of, pause, sentences
 
@@ -41,26 +41,20 @@ class Call:
         self.clock = clock
         self.metrics = metrics
         self.events: list[EngineEvent] = []
-        self._changed = asyncio.Event()
+        self._changes = Changes()
 
     async def collect(self) -> None:
         """Read the engine's events until it closes."""
         async for event in self.engine.events():
             self.events.append(event)
-            self._changed.set()
+            self._changes.tell()
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def until(self, predicate: Callable[["Call"], object], timeout_s: float = 20.0) -> None:
         """Return as soon as the events satisfy `predicate`; the clock stands still meanwhile."""
-
-        async def wait() -> None:
-            while not predicate(self):
-                self._changed.clear()
-                await self._changed.wait()
-
-        await timeouts.wait_for(wait(), timeout_s)
+        await self._changes.until(lambda: predicate(self), timeout_s)
 
     async def tick(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """One push; then 20 ms pass, cheaply where nobody waits for them."""

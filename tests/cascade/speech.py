@@ -4,11 +4,11 @@ import functools
 from importlib.resources import as_file, files
 
 import numpy as np
-from numpy.typing import NDArray
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
 from discordplex.cascade.segmenter import VAD
+from tests.audio.signals import samples
 
 
 @functools.cache
@@ -31,10 +31,6 @@ def sentences() -> tuple[bytes, ...]:
 def pause(milliseconds: float) -> bytes:
     """ENGINE silence."""
     return bytes(ENGINE.bytes_of_ms(milliseconds))
-
-
-def samples(pcm: bytes) -> NDArray[np.float64]:
-    return np.frombuffer(pcm, dtype="<i2").astype(np.float64)
 
 
 def noisy(pcm: bytes, snr_db: float, *, seed: int = 1) -> bytes:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from discordplex.audio.format import ENGINE
 from discordplex.audio.oggopus import OggOpusWriter
 from discordplex.cascade.sound import SpeechSound, UnknownSoundError
+from tests.audio import signals
+from tests.audio.signals import pcm
 
 HZ = 440
 
 
 def tone(rate_hz: int, seconds: float = 0.5, hz: float = HZ) -> bytes:
-    return (8000 * np.sin(2 * np.pi * hz * np.arange(round(rate_hz * seconds)) / rate_hz)).astype("<i2").tobytes()
+    return pcm(signals.tone(seconds, hz=hz, rate_hz=rate_hz))
 
 
 def wav(pcm: bytes, rate_hz: int, channels: int = 1) -> bytes:

@@ -5,14 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from discordplex.audio.format import ENGINE
+from tests.audio.signals import samples
 
 CLIP = Path(__file__).parents[2] / "discordplex" / "demo" / "hello.wav"
 SECOND = ENGINE.rate_hz
-
-
-def samples(pcm: bytes) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """ENGINE PCM as floats."""
-    return np.frombuffer(pcm, dtype="<i2").astype(np.float64)
 
 
 def lag_samples(heard: bytes, said: bytes) -> int:

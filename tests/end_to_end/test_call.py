@@ -12,7 +12,8 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.personaplex.log import AudioReceived, Connected, ConversationClosed, HandshakeSent, MessageDiscarded
 from discordplex.loopback.personaplex.server import StandInServer
-from tests.end_to_end.sound import SECOND, lag_samples, level_db, samples
+from tests.audio.signals import samples
+from tests.end_to_end.sound import SECOND, lag_samples, level_db
 from tests.home import Home, home_with
 
 SEGMENT = SECOND // 2

@@ -11,7 +11,8 @@ from discordplex.audio.format import ENGINE, MODEL
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import ModelOutput
-from tests.end_to_end.sound import SECOND, samples
+from tests.audio.signals import samples
+from tests.end_to_end.sound import SECOND
 from tests.home import Home, home_with
 
 Signal = NDArray[np.float64]

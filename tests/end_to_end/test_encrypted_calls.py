@@ -12,8 +12,8 @@ from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.personaplex.server import StandInServer
-from discordplex.voice import deafness, watchdog
 from tests.home import Home, home_with
+from tests.voice.pace import hurry_watchdog
 
 encrypted_discord = functools.partial(LoopbackDiscord, voice=functools.partial(VoiceGatewayServer, dave=True))
 PACE = 16
@@ -28,10 +28,7 @@ def hum(frames: int) -> bytes:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watchdog in a sixteenth of its time; tests/voice/test_deafness.py holds the true one to five seconds."""
-    for name in ("UNREADABLE_S", "ABSENT_S", "LATE_WORD_S", "DEAD_PATH_S", "GRACE_S", "HEARD_S", "RETRY_S"):
-        monkeypatch.setattr(deafness, name, getattr(deafness, name) / PACE)
-    monkeypatch.setattr(deafness, "UNREADABLE_PACKETS", 5)
-    monkeypatch.setattr(watchdog, "LOOK_S", watchdog.LOOK_S / PACE)
+    hurry_watchdog(monkeypatch, PACE)
 
 
 async def connected_anew(home: Home, break_it: Callable[[], None]) -> None:

@@ -25,7 +25,9 @@ from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.person.timeline import peak
 from discordplex.loopback.discord.world.model import User
-from tests.end_to_end.sound import CLIP, samples
+from tests.audio import signals
+from tests.audio.signals import pcm, samples
+from tests.end_to_end.sound import CLIP
 from tests.home import home_with
 
 pytestmark = pytest.mark.interop
@@ -47,8 +49,7 @@ AUDIBLE = 2000
 
 def tone(pitch_hz: float) -> str:
     """Sound as the API's `pcm`, in base64."""
-    moments = np.arange(int(SOUND_S * MODEL.rate_hz)) / MODEL.rate_hz
-    return base64.b64encode((8000 * np.sin(2 * np.pi * pitch_hz * moments)).astype("<i2").tobytes()).decode()
+    return base64.b64encode(pcm(signals.tone(SOUND_S, hz=pitch_hz, rate_hz=MODEL.rate_hz))).decode()
 
 
 def fixtures() -> list[dict[str, Any]]:

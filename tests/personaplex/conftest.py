@@ -1,6 +1,5 @@
 """Fixtures of this room."""
 
-import asyncio
 import gc
 import ssl
 import sys
@@ -34,13 +33,3 @@ def forgotten_tls() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
-
-
-@pytest.fixture
-async def closed_port() -> int:
-    """A port at which nobody listens."""
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port

@@ -8,7 +8,7 @@ import pytest
 
 from discordplex.clock import Clock, SystemClock
 from discordplex.engine import Persona
-from discordplex.loopback import timeouts
+from discordplex.loopback.timeouts import Changes
 from discordplex.personaplex.client import PersonaPlexClient
 from discordplex.personaplex.connection import ConversationEnded, Event
 from discordplex.personaplex.endings import Ending
@@ -22,20 +22,15 @@ class Events(list[Event]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._changed = asyncio.Event()
+        self._changes = Changes()
 
     def add(self, event: Event) -> None:
         self.append(event)
-        self._changed.set()
+        self._changes.tell()
 
     async def until(self, predicate: Callable[["Events"], object], timeout_s: float = 10.0) -> None:
-        async def wait() -> None:
-            while not predicate(self):
-                self._changed.clear()
-                await self._changed.wait()
-
         try:
-            await timeouts.wait_for(wait(), timeout_s)
+            await self._changes.until(lambda: predicate(self), timeout_s)
         except asyncio.TimeoutError:
             pytest.fail(f"the client never told what was waited for; it told {self[-10:]}")
 

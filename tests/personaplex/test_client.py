@@ -17,8 +17,9 @@ from discordplex.engine import Persona
 from discordplex.errors import EngineError
 from discordplex.loopback import timeouts
 from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.log import Log
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent, Log, MessageDiscarded, Pinged, PromptsLoading
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed, HandshakeSent, MessageDiscarded, Pinged, PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.personaplex import dialing
 from discordplex.personaplex.client import KEEP_ALIVE_S, handshake_deadline_s

@@ -21,9 +21,12 @@ from discordplex.loopback.personaplex import log as records
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.talker import clip
+from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.personaplex.endpoint import Endpoint
 from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
+from tests.audio import signals
+from tests.audio.signals import pcm
 from tests.personaplex.harness import PERSONA
 
 
@@ -34,7 +37,7 @@ class Call:
         self.metrics = Metrics()
         self.outcomes: list[ServerReport] = []
         self.events: list[EngineEvent] = []
-        self._changed = asyncio.Event()
+        self._changes = Changes()
         self.engine = PersonaPlexEngine(
             endpoint=Endpoint.parse(url),
             persona=persona,
@@ -56,16 +59,11 @@ class Call:
     async def listen(self) -> None:
         async for event in self.engine.events():
             self.events.append(event)
-            self._changed.set()
+            self._changes.tell()
 
     async def until(self, predicate: Callable[["Call"], object]) -> None:
-        async def wait() -> None:
-            while not predicate(self):
-                self._changed.clear()
-                await self._changed.wait()
-
         try:
-            await timeouts.wait_for(wait(), 10)
+            await self._changes.until(lambda: predicate(self), 10)
         except asyncio.TimeoutError:
             told = [event if isinstance(event, Text | Problem | Closed) else type(event).__name__ for event in self.events]
             heard_ms = ENGINE.duration_ms(len(self.pcm))
@@ -101,9 +99,7 @@ async def calling(url: str, *, clock: FakeClock | None = None) -> AsyncIterator[
 
 
 def tone(duration_ms: int, hz: float = 440.0) -> bytes:
-    count = ENGINE.rate_hz * duration_ms // 1000
-    wave = 8000 * np.sin(2 * math.pi * hz * np.arange(count) / ENGINE.rate_hz)
-    return wave.astype("<i2").tobytes()
+    return pcm(signals.tone(duration_ms / 1000, hz=hz))
 
 
 def has_said(call: Call, duration_ms: float) -> bool:

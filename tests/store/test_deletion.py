@@ -78,11 +78,6 @@ WAYS = pytest.mark.parametrize("delete", [forget_person, delete_each, replace_ea
 Way = Callable[[StoredPreferences], Awaitable[list[SaveStatus]]]
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def made(store: Store, clock: FakeClock) -> StoredPreferences:
     return StoredPreferences(config=Config(), provider=CountedEngines(), store=store, clock=clock)
 

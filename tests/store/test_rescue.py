@@ -18,6 +18,7 @@ from discordplex.errors import StoreError
 from discordplex.store import rescue
 from discordplex.store.store import open_store
 from discordplex.store.tables import VERSION_TABLE
+from tests.store.locks import locked
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX files and limits")
 
@@ -70,13 +71,6 @@ def emptied(file: Path) -> None:
     """Let the journal be written back, as after an orderly end."""
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[str]:
-    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield ""
 
 
 @contextlib.contextmanager

@@ -16,15 +16,17 @@ import numpy as np
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
-from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
 from discordplex.loopback.discord.world.model import Channel, User
+from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.voice.connection import ConnectionEvent, VoiceConnection
 from discordplex.voice.rtp.encryption import MODES
 from discordplex.voice.rtp.threads import MediaThreads
+from tests.audio import signals
+from tests.audio.signals import pcm
 
 SOAK = "DISCORDPLEX_SOAK" in os.environ
 """`make soak`: calls as long as those of which docs/encryption.md tells, and ten times as many hostile messages."""
@@ -108,9 +110,7 @@ class Mouth:
 
 def tone(seconds: float, *, channels: int = 2, pitch_hz: float = 440.0) -> bytes:
     """A sine at 48 kHz."""
-    moments = np.arange(int(seconds * DISCORD.rate_hz)) / DISCORD.rate_hz
-    samples = (np.sin(2 * np.pi * pitch_hz * moments) * 10_000).astype("<i2")
-    return bytes(np.repeat(samples, channels).tobytes())
+    return pcm(np.repeat(signals.tone(seconds, hz=pitch_hz, peak=10_000), channels))
 
 
 def noise(frames: int, *, channels: int = 2, seed: int = 1) -> bytes:
@@ -139,8 +139,8 @@ class Booth:
     events: list[ConnectionEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        loop, self._news = asyncio.get_running_loop(), asyncio.Event()
-        self.ear = Ear(lambda: loop.call_soon_threadsafe(self._news.set))
+        loop, self._changes = asyncio.get_running_loop(), Changes()
+        self.ear = Ear(lambda: loop.call_soon_threadsafe(self._changes.tell))
 
     @property
     def lounge(self) -> Channel:
@@ -213,17 +213,11 @@ class Booth:
 
     def _hear(self, event: ConnectionEvent) -> None:
         self.events.append(event)
-        self._news.set()
+        self._changes.tell()
 
     async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
         """Return once it holds; looked at after each event and each frame heard."""
-
-        async def look() -> None:
-            while not condition():
-                self._news.clear()
-                await self._news.wait()
-
-        await timeouts.wait_for(look(), timeout_s)
+        await self._changes.until(condition, timeout_s)
 
     def left_nothing(self) -> bool:
         """Whether py-cord and Discord both know that the bot is in no voice channel."""

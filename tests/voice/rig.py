@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 
 from discordplex.budget import Allowance
 from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.rtp.encryption import MODES
@@ -64,23 +65,21 @@ class Datagrams(asyncio.DatagramProtocol):
         self.echoes = True
         self.client: tuple[str, int] | None = None
         self.keepalives: list[bytes] = []
-        self._news = asyncio.Event()
+        self._changes = Changes()
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # narrowed as asyncio documents
         self.transport = transport
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once it holds; looked at after each datagram."""
-        while not condition():
-            self._news.clear()
-            await self._news.wait()
+        await self._changes.until(condition, 5)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if len(data) == KEEPALIVE_BYTES:
             self.keepalives.append(data)
             if self.echoes:
                 self.transport.sendto(data, addr)
-        self._news.set()
+        self._changes.tell()
         if len(data) == DISCOVERY.size:
             self.requests += 1
             self.client = addr

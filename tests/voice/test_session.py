@@ -12,7 +12,6 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from discordplex.errors import VoiceError
-from discordplex.loopback import timeouts
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.rtp import socket
 from discordplex.voice.rtp.encryption import MODES
@@ -119,22 +118,28 @@ async def test_unanswered_heartbeats_are_a_loss(rig: Rig) -> None:
     assert beats in ([-1], [])
 
 
-async def test_the_address_is_kept_open(rig: Rig) -> None:
-    """From the start and every five seconds a datagram of eight bytes leaves, counted up, whether or not anybody speaks."""
+def quiet(rig: Rig) -> asyncio.Event:
+    """Let the server establish a session and then say nothing until the event that is given back; then it closes the session."""
     over = asyncio.Event()
 
-    async def quiet(connection: ServerConnection) -> None:
+    async def behaviour(connection: ServerConnection) -> None:
         await rig.establish(connection, hello=HELLO.replace("1000", "1000000"))
         await over.wait()
         await connection.close(4021)
 
-    rig.behaviour = quiet
+    rig.behaviour = behaviour
+    return over
+
+
+async def test_the_address_is_kept_open(rig: Rig) -> None:
+    """From the start and every five seconds a datagram of eight bytes leaves, counted up, whether or not anybody speaks."""
+    over = quiet(rig)
     running = asyncio.create_task(rig.session.run())
     await rig.owner.live.wait()
     for expected in range(1, 4):
-        await timeouts.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == expected), 5)  # noqa: B023 - awaited at once
+        await rig.udp.until(lambda: len(rig.udp.keepalives) == expected)  # noqa: B023 - awaited at once
         await rig.clock.advance(5.0)
-    await timeouts.wait_for(rig.udp.until(lambda: len(rig.udp.keepalives) == 4), 5)
+    await rig.udp.until(lambda: len(rig.udp.keepalives) == 4)
     over.set()
     await running
     assert rig.udp.keepalives == [number.to_bytes(8, "little") for number in range(4)]
@@ -143,14 +148,7 @@ async def test_the_address_is_kept_open(rig: Rig) -> None:
 async def test_a_path_that_answered_once_and_not_again_is_silent(rig: Rig) -> None:
     """A server that never answers keep-alives proves nothing; one that has answered and stops does, from the first that it owes."""
     rig.udp.echoes = False
-    over = asyncio.Event()
-
-    async def quiet(connection: ServerConnection) -> None:
-        await rig.establish(connection, hello=HELLO.replace("1000", "1000000"))
-        await over.wait()
-        await connection.close(4021)
-
-    rig.behaviour = quiet
+    over = quiet(rig)
     running = asyncio.create_task(rig.session.run())
     await rig.owner.live.wait()
     await rig.clock.advance(20.0)

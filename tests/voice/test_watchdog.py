@@ -11,13 +11,14 @@ import pytest
 
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
-from discordplex.voice import deafness, watchdog
+from discordplex.voice import deafness
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, Restored
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.receiver import EVERYBODY
 from discordplex.voice.watchdog import excused
 from tests.voice.booth import Booth, noise
 from tests.voice.conftest import SideBySide
+from tests.voice.pace import hurry_watchdog
 
 encrypted_calls = functools.partial(VoiceGatewayServer, dave=True)
 PACE = 8
@@ -26,10 +27,7 @@ SENTENCE = noise(20, channels=1)
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("UNREADABLE_S", "ABSENT_S", "LATE_WORD_S", "DEAD_PATH_S", "GRACE_S", "HEARD_S", "RETRY_S"):
-        monkeypatch.setattr(deafness, name, getattr(deafness, name) / PACE)
-    monkeypatch.setattr(deafness, "UNREADABLE_PACKETS", 5)
-    monkeypatch.setattr(watchdog, "LOOK_S", watchdog.LOOK_S / PACE)
+    hurry_watchdog(monkeypatch, PACE)
 
 
 def mends(booth: Booth) -> tuple[int, int, int]:

@@ -32,7 +32,7 @@ def library() -> tuple[SavedPersona, ...]:
 
 
 class PersonaCatalog:
-    """PersonaCatalog by name, for one bot. Raises StoreError with a sentence for people. All methods: the event loop's thread."""
+    """Personas by name, for one bot. Raises StoreError with a sentence for people. All methods: the event loop's thread."""
 
     def __init__(self, preferences: StoredPreferences) -> None:
         self._preferences = preferences

@@ -1,13 +1,11 @@
-"""What happened at a stand-in OpenAI server, as typed records."""
+"""What happened at a stand-in OpenAI server: the kinds of records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from discordplex.loopback.log import Record
 from discordplex.loopback.openai.faults import Service
-from discordplex.loopback.personaplex.log import Log, Record
-
-__all__ = ["ClientHungUp", "Log", "RequestReceived", "ResponseSent"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from aiohttp import BodyPartReader, web
 from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
+from discordplex.loopback.log import Log
 from discordplex.loopback.openai import shapes
 from discordplex.loopback.openai.faults import Delays, RequestFault, Service
-from discordplex.loopback.openai.log import ClientHungUp, Log, RequestReceived, ResponseSent
+from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
 from discordplex.loopback.sockets import listen
 

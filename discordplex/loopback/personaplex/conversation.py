@@ -10,10 +10,10 @@ from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from discordplex.audio.format import MODEL
 from discordplex.clock import Clock
+from discordplex.loopback.log import Log, Record
 from discordplex.loopback.personaplex import log
 from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader, AudioWriter
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Log
 from discordplex.loopback.personaplex.ogg import OggStreamError
 from discordplex.loopback.personaplex.voice_model import VoiceModelFactory
 from discordplex.loopback.sockets import reset_connection
@@ -278,7 +278,7 @@ class ServerConversation:
         by = "server" if self._closed_by_server or self._rejected_with else "network" if code == ABNORMAL else "client"
         self._log(log.ConversationClosed, code=int(code), by=by)
 
-    def _log(self, kind: type[log.Record], /, **facts: object) -> None:
+    def _log(self, kind: type[Record], /, **facts: object) -> None:
         self._state.log.add(kind(self._state.clock.now(), self._number, **facts))
 
     def _log_sent(self, kind: Kind, payload: bytes) -> None:

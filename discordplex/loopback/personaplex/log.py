@@ -1,23 +1,10 @@
-"""What happened at a stand-in server, as typed records with times, so that tests and people can tell who did what when."""
+"""What happened at a stand-in PersonaPlex server: the kinds of records."""
 
-import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal
 
-from discordplex.loopback import timeouts
-
-LOG_RECORDS = 100_000
-"""Newest ones kept: a quarter of an hour of a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Something that happened at `at` on the server's clock, to its client number `client` (from 1)."""
-
-    at: float
-    client: int
+from discordplex.loopback.log import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +92,3 @@ class ConversationClosed(Record):
 
     code: int
     by: Literal["client", "server", "network"]
-
-
-Kind = TypeVar("Kind", bound=Record)
-
-
-class Log(deque[Record]):
-    """Records in the order they happened, oldest first."""
-
-    def __init__(self) -> None:
-        super().__init__(maxlen=LOG_RECORDS)
-        self._changed = asyncio.Event()
-
-    def add(self, record: Record) -> None:
-        """Write down one more and wake who waits."""
-        self.append(record)
-        self._changed.set()
-
-    def of(self, kind: type[Kind], client: int | None = None) -> list[Kind]:
-        """All records of one kind, of one client or of all."""
-        return [record for record in self if isinstance(record, kind) and client in (None, record.client)]
-
-    async def wait_for(self, predicate: Callable[["Log"], object], timeout_s: float = 20.0) -> None:
-        """Return as soon as `predicate(log)` is true. Raises asyncio.TimeoutError after `timeout_s`."""
-        await timeouts.wait_for(self._wait_for(predicate), timeout_s)
-
-    async def _wait_for(self, predicate: Callable[["Log"], object]) -> None:
-        while not predicate(self):
-            self._changed.clear()
-            await self._changed.wait()

@@ -14,9 +14,10 @@ from aiohttp import web
 from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
+from discordplex.loopback.log import Log, Record
 from discordplex.loopback.personaplex.conversation import VOICE_STEPS, RequestedPersona, ServerConversation, ServerState
 from discordplex.loopback.personaplex.faults import Faults
-from discordplex.loopback.personaplex.log import Connected, Log, Record, Refused
+from discordplex.loopback.personaplex.log import Connected, Refused
 from discordplex.loopback.personaplex.parrot import Parrot
 from discordplex.loopback.personaplex.talker import Talker
 from discordplex.loopback.personaplex.voice_model import Echo, Mode, VoiceModelFactory

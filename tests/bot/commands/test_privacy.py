@@ -1,8 +1,5 @@
 """Who does not want to be heard is not, in real calls on the loopback: from the moment the button is pressed, and in later ones."""
 
-import contextlib
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.discord.world.model import ChatMessage, User
 from tests.end_to_end.sound import CLIP
 from tests.home import REAL_WRITE_INTERVAL_S, Home
+from tests.store.locks import locked
 
 SENTENCE = read_wav(CLIP)[:28_800]
 
@@ -32,15 +30,6 @@ async def greeting(home: Home) -> ChatMessage:
 
 async def press(home: Home, message: ChatMessage, button: str, person: User | None = None) -> Interaction:
     return await home.discord.press_button(message, button, person or home.ada)
-
-
-@contextlib.contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Somebody else holds the database."""
-    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
 
 
 async def test_the_greeting_says_who_listens_and_has_the_buttons(encrypted_home: Home) -> None:

@@ -1,7 +1,5 @@
 """From what people do to calls that begin, move, wait and end: voice channels and calls are scripted, everything between is real."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from discordplex.bot import texts
@@ -13,13 +11,6 @@ from discordplex.bot.scheduling.running import FOLLOW_TIMEOUT_S, GRACE_S
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bot.fakes import CountedEngines
 from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
-
-
-@pytest.fixture
-async def town(clock: FakeClock) -> AsyncIterator[Town]:
-    town = Town(clock, CountedEngines(1))
-    yield town
-    await town.close()
 
 
 async def test_who_enters_gets_a_call_and_who_leaves_last_ends_it(town: Town, clock: FakeClock) -> None:

@@ -1,7 +1,5 @@
 """The queue as people meet it: told, corrected, served, left, and remembered over a restart."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from discordplex.bot import texts
@@ -17,13 +15,6 @@ from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
 
 WRITTEN_S = 1.2
 """By then a poster that had nothing else to do has written twice."""
-
-
-@pytest.fixture
-async def town(clock: FakeClock) -> AsyncIterator[Town]:
-    town = Town(clock, CountedEngines(1))
-    yield town
-    await town.close()
 
 
 async def test_one_message_follows_the_place(town: Town, clock: FakeClock) -> None:

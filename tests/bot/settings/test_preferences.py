@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from discordplex.loopback.clock import FakeClock
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, Owner, SavedPersona, SaveStatus
 from discordplex.store.store import Store, open_store
 from tests.bot.fakes import CountedEngines
+from tests.store.locks import locked
 
 GUILD, ANNA, BERT = 1, 100, 200
 BUSY_S = 0.3
@@ -73,15 +74,6 @@ async def saved(preferences: StoredPreferences, clock: FakeClock) -> None:
     while preferences.waiting:
         await clock.advance(1)
         await asyncio.sleep(0.001)  # the database's own threads work in real time
-
-
-@contextlib.contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Somebody else holds the database."""
-    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
 
 
 async def choose(preferences: StoredPreferences, user_id: int, choice: Choice) -> None:

@@ -46,11 +46,6 @@ class Behind:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def behind(clock: FakeClock) -> Behind:
     return Behind(clock)
 

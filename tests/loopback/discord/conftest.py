@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import trustme
 from aiohttp import web
 
 from discordplex.clock import SystemClock
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
-from discordplex.loopback.discord.world.model import User
+from discordplex.loopback.discord.world.model import Guild, User
 from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
+from tests.audio import signals
+from tests.audio.signals import pcm
 
 
 @dataclass
@@ -45,6 +48,30 @@ class VoicePlace:
 
 
 OpenPlace = Callable[..., AbstractAsyncContextManager[VoicePlace]]
+
+
+@pytest.fixture
+def world() -> World:
+    """The world that every loopback starts with, on a clock that stands still."""
+    made = World(FakeClock())
+    populate(made)
+    return made
+
+
+@pytest.fixture
+def guild(world: World) -> Guild:
+    return next(iter(world.guilds.values()))
+
+
+@pytest.fixture
+def bot(world: World) -> User:
+    return next(user for user in world.users.values() if user.bot)
+
+
+@pytest.fixture
+async def loopback() -> AsyncIterator[LoopbackDiscord]:
+    async with LoopbackDiscord() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -90,10 +117,9 @@ async def place(open_place: OpenPlace) -> AsyncIterator[VoicePlace]:
         yield found
 
 
-def tone(seconds: float, pitch_hz: float = 440.0, level: float = 0.3) -> bytes:
+def tone(seconds: float, pitch_hz: float = 440.0) -> bytes:
     """A sine as ENGINE PCM."""
-    t = np.arange(int(seconds * 48_000)) / 48_000
-    return bytes((np.sin(2 * np.pi * pitch_hz * t) * 32767 * level).astype("<i2").tobytes())
+    return pcm(signals.tone(seconds, hz=pitch_hz, peak=10_000))
 
 
 @pytest.fixture(name="tone")

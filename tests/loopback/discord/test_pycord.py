@@ -1,7 +1,6 @@
 """The loopback as py-cord sees it: a real `discord.Bot` logs in, and nothing tells it that this is not Discord."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import discord
 import pytest
@@ -11,12 +10,6 @@ from discordplex.loopback.discord.rest.rate_limits import BucketLimit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel
 from tests.loopback.discord.clients import bot_for, logged_in
-
-
-@pytest.fixture
-async def loopback() -> AsyncIterator[LoopbackDiscord]:
-    async with LoopbackDiscord() as opened:
-        yield opened
 
 
 def place_of(state: discord.VoiceState) -> str | None:

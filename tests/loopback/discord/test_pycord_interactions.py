@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
 from typing import Any
 
 import discord
@@ -12,12 +11,6 @@ from discordplex.loopback import timeouts
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.files import Upload
 from tests.loopback.discord.clients import logged_in
-
-
-@pytest.fixture
-async def loopback() -> AsyncIterator[LoopbackDiscord]:
-    async with LoopbackDiscord() as opened:
-        yield opened
 
 
 async def registered(loopback: LoopbackDiscord) -> None:

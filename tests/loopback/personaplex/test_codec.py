@@ -7,11 +7,12 @@ from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader, AudioWriter
 from discordplex.loopback.personaplex.ogg import BOS, OggStreamError, write_page
+from tests.audio import signals
+from tests.audio.signals import pcm
 
 
-def tone(audio_rate: int, duration_ms: int) -> bytes:
-    wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(audio_rate * duration_ms // 1000) / audio_rate)
-    return wave.astype("<i2").tobytes()
+def tone(rate_hz: int, duration_ms: int) -> bytes:
+    return pcm(signals.tone(duration_ms / 1000, rate_hz=rate_hz))
 
 
 def test_the_ear_hears_a_bridge_at_its_own_rate() -> None:

@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from discordplex.audio.format import ENGINE
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.log import Log, Record
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import (
     AudioReceived,
@@ -25,12 +26,10 @@ from discordplex.loopback.personaplex.log import (
     ConversationClosed,
     Crashed,
     HandshakeSent,
-    Log,
     MessageDiscarded,
     MessageIgnored,
     Pinged,
     PromptsLoading,
-    Record,
     Refused,
 )
 from discordplex.loopback.personaplex.ogg import BOS, write_page

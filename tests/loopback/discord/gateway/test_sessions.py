@@ -3,32 +3,11 @@
 import json
 from typing import Any
 
-import pytest
-
-from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.gateway import dispatches
 from discordplex.loopback.discord.gateway.sessions import BACKLOG_EVENTS, GatewaySession, Identity
 from discordplex.loopback.discord.world.model import Fact, Guild, User
 from discordplex.loopback.discord.world.permissions import BITS
-from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
-
-
-@pytest.fixture
-def world() -> World:
-    made = World(FakeClock())
-    populate(made)
-    return made
-
-
-@pytest.fixture
-def guild(world: World) -> Guild:
-    return next(iter(world.guilds.values()))
-
-
-@pytest.fixture
-def bot(world: World) -> User:
-    return next(user for user in world.users.values() if user.bot)
 
 
 def listening(world: World, user: User, intents: int = dispatches.ALL_INTENTS, shard: tuple[int, int] = (0, 1)) -> GatewaySession:

@@ -2,20 +2,11 @@
 
 import base64
 
-import pytest
-
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.world.model import TEXT, THREAD, ChannelChanged, Fact
 from discordplex.loopback.discord.world.permissions import BITS
 from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
-
-
-@pytest.fixture
-def world() -> World:
-    made = World(FakeClock())
-    populate(made)
-    return made
 
 
 def test_everybody_the_contract_promises_is_there(world: World) -> None:

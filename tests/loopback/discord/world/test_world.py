@@ -2,7 +2,6 @@
 
 import pytest
 
-from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.world.model import (
     Fact,
     Guild,
@@ -13,25 +12,7 @@ from discordplex.loopback.discord.world.model import (
     VoiceStateChanged,
 )
 from discordplex.loopback.discord.world.permissions import BITS
-from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
-
-
-@pytest.fixture
-def world() -> World:
-    made = World(FakeClock())
-    populate(made)
-    return made
-
-
-@pytest.fixture
-def guild(world: World) -> Guild:
-    return next(iter(world.guilds.values()))
-
-
-@pytest.fixture
-def bot(world: World) -> User:
-    return next(user for user in world.users.values() if user.bot)
 
 
 @pytest.fixture
