@@ -39,6 +39,12 @@ class FakeClock:
         self._now = target
         await settle()
 
+    async def jump(self, seconds: float) -> None:
+        """Move on in one step, as a machine does that slept: who should have woken meanwhile wakes only then."""
+        await settle()
+        self._now += seconds
+        await self.advance(0.0)
+
 
 async def settle(turns: int = 20) -> None:
     """Let everything that is ready run: a bounded number of event loop turns, no time."""

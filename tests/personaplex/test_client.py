@@ -83,6 +83,21 @@ async def test_pings_begin_after_the_handshake() -> None:
         await client.close()
 
 
+async def test_a_machine_that_slept_makes_up_for_no_ping() -> None:
+    """After an hour in which nothing ran one ping leaves, and the next one a dozen of seconds later."""
+    clock = FakeClock()
+    async with StandInServer("echo") as server:
+        client = client_of(server.url, clock=clock)
+        await client.open(60.0)
+        await clock.jump(3600.0)
+        await clock.jump(KEEP_ALIVE_S - 1)
+        await clock.jump(1.0)
+        assert client.live
+        await client.close()
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
+        assert len(server.log.of(Pinged)) == 2
+
+
 def has_pinged(log: Log, count: int) -> bool:
     return len(log.of(Pinged)) == count
 

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from discordplex.errors import VoiceError
+from discordplex.loopback import timeouts
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.rtp import socket
 from discordplex.voice.rtp.encryption import MODES
@@ -116,6 +117,41 @@ async def test_unanswered_heartbeats_are_a_loss(rig: Rig) -> None:
     assert "stopped answering" in running.result().sentence
     assert not rig.session.flows
     assert beats in ([-1], [])
+
+
+async def test_a_machine_that_slept_loses_no_connection(rig: Rig) -> None:
+    """After an hour in which nothing ran there is one heartbeat, and not the next one before its answer can be there."""
+    beats = 0
+    over = asyncio.Event()
+
+    async def alive(connection: ServerConnection) -> None:
+        nonlocal beats
+        await rig.establish(connection)
+        async for message in connection:
+            beats += 1
+            await connection.send(json.dumps({"op": 6, "d": {"t": json.loads(message)["d"]["t"]}}))
+            if over.is_set():
+                await connection.close(4021)
+
+    async def answered(count: int) -> None:
+        async def wait() -> None:
+            while beats < count or rig.session.gateway._unanswered is not None:  # noqa: ASYNC110 - the answer wakes the session alone
+                await asyncio.sleep(0)
+
+        await timeouts.wait_for(wait(), 5)
+
+    rig.behaviour = alive
+    running = asyncio.create_task(rig.session.run())
+    await rig.owner.live.wait()
+    await rig.clock.advance(1.0)
+    await answered(1)
+    for slept, expected in ((3600.0, 2), (0.9, 2), (0.1, 3), (90_000.0, 4)):
+        await rig.clock.jump(slept)
+        await answered(expected)
+        assert beats == expected
+    over.set()
+    await rig.clock.advance(1.0)
+    assert (await running).code == 4021
 
 
 def quiet(rig: Rig) -> asyncio.Event:
