@@ -31,6 +31,7 @@ from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
 from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineLease, EngineProvider, Persona
@@ -51,6 +52,9 @@ ASK_STRANGERS_S = 2.0
 
 STRANGERS_PER_QUESTION = 100
 """Discord answers for no more users at once (documented)."""
+
+LEFT_PAUSE_S = 0.2
+"""Between two messages of earlier calls that are edited: Discord allows 50 requests a second, and people need some of them."""
 
 COMMANDS_PAUSE_S = 30.0
 """Until the slash commands are registered again after that failed."""
@@ -96,7 +100,8 @@ class Login:
         self._preferences = parts.preferences
         self._preferences.changed = self.preferences_changed
         self._numbers = itertools.count(1)
-        self._notices = Notices(clock=parts.clock, metrics=parts.metrics)
+        self._unfinished = StoredUnfinishedNotices(self._preferences)
+        self._notices = Notices(clock=parts.clock, metrics=parts.metrics, unfinished=self._unfinished)
         self._timers = Timers(parts.clock)
         registry = SessionRegistry(parts.provider, parts.queue_memory)
         self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, clock=parts.clock)
@@ -138,6 +143,7 @@ class Login:
             LoginError: Discord refuses the token.
         """
         self._dispatcher.remember(await until(stop, self._parts.queue_memory.load()) or ())
+        await until(stop, self._unfinished.load())
         try:
             async with self._client:
                 try:
@@ -174,6 +180,8 @@ class Login:
         """A session began. With a second one Discord has forgotten in which channels we are."""
         self._sessions += 1
         log.info("connected to discord", session=self._sessions)
+        if self._client.user is not None:
+            self._unfinished.logged_in(self._client.user.id)
         if self._sessions == 1:
             self._timers.beside("commands", self._register_commands())
         else:
@@ -186,6 +194,7 @@ class Login:
     def guilds_known(self) -> None:
         """Who waited before a restart and sits nowhere now has gone."""
         self._timers.beside("settle", self._settle())
+        self._timers.beside("unfinished", self._finish_left())
         present = [guild.id for guild in self._client.guilds]  # those that are unavailable too: Discord names them first of all
         self._timers.beside("missing guilds", self._preferences.forget_guilds_but(present, self._is_gone))
 
@@ -284,6 +293,14 @@ class Login:
         for channel_id in sorted(seated.keys() - closed_channels(guild, rules), key=lambda channel_id: -len(seated[channel_id])):
             alone = next(iter(seated[channel_id])) if len(seated[channel_id]) == 1 else None
             self._dispatcher.enter(Place(guild.id, channel_id), asker=alone)
+
+    async def _finish_left(self) -> None:
+        """Edit the notices of calls that an earlier process or login could not end; the writers keep the pace of each channel."""
+        for notice in self._unfinished.left:
+            known = self._client.get_channel(notice.channel_id)
+            channel = known if isinstance(known, discord.abc.Messageable) else self._client.get_partial_messageable(notice.channel_id)
+            self._notices.replace(channel, notice.message_id, texts.calls.INTERRUPTED)
+            await self._parts.clock.sleep_until(self._parts.clock.now() + LEFT_PAUSE_S)
 
     async def _meet_strangers(self, guild: discord.Guild) -> None:
         unknown = strangers(guild)

@@ -117,6 +117,16 @@ class QueueEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedNotice:
+    """A message of a bot that says that a call goes on. It is to be edited when the call ends."""
+
+    message_id: int
+    channel_id: int
+    guild_id: int
+    bot_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptLine:
     """One thing said in a call."""
 

@@ -16,6 +16,7 @@ from discordplex.store.backends import open_backend
 from discordplex.store.database import BUSY_S, PATIENCE, Database
 from discordplex.store.filelock import SecondProcessError, alone
 from discordplex.store.guilds import Guilds
+from discordplex.store.notices import StoredNotices
 from discordplex.store.people import People
 from discordplex.store.personas import Personas
 from discordplex.store.privacy import Privacy
@@ -44,6 +45,7 @@ class Store:
         self.people = People(database)
         self.personas = Personas(database)
         self.queue = Queue(database)
+        self.notices = StoredNotices(database)
         self.transcripts = Transcripts(database)
         self.privacy = Privacy(database)
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every schema there ever was, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "discordplex_version"
@@ -107,6 +107,15 @@ QUEUE = Table(
     Column("user_id", BigInteger),
     Column("since", UtcTime, nullable=False),
     UniqueConstraint("guild_id", "channel_id", name="one_place_of_a_channel"),
+)
+
+UNFINISHED_NOTICES = Table(
+    "unfinished_notices",
+    METADATA,
+    Column("message_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("bot_id", BigInteger, nullable=False),
 )
 
 TRANSCRIPTS = Table(

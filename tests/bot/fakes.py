@@ -27,7 +27,7 @@ class FakeMessage:
     def text(self) -> str:
         return self.texts[-1]
 
-    async def edit(self, *, content: str, allowed_mentions: Any) -> None:
+    async def edit(self, *, content: str, allowed_mentions: Any, **_flags: Any) -> None:
         self.meanwhile()
         self.channel.write("edit", allowed_mentions)
         self.texts.append(content)
@@ -54,6 +54,8 @@ class FakeChannel:
     """Whoever reads it sees who sits in the voice channel."""
     meanwhile: Callable[[], None] = lambda: None
     """Happens while a message is being sent."""
+    left: FakeMessage | None = None
+    """A message that an earlier process wrote."""
 
     NO_MENTIONS = None
 
@@ -74,6 +76,11 @@ class FakeChannel:
         message = FakeMessage(self, [content], view=view, id=self.next_id)
         self.messages.append(message)
         return message
+
+    def get_partial_message(self, message_id: int) -> FakeMessage:
+        assert self.left
+        assert self.left.id == message_id
+        return self.left
 
     @property
     def next_id(self) -> int:

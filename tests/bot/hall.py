@@ -12,6 +12,7 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.place import Place
 from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
 from discordplex.config import Config
 from discordplex.engine import SpeakerId, Text
 from discordplex.loopback.clock import FakeClock
@@ -22,6 +23,7 @@ from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
 
 ANNA, BERT, CARA = 100, 200, 300
+BOT = 5
 GUILD = 1
 CHAT, TOWN_SQUARE = 11, 99
 
@@ -52,12 +54,14 @@ class AddressedLease(ScriptedLease):
 class Hall:
     """One voice channel in which a call runs. `chat` is its own chat, `square` a text channel."""
 
-    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, people: Sequence[int] = (ANNA, BERT)) -> None:
+    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, people: Sequence[int]) -> None:
         self.clock, self.store, self.metrics = clock, store, Metrics()
         self.chat, self.square = FakeChannel(clock, id=CHAT), FakeChannel(clock, id=TOWN_SQUARE)
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
         self.preferences.changed = self.changed
-        self.notices = Notices(clock=clock, metrics=self.metrics)
+        unfinished = StoredUnfinishedNotices(self.preferences)
+        unfinished.logged_in(BOT)
+        self.notices = Notices(clock=clock, metrics=self.metrics, unfinished=unfinished)
         self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics)
         self.engine, self.next_engine = ScriptedEngine(clock), ScriptedEngine(clock)
         self.lease: ScriptedLease

@@ -1,9 +1,11 @@
 """`discordplex run` as a process of its own, beside `discordplex loopback` and `discordplex standin`, the way a newcomer starts them."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from discordplex.bot.texts.calls import ENDED, INTERRUPTED
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -76,6 +79,39 @@ async def test_sigterm_in_a_call(tmp_path: Path, speech: bytes) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["metrics"]["uplink.ticks"] > 0
     assert [record.code for record in engine.log.of(ConversationClosed)] == [1000]
+
+
+async def test_the_notice_of_a_killed_process_is_ended_by_the_next(tmp_path: Path) -> None:
+    """Kill -9 in a call: the next process takes the buttons off its message, and says in a new one that it listens again."""
+    async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
+        channel = next(c for c in discord.guilds[0].channels.values() if c.is_voice)
+        settings = environment_for(discord, engine.url)
+        database = tmp_path / "discordplex.db"
+        async with Person(discord, discord.people[0], channel.id):
+            async with started("run", cwd=tmp_path, **settings) as process:
+                await discord.wait_for(lambda: any("listening in" in one.content for one in discord.messages(channel)), timeout_s=20)
+                await rows(database, 1)
+                process.kill()
+                await process.wait()
+            (left,) = discord.messages(channel)
+            assert "listening in" in left.content
+            assert left.body["components"] != []
+            async with started("run", cwd=tmp_path, **settings) as process:
+                await discord.wait_for(lambda: left.content == INTERRUPTED and len(discord.messages(channel)) > 1, timeout_s=20)
+                await discord.wait_for(lambda: "listening in" in discord.messages(channel)[1].content, timeout_s=20)
+                code, errors = await end(process)
+                assert code == 0, errors
+    assert left.body["components"] == []
+    assert ENDED in discord.messages(channel)[1].content
+    assert left.content == INTERRUPTED, "and not twice"
+    await rows(database, 0)
+
+
+async def rows(database: Path, count: int) -> None:
+    """Wait until so many unfinished notices are stored. Another process writes them, so there is nothing to wait on but the file."""
+    with anyio.fail_after(20 * timeouts.FACTOR), contextlib.closing(sqlite3.connect(database)) as other:
+        while other.execute("SELECT count(*) FROM unfinished_notices").fetchone() != (count,):  # noqa: ASYNC110 - see above
+            await anyio.sleep(0.02)
 
 
 async def test_a_wrong_token_is_one_sentence(tmp_path: Path) -> None:

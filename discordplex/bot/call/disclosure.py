@@ -175,7 +175,14 @@ class Disclosure:
             elif practice.needs_notice:
                 self._write_anew()
 
-        self._notices.say_in(channel, notice.text(practice, channel), key=self._key, view=notice.view, on_delivery=on_delivery)
+        self._notices.say_in(
+            channel,
+            notice.text(practice, channel),
+            key=self._key,
+            view=notice.view,
+            on_delivery=on_delivery,
+            call_in=voice_channel.place.guild_id,
+        )
 
     def _delivered(self, voice_channel: VoiceChannel, practice: Practice) -> None:
         if self._told is None:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable, Collection, Hashable
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import discord
@@ -25,11 +25,42 @@ MOST_PLACES, MOST_TOLD = 1000, 50
 """Voice channels of which it is known what was said there, and sentences for each. What is forgotten may be said again."""
 
 
+class UnfinishedNotices(Protocol):
+    """Where the messages that say that a call goes on are remembered, so that they are edited although the process was killed."""
+
+    def began(self, guild_id: int, channel_id: int, message_id: int) -> None:
+        """This message says that a call goes on. Calling it again for the same message does nothing."""
+        ...
+
+    def ended(self, message_id: int) -> None:
+        """It does not say so any more, or it is gone."""
+        ...
+
+
+class LeftMessage:
+    """A message that an earlier process wrote into a channel: to be edited, without its buttons."""
+
+    def __init__(self, channel: Any, message_id: int) -> None:
+        """`channel` is py-cord's."""
+        self.id = message_id
+        self._message = channel.get_partial_message(message_id)
+
+    async def edit(self, *, content: str, allowed_mentions: discord.AllowedMentions) -> None:
+        """Replace its text and take its buttons away."""
+        await self._message.edit(content=content, view=None, suppress=True, allowed_mentions=allowed_mentions)
+
+    async def delete(self) -> None:
+        """Take it back."""
+        await self._message.delete()
+
+
 class Notices:
     """Captions and notices of every voice channel, each into the channel that the setting names for it. Thread: loop."""
 
-    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, *, clock: Clock, metrics: Metrics, unfinished: UnfinishedNotices | None = None) -> None:
+        """`unfinished` remembers the messages that say that a call goes on."""
         self.clock = clock
+        self._unfinished = unfinished
         self._metrics = metrics
         self._posters: dict[int, Poster] = {}
         self._spares: dict[int, Any | None] = {}
@@ -52,7 +83,7 @@ class Notices:
         channel_id = poster.channel.id
         self._spares[channel_id] = voice_channel.spare_channel
 
-        def on_delivery(status: DeliveryStatus) -> None:
+        def on_delivery(status: DeliveryStatus, _message_id: int | None) -> None:
             if status == "refused":
                 self._say_elsewhere(channel_id, unnamed)
 
@@ -77,11 +108,37 @@ class Notices:
         view: discord.ui.View | None = None,
         last: bool = False,
         on_delivery: Callable[[DeliveryStatus], None] | None = None,
+        call_in: int | None = None,
     ) -> None:
-        """Write a notice into this very channel, as `Poster.notice` does."""
+        """Write a notice into this very channel, as `Poster.notice` does.
+
+        One that says that a call goes on names the call's guild, `call_in`: it is remembered until a `last` one has replaced it.
+        """
+
+        def delivered(status: DeliveryStatus, message_id: int | None) -> None:
+            if self._unfinished and message_id is not None:
+                if status == "deleted" or (status == "taken" and last):
+                    self._unfinished.ended(message_id)
+                elif status == "taken" and call_in is not None:
+                    self._unfinished.began(call_in, channel.id, message_id)
+            if on_delivery:
+                on_delivery(status)
+
         poster = self._poster(channel)
         if poster:
-            poster.notice(text, key=key, view=view, last=last, on_delivery=on_delivery)
+            told = delivered if on_delivery or last or call_in is not None else None
+            poster.notice(text, key=key, view=view, last=last, on_delivery=told)
+
+    def replace(self, channel: Any, message_id: int, text: str) -> None:
+        """Let an unfinished notice that an earlier process left say this, without buttons. One that is gone or closed is forgotten."""
+
+        def delivered(_status: DeliveryStatus, _message_id: int | None) -> None:
+            if self._unfinished:
+                self._unfinished.ended(message_id)
+
+        poster = self._poster(channel)
+        if poster:
+            poster.replace(LeftMessage(channel, message_id), text, on_delivery=delivered)
 
     def caption(self, voice_channel: VoiceChannel, key: Hashable, text: str, *, final: bool, speaker: int | None = None) -> None:
         """Write what somebody says: the whole stretch so far."""

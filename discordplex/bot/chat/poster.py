@@ -92,6 +92,9 @@ Part: TypeAlias = tuple[Name, int]
 DeliveryStatus: TypeAlias = Literal["taken", "refused", "deleted"]
 """What became of a notice: Discord took it, or does not let us write there, or somebody deleted it. `taken` comes again with each edit."""
 
+OnDelivery: TypeAlias = Callable[[DeliveryStatus, "int | None"], None]
+"""Told what became of a notice, and the id of its message; None where there is none."""
+
 
 @dataclass(slots=True, eq=False)
 class Draft:
@@ -109,7 +112,7 @@ class Draft:
     """Somebody deleted it: it is not written again."""
     speaker: int | None = None
     """Whose words it is, None for the engine's and for notices."""
-    on_delivery: Callable[[DeliveryStatus], None] | None = None
+    on_delivery: OnDelivery | None = None
     last: bool = False
     """It says that something is over: at the end of everything it is written before the rest."""
 
@@ -153,7 +156,7 @@ class Poster:
         key: Key = None,
         view: discord.ui.View | None = None,
         last: bool = False,
-        on_delivery: Callable[[DeliveryStatus], None] | None = None,
+        on_delivery: OnDelivery | None = None,
     ) -> None:
         """Say something of ours, markdown included, with the buttons of `view`. The same `key` again replaces what it said.
 
@@ -165,6 +168,12 @@ class Poster:
             self._drop((name, 0))
         else:
             self._want(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_delivery=on_delivery))
+
+    def replace(self, message: SentMessage, text: str, *, on_delivery: OnDelivery) -> None:
+        """Let a message that an earlier process wrote say this from now on."""
+        name: Name = ("notice", next(self._numbers))
+        self._drafts[(name, 0)] = Draft("", message=message)
+        self._want(name, [text], Draft("", final=True, last=True, on_delivery=on_delivery))
 
     def caption(self, key: Key, text: str, *, final: bool, speaker: int | None = None) -> None:
         """What somebody says: the whole stretch so far, whatever it contains. `speaker` is whose words it is, None for the engine's."""
@@ -201,7 +210,7 @@ class Poster:
         self._waiting.pop(part, None)
         self._tidy(part)
         if draft.on_delivery:
-            draft.on_delivery("deleted")
+            draft.on_delivery("deleted", draft.message.id if draft.message else None)
 
     def finish(self, whose: Callable[[Key], bool]) -> None:
         """Nothing more comes for these keys: forget their messages once they are written."""
@@ -288,7 +297,7 @@ class Poster:
             del self._waiting[key]
             self._waiting[key] = None
         if on_delivery and not draft.gone:
-            on_delivery("taken")
+            on_delivery("taken", draft.message.id if draft.message else None)
         return WRITE_INTERVAL_S
 
     async def _send(self, draft: Draft, text: str) -> None:
@@ -350,7 +359,7 @@ class Poster:
             self._drop(key)
         for draft in notices:
             if draft.on_delivery:
-                draft.on_delivery("refused")
+                draft.on_delivery("refused", draft.message.id if draft.message else None)
             elif not draft.last:
                 self._on_refused(draft.wanted)
 

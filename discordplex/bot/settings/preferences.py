@@ -1,6 +1,7 @@
 """StoredPreferences: what is in force for a guild, a person, a call. The store over the configuration, kept at hand in memory."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
@@ -17,7 +18,16 @@ from discordplex.engine import EngineProvider, Persona
 from discordplex.errors import StoreError
 from discordplex.retry import Backoff
 from discordplex.store.personas import PER_OWNER, key
-from discordplex.store.records import Deleted, GuildSettings, Owner, PersonSettings, SavedPersona, SaveStatus, StoredAboutPerson
+from discordplex.store.records import (
+    Deleted,
+    GuildSettings,
+    Owner,
+    PersonSettings,
+    SavedPersona,
+    SaveStatus,
+    StoredAboutPerson,
+    UnfinishedNotice,
+)
 from discordplex.store.store import Store
 
 log = structlog.get_logger()
@@ -28,6 +38,9 @@ MOST_PEOPLE = 1000
 
 MOST_CHANGES = 20
 """Changes to one guild or person, whose settings were never read, that wait while the database is away."""
+
+NOTICE_BYTES = 200
+"""What an unfinished notice takes while it waits for the database."""
 
 CHECK_S = 1.0
 LONGEST_CHECK_S = 30.0
@@ -286,6 +299,14 @@ class StoredPreferences:
         what = "transcripts" if call is None else f"transcript {call}"
         return self._delete(Owner("guild", guild_id), what, call, lambda: self.store.transcripts.delete(guild_id, call))
 
+    def remember_notice(self, notice: UnfinishedNotice) -> None:
+        """Save that a message says that a call goes on."""
+        self._save_notice(notice, functools.partial(self.store.notices.add, notice))
+
+    def forget_notice(self, notice: UnfinishedNotice) -> None:
+        """Save that it does not any more."""
+        self._save_notice(notice, functools.partial(self.store.notices.remove, notice.message_id))
+
     async def forget_guilds_but(self, present: Iterable[int], is_gone: Callable[[int], Awaitable[bool]]) -> None:
         """Delete what is stored about guilds that threw the bot out while it was not looking.
 
@@ -377,6 +398,15 @@ class StoredPreferences:
         if self._personas.get(owner) is changes:
             del self._personas[owner]
         return not self.store.unclean
+
+    def _save_notice(self, notice: UnfinishedNotice, save: Callable[[], Awaitable[None]]) -> None:
+        async def write() -> bool:
+            await save()
+            return True
+
+        with contextlib.suppress(StoreError):  # too much waits already; a process that is killed before it is saved leaves the message
+            about = Key(f"notice {notice.message_id}", Owner("guild", notice.guild_id))
+            self._behind.put(about, write, as_it_stands, size=NOTICE_BYTES)
 
     def _delete(
         self, owner: Owner, what: str, call: str | None, delete: Callable[[], Awaitable[StoredAboutPerson | int | None]]

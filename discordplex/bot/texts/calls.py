@@ -174,6 +174,10 @@ def ended(seconds: float) -> str:
     return f"{ENDED} {length(seconds)}. I do not listen any more. The buttons also work for later calls."
 
 
+INTERRUPTED = "The call has ended: I was interrupted. Where I listen again, a newer message of mine says so."
+"""What the greeting of a call becomes whose process was killed, or lost its way to Discord."""
+
+
 def length(seconds: float) -> str:
     """The length of a call."""
     return f"{seconds:.0f} s" if seconds < 59.5 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 -- a minute, rounded

@@ -1,0 +1,56 @@
+"""StoredUnfinishedNotices: the messages that say that a call goes on, so that they are edited although the process was killed."""
+
+import structlog
+
+from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.errors import StoreError
+from discordplex.store.notices import MOST_NOTICES
+from discordplex.store.records import UnfinishedNotice
+
+log = structlog.get_logger()
+
+
+class StoredUnfinishedNotices:
+    """An `UnfinishedNotices`: those of one login, and those that earlier logins and processes of the same bot left. Thread: loop.
+
+    They are saved behind, as settings are: nobody waits for the database.
+    """
+
+    def __init__(self, preferences: StoredPreferences) -> None:
+        self._preferences = preferences
+        self._bot_id: int | None = None
+        self._open: dict[int, UnfinishedNotice] = {}
+        self._left: dict[int, UnfinishedNotice] = {}
+
+    async def load(self) -> None:
+        """Read what was left; before the login, so that nothing of its own is among it."""
+        try:
+            found = await self._preferences.store.notices.list()
+        except StoreError as fault:
+            log.warning("messages of earlier calls are not known", cause=fault.full)
+            return
+        self._left = {notice.message_id: notice for notice in found}
+
+    def logged_in(self, bot_id: int) -> None:
+        """Which bot this is."""
+        self._bot_id = bot_id
+
+    @property
+    def left(self) -> tuple[UnfinishedNotice, ...]:
+        """The messages that earlier logins of this bot left. Each is to be edited, and then `ended`."""
+        return tuple(notice for notice in self._left.values() if notice.bot_id == self._bot_id)
+
+    def began(self, guild_id: int, channel_id: int, message_id: int) -> None:
+        """This message says that a call goes on. Calling it again for the same message does nothing."""
+        if self._bot_id is None or message_id in self._open:
+            return
+        self._open[message_id] = notice = UnfinishedNotice(message_id, channel_id, guild_id, self._bot_id)
+        self._preferences.remember_notice(notice)
+        while len(self._open) > MOST_NOTICES:
+            del self._open[next(iter(self._open))]
+
+    def ended(self, message_id: int) -> None:
+        """It does not say so any more, or it is gone."""
+        notice = self._open.pop(message_id, None) or self._left.pop(message_id, None)
+        if notice:
+            self._preferences.forget_notice(notice)
