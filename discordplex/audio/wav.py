@@ -1,6 +1,8 @@
-"""WAV files to ENGINE PCM, for the demo, the loopback and the tests. Reads files whole: nothing for the hot path."""
+"""WAV files to ENGINE PCM, and mono PCM to WAV files. Whole files at once: nothing for the hot path."""
 
+import io
 import itertools
+import wave
 from math import gcd
 from pathlib import Path
 from typing import Final
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from discordplex.audio.format import ENGINE
+from discordplex.audio.format import ENGINE, SAMPLE_BYTES
 from discordplex.audio.samples import pcm_of
 from discordplex.audio.wavreader import WavReader
 from discordplex.errors import ConfigError, RemoteProtocolError
@@ -44,6 +46,17 @@ def read_wav(path: str | Path) -> bytes:
         samples = np.concatenate([part for _, part in run]).astype(np.float64)
         made.append(pcm_of(resample(samples, rate_hz, ENGINE.rate_hz).astype(np.float32)))
     return b"".join(made)
+
+
+def wav_of(pcm: bytes, rate_hz: int) -> bytes:
+    """Mono int16 PCM as a whole WAV file."""
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(SAMPLE_BYTES)
+        file.setframerate(rate_hz)
+        file.writeframes(pcm)
+    return target.getvalue()
 
 
 def resample(samples: NDArray[np.float64], from_hz: int, to_hz: int) -> NDArray[np.float64]:

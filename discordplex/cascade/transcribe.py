@@ -1,13 +1,11 @@
 """Transcribe: what a person said, as text."""
 
 import contextlib
-import io
 import re
-import wave
 from collections.abc import Mapping
 from typing import Any, Final
 
-from discordplex.audio.format import SAMPLE_BYTES
+from discordplex.audio.wav import wav_of
 from discordplex.cascade.clients import Clients, Request
 from discordplex.cascade.faults import ServiceError, failed, no_api_error, refuse_told_error
 from discordplex.cascade.response import ServiceResponse, json_messages
@@ -38,7 +36,7 @@ class Transcriber:
     async def text_of(self, pcm: bytes) -> str:
         """The words in VAD PCM. Raises ServiceError, also where there are none."""
         service = self._service
-        file = ("speech.wav", wav_of(pcm), "audio/wav")
+        file = ("speech.wav", wav_of(pcm, VAD.rate_hz), "audio/wav")
         body = {"model": service.model, "response_format": "json"}
         async with self._clients.ask(service, Request(PATH, body, file), self._clock) as answer:
             text = await text_in(answer, service)
@@ -89,14 +87,3 @@ async def streamed_text(answer: ServiceResponse, service: Service) -> str:
 def has_words(text: str) -> bool:
     """Whether there is a letter or a digit outside of brackets."""
     return any(map(str.isalnum, BRACKETS.sub("", text)))
-
-
-def wav_of(pcm: bytes) -> bytes:
-    """VAD PCM as a WAV file."""
-    target = io.BytesIO()
-    with wave.open(target, "wb") as file:
-        file.setnchannels(VAD.channels)
-        file.setsampwidth(SAMPLE_BYTES)
-        file.setframerate(VAD.rate_hz)
-        file.writeframes(pcm)
-    return target.getvalue()

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import discord
 
 from discordplex.bot import texts
-from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, option, reply
+from discordplex.bot.commands.base import IN_GUILDS, Command, CommandServices, guild_id_of, option, reply
 from discordplex.bot.commands.views import Panel
 from discordplex.bot.settings.personas import PROMPT_CHARACTERS, library, offers
 from discordplex.bot.texts.calls import as_it_stands
@@ -72,9 +72,8 @@ def add_choosing(group: discord.SlashCommandGroup, services: CommandServices) ->
         await show(context, services)
 
     @group.command(name="set", description="Choose whom you talk with in the calls that you begin.")
-    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(services))
-    @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
-    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))
+    @saved_persona_option(services)
+    @own_words_options(services)
     async def set_persona(
         context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
     ) -> None:
@@ -96,8 +95,7 @@ def add_keeping(group: discord.SlashCommandGroup, services: CommandServices) -> 
 
     @group.command(name="save", description="Keep a persona under a name: the one in force for you, or what you give.")
     @option("name", str, description="What to call it.", max_length=personafile.NAME_CHARACTERS)
-    @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
-    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))
+    @own_words_options(services)
     @option("server", bool, description="Keep it for everybody in this server (needs Manage Server).", required=False)
     async def save(
         context: discord.ApplicationContext, name: str, role: str | None = None, voice: str | None = None, *, server: bool = False
@@ -190,6 +188,21 @@ def owner_of(context: discord.ApplicationContext, *, server: bool) -> Owner:
 
 
 # What is offered while somebody types
+
+
+def saved_persona_option(services: CommandServices) -> Callable[[Command], Command]:
+    """The option `name` of a command: a saved persona."""
+    return option("name", str, description="A saved persona.", required=False, autocomplete=names_of(services))
+
+
+def own_words_options(services: CommandServices) -> Callable[[Command], Command]:
+    """The options `role` and `voice` of a command: a persona in one's own words."""
+
+    def decorate(function: Command) -> Command:
+        role = option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
+        return role(option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))(function))
+
+    return decorate
 
 
 def names_of(services: CommandServices) -> Completion:

@@ -10,8 +10,8 @@ import discord
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import may_open_threads, may_write
 from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, option, reply
-from discordplex.bot.commands.personas import Completion, names_of, voices_of
-from discordplex.bot.settings.personas import PROMPT_CHARACTERS, offers
+from discordplex.bot.commands.personas import Completion, own_words_options, saved_persona_option
+from discordplex.bot.settings.personas import offers
 from discordplex.bot.texts.calls import as_it_stands
 from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.errors import StoreError
@@ -94,9 +94,8 @@ def add_persona(group: discord.SlashCommandGroup, services: CommandServices) -> 
     """/settings persona."""
 
     @group.command(name="persona", description="Whom people talk with who chose nobody. Without anything given, the bot's own default.")
-    @option("name", str, description="A saved persona.", required=False, autocomplete=names_of(services))
-    @option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
-    @option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))
+    @saved_persona_option(services)
+    @own_words_options(services)
     async def persona(
         context: discord.ApplicationContext, name: str | None = None, role: str | None = None, voice: str | None = None
     ) -> None:

@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from discordplex.audio.format import ENGINE, MODEL, SAMPLE_BYTES
+from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.oggopus import OggOpusWriter
 from discordplex.audio.resampler import Resampler
 from discordplex.audio.samples import int16_of
+from discordplex.audio.wav import wav_of
 
 RATE_HZ: Final = MODEL.rate_hz
 SYLLABLE_MS: Final = 180
@@ -48,7 +49,7 @@ def hum(text: str, voice: str = "shimmer") -> bytes:
 def encoded(pcm: bytes, kind: str) -> bytes:
     """The hum as `kind`; AAC, and what cannot be encoded without the package `soundfile`, is a plausible beginning and zeros."""
     if kind == "wav":
-        return wav_of(pcm)
+        return wav_of(pcm, RATE_HZ)
     if kind == "opus":
         padded = Resampler(RATE_HZ, ENGINE.rate_hz).convert(pcm)
         return OggOpusWriter(ENGINE.rate_hz).write(padded + bytes(-len(padded) % ENGINE.frame_bytes))
@@ -58,17 +59,6 @@ def encoded(pcm: bytes, kind: str) -> bytes:
         return target.getvalue()
     beginnings = {"mp3": b"\xff\xf3\x84\xc4", "aac": b"\xff\xf1\x50\x80", "flac": b"fLaC\0\0\0\x22"}
     return beginnings[kind] + bytes(len(pcm) // 8) if kind in beginnings else pcm
-
-
-def wav_of(pcm: bytes) -> bytes:
-    """A whole WAV file."""
-    target = io.BytesIO()
-    with wave.open(target, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(SAMPLE_BYTES)
-        file.setframerate(RATE_HZ)
-        file.writeframes(pcm)
-    return target.getvalue()
 
 
 def length_ms(wav: bytes) -> float | None:

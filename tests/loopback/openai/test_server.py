@@ -10,11 +10,12 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from discordplex.audio.format import MODEL
+from discordplex.audio.wav import wav_of
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.faults import Delays, RequestFault
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import BLOCK_BYTES, StandInOpenAI, in_turn
-from discordplex.loopback.openai.voice import FORMATS, hum, length_ms, wav_of
+from discordplex.loopback.openai.voice import FORMATS, hum, length_ms
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi."}]
 
@@ -63,7 +64,7 @@ async def test_chat_without_streaming(server: StandInOpenAI, client: openai.Asyn
 
 async def test_transcription_says_what_it_heard(server: StandInOpenAI, client: openai.AsyncOpenAI) -> None:
     """Sound comes back as text: a script's, or its length."""
-    file = ("speech.wav", wav_of(bytes(MODEL.bytes_of_ms(1500))), "audio/wav")
+    file = ("speech.wav", wav_of(bytes(MODEL.bytes_of_ms(1500)), MODEL.rate_hz), "audio/wav")
     create = client.audio.transcriptions.create
     assert (await create(file=file, model="whisper-1")).text == "I spoke for 1.5 seconds."
     server.hears = in_turn(["first", "second"])
