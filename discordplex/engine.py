@@ -30,10 +30,6 @@ class Persona:
 class EngineCaps:
     """What a call may expect of an engine."""
 
-    full_duplex: bool
-    """It listens while it speaks and answers without turns."""
-    attributes_speakers: bool
-    """It uses who said what; otherwise it mixes all speakers into one."""
     realtime_paced: bool
     """Its audio arrives as fast as it is to be played; otherwise whole replies come at once and wait in the playout."""
 

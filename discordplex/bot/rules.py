@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from typing_extensions import Self
 
-from discordplex.config import BotConfig, Config
+from discordplex.config import BotConfig
 from discordplex.engine import Persona
 
 MINUTE_S = 60.0
@@ -112,35 +112,6 @@ class Preferences(Protocol):
     async def persona(self, guild_id: int, person_id: int | None) -> Persona:
         """Who the engine shall be in a call that this person (None: nobody in particular) began. The engine takes it."""
         ...
-
-
-class ConfiguredPreferences:
-    """The configuration alone: the same for everybody, and nobody has opted out."""
-
-    opted_out: AbstractSet[int] = frozenset()
-
-    def __init__(self, config: Config) -> None:
-        self._rules = Rules.configured(config.bot)
-        default = config.default_persona
-        self._persona = Persona(voice=default.voice, text_prompt=default.text_prompt)
-
-    async def learn(self, guild_id: int) -> None:
-        """There is nothing to learn."""
-
-    def knows(self, guild_id: int) -> bool:
-        """Always."""
-        del guild_id
-        return True
-
-    def rules(self, guild_id: int) -> Rules:
-        """The same everywhere."""
-        del guild_id
-        return self._rules
-
-    async def persona(self, guild_id: int, person_id: int | None) -> Persona:
-        """The same for everybody."""
-        del guild_id, person_id
-        return self._persona
 
 
 def ids(texts: Iterable[str]) -> frozenset[int]:

@@ -43,7 +43,7 @@ LEFT: Final = "The conversation with the cascade engine was ended."
 class CascadeEngine:
     """One conversation; not to be opened twice. What was said is remembered in `history`, which outlives it."""
 
-    caps = EngineCaps(full_duplex=False, attributes_speakers=True, realtime_paced=False)
+    caps = EngineCaps(realtime_paced=False)
 
     def __init__(
         self,

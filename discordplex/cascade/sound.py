@@ -89,7 +89,6 @@ PCM_LABELS: Final = re.compile(
     r"|audio/(?:x-)?(?:pcm|l16|raw|s16le|wav|wave|mpeg|mp3)|audio/vnd\.wave"
 )
 """Content types under which raw PCM, which is what we ask for, is played: those that say so, and those that servers give to everything."""
-OPUS_HEAD: Final = b"OpusHead"
 VORBIS_HEAD: Final = b"\x01vorbis"
 
 

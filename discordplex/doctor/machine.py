@@ -12,11 +12,6 @@ REINSTALL_OPUS = "Run: pip install --force-reinstall opuslib-next-bundled"
 OLDEST_PYTHON = (3, 10)
 
 
-def check_machine() -> list[Finding]:
-    """Every check that needs nothing but this machine."""
-    return [check_python(), check_discord_library(), check_opus(), check_oggopus(), check_dave()]
-
-
 def check_python() -> Finding:
     """Is this Python new enough."""
     version = sys.version.split()[0]

@@ -59,7 +59,7 @@ class ServerReport(enum.Enum):
 class PersonaPlexEngine:
     """One conversation with one server; not to be opened twice. `report` hears, on the loop, what it shows about the server's health."""
 
-    caps = EngineCaps(full_duplex=True, attributes_speakers=False, realtime_paced=True)
+    caps = EngineCaps(realtime_paced=True)
 
     def __init__(
         self,

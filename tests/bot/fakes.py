@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
 from discordplex.bot.place import Place
+from discordplex.bot.rules import Rules
+from discordplex.config import Config
 from discordplex.engine import EngineLease, Persona, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
@@ -241,3 +244,32 @@ class Notebook:
 
     def left(self, place: Place) -> None:
         self.entries.pop(place, None)
+
+
+class ConfiguredPreferences:
+    """The configuration alone: the same for everybody, and nobody has opted out."""
+
+    opted_out: AbstractSet[int] = frozenset()
+
+    def __init__(self, config: Config) -> None:
+        self._rules = Rules.configured(config.bot)
+        default = config.default_persona
+        self._persona = Persona(voice=default.voice, text_prompt=default.text_prompt)
+
+    async def learn(self, guild_id: int) -> None:
+        """There is nothing to learn."""
+
+    def knows(self, guild_id: int) -> bool:
+        """Always."""
+        del guild_id
+        return True
+
+    def rules(self, guild_id: int) -> Rules:
+        """The same everywhere."""
+        del guild_id
+        return self._rules
+
+    async def persona(self, guild_id: int, person_id: int | None) -> Persona:
+        """The same for everybody."""
+        del guild_id, person_id
+        return self._persona

@@ -6,11 +6,10 @@ from typing import Any, cast
 from discordplex.bot.call.call import Call, CallContext
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
-from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bot.fakes import ScriptedVoiceChannel
+from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
 
 ANNA, BERT, CARA = 100, 200, 300

@@ -6,12 +6,11 @@ from typing import Any, cast
 from discordplex.bot.call.call import Call, CallContext
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
-from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.voice.events import PersonJoined
-from tests.bot.fakes import ScriptedVoiceChannel
+from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease
 
 ANNA, STRANGER = 100, 400

@@ -45,7 +45,6 @@ class ScriptedCall:
     stricken: bool = False
     """Its engine is gone, and it would like another one."""
     statuses: list[str] = field(default_factory=list)
-    refreshed: int = 0
     after: Next = Next.DONE
 
     def __post_init__(self) -> None:
@@ -76,7 +75,7 @@ class ScriptedCall:
         return rescued
 
     def refresh(self) -> None:
-        self.refreshed += 1
+        """Nothing depends on it here."""
 
     def show_status(self, text: str) -> None:
         if text not in self.statuses[-1:]:

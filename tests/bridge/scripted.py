@@ -12,8 +12,8 @@ from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Per
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 
-FULL_DUPLEX = EngineCaps(full_duplex=True, attributes_speakers=False, realtime_paced=True)
-TURN_TAKING = EngineCaps(full_duplex=False, attributes_speakers=True, realtime_paced=False)
+PACED = EngineCaps(realtime_paced=True)
+WHOLE_REPLIES = EngineCaps(realtime_paced=False)
 
 PERSONA = Persona(voice="NATF0.pt", text_prompt="You are a test.")
 
@@ -29,7 +29,7 @@ class ScriptedEngine:
         self,
         clock: FakeClock,
         *,
-        caps: EngineCaps = FULL_DUPLEX,
+        caps: EngineCaps = PACED,
         on_open: Callable[[], Awaitable[None]] = nothing,
         on_push: Callable[[], Awaitable[None]] = nothing,
         on_close: Callable[[], Awaitable[None]] = nothing,

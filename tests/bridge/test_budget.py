@@ -21,7 +21,7 @@ from discordplex.engine import (
     Text,
 )
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bridge.scripted import FULL_DUPLEX, TURN_TAKING, ScriptedEngine, pcm_of_ms
+from tests.bridge.scripted import PACED, WHOLE_REPLIES, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -47,7 +47,7 @@ FLOODS: dict[str, tuple[Callable[[], EngineEvent], int]] = {
 }
 
 
-@pytest.mark.parametrize("caps", [FULL_DUPLEX, TURN_TAKING], ids=["stream", "replies"])
+@pytest.mark.parametrize("caps", [PACED, WHOLE_REPLIES], ids=["stream", "replies"])
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_ends_the_conversation(clock: FakeClock, caps: EngineCaps, flood: str) -> None:
     """The engine is left with one sentence and tried again; what was let through is bounded; the call lives."""
@@ -93,7 +93,7 @@ async def test_a_long_conversation_is_within_the_budget(clock: FakeClock) -> Non
 
 async def test_a_whole_reply_is_within_the_budget(clock: FakeClock) -> None:
     """Three minutes of speech and its words at once, from an engine that hands over whole replies; and again when that was heard."""
-    engine = ScriptedEngine(clock, caps=TURN_TAKING)
+    engine = ScriptedEngine(clock, caps=WHOLE_REPLIES)
     call = Call(clock, engine)
     await call.start()
     for reply in range(2):

@@ -11,7 +11,7 @@ from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.engine import Audio, Closed, EngineEvent, EngineReady, Interrupted, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bridge.scripted import TURN_TAKING, ScriptedEngine, ScriptedSource, pcm_of_ms
+from tests.bridge.scripted import WHOLE_REPLIES, ScriptedEngine, ScriptedSource, pcm_of_ms
 
 
 class Call:
@@ -23,7 +23,7 @@ class Call:
         self.source = ScriptedSource()
         self.captions = OpenCaptions()
         self.told: list[CallEvent] = []
-        self.engine = ScriptedEngine(self.clock, caps=TURN_TAKING)
+        self.engine = ScriptedEngine(self.clock, caps=WHOLE_REPLIES)
         self.downlink = Downlink(source=self.source, captions=self.captions, tell=self.told.append, clock=self.clock, metrics=self.metrics)
 
     async def pass_on(self, *events: Audio | Text | Interrupted | Problem) -> Closed:

@@ -6,11 +6,10 @@ import pytest
 
 from discordplex.bot.call.hearing import CallHearing
 from discordplex.bot.place import Place
-from discordplex.bot.rules import ConfiguredPreferences
 from discordplex.config import BotConfig, Config
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from tests.bot.fakes import ScriptedVoiceChannel
+from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel
 
 ANNA, BERT, ROBOT, STRANGER = 100, 200, 300, 400
 

@@ -41,7 +41,6 @@ class Interaction:
     source: ChatMessage | None = None
     """The message whose component was used."""
     answer_type: int | None = None
-    answered_at_s: float | None = None
     original: ChatMessage | None = None
     followups: list[ChatMessage] = field(default_factory=list)
     choices: list[Json] | None = None
@@ -148,7 +147,6 @@ class Interactions:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
         self._take(found, int(body["type"]), body.get("data") or {})
         found.answer_type = int(body["type"])
-        found.answered_at_s = self._world.clock.now()
         self._world.note("interaction answered")
         return found
 
