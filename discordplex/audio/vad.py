@@ -19,18 +19,23 @@ def level_dbfs(pcm: bytes) -> float:
     return max(FLOOR_DBFS, 10 * math.log10(power)) if power else FLOOR_DBFS
 
 
+OPEN_DBFS: Final = -45.0
+CLOSE_DBFS: Final = -52.0
+
+ATTACK_TICKS: Final = 40 // ENGINE.frame_ms
+"""A click is shorter and does not open the gate."""
+
+HOLD_TICKS: Final = 300 // ENGINE.frame_ms
+"""The pauses between words are shorter and do not close it."""
+
+
 class SpeechGate:
     """One speaker's gate, updated once a tick. Opens on a level that lasts, closes when it was low, or no packet came, for a while.
 
     Discord's clients send packets only while they hear something, so a tick without a packet is as good as silence.
     """
 
-    def __init__(self, *, open_dbfs: float = -45.0, close_dbfs: float = -52.0, attack_ms: int = 40, hold_ms: int = 300) -> None:
-        """`attack_ms` keeps a click from opening it; `hold_ms` keeps it open between words."""
-        self._open_dbfs = open_dbfs
-        self._close_dbfs = close_dbfs
-        self._attack_ticks = max(1, attack_ms // ENGINE.frame_ms)
-        self._hold_ticks = max(1, hold_ms // ENGINE.frame_ms)
+    def __init__(self) -> None:
         self._against = 0
         self._is_open = False
         self._is_loud = False
@@ -48,10 +53,10 @@ class SpeechGate:
     def update(self, frame: bytes | None) -> bool:
         """One tick: the speaker's frame, or None where there was none. Whether they are speaking."""
         level = FLOOR_DBFS if frame is None else level_dbfs(frame)
-        self._is_loud = level > self._open_dbfs
-        speaks = level > (self._close_dbfs if self._is_open else self._open_dbfs)
+        self._is_loud = level > OPEN_DBFS
+        speaks = level > (CLOSE_DBFS if self._is_open else OPEN_DBFS)
         self._against = 0 if speaks == self._is_open else self._against + 1
-        if self._against >= (self._hold_ticks if self._is_open else self._attack_ticks):
+        if self._against >= (HOLD_TICKS if self._is_open else ATTACK_TICKS):
             self._is_open = not self._is_open
             self._against = 0
         return self._is_open

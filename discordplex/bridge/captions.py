@@ -94,8 +94,7 @@ class Stretch:
 class OpenCaptions:
     """The open stretches of one call. Whoever owns it calls `advance` a few times a second and passes the captions on."""
 
-    def __init__(self, pause_s: float = PAUSE_S) -> None:
-        self._pause_s = pause_s
+    def __init__(self) -> None:
         self._stretches: list[Stretch] = []
         self._keys = 0
 
@@ -123,7 +122,7 @@ class OpenCaptions:
             characters -= stretch.waiting_characters
             surplus -= early
             grew = stretch.show(heard, now, early=early)
-            over = not stretch.waiting and (stretch.ended or now - stretch.active_at >= self._pause_s)
+            over = not stretch.waiting and (stretch.ended or now - stretch.active_at >= PAUSE_S)
             if over:
                 self._stretches.remove(stretch)
             if (grew or over) and (caption := stretch.caption(final=over)).text:
@@ -166,7 +165,7 @@ class OpenCaptions:
         for stretch in self._stretches:
             if (stretch.role, stretch.speaker) != (text.role, speaker) or stretch.ended:
                 continue
-            if stretch.item == text.item and (stretch.waiting or now - stretch.active_at < self._pause_s):
+            if stretch.item == text.item and (stretch.waiting or now - stretch.active_at < PAUSE_S):
                 return stretch
             stretch.ended = True
         self._keys += 1

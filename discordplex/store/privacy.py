@@ -26,17 +26,17 @@ class Privacy:
 
         return await self._database.read("What is stored about you was not read", work)
 
-    async def forget(self, user_id: int, *, opt_out_too: bool = False) -> StoredAboutPerson:
+    async def forget(self, user_id: int) -> StoredAboutPerson:
         """Delete it, and answer what was there.
 
-        An opt-out stays unless `opt_out_too`: who wants to be forgotten does not thereby ask to be heard. Their places in the queue
-        stay as their channel's, without their name.
+        An opt-out stays: who wants to be forgotten does not thereby ask to be heard. Their places in the queue stay as their channel's,
+        without their name.
         """
 
         async def work(connection: AsyncConnection) -> StoredAboutPerson:
             await exclude_writers(connection)
             stored = await read_all(connection, user_id)
-            await write_person(connection, user_id, PersonSettings(user_id, opted_out=stored.settings.opted_out and not opt_out_too))
+            await write_person(connection, user_id, PersonSettings(user_id, opted_out=stored.settings.opted_out))
             await connection.execute(delete(PERSONAS).where(owned_by(Owner("person", user_id))))
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.user_id == user_id))
             await connection.execute(update(QUEUE).where(QUEUE.c.user_id == user_id).values(user_id=None))

@@ -69,7 +69,7 @@ async def test_forgetting_does_not_make_anybody_heard(store: Store) -> None:
     await store.people.opt_out(5)
     await store.privacy.forget(5)
     assert await store.privacy.what_is_stored(5) == StoredAboutPerson(PersonSettings(5, opted_out=True), (), (), ())
-    await store.privacy.forget(5, opt_out_too=True)
+    await store.people.opt_in(5)
     assert (await store.privacy.what_is_stored(5)).nothing
     assert await store.people.opted_out() == frozenset()
 

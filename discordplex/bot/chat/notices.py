@@ -68,12 +68,12 @@ class Notices:
         self._told: dict[Place, dict[int, None]] = {}
         """Hashes of what was said, oldest first."""
 
-    def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None, view: discord.ui.View | None = None) -> None:
-        """Write a notice, with the buttons of `view`; the same `key` again replaces it. Where we may not write, nothing is said."""
+    def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
+        """Write a notice; the same `key` again replaces it. Where we may not write, nothing is said."""
         poster = self._poster(voice_channel.notices_channel)
         if poster:
             self._spares[poster.channel.id] = voice_channel.spare_channel
-            poster.notice(text, key=key, view=view)
+            poster.notice(text, key=key)
 
     def say_about(self, voice_channel: VoiceChannel, named: str, unnamed: str, *, key: Hashable = None) -> None:
         """Write a notice about a person: `named` where all who read it can see the voice channel, `unnamed` elsewhere."""
