@@ -17,7 +17,6 @@ from discordplex.audio.opus import OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics, percentile
-from discordplex.voice.events import Restored
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.packet import RtpPacket, build_header, strip
 from discordplex.voice.rtp.threads import MediaThreads
@@ -140,7 +139,7 @@ async def repaired(cause: int | None) -> Repair:
                 booth.loopback.voice.reset_connection(booth.bot_id)
             else:
                 booth.loopback.voice.close_connection(booth.bot_id, cause)
-            await booth.until(lambda: booth.events.count(Restored()) == done + 1)  # noqa: B023 - awaited at once
+            await booth.until(lambda: booth.restored == done + 1)  # noqa: B023 - awaited at once
         await talking
         await ada.wait_until(lambda: not booth.mouth.frames)
         arrivals = [packet.at for packet in ada.heard.packets(booth.bot_id)]

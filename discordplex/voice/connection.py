@@ -18,7 +18,7 @@ from discordplex.metrics import Metrics
 from discordplex.network import NO_ROOM, NetworkSettingError, tls_context
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
-from discordplex.voice.events import ConnectionEvent, Lost, PersonJoined, PersonLeft, Restored
+from discordplex.voice.events import ConnectionEvent, Lost, PersonJoined
 from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.members import Members
 from discordplex.voice.reconnect import REMOVED, Reconnector
@@ -173,9 +173,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._wire.pace(self._sender)
         self._live.set()
         log.info("voice connected", guild=self._guild.id, channel=self._channel_id, ssrc=self.ssrc)
-        if self._lost:
-            self._lost = False
-            self._tell(Restored())
+        self._lost = False
 
     def people_joined(self, user_ids: Iterable[int], /) -> None:
         """People are in the channel; see `VoiceSessionListener`."""
@@ -184,13 +182,11 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def person_left(self, user_id: int, /) -> None:
         """Somebody is not any more; see `VoiceSessionListener`."""
-        for known_id in self._members.left(user_id):
-            self._tell(PersonLeft(known_id))
+        self._members.left(user_id)
 
     def people_listed(self) -> None:
         """Who was not named again is gone; see `VoiceSessionListener`."""
-        for user_id in self._members.settled():
-            self._tell(PersonLeft(user_id))
+        self._members.settled()
 
     async def _run(self, *, reconnect: bool) -> None:
         """From entering the channel until nothing can be mended any more."""

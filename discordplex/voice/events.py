@@ -18,20 +18,8 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
-    """The wire is back after a Lost that was not final."""
-
-
-@dataclass(frozen=True, slots=True)
 class PersonJoined:
     """Somebody is in the channel; those who were there before us come as well."""
-
-    user_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class PersonLeft:
-    """Somebody is no longer in the channel."""
 
     user_id: int
 
@@ -53,4 +41,4 @@ class HearsAgain:
     speaker: int
 
 
-ConnectionEvent: TypeAlias = Lost | Restored | PersonJoined | PersonLeft | CannotHear | HearsAgain
+ConnectionEvent: TypeAlias = Lost | PersonJoined | CannotHear | HearsAgain

@@ -7,7 +7,7 @@ MAX_PEOPLE = 10_000
 
 
 class Members:
-    """People by id, without ourselves. Each method gives what it changed."""
+    """People by id, without ourselves."""
 
     def __init__(self, own_id: int) -> None:
         self.people: frozenset[int] = frozenset()
@@ -26,15 +26,11 @@ class Members:
         self.people |= set(new)
         return new
 
-    def left(self, user_id: int) -> list[int]:
-        """This one is gone: empty where nobody knew them."""
-        known = user_id in self.people
+    def left(self, user_id: int) -> None:
+        """This one is gone."""
         self.people -= {user_id}
-        return [user_id] if known else []
 
-    def settled(self) -> list[int]:
+    def settled(self) -> None:
         """Everybody has been named: who was not, is gone."""
-        gone = sorted(self._unconfirmed & self.people)
         self.people -= self._unconfirmed
         self._unconfirmed = frozenset()
-        return gone

@@ -5,10 +5,10 @@ import contextlib
 import functools
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import discord
 import numpy as np
@@ -127,6 +127,24 @@ def difference(heard: Sequence[bytes | None], said: Sequence[bytes]) -> str:
     return f"{len(heard)} heard, {len(said)} said, lost {lost}, {filled_in} filled in, {foreign} foreign"
 
 
+class TappedConnection(VoiceConnection):
+    """Tells its booth whatever a session tells it."""
+
+    tell: Callable[[str], None]
+
+    def session_live(self) -> None:
+        super().session_live()
+        self.tell("live")
+
+    def person_left(self, user_id: int, /) -> None:
+        super().person_left(user_id)
+        self.tell("left")
+
+    def people_listed(self) -> None:
+        super().people_listed()
+        self.tell("listed")
+
+
 @dataclass
 class Booth:
     """One bot with its voice connection, and everything that it was told."""
@@ -137,6 +155,8 @@ class Booth:
     metrics: Metrics
     mouth: Mouth = field(default_factory=lambda: Mouth(after=b""))
     events: list[ConnectionEvent] = field(default_factory=list)
+    told: Counter[str] = field(default_factory=Counter)
+    """What its connection's sessions have told, counted."""
 
     def __post_init__(self) -> None:
         loop, self._changes = asyncio.get_running_loop(), Changes()
@@ -192,6 +212,11 @@ class Booth:
             assert heard == self.mouth.said, f"by {person.user.name}: {difference(heard, self.mouth.said)}"
             assert self.mouth.finished
 
+    @property
+    def restored(self) -> int:
+        """How often audio flowed again, in the same session or in another."""
+        return self.told["live"] - 1
+
     def counted(self, name: str) -> int:
         return self.metrics.counter(f"voice.{name}").value
 
@@ -199,7 +224,7 @@ class Booth:
         place = self.bot.get_channel(int((channel or self.lounge).id))
         assert isinstance(place, discord.VoiceChannel)
         made = functools.partial(
-            VoiceConnection,
+            self._make,
             wire=self.wire,
             sink=self.ear,
             source=self.mouth,
@@ -211,12 +236,21 @@ class Booth:
         assert isinstance(link, VoiceConnection)
         return link
 
+    def _make(self, *args: Any, **services: Any) -> VoiceConnection:
+        link = TappedConnection(*args, **services)
+        link.tell = self._note
+        return link
+
+    def _note(self, what: str) -> None:
+        self.told[what] += 1
+        self._changes.tell()
+
     def _hear(self, event: ConnectionEvent) -> None:
         self.events.append(event)
         self._changes.tell()
 
     async def until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Return once it holds; looked at after each event and each frame heard."""
+        """Return once it holds; looked at after each event, each word of a session and each frame heard."""
         await self._changes.until(condition, timeout_s)
 
     def left_nothing(self) -> bool:

@@ -8,7 +8,6 @@ import pytest
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice.connection import VoiceConnection
-from discordplex.voice.events import Restored
 from discordplex.voice.gateway.messages import Op
 from tests.voice.booth import Booth, Library, noise
 from tests.voice.conftest import OpenBooth
@@ -83,7 +82,7 @@ async def test_a_commit_that_was_missed_is_replayed(open_booth: OpenBooth) -> No
         await booth.settled(2, ada)
         booth.loopback.voice.close_connection(booth.bot_id, 4015)
         async with booth.person(1, e2ee="davey") as ben:
-            await booth.until(lambda: Restored() in booth.events)
+            await booth.until(lambda: booth.restored > 0)
             await one_call(booth, link, [ada, ben])
         assert booth.delivery().invalid == []
 

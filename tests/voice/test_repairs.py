@@ -9,7 +9,7 @@ import discord
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
-from discordplex.voice.events import Lost, Restored
+from discordplex.voice.events import Lost
 from tests.voice.booth import SOAK, Booth, noise
 from tests.voice.conftest import Scenario, SideBySide
 
@@ -26,10 +26,6 @@ def closing(code: int) -> Break:
 
 def reset(booth: Booth) -> None:
     booth.loopback.voice.reset_connection(booth.bot_id)
-
-
-def restored(booth: Booth) -> int:
-    return booth.events.count(Restored())
 
 
 async def both_ways(booth: Booth, ada: Person, *, seed: int, frames: int = 8) -> None:
@@ -53,7 +49,7 @@ async def resumed(booth: Booth) -> None:
         for done, break_it in enumerate((closing(4015), closing(4000), reset)):
             await ada.wait_for_audio(booth.bot_id, TALK_FRAMES / 50 * (done + 0.5) / 3)
             break_it(booth)
-            await booth.until(lambda: restored(booth) == done + 1)  # noqa: B023 - awaited at once
+            await booth.until(lambda: booth.restored == done + 1)  # noqa: B023 - awaited at once
         await talking
         await booth.hears(ada)
         await booth.is_heard_by(ada)
@@ -68,10 +64,10 @@ async def entered_anew(booth: Booth) -> None:
     async with booth.person(e2ee="libdave") as ada:
         link = await booth.connect()
         streams = {link.ssrc}
-        for code in (4006, 4009, 4004):
+        for done, code in enumerate((4006, 4009, 4004)):
             booth.events.clear()
             closing(code)(booth)
-            await booth.until(lambda: restored(booth) == 1)
+            await booth.until(lambda: booth.restored == done + 1)  # noqa: B023 - awaited at once
             await booth.settled(2, ada)
             await both_ways(booth, ada, seed=code)
             streams.add(link.ssrc)

@@ -12,7 +12,7 @@ import pytest
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.voice import deafness
-from discordplex.voice.events import CannotHear, HearsAgain, Lost, Restored
+from discordplex.voice.events import CannotHear, HearsAgain, Lost
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.receiver import EVERYBODY
 from discordplex.voice.watchdog import excused
@@ -74,7 +74,7 @@ async def new_keys_do_not_help(booth: Booth) -> None:
         assert ada.member
         ada.member.spoil(key_changes=2)
         await speak_until(booth, ada, (1, 1, 0))
-        await booth.until(lambda: Restored() in booth.events)
+        await booth.until(lambda: booth.restored > 0)
         await booth.settled(2, ada)
         await heard(booth, ada)
         assert [event.final for event in booth.events if isinstance(event, Lost)] == [False]
@@ -107,7 +107,7 @@ async def a_relay_that_forwards_nothing(booth: Booth) -> None:
         await heard(booth, ada)
         booth.loopback.voice.relay.starve(booth.bot_id)
         await speak_until(booth, ada, (0, 1, 0))
-        await booth.until(lambda: Restored() in booth.events)
+        await booth.until(lambda: booth.restored > 0)
         await booth.settled(2, ada)
         await heard(booth, ada)
         assert link.ssrc != ssrc
@@ -125,7 +125,7 @@ async def a_dead_path(booth: Booth) -> None:
         assert mends(booth) == (0, 1, 0)
         ada.hush()
         await talking
-        await booth.until(lambda: Restored() in booth.events)
+        await booth.until(lambda: booth.restored > 0)
         await booth.settled(2, ada)
         await heard(booth, ada)
 
@@ -194,7 +194,7 @@ async def a_stale_key_of_the_transport(booth: Booth) -> None:
         assert link.ssrc
         booth.loopback.voice.relay.secure(link.ssrc, Transport.for_mode(MODES[0], bytes(32)))
         await speak_until(booth, ada, (0, 1, 0))
-        await booth.until(lambda: Restored() in booth.events)
+        await booth.until(lambda: booth.restored > 0)
         await booth.settled(2, ada)
         await heard(booth, ada)
 
