@@ -19,6 +19,7 @@ from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.rest.rate_limits import WRITES, BucketLimit
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
+from discordplex.loopback.discord.world.permissions import bit
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
@@ -100,15 +101,30 @@ async def test_other_bots_are_not_heard(home: Home, speech: bytes, *, hear_bots:
 
 
 @pytest.mark.parametrize("right", ["view_channel", "connect"])
-async def test_a_call_ends_when_its_channel_is_closed_to_the_bot(home: Home, right: str) -> None:
-    """An admin takes the right away while the call runs."""
+@pytest.mark.parametrize("what", ["channel", "role", "member"])
+async def test_a_call_ends_when_its_channel_is_closed_to_the_bot(home: Home, what: str, right: str) -> None:
+    """An admin takes the right away while the call runs: in the channel, from a role, or the role from the bot. It says why it left."""
+    world, guild_id, everyone = home.discord.world, home.guild.id, home.guild.roles[home.guild.id]
+    bots = world.add_role(guild_id, "bots", bit(right))
+    world.give_roles(guild_id, home.bot.id, [bots.id])
+    if what != "channel":
+        everyone.permissions &= ~bit(right)
+        home.discord.allow(home.guild, home.lounge, home.ada, right)
+        home.discord.allow(home.guild, home.guild.text_channel, home.bot, right)
     async with home.bot_running():
         home.discord.enter(home.ada, home.lounge)
         await home.says(home.lounge, "Go ahead")
-        home.discord.deny(home.guild, home.lounge, home.bot, right)
+        if what == "channel":
+            home.discord.deny(home.guild, home.lounge, home.bot, right)
+        elif what == "role":
+            world.set_role(guild_id, bots.id, 0)
+        else:
+            world.give_roles(guild_id, home.bot.id, [])
         await home.sits_in(None)
-        reason, channels = texts.calls.MISSING_PERMISSION[right], list(home.guild.channels.values())
-        await home.discord.wait_for(lambda: any(reason in text for channel in channels for text in home.texts(channel)))
+        why = texts.calls.left_because(int(home.lounge.id), texts.calls.MISSING_PERMISSION[right])
+        channels = list(home.guild.channels.values())
+        await home.discord.wait_for(lambda: any(why in home.texts(channel) for channel in channels))
+        assert not any("I cannot join" in text for channel in channels for text in home.texts(channel))
 
 
 async def test_captions_get_a_thread_for_each_call(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ PARTS = [
     texts.calls.as_it_stands("", SaveStatus(saved=False)).strip(),
     texts.calls.full(5),
     texts.calls.could_not_join(5, ""),
+    texts.calls.left_because(5, ""),
     texts.calls.already_here(5),
     texts.calls.discord_unreachable("here", "so"),
 ]

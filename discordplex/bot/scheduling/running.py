@@ -108,7 +108,7 @@ class RunningCalls:
         """Hang up, and say why, where the rules, or our rights, do not let us stay in the call's channel."""
         call = self.lasting(guild_id)
         if call and (reason := call.voice_channel.unwanted or call.voice_channel.closed_to_us):
-            self._notices.say_once(call.voice_channel, texts.calls.could_not_join(call.voice_channel.place.channel_id, reason))
+            self._notices.say_once(call.voice_channel, texts.calls.left_because(call.voice_channel.place.channel_id, reason))
             self.hang_up(guild_id)
 
     def hang_up_when_empty(self, guild_id: int) -> None:

@@ -253,6 +253,12 @@ def could_not_join(channel_id: int, reason: str) -> str:
     return f"I cannot join <#{channel_id}>: {told(reason)}"
 
 
+def left_because(channel_id: int, reason: str) -> str:
+    """The bot left a call's channel, in which it may not stay."""
+    why = reason if reason.startswith("I ") else f"{reason[:1].lower()}{reason[1:]}"
+    return f"I left <#{channel_id}> because {told(why)}"
+
+
 def cannot_hear(speaker: int, reason: str) -> str:
     """Somebody is not heard, and every remedy was tried."""
     return (
@@ -289,7 +295,7 @@ def elsewhere(channel_id: int) -> str:
     )
 
 
-# Why a channel cannot be joined; each follows `could_not_join`
+# Why a channel cannot be joined, or had to be left; each follows `could_not_join` or `left_because`
 
 MISSING_PERMISSION = {
     "view_channel": "I may not see this channel. Give my role the permission View Channel.",

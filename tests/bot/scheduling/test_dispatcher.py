@@ -196,7 +196,7 @@ async def test_a_call_ends_where_the_rules_are_against_it(town: Town, clock: Fak
         town.board.bot_moved(A2.guild_id, A2.channel_id)
     await clock.advance(2)
     assert town.live == []
-    assert town.said(place)[-1] == texts.calls.could_not_join(place.channel_id, texts.waiting.NOT_HERE)
+    assert town.said(place)[-1] == texts.calls.left_because(place.channel_id, texts.waiting.NOT_HERE)
 
 
 async def test_a_call_ends_where_we_may_not_be_any_more(town: Town, clock: FakeClock) -> None:
@@ -210,7 +210,7 @@ async def test_a_call_ends_where_we_may_not_be_any_more(town: Town, clock: FakeC
     town.board.rights_changed(A1.guild_id)
     await clock.advance(2)
     assert town.live == []
-    assert town.said(A1)[-1] == texts.calls.could_not_join(A1.channel_id, reason)
+    assert town.said(A1)[-1] == texts.calls.left_because(A1.channel_id, reason)
 
 
 async def test_who_enters_while_the_last_call_is_torn_down_is_next(town: Town, clock: FakeClock) -> None:

@@ -34,6 +34,7 @@ def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
         texts.calls.engine_back("The engine is *gone*"),
         texts.calls.gave_up("The engine is *gone*"),
         texts.calls.could_not_join(5, "The engine is *gone*"),
+        texts.calls.left_because(5, "The engine is *gone*"),
         texts.calls.trouble("The engine is *gone*"),
         texts.calls.sent_away("*gone*"),
         texts.calls.stopped("*gone*").removesuffix(" until `/listen`.") + ".",

@@ -12,10 +12,12 @@ from discordplex.loopback.discord.world.model import (
     Fact,
     Guild,
     InteractionSent,
+    MemberChanged,
     MemberExpelled,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    RoleChanged,
     Typing,
     User,
     VoiceServerGone,
@@ -150,6 +152,22 @@ def _(fact: ChannelChanged, world: World) -> Iterator[Dispatch]:
     kind = "THREAD" if fact.channel.kind == THREAD else "CHANNEL"
     payload = payloads.channel(fact.channel) | ({"newly_created": True} if kind == "THREAD" and fact.created else {})
     yield Dispatch(f"{kind}_{'CREATE' if fact.created else 'UPDATE'}", payload, guild_id=fact.channel.guild_id, intent=GUILDS)
+
+
+@dispatches.register
+def _(fact: RoleChanged, world: World) -> Iterator[Dispatch]:
+    place = [*world.guilds[fact.guild_id].roles].index(fact.role.id)
+    payload = {"guild_id": fact.guild_id, "role": payloads.role(fact.role, position=place)}
+    yield Dispatch("GUILD_ROLE_UPDATE", payload, guild_id=fact.guild_id, intent=GUILDS)
+
+
+@dispatches.register
+def _(fact: MemberChanged, world: World) -> Iterator[Dispatch]:
+    payload = payloads.member(world, fact.member) | {"guild_id": fact.guild_id}
+    oneself = frozenset({fact.member.user_id})  # who is told without the intent (documented)
+    others = frozenset(world.guilds[fact.guild_id].members) - oneself
+    yield Dispatch("GUILD_MEMBER_UPDATE", payload, guild_id=fact.guild_id, viewers=oneself)
+    yield Dispatch("GUILD_MEMBER_UPDATE", payload, guild_id=fact.guild_id, viewers=others, intent=GUILD_MEMBERS)
 
 
 @dispatches.register

@@ -2,12 +2,23 @@
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import Any
 
 from discordplex.clock import Clock
-from discordplex.loopback.discord.world.model import Channel, ChannelChanged, Fact, Guild, GuildMember, Noted, Role, User
+from discordplex.loopback.discord.world.model import (
+    Channel,
+    ChannelChanged,
+    Fact,
+    Guild,
+    GuildMember,
+    MemberChanged,
+    Noted,
+    Role,
+    RoleChanged,
+    User,
+)
 from discordplex.loopback.discord.world.permissions import ALL, EVERYONE, MEMBER, ROLE, Overwrite, bit, in_channel
 
 DISCORD_EPOCH_MS = 1_420_070_400_000
@@ -86,6 +97,18 @@ class Directory:
         role = Role(role_id or self.snowflake(), name, permissions)
         self.guilds[guild_id].roles[role.id] = role
         return role
+
+    def set_role(self, guild_id: str, role_id: str, permissions: int) -> None:
+        """Let a role grant these permissions from now on."""
+        role = self.guilds[guild_id].roles[role_id]
+        role.permissions = permissions
+        self.tell(RoleChanged(guild_id, role))
+
+    def give_roles(self, guild_id: str, user_id: str, role_ids: Iterable[str]) -> None:
+        """Let a member have exactly these roles, besides @everyone."""
+        member = self.guilds[guild_id].members[user_id]
+        member.role_ids = [*role_ids]
+        self.tell(MemberChanged(guild_id, member))
 
     def add_channel(
         self,

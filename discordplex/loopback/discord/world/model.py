@@ -221,6 +221,22 @@ class ChannelChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """A role of a guild was altered."""
+
+    guild_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """A member got or lost roles."""
+
+    guild_id: str
+    member: GuildMember
+
+
+@dataclass(frozen=True, slots=True)
 class VoiceStatusChanged:
     """The line below a voice channel's name reads differently."""
 
@@ -275,6 +291,8 @@ Fact = (
     | MessageEdited
     | MessageDeleted
     | ChannelChanged
+    | RoleChanged
+    | MemberChanged
     | VoiceStatusChanged
     | Typing
     | CommandsChanged

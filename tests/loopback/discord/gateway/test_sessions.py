@@ -71,6 +71,20 @@ def test_a_hidden_channel_is_silent(world: World, guild: Guild, bot: User) -> No
     assert events(session) == []
 
 
+def test_a_change_of_roles_is_told_to_the_member_and_to_who_may_see_members(world: World, guild: Guild, bot: User) -> None:
+    """One's own comes without the intent, another's only with it; a role's change comes to all."""
+    role = world.add_role(guild.id, "role", 0)
+    seeing, blind = listening(world, bot), listening(world, bot, intents=dispatches.GUILDS)
+    world.give_roles(guild.id, bot.id, [role.id])
+    world.give_roles(guild.id, guild.owner_id, [role.id])
+    world.set_role(guild.id, role.id, BITS["speak"])
+    own, other, changed = events(seeing)
+    assert [name for name, _ in (own, other, changed)] == ["GUILD_MEMBER_UPDATE", "GUILD_MEMBER_UPDATE", "GUILD_ROLE_UPDATE"]
+    assert events(blind) == [own, changed]
+    assert (own[1]["user"]["id"], own[1]["roles"], other[1]["user"]["id"]) == (bot.id, [role.id], guild.owner_id)
+    assert changed[1]["role"]["permissions"] == str(BITS["speak"])
+
+
 def test_a_shard_hears_of_its_guilds_alone(world: World, bot: User) -> None:
     """Of two shards each is told what happens in the guilds that the documented formula gives it."""
     sessions = [listening(world, bot, shard=(index, 2)) for index in range(2)]
