@@ -58,6 +58,13 @@ def nothing(character: str) -> bool:
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """`text` as one visible line of at most `limit` characters: what a name, a caption or a server's own words become."""
+    """`text` as one visible line of at most `limit` characters: what a name, a caption or a server's own words become.
+
+    An ellipsis stands for what is missing, behind a whole word where there is one in the second half.
+    """
     flat = " ".join(WHITE.sub(" ", visible(text)).split())
-    return flat if limit is None or len(flat) <= limit else f"{flat[: max(limit - 1, 0)].rstrip()}…"
+    if limit is None or len(flat) <= limit:
+        return flat
+    head = flat[: max(limit - 1, 0)]
+    word = flat.rfind(" ", 0, len(head) + 1)
+    return f"{head[:word] if word > len(head) // 2 else head.rstrip()}…"

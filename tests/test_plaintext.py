@@ -50,6 +50,14 @@ def test_any_text_becomes_one_bounded_visible_line(text: str, limit: int) -> Non
     line.encode()
 
 
+def test_a_cut_is_marked_and_falls_behind_a_word() -> None:
+    """Where there is no word to end with, anywhere."""
+    assert one_line("You are a wise\n teacher.", 100) == "You are a wise teacher."
+    assert one_line("You are a wise teacher.", 13) == "You are a…"
+    assert one_line("You are a wise teacher.", 10) == "You are a…"
+    assert one_line("A " + "x" * 100, 20) == f"A {'x' * 17}…"
+
+
 @given(st.text(max_size=200))
 def test_what_is_harmless_stays_so(text: str) -> None:
     assert visible(visible(text)) == visible(text)

@@ -24,7 +24,7 @@ async def listen(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContex
 
 def reset_connection(transport: asyncio.BaseTransport | None) -> None:
     """Reset a TCP connection: no close frame, no TLS close, unsent data is lost."""
-    if not isinstance(transport, asyncio.Transport):
+    if not isinstance(transport, asyncio.Transport) or transport.is_closing():
         return
     raw = transport.get_extra_info("socket")
     if raw is not None:

@@ -10,7 +10,7 @@ from discordplex.bot import texts
 from discordplex.bot.access import may_call, may_talk_in
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
-from discordplex.bot.texts.markdown import LONGEST_NAME, shorten
+from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.plaintext import one_line
 
 Link = TypeVar("Link", bound=discord.voice.VoiceProtocol[Any])
@@ -245,7 +245,7 @@ class PycordVoiceChannel:
         named = self._channel.guild.get_channel(wanted) if wanted else None
         for parent in (named, *self._text_channels):
             if isinstance(parent, discord.TextChannel) and may_open_threads(parent):
-                name = f"{shorten(self._channel.name, 60)}, {discord.utils.utcnow():%Y-%m-%d %H:%M} UTC"
+                name = f"{one_line(self._channel.name, 60)}, {discord.utils.utcnow():%Y-%m-%d %H:%M} UTC"
                 return await parent.create_thread(name=name, type=discord.ChannelType.public_thread, auto_archive_duration=60)
         return None
 

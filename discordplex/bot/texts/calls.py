@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from discordplex.bot.practice import SOMEWHERE, Practice
-from discordplex.bot.texts.markdown import LONGEST_NAME, harmless, shorten
+from discordplex.bot.texts.markdown import LONGEST_NAME, harmless
 from discordplex.bot.texts.waiting import SOMEBODY
 from discordplex.engine import Persona
 from discordplex.plaintext import one_line
@@ -190,7 +190,7 @@ def moved(channel_id: int) -> str:
 
 def who(persona: Persona) -> str:
     """A persona in a sentence."""
-    return f"the voice **{harmless(persona.voice)}** (“{harmless(shorten(persona.text_prompt, ROLE_LENGTH))}”)"
+    return f"the voice **{harmless(persona.voice)}** (“{harmless(one_line(persona.text_prompt, ROLE_LENGTH))}”)"
 
 
 def grouped(digits: str) -> str:
@@ -381,7 +381,7 @@ def call_line(call: CallStatus) -> str:
 
 def told(sentence: str) -> str:
     """A sentence from another package, made safe for a message: no addresses, no markdown, at most 600 characters."""
-    flat = harmless(ADDRESS.sub("[address]", shorten(sentence, 600)))
+    flat = harmless(ADDRESS.sub("[address]", one_line(sentence, 600)))
     return flat if flat.endswith((".", "!", "?", "…")) else f"{flat}."
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from discordplex.plaintext import one_line, visible
+from discordplex.plaintext import visible
 
 PIECE_LIMIT = 1_900
 """The longest piece, in code points. Discord takes 2,000 characters; it does not document how it counts emoji, hence the margin."""
@@ -36,15 +36,6 @@ def harmless(text: str) -> str:
 def escape_opening(opening: str) -> str:
     """The start of a line, escaped. After a list number the backslash follows the digits: Discord shows a backslash before a digit."""
     return f"{opening}\\" if opening.isdigit() else f"\\{opening}"
-
-
-def shorten(text: str, length: int) -> str:
-    """The first words of `text`, at most `length` characters, with an ellipsis if something was cut off."""
-    flat = one_line(text)
-    if len(flat) <= length:
-        return flat
-    head = flat[: length - 1]
-    return f"{head.rpartition(' ')[0] or head}…"
 
 
 def split(text: str, limit: int = PIECE_LIMIT) -> Iterator[str]:

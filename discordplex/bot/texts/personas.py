@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from discordplex.bot.texts.calls import told, who
-from discordplex.bot.texts.markdown import PIECE_LIMIT, harmless, shorten
+from discordplex.bot.texts.markdown import PIECE_LIMIT, harmless
 from discordplex.engine import Persona
+from discordplex.plaintext import one_line
 from discordplex.store.records import Choice, SavedPersona
 
 LINE_LENGTH = 160
@@ -34,7 +35,7 @@ def source(own: Choice, guild: Choice) -> str:
 
 def role_of(persona: Persona) -> str:
     """The role, as much of it as fits into a message."""
-    return f">>> {harmless(shorten(persona.text_prompt, 1200))}"
+    return f">>> {harmless(one_line(persona.text_prompt, 1200))}"
 
 
 def chosen(persona: Persona, *, running: bool) -> str:
@@ -59,7 +60,7 @@ def persona_list(own: Sequence[SavedPersona], guild: Sequence[SavedPersona], lib
 
 def line_of(one: SavedPersona) -> str:
     """A saved persona in one line."""
-    return f"- **{harmless(one.name)}** ({harmless(one.persona.voice)}): {harmless(shorten(one.persona.text_prompt, LINE_LENGTH))}"
+    return f"- **{harmless(one.name)}** ({harmless(one.persona.voice)}): {harmless(one_line(one.persona.text_prompt, LINE_LENGTH))}"
 
 
 def fitting(lines: Sequence[str]) -> str:
@@ -89,7 +90,7 @@ ONE_IMPORT = "One file at a time: I am still importing your last one."
 def imported(personas: Sequence[SavedPersona]) -> str:
     """/persona import."""
     names = ", ".join(f"**{harmless(one.name)}**" for one in personas)
-    return f"Saved: {shorten(names, 1500)}." if personas else "There is no persona in that file."
+    return f"Saved: {one_line(names, 1500)}." if personas else "There is no persona in that file."
 
 
 def exported(count: int) -> str:
@@ -99,7 +100,7 @@ def exported(count: int) -> str:
 
 def no_persona(name: str) -> str:
     """No persona has that name."""
-    return f"There is no persona named “{shorten(name, 80)}” here. `/persona list` shows them all."
+    return f"There is no persona named “{one_line(name, 80)}” here. `/persona list` shows them all."
 
 
 def bad_name(longest: int) -> str:
@@ -109,7 +110,7 @@ def bad_name(longest: int) -> str:
 
 def refused(name: str, refusal: str) -> str:
     """The engine would refuse one persona of a file."""
-    return f"The persona “{shorten(name, 80)}” would be refused. {told(refusal)}"
+    return f"The persona “{one_line(name, 80)}” would be refused. {told(refusal)}"
 
 
 def file_too_large(limit_kb: int) -> str:

@@ -2,7 +2,8 @@
 
 from discordplex.bot.practice import Practice
 from discordplex.bot.texts.calls import FORGETFUL, fate, told
-from discordplex.bot.texts.markdown import harmless, shorten
+from discordplex.bot.texts.markdown import harmless
+from discordplex.plaintext import one_line
 from discordplex.store.records import SaveStatus, StoredAboutPerson
 
 DONT_LISTEN = "Don't listen to me"
@@ -63,4 +64,4 @@ def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
 
 def short(text: str) -> str:
     """Foreign text, shortened and made harmless."""
-    return harmless(shorten(text, 200))
+    return harmless(one_line(text, 200))

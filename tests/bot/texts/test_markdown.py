@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.bot.texts.markdown import MOST_MESSAGES, NOTHING, PIECE_LIMIT, harmless, messages, shorten, split
+from discordplex.bot.texts.markdown import MOST_MESSAGES, NOTHING, PIECE_LIMIT, harmless, messages, split
 
 TEXTS = st.text(st.sampled_from("ab c.!?\n*_\\|<>[]#-1 "), max_size=400)
 
@@ -50,12 +50,6 @@ def test_split_cuts_at_sentences_then_at_words() -> None:
     assert list(split("one two three four five", 12)) == ["one two", "three four", "five"]
     assert list(split("x" * 25, 10)) == ["x" * 10, "x" * 10, "x" * 5]
     assert list(split(harmless("*" * 6), 5)) == [r"\*\*", r"\*\*", r"\*\*"]
-
-
-def test_shorten_ends_with_a_whole_word() -> None:
-    """What is cut off is marked as such."""
-    assert shorten("You are a wise\n teacher.", 100) == "You are a wise teacher."
-    assert shorten("You are a wise teacher.", 12) == "You are a…"
 
 
 def test_an_answer_of_any_length_fits() -> None:

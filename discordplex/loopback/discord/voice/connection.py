@@ -1,14 +1,13 @@
 """VoiceWebSocket: one WebSocket of a voice client, with its outgoing messages in order and its ways to die."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from aiohttp import WSMsgType, web
 
 from discordplex.clock import Clock
+from discordplex.loopback.sockets import reset_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,7 @@ class VoiceWebSocket:
 
     def reset(self) -> None:
         """Drop the TCP connection with a reset, in the middle of whatever is under way."""
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            return
-        raw = transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        reset_connection(self._request.transport)
 
     async def pump(self) -> None:
         """Send what was posted, until the farewell or until the wire is gone."""
