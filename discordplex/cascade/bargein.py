@@ -1,8 +1,8 @@
-"""Who speaks into the engine's turn, and what that means for it. Pure.
+"""Barge-in: people who speak during the engine's turn. Pure.
 
-In two steps, because nobody can tell a cough or an "mm-hm" from an interruption by its beginning. Whoever begins makes the engine hold;
-what stays short lets it go on; what goes on cuts it off. Before the engine is heard there is nothing to be cut off: then it waits until
-people have finished, and answers anew where the one it answers had more to say.
+The beginning of a cough or an "mm-hm" sounds like that of an interruption, so there are two steps. When somebody begins to speak, playback
+is held. A short sound lets it resume; a longer one cuts the turn off. Before the turn is audible there is nothing to cut off: the engine
+then waits until people have finished, and answers anew where the person it answers had more to say.
 """
 
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from dataclasses import dataclass
 from discordplex.engine import SpeakerId
 
 BACKCHANNEL_MS = 600
-""""Mm-hm", "right", "okay": voiced for less than this over the engine's own speech they ask for nothing."""
+"""Speech over the engine's with less voiced sound than this is a backchannel ("mm-hm", "right", "okay") and is not answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class BargeInDecision:
-    """What the end of somebody's speech means."""
+    """What the end of somebody's speech means for the turn."""
 
     keep: bool = True
-    """Whether it is to be answered."""
+    """Whether the speech is to be answered."""
     cut: bool = False
     resume: bool = False
 
 
 class BargeIn:
-    """The people who began to speak within one turn of the engine's."""
+    """The people who began to speak during one turn of the engine."""
 
     def __init__(self) -> None:
         self._over: dict[SpeakerId, bool] = {}
 
     @property
     def speakers(self) -> list[SpeakerId]:
-        """Who they are; while there are any, the engine holds."""
+        """Who they are. While there are any, playback is held."""
         return list(self._over)
 
     def began(self, speaker: SpeakerId, *, sounding: bool) -> bool:
-        """Somebody certainly speaks; whether the engine is to hold because of it. `sounding`: they hear it, or it is held."""
+        """Somebody certainly speaks; returns whether to hold playback because of it. `sounding`: the turn is audible, or already held."""
         first = not self._over
         self._over[speaker] = sounding
         return first
@@ -56,11 +56,11 @@ class BargeIn:
         return BargeInDecision(resume=not self._over)
 
     def forget(self, speaker: SpeakerId) -> bool:
-        """This person is not listened to any more; whether the engine held because of them alone."""
+        """Stop counting this person; returns whether playback was held because of them alone."""
         return self._over.pop(speaker, None) is not None and not self._over
 
     def over(self) -> bool:
-        """The turn is over; whether the engine was holding."""
+        """The turn is over; returns whether playback was held."""
         was_held = bool(self._over)
         self._over.clear()
         return was_held

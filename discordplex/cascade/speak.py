@@ -1,4 +1,4 @@
-"""Speak: a piece of the reply to sound, while it is made."""
+"""Speak: a chunk of the reply to sound, streamed while it is made."""
 
 import asyncio
 import base64
@@ -18,40 +18,40 @@ from discordplex.clock import Clock
 
 PATH: Final = "/audio/speech"
 LONGEST_SOUND_MS: Final = 90_000
-"""However long a piece of text is."""
+"""Limit for one chunk, however long its text."""
 BEFORE_SOUND_MS: Final = 15_000
 CHARACTER_MS: Final = 1_000
-"""A slow voice takes 100 ms for a letter, a digit or a Chinese character up to 300; a piece has at most 220 characters."""
+"""Limit per character. A slow voice takes 100 ms for a letter, up to 300 for a digit or a Chinese character; a chunk has at most 220."""
 SLICE_BYTES: Final = 8_192
-"""Decoded at once where that is cheap: 170 ms of what we ask for, in a quarter of a millisecond."""
+"""Bytes decoded at once where that is cheap: 170 ms of PCM, in a quarter of a millisecond."""
 HARD_SLICE_BYTES: Final = 1_024
-"""Decoded at once where it is not."""
+"""Bytes decoded at once where that is expensive."""
 LONGEST_EVENT_BYTES: Final = 6 << 20
-"""Of sound as base64 in JSON: `LONGEST_SOUND_MS` of what we ask for is 5.8 MB. Some 30 MB are held while it is decoded."""
+"""Limit of one event with base64 sound in JSON: `LONGEST_SOUND_MS` of PCM is 5.8 MB. Some 30 MB are held while it is decoded."""
 SOUND_FIELDS: Final = ("audio", "delta", "data", "audioContent", "audio_base64", "b64_json")
-"""Where servers put sound that they wrap in JSON."""
+"""The fields in which servers put sound inside JSON."""
 
 
 HEX: Final = re.compile(r"(?:[0-9a-f]{2}){32,}")
-"""Of 64 characters of base64 some are others."""
+"""Some of 64 characters of base64 would not be hexadecimal digits."""
 OTHER_ALPHABET: Final = str.maketrans("-_", "+/", " \t\r\n\f\v")
-"""Without white space; as a list of words a long text would take a hundred times its bytes."""
+"""Removes white space without making a list of words, which for a long text would take a hundred times its bytes."""
 
 
 class Synthesizer:
-    """One call's speech service."""
+    """The speech service of one call."""
 
     def __init__(self, clients: Clients, service: Service, clock: Clock, *, rate_hz: int | None = None) -> None:
-        """`rate_hz` is that of sound without a header, where the settings name one."""
+        """`rate_hz` is the rate of sound without a header, where the settings give one."""
         self._clients = clients
         self._service = service
         self._clock = clock
         self._rate_hz = rate_hz
 
     async def sound_of(self, text: str, voice: str) -> AsyncGenerator[bytes, None]:
-        """ENGINE PCM of `text`, as it comes, in pieces of at least a frame. Raises ServiceError.
+        """Stream `text` as ENGINE PCM, in pieces of at least a frame. Raises ServiceError.
 
-        Close it where it is left early: the request ends then.
+        Close the generator if you leave it early: that ends the request.
         """
         service, found, any_sound = self._service, bytearray(), False
         body = {"model": service.model, "input": text, "voice": voice, "response_format": "pcm"}
@@ -74,7 +74,7 @@ class Synthesizer:
             raise failed(service, f"sent no sound. Look at {service.model_setting} and {service.setting('voice')}.", "no sound")
 
     async def _decoded(self, answer: ServiceResponse, most_ms: float) -> AsyncGenerator[bytes, None]:
-        """The answer's sound, however it is wrapped. What takes long to decode is decoded in a thread, a little at a time."""
+        """The answer's sound, decoded. Expensive decoding runs in a thread, a little at a time."""
         blocks = await self._unwrapped(answer)
         sound = SpeechSound(answer.content_type, rate_hz=self._rate_hz, longest_ms=most_ms)
         async for block in blocks:
@@ -89,7 +89,7 @@ class Synthesizer:
             yield pcm
 
     async def _unwrapped(self, answer: ServiceResponse) -> AsyncIterator[bytes]:
-        """The sound's own bytes. ServiceError where a page came, or an error that the server tells."""
+        """The encoded sound without its wrapping. Raises ServiceError where the answer is a web page or an error message."""
         service, begin = self._service, await answer.begin()
         if await answer.is_page():
             raise no_api_error(service)
@@ -100,7 +100,7 @@ class Synthesizer:
 
 
 async def worked(pieces: Iterator[bytes], *, easy: bool) -> AsyncIterator[bytes]:
-    """What decoding gives, piece by piece, in a thread unless it is easy; others have their turn in between."""
+    """The decoded pieces, decoded in a thread unless that is cheap; yields to the loop in between."""
     if easy:
         for piece in pieces:
             yield piece
@@ -133,7 +133,8 @@ def sound_in(message: Any) -> bytes:
 
 
 def bytes_in(text: str) -> bytes:
-    """What text stands for: base64 of either alphabet, perhaps without padding or as a data URL, or hexadecimal digits. Else ValueError."""
+    """The bytes in base64 of either alphabet, perhaps without padding or as a data URL, or in hexadecimal digits. Else raises
+    ValueError."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     if HEX.fullmatch(text):

@@ -1,6 +1,6 @@
-"""What a chat model writes -> what can be said aloud: no markdown, no addresses, no pictures. Pure.
+"""What a chat model writes, turned into what can be spoken: no markdown, no addresses, no emoji. Pure.
 
-Each expression goes over a text once: none has two ways to match the same characters.
+No expression has two ways to match the same characters, so each takes time linear in the text.
 """
 
 import re
@@ -10,7 +10,7 @@ LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()]|\([^()]*\))*\)")
 URL: Final = re.compile(r"https?://\S+")
 LINE_START: Final = re.compile(r"^[^\S\n]{0,8}(?:#{1,6}[^\S\n]+|[-*+][^\S\n]+|>[^\S\n]*)", re.MULTILINE)
 EMPHASIS: Final = re.compile(r"(?<![\w*)])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=\S)\1(?!\*)")
-"""What begins at no word and ends. Emphasis that was cut apart, or lies within a word, is left to MARKUP."""
+"""Emphasis that begins and ends outside words. Emphasis that was cut apart, or lies within a word, is left to MARKUP."""
 MARKUP: Final = re.compile(r"\*+|~~+|`+|(?<!\w)_+|_+(?!\w)")
 
 PICTOGRAPH: Final = (
@@ -18,14 +18,14 @@ PICTOGRAPH: Final = (
     "\u25b6\u25c0\u25fb-\u25fe\u2600-\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d\u3297\u3299"
     "\U0001f000-\U0001faff\U0001fc00-\U0001fffd"
 )
-"""Extended_Pictographic of Unicode's emoji-data.txt, versions 11 to 17, with the rest of the blocks that are nearly full of it; the
-skin tones and the letters of flags are among them."""
+"""Extended_Pictographic of Unicode's emoji-data.txt, versions 11 to 17, with the rest of the blocks that are nearly full of it; skin tones
+and the letters of flags are among them."""
 SYMBOL: Final = re.compile(f"[{PICTOGRAPH}][{PICTOGRAPH}\u200d]*|[\u20e3\ufe0e\ufe0f\U000e0000-\U000e007f]+")
-"""Also keycaps, the choice between a picture and a sign, and tags. A joiner goes with its pictures: letters need it."""
+"""Also keycaps, variation selectors and tags. A zero-width joiner counts only between pictographs: letters need it."""
 
 
 def spoken(chunk: str) -> str:
-    """A chunk without markdown, links' addresses and emoji, its white space folded."""
+    """A chunk without markdown, link addresses and emoji, its white space collapsed."""
     text = LINK.sub(r"\1", chunk)
     text = URL.sub("", text)
     text = LINE_START.sub("", text)
@@ -35,7 +35,7 @@ def spoken(chunk: str) -> str:
 
 
 def kept_markup(found: re.Match[str]) -> str:
-    """What is left of a run of stars, underscores, tildes or backquotes: a star between two numbers or variables is no markup."""
+    """What is kept of a run of stars, underscores, tildes or backquotes: a star between two numbers or variables is no markup."""
     run, text = found[0], found.string
     if run[0] != "*":
         return ""
@@ -48,5 +48,5 @@ def kept_markup(found: re.Match[str]) -> str:
 
 
 def operand(text: str) -> bool:
-    """Whether what stands beside an operator, read away from it, may be calculated with: a number, one letter, or a bracket."""
+    """Whether the text next to an operator, read away from it, is an operand: a number, one letter, or a bracket."""
     return text[:1].isdecimal() or text[:1] in {"(", ")"} or (text[:1].isascii() and text[:1].isalpha() and not text[1:2].isalnum())

@@ -1,4 +1,4 @@
-"""SpeechInput: what each person says, tick by tick, to utterances. One one for each, so that nobody's talk is glued to another's."""
+"""SpeechInput: each person's frames to utterances, tick by tick. Every speaker has a segmenter, so that utterances are never mixed."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -13,21 +13,22 @@ from discordplex.engine import SpeakerId
 from discordplex.metrics import Metrics
 
 LISTEN_ON_MS = 200
-"""For so long after the last packet windows of silence still go through the detector, whose state then rests on silence; afterwards a
-pause costs no detection."""
+"""For this long after the last packet, silence still goes through the detector so that its state settles on silence; afterwards a pause
+costs no detection."""
 FALL_ASLEEP_MS = 1000
-"""After so long without a packet an one does nothing at all until the next one. More than the pre-roll, which is then all silence."""
+"""After this long without a packet a speaker's input does nothing until the next one. Longer than the pre-roll, which is then all
+silence."""
 FORGET_MS = 30_000
-"""After so long an one is given up, and its detector serves another speaker."""
+"""After this long without a packet a speaker's input is removed, and its detector serves another speaker."""
 MOST_SPEAKERS: Final = 12
-"""People who are listened to at once: each costs up to 0.3 ms of every tick and 9 MB. Beyond them whoever is silent gives way, and where
-nobody is, the newest are not heard."""
+"""People who are listened to at once: each costs up to 0.3 ms of every tick and 9 MB. Beyond that the person who has been silent longest is
+replaced; where nobody is silent, the newest are not heard."""
 MOST_WAITING = 1000 // VAD.frame_ms
-"""Windows that wait for a detector to be made; beyond them the oldest is dropped."""
+"""Windows that wait for a detector to be made; beyond that the oldest is dropped."""
 
 
 class SpeakerInput:
-    """One person's one. `hear` takes a tick's frame, None where nothing was sent, which is silence."""
+    """One speaker's frames to utterances. `hear` takes a tick's frame, None where no packet came, which is silence."""
 
     def __init__(self, detectors: DetectorPool, endpointing: Endpointing) -> None:
         self._detectors = detectors
@@ -49,7 +50,7 @@ class SpeakerInput:
         return self._segmenter.voiced_ms
 
     def hear(self, frame: bytes | None) -> list[SegmenterEvent]:
-        """One tick."""
+        """Process one tick."""
         self.silent_ms = 0 if frame is not None else self.silent_ms + ENGINE.frame_ms
         if self.silent_ms > FALL_ASLEEP_MS and not self.speaking:
             return []
@@ -63,7 +64,7 @@ class SpeakerInput:
         return events
 
     def close(self) -> None:
-        """Give the detector back; the one is not used again."""
+        """Give the detector back; do not use this object again."""
         if self._detector is not None:
             self._detectors.give_back(self._detector)
             self._detector = None
@@ -73,9 +74,9 @@ class SpeakerInput:
 
 
 class SpeechInput:
-    """Everybody's. Thread: loop. Measured for each who speaks: 0.15 to 0.3 ms a tick, with the slower detector 1.3 ms.
+    """The input of all speakers. Thread: loop. Measured for each active speaker: 0.15 to 0.3 ms a tick, with the slower detector 1.3 ms.
 
-    Metrics: `cascade.unheard`, frames of people for whom there was no one.
+    Metrics: `cascade.unheard`, frames of people for whom there was no place.
     """
 
     def __init__(self, detectors: DetectorPool, endpointing: Endpointing | None = None, *, metrics: Metrics | None = None) -> None:
@@ -85,7 +86,7 @@ class SpeechInput:
         self._inputs: dict[SpeakerId, SpeakerInput] = {}
 
     def push(self, frames: Mapping[SpeakerId, bytes]) -> list[tuple[SpeakerId, SegmenterEvent]]:
-        """One tick: an ENGINE frame of each who sent one. What began and ended with it."""
+        """Process one tick: an ENGINE frame of each person who sent one. Returns what began and ended with it."""
         for speaker in frames:
             if speaker in self._inputs:
                 continue
@@ -99,7 +100,8 @@ class SpeechInput:
         return events
 
     def _make_room(self, heard_now: Iterable[SpeakerId]) -> bool:
-        """Whether there is a place for another one; who has sent nothing for longest gives theirs up, unless an utterance has begun."""
+        """Whether there is a place for another speaker; removes the one who has been silent longest, unless an utterance of theirs has
+        begun."""
         if len(self._inputs) < MOST_SPEAKERS:
             return True
         idle = {speaker: one.silent_ms for speaker, one in self._inputs.items() if not one.speaking and speaker not in heard_now}
@@ -125,7 +127,7 @@ class SpeechInput:
             one.close()
 
     def forget_everybody(self) -> None:
-        """Drop all that was heard; the detectors serve whoever speaks next."""
+        """Drop all that was heard; the detectors go back to the pool."""
         for one in self._inputs.values():
             one.close()
         self._inputs.clear()

@@ -1,32 +1,32 @@
-"""Server-sent events, cut anywhere -> the data of each event, within a budget. Pure."""
+"""Server-sent events, split anywhere, to the data of each event, within a size limit. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
 
 LONGEST_EVENT_BYTES: Final = 1 << 18
-"""Of one event, unless its reader is told otherwise. A token is 300 bytes, a whole reply with its statistics some kilobytes."""
+"""Size limit of one event unless its reader sets another. A token is 300 bytes, a whole reply with its statistics some kilobytes."""
 
 
 class EventTooLongError(Exception):
-    """A line or an event is longer than its reader's budget."""
+    """A line or an event is longer than its reader's limit."""
 
 
 class EventReader:
-    """Bytes in, the data of events out, and b"" for every other line, so that its caller may count them.
+    """Bytes in, the data of events out, and b"" for every other line, so that the caller can count lines.
 
-    More is read than the standard has: one line of JSON is an event without waiting for the empty line behind it, which some servers
-    leave out, and so is one without `data:` before it.
+    More is accepted than the standard allows: a line of JSON is an event without waiting for the empty line after it, which some servers
+    omit, and so is one without `data:` before it.
     """
 
     def __init__(self, longest: int = LONGEST_EVENT_BYTES) -> None:
-        """`longest` is the budget of one event in bytes; no more than twice as much is held."""
+        """`longest` is the limit of one event in bytes; no more than twice as much is held."""
         self._longest = longest
         self._pending = bytearray()
         self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, block: bytes) -> Iterator[bytes]:
-        """The next bytes; lines end in CR, LF or both. Raises EventTooLongError before it holds more than the budget."""
+        """Take the next bytes; lines end in CR, LF or both. Raises EventTooLongError before more than the limit is held."""
         fresh = b"\n" in block or b"\r" in block or self._pending.endswith(b"\r")
         self._pending += block
         if fresh:
@@ -39,7 +39,7 @@ class EventReader:
             raise EventTooLongError
 
     def finish(self) -> Iterator[bytes]:
-        """No more comes: what the last lines held."""
+        """The stream has ended: return what the last lines held."""
         yield from self._read([bytes(self._pending.rstrip(b"\r")), b""])
 
     def _read(self, lines: list[bytes]) -> Iterator[bytes]:

@@ -12,16 +12,16 @@ from discordplex.plaintext import drawn
 
 PATH: Final = "/chat/completions"
 MOST_CHARACTERS: Final = 200_000
-"""Of one reply, what a model thinks aloud before it included. Of what is meant to be said `turn.py` takes far less."""
+"""Limit of one reply, including the model's reasoning. `turn.py` takes far less of what is to be spoken."""
 DELTA_CHARACTERS: Final = 1_000
-"""A longer delta is passed on in pieces, so that nobody behind works on much text at once."""
+"""A longer delta is passed on in pieces, so that the next steps never work on much text at once."""
 SPOKEN_PARTS: Final = ("text", "output_text", "refusal", "")
-"""Kinds of parts of a content that are said; others hold thoughts, calls of tools or pictures."""
+"""Kinds of content parts that are spoken; others hold reasoning, tool calls or pictures."""
 THOUGHTS: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 
 
 class ChatModel:
-    """One call's chat service."""
+    """The chat service of one call."""
 
     def __init__(self, clients: Clients, service: Service, clock: Clock) -> None:
         self._clients = clients
@@ -29,9 +29,9 @@ class ChatModel:
         self._clock = clock
 
     async def reply_to(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[str, None]:
-        """The reply's text while it is written, in pieces of at most `DELTA_CHARACTERS`.
+        """Stream the reply's text, in pieces of at most `DELTA_CHARACTERS`.
 
-        Raises ServiceError. Close it where it is left early: the request ends then.
+        Raises ServiceError. Close the generator if you leave it early: that ends the request.
         """
         service, length, thought, reply = self._service, 0, False, OneReply()
         body = {"model": service.model, "messages": list(messages), "stream": True}
@@ -59,12 +59,12 @@ class ChatModel:
 
 
 def no_reply(service: Service) -> ServiceError:
-    """A reply without text."""
+    """The error for a reply without text."""
     return failed(service, f"wrote no reply. Look at {service.model_setting} and {service.setting('extra')}.", "no reply")
 
 
 def only_thought(service: Service, cause: str) -> ServiceError:
-    """A model that thought until its time, its tokens or our budget were used up."""
+    """The error for a model that reasoned until its time, its tokens or our limit were used up."""
     what = (
         f"only thought, and wrote no answer. Let it think less with {service.setting('extra')}, choose another {service.model_setting}, "
         f"or raise {service.setting('total_timeout_s')}."
@@ -73,7 +73,7 @@ def only_thought(service: Service, cause: str) -> ServiceError:
 
 
 class OneReply:
-    """The first of several replies that a server may write at once."""
+    """Selects the first of several replies that a server may write at once."""
 
     def __init__(self) -> None:
         self._index: object = None
@@ -105,7 +105,7 @@ class OneReply:
 
 
 def text_of(delta: Mapping[str, Any]) -> str:
-    """The text that is meant to be said: a string, or the parts of a list that are text."""
+    """The text that is to be spoken: a string, or the parts of a list that are text."""
     content = delta.get("content") or delta.get("refusal")
     if isinstance(content, list):
         return "".join([part_text(part) for part in content])
@@ -113,7 +113,7 @@ def text_of(delta: Mapping[str, Any]) -> str:
 
 
 def part_text(part: Any) -> str:
-    """The text of one part of a content, "" where it has none to be said."""
+    """The text of one content part, "" where it is not to be spoken."""
     if isinstance(part, Mapping) and part.get("type", "") in SPOKEN_PARTS:
         part = part.get("text") or part.get("refusal")
         part = part.get("value") if isinstance(part, Mapping) else part

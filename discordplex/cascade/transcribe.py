@@ -15,9 +15,9 @@ from discordplex.clock import Clock
 
 PATH: Final = "/audio/transcriptions"
 BRACKETS: Final = re.compile(r"\[[^\[\]]*\]|\([^()]*\)")
-"""What whisper.cpp and its like write beside words, and where nobody spoke: [BLANK_AUDIO], (music)."""
+"""What whisper.cpp and similar servers write beside words and where nobody spoke: [BLANK_AUDIO], (music)."""
 MOST_CHARACTERS: Final = 10_000
-"""Ten times what anybody says in an utterance of a minute."""
+"""Limit of a transcript: ten times what anybody says in an utterance of a minute."""
 
 HEARD_NOTHING: Final = (
     "The transcription found no words in what was said. If that happens often: speak closer to the microphone, "
@@ -26,7 +26,7 @@ HEARD_NOTHING: Final = (
 
 
 class Transcriber:
-    """One call's transcription service."""
+    """The transcription service of one call."""
 
     def __init__(self, clients: Clients, service: Service, clock: Clock) -> None:
         self._clients = clients
@@ -48,7 +48,7 @@ class Transcriber:
 
 
 async def text_in(answer: ServiceResponse, service: Service) -> str:
-    """The text of an answer, which is JSON, or the text itself. Raises ServiceError for anything else, and for an error that it tells."""
+    """The text of an answer, which is JSON or plain text. Raises ServiceError for anything else, and for an error in the JSON."""
     if await answer.is_page():
         raise no_api_error(service)
     begin = await answer.begin()
@@ -67,7 +67,7 @@ async def text_in(answer: ServiceResponse, service: Service) -> str:
 
 
 async def streamed_text(answer: ServiceResponse, service: Service) -> str:
-    """The text of an answer that comes as events although we ask for none: deltas, segments, or all of it at the end."""
+    """The text of an answer that comes as events although we did not ask for them: deltas, segments, or all of it at the end."""
     text = ""
     async with contextlib.aclosing(answer.messages()) as messages:
         async for message in messages:

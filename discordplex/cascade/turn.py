@@ -1,4 +1,4 @@
-"""One turn: the reply is spoken, piece by piece and in order, while it is still being written."""
+"""One turn of the engine: the reply is spoken, chunk by chunk and in order, while it is still being written."""
 
 import asyncio
 import contextlib
@@ -18,13 +18,13 @@ from discordplex.cascade.speakable import spoken
 from discordplex.cascade.think import ChatModel
 
 REQUESTS_AHEAD = 2
-"""Pieces whose sound is being made at once: the next one is ready when one ends, and little is paid for what is cut off."""
+"""Chunks requested at once: the next one is ready when one ends, and a cut-off wastes little."""
 PIECES_HELD: Final = 3
-"""Pieces whose sound is being made or waits for those before it: where one of them stalls, the sound of the others does not pile up."""
+"""Chunks requested or waiting for those before them: where one of them stalls, the sound of the others does not pile up."""
 WORKED_ON_AT_ONCE: Final = 500
-"""Characters of a reply between two steps of the loop, which then waits for 3 ms at most: all of a reply may come in one piece."""
+"""Characters of a reply processed between two steps of the loop, which then waits for 3 ms at most: a whole reply may come in one delta."""
 LONGEST_REPLY_CHARACTERS: Final = 4000
-"""Four minutes of speech; a model that writes more has lost its way. Thoughts do not count."""
+"""Limit of what is spoken of one reply: four minutes. Reasoning does not count."""
 
 NOTHING_TO_SAY = "The chat model failed: it wrote nothing that can be said aloud. Look at cascade.think.model and cascade.text_prompt."
 ENDLESS: Final = (
@@ -34,39 +34,39 @@ ENDLESS: Final = (
 
 
 class ReplyOutput(Protocol):
-    """Where a turn's words and sound go."""
+    """Receives the words and the sound of a turn."""
 
     async def begin(self, text: str) -> None:
-        """The sound of this piece comes next."""
+        """The sound of this chunk comes next."""
         ...
 
     async def sound(self, pcm: bytes) -> None:
-        """ENGINE PCM of that piece."""
+        """ENGINE PCM of that chunk."""
         ...
 
     async def room(self) -> None:
-        """Return once more sound is of use."""
+        """Return once more sound can be taken."""
         ...
 
     def retract(self) -> None:
-        """All that came was not meant to be spoken; the reply begins anew."""
+        """Nothing that came was meant to be spoken; the reply begins anew."""
         ...
 
 
 @dataclass(slots=True)
 class Ordered:
-    """A piece whose sound is being made; `sound` ends with None or with why it failed."""
+    """A chunk whose sound was requested; `sound` ends with None or with the error."""
 
     text: str
     sound: "asyncio.Queue[bytes | ServiceError | None]" = field(default_factory=asyncio.Queue)
 
 
 End: TypeAlias = ServiceError | None
-"""The end of a reply, and what broke it off."""
+"""The end of a reply: None, or the error that ended it."""
 
 
 class Speech:
-    """Pieces of text in, their sound out to the output, in order."""
+    """Chunks of text in, their sound to the output, in order."""
 
     def __init__(self, synthesizer: Synthesizer, voice: str, output: ReplyOutput) -> None:
         self._synthesizer = synthesizer
@@ -79,15 +79,15 @@ class Speech:
         self._scope = anyio.CancelScope()
 
     def put(self, piece: str | End) -> None:
-        """The next piece, or the end."""
+        """Add the next chunk, or the end."""
         self._written.put_nowait(piece)
 
     def retract(self) -> None:
-        """Stop speaking and close the requests; `run` returns."""
+        """Stop speaking and end the requests; `run` returns."""
         self._scope.cancel()
 
     async def run(self) -> End:
-        """Return when all was handed to the output, or with what broke it off."""
+        """Return when all was given to the output, with the error where there was one."""
         fault: End = None
         with self._scope:
             async with anyio.create_task_group() as tasks:
@@ -97,7 +97,7 @@ class Speech:
         return fault
 
     async def _order(self, tasks: TaskGroup) -> None:
-        """A request for each piece, as many at once as is good."""
+        """Request the sound of each chunk, up to `REQUESTS_AHEAD` at once."""
         while isinstance(text := await self._written.get(), str):
             await self._held.acquire()
             await self._requests.acquire()
@@ -120,7 +120,7 @@ class Speech:
             self._requests.release()
 
     async def _say(self) -> End:
-        """One piece after the other; what broke the reply off."""
+        """Play one chunk after the other; returns the error that ended the reply."""
         while isinstance(piece := await self._ordered.get(), Ordered):
             if (fault := await self._say_piece(piece)) is not None:
                 return fault
@@ -138,7 +138,7 @@ class Speech:
 
 
 class Turn:
-    """One reply. Run it once; cancelling it really closes its requests."""
+    """One reply. Run it once; cancelling it ends its requests."""
 
     def __init__(
         self,
@@ -161,10 +161,10 @@ class Turn:
         self._pieces = 0
 
     async def run(self, messages: Sequence[Mapping[str, str]]) -> None:
-        """Return when all of the reply was handed to the output.
+        """Return when all of the reply was given to the output.
 
         Raises:
-            ServiceError: thinking or speaking failed; what came before it was said.
+            ServiceError: thinking or speaking failed; what came before that was spoken.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write, messages, name="cascade:think")
@@ -179,8 +179,8 @@ class Turn:
             raise fault
 
     async def _write(self, messages: Sequence[Mapping[str, str]]) -> None:
-        """The reply's text into pieces."""
-        await checkpoint_if_cancelled()  # cut off before the loop came here: then not even a first byte goes out
+        """Cut the reply's text into chunks."""
+        await checkpoint_if_cancelled()  # cut off before the first step: then not even one byte is sent
         end: End = None
         worked_on = 0
         try:
@@ -206,7 +206,7 @@ class Turn:
         self._speech.put(end)
 
     def _take(self, spoken: Sequence[Spoken]) -> None:
-        """Text for people, and what was none after all."""
+        """Handle text that is to be spoken, and the news that earlier text was not."""
         for one in spoken:
             if isinstance(one, str):
                 left = LONGEST_REPLY_CHARACTERS - self._characters
@@ -222,7 +222,7 @@ class Turn:
         old.retract()
 
     def _put(self, chunks: Iterable[str]) -> None:
-        """Pass on the pieces that hold something to be said."""
+        """Pass on the chunks that contain words."""
         for chunk in chunks:
             if spoken(chunk):
                 self._pieces += 1
