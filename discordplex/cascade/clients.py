@@ -85,8 +85,7 @@ def own_headers(api_key: str) -> Callable[[Any], Awaitable[None]]:
 
 
 def hang_up_on_strays(connection: Any) -> None:
-    """Close connections of this class on which more than one answer has come: the surplus would be taken for the answer to the next
-    request."""
+    """Close connections of this class that carry more than one answer: the surplus would be read as the next request's answer."""
     reuse = connection._response_closed  # noqa: SLF001 -- where the library decides whether a connection is kept
     if getattr(reuse, "closes_strays", False):
         return

@@ -1,4 +1,4 @@
-"""Dialogue: what people said, one turn after the other, and what the engine does when they speak into its own."""
+"""Dialogue: what people said, answered one turn after the other, and what the engine does when people interrupt."""
 
 import asyncio
 import itertools
@@ -30,12 +30,12 @@ log = structlog.get_logger()
 
 MOST_WAITING: Final = 8
 MOST_WAITING_BYTES: Final = 2 << 20
-"""Utterances that wait for their turn, and their sound: a minute of it. Beyond either the oldest is dropped, since fresh speech beats
-complete speech."""
+"""Limits of the utterances that wait: their number, and a minute of sound. Beyond either the oldest is dropped: fresh speech matters more
+than complete speech."""
 LONGEST_WORDS_CHARACTERS: Final = 4000
-"""Of one utterance, which lasts at most half a minute; what a transcription server writes beyond is cut."""
+"""Limit of the words of one utterance, which lasts at most half a minute; the rest of the transcript is cut off."""
 AHEAD_S: Final = 20.0
-"""So much sound is handed over before it is heard; more would be paid for and cut off."""
+"""Sound handed over before it is heard; more would be paid for and cut off."""
 
 TOO_MUCH = "So much is said that I cannot answer it all: what was said first is skipped. Speak one after the other, and I keep up."
 
@@ -48,7 +48,7 @@ class PendingUtterance:
     pcm: bytes
     began_at: float
     at: float
-    """When it had ended."""
+    """When it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class PendingWords:
 
 
 class CancellableWork:
-    """Work on people's words, cancelled from outside. `with` it around the work, once."""
+    """Work on people's words that can be cancelled from outside. Use it once, as the `with` block around the work."""
 
     def __init__(self, sources: frozenset[SpeakerId]) -> None:
-        """`sources` are the people whose sound or words it carries."""
+        """`sources` are the people whose sound or words the work carries."""
         self.sources = sources
         self._scope = anyio.CancelScope()
         self._ended = asyncio.Event()
@@ -79,20 +79,20 @@ class CancellableWork:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its result is not wanted any more, even where it has just come."""
+        """Whether the result is no longer wanted, even where it has just come."""
         return self._scope.cancel_called
 
     def cancel(self) -> None:
-        """End it with the loop's next step; a second time does nothing."""
+        """Cancel the work at the loop's next step; a second call does nothing."""
         self._scope.cancel()
 
     async def ended(self) -> None:
-        """Return once nothing of it goes on."""
+        """Return once the work has ended."""
         await self._ended.wait()
 
 
 class Dialogue(ReplyOutput):
-    """One call's. `listen` and `talk` run for as long as it lives; the rest are facts that come in between. Thread: loop.
+    """The dialogue of one call. `listen` and `talk` run as long as it lives; the other methods report events. Thread: loop.
 
     Metrics: `cascade.utterances`, `cascade.dropped`, `cascade.replies`, `cascade.holds`, `cascade.cuts`, `cascade.faults`;
     `cascade.transcribe_ms`, and `cascade.first_audio_ms` from the decision that somebody has finished to the answer's first sound.
@@ -111,7 +111,7 @@ class Dialogue(ReplyOutput):
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`speaking` tells who speaks at this moment."""
+        """`speaking` says who speaks at this moment."""
         self._transcriber = transcriber
         self._new_turn = new_turn
         self._system_prompt = system_prompt
@@ -144,10 +144,10 @@ class Dialogue(ReplyOutput):
         self._transcribe_ms = metrics.histogram("cascade.transcribe_ms")
         self._first_audio_ms = metrics.histogram("cascade.first_audio_ms")
 
-    # What people do.
+    # What people do
 
     def began(self, speaker: SpeakerId) -> None:
-        """Somebody certainly speaks: while the engine does, it stops for the moment."""
+        """Somebody certainly speaks: playback is held."""
         now = self._clock.now()
         if self._reply is not None and self._barge_in.began(speaker, sounding=self._playback.is_sounding(now)):
             self._playback.hold(now)
@@ -155,7 +155,7 @@ class Dialogue(ReplyOutput):
             self._outbox.put(PlaybackHeld())
 
     def goes_on(self, voiced_ms: Callable[[SpeakerId], float]) -> None:
-        """Another tick: who speaks into the engine's turn for long enough cuts it off."""
+        """One tick: whoever has spoken long enough during the engine's turn cuts it off."""
         reply = self._reply
         if reply is not None and any(self._barge_in.is_cut_by(one, voiced_ms(one), reply.asker) for one in self._barge_in.speakers):
             self._cut(reply)
@@ -178,7 +178,7 @@ class Dialogue(ReplyOutput):
             self._heard.put(PendingUtterance(speaker, utterance.pcm, began_at=now - utterance.lasted_ms / 1000, at=now))
 
     def interrupt(self, item: str, played_ms: float | None) -> None:
-        """The people's side cut a reply short after so much of it. Where it was their wish and not ours, nothing that waits is answered."""
+        """A reply was interrupted after `played_ms`. Where people asked for that, nothing that waits is answered."""
         reply = self._last
         if item and (reply is None or item != reply.item):
             return
@@ -189,13 +189,13 @@ class Dialogue(ReplyOutput):
         if reply is not None and played_ms is not None:
             reply.heard_ms = played_ms
 
-    # What people wish to be forgotten. None of these waits: `stopped` does.
+    # What people ask to be forgotten. None of these waits for cancelled requests; `stopped` does.
 
     def forget(self, speaker: SpeakerId) -> None:
         """Drop all that waits of this person, cancel the requests that carry it, and stop the reply that was made from it.
 
-        The history has forgotten them already.
-        Somebody else's question whose answer was stopped before it was heard is asked anew, without this person's words.
+        The caller has removed them from the history before. Where the stopped reply answered somebody else and was not heard yet, their
+        question is asked again without this person's words.
         """
         self._heard.drop(lambda heard: heard.speaker == speaker)
         self._said.drop(lambda said: said.speaker == speaker)
@@ -214,27 +214,27 @@ class Dialogue(ReplyOutput):
         self._outbox.forget(speaker)
 
     def pause(self) -> None:
-        """Drop all that was said and not answered, with the requests that carry it, and stop speaking."""
+        """Drop all that was said and not answered, cancel the requests that carry it, and stop speaking."""
         self._drop_unanswered()
         self._outbox.drop_unanswered()
         if self._reply is not None:
             self._cut(self._reply)
 
     def reset(self) -> None:
-        """The same, and a reply that was being given is not remembered. The history is reset by its owner, as `forget` is."""
+        """As `pause`, and the current reply is not remembered. The caller resets the history."""
         self.pause()
         self._last = None
 
     async def stopped(self) -> None:
-        """Return once every request that was cancelled has ended."""
+        """Return once every cancelled request has ended."""
         for request in (self._transcribing, self._answering):
             if request is not None and request.cancelled:
                 await request.ended()
 
-    # What the engine does.
+    # What the engine does
 
     async def listen(self) -> None:
-        """Transcribe what was said, in the order in which it ended."""
+        """Transcribe utterances in the order in which they ended."""
         while True:
             heard = await self._heard.take()
             self._transcribing = CancellableWork(frozenset({heard.speaker}))
@@ -259,7 +259,7 @@ class Dialogue(ReplyOutput):
         self._said.put(PendingWords(heard.speaker, words, heard.at))
 
     async def talk(self) -> None:
-        """Answer what was said, one turn at a time; the next one when the last was heard."""
+        """Answer what was said, one turn at a time; the next turn begins when the last one was heard."""
         while True:
             said = await self._said.take()
             self._overflowed = self._overflowed and self._waiting > 0
@@ -307,12 +307,12 @@ class Dialogue(ReplyOutput):
             reply.item = f"reply-{next(self._numbers)}"
 
     async def _answer(self, reply: Reply) -> None:
-        """One turn, until it was heard or cut off."""
+        """Give one reply, until it was heard or cut off."""
         self._reply = self._last = reply
         self._answering = CancellableWork(reply.sources)
         self._replies.add()
         for speaker in self._speaking():
-            self.began(speaker)  # whoever still speaks is let finish
+            self.began(speaker)  # whoever still speaks may finish
         with self._answering:
             try:
                 await self._new_turn(self).run(self._history.as_chat(self._system_prompt))
@@ -331,7 +331,7 @@ class Dialogue(ReplyOutput):
                 self._resume()
 
     async def _pass(self, seconds: float) -> None:
-        """Let so much time of playing pass, or some of it."""
+        """Wait until `seconds` of playback have passed, or less."""
         if self._playback.held:
             self._moved.clear()
             await self._moved.wait()
@@ -345,7 +345,7 @@ class Dialogue(ReplyOutput):
         self._outbox.put(Interrupted(reply.item))
 
     def _stop(self, reply: Reply) -> None:
-        """End the turn: its requests, and what waits of its sound."""
+        """End the turn: cancel its requests and drop its sound that waits."""
         now = self._clock.now()
         reply.heard_ms = max(0.0, reply.sound_ms - self._playback.left_s(now) * 1000)
         self._reply = None
@@ -362,7 +362,7 @@ class Dialogue(ReplyOutput):
         self._outbox.put(PlaybackResumed())
 
     def _settle(self) -> None:
-        """The last reply becomes something to remember, as far as it was heard. Not earlier: where it was cut is known a little later."""
+        """Add the last reply to the history, as far as it was heard. Called late, since where it was cut is known a little later."""
         reply, self._last = self._last, None
         if reply is not None and (text := reply.heard()):
             self._history.add(Message("assistant", text, sources=reply.sources))
@@ -392,7 +392,7 @@ class Dialogue(ReplyOutput):
         return sum(len(heard.pcm) for heard in self._heard)
 
     def _tell(self, fault: ServiceError, sources: frozenset[SpeakerId]) -> None:
-        """A service failed: people are told, and the next turn has its chance."""
+        """A service failed: tell people. The next turn is tried as usual."""
         self._faults.add()
         if str(fault) == ENDLESS:
             if self._endless:

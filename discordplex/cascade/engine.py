@@ -1,4 +1,4 @@
-"""CascadeEngine: the engine port over three services. SpeechInput in front, a conversation behind, and a watch over both."""
+"""CascadeEngine: the engine port over three services. Speech input in front, a dialogue behind it, and supervision of both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -34,14 +34,14 @@ SPOKEN_MANNERS: Final = (
     "Everything you write is spoken aloud in a voice channel: answer in the language you are spoken to, in a few short sentences, "
     "without markdown, lists or emoji. What people say comes with the speaker's name in front; never write a name in front yourself."
 )
-"""Stands behind every persona."""
+"""Appended to every persona's prompt."""
 
 INTERNAL: Final = "The cascade engine stopped because of an internal error; the log has the cause."
 LEFT: Final = "The conversation with the cascade engine was ended."
 
 
 class CascadeEngine:
-    """One conversation; not to be opened twice. What was said is remembered in `history`, which outlives it."""
+    """One conversation; do not open it twice. What was said is in `history`, which outlives it."""
 
     caps = EngineCaps(realtime_paced=False)
 
@@ -76,11 +76,11 @@ class CascadeEngine:
 
     @property
     def is_open(self) -> bool:
-        """Between entering and leaving, whether or not it still works."""
+        """Whether it was entered and not left, even if it has failed."""
         return self._opened and not self._left
 
     async def __aenter__(self) -> Self:
-        """Return once it listens. Nothing is asked of any server yet. Raises EngineError where the extra is not installed."""
+        """Return once it listens. Asks no server anything yet. Raises EngineError where the extra is not installed."""
         if self._opened:
             raise LocalProtocolError("an engine is opened once; make a new one")
         self._opened = True
@@ -100,7 +100,7 @@ class CascadeEngine:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End every request and forget who spoke; whatever happened."""
+        """End every request and drop who spoke, whatever happened."""
         self._close(Closed(LEFT, cause="left"))
         if self._work is not None:
             self._work.cancel()
@@ -111,7 +111,7 @@ class CascadeEngine:
         self._left = True
 
     async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
-        """One tick of what people say. See the port for what it promises."""
+        """Take one tick of what people say; see `VoiceEngine.push`."""
         if self._closed or self._dialogue is None:
             return
         try:
@@ -122,7 +122,7 @@ class CascadeEngine:
             self._die(error)
 
     async def events(self) -> AsyncIterator[EngineEvent]:
-        """What the engine does, in order, beginning with EngineReady, ending after Closed. One consumer."""
+        """The engine's events in order, from EngineReady to Closed. One consumer."""
         while True:
             event = await self._outbox.take()
             yield event
@@ -130,24 +130,24 @@ class CascadeEngine:
                 return
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
-        """Stop speaking; remember of the reply what was heard."""
+        """Stop speaking; of the reply, remember what was heard."""
         if self._dialogue is not None:
             self._dialogue.interrupt(item, played_ms)
 
     async def forget(self, speaker: SpeakerId) -> None:
-        """Drop all that is held of this speaker; see the port for what it promises. Sound that is pushed later is heard again."""
+        """Drop all that is held of this speaker; see `VoiceEngine`. Sound that is pushed later is heard again."""
         self.drop(speaker)
         await self._stopped()
 
     async def pause(self) -> None:
-        """Drop all that was said and not answered, and stop speaking; see the port."""
+        """Drop all that was said and not answered, and stop speaking; see `VoiceEngine`."""
         self._speech_input.forget_everybody()
         if self._dialogue is not None:
             self._dialogue.pause()
         await self._stopped()
 
     def drop(self, speaker: SpeakerId) -> None:
-        """The same as `forget`, without waiting for the requests that it cancels."""
+        """As `forget`, without waiting for the requests that it cancels."""
         self._speech_input.forget(speaker)
         self._history.forget(speaker)
         if self._dialogue is not None:
@@ -201,7 +201,7 @@ class CascadeEngine:
         )
 
     async def _live(self, conversation: Dialogue) -> None:
-        """The conversation's two halves, and detectors for whoever comes; the failure of one ends the engine, aloud."""
+        """Run both halves of the dialogue and keep the detector pool filled; where one fails, the engine closes and says why."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(conversation.listen, name="cascade:listen")

@@ -1,8 +1,8 @@
-"""Whatever can go wrong at a server -> one plain sentence that names the service and the mend, and a short cause for logs. Pure.
+"""Errors of a server to one plain sentence that names the service and what to do, and a short cause for logs. Pure.
 
-The SDK and its HTTP library raise classes of many modules, whose places differ between their versions; what is judged here is what they
-carry (a status, a body) and the names of their classes. A server's own words may stand in a sentence, never in a cause. The server's
-address stands in neither: sentences are posted, and what names the place for the owner is the setting.
+The SDK and its HTTP library raise classes of many modules, whose places differ between versions, so errors are judged by what they carry
+(a status, a body) and by the names of their classes. A server's own words may be part of a sentence, never of a cause. The server's address
+is in neither: sentences are posted publicly, and the setting tells the owner which server is meant.
 """
 
 import errno
@@ -26,15 +26,15 @@ SERVER: Final = "its server"
 """What its server is called in a sentence that is posted."""
 
 PATIENCE_S: Final = 3.0
-"""A server that asks to wait longer is not waited for: people would rather hear that than silence."""
+"""A server that asks to wait longer is not waited for: an error message is better than silence."""
 SPOKEN_LIMIT: Final = 200
 """Characters of a server's own words that are passed on."""
 READ_LIMIT: Final = 2_000
-"""Characters of them that are looked at."""
+"""Characters of a server's own words that are examined."""
 RETIRED: Final = re.compile(r"deprecat|shut ?down|decommission|retired|no longer|discontinued|end of life", re.IGNORECASE)
 NO_CREDIT: Final = re.compile(r"insufficient_quota|exceeded your current quota|billing|credit", re.IGNORECASE)
 HUNG_UP: Final = frozenset({"RemoteProtocolError", "ReadError", "WriteError"})
-"""The HTTP library's classes for a connection that was there."""
+"""The HTTP library's errors for a connection that was established and broke."""
 OUT_OF_TIME: Final = frozenset({"APITimeoutError", "TimeoutException", "TimeoutError"})
 UNREACHABLE: Final = frozenset({"APIConnectionError", "TransportError", "RequestError", "OSError"})
 NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -42,7 +42,7 @@ NO_DESCRIPTORS: Final = (
     "this machine lets the bot open no more connections (too many open files). Raise its limit, with ulimit -n or LimitNOFILE."
 )
 DEEPEST: Final = 12
-"""Errors that caused each other and are looked at."""
+"""How many errors that caused each other are examined."""
 REDIRECTS, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERRORS = range(300, 400), 401, 403, 404, 429, 500
 
 MODEL_ENDS: Final = {
@@ -51,11 +51,11 @@ MODEL_ENDS: Final = {
     "gpt-4o-mini-transcribe": "gpt-transcribe",
     "gpt-4o-mini": "gpt-6-luna",
 }
-"""OpenAI's models that are being switched off, and what takes their place at the same address; speech synthesis has nothing."""
+"""OpenAI models that are being switched off, and their replacement at the same address; there is none for speech synthesis."""
 
 
 class ServiceError(DiscordplexError):
-    """A service failed; `str()` is the sentence for people, `cause` a short code for logs."""
+    """A service failed. `str()` is the sentence for people, `cause` a short code for logs."""
 
     def __init__(self, message: str, *, service: ServiceName, cause: str = "") -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ class ServiceError(DiscordplexError):
 
 
 class HttpError(Exception):
-    """A server answered with something else than success. `body` is its JSON, None where it sent none."""
+    """A server answered with a status other than success. `body` is its JSON, None where it sent none."""
 
     def __init__(self, status_code: int, headers: Mapping[str, str], body: Any = None) -> None:
         super().__init__(f"HTTP {status_code}")
@@ -74,7 +74,7 @@ class HttpError(Exception):
 
 
 class OverdueError(Exception):
-    """An answer was not complete when its service's total time was over."""
+    """An answer was not complete within its service's time limit."""
 
 
 class Fault(NamedTuple):
@@ -85,7 +85,7 @@ class Fault(NamedTuple):
 
 
 def service_error(error: BaseException, service: Service) -> ServiceError:
-    """What to tell of `error`; a ServiceError is its own answer."""
+    """The ServiceError for `error`; a ServiceError is returned as it is."""
     if isinstance(error, ServiceError):
         return error
     fault = diagnose(error, service, SERVER)
@@ -93,17 +93,17 @@ def service_error(error: BaseException, service: Service) -> ServiceError:
 
 
 def failed(service: Service, what: str, cause: str) -> ServiceError:
-    """A failure of this service in our own words, such as `sent no sound`."""
+    """The error for a failure of this service in our own words, such as `sent no sound`."""
     return ServiceError(f"{NOUN[service.name]} failed: {SERVER} {what}", service=service.name, cause=cause)
 
 
 def no_api_error(service: Service) -> ServiceError:
-    """Something answered, such as a proxy's web page, that is not what we talk to."""
+    """The error for an answer that is not from the API, such as a proxy's web page."""
     return ServiceError(f"{NOUN[service.name]} failed: {not_an_api(service)}", service=service.name, cause="not an API")
 
 
 def told_error(service: Service, body: Any) -> ServiceError:
-    """A server that answers with success, and with an error in it. `body` is that error."""
+    """The error for an answer with a success status and an error inside. `body` is that error."""
     words = server_words(body, service)
     cause = "error in the answer"
     return failed(
@@ -112,7 +112,7 @@ def told_error(service: Service, body: Any) -> ServiceError:
 
 
 def refuse_told_error(message: Any, service: Service) -> None:
-    """Raise ServiceError where this part of an answer is an error that the server tells."""
+    """Raise ServiceError where this part of an answer is an error message of the server."""
     if isinstance(message, Mapping) and (message.get("error") or "error" in (message.get("object"), message.get("type"))):
         raise told_error(service, message)
 
@@ -148,7 +148,7 @@ def diagnose(error: BaseException, service: Service, server: str) -> Fault:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what caused it."""
+    """The error and its causes."""
     found: BaseException | None = error
     for _ in range(DEEPEST):
         if found is None:
@@ -158,7 +158,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def refusal(error: HttpError, service: Service, server: str) -> str:
-    """What an HTTP status means at this service."""
+    """What an HTTP status means for this service."""
     status, text = error.status_code, whole_text(error)
     if status == NOT_FOUND:
         return not_found(text, service, server)
@@ -182,7 +182,7 @@ def refusal(error: HttpError, service: Service, server: str) -> str:
 
 
 def not_found(text: str, service: Service, server: str) -> str:
-    """No such model, not any more, or no such server at all."""
+    """The sentence for a 404: an unknown model, a retired one, or no such server."""
     if RETIRED.search(text):
         return f'"{service.model}" was shut down at {server}. {replacement(service)}'
     if "model" in text.lower():
@@ -191,7 +191,7 @@ def not_found(text: str, service: Service, server: str) -> str:
 
 
 def replacement(service: Service) -> str:
-    """What to do about a model that is gone."""
+    """What to do about a model that no longer exists."""
     successor = MODEL_ENDS.get(service.model)
     if successor:
         return f'Set {service.model_setting} to its replacement, "{successor}".'
@@ -201,7 +201,7 @@ def replacement(service: Service) -> str:
 
 
 def too_many(error: HttpError, text: str, server: str) -> str:
-    """Told to wait, or out of money."""
+    """The sentence for a 429: too many requests, or no credit left."""
     if NO_CREDIT.search(text):
         return f"the account at {server} has no credit left. Look at its billing page."
     wait_s = retry_after_s(error)
@@ -210,12 +210,12 @@ def too_many(error: HttpError, text: str, server: str) -> str:
 
 
 def not_an_api(service: Service) -> str:
-    """What answered is not what we talk to."""
+    """The sentence for an answer that is not from the API."""
     return f"what answers is not an OpenAI-compatible server. Check {service.url_setting}, and any proxy on the way."
 
 
 def retry_after_s(error: BaseException) -> float | None:
-    """How long the server wants us to wait, None where it does not say."""
+    """How long the server asks us to wait, None where it does not say."""
     headers = error.headers if isinstance(error, HttpError) else {}
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
@@ -226,10 +226,10 @@ def retry_after_s(error: BaseException) -> float | None:
 
 
 def may_repeat_after_s(error: BaseException) -> float | None:
-    """How long until a failed request may be made once more, None where it may not.
+    """How long until a failed request may be repeated once, None where it may not.
 
-    A server that is asked too often and names a short wait is asked again; so is one whose connection was closed under us, since a kept
-    connection may be at its end when we write to it.
+    A request is repeated where the server refuses for the moment and names a short wait, and where a connection was closed under us, since
+    a kept connection may be closed when we write to it.
     """
     if isinstance(error, HttpError):
         wait_s = retry_after_s(error) if error.status_code == TOO_MANY else None
@@ -239,7 +239,7 @@ def may_repeat_after_s(error: BaseException) -> float | None:
 
 
 def server_words(body: Any, service: Service) -> str:
-    """The server's own words, short, on one line, without anything that looks like a secret; "" where it sent none or a page."""
+    """The server's own words: short, on one line, without anything that looks like a secret; "" where it sent none or a page."""
     words: Any = body
     for name in ("error", "message"):
         if isinstance(words, Mapping):
@@ -247,12 +247,12 @@ def server_words(body: Any, service: Service) -> str:
     if not isinstance(words, str) or "<" in words[:READ_LIMIT]:
         return ""
     secrets = frozenset({service.api_key} - {NO_KEY, ""})
-    flat = one_line(words[:READ_LIMIT])  # first: a hidden character within a key would hide it
+    flat = one_line(words[:READ_LIMIT])  # first: a hidden character within a key would keep it from being recognised
     if len(words) > READ_LIMIT:
         flat = flat[: -len(service.api_key)]  # a key may have been cut there
     return one_line(redact(flat, secrets), SPOKEN_LIMIT).rstrip(" .")
 
 
 def whole_text(error: HttpError) -> str:
-    """All that the server sent along, to look for words in."""
+    """All text that the server sent, to search for words in."""
     return str(error.body)[: 8 * READ_LIMIT]

@@ -1,4 +1,4 @@
-"""What was said in a call, as the chat model shall see it, bounded in tokens, characters and messages. Pure."""
+"""History: what was said in a call, as the chat model gets it, limited in tokens, characters and messages. Pure."""
 
 import itertools
 from collections import deque
@@ -10,22 +10,21 @@ from discordplex.engine import SpeakerId
 from discordplex.plaintext import one_line
 
 CHARACTERS_PER_TOKEN = 4
-"""OpenAI's rule of thumb for English; other scripts need more tokens, so the bound is soft."""
+"""OpenAI's rule of thumb for English. Other scripts need more tokens, so the limit is approximate."""
 MESSAGE_OVERHEAD_TOKENS = 4
 
 LONGEST_MESSAGE_CHARACTERS: Final = 8000
-"""More than a reply or an utterance has; what is longer is cut, because the newest message always stays."""
+"""More than a reply or an utterance has. Longer text is cut, because the newest message is always kept."""
 MOST_MESSAGES: Final = 1000
 MOST_CHARACTERS: Final = 400_000
-"""Where `history_tokens` allows more."""
+"""The limit where `history_tokens` allows more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat message; `name` is the speaker's display name, "" for the engine.
 
-    `sources` are the people whose words it holds or was made from: the speaker of what a person said, and everybody whose words the
-    request for a reply carried.
+    `sources` are the people whose words it holds or was made from: the speaker, or for a reply everybody whose words its request carried.
     """
 
     role: Literal["user", "assistant"]
@@ -35,23 +34,23 @@ class Message:
 
     @property
     def characters(self) -> int:
-        """What it takes in memory and in a request."""
+        """Its size in memory and in a request."""
         return len(self.text) + len(self.name)
 
     @property
     def tokens(self) -> int:
-        """An estimate of what it costs."""
+        """An estimate of its tokens."""
         return MESSAGE_OVERHEAD_TOKENS + self.characters // CHARACTERS_PER_TOKEN
 
     def as_chat(self) -> dict[str, str]:
-        """As the chat API takes it. The name goes into the text: the API's own `name` forbids most letters that people use."""
+        """As the chat API takes it. The name is part of the text: the API's own `name` forbids most letters that people use."""
         return {"role": self.role, "content": f"{self.name}: {self.text}" if self.name else self.text}
 
 
 class History:
-    """The newest messages that fit into `max_tokens`; the oldest are forgotten.
+    """The newest messages that fit into `max_tokens`; the oldest are dropped.
 
-    Each message is one line, so that no name and no words can look like a line of somebody else.
+    Each message is one line, so that no name and no words can look like somebody else's line.
     """
 
     def __init__(self, *, max_tokens: int) -> None:
@@ -65,11 +64,11 @@ class History:
 
     @property
     def sources(self) -> frozenset[SpeakerId]:
-        """Everybody whose words a request that carries this history is made from."""
+        """Everybody whose words a request with this history carries."""
         return frozenset().union(*(message.sources for message in self._messages))
 
     def add(self, message: Message) -> None:
-        """Remember a message, forgetting the oldest beyond the bounds. The newest always stays."""
+        """Append a message and drop the oldest beyond the limits. The newest is always kept."""
         message = replace(message, text=one_line(message.text, LONGEST_MESSAGE_CHARACTERS))
         self._messages.append(message)
         self._tokens += message.tokens
@@ -80,21 +79,21 @@ class History:
             self._characters -= oldest.characters
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._keep(lambda _: False)
 
     def forget(self, speaker: SpeakerId) -> None:
-        """Forget what this person said and every answer that was made from it.
+        """Drop what this person said and every answer that was made from it.
 
-        An answer to somebody else may quote this person, and nobody can tell. So it goes as well where their words were in its request;
-        what the others said themselves stays.
+        An answer to somebody else may quote this person, so every reply whose request carried their words is dropped. What others said
+        themselves stays.
         """
         self._keep(lambda message: speaker not in message.sources)
 
     def as_chat(self, system_prompt: str) -> list[dict[str, str]]:
-        """The persona and everything remembered, oldest first, as the chat API takes it.
+        """The persona and all messages, oldest first, as the chat API takes them.
 
-        What several people said in a row is one message: many models insist on turns that alternate and begin with people.
+        What several people said in a row becomes one message: many models require turns that alternate and begin with a person.
         """
         chat = [{"role": "system", "content": system_prompt}]
         for role, messages in itertools.groupby(self._from_people_on(), key=lambda message: message.role):

@@ -1,4 +1,4 @@
-"""Models and their ends: what servers say about the models that the services want, for whoever checks before a call."""
+"""What servers say about the configured models, for checks before a call."""
 
 import asyncio
 import datetime as dt
@@ -24,7 +24,7 @@ SHUTDOWN_DATES: Final = {
     "tts-1-hd": "2027-01-06",
     "gpt-4o-mini-tts": "2027-01-06",
 }
-"""OpenAI's, from its SDK's documentation of November 2026; what the server says goes before."""
+"""Shutdown dates of OpenAI's models, from its SDK's documentation of November 2026; what the server says takes precedence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ModelFact:
 
 
 async def examine_models(config: CascadeConfig, today: dt.date) -> list[ModelFact]:
-    """One fact for each service, in their order; asks each server for nothing but its list of models. ConfigError without the extra."""
+    """One fact for each service, in order; asks each server only for its list of models. Raises ConfigError without the extra."""
     services = [Service.of(config, "transcribe"), Service.of(config, "think"), Service.of(config, "speak")]
     clients = await asyncio.to_thread(Clients, services)
     try:
@@ -71,7 +71,7 @@ def model_list(message: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def judge(service: Service, told: object, today: dt.date) -> ModelFact:
-    """A model that is there, for now."""
+    """The fact for a model that exists, for now."""
     known = SHUTDOWN_DATES.get(service.model) if service.host == OPENAI else None
     date = day(told) or day(known)
     if date is None:

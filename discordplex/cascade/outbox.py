@@ -1,4 +1,4 @@
-"""Outbox: events on their way to the call, in order, bounded in number and bytes."""
+"""Outbox: events on their way to the call, in order, limited in number and bytes."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,11 +7,11 @@ from discordplex.engine import Audio, EngineEvent, PlaybackHeld, PlaybackResumed
 from discordplex.fifo import Fifo
 
 CAPACITY: Final = 512
-"""Events. Sound comes far faster than it is played, but the call takes it at once: a full box means that the call is stuck."""
+"""Events. The call takes sound at once, long before it is played: a full outbox means that the call is stuck."""
 CAPACITY_BYTES: Final = 4 << 20
-"""Of sound and text: twice of what is handed over before it is heard."""
+"""Bytes of sound and text: twice what is handed over before it is heard."""
 MOST_URGENT: Final = 64
-"""People's words and problems that do not wait for room; beyond them the oldest of these is dropped."""
+"""Most people's words and problems that wait; they do not wait for room. Beyond that the oldest of these is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class QueuedEvent:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Its bytes."""
         match self.event:
             case Audio(pcm):
                 return len(pcm)
@@ -58,7 +58,7 @@ class Outbox:
         """Append an event. `sources` are the people whose words it holds or was made from."""
         queued, newest = QueuedEvent(event, sources), self._queued.newest
         if isinstance(event, PlaybackResumed) and newest is not None and isinstance(newest.event, PlaybackHeld):
-            self._queued.drop(lambda one: one is newest)  # nobody has seen that it was held
+            self._queued.drop(lambda one: one is newest)  # the consumer never saw that it was held
             return
         if queued.is_expendable and sum(one.is_expendable for one in self._queued) >= MOST_URGENT:
             self._queued.drop_oldest(lambda one: one.is_expendable)
@@ -74,7 +74,7 @@ class Outbox:
         self._queued.drop(lambda queued: isinstance(queued.event, Audio | Text) and queued.event.item == item)
 
     def drop_unanswered(self) -> None:
-        """Drop the people's words that nobody has seen."""
+        """Drop the people's words that the consumer has not seen."""
         self._queued.drop(lambda queued: queued.is_of_a_person)
 
     def forget(self, speaker: SpeakerId) -> None:

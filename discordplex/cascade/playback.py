@@ -1,11 +1,11 @@
-"""Playback: how far people have heard, as far as that is known without asking: sound is played from when it was handed over. Pure."""
+"""Playback: how much people have heard, estimated from when sound was handed over. Pure."""
 
 LAG_S = 0.1
-"""The playout buffer, the send tick and the network: so long after it should have ended a reply is still heard by somebody."""
+"""Playout buffer, send tick and network: for this long after it should have ended, a reply is still heard by somebody."""
 
 
 class Playback:
-    """The clockwork of one output. Times are `Clock.now`."""
+    """The position in the sound of one call. Times are `Clock.now`."""
 
     def __init__(self) -> None:
         self._ends_at = 0.0
@@ -13,18 +13,18 @@ class Playback:
 
     @property
     def held(self) -> bool:
-        """Whether it stands still."""
+        """Whether it is held."""
         return self._left_s is not None
 
     def add(self, milliseconds: float, now: float) -> None:
-        """So much more sound was handed over."""
+        """More sound was handed over."""
         if self._left_s is not None:
             self._left_s += milliseconds / 1000
         else:
             self._ends_at = max(now, self._ends_at) + milliseconds / 1000
 
     def left_s(self, now: float) -> float:
-        """How much of what was handed over is not played yet."""
+        """How much of what was handed over is not played yet, in seconds."""
         return max(0.0, self._ends_at - now) if self._left_s is None else self._left_s
 
     def is_sounding(self, now: float) -> bool:
@@ -32,15 +32,15 @@ class Playback:
         return now < self._ends_at + LAG_S if self._left_s is None else self._left_s > 0
 
     def hold(self, now: float) -> None:
-        """It stops; a second time does nothing."""
+        """Stop; a second call does nothing."""
         if self._left_s is None:
             self._left_s = self.left_s(now)
 
     def resume(self, now: float) -> None:
-        """It goes on where it stopped."""
+        """Go on where it stopped."""
         if self._left_s is not None:
             self._ends_at, self._left_s = now + self._left_s, None
 
     def cut(self, now: float) -> None:
-        """What is left was thrown away."""
+        """The rest of the sound was dropped."""
         self._ends_at, self._left_s = now - LAG_S, None

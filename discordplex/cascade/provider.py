@@ -1,4 +1,4 @@
-"""CascadeProvider: as many calls at once as the settings allow, each with a memory of its own."""
+"""CascadeProvider: leases for as many calls as the settings allow, each with its own history."""
 
 import itertools
 import re
@@ -20,12 +20,12 @@ from discordplex.plaintext import one_line
 
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
-"""Characters. It is sent with every reply."""
+"""Characters. The prompt is sent with every request for a reply."""
 LONGEST_NAME: Final = 40
 ENDS_A_NAME: Final = re.compile(r"[:\uff1a\ufe55\ufe13\ua789\u2236*_`<>|]")
-"""Colons of all kinds, and markup."""
+"""Colons of all kinds, and markup: they end a name in front of somebody's words."""
 MOST_NUMBERED: Final = 100
-"""People without a name whose numbers are known in a call."""
+"""People without a name who keep their number during a call."""
 
 
 class CascadeProvider:
@@ -56,7 +56,7 @@ class CascadeProvider:
         return ()
 
     def check(self, voice: str, text_prompt: str) -> str | None:
-        """Why this persona cannot be, as a plain sentence; None where it can. Whether a server has the voice, only the server knows."""
+        """Why this persona cannot be used, as a plain sentence; None where it can. Only the server knows whether it has the voice."""
         return check_persona(voice, text_prompt)
 
     def acquire(self) -> "CascadeLease | None":
@@ -74,7 +74,7 @@ class CascadeProvider:
 
 
 class CascadeLease:
-    """The right to hold one call, and what was said in it. A TurnTakingLease."""
+    """The right to hold one call, and the history of that call. A TurnTakingLease."""
 
     def __init__(self, config: CascadeConfig, detectors: DetectorPool, clock: Clock) -> None:
         self._config = config
@@ -89,7 +89,7 @@ class CascadeLease:
         self.name_of: Callable[[SpeakerId], str] = self.number_of
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        """A new conversation that remembers the last one. It connects to nothing until somebody has spoken."""
+        """A new conversation with the history so far. It connects to nothing until somebody has spoken."""
         if self._open is not None and self._open.is_open:
             raise LocalProtocolError("leave the last conversation before opening another")
         self._open = CascadeEngine(
@@ -105,7 +105,7 @@ class CascadeLease:
         return self._open
 
     def reset(self) -> None:
-        """Forget what was said in this call, and what waits for an answer; requests in flight are cancelled."""
+        """Forget what was said in this call and what waits for an answer; requests in flight are cancelled."""
         if self._open is not None:
             self._open.reset()
 
@@ -116,7 +116,7 @@ class CascadeLease:
             self._open.drop(speaker)
 
     def number_of(self, speaker: SpeakerId) -> str:
-        """What to call somebody without a name: people are numbered as they first speak, of late."""
+        """What to call somebody without a name: people are numbered in the order in which they spoke first."""
         if speaker not in self._numbers:
             self._numbers[speaker] = next(self._next_number)
             if len(self._numbers) > MOST_NUMBERED:
@@ -125,7 +125,7 @@ class CascadeLease:
 
 
 def check_persona(voice: str, text_prompt: str) -> str | None:
-    """Why no server could take this persona, None where one may."""
+    """Why no server could use this persona, None where one may."""
     if not voice.strip() or len(voice) > LONGEST_VOICE or not voice.isprintable():
         return f"A voice is named by one line of at most {LONGEST_VOICE} characters, as the speech server calls it; shimmer is OpenAI's."
     if not text_prompt.strip():
@@ -136,5 +136,5 @@ def check_persona(voice: str, text_prompt: str) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """A display name as it may stand in front of somebody's words: one line, without what ends a name there."""
+    """A display name as it may precede somebody's words: one line, without characters that end a name there."""
     return one_line(ENDS_A_NAME.sub(" ", one_line(name[: 10 * LONGEST_NAME])))[:LONGEST_NAME].strip()

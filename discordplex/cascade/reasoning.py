@@ -1,13 +1,12 @@
-"""A reply while it is being written -> what of it is meant for people: no thoughts, no marks, no blocks of code. Pure.
+"""ReasoningFilter: a reply, while it is written, without the model's reasoning, marks and code blocks. Pure.
 
-Chat servers leave a model's thoughts in the reply in many ways, so there is no list of marks here but a grammar of them: a name between
-brackets (`<think>`, `[THINK]`, `◁think▷`, `<|channel|>`, `<seed:think>`), where a word in the name tells what it is. No mark is ever
-spoken, whatever its name. Each character is looked at a fixed number of times, and no more than a mark or a header is kept of what is
-hidden.
+Chat servers mark reasoning within a reply in many ways, so there is no list of marks here but a grammar: a name between brackets
+(`<think>`, `[THINK]`, `◁think▷`, `<|channel|>`, `<seed:think>`), where a word in the name says what follows. No mark is ever spoken,
+whatever its name. Each character is examined a fixed number of times, and of hidden text no more than a mark or a header is kept.
 
-Some models are begun inside their thoughts, so that a reply has only the closing mark: what came before it was no answer. That is known too
-late for the first such reply, whose beginning may have been spoken: it is retracted (see `Retract`). From then on replies are held until
-the mark comes (see `ReasoningFormat`). Holding every reply of every model instead would cost each answer a second or more of silence.
+Some models start inside their reasoning, so that a reply has only the closing mark. For the first such reply that is known too late: its
+beginning may have been spoken, and is retracted (see `Retract`). From then on replies are held until the mark comes (see
+`ReasoningFormat`). Holding every reply of every model instead would delay each answer by a second or more.
 """
 
 import enum
@@ -17,11 +16,11 @@ from typing import Final, TypeAlias
 
 LONGEST_MARK: Final = 64
 LONGEST_LOOSE_MARK: Final = 20
-"""One whose bracket is followed by white space: mostly that is a comparison."""
+"""Limit of a mark whose bracket is followed by white space: mostly that is a comparison."""
 LONGEST_HEADER: Final = 64
-"""Between `<|channel|>` and `<|message|>`, say."""
+"""Limit of the text between, say, `<|channel|>` and `<|message|>`."""
 MOST_HELD: Final = 4000
-"""Characters of a reply that may turn out to be thoughts. All of what is spoken where no closing mark comes."""
+"""Characters of a reply held because they may be reasoning. More is spoken where no closing mark comes."""
 
 CLOSERS: Final = {
     "<": ">",
@@ -37,19 +36,19 @@ CLOSERS: Final = {
     "(": ")",
 }
 ANGLES: Final = "<◁\uff1c"
-"""All that stands between these is a mark; between the others much else does."""
+"""Everything between these is a mark. Text between other brackets mostly is not."""
 OPENERS: Final = re.escape("".join(set(CLOSERS) - set(ANGLES)))
 SPECIAL: Final = re.compile(rf"[{ANGLES}](?=[^\W\d_]|[0/|\uff5c:@#! \n]|\Z)|[{OPENERS}](?=[^\W\d_]|/|\Z)|[`~]")
-"""Where a mark may begin. What cannot be the second character of one is told apart here, in passing."""
+"""Where a mark may begin. Characters that cannot be the second one of a mark are excluded here."""
 FENCES: Final = ("```", "~~~")
-"""Of a block of code. Tildes count at the beginning of a line: many people write `yes~~~`."""
+"""Fences of a code block. Tildes count only at the beginning of a line: many people write `yes~~~`."""
 COMMENT, COMMENT_END = "<!--", "-->"
 BYTE: Final = re.compile(r"0x[0-9A-Fa-f]{2}")
 """A token for one byte, such as `<0x0A>`."""
 ENTITIES: Final = {"&lt;": "<", "&gt;": ">"}
 BEGUN_ENTITY: Final = re.compile(r"&(?:l|g|lt|gt)?\Z")
 JOINED: Final = "assistantfinal"
-"""What is left of the marks of gpt-oss where a server has removed the special tokens: "analysisLet me see.assistantfinalYes."."""
+"""What remains of the marks of gpt-oss where a server has removed the special tokens: "analysisLet me see.assistantfinalYes."."""
 
 WORDS: Final = re.compile(r"[^\W\d_]+")
 CORE: Final = (
@@ -60,40 +59,40 @@ THOUGHT: Final = re.compile(
     rf".*(?:{CORE})|analyz|ponder|rational|cogitat|contemplat|introspect|meditat|brainstorm|plan(?:s|ning)?$|cot$|critique|commentary"
     r"|internal|inner|hidden|tool|function"
 )
-"""A word that names thoughts, or calls of tools, which are as little for people."""
+"""A word that names reasoning, or tool calls, which are not for people either."""
 SQUARE: Final = re.compile(f".*(?:{CORE})")
-"""The same in brackets in which much else stands."""
+"""The same for brackets that often hold other text."""
 RESERVED: Final = re.compile(r"(?:unused|ctrl|reserved\D*)\d+")
-"""Tokens without a meaning of their own, behind which some models write what follows."""
+"""Reserved tokens, after which some models write what follows."""
 TOKENS: Final = re.compile(r"INST|SYSTEM_PROMPT|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|AVAILABLE_TOOLS")
-"""Mistral's, in square brackets: what follows is for nobody."""
+"""Mistral's tokens, in square brackets: what follows them is for nobody."""
 ASIDES: Final = {"search", "code", "step", "python_tag"}
-"""What stands between such marks is for tools, or a model's work on the answer."""
+"""Text between such marks is for tools, or part of the model's work on the answer."""
 UNFINISHED: Final = re.compile(r"[<\[◁\uff1c](?:[/|].*|(?i:thi?|thin|think\w*|tho|thou|thought\w*|reason\w*|analy\w*|chan\w*))")
 """A mark at which a reply broke off."""
 ANSWER: Final = {"answer", "final", "response", "solution", "output", "reply", "回答", "答案"}
 ENDS: Final = {"end", "close", "stop", "eo"}
 HEADER: Final = {"channel", "start", "im_start", "start_header_id", "start_of_turn"}
-"""Behind these comes the name of who speaks or of what follows."""
+"""After these comes the name of who speaks or of what follows."""
 MESSAGE: Final = {"message", "end_header_id"}
 """These end such a header; so does a line break."""
 ROLES: Final = {"assistant", "model", "ai"}
 OTHERS: Final = {"user", "system", "developer", "human", "observation"}
-"""Who is not the engine: a model that goes on for them has lost its way."""
+"""Roles other than the engine: a model that continues for them has gone wrong."""
 BREAKS: Final = {"br", "p", "li", "div", "tr"}
-"""Words on both sides of these are not one word."""
+"""Tags that separate words."""
 
 
 @dataclass(slots=True)
 class ReasoningFormat:
-    """What is known of how a model writes. Each call's own: people who make a model write marks slow down nobody else's answers."""
+    """What is known of how a model writes. Each call has its own: one call's people cannot slow down another call's answers."""
 
     thinks_first: bool = False
-    """Its replies begin with thoughts that no mark opens."""
+    """Its replies begin with reasoning that no mark opens."""
 
 
 class Retract(enum.Enum):
-    """What came before was thoughts, and is to be taken back."""
+    """What came before was reasoning and has to be taken back."""
 
     ALL = enum.auto()
 
@@ -102,7 +101,7 @@ Spoken: TypeAlias = "str | Retract"
 
 
 class Mode(enum.Enum):
-    """What the text is for."""
+    """What the current text is."""
 
     SPOKEN = enum.auto()
     THOUGHT = enum.auto()
@@ -111,18 +110,18 @@ class Mode(enum.Enum):
 
 
 class ReasoningFilter:
-    """One reply's. `feed` each delta, wherever it cuts the marks; then `finish`."""
+    """Filters one reply. `feed` each delta, wherever it cuts the marks; then `finish`."""
 
     def __init__(self, reasoning_format: ReasoningFormat | None = None) -> None:
-        """`reasoning_format` is learned from, too."""
+        """`reasoning_format` is used and updated."""
         self._entity = ""
         """What may become one of ENTITIES."""
         self._comment: str | None = None
-        """The last characters of the comment that the text is in, None outside of one."""
+        """The last characters of the current comment, None outside of one."""
         self._before = "\n"
-        """The last character that was no mark."""
+        """The last character outside of marks."""
         self._fenced = ""
-        """What the block of code began with."""
+        """The fence that opened the current code block."""
         self._reasoning_format = reasoning_format or ReasoningFormat()
         self._mode = Mode.SPOKEN
         self._mark = ""
@@ -135,16 +134,16 @@ class ReasoningFilter:
         self._held = ""
         self._said_any = False
         self._closed = False
-        """A closing mark without an opening came, and no words since."""
+        """A closing mark without an opening one came, and no words since."""
         self._out: list[Spoken] = []
 
     @property
     def kept(self) -> int:
-        """How many characters are kept for later; bounded whatever comes."""
+        """How many characters are kept; bounded whatever comes."""
         return len(self._mark) + len(self._tail) + len(self._header) + len(self._held) + len(self._opener) + len(self._entity)
 
     def feed(self, delta: str) -> list[Spoken]:
-        """The part for people of what is certain by now."""
+        """What is certainly for people by now."""
         delta = self._entity + delta
         for entity, character in ENTITIES.items():
             delta = delta.replace(entity, character)
@@ -181,7 +180,7 @@ class ReasoningFilter:
         return position + 1
 
     def finish(self) -> list[Spoken]:
-        """The reply is complete: what was held because nobody could know."""
+        """The reply is complete: return what was held."""
         self._read(self._entity)
         self._entity = ""
         if self._is_square(self._mark):
@@ -202,10 +201,10 @@ class ReasoningFilter:
         out, self._out = [one for one in self._out if one], []
         return out
 
-    # Marks.
+    # Marks
 
     def _grow(self, character: str, position: int) -> int:
-        """One more character behind a bracket; where to go on: at this one again where it ended what is no mark."""
+        """One more character after a bracket; returns where to continue: at the same character where it ended what is no mark."""
         bracket, closer = self._mark[0], CLOSERS.get(self._mark[0])
         if closer is None:
             if character != bracket:
@@ -238,17 +237,17 @@ class ReasoningFilter:
         return position + 1
 
     def _is_square(self, mark: str) -> bool:
-        """Whether it is a whole mark in brackets in which much else stands: the name of thoughts alone, a closing, the end of thoughts."""
+        """Whether it is a complete mark in brackets that often hold other text: reasoning by name, a closing mark, the end of reasoning."""
         if mark[:1] in ANGLES or CLOSERS.get(mark[:1]) != mark[-1:]:
             return False
         if mark[0] == "(":
-            return mark.lower() in ("(think)", "(/think)")  # between these much else is said
+            return mark.lower() in ("(think)", "(/think)")  # other text is common between these
         if mark.startswith("[/") or is_thought(mark[1:-1]) or (mark[0] == "[" and TOKENS.fullmatch(mark[1:-1])):
             return True
         return self._mode is Mode.THOUGHT and bool(ANSWER & set(WORDS.findall(mark.lower())))
 
     def _give_up(self) -> None:
-        """It is no mark but text."""
+        """What was kept is no mark but text."""
         mark, self._mark = self._mark, ""
         self._text(mark)
         self._before = mark[-1:]
@@ -262,7 +261,7 @@ class ReasoningFilter:
             self._mode = Mode.SPOKEN
 
     def _apply(self) -> None:
-        """A whole mark."""
+        """Apply a complete mark."""
         mark, self._mark = self._mark, ""
         body = mark[1:-1].replace("\uff5c", "|").strip()
         name = body.strip("|/ ").lower()
@@ -290,7 +289,7 @@ class ReasoningFilter:
             self._text(mark)
 
     def _open(self, word: str) -> None:
-        """Thoughts begin."""
+        """Reasoning begins."""
         if self._mode is Mode.CODE:
             return
         if self._mode is not Mode.THOUGHT:
@@ -302,20 +301,20 @@ class ReasoningFilter:
             self._held = ""
 
     def _close(self) -> None:
-        """Thoughts end, whether or not they were opened."""
+        """Reasoning ends, whether or not it was opened."""
         if self._mode in (Mode.SPOKEN, Mode.CODE):
             self._retract()
         self._mode = Mode.SPOKEN
 
     def _end(self, word: str, *, control: bool) -> None:
-        """Something else ends: of a message its thoughts, and what the same word has opened."""
+        """Something else ends: a message ends its reasoning, any other word what it opened."""
         if self._mode is Mode.HEADER:
             self._end_header()
         elif self._mode is Mode.THOUGHT and (control or word == self._opener):
             self._mode = Mode.SPOKEN
 
     def _end_header(self, *, found: bool = True) -> None:
-        """It is known now for whom the next text is. Unless its end was `found`, it may be no header, or one with the text behind it."""
+        """It is now known for whom the next text is. Unless its end was `found`, it may be no header, or one with the text after it."""
         if self._mode is not Mode.HEADER:
             return
         header, self._header = self._header.lstrip(), ""
@@ -329,7 +328,7 @@ class ReasoningFilter:
         if not found:
             self._emit(header[len(words[0]) :] if words and words[0] in ANSWER | ROLES else header)
 
-    # Text.
+    # Text
 
     def _text(self, text: str) -> None:
         if self._mode is Mode.HEADER:
@@ -355,7 +354,7 @@ class ReasoningFilter:
         self._emit(tail)
 
     def _retract(self) -> None:
-        """All that came before was thoughts, if anything comes behind; where nothing does, it was the answer after all."""
+        """All that came before was reasoning if more text follows; otherwise it was the answer."""
         self._flush_tail()
         self._closed = self._said_any or bool(self._held)
 
@@ -377,7 +376,7 @@ class ReasoningFilter:
 
 
 def may_be_in_mark(character: str, bracket: str, *, first: bool) -> bool:
-    """Whether a mark may go on with this character."""
+    """Whether a mark may continue with this character."""
     if bracket not in ANGLES:
         return character.isalpha() or character == "/" or (not first and character in "_ -")
     if first:
@@ -386,6 +385,6 @@ def may_be_in_mark(character: str, bracket: str, *, first: bool) -> bool:
 
 
 def is_thought(name: str) -> bool:
-    """Whether it names thoughts and nothing else."""
+    """Whether it names reasoning and nothing else."""
     words = [word for word in WORDS.findall(name.lower()) if word not in ENDS | {"begin", "start", "of"}]
     return bool(words) and all(SQUARE.match(word) for word in words)

@@ -8,12 +8,12 @@ from discordplex.engine import SpeakerId
 
 ROUNDING_MS = 1.0
 BROKEN_OFF = "—"
-"""Ends what was cut short, so that the chat model knows."""
+"""Ends text that was cut short, so that the chat model knows."""
 
 
 @dataclass(slots=True)
 class Piece:
-    """One piece of text and how long its sound is so far."""
+    """One piece of text and the length of its sound so far."""
 
     text: str
     sound_ms: float = 0.0
@@ -21,7 +21,7 @@ class Piece:
 
 @dataclass(slots=True)
 class Reply:
-    """One turn of the engine's. `item` is its id at the port, `asker` who is answered."""
+    """One turn of the engine. `item` is its id at the engine port, `asker` the person who is answered."""
 
     item: str
     asker: SpeakerId
@@ -29,7 +29,7 @@ class Reply:
     """The people whose words it is made from: everybody in the history that its request carries."""
     pieces: list[Piece] = field(default_factory=list)
     whole: bool = False
-    """All of it was handed over."""
+    """Whether all of it was handed over."""
     heard_ms: float | None = None
     """Where it was cut, None where it was not."""
 
@@ -39,19 +39,19 @@ class Reply:
         return sum(piece.sound_ms for piece in self.pieces)
 
     def begin(self, text: str) -> str:
-        """A new piece; as it is to be joined to those before it, without separators."""
+        """Begin a piece; returns its text as it is to be joined to the pieces before it, without separators."""
         first, before = not self.pieces, self.pieces[-1].text[-1:] if self.pieces else ""
         self.pieces.append(Piece(text))
         return text if first or is_wide(before) else f" {text}"
 
     def add(self, pcm: bytes) -> float:
-        """More ENGINE sound of the newest piece; how many milliseconds."""
+        """Add ENGINE sound to the newest piece; returns how many milliseconds."""
         milliseconds = ENGINE.duration_ms(len(pcm))
         self.pieces[-1].sound_ms += milliseconds
         return milliseconds
 
     def heard(self) -> str:
-        """The text that people heard: all of it, or up to where it was cut, to the word."""
+        """The text that people heard: all of it, or up to where it was cut, by whole words."""
         left_ms = math.inf if self.heard_ms is None else self.heard_ms + ROUNDING_MS
         texts = []
         for piece in self.pieces:
@@ -65,7 +65,7 @@ class Reply:
 
 
 def beginning(text: str, share: float) -> str:
-    """The whole words within the first part of a text; speech is taken to be even."""
+    """The whole words within the first part of a text, assuming an even speed of speech."""
     cut = int(len(text) * share)
     if is_wide(text[cut : cut + 1]) or cut >= len(text):
         return text[:cut]

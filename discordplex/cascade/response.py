@@ -1,7 +1,7 @@
-"""ServiceResponse: what a server sends, read within a budget.
+"""ServiceResponse: a server's answer, read within limits.
 
-Nothing is decompressed, nothing is kept that was not counted, and an answer has an end: the HTTP library and the SDK read whatever comes.
-A server that sends many small pieces takes turns with the rest of the process.
+Nothing is decompressed, everything that is kept is counted, and each answer is limited; the HTTP library and the SDK would read whatever
+comes. While many small pieces arrive, the rest of the process gets its turns.
 """
 
 import asyncio
@@ -19,42 +19,42 @@ from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLo
 from discordplex.clock import Clock
 
 MOST_BYTES: Final = 64 << 20
-"""Of any answer: more than the longest sound that is played, without compression."""
+"""Limit of any answer: more than the longest sound that is played, without compression."""
 MOST_JSON_BYTES: Final = 2 << 20
-"""Of an answer that has to be whole before it can be read. A transcript with a time for each word is 100 kB."""
+"""Limit of an answer that has to be complete before it can be read. A transcript with a time for each word is 100 kB."""
 MOST_JSON_VALUES: Final = 20_000
-"""In one JSON text: each takes memory and time, and `[[],[],...` has one in three bytes."""
+"""Limit of the values in one JSON text: each takes memory and time, and `[[],[],...` has one in three bytes."""
 MOST_ERROR_BYTES: Final = 1 << 16
 MOST_EVENT_BYTES: Final = 16 << 20
-"""Of a streamed reply: a reply of 4,000 characters is 300 kB, and a model that thinks before it writes may think for 40,000 tokens."""
+"""Limit of a streamed reply: a reply of 4,000 characters is 300 kB, and a model may reason for 40,000 tokens before it."""
 MOST_WHITE_BYTES: Final = 1 << 10
 PAGE: Final = re.compile(rb"<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
-"""How a page begins; sound may begin with its first byte."""
+"""How a web page begins; sound may begin with its first byte."""
 WHITE: Final = b" \t\r\n\xef\xbb\xbf"
 """A byte order mark counts as white space."""
 MOST_LINES: Final = 200_000
 TOO_MUCH: Final = "sends more than any answer has. Try another server."
 DECODER: Final = json.JSONDecoder(parse_int=float)
-"""An integer of many digits would take time with their square."""
+"""Parsing an integer of many digits would take time with their square."""
 DONE: Final = b"[DONE]"
-"""The event behind the last one."""
+"""The event after the last one."""
 END_S: Final = 0.1
-"""Of real time, for the bytes behind that: some servers leave the connection open, and the reply's last words wait for its end."""
+"""Real time to wait for the bytes after `DONE`: some servers leave the connection open, and the reply's last words wait for its end."""
 END: Final = object()
 TURN_BYTES: Final = 512
 TURN_PIECES: Final = 16
-"""Pieces of an answer that are worked on before others have their turn."""
+"""Pieces of an answer that are processed before the loop's other tasks run."""
 
 
 class NoJsonError(Exception):
-    """It is not JSON, or more of it than is read."""
+    """The text is not JSON, or exceeds the limits."""
 
 
 class ServiceResponse:
     """One answer of a server, from its headers on. Read it once, by one of `blocks`, `whole` and `messages`."""
 
     def __init__(self, response: Any, service: Service, clock: Clock, deadline: float) -> None:
-        """`response` is the HTTP library's, not read yet; at `deadline` it must be complete."""
+        """`response` is the HTTP library's, not read yet; it must be complete at `deadline`."""
         self._response = response
         self._service = service
         self._clock = clock
@@ -68,7 +68,7 @@ class ServiceResponse:
             raise failed(service, what, "compressed")
 
     async def begin(self) -> bytes:
-        """The first bytes, without white space before them; they come again when the answer is read. b"" where there are none."""
+        """The first bytes, without white space before them; they are read again with the rest. b"" where there are none."""
         while not (begin := self._begin.lstrip(WHITE)[:64]) and len(self._begin) < MOST_WHITE_BYTES:
             piece = await anext(self._raw, b"")
             if not piece:
@@ -82,7 +82,7 @@ class ServiceResponse:
         return "html" in self.content_type or PAGE.match(await self.begin()) is not None
 
     async def blocks(self, most_bytes: int = MOST_BYTES) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come. Raises ServiceError, also where there are more, and OverdueError."""
+        """The bytes as they come. Raises OverdueError, and ServiceError where something fails or there are more than `most_bytes`."""
         count, self._begin, begin = len(self._begin), b"", self._begin
         if begin:
             yield begin
@@ -94,16 +94,16 @@ class ServiceResponse:
             yield piece
 
     async def whole(self, most_bytes: int = MOST_JSON_BYTES) -> bytes:
-        """All of it; for text alone."""
+        """All bytes; for text only."""
         data = bytearray()
         async for block in self.blocks(most_bytes):
             data += block
         return bytes(data)
 
     async def messages(self, longest: int = LONGEST_EVENT_BYTES) -> AsyncGenerator[Any, None]:
-        """Each event's JSON while it comes; an answer that is one JSON text is one message. ServiceError where it is neither.
+        """Each event's JSON as it comes; an answer that is one JSON text is one message. Raises ServiceError where it is neither.
 
-        `longest` is the budget of one event in bytes. A long one is parsed in a thread.
+        `longest` is the limit of one event in bytes. A long event is parsed in a thread.
         """
         if (await self.begin()).startswith(b"{"):
             data = await self.whole(max(longest, MOST_JSON_BYTES))
@@ -123,13 +123,13 @@ class ServiceResponse:
         await self._end()
 
     async def _end(self) -> None:
-        """The event that ends a stream has come: read on for a moment, for only a connection that is read to its end is used again."""
+        """The event that ends a stream has come: read on for a moment, since only a connection that is read to its end is used again."""
         with anyio.move_on_after(END_S):
             async for _ in self._raw:
                 self._check_time()
 
     async def _events(self, longest: int) -> AsyncGenerator[bytes, None]:
-        """The data of each event. TimeoutError where for as long as the service's patience nothing but comments came."""
+        """The data of each event. Raises TimeoutError where only comments came during the service's timeout."""
         reader, heard_at, lines, work = EventReader(longest), self._clock.now(), 0, 0
         try:
             async for block in self.blocks(MOST_EVENT_BYTES):
@@ -163,12 +163,12 @@ class ServiceResponse:
 
 
 async def worked(size: int, work: Callable[..., Any], *args: Any) -> Any:
-    """What `work` gives: in a thread where it has so many bytes to read that the loop would wait for milliseconds."""
+    """What `work` returns; run in a thread where it has so many bytes to read that the loop would wait for milliseconds."""
     return await asyncio.to_thread(work, *args) if size > LONGEST_EVENT_BYTES else work(*args)
 
 
 async def pieces_of(response: Any) -> AsyncGenerator[bytes, None]:
-    """A response's bytes as they were sent. A server may send them one by one: others have their turn in between."""
+    """A response's bytes as they were sent, with a turn for other tasks in between: a server may send them one by one."""
     count = 0
     async for piece in response.aiter_raw():
         count += 1
@@ -178,7 +178,7 @@ async def pieces_of(response: Any) -> AsyncGenerator[bytes, None]:
 
 
 async def refuse_failure(response: Any) -> None:
-    """Raise HttpError where a response is no success: the HTTP library's hook, before it or the SDK have read anything of it."""
+    """Raise HttpError where the status is no success: a hook for the HTTP library, called before the body is read."""
     if response.status_code < 300:  # noqa: PLR2004 -- where success ends
         return
     body, kept = None, bytearray()
@@ -195,7 +195,7 @@ async def refuse_failure(response: Any) -> None:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON within its budget. Raises NoJsonError."""
+    """Parse JSON within the limits. Raises NoJsonError."""
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
         raise NoJsonError
     try:
@@ -205,7 +205,7 @@ def parsed(data: bytes) -> Any:
 
 
 def json_messages(data: bytes, service: Service) -> Iterator[Any]:
-    """One JSON text, or one in each line, parsed when it is asked for. Raises ServiceError where it is neither."""
+    """One JSON text, or one in each line, parsed on demand. Raises ServiceError where it is neither."""
     try:
         yield parsed(data)
     except NoJsonError:
@@ -221,7 +221,7 @@ def json_messages(data: bytes, service: Service) -> Iterator[Any]:
 
 
 def unreadable(data: bytes, service: Service) -> ServiceError:
-    """JSON that cannot be read."""
+    """The error for JSON that cannot be read."""
     if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_JSON_VALUES:
         return failed(service, TOO_MUCH, "too much data")
     return no_api_error(service)

@@ -1,7 +1,7 @@
-"""One speaker's audio -> utterances. Pure: a detector says how likely a window is speech, time is counted in samples.
+"""Segmenter: one speaker's audio to utterances. Pure: a detector says how likely a window is speech; time is counted in samples.
 
-Each person has a segmenter of their own, so that nobody's talk is glued to another's. A tick without audio is silence: Discord sends
-nothing while a person's own gate is closed.
+Each person has a segmenter, so that utterances are never mixed. A tick without audio is silence: Discord's clients send nothing while their
+own voice detection hears nothing.
 """
 
 import enum
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from discordplex.audio.format import AudioFormat
 
 VAD = AudioFormat(rate_hz=16_000, channels=1, frame_ms=32)
-"""What the detectors hear: windows of 512 samples at 16 kHz."""
+"""What the detectors take: windows of 512 samples at 16 kHz."""
 
 START_PROBABILITY = 0.5
 STAY_PROBABILITY = 0.35
-"""Hysteresis: speech begins at the upper mark and goes on until below the lower (threshold 0.5, hysteresis 0.15 in the comparison of
-detectors that chose these)."""
+"""Hysteresis: speech begins at the upper threshold and continues until below the lower one (0.5 with hysteresis 0.15 in the comparison of
+detectors that led to these)."""
 START_SPEECH_MS = 96
 START_WITHIN_MS = 192
-"""Speech has begun once that much of the last while was speech: a click or a cough of one window is none."""
+"""Speech begins once that much of the last 192 ms was speech: a click or a cough of one window does not count."""
 PRE_ROLL_MS = 320
-"""Kept from before the beginning: soft consonants come before what a detector is sure of."""
+"""Audio kept from before the beginning: soft consonants precede what a detector recognises."""
 TAIL_MS = 160
-"""Kept from the pause behind the end, so that the last sound is whole."""
+"""Audio kept from the pause after the end, so that the last sound is complete."""
 
 
 class State(enum.Enum):
-    """Is this person speaking."""
+    """Whether this person is speaking."""
 
     QUIET = enum.auto()
     SPEAKING = enum.auto()
@@ -46,7 +46,7 @@ class Utterance:
     pcm: bytes
     voiced_ms: float
     lasted_ms: float
-    """From its first sample to now, the pause included by which its end was known."""
+    """From its first sample to now, including the pause that showed its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,20 @@ SegmenterEvent = SpeechStarted | Utterance | Discarded
 
 @dataclass(frozen=True, slots=True)
 class Endpointing:
-    """When an utterance ends and what is too short to be one."""
+    """When an utterance ends, and what is too short to be one."""
 
     end_of_speech_ms: float = 500
     min_voiced_ms: float = 250
     """Shorter ones are dropped: transcription models invent text for noises."""
     max_utterance_ms: float = 30_000
-    """A longer one is handed over in pieces, so that an open microphone cannot hold a turn for ever."""
+    """A longer one is split, so that an open microphone cannot hold a turn for ever."""
 
 
 class Segmenter:
     """Windows of one speaker in, utterances out."""
 
     def __init__(self, probability: Callable[[bytes], float], endpointing: Endpointing | None = None) -> None:
-        """`probability` tells how likely one VAD window is speech, 0 to 1; it may keep state."""
+        """`probability` says how likely one VAD window is speech, 0 to 1; it may keep state."""
         self._probability = probability
         self._endpointing = endpointing or Endpointing()
         self._state = State.QUIET
@@ -84,16 +84,16 @@ class Segmenter:
 
     @property
     def speaking(self) -> bool:
-        """Between SpeechStarted and the end of that utterance."""
+        """Whether an utterance has begun and not ended."""
         return self._state is State.SPEAKING
 
     @property
     def voiced_ms(self) -> float:
-        """How much of the current utterance was speech so far; of the last one between two."""
+        """How much of the current utterance was speech so far; between two, of the last one."""
         return self._voiced_ms
 
     def push(self, window: bytes | None) -> list[SegmenterEvent]:
-        """The next window; None where nothing was sent, which is silence and costs no detection."""
+        """Take the next window; None where no audio came, which is silence and costs no detection."""
         pcm = VAD.silence if window is None else window
         probability = 0.0 if window is None else self._probability(window)
         if self._state is State.QUIET:

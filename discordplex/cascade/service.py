@@ -1,4 +1,4 @@
-"""Service: one of the cascade's three steps, with the server that serves it."""
+"""Service: one of the cascade's three services, with the server that provides it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from discordplex.config import CascadeConfig, ServiceConfig
 ServiceName: TypeAlias = Literal["transcribe", "think", "speak"]
 
 NO_KEY = "unused"
-"""Sent where no key is set: local servers ask for none, and the SDK insists on one."""
+"""Sent where no key is set: local servers need none, but the SDK requires one."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Which model at which server, what to send along, and which settings say so."""
+    """Which model at which server, what else to send, and which settings say so."""
 
     name: ServiceName
     base_url: str
@@ -31,7 +31,10 @@ class Service:
 
     @classmethod
     def of(cls, config: CascadeConfig, name: ServiceName) -> "Service":
-        """The service of that name; what it does not set itself is the cascade's. The cascade's key never goes to another origin."""
+        """The service of that name; settings that it lacks are taken from the cascade's.
+
+        The cascade's key is never sent to another origin.
+        """
         own: ServiceConfig = getattr(config, name)
         at_home = own.base_url is None or origin_of(own.base_url) == origin_of(config.base_url)
         secret = own.api_key or (config.api_key if at_home else None)
@@ -49,18 +52,18 @@ class Service:
 
     @property
     def host(self) -> str:
-        """The server by name and port, without what may be secret in its address."""
+        """The server's name and port, without parts of its address that may be secret."""
         parts = urlsplit(self.base_url)
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or "the server"
         return f"{host}:{parts.port}" if parts.port else host
 
     def url_of(self, path: str) -> str:
-        """Where a request goes: the path of the base URL and `path`, with the base URL's query behind them."""
+        """The URL of a request: the base URL's path and `path`, followed by the base URL's query."""
         parts = urlsplit(self.base_url)
         return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}{path}", parts.query, ""))
 
     def setting(self, key: str) -> str:
-        """One of the service's own settings, by its full name."""
+        """The full name of one of the service's settings."""
         return f"cascade.{self.name}.{key}"
 
     @property
@@ -70,6 +73,6 @@ class Service:
 
 
 def origin_of(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port, the scheme's own port where none is named: what a key is good for."""
+    """Scheme, host and port (the scheme's default port where none is named): a key is only sent to the same origin."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -1,8 +1,8 @@
-"""What a speech server sends -> ENGINE PCM, within a budget. Pure.
+"""SpeechSound: what a speech server sends to ENGINE PCM, within limits. Pure.
 
-We ask for raw PCM, which needs no decoder; some servers send what they like, under any name. What it is is judged by its bytes: WAV and Ogg
-Opus are read here, MP3, FLAC and Ogg Vorbis by libsndfile (see `soundfiles.py`), and what else is compressed is refused by name, since
-played as PCM it would be a roar in everybody's ears.
+We ask for raw PCM, which needs no decoder, but some servers send another format under any label. The format is recognised by its bytes:
+WAV and Ogg Opus are read here, MP3, FLAC and Ogg Vorbis by libsndfile (see `soundfiles.py`). Any other compressed format is refused by
+name, since played as PCM it would be loud noise.
 """
 
 import math
@@ -26,26 +26,26 @@ PCM_RATE_HZ: Final = MODEL.rate_hz
 RATES_HZ: Final = range(8_000, 192_001)
 MOST_CHANNELS: Final = 8
 MOST_TAPS: Final = 700
-"""11,025 Hz has 640, every other usual rate less; such a filter takes some milliseconds to make."""
+"""11,025 Hz needs 640, every other usual rate less; such a filter takes some milliseconds to make."""
 MOST_RATES: Final = 8
-"""In one answer."""
+"""Most sample rates in one answer."""
 EASY_RATES_HZ: Final = frozenset({MODEL.rate_hz, ENGINE.rate_hz})
 QUIET_BYTES: Final = 1 << 18
-"""Without any sound in them: a server that sends more has none."""
+"""Bytes of an answer without any sound in them; a server that sends more has none."""
 SNIFFED_BYTES: Final = 64
-"""Enough to know every kind by its beginning."""
+"""Enough to recognise every format by its beginning."""
 SOUGHT_BYTES: Final = 4_096
-"""So far a first frame of MP3 or AAC is looked for, where the label says that it is one of them."""
+"""How far the first frame of MP3 or AAC is searched for, where the label says that it is one of them."""
 FILTER_TAIL: Final = bytes(80 * SAMPLE_BYTES)
 """Silence that pushes the last sound through the longest filter."""
 OPUS_SLICE_BYTES: Final = 512
 """Half a minute of the most silent Opus, which has a packet of 120 ms in two bytes."""
 
 MOST_OPUS_BYTES: Final = 4 << 20
-"""A minute at the highest rate that Opus has."""
+"""A minute at the highest bit rate of Opus."""
 
 COMPRESSED: Final = ("mpeg", "mp3", "aac", "flac", "webm", "mp4", "m4a")
-"""Words of a content type."""
+"""Words in a content type that mean compressed sound."""
 MAGIC: Final = {
     b"\x1aE\xdf\xa3": "WebM",
     b"FORM": "AIFF",
@@ -83,7 +83,7 @@ PATTERNS: Final = {
     "MPC2K": re.compile(rb"\x01\x04[ -~]{16}"),
     "text": re.compile(rb"[\t\r\n -~]{16}"),
 }
-"""Kinds that begin with no fixed bytes. Played as samples each would be a roar or a click."""
+"""Formats that begin with no fixed bytes. Played as samples they would be noise."""
 PCM_LABELS: Final = re.compile(
     r"|application/(?:octet-stream|json|x-ndjson|x-json-stream)|binary/octet-stream|text/(?:event-stream|plain)"
     r"|audio/(?:x-)?(?:pcm|l16|raw|s16le|wav|wave|mpeg|mp3)|audio/vnd\.wave"
@@ -107,14 +107,14 @@ class TooMuchSoundError(RemoteProtocolError):
 
 
 class Decoder(Protocol):
-    """Bytes of one kind, cut anywhere, to ENGINE PCM in pieces of bounded length. Raises UnknownSoundError."""
+    """Bytes of one format, split anywhere, to ENGINE PCM in pieces of bounded length. Raises UnknownSoundError."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The next bytes."""
+        """Take the next bytes."""
         ...
 
     def finish(self) -> Iterator[bytes]:
-        """No more comes."""
+        """The input is complete."""
         ...
 
 
@@ -122,7 +122,7 @@ class RateConverter:
     """Mono int16 of one rate to ENGINE PCM."""
 
     def __init__(self, rate_hz: int) -> None:
-        """Raises UnknownSoundError for a rate that is none."""
+        """Raises UnknownSoundError for an impossible rate."""
         self.rate_hz = rate_hz
         self.convert: Callable[[bytes], bytes] = bytes
         if rate_hz not in RATES_HZ or filter_taps(rate_hz) > MOST_TAPS:
@@ -138,16 +138,16 @@ class RateConverter:
 
 
 def filter_taps(rate_hz: int) -> int:
-    """How large the resampler's filter from a rate to ENGINE's is: the stranger the rate, the larger."""
+    """The length of the resampler's filter from a rate to ENGINE's; unusual rates need longer ones."""
     common = math.gcd(rate_hz, ENGINE.rate_hz)
     return ENGINE.rate_hz // common * max(1, rate_hz // ENGINE.rate_hz)
 
 
 class PcmSound:
-    """int16 of any usual rate without a header, channels side by side."""
+    """int16 without a header, of any usual rate, with interleaved channels."""
 
     def __init__(self, rate_hz: int, channels: int = 1) -> None:
-        """Raises UnknownSoundError for a rate that is none."""
+        """Raises UnknownSoundError for an impossible rate."""
         self._rest = b""
         self._channels = channels
         self._rate = RateConverter(rate_hz)
@@ -167,7 +167,7 @@ class PcmSound:
 
 
 class WavSound:
-    """WAVE files while they arrive."""
+    """WAV files while they arrive."""
 
     def __init__(self) -> None:
         self._reader = WavReader()
@@ -176,7 +176,7 @@ class WavSound:
 
     @property
     def rate_hz(self) -> int:
-        """Of what is being read, 0 before anything was."""
+        """The rate of the current file, 0 before there is one."""
         return self._rate.rate_hz if self._rate is not None else 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -206,10 +206,10 @@ class WavSound:
 
 
 class OpusSound:
-    """An Ogg Opus stream. Damage costs the packet it hit."""
+    """An Ogg Opus stream. Damage costs the packet that it hits."""
 
     def __init__(self) -> None:
-        self._reader = OggOpusReader(ENGINE.rate_hz, backend="libopus")  # which lets others run meanwhile, unlike sphn
+        self._reader = OggOpusReader(ENGINE.rate_hz, backend="libopus")  # libopus releases the interpreter lock, unlike sphn
         self._fed = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -229,7 +229,7 @@ class OpusSound:
 
 
 class FileSound:
-    """MP3, FLAC or Ogg Vorbis, which libsndfile decodes once the file is whole."""
+    """MP3, FLAC or Ogg Vorbis, which libsndfile decodes once the file is complete."""
 
     def __init__(self, name: str) -> None:
         """Raises UnknownSoundError where that library is not installed."""
@@ -265,13 +265,13 @@ class FileSound:
 
 
 class SpeechSound:
-    """One answer of a speech server, cut anywhere: `feed` gives what can be played by now, `finish` the rest, both in pieces.
+    """One answer of a speech server, split anywhere: `feed` returns what can be played by now, `finish` the rest, both in pieces.
 
     Raises UnknownSoundError where it cannot be played, and TooMuchSoundError once more than `longest_ms` came out.
     """
 
     def __init__(self, content_type: str = "", *, rate_hz: int | None = None, longest_ms: float = float("inf")) -> None:
-        """`content_type` is the answer's header; `rate_hz` that of sound without a header, where somebody set it."""
+        """`content_type` is the answer's header; `rate_hz` the rate of sound without a header, where one is configured."""
         kind = content_type.lower()
         self._is_called_compressed = any(word in kind for word in COMPRESSED)
         self._may_be_pcm = PCM_LABELS.fullmatch(kind.partition(";")[0].strip()) is not None
@@ -285,16 +285,16 @@ class SpeechSound:
 
     @property
     def is_easy(self) -> bool:
-        """Whether some kilobytes are decoded in so little time that it may be done between two frames of a call; else do it in a thread."""
+        """Whether a few kilobytes are decoded fast enough to do it between two frames of a call; otherwise use a thread."""
         return isinstance(self._decoder, PcmSound | WavSound) and self._decoder.rate_hz in EASY_RATES_HZ
 
     @property
     def only_gathers(self) -> bool:
-        """Whether `feed` keeps the bytes for `finish`."""
+        """Whether `feed` only collects the bytes for `finish`."""
         return isinstance(self._decoder, FileSound)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The next bytes."""
+        """Take the next bytes."""
         if self._decoder is None:
             self._begin += data
             if len(self._begin) < (SOUGHT_BYTES if self._is_called_compressed else SNIFFED_BYTES):
@@ -306,7 +306,7 @@ class SpeechSound:
             raise UnknownSoundError("much data without sound")
 
     def finish(self) -> Iterator[bytes]:
-        """No more comes."""
+        """The answer is complete."""
         if self._decoder is None and self._begin:
             self._decoder, data = self._recognise()
             yield from self._counted(self._decoder.feed(data))
@@ -322,7 +322,7 @@ class SpeechSound:
                 yield piece
 
     def _recognise(self) -> tuple[Decoder, bytes]:
-        """What the beginning is, and where its sound begins."""
+        """The decoder for this beginning, and the bytes from where its sound begins."""
         begin, self._begin = self._begin, b""
         if begin.startswith(FORMS):
             return WavSound(), begin
@@ -348,7 +348,7 @@ class SpeechSound:
 
 
 def ogg_sound(begin: bytes) -> Decoder:
-    """What reads an Ogg stream that begins so. Raises UnknownSoundError for a codec that is not understood."""
+    """The decoder for an Ogg stream that begins so. Raises UnknownSoundError for a codec that is not understood."""
     packet = begin[28:SNIFFED_BYTES]
     if packet.startswith(VORBIS_HEAD):
         return FileSound("Ogg Vorbis")
@@ -360,8 +360,8 @@ def ogg_sound(begin: bytes) -> Decoder:
 def find_frame(data: bytes, places: int) -> tuple[str, int] | None:
     """Where MP3 or AAC begins within the first `places` bytes; None where the bytes are samples.
 
-    Their frames begin with 11 set bits and their layer; as the first sample of PCM those bytes would be a click at a tenth of full scale,
-    and speech begins with quiet. Behind the first byte a frame counts where another one follows it.
+    Their frames begin with 11 set bits and their layer. As the first sample of PCM those bytes would be a click at a tenth of full scale,
+    and speech begins quietly. After the first byte a frame counts only where another one follows it.
     """
     for start in range(min(places, len(data))):
         if data[start] != 0xFF:  # noqa: PLR2004 -- the sync word
@@ -373,7 +373,7 @@ def find_frame(data: bytes, places: int) -> tuple[str, int] | None:
 
 
 def frame_at(data: bytes, start: int) -> tuple[str, int]:
-    """Which kind of frame begins there, and how many bytes it has; "" for none."""
+    """Which format of frame begins there, and its length in bytes; "" for none."""
     head = data[start : start + 6]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004 -- the sync word
         return "", 0
@@ -390,7 +390,7 @@ def frame_at(data: bytes, start: int) -> tuple[str, int]:
 
 
 def number_in(content_type: str, name: str) -> int | None:
-    """A parameter of a content type, such as `rate=16000`, None where it has none that is a number of a usual length."""
+    """A parameter of a content type, such as `rate=16000`; None where it is missing or no number of a usual length."""
     found = re.search(rf"\b{name}\s*=\s*\"?([0-9]{{1,12}})(?![0-9])", content_type[:200])
     return int(found[1]) if found else None
 

@@ -1,7 +1,7 @@
-"""MP3, FLAC and Ogg Vorbis -> samples, by libsndfile through the optional package `soundfile`. Pure; imported when such a file comes.
+"""MP3, FLAC and Ogg Vorbis to samples, by libsndfile through the optional package `soundfile`. Pure; imported when such a file comes.
 
-libsndfile wants a whole file to seek in, so a piece of speech begins once all of it is there. What comes out is read in short blocks, since
-a few bytes can stand for hours.
+libsndfile needs a complete file to seek in, so playing begins once all of it is there. Its output is read in short blocks, since a few
+bytes can mean hours of sound.
 """
 
 import importlib
@@ -18,27 +18,27 @@ from discordplex.audio.wavreader import Run
 from discordplex.errors import RemoteProtocolError
 
 MOST_BYTES: Final = 8 << 20
-"""Of one piece of speech: 45 s of FLAC at 48 kHz in stereo, minutes of anything else."""
+"""Limit of one answer: 45 s of FLAC at 48 kHz in stereo, minutes of anything else."""
 BLOCK_FRAMES: Final = 960
 MOST_CHANNELS: Final = 8
 MOST_FILES: Final = 100
-"""Joined to one."""
+"""Most files joined in one answer."""
 MOST_CODEBOOK_ENTRIES: Final = 1 << 17
-"""Of a Vorbis stream; encoders use up to 50,000. A hundred bytes can claim 16 million, and libvorbis makes room for all of them."""
+"""Limit of a Vorbis stream; encoders use up to 50,000. A hundred bytes can claim 16 million, and libvorbis allocates all of them."""
 
 HEADER_BYTES: Final = 1 << 17
-"""Of the header so much is looked at; encoders' are 4 kB."""
+"""How much of a header is examined; those of encoders are 4 kB."""
 HEADER_PACKETS: Final = 3
 
 BEGINS: Final = {"FLAC": (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22"), "Ogg Vorbis": (b"OggS\x00\x02",)}
-"""What each of several joined files begins with; MP3 frames need no such thing."""
+"""What each of several joined files begins with; MP3 frames need nothing of the kind."""
 TAGS: Final = (b"Xing", b"Info", b"VBRI")
-"""Of an MP3 file's first frame: how long it is, which is wrong in streams and in joined files."""
+"""Tags in an MP3 file's first frame: its length, which is wrong in streams and in joined files."""
 CLAIMED_BYTES: Final = 1 << 26
 
 
 class SoundFileReader:
-    """One answer that is a compressed file, or several joined. One thread at a time; the decoding lets other threads run."""
+    """One answer that is a compressed file, or several joined. Use it in one thread at a time; decoding releases the interpreter lock."""
 
     def __init__(self, kind: str) -> None:
         """`kind` is MP3, FLAC or Ogg Vorbis. Raises RemoteProtocolError, which names it, where it cannot be decoded here."""
@@ -50,13 +50,13 @@ class SoundFileReader:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """The next bytes. RemoteProtocolError where they are too many."""
+        """Take the next bytes. Raises RemoteProtocolError where they are too many."""
         self._data += data
         if len(self._data) > MOST_BYTES:
             raise RemoteProtocolError(f"{self._kind} of more than {MOST_BYTES >> 20} MB")
 
     def finish(self) -> Iterator[Run]:
-        """The sound, block by block. RemoteProtocolError where it cannot be decoded."""
+        """The sound, block by block. Raises RemoteProtocolError where it cannot be decoded."""
         for data in self._files():
             try:
                 with self._library.SoundFile(data) as file:
@@ -88,14 +88,14 @@ class SoundFileReader:
 
 
 class Endless(io.BytesIO):
-    """An MP3 stream that claims to be long: libsndfile guesses a file's length by its first frame, and reads no further than that."""
+    """An MP3 stream that claims to be long: libsndfile estimates a file's length from its first frame, and reads no further than that."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """See BytesIO; the end is where it is claimed to be."""
+        """As BytesIO; the end is the claimed one."""
         return super().seek(CLAIMED_BYTES + offset) if whence == io.SEEK_END else super().seek(offset, whence)
 
     def readinto(self, buffer: Buffer, /) -> int:
-        """See BytesIO; between the true end and the claimed one there are zeros for whoever looks for a tag there."""
+        """As BytesIO; between the true end and the claimed one there are zeros, where libsndfile looks for a tag."""
         place = self.tell()
         if place <= self.getbuffer().nbytes:
             return super().readinto(buffer)
@@ -107,7 +107,7 @@ class Endless(io.BytesIO):
 
 
 def places_of(data: bytes, marks: tuple[bytes, ...]) -> list[int]:
-    """Where any of the marks stand."""
+    """Where any of the marks are."""
     found = []
     for mark in marks:
         place = data.find(mark)
@@ -128,7 +128,7 @@ def codebook_entries(data: bytes) -> int:
 
 
 def vorbis_header(data: bytes) -> bytes:
-    """The three header packets of the first stream in an Ogg file, or as much of them as is looked at."""
+    """The three header packets of the first stream in an Ogg file, up to `HEADER_BYTES`."""
     header, packets, serial = b"", 0, None
     place = data.find(CAPTURE)
     while place >= 0 and packets < HEADER_PACKETS and len(header) < HEADER_BYTES:

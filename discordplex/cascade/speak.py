@@ -133,8 +133,10 @@ def sound_in(message: Any) -> bytes:
 
 
 def bytes_in(text: str) -> bytes:
-    """The bytes in base64 of either alphabet, perhaps without padding or as a data URL, or in hexadecimal digits. Else raises
-    ValueError."""
+    """The bytes in base64 of either alphabet, perhaps without padding or as a data URL, or in hexadecimal digits.
+
+    Else raises ValueError.
+    """
     if text.startswith("data:"):
         text = text.partition(",")[2]
     if HEX.fullmatch(text):

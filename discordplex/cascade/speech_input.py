@@ -100,8 +100,7 @@ class SpeechInput:
         return events
 
     def _make_room(self, heard_now: Iterable[SpeakerId]) -> bool:
-        """Whether there is a place for another speaker; removes the one who has been silent longest, unless an utterance of theirs has
-        begun."""
+        """Whether there is a place for another speaker. The person who has been silent longest is removed, except in an utterance."""
         if len(self._inputs) < MOST_SPEAKERS:
             return True
         idle = {speaker: one.silent_ms for speaker, one in self._inputs.items() if not one.speaking and speaker not in heard_now}
