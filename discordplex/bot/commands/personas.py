@@ -1,6 +1,7 @@
 """Slash commands about whom people talk with: voices, roles, saved personas."""
 
 import asyncio
+import contextlib
 import io
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -24,6 +25,8 @@ APPLY_ID = "discordplex:apply-persona"
 
 FILE_S = 20.0
 """How long Discord may take to hand over a file. Then it counts as a failure of ours."""
+
+CHUNK_BYTES = 16_384
 
 Completion: TypeAlias = Callable[[discord.AutocompleteContext], Coroutine[Any, Any, list[str]]]
 
@@ -121,10 +124,8 @@ def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> No
     @option("server", bool, description="For everybody in this server (needs Manage Server).", required=False)
     async def take_in(context: discord.ApplicationContext, file: discord.Attachment, *, server: bool = False) -> None:
         owner = owner_of(context, server=server)
-        if file.size > FILE_BYTES:
-            raise StoreError(texts.personas.file_too_large(FILE_BYTES // 1000))
         with services.personas.one_import(context.author.id):
-            found, standing = await services.personas.take_in(owner, await asyncio.wait_for(file.read(), FILE_S))
+            found, standing = await services.personas.take_in(owner, await asyncio.wait_for(content_of(file, context.bot.http), FILE_S))
         await reply(context, as_it_stands(texts.personas.imported(found), standing))
 
     @group.command(name="export", description="Get saved personas as a file.")
@@ -140,6 +141,20 @@ def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> No
             return
         file = discord.File(io.BytesIO(personafile.write(found).encode()), filename="personas.json")
         await reply(context, texts.personas.exported(len(found)), file=file)
+
+
+async def content_of(file: discord.Attachment, http: discord.http.HTTPClient) -> bytes:
+    """What is in a file. Raises StoreError where that is too much, by the size that Discord names or by what arrives."""
+    content = bytearray()
+    if file.size <= FILE_BYTES:
+        async with contextlib.aclosing(http.stream_from_cdn(file.url, CHUNK_BYTES)) as chunks:
+            async for chunk in chunks:
+                content += chunk
+                if len(content) > FILE_BYTES:
+                    break
+    if max(file.size, len(content)) > FILE_BYTES:
+        raise StoreError(texts.personas.file_too_large(FILE_BYTES // 1000))
+    return bytes(content)
 
 
 # What several of them do

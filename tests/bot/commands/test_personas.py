@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import discord
@@ -9,7 +10,7 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.chat import poster
-from discordplex.bot.commands.personas import APPLY_ID
+from discordplex.bot.commands.personas import APPLY_ID, CHUNK_BYTES
 from discordplex.bot.settings.personas import library
 from discordplex.config import PersonaConfig
 from discordplex.loopback.discord.rest.interactions import Interaction
@@ -168,16 +169,33 @@ async def test_who_is_not_in_the_call_gets_no_button(home: Home) -> None:
         assert "unless" not in chosen.content
 
 
+async def test_a_file_that_is_larger_than_discord_says_is_not_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives is counted, and the rest is left where it is."""
+    arrived: list[int] = []
+    stream = discord.http.HTTPClient.stream_from_cdn
+
+    async def counted(http: discord.http.HTTPClient, url: str, chunk_bytes: int) -> AsyncIterator[bytes]:
+        async for chunk in stream(http, url, chunk_bytes):
+            arrived.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr(discord.http.HTTPClient, "stream_from_cdn", counted)
+    async with home.bot_running():
+        sent = await home.press("persona import", {"file": Upload("x.json", b" " * 20_000_000, told_bytes=10)})
+        assert sent.content == texts.personas.file_too_large(personafile.FILE_BYTES // 1000)
+    assert personafile.FILE_BYTES < sum(arrived) <= personafile.FILE_BYTES + CHUNK_BYTES
+
+
 async def test_one_import_at_a_time(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second file of the same person is refused while the first is on its way, and one that is too large is not even fetched."""
     asked, handed_over = [], asyncio.Event()
 
-    async def read(file: discord.Attachment) -> bytes:
-        asked.append(file.filename)
+    async def stream(_http: Any, url: str, _bytes: int) -> AsyncIterator[bytes]:
+        asked.append(url.rpartition("/")[2])
         await handed_over.wait()
-        return b"{}"
+        yield b"{}"
 
-    monkeypatch.setattr(discord.Attachment, "read", read)
+    monkeypatch.setattr(discord.http.HTTPClient, "stream_from_cdn", stream)
     async with home.bot_running():
         await home.commands_there()
         large = await home.press("persona import", {"file": Upload("large.json", b"x" * (personafile.FILE_BYTES + 1))})

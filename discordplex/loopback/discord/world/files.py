@@ -16,6 +16,8 @@ class Upload:
 
     filename: str
     content: bytes
+    told_bytes: int | None = None
+    """The size that the attachment names; None is the true one."""
 
 
 class Files:
@@ -36,7 +38,7 @@ class Files:
         return {
             "id": file_id,
             "filename": upload.filename,
-            "size": len(upload.content),
+            "size": len(upload.content) if upload.told_bytes is None else upload.told_bytes,
             "url": url,
             "proxy_url": url,
             "content_type": kind,
