@@ -1,7 +1,7 @@
 """The command line: parse, delegate, exit code.
 
-0: done. 1: it failed while running. 2: the command line or the configuration is wrong. Errors go to stderr as plain sentences. Starting is
-quick because a verb imports what it needs by itself (`verbs.py`).
+0: done. 1: it failed while running. 2: the command line or the configuration is wrong. Errors go to stderr as plain sentences. The start is
+quick because each verb imports only what it needs (`verbs.py`).
 """
 
 import argparse
@@ -19,17 +19,17 @@ from discordplex.stopping import SIGNALS, Stop
 DONE, FAILED, WRONG = 0, 1, 2
 
 NO_MORE_FILES = (
-    "This process may open no more files and connections. Raise the limit (`ulimit -n 4096`, or LimitNOFILE= in a systemd unit) "
-    "and start again."
+    "This process has reached its limit of open files and connections. Raise the limit (`ulimit -n 4096`, or LimitNOFILE= in a systemd "
+    "unit) and start again."
 )
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 STAYS = ("run", "standin", "loopback")
-"""Verbs that end when they are told to, and have then done what they should."""
+"""Verbs that run until a signal ends them; that is success."""
 
 ORDERLY = (*STAYS, "demo")
-"""Verbs that take something down before they end. Signals end any other verb as they end any program."""
+"""Verbs that clean up before they end. A signal ends every other verb at once, like any program."""
 
 
 def main(argv: Sequence[str] | None = None, *, stop: Stop | None = None) -> int:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None, *, stop: Stop | None = None) -> int:
 
 
 def watch_no_more(stop: Stop) -> None:
-    """Let signals do what they do in any program, the one that has come already included."""
+    """Give signals their usual effect again, including one that has already arrived."""
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if stop.signal is not None:
@@ -61,7 +61,7 @@ def watch_no_more(stop: Stop) -> None:
 
 
 def attempt(args: argparse.Namespace) -> int:
-    """Run the chosen verb; whatever it raises becomes a sentence and an exit code."""
+    """Run the chosen verb. An exception becomes a sentence on stderr and an exit code."""
     try:
         args.stop.check()
         return int(args.run(args))
@@ -86,14 +86,14 @@ def attempt(args: argparse.Namespace) -> int:
 
 
 def complain(sentence: str, code: int) -> int:
-    """Say on stderr what is wrong, a line for each fault, and give the exit code."""
+    """Print what is wrong to stderr, one line per fault, and return the exit code."""
     for line in sentence.splitlines():
         print(f"discordplex: {line}", file=sys.stderr)
     return code
 
 
 def plain(fault: OSError) -> str:
-    """An operating system's complaint as a sentence: which file, what about it."""
+    """An error of the operating system as a sentence: which file, and what is wrong with it."""
     if fault.errno in (errno.EMFILE, errno.ENFILE):
         return NO_MORE_FILES
     what = (fault.strerror or str(fault) or type(fault).__name__).lower()
@@ -119,49 +119,52 @@ Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse documents the o
 
 def add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`run`."""
-    run = commands.add_parser("run", parents=[settings(), logging()], help="the bot, until Ctrl-C or SIGTERM")
-    run.add_argument("--report", type=Path, metavar="FILE", help="write what was measured to FILE (JSON) at the end")
+    run = commands.add_parser("run", parents=[settings(), logging()], help="run the bot until Ctrl-C or SIGTERM")
+    run.add_argument("--report", type=Path, metavar="FILE", help="write the measurements to FILE (JSON) at the end")
     run.set_defaults(run=verbs.run)
 
 
 def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`demo`."""
     demo = commands.add_parser(
-        "demo", parents=[logging()], help="a whole call on this machine: no token, no GPU, no network", description=verbs.DEMO_DESCRIPTION
+        "demo",
+        parents=[logging()],
+        help="make a whole call on this machine: no token, no GPU, no network",
+        description=verbs.DEMO_DESCRIPTION,
     )
-    demo.add_argument("--speech", type=Path, metavar="FILE.wav", help="what the person says (default: a short clip that comes along)")
+    demo.add_argument("--speech", type=Path, metavar="FILE.wav", help="what the person says (default: a short clip)")
     demo.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("discordplex-demo"), help="where the results go (default: %(default)s)"
     )
     demo.add_argument(
         "--engine", default="parrot", metavar="ENGINE", help="parrot (default), echo, talker, cascade, or a server's ws:// URL"
     )
-    demo.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: the speech and the answer)")
-    demo.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else, on stdout")
+    demo.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: after the speech and its answer)")
+    demo.add_argument("--json", action="store_true", help="print only the report, as JSON")
     demo.set_defaults(run=verbs.demo)
 
 
 def add_standin(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`standin`."""
-    standin = commands.add_parser("standin", parents=[logging()], help="a PersonaPlex-protocol server with no model in it")
-    standin.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    standin = commands.add_parser("standin", parents=[logging()], help="run a server that speaks the PersonaPlex protocol, without a model")
+    standin.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     standin.add_argument("--port", type=port, default=8998, help="port, 0 for any (default: %(default)s)")
     standin.add_argument(
         "--mode",
         choices=("parrot", "echo", "talker"),
         default="parrot",
-        help="repeat when the person pauses (default), at once, or speak by itself",
+        help="parrot repeats when the person pauses (default), echo repeats at once, talker speaks by itself",
     )
-    standin.add_argument("--ready-file", type=Path, metavar="FILE", help="write the server's URL to FILE once it accepts calls")
+    standin.add_argument("--ready-file", type=Path, metavar="FILE", help="write the URL of the server to FILE when it accepts calls")
     standin.set_defaults(run=verbs.standin)
 
 
 def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`loopback`."""
-    loopback = commands.add_parser("loopback", parents=[logging()], help="a Discord on this machine, for any Discord library")
-    loopback.add_argument("--dir", type=Path, metavar="DIR", required=True, help="where ca.pem and ready.json go")
+    loopback = commands.add_parser("loopback", parents=[logging()], help="run a local Discord on this machine, for any Discord library")
+    loopback.add_argument("--dir", type=Path, metavar="DIR", required=True, help="where to write ca.pem and ready.json")
     loopback.add_argument("--port", type=port, default=0, help="port, 0 for any (default: %(default)s)")
-    loopback.add_argument("--speaker", type=Path, metavar="FILE.wav", help="let a person enter the first voice channel and speak this")
+    loopback.add_argument("--speaker", type=Path, metavar="FILE.wav", help="a person enters the first voice channel and speaks this file")
     loopback.add_argument(
         "--require-dave", action="store_true", help="refuse voice clients without end-to-end encryption (4017), as Discord does"
     )
@@ -170,18 +173,18 @@ def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_doctor(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`doctor`."""
-    doctor = commands.add_parser("doctor", parents=[settings(), logging()], help="check what `run` needs, and say how to mend it")
+    doctor = commands.add_parser("doctor", parents=[settings(), logging()], help="check what `run` needs, and say how to fix what is wrong")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.set_defaults(run=verbs.doctor)
 
 
 def add_config(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`config` and what it can do."""
-    config = commands.add_parser("config", help="the settings: show, check, init")
+    config = commands.add_parser("config", help="show or check the settings, or write a file to start from")
     actions = config.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", parents=[settings()], help="the settings in force and where they come from, secrets masked")
+    show = actions.add_parser("show", parents=[settings()], help="show the settings in force and where each comes from; secrets are masked")
     show.set_defaults(run=verbs.config_show)
-    check = actions.add_parser("check", parents=[settings()], help="whether the settings are valid")
+    check = actions.add_parser("check", parents=[settings()], help="check whether the settings are valid")
     check.set_defaults(run=verbs.config_check)
     init = actions.add_parser("init", help="write a commented file to start from")
     init.add_argument("file", type=Path, nargs="?", default=Path("discordplex.toml"), metavar="FILE", help="default: %(default)s")
@@ -191,9 +194,9 @@ def add_config(commands: "Commands[argparse.ArgumentParser]") -> None:
 def settings() -> argparse.ArgumentParser:
     """Options of every verb that reads the settings."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (default: ./discordplex.toml where it exists)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (default: ./discordplex.toml if it exists)")
     parser.add_argument(
-        "--set", action="append", default=[], type=assignment, metavar="KEY=VALUE", help="a setting, as in bot.captions=off"
+        "--set", action="append", default=[], type=assignment, metavar="KEY=VALUE", help="change one setting, for example bot.captions=off"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""What each verb of the command line does: read the settings, set up the log, delegate. Heavy imports happen inside."""
+"""The verbs of the command line: each reads the settings, sets up the log and delegates. Slow imports are inside the functions."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from discordplex.config.sources import Given
 
 DEMO_DESCRIPTION = (
-    "A loopback Discord, a person who speaks, the real bot and an engine, all on this machine. Writes conversation.wav, "
+    "Start a loopback Discord, a person who speaks, the real bot and an engine, all on this machine. Writes conversation.wav, "
     "transcript.jsonl, timeline.png and report.json."
 )
 
@@ -28,7 +28,7 @@ WITHOUT_IDENTITY = (
 
 
 def run(args: argparse.Namespace) -> int:
-    """The bot, until it is told to stop."""
+    """Run the bot until it is told to stop."""
     with args.stop.importing():
         config = load(args)
         if config.discord.token is None:
@@ -42,19 +42,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_place(file: Path | None, option: str) -> None:
-    """Raise ConfigError where a file that is written at the end could not be: that is told at the start."""
+    """Raise ConfigError at the start if a file that is written at the end cannot be written."""
     if file is None:
         return
     if file.is_dir():
         raise ConfigError(f"{option} names the folder {file}: add the name of a file.")
     if not file.parent.is_dir():
-        raise ConfigError(f"{option} names {file}, and there is no folder {file.parent}: make it, or name a file in another one.")
+        raise ConfigError(
+            f"{option} names {file}, and the folder {file.parent} does not exist: create it, or name a file in another folder."
+        )
     if not os.access(file if file.exists() else file.parent, os.W_OK):
         raise ConfigError(f"{option} names {file}, which this user may not write: name another file.")
 
 
 def demo(args: argparse.Namespace) -> int:
-    """A whole call on this machine."""
+    """Make a whole call on this machine."""
     with args.stop.importing():
         start_log(args, quiet=True)
         require_pycord()
@@ -65,7 +67,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def standin(args: argparse.Namespace) -> int:
-    """A PersonaPlex server with no model in it, until it is told to stop."""
+    """Run a PersonaPlex server without a model until it is told to stop."""
     with args.stop.importing():
         start_log(args)
         from discordplex.loopback.personaplex.serve import serve
@@ -75,7 +77,7 @@ def standin(args: argparse.Namespace) -> int:
 
 
 def loopback(args: argparse.Namespace) -> int:
-    """A Discord on this machine, until it is told to stop."""
+    """Run a loopback Discord until it is told to stop."""
     with args.stop.importing():
         start_log(args)
         from discordplex.loopback.discord.serve import serve
@@ -85,7 +87,7 @@ def loopback(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Checks, each with its mend."""
+    """Check what `run` needs."""
     config = load(args)
     start_log(args, quiet=True)
     from discordplex import doctor as checks
@@ -95,7 +97,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def config_show(args: argparse.Namespace) -> int:
-    """The settings in force as TOML, each with where it comes from."""
+    """Print the settings in force as TOML, each with its source."""
     from discordplex.config.settings import Config, gather
 
     given = gather(args.config, os.environ, dict(args.set))
@@ -104,7 +106,7 @@ def config_show(args: argparse.Namespace) -> int:
 
 
 def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
-    """Lines of TOML that say every setting in force and where it comes from; a secret is masked."""
+    """TOML lines with every setting in force and its source; secrets are masked."""
     from discordplex.config.settings import KEYS, shown_value
 
     table = ""
@@ -119,7 +121,7 @@ def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
 
 
 def config_check(args: argparse.Namespace) -> int:
-    """Nothing but whether the settings are valid, also as an engine sees them."""
+    """Check the settings, including what the engine would refuse."""
     config = load(args)
     from discordplex.cascade.provider import check_persona
     from discordplex.config.settings import exposed, settings_files
@@ -148,21 +150,21 @@ def config_check(args: argparse.Namespace) -> int:
 
 
 def config_init(args: argparse.Namespace) -> int:
-    """A commented file to start from; never over an existing one."""
+    """Write a commented settings file; never overwrite one."""
     text = files("discordplex").joinpath("config.example.toml").read_text(encoding="utf-8")
     file: Path = args.file
     try:
-        # For nobody else to read: a token is going to stand in it.
+        # Readable by its owner only: it will contain a token.
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        raise ConfigError(f"{file} exists already and stays as it is; name another file or move it away.") from None
-    sys.stdout.write(f"Wrote {file}. Put the bot's token in, then: discordplex config check\n")
+        raise ConfigError(f"{file} already exists and was not changed. Name another file, or move this one away.") from None
+    sys.stdout.write(f"Wrote {file}. Put the bot's token into it, then run: discordplex config check\n")
     return 0
 
 
 def load(args: argparse.Namespace) -> "Config":
-    """The settings in force; from here on their secrets are masked in every log line."""
+    """The settings in force. From now on their secrets are masked in every log line."""
     from discordplex.config import Config
     from discordplex.logs import keep_secret
 
@@ -173,21 +175,21 @@ def load(args: argparse.Namespace) -> "Config":
 
 
 def start_log(args: argparse.Namespace, *, quiet: bool = False) -> None:
-    """Log lines as asked; `quiet` verbs speak by themselves and show warnings only, unless more was asked for."""
+    """Set up the log as the command line asks. `quiet` verbs print their own output and log warnings only, unless a level was given."""
     from discordplex.logs import set_up
 
     set_up(args.log_format, "warning" if quiet and args.log_level == "info" else args.log_level)
 
 
 def require_pycord() -> None:
-    """Refuse to go on where another library owns the name `discord`."""
+    """Raise ConfigError if another library owns the name `discord`."""
     from discordplex import pycord
 
     pycord.require_pycord()
 
 
 def until_stopped(stop: Stop, serve: Callable[[asyncio.Event], Awaitable[Any]]) -> None:
-    """Run a server until the process is asked to end, then let it end cleanly."""
+    """Run a server until a signal stops the process, then let it end cleanly."""
 
     async def serve_until_stopped() -> None:
         with stop.event() as asked:

@@ -115,7 +115,7 @@ def test_run_hands_settings_and_report_to_the_application(capsys: pytest.Capture
     assert seen[0][1] == Path("r.json")
 
 
-@pytest.mark.parametrize(("place", "why"), [("missing/r.json", "there is no folder"), (".", "add the name of a file")])
+@pytest.mark.parametrize(("place", "why"), [("missing/r.json", "does not exist"), (".", "add the name of a file")])
 def test_a_report_that_cannot_be_written_is_told_at_the_start(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, why: str
 ) -> None:
@@ -289,7 +289,7 @@ def test_config_init_writes_the_example_and_never_over_a_file(capsys: pytest.Cap
     written = Path("discordplex.toml").read_bytes()
     code, _out, err = outcome(capsys, "config", "init")
     assert code == 2
-    assert "exists already" in err
+    assert "already exists" in err
     assert Path("discordplex.toml").read_bytes() == written
 
 

@@ -54,5 +54,5 @@ class EventBudget:
 
 def over(what: str) -> Closed:
     """The end of a conversation that sent too much `what`."""
-    reason = f"The engine sent far more {what} than a call can take, so I hung up: look at its server, or choose another one."
+    reason = f"The engine sent far more {what} than a call can take, so I closed the connection: check its server, or choose another one."
     return Closed(reason, cause=f"{OVER_BUDGET}: {what}")

@@ -37,7 +37,7 @@ LONGEST_WORDS_CHARACTERS: Final = 4000
 AHEAD_S: Final = 20.0
 """Sound handed over before it is heard; more would be paid for and cut off."""
 
-TOO_MUCH = "So much is said that I cannot answer it all: what was said first is skipped. Speak one after the other, and I keep up."
+TOO_MUCH = "People say more than I can answer, so I skip what was said first. Please speak one after the other."
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,7 @@ HUNG_UP: Final = frozenset({"RemoteProtocolError", "ReadError", "WriteError"})
 OUT_OF_TIME: Final = frozenset({"APITimeoutError", "TimeoutException", "TimeoutError"})
 UNREACHABLE: Final = frozenset({"APIConnectionError", "TransportError", "RequestError", "OSError"})
 NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE})
-NO_DESCRIPTORS: Final = (
-    "this machine lets the bot open no more connections (too many open files). Raise its limit, with ulimit -n or LimitNOFILE."
-)
+NO_DESCRIPTORS: Final = "the bot can open no more connections (too many open files). Raise the limit with ulimit -n or LimitNOFILE."
 DEEPEST: Final = 12
 """How many errors that caused each other are examined."""
 REDIRECTS, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERRORS = range(300, 400), 401, 403, 404, 429, 500
@@ -107,7 +105,7 @@ def told_error(service: Service, body: Any) -> ServiceError:
     words = server_words(body, service)
     cause = "error in the answer"
     return failed(
-        service, f"answers with an error{f' ({words})' if words else ''}. Look at {service.model_setting} and its neighbours.", cause
+        service, f"answers with an error{f' ({words})' if words else ''}. Check {service.model_setting} and the settings beside it.", cause
     )
 
 
@@ -134,16 +132,16 @@ def diagnose(error: BaseException, service: Service, server: str) -> Fault:
         return Fault("proxy", str(error))
     ends = f"Try another {service.model_setting}, or raise {service.setting('total_timeout_s')}."
     meanings = (
-        ({"OverdueError"}, "too late", f"{server} was not done after {service.total_timeout_s:g} s. {ends}"),
+        ({"OverdueError"}, "too late", f"{server} had not finished after {service.total_timeout_s:g} s. {ends}"),
         (
             OUT_OF_TIME,
             "timeout",
-            f"{server} sent nothing for {service.timeout_s:g} s. It is too slow or stuck; try again, or another server.",
+            f"{server} sent nothing for {service.timeout_s:g} s. It is too slow, or it hangs. Try again, or another server.",
         ),
-        (HUNG_UP, "hung up", f"{server} hung up before its answer was whole. Try again, or another server."),
+        (HUNG_UP, "hung up", f"{server} closed the connection before its answer was complete. Try again, or another server."),
         (UNREACHABLE, "unreachable", f"{server} cannot be reached. Is it running, and is {service.url_setting} right?"),
     )
-    broke_off = Fault(type(error).__name__, f"{server} broke off. Try again, or another server.")
+    broke_off = Fault(type(error).__name__, f"{server} failed. Try again, or another server.")
     return next((Fault(cause, words) for names, cause, words in meanings if kinds & names), broke_off)
 
 
@@ -165,14 +163,13 @@ def refusal(error: HttpError, service: Service, server: str) -> str:
     if status == TOO_MANY:
         return too_many(error, text, server)
     if status >= SERVER_ERRORS:
-        return f"{server} has trouble of its own (error {status}). Try again later, or another server."
+        return f"{server} reports an internal error (error {status}). Try again later, or another server."
     said = server_words(error.body, service)
-    other = (
-        f"{server} refuses the request (error {status}{f': {said}' if said else ''}). Look at {service.model_setting} and its neighbours."
-    )
+    detail = f"error {status}{f': {said}' if said else ''}"
+    other = f"{server} refuses the request ({detail}). Check {service.model_setting} and the settings beside it."
     sent_on = (
-        f"{server} sends us on to another address (redirect {status}), where we do not follow it with speech and keys. "
-        f"Set {service.url_setting} to the address that answers itself, with https:// where the server wants it."
+        f"{server} redirects to another address (redirect {status}). The bot does not send speech and keys there. "
+        f"Set {service.url_setting} to the final address, with https:// if the server wants it."
     )
     words = {
         UNAUTHORIZED: f"{server} does not accept the API key. Set {service.key_setting}.",
@@ -203,15 +200,15 @@ def replacement(service: Service) -> str:
 def too_many(error: HttpError, text: str, server: str) -> str:
     """The sentence for a 429: too many requests, or no credit left."""
     if NO_CREDIT.search(text):
-        return f"the account at {server} has no credit left. Look at its billing page."
+        return f"the account at {server} has no credit left. Check its billing page."
     wait_s = retry_after_s(error)
     how_long = f"{wait_s:.0f} s" if wait_s is not None and wait_s >= 1 else "a while"
-    return f"{server} is asked too often and wants us to wait {how_long}. Speak less often, or raise the account's limits."
+    return f"{server} gets too many requests and asks to wait {how_long}. Speak less often, or raise the account's limits."
 
 
 def not_an_api(service: Service) -> str:
     """The sentence for an answer that is not from the API."""
-    return f"what answers is not an OpenAI-compatible server. Check {service.url_setting}, and any proxy on the way."
+    return f"the server that answers is not an OpenAI-compatible server. Check {service.url_setting}, and any proxy in between."
 
 
 def retry_after_s(error: BaseException) -> float | None:

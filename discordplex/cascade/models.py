@@ -56,7 +56,7 @@ async def examine(service: Service, clients: Clients, today: dt.date) -> ModelFa
         if fault.cause == "HTTP 404":  # some local servers have no such list
             return ModelFact(service.name, "unlisted", f"{service.host} does not say which models it has.", "")
         says = sentence(fault.__cause__ or fault, service, service.host)
-        return ModelFact(service.name, "failed", says, f"Look at {service.url_setting} and {service.key_setting}.")
+        return ModelFact(service.name, "failed", says, f"Check {service.url_setting} and {service.key_setting}.")
     found = next((model for model in models if model.get("id") == service.model), None)
     if found is None:
         says = f'{service.host} does not list "{service.model}" among its {len(models)} models.'

@@ -127,11 +127,11 @@ class CascadeLease:
 def check_persona(voice: str, text_prompt: str) -> str | None:
     """Why no server could use this persona, None where one may."""
     if not voice.strip() or len(voice) > LONGEST_VOICE or not voice.isprintable():
-        return f"A voice is named by one line of at most {LONGEST_VOICE} characters, as the speech server calls it; shimmer is OpenAI's."
+        return f"A voice is a name that the speech server knows, such as OpenAI's shimmer: one line, at most {LONGEST_VOICE} characters."
     if not text_prompt.strip():
-        return "The text prompt is empty: say who the engine shall be."
+        return "The text prompt is empty: describe who the engine is."
     if len(text_prompt) > LONGEST_PROMPT:
-        return f"The text prompt has {len(text_prompt)} characters; at most {LONGEST_PROMPT} are taken."
+        return f"The text prompt has {len(text_prompt)} characters. The limit is {LONGEST_PROMPT}."
     return None
 
 

@@ -71,7 +71,7 @@ class Synthesizer:
         if found:
             yield bytes(found)
         elif not any_sound:
-            raise failed(service, f"sent no sound. Look at {service.model_setting} and {service.setting('voice')}.", "no sound")
+            raise failed(service, f"sent no sound. Check {service.model_setting} and {service.setting('voice')}.", "no sound")
 
     async def _decoded(self, answer: ServiceResponse, most_ms: float) -> AsyncGenerator[bytes, None]:
         """The answer's sound, decoded. Expensive decoding runs in a thread, a little at a time."""

@@ -41,7 +41,7 @@ class Transcriber:
         async with self._clients.ask(service, Request(PATH, body, file), self._clock) as answer:
             text = await text_in(answer, service)
         if len(text) > MOST_CHARACTERS:
-            raise failed(service, "wrote more than can have been said. Try another server.", "too much text")
+            raise failed(service, "wrote more text than anybody can have said. Try another server.", "too much text")
         if not has_words(text):
             raise ServiceError(HEARD_NOTHING, service=service.name, cause="no words")
         return " ".join(text.split())

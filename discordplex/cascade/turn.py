@@ -26,10 +26,10 @@ WORKED_ON_AT_ONCE: Final = 500
 LONGEST_REPLY_CHARACTERS: Final = 4000
 """Limit of what is spoken of one reply: four minutes. Reasoning does not count."""
 
-NOTHING_TO_SAY = "The chat model failed: it wrote nothing that can be said aloud. Look at cascade.think.model and cascade.text_prompt."
+NOTHING_TO_SAY = "The chat model failed: it wrote nothing that can be spoken. Check cascade.think.model and cascade.text_prompt."
 ENDLESS: Final = (
-    f"The chat model does not stop writing: its reply was cut after {LONGEST_REPLY_CHARACTERS} characters. "
-    "Ask for short answers in cascade.text_prompt, or look at cascade.think.model."
+    f"The chat model writes too much: its reply was cut after {LONGEST_REPLY_CHARACTERS} characters. "
+    "Ask for short answers in cascade.text_prompt, or check cascade.think.model."
 )
 
 

@@ -61,7 +61,11 @@ async def ask(session: aiohttp.ClientSession, api_url: str, token: str, findings
     """Ask Discord one thing after the other and add what is found; stop at a refused token."""
     status, user = await get(session, f"{api_url}/users/@me", token)
     if status == UNAUTHORIZED:
-        findings.append(failure("token", "Discord refuses the bot token.", "Copy it again from the developer portal: Bot, Reset Token."))
+        findings.append(
+            failure(
+                "token", "Discord refuses the bot token.", "Copy it again from the developer portal: your application, Bot, Reset Token."
+            )
+        )
         return
     findings.append(ok("token", f"The token belongs to {user.get('username', 'a user')} ({user.get('id', '?')})."))
     findings.append(await check_gateway(session, api_url, token))
@@ -78,7 +82,7 @@ async def check_gateway(session: aiohttp.ClientSession, api_url: str, token: str
     async with session.ws_connect(f"{gateway['url']}?v=10&encoding=json") as socket:
         hello = await socket.receive_json(timeout=REQUEST_TIMEOUT_S)
     if hello.get("op") != 10:  # noqa: PLR2004 -- the gateway's hello
-        return failure("gateway", "Discord's gateway answers with something else than hello.", "Try again later; see discordstatus.com.")
+        return failure("gateway", "Discord's gateway did not answer with a hello.", "Try again later; see discordstatus.com.")
     return ok("gateway", "Discord's gateway answers.")
 
 
@@ -87,8 +91,8 @@ def check_guild(guild: dict[str, Any]) -> Finding:
     name, granted = guild.get("name", guild["id"]), int(guild.get("permissions", 0))
     missing = [] if granted & ADMINISTRATOR else [wanted for wanted, bit in WANTED.items() if not granted & bit]
     if missing:
-        return warning(f"server {name}", f"The bot's roles lack: {', '.join(missing)}.", "Grant them in the server settings, Roles.")
-    return ok(f"server {name}", "The bot may see, write, connect and speak.")
+        return warning(f"server {name}", f"The bot's roles lack: {', '.join(missing)}.", "Grant them in the server settings, under Roles.")
+    return ok(f"server {name}", "The bot may see channels, write, connect and speak.")
 
 
 async def get(session: aiohttp.ClientSession, url: str, token: str) -> tuple[int, Any]:

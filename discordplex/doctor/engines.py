@@ -59,7 +59,7 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
         return failure(
             "engine",
             f"The certificate of {place} is not trusted.",
-            "Set personaplex.verify_tls = false, or SSL_CERT_FILE to its certificate.",
+            "Set personaplex.verify_tls = false, or point SSL_CERT_FILE at its certificate.",
         )
     except ssl.SSLError:
         return failure("engine", f"{place} does not speak TLS.", "Write ws:// instead of wss:// in personaplex.urls.")
@@ -67,7 +67,7 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
         return failure(
             "engine",
             f"Nothing answers at {place}.",
-            "Start PersonaPlex there, or set personaplex.urls; `discordplex standin` is one to try with.",
+            "Start PersonaPlex there, or set personaplex.urls. To try without a model, run `discordplex standin`.",
         )
     return ok("engine", f"{place} accepts connections.")
 

@@ -46,15 +46,15 @@ def check_opus() -> Finding:
     except Exception as fault:  # noqa: BLE001 -- a broken native library may raise anything; the doctor says it
         return failure("libopus", f"libopus does not work here ({type(fault).__name__}).", REINSTALL_OPUS)
     if not intact:
-        return failure("libopus", "libopus answers, but with frames of a wrong length.", REINSTALL_OPUS)
-    return ok("libopus", f"libopus codes and decodes ({str(libopus.version(), 'ascii')}, {libopus.origin}).")
+        return failure("libopus", "libopus gives frames of a wrong length.", REINSTALL_OPUS)
+    return ok("libopus", f"libopus encodes and decodes ({str(libopus.version(), 'ascii')}, {libopus.origin}).")
 
 
 def check_oggopus() -> Finding:
     """Which OggOpus speaks to the engine."""
     version = installed_version("sphn")
     if version is None:
-        return ok("oggopus", "sphn has no wheel here; the built-in pager over libopus takes its place.")
+        return ok("oggopus", "sphn has no wheel for this platform; the built-in Ogg Opus code replaces it.")
     return ok("oggopus", f"sphn {version}.")
 
 

@@ -37,7 +37,7 @@ def run(config: Config, *, as_json: bool, files: Sequence[Path] = ()) -> int:
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
         sys.stdout.write("".join(line(finding) for finding in findings))
-        sys.stdout.write("A call can work.\n" if can_work else "A call cannot work yet: mend the failures above.\n")
+        sys.stdout.write("A call can work.\n" if can_work else "A call cannot work yet: fix the failures above.\n")
     return 0 if can_work else 1
 
 
@@ -117,7 +117,7 @@ def broken(name: str, fault: Exception) -> Finding:
     if isinstance(fault, DiscordplexError):
         return failure(name, fault.full, "Do what the sentence says, then run this again.")
     if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
-        says = "This check could not open a file or a socket: this process, or the machine, has as many open as it may."
+        says = "This check could not open a file or a socket: the process or the machine has reached its limit of open files."
         return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")
     if isinstance(fault, ImportError):
         says = f"A package cannot be loaded: {one_line(str(fault.name or 'its name is not known'), 80)}."

@@ -37,7 +37,7 @@ PATIENCE_S = 2.0
 TIMEOUT_S = 20.0
 ENOUGH_SHARE = 0.98
 """Of the frames sent, on a machine's own loopback, where nothing gets lost but by our fault."""
-MEND = "Please report this with the output of `discordplex doctor --json`; a firewall that blocks UDP on 127.0.0.1 would do it, too."
+MEND = "Does a firewall block UDP on 127.0.0.1? If not, please report this with the output of `discordplex doctor --json`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def check_round_trip() -> Finding:
         with anyio.fail_after(TIMEOUT_S):
             trip = await play()
     except TimeoutError:
-        return failure("voice", "A call on this machine did not come about in time.", MEND)
+        return failure("voice", "A call on this machine did not start in time.", MEND)
     except DiscordplexError as fault:
         return failure("voice", f"A call on this machine failed: {fault}", MEND)
     return judge(trip)
@@ -72,7 +72,7 @@ def judge(trip: RoundTrip) -> Finding:
     if share < ENOUGH_SHARE or trip.heard_back_s < HEARD_BACK_S:
         return failure("voice", says, MEND)
     if share < 1:
-        return warning("voice", says, "This machine is busy or short of memory: calls may have holes.")
+        return warning("voice", says, "This machine is busy or short of memory: calls may have gaps.")
     return ok("voice", says)
 
 

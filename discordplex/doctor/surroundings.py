@@ -25,7 +25,7 @@ def check_certificates() -> list[Finding]:
     try:
         check_trust()
     except NetworkSettingError as fault:
-        return [failure("certificates", fault.full, "Without the variable the machine's own certificates are trusted.")]
+        return [failure("certificates", fault.full, "Correct the variable, or unset it to trust the machine's own certificates.")]
     return []
 
 
@@ -34,7 +34,7 @@ def check_proxies(config: Config) -> list[Finding]:
     try:
         ways = {proxy.variable: proxy for url in addresses(config) if (proxy := proxy_for(url)) is not None}
     except NetworkSettingError as fault:
-        return [failure("proxies", fault.full, "Without the variable servers are reached directly.")]
+        return [failure("proxies", fault.full, "Correct the variable, or unset it to reach servers directly.")]
     return [
         ok("proxies", f"Servers are reached through {proxy.place} ({variable}); voice is UDP and never goes through a proxy.")
         for variable, proxy in ways.items()

@@ -113,11 +113,11 @@ def check_prompt(text_prompt: str) -> str | None:
     """Why the server would refuse this role, as a plain sentence; None where it would not."""
     text = text_prompt.strip()
     if not text:
-        return "The text prompt is empty: say in a sentence or two who the engine shall be."
+        return "The text prompt is empty: describe in a sentence or two who the engine is."
     try:
         encoded = len(quote_plus(text))
     except UnicodeEncodeError:
-        return "The text prompt holds characters that are not valid Unicode: type it anew."
+        return "The text prompt holds characters that are not valid Unicode: type it again."
     if encoded >= PROMPT_LIMIT_BYTES:
         return (
             f"The text prompt is too long: it fills {encoded} bytes of a web address, but fewer than {PROMPT_LIMIT_BYTES} fit. "

@@ -262,7 +262,7 @@ class PersonaPlexEngine:
         self._warned = True
         behind_s = max(self._lag_tracker.behind_ms, 0) / 1000
         log.warning("engine too slow", server=self._endpoint.name, behind_s=round(behind_s, 1))
-        reason = f"PersonaPlex at {self._endpoint.name} cannot keep up: part of what is said will not reach it. It needs a faster GPU."
+        reason = f"PersonaPlex at {self._endpoint.name} cannot keep up, so it does not hear all that is said. It needs a faster GPU."
         self._mailbox.put(Problem(reason, service="engine"))
 
     async def _watch(self) -> None:

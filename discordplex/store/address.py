@@ -49,8 +49,8 @@ class Address:
         if not path.parent.is_dir():
             folder = path.parent.absolute()
             raise StoreError(
-                "The folder for the settings does not exist. The bot's operator has to make it, or to change store.url.",
-                full=f"The folder {folder} for the settings does not exist: make it, or change store.url.",
+                "The folder for the settings does not exist. The bot's operator has to create it, or change store.url.",
+                full=f"The folder {folder} for the settings does not exist: create it, or change store.url.",
                 retry=True,
             )
         if path.is_dir():
@@ -65,8 +65,8 @@ class Address:
             tighten(path)
         except OSError as fault:
             raise StoreError(
-                f"The settings file cannot be made: {fault.strerror}.",
-                full=f"The settings file {path.absolute()} cannot be made: {fault.strerror}.",
+                f"The settings file cannot be created: {fault.strerror}.",
+                full=f"The settings file {path.absolute()} cannot be created: {fault.strerror}.",
                 retry=True,
             ) from None
 

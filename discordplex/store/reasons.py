@@ -15,7 +15,7 @@ UNREACHABLE = "the database server cannot be reached"
 
 BY_SQLITE = {
     "locked": BUSY,
-    "readonly": "the database may be read but not written",
+    "readonly": "the database is read-only",
     "full": "the disk is full",
     "malformed": "the database file is damaged",
     "not a database": "the file is damaged, or not a database",
@@ -26,8 +26,8 @@ BY_SQLITE = {
 
 BY_SQLSTATE = {
     "08": UNREACHABLE,
-    "22": "it holds characters or numbers that the database does not take",
-    "25006": "the database may be read but not written",
+    "22": "it contains characters or numbers that the database does not accept",
+    "25006": "the database is read-only",
     "28": "the database server refuses the user name or the password",
     "3D": "the database server has no database of that name",
     "42501": "the database server does not let this user do that",

@@ -111,7 +111,7 @@ async def test_a_drip_ends_at_the_total_deadline(server: StandInOpenAI, name: Se
     asking = asyncio.create_task(services.use(name)())
     await server.log.wait_for(lambda log: log.of(RequestReceived))
     await clock.advance(41)
-    with pytest.raises(ServiceError, match=rf"not done after 40 s\..* cascade\.{name}\.total_timeout_s") as caught:
+    with pytest.raises(ServiceError, match=rf"had not finished after 40 s\..* cascade\.{name}\.total_timeout_s") as caught:
         await asking
     assert caught.value.cause == "too late"
     await server.log.wait_for(lambda log: log.of(ClientHungUp))
@@ -134,7 +134,7 @@ async def test_headers_that_drip_end_at_the_total_deadline(server: StandInOpenAI
     asking = asyncio.create_task(Services(clients, service, service, service, clock=clock).think())
     await asked.wait()
     await clock.advance(41)
-    with pytest.raises(ServiceError, match="not done after 40 s"):
+    with pytest.raises(ServiceError, match="had not finished after 40 s"):
         await asking
     await clients.close()
     dripping.close()

@@ -32,13 +32,13 @@ HTTP_FAULTS = {
     'does not let this key use "{model}". Choose another cascade.{service}.model, or another key.': RequestFault(status=403),
     'has no model "{model}". Choose another cascade.{service}.model.': RequestFault(status=404),
     '"{model}" was shut down at': RequestFault(status=404, code="model_shut_down"),
-    "is asked too often and wants us to wait 60 s.": RequestFault(status=429, retry_after_s=60),
-    "wants us to wait a while.": RequestFault(status=429),
+    "gets too many requests and asks to wait 60 s.": RequestFault(status=429, retry_after_s=60),
+    "asks to wait a while.": RequestFault(status=429),
     "has no credit left.": RequestFault(status=429, code="insufficient_quota"),
-    "has trouble of its own (error 500).": RequestFault(status=500),
-    "has trouble of its own (error 502).": RequestFault(status=502, html=True),
-    "is not an OpenAI-compatible server. Check cascade.base_url, and any proxy on the way.": RequestFault(html=True),
-    "refuses the request (error 400: Invalid value for a parameter). Look at cascade.{service}.model": RequestFault(status=400),
+    "reports an internal error (error 500).": RequestFault(status=500),
+    "reports an internal error (error 502).": RequestFault(status=502, html=True),
+    "is not an OpenAI-compatible server. Check cascade.base_url, and any proxy in between.": RequestFault(html=True),
+    "refuses the request (error 400: Invalid value for a parameter). Check cascade.{service}.model": RequestFault(status=400),
 }
 
 
@@ -127,7 +127,7 @@ async def test_a_stalled_answer_ends(server: StandInOpenAI, services: Services, 
 async def test_a_cut_connection_is_said(server: StandInOpenAI, services: Services, name: ServiceName) -> None:
     """A server that dies within its answers is told of, without a second try for what had begun to sound."""
     server.fail(name, *[RequestFault(cut_after=0 if name != "speak" else 1)] * 2)
-    with pytest.raises(ServiceError, match="hung up before its answer was whole"):
+    with pytest.raises(ServiceError, match="closed the connection before its answer was complete"):
         await services.use(name)()
     with contextlib.suppress(ServiceError):
         await services.use(name)()
@@ -161,7 +161,7 @@ async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: Ca
     assert await thinking
     assert len(server.log.of(RequestReceived)) == 2
     server.fail("think", *[RequestFault(status=429, retry_after_s=0)] * 3)
-    with pytest.raises(ServiceError, match="asked too often"):
+    with pytest.raises(ServiceError, match="too many requests"):
         await services.think()
     assert len(server.log.of(RequestReceived)) == 4
     await clients.close()

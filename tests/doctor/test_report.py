@@ -53,7 +53,7 @@ class ParserError(Exception):
     [
         (ParserError("what a server wrote"), "ParserError"),
         (EngineError("A sentence of ours."), "A sentence of ours."),
-        (OSError(errno.EMFILE, "Too many open files"), "as many open as it may"),
+        (OSError(errno.EMFILE, "Too many open files"), "limit of open files"),
         (ModuleNotFoundError("No module named 'nacl'", name="nacl"), "nacl"),
         (KeyError("x"), "KeyError"),
     ],

@@ -194,7 +194,7 @@ async def test_nobody_listens(closed_port: int) -> None:
 async def test_the_name_is_unknown() -> None:
     """A host that does not resolve is named."""
     error = await refusal("ws://no-such-host.invalid:8998")
-    assert "no machine is known as no-such-host.invalid" in str(error)
+    assert "the host name no-such-host.invalid is unknown" in str(error)
     assert error.retry
 
 
@@ -208,7 +208,7 @@ async def test_nothing_answers_the_upgrade(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_something_else_answers() -> None:
-    """What speaks no HTTP is no PersonaPlex server; what merely closes may want TLS, or be a tunnel without a far end."""
+    """What speaks no HTTP is not a PersonaPlex server; what merely closes may want TLS, or be a tunnel without a far end."""
 
     def mail_server(writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp.example ESMTP\r\n\r\n")
@@ -216,15 +216,15 @@ async def test_something_else_answers() -> None:
 
     async with plain_server(mail_server) as address:
         error = await refusal(address)
-    assert "is no PersonaPlex server" in str(error)
+    assert "is not a PersonaPlex server" in str(error)
     assert not error.retry
     async with plain_server(lambda writer: writer.close()) as address:
         error = await refusal(address)
-    assert "hung up without an answer" in str(error)
+    assert "closed the connection without an answer" in str(error)
     assert error.retry
 
 
-@pytest.mark.parametrize(("status", "words"), [(404, "/api/chat"), (403, "let us in"), (503, "in trouble")])
+@pytest.mark.parametrize(("status", "words"), [(404, "/api/chat"), (403, "refuses access"), (503, "reports an error")])
 async def test_http_says_no(status: int, words: str) -> None:
     """An HTTP answer other than 101 is told with its status."""
     async with StandInServer("echo", faults=Faults(http_status=status)) as server:
@@ -353,7 +353,7 @@ async def test_the_audio_loop_crashes() -> None:
         server.crash()
         ending = await events.ending()
     assert (ending.cause, ending.retry) == ("close 1000", True)
-    assert "audio loop has crashed" in ending.reason
+    assert "audio loop crashed" in ending.reason
 
 
 async def test_the_process_dies() -> None:

@@ -97,8 +97,8 @@ def test_a_bad_message_does_not_end_the_conversation(message: bytes | str) -> No
 @pytest.mark.parametrize(
     ("code", "after_s", "retry", "words"),
     [
-        (1006, 0.01, False, "lacks the voice"),
-        (1006, 5.0, True, "died while it loaded"),
+        (1006, 0.01, False, "without the voice"),
+        (1006, 5.0, True, "crashed while it loaded"),
         (1000, 0.01, True, "before it was ready"),
         (1001, 3.0, True, "shutting down"),
     ],
@@ -114,11 +114,11 @@ def test_how_it_ends_before_the_handshake(code: int, after_s: float, retry: bool
 @pytest.mark.parametrize(
     ("code", "retry", "words"),
     [
-        (1000, True, "audio loop has crashed"),
+        (1000, True, "audio loop crashed"),
         (1001, True, "shutting down"),
         (1002, False, "rejected the call"),
-        (1005, True, "audio loop has crashed"),
-        (1006, True, "broke off"),
+        (1005, True, "audio loop crashed"),
+        (1006, True, "was lost"),
         (1008, False, "rejected the call"),
         (1009, False, "too big"),
         (1011, True, "close code 1011"),
@@ -161,12 +161,12 @@ def test_the_first_end_is_the_end() -> None:
     "status_retry_words",
     [
         (400, False, "too long"),
-        (401, False, "let us in"),
-        (403, False, "let us in"),
+        (401, False, "refuses access"),
+        (403, False, "refuses access"),
         (404, False, "/api/chat"),
-        (200, False, "no PersonaPlex"),
-        (502, True, "in trouble"),
-        (503, True, "in trouble"),
+        (200, False, "not a PersonaPlex"),
+        (502, True, "reports an error"),
+        (503, True, "reports an error"),
     ],
 )
 def test_what_http_may_answer(status_retry_words: tuple[int, bool, str]) -> None:

@@ -356,7 +356,7 @@ async def test_a_slow_server_is_not_left_behind_for_good() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [(Faults(crash_after_steps=3), "audio loop has crashed"), (Faults(reset_after_steps=3), "broke off")],
+    [(Faults(crash_after_steps=3), "audio loop crashed"), (Faults(reset_after_steps=3), "was lost")],
 )
 async def test_a_server_that_dies_in_the_middle(fault: Faults, words: str) -> None:
     """The last event says in a sentence what happened and that another try can help; pushing on does nothing."""

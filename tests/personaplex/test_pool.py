@@ -117,7 +117,7 @@ async def test_a_failed_opening_leaves_the_server_free() -> None:
     """Refused, or cancelled in the middle: the next conversation can be opened."""
     async with StandInServer("echo", faults=Faults(http_status=503)) as server:
         lease = taken(pool_of(server.url))
-        assert "in trouble" in str(await failing(lease))
+        assert "reports an error" in str(await failing(lease))
         server.faults = Faults()
         opening = asyncio.create_task(lease.open(PERSONA, Metrics()).__aenter__())
         await server.log.wait_for(lambda log: log.of(Connected))

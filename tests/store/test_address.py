@@ -93,6 +93,6 @@ def test_where_no_file_can_be(tmp_path: Path, path: str, why: str) -> None:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder where not even root makes files")
 def test_a_folder_that_takes_no_files() -> None:
     """The system's reason is in the sentence."""
-    with pytest.raises(StoreError, match=r"settings file cannot be made: .+\.") as caught:
+    with pytest.raises(StoreError, match=r"settings file cannot be created: .+\.") as caught:
         parse("sqlite:////proc/settings.db").prepare()
-    assert "settings file /proc/settings.db cannot be made: " in caught.value.full
+    assert "settings file /proc/settings.db cannot be created: " in caught.value.full

@@ -61,8 +61,8 @@ def add_persona_commands(bot: discord.Bot, services: CommandServices) -> None:
 def add_voice(bot: discord.Bot, services: CommandServices) -> None:
     """/voice."""
 
-    @bot.slash_command(name="voice", description="See or choose the voice of the calls that you begin.", contexts=IN_GUILDS)
-    @option("voice", str, description="Leave it out to see which one it is.", required=False, autocomplete=voices_of(services))
+    @bot.slash_command(name="voice", description="See or choose the voice of the calls that you start.", contexts=IN_GUILDS)
+    @option("voice", str, description="Leave this out to see the current voice.", required=False, autocomplete=voices_of(services))
     async def voice(context: discord.ApplicationContext, voice: str | None = None) -> None:
         await (set_choice(context, services, voice=voice) if voice else show(context, services))
 
@@ -70,11 +70,11 @@ def add_voice(bot: discord.Bot, services: CommandServices) -> None:
 def add_choosing(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/persona show, set, reset, list."""
 
-    @group.command(name="show", description="See whom you talk with, and on whose wish.")
+    @group.command(name="show", description="See the persona of the calls that you start, and who chose it.")
     async def show_persona(context: discord.ApplicationContext) -> None:
         await show(context, services)
 
-    @group.command(name="set", description="Choose whom you talk with in the calls that you begin.")
+    @group.command(name="set", description="Choose the persona of the calls that you start.")
     @saved_persona_option(services)
     @own_words_options(services)
     async def set_persona(
@@ -82,12 +82,12 @@ def add_choosing(group: discord.SlashCommandGroup, services: CommandServices) ->
     ) -> None:
         await set_choice(context, services, name=name, role=role, voice=voice)
 
-    @group.command(name="reset", description="Forget your own choice: the server's persona holds again.")
+    @group.command(name="reset", description="Delete your own choice and use the server's persona again.")
     async def reset(context: discord.ApplicationContext) -> None:
         standing = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
         await tell_choice(context, services, lambda persona: as_it_stands(texts.personas.unset(persona), standing))
 
-    @group.command(name="list", description="See the personas that are saved: yours, the server's, mine.")
+    @group.command(name="list", description="See the saved personas: yours, the server's and mine.")
     async def list_personas(context: discord.ApplicationContext) -> None:
         own, guilds = await services.preferences.personas(own_of(context)), await services.preferences.personas(guild_of(context))
         await reply(context, texts.personas.persona_list(own, guilds, library()))
@@ -96,10 +96,10 @@ def add_choosing(group: discord.SlashCommandGroup, services: CommandServices) ->
 def add_keeping(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/persona save and delete."""
 
-    @group.command(name="save", description="Keep a persona under a name: the one in force for you, or what you give.")
-    @option("name", str, description="What to call it.", max_length=personafile.NAME_CHARACTERS)
+    @group.command(name="save", description="Save a persona under a name: your current one, or the role and voice that you give.")
+    @option("name", str, description="The name to save it under.", max_length=personafile.NAME_CHARACTERS)
     @own_words_options(services)
-    @option("server", bool, description="Keep it for everybody in this server (needs Manage Server).", required=False)
+    @option("server", bool, description="Save it for everybody in this server (needs Manage Server).", required=False)
     async def save(
         context: discord.ApplicationContext, name: str, role: str | None = None, voice: str | None = None, *, server: bool = False
     ) -> None:
@@ -108,9 +108,9 @@ def add_keeping(group: discord.SlashCommandGroup, services: CommandServices) -> 
         saved, standing = await services.personas.save(owner_of(context, server=server), name, persona)
         await reply(context, as_it_stands(texts.personas.saved(saved), standing))
 
-    @group.command(name="delete", description="Delete a saved persona of yours, or of the server.")
+    @group.command(name="delete", description="Delete a saved persona of yours or of the server.")
     @option("name", str, description="Which one.", autocomplete=own_names_of(services))
-    @option("server", bool, description="The server's one of that name (needs Manage Server).", required=False)
+    @option("server", bool, description="Delete the server's persona of that name (needs Manage Server).", required=False)
     async def delete(context: discord.ApplicationContext, name: str, *, server: bool = False) -> None:
         standing = await services.personas.delete(owner_of(context, server=server), name)
         await reply(context, as_it_stands(texts.personas.deleted(name), standing))
@@ -119,7 +119,7 @@ def add_keeping(group: discord.SlashCommandGroup, services: CommandServices) -> 
 def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/persona import and export."""
 
-    @group.command(name="import", description="Take in personas from a file that /persona export made.")
+    @group.command(name="import", description="Import personas from a file that /persona export made.")
     @option("file", discord.Attachment, description="The file.")
     @option("server", bool, description="For everybody in this server (needs Manage Server).", required=False)
     async def take_in(context: discord.ApplicationContext, file: discord.Attachment, *, server: bool = False) -> None:
@@ -130,7 +130,7 @@ def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> No
 
     @group.command(name="export", description="Get saved personas as a file.")
     @option("name", str, description="Only this one.", required=False, autocomplete=names_of(services))
-    @option("server", bool, description="The server's instead of yours.", required=False)
+    @option("server", bool, description="Export the server's personas instead of yours.", required=False)
     async def export(context: discord.ApplicationContext, name: str | None = None, *, server: bool = False) -> None:
         if name:
             found = [await services.personas.find(guild_id_of(context), context.author.id, name)]
@@ -214,7 +214,7 @@ def own_words_options(services: CommandServices) -> Callable[[Command], Command]
     """The options `role` and `voice` of a command: a persona in one's own words."""
 
     def decorate(function: Command) -> Command:
-        role = option("role", str, description="Who it shall be, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
+        role = option("role", str, description="The role, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
         return role(option("voice", str, description="Its voice.", required=False, autocomplete=voices_of(services))(function))
 
     return decorate

@@ -73,7 +73,7 @@ def add_privacy_commands(bot: discord.Bot, services: CommandServices) -> None:
     """/privacy."""
 
     @bot.slash_command(
-        name="privacy", description="See and delete what is stored about you; choose whether I hear you.", contexts=IN_GUILDS
+        name="privacy", description="See and delete what is stored about you, and choose whether I hear you.", contexts=IN_GUILDS
     )
     async def privacy(context: discord.ApplicationContext) -> None:
         practice = services.practice(guild_id_of(context))

@@ -26,7 +26,7 @@ RULES = {"allow": True, "deny": False, "neither": None}
 
 def add_settings_commands(bot: discord.Bot, services: CommandServices) -> None:
     """/settings."""
-    group = bot.create_group("settings", "What holds in this server.", contexts=IN_GUILDS, default_member_permissions=ADMINS)
+    group = bot.create_group("settings", "The settings of this server.", contexts=IN_GUILDS, default_member_permissions=ADMINS)
     add_showing(group, services)
     add_captions(group, services)
     add_transcripts(group, services)
@@ -38,11 +38,11 @@ def add_settings_commands(bot: discord.Bot, services: CommandServices) -> None:
 def add_showing(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings show and reset."""
 
-    @group.command(name="show", description="See what holds in this server.")
+    @group.command(name="show", description="See the settings of this server.")
     async def show(context: discord.ApplicationContext) -> None:
         await tell(context, services)
 
-    @group.command(name="reset", description="Forget every setting of this server: the configuration of the bot holds again.")
+    @group.command(name="reset", description="Delete all settings of this server. The configuration of the bot applies again.")
     async def reset(context: discord.ApplicationContext) -> None:
         await change(context, services, lambda now: GuildSettings(now.guild_id))
 
@@ -52,12 +52,12 @@ def add_captions(group: discord.SlashCommandGroup, services: CommandServices) ->
 
     @group.command(name="captions", description="Where captions and notices go.")
     @option("where", str, description="The kind of place.", choices=["voice", "channel", "thread", "off"])
-    @option("channel", discord.TextChannel, description="Which one, for channel and thread.", required=False)
+    @option("channel", discord.TextChannel, description="The text channel, for channel and thread.", required=False)
     async def captions(context: discord.ApplicationContext, where: str, channel: discord.TextChannel | None = None) -> None:
         wanted = captions_of(where, context.guild.get_channel(channel.id) if context.guild and channel else None)
         await change(context, services, lambda now: replace(now, captions=wanted))
 
-    @group.command(name="captions-of-people", description="Whether what people say is written into the captions too, for all to read.")
+    @group.command(name="captions-of-people", description="Whether captions also show what people say, for everybody to read.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def captions_of_people(context: discord.ApplicationContext, state: str) -> None:
         await change(context, services, lambda now: replace(now, captions_of_people=state == "on"))
@@ -66,7 +66,7 @@ def add_captions(group: discord.SlashCommandGroup, services: CommandServices) ->
 def add_transcripts(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings transcripts, transcript and forget-transcripts."""
 
-    @group.command(name="transcripts", description="Whether what is said in calls is kept. Nothing is without it.")
+    @group.command(name="transcripts", description="Whether transcripts of calls are kept. Off: nothing that is said is kept.")
     @option("state", str, description="On or off.", choices=["on", "off"])
     async def transcripts(context: discord.ApplicationContext, state: str) -> None:
         await change(context, services, lambda now: replace(now, transcripts=state == "on"))
@@ -85,7 +85,7 @@ def add_transcripts(group: discord.SlashCommandGroup, services: CommandServices)
         await reply(context, texts.settings.transcript_of(call, len(lines)), file=file)
 
     @group.command(name="forget-transcripts", description="Delete the transcript of a call, or of all calls of this server.")
-    @option("call", str, description="Which one; leave it out for all.", required=False, autocomplete=calls_of(services))
+    @option("call", str, description="Which call. Leave this out for all.", required=False, autocomplete=calls_of(services))
     async def forget_transcripts(context: discord.ApplicationContext, call: str | None = None) -> None:
         await reply(context, texts.settings.transcripts_deleted(await services.preferences.forget_transcripts(guild_id_of(context), call)))
 
@@ -93,7 +93,7 @@ def add_transcripts(group: discord.SlashCommandGroup, services: CommandServices)
 def add_persona(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings persona."""
 
-    @group.command(name="persona", description="Whom people talk with who chose nobody. Without anything given, the bot's own default.")
+    @group.command(name="persona", description="The persona for people who chose none. Without options: the bot's default.")
     @saved_persona_option(services)
     @own_words_options(services)
     async def persona(
@@ -110,15 +110,15 @@ def add_persona(group: discord.SlashCommandGroup, services: CommandServices) -> 
 def add_rules(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings channel and role."""
 
-    @group.command(name="channel", description="Whether I talk in a voice channel. Where some are allowed, I talk in no other.")
+    @group.command(name="channel", description="Whether I talk in a voice channel. If any channel is allowed, I talk in allowed ones only.")
     @option("channel", discord.abc.GuildChannel, description="Which one.", channel_types=VOICE_CHANNELS)
-    @option("rule", str, description="What holds for it.", choices=list(RULES))
+    @option("rule", str, description="The rule for it.", choices=list(RULES))
     async def channel(context: discord.ApplicationContext, channel: discord.abc.GuildChannel, rule: str) -> None:
         await set_rule(context, services, "channel", channel.id, rule)
 
-    @group.command(name="role", description="Whether a role may call me. Where some are allowed, nobody else may.")
+    @group.command(name="role", description="Whether a role may call me. If any role is allowed, only allowed roles may.")
     @option("role", discord.Role, description="Which one.")
-    @option("rule", str, description="What holds for it.", choices=list(RULES))
+    @option("rule", str, description="The rule for it.", choices=list(RULES))
     async def role(context: discord.ApplicationContext, role: discord.Role, rule: str) -> None:
         await set_rule(context, services, "role", role.id, rule)
 
@@ -126,9 +126,9 @@ def add_rules(group: discord.SlashCommandGroup, services: CommandServices) -> No
 def add_limits(group: discord.SlashCommandGroup, services: CommandServices) -> None:
     """/settings limits."""
 
-    @group.command(name="limits", description="When a call ends by itself, in minutes; 0 is never.")
-    @option("idle", int, description="Nobody has spoken for so long.", required=False, min_value=0, max_value=LONGEST_MINUTES)
-    @option("longest", int, description="So long, when others wait.", required=False, min_value=0, max_value=LONGEST_MINUTES)
+    @group.command(name="limits", description="When a call ends by itself, in minutes. 0 means never.")
+    @option("idle", int, description="Minutes in which nobody has spoken.", required=False, min_value=0, max_value=LONGEST_MINUTES)
+    @option("longest", int, description="Minutes of a call, when others wait.", required=False, min_value=0, max_value=LONGEST_MINUTES)
     async def limits(context: discord.ApplicationContext, idle: int | None = None, longest: int | None = None) -> None:
         await change(
             context,
