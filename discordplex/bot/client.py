@@ -336,7 +336,7 @@ class GatewayClient(discord.Bot):
             try:
                 await command.invoke_autocomplete_callback(await self.get_autocomplete_context(interaction))
             except (DiscordplexError, discord.HTTPException) as fault:  # they see no choices, and may type on
-                log.info("nothing was offered while somebody typed", command=str(command), cause=type(fault).__name__)
+                log.info("autocomplete failed", command=str(command), cause=type(fault).__name__)
 
     async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
         """A command raised."""
@@ -355,7 +355,7 @@ def sparing(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
         try:
             parse(data)
         except UNREADABLE as fault:
-            log.warning("an event from discord cannot be read and is left out", name=name, cause=place_of(fault))
+            log.warning("discord event unreadable, skipped", name=name, cause=place_of(fault))
 
     return parse_or_leave_out
 

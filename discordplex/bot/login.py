@@ -149,7 +149,7 @@ class Login:
                 try:
                     await self._client.run_until(token, stop)
                 except UNREADABLE as fault:
-                    log.warning("discord's answer cannot be read", cause=place_of(fault))
+                    log.warning("discord answer unreadable", cause=place_of(fault))
                     return NONSENSE
                 finally:
                     await self._end_calls()
@@ -309,7 +309,7 @@ class Login:
             try:
                 await asyncio.wait_for(guild.query_members(user_ids=asked, limit=STRANGERS_PER_QUESTION, cache=True), ASK_STRANGERS_S)
             except (asyncio.TimeoutError, OSError, aiohttp.ClientError):
-                log.warning("who sits in voice is not known", guild=guild.id, users=len(asked))
+                log.warning("voice members unknown", guild=guild.id, users=len(asked))
 
     async def _settle(self) -> None:
         """Serve by the order of before a restart as soon as every guild's rules are known."""
@@ -324,7 +324,7 @@ class Login:
         except (discord.NotFound, discord.Forbidden) as fault:
             return fault.code in (UNKNOWN_GUILD, MISSING_ACCESS)
         except UNREACHABLE as fault:
-            log.info("whether a guild is gone is not known", guild=guild_id, cause=cause_of(fault))
+            log.info("guild membership unknown", guild=guild_id, cause=cause_of(fault))
         return False
 
     def _practice(self, guild_id: int) -> Practice:

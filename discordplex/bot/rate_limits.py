@@ -59,5 +59,5 @@ def bounded_body(text: str) -> str:
     found = body if isinstance(body, dict) else {}
     wait_s = bounded_wait_s(found.get("retry_after"))
     if found.get("retry_after") != wait_s:
-        log.warning("the wait that discord asks for is out of bounds", wait_s=wait_s)
+        log.warning("retry time from discord out of range", wait_s=wait_s)
     return json.dumps({**found, "retry_after": wait_s})

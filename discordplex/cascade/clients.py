@@ -220,6 +220,6 @@ async def once_more(attempt: Callable[[], Awaitable[Response]], service: Service
         wait_s = may_repeat_after_s(error)
         if wait_s is None:
             raise
-        log.info("request repeated", service=service.name, wait_s=round(wait_s, 3), cause=type(error).__name__)
+        log.info("request retried", service=service.name, wait_s=round(wait_s, 3), cause=type(error).__name__)
     await clock.sleep_until(clock.now() + wait_s)
     return await attempt()

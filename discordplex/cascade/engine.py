@@ -96,7 +96,7 @@ class CascadeEngine:
         self._dialogue = self._converse(self._clients, *services)
         self._outbox.put(EngineReady())
         self._work = asyncio.create_task(self._live(self._dialogue), name="cascade")
-        log.info("engine listens", transcribe=services[0].host, think=services[1].host, speak=services[2].host)
+        log.info("engine ready", transcribe=services[0].host, think=services[1].host, speak=services[2].host)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -116,7 +116,7 @@ class PersonaPlexEngine:
         started = self._clock.now()
         await self._client.open(self._timeout_s)
         self._handshake.set((self._clock.now() - started) * 1000)
-        log.info("engine listens", server=self._endpoint.name, handshake_ms=round(self._handshake.value))
+        log.info("engine ready", server=self._endpoint.name, handshake_ms=round(self._handshake.value))
         self._watchdog = asyncio.create_task(self._watch(), name=f"personaplex watchdog: {self._endpoint.name}")
         return self
 

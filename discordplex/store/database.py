@@ -96,7 +96,7 @@ class Database:
         try:
             self.unclean = not await self._bounded("The journal was not emptied", self._scrubbing(), Attempt())
         except StoreError as fault:
-            log.warning("deleted settings stay in the database's journal for now", cause=str(fault))
+            log.warning("deleted data still in the database journal", cause=str(fault))
         return not self.unclean
 
     async def close(self) -> None:
@@ -109,7 +109,7 @@ class Database:
         ending = self._started(self._backend.engine.dispose())
         await asyncio.wait({ending}, timeout=self._patience_s)
         if not ending.done() or ending.exception():
-            log.warning("the database did not close")
+            log.warning("database did not close")
         if self._backend.journal:
             await asyncio.to_thread(join_failed)
 
@@ -157,7 +157,7 @@ class Database:
             return task.result()
         if not is_of_the_database(fault):
             raise fault
-        log.warning("the database failed", doing=failure, code=code(fault))
+        log.warning("database failed", doing=failure, code=code(fault))
         certain = not (attempt.committing and lost_connection(fault))
         raise complaint(failure, reason(fault), certain=certain, retry=may_pass(fault))
 

@@ -32,7 +32,7 @@ def alone(path: Path) -> Iterator[None]:
     try:
         file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as fault:
-        log.info("the settings file is used without a lock", cause=kind_of(fault))
+        log.info("settings file not locked", cause=kind_of(fault))
         yield
         return
     try:
@@ -53,7 +53,7 @@ def take(file: int, path: Path) -> None:
             full=f"Another discordplex uses the settings file {path.absolute()}: {mend}",
         ) from None
     except OSError as fault:
-        log.info("the settings file is used without a lock", cause=kind_of(fault))
+        log.info("settings file not locked", cause=kind_of(fault))
 
 
 if sys.platform == "win32":

@@ -71,7 +71,7 @@ async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> Non
         except Exception as fault:
             if not is_of_the_database(fault):
                 raise
-            log.warning("other processes are not heard", cause=code(fault), retry_in_s=RETRY_S)
+            log.warning("changes of other processes not received", cause=code(fault), retry_in_s=RETRY_S)
         await clock.sleep_until(clock.now() + RETRY_S)
 
 

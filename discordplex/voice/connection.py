@@ -202,7 +202,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         try:
             closing = await self._watchdog.during(reconnector.run())
         except Exception:
-            log.exception("voice connection met a fault", guild=self._guild.id)
+            log.exception("voice connection failed", guild=self._guild.id)
             closing = Closing(Repair.END, "a fault inside discordplex ended the voice connection")
         self._final = closing
         log.info("voice connection ended", guild=self._guild.id, code=closing.code, repair=closing.repair.name)

@@ -97,7 +97,7 @@ class Watchdog:
             self._tell(HearsAgain(finding.speaker))
             return
         self._metrics.counter(f"voice.deaf.{finding.remedy.name.lower()}").add()
-        log.warning("somebody is not heard", speaker=finding.speaker, symptom=finding.symptom.name, remedy=finding.remedy.name)
+        log.warning("speaker not heard", speaker=finding.speaker, symptom=finding.symptom.name, remedy=finding.remedy.name)
         if finding.remedy is Remedy.REKEY:
             session.rejoin_group()
         elif finding.remedy is Remedy.RECONNECT:

@@ -173,7 +173,7 @@ async def test_three_terminals(tmp_path: Path, mode: str) -> None:
         }
         async with started("run", "--report", "report.json", "--log-format", "json", cwd=tmp_path, **settings) as process:
             assert process.stderr is not None
-            while b"engine listens" not in (line := await timeouts.wait_for(process.stderr.readline(), 20)):
+            while b"engine ready" not in (line := await timeouts.wait_for(process.stderr.readline(), 20)):
                 assert line
             assert (await end(process))[0] == 0
         for other in (discord, engine):

@@ -277,7 +277,7 @@ class Call:
     def _forgotten(self, task: "asyncio.Task[None]") -> None:
         self._forgetting.discard(task)
         if not task.cancelled() and (fault := task.exception()):
-            log.error("an engine did not forget a speaker", exc_info=fault, **self._conversation.ids)
+            log.error("engine did not forget a speaker", exc_info=fault, **self._conversation.ids)
 
     # Its life
 
@@ -292,7 +292,7 @@ class Call:
             self._announcer.ended(self._context.clock.now() - self.since)
 
     async def _run(self) -> Outcome:
-        log.info("call begins", **self._conversation.ids)
+        log.info("call started", **self._conversation.ids)
         self._work = asyncio.create_task(self._talk(), name=f"call:{self.voice_channel.place.guild_id}")
         if self._hung_up:
             self._work.cancel()

@@ -137,7 +137,7 @@ class Conversation:
         if isinstance(event, Caption):
             self._captions.show(event)
         elif isinstance(event, Trouble):
-            log.warning("trouble in a call", service=event.service, cause=event.cause, **self.ids)
+            log.warning("problem in a call", service=event.service, cause=event.cause, **self.ids)
             self._announcer.trouble(event.message)
         elif isinstance(event, Opening):
             self.phase = WAITING

@@ -117,7 +117,7 @@ class TranscriptWriter:
                 await self._preferences.store.transcripts.keep([one.line for one in self._saving], self._is_wanted)
             except StoreError as fault:
                 self._dropped.add(len(self._saving))
-                log.warning("a transcript was not saved", lines=len(self._saving), cause=fault.full)
+                log.warning("transcript not saved", lines=len(self._saving), cause=fault.full)
                 for call in {one.call for one in self._saving}:
                     self._notices.say_once(call.voice_channel, texts.calls.told(str(fault)))
             finally:

@@ -59,4 +59,4 @@ class VoiceStatus:
             try:
                 await voice_channel.set_status(text)
             except FAULTS as fault:
-                log.info("voice status not written", channel=voice_channel.place.channel_id, cause=type(fault).__name__)
+                log.info("voice status not set", channel=voice_channel.place.channel_id, cause=type(fault).__name__)

@@ -187,7 +187,7 @@ class Notices:
         await asyncio.gather(*(poster.close() for poster in self._posters.values()))
         self._posters.clear()
         if unwritten:
-            log.warning("captions were left unwritten", channels=unwritten)
+            log.warning("captions not written", channels=unwritten)
 
     def _poster(self, channel: Any | None) -> Poster | None:
         if channel is None:
@@ -234,7 +234,7 @@ async def open_captions_thread(voice_channel: VoiceChannel, notices: Notices, id
     try:
         thread = await voice_channel.open_thread()
     except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
-        log.warning("no thread for captions", cause=type(fault).__name__, **ids)
+        log.warning("captions thread not created", cause=type(fault).__name__, **ids)
         return None
     if thread:
         notices.divert(voice_channel.place, thread)

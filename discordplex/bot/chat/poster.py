@@ -263,7 +263,7 @@ class Poster:
             try:
                 pause_s = await self._write(key, self._drafts[key])
             except Exception:  # the edge: one bad message must not silence the channel
-                log.exception("a message could not be written", channel=self.channel.id)
+                log.exception("message not written", channel=self.channel.id)
                 self._drop(key)
             self._writing = None
             self._deleted.clear()

@@ -55,7 +55,7 @@ class WrittenCommands:
             for part in messages(text):
                 await message.reply(part, mention_author=False, allowed_mentions=NO_MENTIONS)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
-            log.warning("written command not answered", cause=type(fault).__name__)
+            log.warning("prefix command not answered", cause=type(fault).__name__)
 
     def _word(self, content: str) -> str:
         """What stands after the prefix; empty where a message does not begin with it."""

@@ -42,13 +42,13 @@ class DeferredReply:
                 below = more if part is parts[-1] else {}
                 await self._interaction.followup.send(part, ephemeral=True, allowed_mentions=NO_MENTIONS, **below)
         except FAULTS as fault:
-            log.warning("not answered", guild=self._interaction.guild_id, cause=cause_of(fault))
+            log.warning("command answer not delivered", guild=self._interaction.guild_id, cause=cause_of(fault))
 
     async def _ask_for_time(self) -> None:
         try:
             await self._interaction.response.defer(ephemeral=True, invisible=False)
         except FAULTS as fault:
-            log.info("no time to answer", guild=self._interaction.guild_id, cause=cause_of(fault))
+            log.info("command answer not deferred", guild=self._interaction.guild_id, cause=cause_of(fault))
 
 
 class CommandContext(discord.ApplicationContext):

@@ -56,7 +56,7 @@ class PeriodicChecks:
             own = guild_id in self._registry.wanting_their_own
             minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0)
             if minutes and call.quiet_s >= minutes * MINUTE_S:
-                log.info("leaving for idleness", guild=guild_id, quiet_s=round(call.quiet_s))
+                log.info("leaving idle call", guild=guild_id, quiet_s=round(call.quiet_s))
                 self._notices.say(call.voice_channel, texts.waiting.idle(minutes))
                 self._running.hang_up(guild_id)
                 wanted -= 1
@@ -80,6 +80,6 @@ class PeriodicChecks:
         elif isinstance(verdict, Reprieve):
             self._notices.say(call.voice_channel, texts.waiting.GOES_ON)
         elif isinstance(verdict, End):
-            log.info("time is up", guild=verdict.guild_id)
+            log.info("time limit reached", guild=verdict.guild_id)
             self._notices.say(call.voice_channel, texts.waiting.TIME_IS_UP)
             self._running.hang_up(verdict.guild_id, Next.REQUEUE)

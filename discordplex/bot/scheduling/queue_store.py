@@ -52,7 +52,7 @@ class StoredOrder:
             return
         _, unfinished = await asyncio.wait({self._task}, timeout=LAST_WRITES_S)
         if unfinished:
-            log.warning("the queue's order is not up to date")
+            log.warning("queue order not up to date")
             self._task.cancel()
             await asyncio.wait(unfinished)
         self._task = None
@@ -62,7 +62,7 @@ class StoredOrder:
         try:
             found = await self._queue.list()
         except StoreError as fault:
-            log.warning("the queue's order is lost", cause=fault.full)
+            log.warning("queue order not read", cause=fault.full)
             return []
         self._stored = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since)}
         self._wanted = dict(self._stored)
@@ -107,7 +107,7 @@ class StoredOrder:
             try:
                 await self._write_one()
             except StoreError as fault:
-                log.warning("the queue's order is not saved", cause=fault.full, retry_in_s=RETRY_S)
+                log.warning("queue order not saved", cause=fault.full, retry_in_s=RETRY_S)
                 await self._clock.sleep_until(self._clock.now() + RETRY_S)
 
     async def _write_one(self) -> None:

@@ -64,4 +64,4 @@ class Timers:
         if self._named.get(name) is task:
             del self._named[name]
         if not task.cancelled() and task.exception():
-            log.error("something that was to happen failed", name=str(name), exc_info=task.exception())
+            log.error("scheduled task failed", name=str(name), exc_info=task.exception())

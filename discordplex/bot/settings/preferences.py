@@ -172,7 +172,7 @@ class StoredPreferences:
                 try:
                     found = await self.store.people.get(user_id)
                 except StoreError as fault:
-                    log.warning("a person's settings are not known", cause=fault.full)
+                    log.warning("settings of a person not read", cause=fault.full)
                 else:
                     self._keep(found)
         settings = applied(self._person_changes.get(user_id, ()), found)
@@ -195,7 +195,7 @@ class StoredPreferences:
             try:
                 found = await self.store.opted_out()
             except StoreError as fault:
-                log.warning("who opted out is not known", cause=fault.full)
+                log.warning("opt-outs not read", cause=fault.full)
                 self.opt_outs_known = False
                 return
             finally:
@@ -219,7 +219,7 @@ class StoredPreferences:
             except StoreError as fault:
                 self._unread.add(guild_id)
                 self._guilds.setdefault(guild_id, GuildSettings(guild_id))
-                log.warning("a guild's settings are not known", guild=guild_id, cause=fault.full)
+                log.warning("settings of a guild not read", guild=guild_id, cause=fault.full)
 
     async def read_guild(self, guild_id: int) -> None:
         """Read a guild's settings. Raises StoreError."""
@@ -316,11 +316,11 @@ class StoredPreferences:
         try:
             missing = await self.store.privacy.guilds() - frozenset(present)
         except StoreError as fault:
-            log.warning("guilds that are gone are not known", cause=fault.full)
+            log.warning("removed guilds not read", cause=fault.full)
             return
         for guild_id in sorted(missing):
             if await is_gone(guild_id):
-                log.info("a guild is gone, its settings are deleted", guild=guild_id)
+                log.info("settings of a removed guild deleted", guild=guild_id)
                 await self.forget_guild(guild_id)
 
     # How it is saved
@@ -442,7 +442,7 @@ class StoredPreferences:
             try:
                 if self.store.problem is not None or self.store.moved:
                     await self._recover()
-                    log.info("the database is back")
+                    log.info("database available again")
                 if not self.opt_outs_known:
                     await self.load()
                 if self.store.unclean:

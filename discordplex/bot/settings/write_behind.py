@@ -122,7 +122,7 @@ class WriteBehind:
         """Try to save what waits, for a moment."""
         await asyncio.gather(self._urgent.close(), self._ordinary.close())
         if len(self):
-            log.error("changes are not saved", changes=len(self))
+            log.error("changes not saved", changes=len(self))
 
     async def before(self, key: Key) -> None:
         """Wait until this change may be saved: a deletion comes after what is just being saved about the same subject."""
@@ -212,7 +212,7 @@ class WriteQueue:
             except StoreError as fault:
                 self._parent.tell(fault.why)
                 pause_s = backoff.failed()
-                log.warning("changes are not saved yet", changes=len(self.waiting), retry_in_s=pause_s)
+                log.warning("changes not saved yet", changes=len(self.waiting), retry_in_s=pause_s)
                 await self._parent.pause(pause_s)
             else:
                 self._parent.trouble = None
@@ -233,7 +233,7 @@ class WriteQueue:
                     self.waiting[key] = entry  # at the end
             if isinstance(fault, StoreError) and fault.retry:
                 raise
-            log.warning("a change will never be saved", what=key.what, cause=type(fault).__name__)
+            log.warning("change refused by the database", what=key.what, cause=type(fault).__name__)
             entry.refuse(fault)
         else:
             if self.waiting.get(key) is entry:

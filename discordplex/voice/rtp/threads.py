@@ -226,6 +226,6 @@ class MediaThreads:
             self._metrics.counter("voice.wire.faults").add()
             if id(who) not in self._complained:
                 self._complained.add(id(who))
-                log.exception("voice thread met a fault", who=type(who).__name__)
+                log.exception("voice thread failed", who=type(who).__name__)
                 with contextlib.suppress(Exception):  # the thread lives on even where the report fails as well
                     who.failed(error)
