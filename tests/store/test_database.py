@@ -209,7 +209,7 @@ async def test_closing_finishes_what_runs(url: str) -> None:
 async def test_what_no_database_takes(store: Store) -> None:
     """A number that is too large, half a character: a sentence, and the store goes on."""
     for change in (lambda now: replace(now, idle_minutes=2**70), lambda now: replace(now, choice=replace(now.choice, voice="\ud800"))):
-        with pytest.raises(StoreError, match=r"^The setting was not saved: .*does not take\.$"):
+        with pytest.raises(StoreError, match=r"^The setting was not saved: .*does not accept\.$"):
             await store.guilds.change(1, change)
     assert await store.guilds.get(1) == GuildSettings(1)
 

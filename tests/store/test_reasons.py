@@ -30,7 +30,7 @@ def wrapped(fault: BaseException) -> DBAPIError:
     [
         (sqlite3.OperationalError("database is locked"), "another program"),
         (sqlite3.OperationalError("database or disk is full"), "disk is full"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "not written"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "read-only"),
         (sqlite3.DatabaseError("database disk image is malformed"), "damaged"),
         (sqlite3.DatabaseError("file is not a database"), "not a database"),
         (sqlite3.OperationalError("unable to open database file"), "cannot be opened"),
@@ -41,13 +41,13 @@ def wrapped(fault: BaseException) -> DBAPIError:
         (RefusedError("53100"), "no room"),
         (RefusedError("57P03"), "starting or shutting down"),
         (RefusedError("55P03"), "another program"),
-        (RefusedError("22021"), "does not take"),
+        (RefusedError("22021"), "does not accept"),
         (RefusedError("XX000"), "refused"),
         (ConnectionRefusedError(), "cannot be reached"),
         (asyncio.TimeoutError(), "in time"),
         (PoolTimeout(), "in time"),
-        (OverflowError(), "does not take"),
-        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "a prompt"), "does not take"),
+        (OverflowError(), "does not accept"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "a prompt"), "does not accept"),
     ],
 )
 def test_each_failure_has_its_words(fault: BaseException, words: str) -> None:

@@ -72,7 +72,7 @@ async def test_a_file_that_may_only_be_read(tmp_path: Path) -> None:
     """It is told at the start, not at the first change."""
     async with open_store(f"sqlite:///{tmp_path}/settings.db"):
         pass
-    with pytest.raises(StoreError, match="may be read but not written"):
+    with pytest.raises(StoreError, match="is read-only"):
         async with open_store(f"sqlite:///file:{tmp_path}/settings.db?mode=ro&uri=true"):
             pass
 

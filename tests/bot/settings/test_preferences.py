@@ -205,9 +205,9 @@ async def test_a_caller_who_is_cancelled_cancels_no_wish(preferences: StoredPref
 async def test_what_the_database_never_takes_is_refused_and_undone(preferences: StoredPreferences) -> None:
     """A sentence, nothing has changed, and nothing of it is tried again."""
     await choose(preferences, ANNA, Choice(voice="NATM1.pt"))
-    with pytest.raises(StoreError, match="does not take"):
+    with pytest.raises(StoreError, match="does not accept"):
         await choose(preferences, ANNA, Choice(voice="\ud800"))
-    with pytest.raises(StoreError, match="does not take"):
+    with pytest.raises(StoreError, match="does not accept"):
         await preferences.change_guild(GUILD, lambda now: replace(now, idle_minutes=2**70))
     assert (await preferences.persona(GUILD, ANNA)).voice == "NATM1.pt"
     assert preferences.guild(GUILD).idle_minutes is None
