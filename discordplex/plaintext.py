@@ -1,7 +1,7 @@
-"""Text from strangers made harmless to whoever reads it on: no line of its own, no hidden or turned-round characters. Pure.
+"""Text from strangers made harmless: no line breaks, no hidden characters, no changes of reading direction. Pure.
 
-Names, engines and servers send text that ends in captions, transcripts, prompts and notices. What it means stays; what only serves to
-deceive a reader or a parser goes.
+Names, engines and servers send text that is shown in captions, transcripts, prompts and notices. Its meaning is kept; what only serves to
+deceive a reader or a parser is removed.
 """
 
 import re
@@ -17,7 +17,7 @@ INVISIBLE: Final = re.compile(
     "\ud800-\udfff"  # half a character: no encoder takes it
     "]"
 )
-"""Default_Ignorable_Code_Point and Cc of Unicode 15, but for what scripts and emoji need: the two joiners and the variation selectors."""
+"""Default_Ignorable_Code_Point and Cc of Unicode 15, except what scripts and emoji need: the two joiners and the variation selectors."""
 
 JOINERS: Final = re.compile("(?<![^\\s\u200c\u200d])[\u200c\u200d]+|[\u200c\u200d]+(?=[\\s\u200c\u200d]|$)")
 """A joiner joins two characters (Persian, Hindi, families of emoji); at an edge, or more than one, it only hides something."""
@@ -26,24 +26,24 @@ MOST_MARKS: Final = 4
 MARKS: Final = re.compile(
     f"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{{{MOST_MARKS}}})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
 )
-"""No language stacks more of these on a letter; towers of them cover the lines around."""
+"""No language stacks more combining marks on a letter; more of them would cover the lines around."""
 
 WHITE: Final = re.compile(r"[\s\u2028\u2029\u0085]+")
 
 
 def drawn(text: str) -> str:
-    """`text`, which may be a part of a longer one, without single characters that draw nothing or turn the reading direction round."""
+    """`text`, which may be a part of a longer one, without single characters that draw nothing or change the reading direction."""
     return INVISIBLE.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u0085", "\n"))
 
 
 def visible(text: str) -> str:
-    """`text` without characters that draw nothing or turn the reading direction round. Line breaks stay."""
+    """`text` without characters that draw nothing or change the reading direction. Line breaks stay."""
     seen = drawn(text)
     return MARKS.sub(r"\1", JOINERS.sub("", seen))
 
 
 def trimmed(text: str) -> str:
-    """A text without outer blanks and outer characters that nobody sees, such as a byte order mark."""
+    """A text without surrounding white space and invisible characters, such as a byte order mark."""
     start, end = 0, len(text)
     while start < end and nothing(text[start]):
         start += 1
@@ -53,14 +53,14 @@ def trimmed(text: str) -> str:
 
 
 def nothing(character: str) -> bool:
-    """Whether nobody sees it."""
+    """Whether the character is invisible."""
     return character.isspace() or INVISIBLE.match(character) is not None
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """`text` as one visible line of at most `limit` characters: what a name, a caption or a server's own words become.
+    """`text` as one visible line of at most `limit` characters: for names, captions and a server's own words.
 
-    An ellipsis stands for what is missing, behind a whole word where there is one in the second half.
+    An ellipsis marks what was cut, after a whole word where there is one in the second half.
     """
     flat = " ".join(WHITE.sub(" ", visible(text)).split())
     if limit is None or len(flat) <= limit:

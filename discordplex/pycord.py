@@ -1,4 +1,4 @@
-"""Which library owns the import name `discord`: py-cord and discord.py both claim it, and only one can have it."""
+"""Checks that `discord` is py-cord: py-cord and discord.py both claim that import name, and only one can have it."""
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,7 @@ RIVALS = ("discord.py", "discord.py-self")
 
 
 def installed(distribution: str) -> bool:
-    """Whether pip knows it here."""
+    """Whether the distribution is installed."""
     try:
         version(distribution)
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Stop: SIGINT and SIGTERM set a flag, from the first moment of the process to its last; whoever runs looks at the flag.
+"""Stop: SIGINT and SIGTERM set a flag, from the first moment of the process to its last; running code checks the flag.
 
-A handler never raises: Python runs it between any two instructions, also where an exception is thrown away (a destructor, a callback of the
-import system), and the signal would be lost. This module imports nothing slow, since it is imported first.
+A handler never raises: Python runs it between any two instructions, also where exceptions are discarded (a destructor, a callback of the
+import system), and the signal would be lost. This module is imported first, so it imports nothing slow.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
-"""What asks a process to end. SIGBREAK is Windows' Ctrl-Break; nobody can send SIGTERM to a process there."""
+"""The signals that ask a process to end. SIGBREAK is Windows' Ctrl-Break; nobody can send SIGTERM to a process there."""
 
 
 class Stop:
@@ -30,7 +30,7 @@ class Stop:
     def watching(self, *, until_exit: bool = False) -> Iterator[None]:
         """Let the signals set the flag. After the first of them SIGINT interrupts at once, and another SIGTERM changes nothing.
 
-        Afterwards they do what they did before; with `until_exit`, where the process was asked to end, they are ignored from then on: the
+        Afterwards they do what they did before. With `until_exit`, where the process was asked to end, they are ignored from then on: the
         exit code is known, and another signal while the interpreter shuts down must not replace it.
         """
         before = {number: signal.signal(number, self._asked) for number in SIGNALS}
@@ -55,7 +55,7 @@ class Stop:
     def calling(self, action: Callable[[], object]) -> Iterator[None]:
         """Call `action` when the process is asked to end, at once where it was asked already.
 
-        It may be called twice, and from within a signal handler, so it must do no more than wake somebody.
+        It may be called twice, and from within a signal handler, so it must do no more than wake something.
         """
         self._actions.append(action)
         try:
@@ -76,7 +76,7 @@ class Stop:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Look at the flag before each module of ours that is imported inside, and at the end: imports can take seconds.
+        """Check the flag before each of our modules that is imported inside, and at the end: imports can take seconds.
 
         Only before ours: some libraries import from compiled code, which aborts when that fails.
 
@@ -93,7 +93,7 @@ class Stop:
 
 
 class Checkpoint:
-    """Finds no module; looks at the flag each time that one is looked for."""
+    """An import finder that finds no module, and checks the flag each time one is imported."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop

@@ -1,5 +1,5 @@
-"""A call: people -> engine, engine -> people. Knows the engine port, never an engine.
+"""A call: people to engine, engine to people. It knows the engine port, never an engine.
 
-`session.py` is where to start: it owns one call and starts everything else. `events.py` is what a call tells the bot, `ports.py` what it
-asks of the voice side. `metronome.py`, `captions.py` and `retry.py` are pure.
+Start with `session.py`: it owns one call and starts everything else. `events.py` lists what a call tells the bot, `ports.py` what it needs
+of the voice side. `bot` imports `session`, `events` and `gated_sink`; the rest is internal.
 """

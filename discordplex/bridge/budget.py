@@ -1,28 +1,28 @@
-"""EventBudget: what an engine may send into a call, whatever kind of engine it is. Pure: the time comes from outside.
+"""EventBudget: limits of what any engine may send into a call. Pure: the time is a parameter.
 
-An engine has limits of its own for what its server sends, before it makes sound of it. This is the second wall, at the port: an engine that
-has none, or a wrong one, still fills neither the memory nor the channel.
+An engine limits what its server sends, before it is decoded. This is the second limit, at the port: an engine without limits, or with wrong
+ones, still cannot fill the memory or the channel.
 """
 
 from discordplex.budget import Allowance
 from discordplex.engine import OVER_BUDGET, Closed, EngineEvent, Problem, Text
 
 REPLY_BURST_S = 180.0
-"""Sound that an engine which hands over whole replies may hand over at once: as much as the playout keeps. The beginning of a longer
-reply would be lost anyway."""
+"""Most sound at once of an engine that sends whole replies: as much as the playout keeps. The beginning of a longer reply would be lost
+anyway."""
 
 STREAM_BURST_S = 60.0
-"""The same for an engine that sends in real time: what piles up while a network stands still, with room to spare."""
+"""The same for an engine that sends in real time: what piles up while a network stalls, with a margin."""
 
 EVENT_CHARACTERS = 64
-"""A name of a reply (`item`) is free up to this length, and counts as text beyond it."""
+"""The name of a reply (`item`) is free up to this length, and counts as text beyond it."""
 
 MESSAGE_CHARACTERS = 50
-"""What counts beside the words where people get to read a new message: for a problem, or another party's or another reply's text."""
+"""What a new message for people counts in addition to its words: a problem, or the text of another party or another reply."""
 
 
 class EventBudget:
-    """One engine's, from the event that it opens with."""
+    """The limits of one engine, from its first event on."""
 
     def __init__(self, *, paced: bool) -> None:
         """`paced`: the engine sends in real time (`EngineCaps.realtime_paced`); otherwise whole replies come at once."""
@@ -32,7 +32,7 @@ class EventBudget:
         self._told: object = None
 
     def spend(self, event: EngineEvent, sound_s: float, now: float) -> Closed | None:
-        """Account for one event that carries `sound_s` of sound; how the conversation ends where it is one too many."""
+        """Count one event that carries `sound_s` of sound; returns how the conversation ends where it exceeds a limit."""
         if not self._events.take(1, now):
             return over("events")
         if not self._sound_s.take(sound_s, now):
@@ -42,7 +42,7 @@ class EventBudget:
         return None
 
     def _characters_of(self, event: EngineEvent) -> int:
-        """The text in an event, as it counts."""
+        """How many characters of text an event counts for."""
         if isinstance(event, Problem):
             return len(event.message) + MESSAGE_CHARACTERS
         item = max(0, len(getattr(event, "item", "")) - EVENT_CHARACTERS)

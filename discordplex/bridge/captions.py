@@ -1,4 +1,4 @@
-"""Text pieces -> readable stretches of speech, each shown as its sound is heard. Pure: time and positions come from outside.
+"""OpenCaptions: pieces of text to readable stretches of speech, each shown as its sound is heard. Pure: time and positions are parameters.
 
 A position counts samples pushed to the source. An engine's piece belongs to the audio that follows it, so it is shown once everything
 pushed before it has been played.
@@ -15,22 +15,22 @@ from discordplex.engine import SpeakerId, Text
 from discordplex.plaintext import one_line
 
 PAUSE_S = 2.0
-"""Without text for so long, and a stretch has ended."""
+"""A stretch ends after this long without text."""
 MOST_WAITING = 2000
-"""Pieces that wait for their sound; beyond them the oldest is shown early, since text is not to be lost."""
+"""Pieces that wait for their sound; beyond that the oldest is shown early, since text must not be lost."""
 MOST_WAITING_CHARACTERS = 20_000
-"""The same for their text: more than the longest reply that an engine may hand over at once."""
+"""The same for their text: more than the longest reply that an engine may send at once."""
 LONG_CHARACTERS = 1200
-"""From this length on a stretch ends where the next word begins: one caption fits into one message of 2,000 characters, with a name."""
+"""From this length on a stretch ends where the next word begins: one caption fits into a message of 2,000 characters, with a name."""
 MOST_CHARACTERS = 1500
 """At this length it ends in any case."""
 MOST_STRETCHES = 64
-"""Open at once, mostly one for each party; beyond them the oldest is shown early and ends."""
+"""Stretches open at once, mostly one for each party; beyond that the oldest is shown early and ends."""
 
 
 @dataclass(slots=True)
 class Stretch:
-    """One party's text from a pause to the next: what is shown, and the pieces that wait for their sound."""
+    """One party's text from a pause to the next: the text shown, and the pieces that wait for their sound."""
 
     key: int
     role: Literal["engine", "person"]
@@ -39,7 +39,7 @@ class Stretch:
     active_at: float
     """When a piece last arrived or was last shown."""
     began_at: float | None = None
-    """When a person began to say it; None where nobody knows."""
+    """When a person began to say it; None where that is unknown."""
     text: str = ""
     waiting: deque[tuple[int, str]] = field(default_factory=deque)
     ended: bool = False
@@ -53,18 +53,18 @@ class Stretch:
         return self.length - len(self.text)
 
     def fits(self, piece: str) -> bool:
-        """Whether the piece may still continue it. A word is not cut in two as long as there is another way."""
+        """Whether the piece may still be appended. A word is cut in two only where there is no other way."""
         begins_word = piece[:1].isspace()
         return self.length + len(piece) <= (LONG_CHARACTERS if begins_word else MOST_CHARACTERS)
 
     def add(self, position: int, piece: str, now: float) -> None:
-        """Let a piece wait for its sound."""
+        """Add a piece that waits for its sound."""
         self.waiting.append((position, piece))
         self.length += len(piece)
         self.active_at = now
 
     def show(self, heard: float, now: float, *, early: int = 0) -> bool:
-        """Move the pieces whose sound has begun at position `heard` into the text, and the `early` oldest in any case; whether it grew."""
+        """Append the pieces whose sound has begun at position `heard`, and the `early` oldest anyway; whether the text grew."""
         before = len(self.text)
         least = len(self.waiting) - early
         while self.waiting and (self.waiting[0][0] <= heard or len(self.waiting) > least):
@@ -75,31 +75,31 @@ class Stretch:
         return len(self.text) > before
 
     def cut(self, heard: int) -> None:
-        """Throw away the pieces whose sound had not begun at `heard`, and end."""
+        """Drop the pieces whose sound had not begun at `heard`, and end."""
         self.waiting = deque(piece for piece in self.waiting if piece[0] <= heard)
         self.length = len(self.text) + sum(len(piece) for _, piece in self.waiting)
         self.ended = True
 
     def cut_unread(self) -> None:
-        """Throw away every piece that waits, and end."""
+        """Drop every piece that waits, and end."""
         self.waiting.clear()
         self.length = len(self.text)
         self.ended = True
 
     def caption(self, *, final: bool) -> Caption:
-        """What people read of it now: one line, without characters that hide or turn anything round. The pieces alone do not tell them."""
+        """The text as people read it now: one line, without hidden characters and changes of direction. Single pieces do not show those."""
         return Caption(self.key, one_line(self.text), final, self.speaker, self.role, self.began_at)
 
 
 class OpenCaptions:
-    """The open stretches of one call. Whoever owns it calls `advance` a few times a second and passes the captions on."""
+    """The open stretches of one call. Its owner calls `advance` a few times a second and passes the captions on."""
 
     def __init__(self) -> None:
         self._stretches: list[Stretch] = []
         self._keys = 0
 
     def add(self, text: Text, *, position: int, now: float) -> None:
-        """Keep a piece that came when `position` samples had been pushed. What a person said waits for no sound."""
+        """Add a piece that came when `position` samples had been pushed. A person's text does not wait for sound."""
         speaker = text.speaker if text.role == "person" else None
         stretch = self._open(text, speaker, now)
         for piece in pieces_of(text.text):
@@ -110,7 +110,7 @@ class OpenCaptions:
         stretch.ended = stretch.ended or text.final
 
     def advance(self, *, heard: int, now: float) -> Iterator[Caption]:
-        """What has become readable with the position `heard`, at `now`: each stretch that grew or ended, oldest first."""
+        """The captions that have changed at the position `heard`, at `now`: each stretch that grew or ended, oldest first."""
         crowd = len(self._stretches) - MOST_STRETCHES
         characters = sum(stretch.waiting_characters for stretch in self._stretches)
         surplus = sum(len(stretch.waiting) for stretch in self._stretches) - MOST_WAITING
@@ -129,23 +129,23 @@ class OpenCaptions:
                 yield caption
 
     def cut(self, *, heard: int, item: str = "") -> None:
-        """The engine was cut short at the position `heard`: what it had not begun to say of `item` ("" for all) is never shown."""
+        """The engine was interrupted at the position `heard`: the unspoken rest of `item` ("" for all) is never shown."""
         for stretch in self._engine_stretches():
             if item in ("", stretch.item):
                 stretch.cut(heard)
 
     def forget(self, speaker: SpeakerId) -> None:
-        """Drop what this person said, and what a person said whom the engine could not tell apart: no caption of it follows."""
+        """Drop what this person said, and what was said by people whom the engine could not tell apart: no caption of it follows."""
         self._stretches = [stretch for stretch in self._stretches if stretch.role == "engine" or stretch.speaker not in (speaker, None)]
 
     def cut_people(self) -> None:
-        """What people said and nobody has read yet is never shown."""
+        """Drop what people said and nobody has read yet."""
         for stretch in self._stretches:
             if stretch.role == "person":
                 stretch.cut_unread()
 
     def end_stretch(self) -> None:
-        """The engine is gone: another one's text does not continue this one's."""
+        """The engine is gone: another engine's text begins a new stretch."""
         for stretch in self._engine_stretches():
             stretch.ended = True
 
@@ -174,7 +174,7 @@ class OpenCaptions:
 
 
 def pieces_of(text: str) -> Iterator[str]:
-    """The text in pieces of which one fits into a stretch: whole, or cut where words begin, or else anywhere."""
+    """The text in pieces that fit into a stretch: whole, else cut where words begin, else anywhere."""
     while len(text) > LONG_CHARACTERS:
         cut = text.rfind(" ", 1, LONG_CHARACTERS)
         cut = cut if cut > 0 else LONG_CHARACTERS

@@ -1,4 +1,4 @@
-"""Engine -> people: what the engine does becomes sound, captions and troubles."""
+"""Downlink: engine to people. The engine's events become sound, captions and messages about problems."""
 
 import asyncio
 from collections import deque
@@ -28,16 +28,16 @@ from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 
 REPLIES = 64
-"""Replies whose place in the source is remembered; an engine that names none of its replies has one."""
+"""Replies whose position in the source is remembered; an engine that names none of its replies has one."""
 
 BATCH = 16
-"""Events that are passed on before others have the loop."""
+"""Events passed on before other tasks get a turn on the loop."""
 
 LONGEST_SENTENCE = 500
 """Characters of a sentence about an engine. It may quote a server."""
 
 PROBLEMS_AT_ONCE, PROBLEM_EVERY_S = 3, 60.0
-"""Sentences about an engine that people get at once, and one more for each time that passes. A server may word each complaint anew."""
+"""Sentences about an engine that people get at once, and one more for each interval. A server may word each error anew."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class ReplySpan:
 
 
 class Downlink:
-    """One call's mouth. Thread: loop.
+    """Plays one call's engine. Thread: loop.
 
     Metrics: `downlink.samples` (audio that engines sent), `downlink.flushed_samples` (of it, cut by a barge-in), `downlink.late_samples`
     (of it, sent for a reply that had been cut already), `downlink.muted_samples` (of it, sent while `mute`), `downlink.texts`,
@@ -63,7 +63,7 @@ class Downlink:
     ) -> None:
         """`tell` is called on the loop with each `Trouble`."""
         self.mute = False
-        """Set it, and nothing that the engine says from then on is played or shown."""
+        """Set it to drop whatever the engine says from then on, sound and text."""
         self._source = source
         self._captions = captions
         self._tell = tell
@@ -89,7 +89,7 @@ class Downlink:
         return self._received / ENGINE.rate_hz
 
     async def run(self, engine: VoiceEngine) -> Closed:
-        """Pass on what `engine` does until it closes; why it did."""
+        """Play what `engine` does until it closes; returns why it did."""
         self._begin()
         budget = EventBudget(paced=engine.caps.realtime_paced)
         events = engine.events()
@@ -105,15 +105,15 @@ class Downlink:
                     await asyncio.sleep(0)
         finally:
             self._source.go_on()
-            if isinstance(events, AsyncGenerator):  # left early, it would be closed by the garbage collector, in a task of its own
+            if isinstance(events, AsyncGenerator):  # a generator left early would be closed by the garbage collector, in another task
                 await events.aclose()
         return Closed("The engine ended the conversation without saying why.")
 
     async def interrupt(self, engine: VoiceEngine, item: str = "") -> None:
-        """Silence at once, and tell `engine` how much of its reply was heard.
+        """Be silent at once, and tell `engine` how much of its reply was heard.
 
-        What was pushed after `item` is thrown away with it. Nothing left of it to be played: nothing happens, so that an engine may
-        answer this with an `Interrupted` of its own. Where no `item` is named the engine is told all the same: it may be thinking.
+        Everything pushed after `item` is dropped with it. Does nothing where all of it was played, so that an engine may answer this with
+        an `Interrupted` of its own. Without an `item` the engine is always told: it may be thinking.
         """
         self._source.go_on()
         heard = self._source.played_samples
@@ -151,7 +151,7 @@ class Downlink:
                 self._tell(Trouble(one_line(message, LONGEST_SENTENCE), service, cause))
 
     def _counts_a_batch(self) -> bool:
-        """Whether others are to have the loop now: events that are there already come without a wait in between."""
+        """Whether other tasks get a turn now: events that have already arrived come without a wait in between."""
         self._count = (self._count + 1) % BATCH
         return self._count == 0
 
@@ -162,7 +162,7 @@ class Downlink:
         self._block_at = None
 
     def _hear(self, audio: Audio, *, paced: bool) -> None:
-        """Queue a block for playing and remember whose it is."""
+        """Queue a block for playing and remember its reply."""
         samples = len(audio.pcm) // ENGINE.sample_bytes
         self._received += samples
         self._samples.add(samples)
@@ -196,6 +196,6 @@ class Downlink:
         self._captions.add(text, position=self._source.pushed_samples, now=self._clock.now())
 
     def _reply_at(self, heard: int, item: str) -> ReplySpan | None:
-        """The reply that is being heard at that position, of that item where one is named; None where all of it was heard."""
+        """The reply being heard at that position, of that item where one is named; None where all of it was heard."""
         unheard = (reply for reply in self._replies if reply.end > heard and item in ("", reply.item))
         return next(unheard, None)

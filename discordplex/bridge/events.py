@@ -1,4 +1,4 @@
-"""What a call tells the bot while it lives. Facts only: the sentences that people read are made in `bot/texts/calls.py`."""
+"""The events that a call reports to the bot. Facts only: the sentences for people are made in `bot/texts/calls.py`."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -13,7 +13,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class StillOpening:
-    """An engine is being opened, for the first time or again, and takes long; at most once for each try."""
+    """An engine is being opened, for the first time or again, and takes long; at most once per try."""
 
     waited_s: float
     """Seconds that this try has taken so far."""
@@ -21,12 +21,12 @@ class StillOpening:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The engine is there for the first time: people are heard from now on. Once a call at most."""
+    """The engine is there for the first time: people are heard from now on. At most once per call."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLost:
-    """The engine could not be opened, or went away; it is tried again by itself. Comes once for each failed try."""
+    """The engine could not be opened, or went away; it is tried again. Comes once for each failed try."""
 
     reason: str
     """A plain sentence."""
@@ -41,10 +41,10 @@ class EngineBack:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One stretch of speech as text, so far. A later one of the same key replaces it."""
+    """One stretch of speech as text, so far. A later caption of the same key replaces it."""
 
     key: int
-    """The same for one stretch, greater for each later one; some numbers are never used."""
+    """The same for one stretch, greater for each later one; numbers may be skipped."""
     text: str
     """The whole stretch up to now, never empty, without leading space."""
     final: bool
@@ -58,7 +58,7 @@ class Caption:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something failed and the call goes on. `message` is a plain sentence."""
+    """Something failed and the call continues. `message` is a plain sentence."""
 
     message: str
     service: str = ""
@@ -68,10 +68,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The call is over; the last event, after the last caption. Exactly once for each call that was run."""
+    """The call is over. The last event, after the last caption; exactly once for each call that was run."""
 
     reason: str | None
-    """A plain sentence, None where it ended as asked."""
+    """A plain sentence, None where the call ended as asked."""
 
 
 CallEvent: TypeAlias = Opening | StillOpening | Listening | EngineLost | EngineBack | PersonaIgnored | Caption | Trouble | Ended

@@ -1,4 +1,4 @@
-"""GatedSink: who is speaking. It stands between the sink and the uplink, and can keep noise out."""
+"""GatedSink: who is speaking. It is placed between the sink and the uplink, and can keep noise out."""
 
 from collections.abc import Mapping
 
@@ -8,20 +8,21 @@ from discordplex.clock import Clock
 from discordplex.engine import SpeakerId
 
 FORGET_S = 60.0
-"""Who has sent nothing for so long needs no gate; the next word gets a new one."""
+"""A person who has sent nothing for this long loses their gate; their next word gets a new one."""
 
 
 class GatedSink:
     """A `HearingSink` in front of another one. Thread: loop.
 
-    With `noise_gate` a frame of somebody who is not speaking is left out, so that an engine hears true silence when nobody speaks. A
-    frame that is loud enough to open a gate passes at once: the gate itself waits for a second one, which would cost the word's onset.
+    With `noise_gate` the frames of people who are not speaking are left out, so that an engine hears true silence when nobody speaks. A
+    frame loud enough to open a gate passes at once: the gate itself waits for a second one, which would cost the word's onset.
     """
 
     def __init__(self, sink: HearingSink, *, clock: Clock, noise_gate: bool = False) -> None:
         self.noise_gate = noise_gate
         self.ignored: frozenset[SpeakerId] = frozenset()
-        """Whose frames are dropped, although the sink still gives them: the receiving thread may write one more after it was told."""
+        """People whose frames are dropped, although the sink still returns them: the receive thread may write one more frame after it was
+        told."""
         self._sink = sink
         self._clock = clock
         self._gates: dict[SpeakerId, SpeechGate] = {}
@@ -42,12 +43,12 @@ class GatedSink:
 
     @property
     def last_arrival(self) -> float | None:
-        """As the sink says; None where everything was left out."""
+        """The sink's; None where everything was left out."""
         return self._sink.last_arrival if self._passed else None
 
     @property
     def surplus_s(self) -> float | None:
-        """As the sink says; None where everything was left out."""
+        """The sink's; None where everything was left out."""
         return self._sink.surplus_s if self._passed else None
 
     def restart(self) -> None:
@@ -67,13 +68,13 @@ class GatedSink:
         return frames
 
     def forget(self, user_id: SpeakerId, /) -> None:
-        """Somebody left, or is not to be heard any more."""
+        """Somebody left or opted out."""
         self._sink.forget(user_id)
         self._gates.pop(user_id, None)
         self._heard_at.pop(user_id, None)
 
     def _judge(self, frames: Mapping[SpeakerId, bytes]) -> None:
-        """One tick for every gate: no packet is as good as silence."""
+        """Update every gate for one tick: no packet means silence."""
         now = self._clock.now()
         for speaker in frames.keys() - self._gates.keys():
             self._gates[speaker] = SpeechGate()

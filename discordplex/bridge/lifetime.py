@@ -1,4 +1,4 @@
-"""How a call's parts end: an engine that is left in bounded time, and the one cause out of a group of failures."""
+"""How a call's parts end: leaving an engine in limited time, and the first cause within a group of failures."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ CLOSE_S = 2.0
 
 
 LONG_S = 15.0
-"""An engine that takes longer to open is reported: people wait, and do not know for what."""
+"""An engine that takes longer to open is reported, so that people know what they are waiting for."""
 
 
 @asynccontextmanager
@@ -41,7 +41,9 @@ async def opened(engine: VoiceEngine, clock: Clock, tell_long: Callable[[float],
         raise
     try:
         watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)  # in here, for a cancellation that comes now has to close the engine too
+        await asyncio.gather(
+            watching, return_exceptions=True
+        )  # inside the `try`, since a cancellation that comes now has to close the engine too
         yield engine
     finally:
         kind, error, trace = sys.exc_info()
@@ -50,10 +52,10 @@ async def opened(engine: VoiceEngine, clock: Clock, tell_long: Callable[[float],
 
 
 async def within(seconds: float, clock: Clock, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-    """Do `work` although the caller is or gets cancelled, but cancel it after `seconds`; whether it finished by itself.
+    """Do `work` even if the caller is or gets cancelled, but cancel it after `seconds`; whether it finished by itself.
 
-    A cancellation that comes meanwhile passes when `work` is over: who asks twice is not served faster, and a half-closed engine keeps
-    its server busy.
+    A cancellation of the caller takes effect when `work` is over, however often it is repeated: a half-closed engine would keep its server
+    busy.
     """
     doing = asyncio.create_task(work(), name="bridge:closing")
     deadline = asyncio.create_task(clock.sleep_until(clock.now() + seconds), name="bridge:deadline")
@@ -76,8 +78,8 @@ async def within(seconds: float, clock: Clock, work: Callable[[], Coroutine[Any,
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What went wrong first, out of however many groups it was wrapped in."""
-    # Before Python 3.11 groups are the backport's: known by what they hold, both kinds are the same.
+    """The first failure, out of however many groups it was wrapped in."""
+    # Before Python 3.11 groups are the backport's, so both kinds are recognised by their attribute.
     while isinstance(inner := getattr(error, "exceptions", None), tuple) and inner:
         error = inner[0]
     return error

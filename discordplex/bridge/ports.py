@@ -1,6 +1,6 @@
-"""What a call asks of the voice side: something to hear with, something to speak with, and the link itself.
+"""What a call needs of the voice side: a sink to hear with, a source to speak with, and the link itself.
 
-`audio.Sink`, `audio.StreamingPlaybackSource` and `voice.VoiceConnection` satisfy these; a call knows none of them by name.
+`audio.Sink`, `audio.StreamingPlaybackSource` and `voice.VoiceConnection` implement these; the bridge imports none of them.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from discordplex.engine import SpeakerId
 
 
 class HearingSink(Protocol):
-    """What people said, waiting to be taken. All methods here: the event loop's thread."""
+    """What people said, waiting to be taken. Thread: loop, for all methods here."""
 
     @property
     def last_arrival(self) -> float | None:
@@ -27,21 +27,21 @@ class HearingSink(Protocol):
         ...
 
     def forget(self, user_id: SpeakerId, /) -> None:
-        """Throw away what is kept about a person who left; an unknown one does nothing."""
+        """Drop what is kept about a person who left; an unknown one does nothing."""
         ...
 
 
 class SpeakingSource(Protocol):
-    """What the engine says, waiting to be played. All methods here: the event loop's thread."""
+    """What the engine says, waiting to be played. Thread: loop, for all methods here."""
 
     @property
     def pushed_samples(self) -> int:
-        """Samples that were pushed so far, whatever became of them."""
+        """Samples that were pushed so far, whether or not they were played."""
         ...
 
     @property
     def played_samples(self) -> int:
-        """How far people have heard, on the line of pushed samples: what was trimmed or flushed lies behind it too."""
+        """How far people have heard, on the line of pushed samples: samples that were trimmed or flushed count as passed."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class SpeakingSource(Protocol):
         ...
 
     def flush(self) -> int:
-        """Throw away what waits; how many samples that were."""
+        """Drop what waits; returns how many samples that were."""
         ...
 
     def hold(self) -> None:
@@ -62,12 +62,12 @@ class SpeakingSource(Protocol):
         ...
 
     def go_on(self) -> None:
-        """Play on from where it was held; does nothing where it was not."""
+        """Continue where it was held; does nothing where it was not."""
         ...
 
 
 class VoiceLink(Protocol):
-    """The wire to the voice channel. The bot owns it; a call looks at it and may ask for its repair."""
+    """The connection to the voice channel. The bot owns it; a call looks at it."""
 
     @property
     def people(self) -> frozenset[SpeakerId]:

@@ -1,4 +1,4 @@
-"""When a lost engine is tried again, and when not any more. Pure: time and chance come from outside."""
+"""EngineRetries: when a lost engine is tried again, and when it is given up. Pure: time and chance are parameters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from discordplex.retry import Backoff
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """How patient a call is. One streak of failures lasts until `healthy_s` of audio were received from one opening."""
+    """Limits of one streak of failures, which lasts until one opening has given `healthy_s` of audio."""
 
     first_s: float = 1
     longest_s: float = 15
     """Waits after the failures of a streak, doubling from the one to the other."""
     jitter: float = 0.1
     failures: int = 12
-    """So many failures in one streak and the engine is given up: two minutes at a server that refuses, time for a model to load."""
+    """The engine is given up after this many failures: two minutes with a server that refuses, long enough for a model to load."""
     streak_s: float = 300
-    """A streak of this length is given up too: a server that accepts and stays silent takes a minute for each failure."""
+    """The engine is given up after a streak of this length too: a server that accepts and stays silent takes a minute for each failure."""
     healthy_s: float = 10
-    """Received audio that ends a streak. Connecting does not: a server that crashes on our audio connects well every time."""
+    """Received audio that ends a streak. Connecting does not: a server that crashes on our audio accepts every connection."""
 
 
 class EngineRetries:
-    """The tries of one call to get its engine back. `chance` gives numbers from 0 to 1, such as `random.random`."""
+    """The tries of one call to get its engine back. `chance` returns numbers from 0 to 1, as `random.random` does."""
 
     def __init__(self, *, chance: Callable[[], float], rule: RetryRule | None = None) -> None:
         self._rule = rule = rule or RetryRule()
@@ -31,7 +31,7 @@ class EngineRetries:
         self._began = 0.0
 
     def received(self, audio_s: float) -> None:
-        """Say how much audio the opening that just ended gave; enough of it forgives what was before."""
+        """Report how much audio the opening that just ended gave; enough of it ends the streak."""
         if audio_s >= self._rule.healthy_s:
             self._backoff.reset()
 

@@ -26,10 +26,10 @@ INTERNAL_ERROR = "The call ended because of an internal error; the log has the c
 
 
 class VoiceSession:
-    """One call, from the first try to open the engine to its end. Thread: loop, also for making it.
+    """One call, from the first try to open the engine to its end. Thread: loop, also for the constructor.
 
-    It holds the lease while it runs but does not release it, and it leaves the voice channel alone: both outlive it in the bot's hands.
-    `on_event` is called on the loop with each `CallEvent`, must not block, and should not raise: that ends the call.
+    It uses the lease but does not release it, and does not leave the voice channel: the bot owns both. `on_event` is called on the loop
+    with each `CallEvent`; it must not block, and if it raises, the call ends.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class VoiceSession:
         self._to_forget: set[SpeakerId] = set()
 
     async def run(self) -> None:
-        """Live the call. Once only.
+        """Run the call from start to end. Call it once.
 
         Returns after `Ended`: with a reason where the engine is lost for good or a part of the call failed (then the log has the cause),
-        without one after `stop`. Cancelled from outside, it tells `Ended(None)` and lets the cancellation pass. However it ends, the
-        last captions are told, the engine is closed, and no task is left.
+        without one after `stop`. A cancellation from outside reports `Ended(None)` and is passed on. However the call ends, the last
+        captions are told, the engine is closed, and no task is left.
         """
         reason: str | None = None
         try:
             with self._scope:
                 await anyio.lowlevel.checkpoint()  # stopped before it began: nothing is opened
                 reason = await self._live()
-        except Exception as error:  # the edge of a call: a bug in one must not end the others
+        except Exception as error:  # the outer edge of a call: a bug in one must not end the others
             log.exception("call failed", engine=self._lease.name, exc_info=cause_of(error))
             reason = INTERNAL_ERROR
         finally:
@@ -86,19 +86,19 @@ class VoiceSession:
             self._tell(Ended(reason))
 
     def stop(self) -> None:
-        """End the call as asked: `run` returns soon. A second time, or after the end, it does nothing."""
+        """End the call as asked: `run` returns soon. Does nothing a second time, or after the end."""
         self._scope.cancel()
 
     async def interrupt(self) -> None:
-        """Cut short what the engine is saying, at a person's wish; nothing where no engine is there."""
+        """Interrupt what the engine is saying, because a person asked for it; does nothing where no engine is there."""
         if self._engine is not None:
             await self._downlink.interrupt(self._engine)
 
     async def pause(self) -> None:
         """Until `resume` the engine hears silence, whatever people say, and nothing that it says is played or shown.
 
-        What people said before, and what nobody has read of it yet, is dropped. It holds for every engine that the call gets until
-        `resume`, one that is being opened included.
+        What people said before and nobody has read yet is dropped. The pause holds for every engine that the call gets until `resume`,
+        including one that is being opened.
         """
         self._uplink.deaf = self._downlink.mute = True
         self._captions.cut_people()
@@ -109,15 +109,15 @@ class VoiceSession:
             await engine.pause()
 
     def resume(self) -> None:
-        """Hear and speak again after `pause`. What was said meanwhile is gone."""
+        """Hear and speak again after `pause`. What was said meanwhile is lost."""
         self._uplink.deaf = self._downlink.mute = False
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all that the call and its engine hold of this speaker's sound and words, because they opted out.
 
         When this returns, no frame of theirs that the sink held reaches an engine, and no caption with their words follows. An engine that
-        is not there yet is told when it opens, before it hears anybody: its lease may remember what was said. An engine that fails to
-        forget is left, and the failure raised. The caller sees to it that the sink gets nothing more of theirs.
+        is not open yet is told when it opens, before it hears anybody: its lease may remember what was said. An engine that fails to forget
+        is left, and its error raised. The caller makes sure that the sink gets no more of their frames.
         """
         self._sink.forget(speaker)
         self._captions.forget(speaker)
@@ -128,29 +128,29 @@ class VoiceSession:
         try:
             await engine.forget(speaker)
         except Exception:
-            # What it may still hold must reach nobody: it is left, and the next one is told.
+            # What it may still hold must reach nobody: the engine is left, and the next one is told.
             self._to_forget.add(speaker)
             self._attempt.cancel()
             raise
 
     def restart(self, persona: Persona) -> None:
-        """Go on as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` tells when it listens."""
+        """Continue as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` says when it listens."""
         self._persona = persona
         self._hush()
         self._attempt.cancel()
 
     def try_now(self) -> None:
-        """Do not wait any longer before the next try, nor for an opening that is under way. Nothing where an engine is there."""
+        """Stop waiting for the next try, or for an opening in progress. Does nothing where an engine is there."""
         if self._engine is None:
             self._attempt.cancel()
 
     def _hush(self) -> None:
-        """Throw away what waits to be played, sound and words."""
+        """Drop what waits to be played, sound and words."""
         self._captions.cut(heard=self._source.played_samples)
         self._source.flush()
 
     async def _live(self) -> str:
-        """All of the call's tasks; why the engine is lost for good. The failure of one part ends the others."""
+        """Run all of the call's tasks; returns why the engine is lost for good. The failure of one task ends the others."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._uplink.run, name="bridge:uplink")
             reason = await self._converse()
@@ -158,7 +158,7 @@ class VoiceSession:
         return reason
 
     async def _converse(self) -> str:
-        """Keep an engine in the call for as long as that can be had; why not any more."""
+        """Keep an engine in the call as long as possible; returns why that ended."""
         self._tell(Opening())
         while True:
             with anyio.CancelScope() as self._attempt:
@@ -168,7 +168,7 @@ class VoiceSession:
             self._captions.end_stretch()
 
     async def _try_once(self) -> str | None:
-        """Hold an engine, and wait after its loss until it may be tried again; the reason where that is never."""
+        """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
         lost = await self._hold_engine()
         self._captions.end_stretch()
         retry_in_s = self._retry.failed(self._clock.now()) if lost.retry else None
@@ -201,12 +201,12 @@ class VoiceSession:
                 closed = await self._downlink.run(engine)
         finally:
             self._engine = None
-        if not closed.cause.startswith(OVER_BUDGET):  # what a flood brought is no sign of health
+        if not closed.cause.startswith(OVER_BUDGET):  # audio of a flood does not count as healthy
             self._retry.received(self._downlink.received_s)
         return closed
 
     def _do_chores(self) -> None:
-        """Captions as they are heard, and the sink rid of people who left. Ten times a second, by the uplink's clock."""
+        """Advance the captions, and make the sink forget people who left. Called ten times a second by the uplink."""
         for caption in self._captions.advance(heard=self._source.played_samples, now=self._clock.now()):
             self._tell(caption)
         people = self._link.people

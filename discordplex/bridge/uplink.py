@@ -1,4 +1,4 @@
-"""People -> engine: what the sink holds goes to the engine every 20 ms, silence included."""
+"""Uplink: people to engine. What the sink holds goes to the engine every 20 ms, silence included."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from discordplex.engine import VoiceEngine
 from discordplex.metrics import Metrics
 
 CHORES_TICKS = 5
-"""Every so many ticks the call's chores are done: ten times a second. A task of their own would wake for them in between, which costs
-several times what they do."""
+"""The call's chores run every so many ticks, ten times a second. A task of their own would wake between ticks, which costs several times
+what the chores do."""
 
 
 def nothing() -> None:
@@ -21,20 +21,20 @@ def nothing() -> None:
 
 
 class Uplink:
-    """One call's ears, and its clock. Thread: loop.
+    """Sends one call's sound to its engine, and is the call's clock. Thread: loop.
 
-    It ticks for as long as the call lives, with an engine or without: while there is none, what people say is thrown away, so that an
-    engine never hears what was said before it listened.
+    It ticks as long as the call lives, with an engine or without: while there is none, what people say is dropped, so that an engine never
+    hears what was said before it listened.
 
-    Metrics: `uplink.ticks` (frames of model time sent), `uplink.silent` (of those, without anybody speaking), `uplink.skipped` (ticks
-    that a stall swallowed), `uplink.unheard` (frames that came while no engine was there, or while it was `deaf`), `uplink.wait_ms`
-    (from a frame's arrival to the engine having taken it).
+    Metrics: `uplink.ticks` (frames of model time sent), `uplink.silent` (of those, without anybody speaking), `uplink.skipped` (ticks lost
+    to a stall), `uplink.unheard` (frames that came while no engine was there, or while it was `deaf`), `uplink.wait_ms` (from a frame's
+    arrival to the engine having taken it).
     """
 
     def __init__(self, *, sink: HearingSink, clock: Clock, metrics: Metrics, chores: Callable[[], None] = nothing) -> None:
         """`chores` is called ten times a second, after a tick; what it raises ends `run`."""
         self.deaf = False
-        """Set it, and the engine hears silence whatever people say."""
+        """Set it to let the engine hear silence whatever people say."""
         self._sink = sink
         self._clock = clock
         self._chores = chores
@@ -48,7 +48,7 @@ class Uplink:
 
     @contextmanager
     def into(self, engine: VoiceEngine) -> Iterator[None]:
-        """For the time of this block, `engine` hears what people say."""
+        """Within this block, `engine` hears what people say."""
         self._engine = engine
         try:
             yield

@@ -1,5 +1,6 @@
-"""One engine: NVIDIA's PersonaPlex, and every server that speaks Moshi's dialect of the same protocol.
+"""An engine: NVIDIA's PersonaPlex, and every server that uses Moshi's dialect of the same protocol.
 
-Start with `connection.py`: the phases a conversation goes through. `protocol.py` says what a message is, `endpoint.py` what a server
-must be asked, `client.py` owns the socket, `engine.py` puts sound on both ends of it, `pool.py` deals out the servers.
+Start with `connection.py`: the phases of a conversation. `protocol.py` defines the messages, `endpoint.py` the URL, `client.py` owns the
+socket, `engine.py` implements the engine port, `pool.py` leases the servers. `app.py` imports `pool`, `doctor` also `endpoint` and
+`dialing`, `loopback` only the pure modules `protocol` and `endpoint`.
 """

@@ -1,20 +1,23 @@
-"""PeerBudget: what one server may make us read, decode and keep. Pure: the time comes from outside.
+"""PeerBudget: limits of what one server may make us read, decode and keep. Pure: the time is a parameter.
 
-A PersonaPlex server sends 25 messages, 3 kB, one second of sound and some 20 characters each second; after a stall of either side, what it
-owes comes at once. Each limit is several times that, and far below what would delay another call.
+A PersonaPlex server sends 25 messages, 3 kB, one second of sound and some 20 characters each second; after a stall of either side the
+backlog comes at once. Each limit is several times that, and far below what would delay another call.
 """
 
 from discordplex.budget import Allowance
 
 SOUND_BURST_MS = 30_000
-"""As much sound may come at once: ten times what a server can owe before the watchdog gives it up."""
+"""Most sound at once: ten times what a server can have in arrears before the watchdog gives it up."""
 
 MOST_SOUND_AT_ONCE_MS = 10_000
-"""In one message. It is decoded in one go, on the loop of all calls; 10 s take some 15 ms."""
+"""Most sound in one message. It is decoded in one step on the event loop of all calls; 10 s take some 15 ms."""
 
 
 class PeerBudget:
-    """One conversation's. Each method says whether that much more may be done; where not, the conversation is to be ended."""
+    """The limits of one conversation.
+
+    Each method returns whether that much more is allowed; where not, the conversation has to be ended.
+    """
 
     def __init__(self) -> None:
         self._frames = Allowance(per_second=200, burst=1000)
@@ -28,17 +31,17 @@ class PeerBudget:
         return self._frames.take(1, now)
 
     def received(self, size: int, now: float) -> bool:
-        """So many more bytes from the socket."""
+        """`size` more bytes from the socket."""
         return self._bytes.take(size, now)
 
     def sound(self, milliseconds: float, now: float) -> bool:
-        """So much more work of decoding, in milliseconds of sound."""
+        """More sound to decode, in milliseconds."""
         return milliseconds <= MOST_SOUND_AT_ONCE_MS and self._sound.take(milliseconds, now)
 
     def text(self, characters: int, now: float) -> bool:
-        """So many more characters of text; a message counts as one more."""
+        """More characters of text; a message counts as one more."""
         return self._characters.take(characters + 1, now)
 
     def fault(self, now: float) -> bool:
-        """One more message that is damaged or makes no sense."""
+        """One more message that is damaged or invalid."""
         return self._faults.take(1, now)

@@ -23,22 +23,23 @@ from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, estimated_tokens
 
 LONG_PROMPT_TOKENS = estimated_tokens("x" * 1000)
-"""A role of more than 1,000 bytes is very long: the model's own web page takes no more characters than that."""
+"""A role of more than 1,000 bytes is very long: the model's own web page accepts no more characters than that."""
 
 LONG_PROMPT_S_PER_TOKEN = 0.1
-"""What each token beyond adds: a token of the role is one step, of 50 to 60 ms on a card that keeps up."""
+"""What each token beyond that adds: a token of the role is one step, of 50 to 60 ms on a GPU that keeps up."""
 
 KEEP_ALIVE_S = 12.0
-"""Between pings, once the server reads: keeps NAT and proxies from forgetting us. Whether it is well is the audio's to show."""
+"""Between pings, once the server reads. Pings keep NAT and proxies from dropping the connection; the audio shows whether the server is
+well."""
 
 MOST_UNREAD_BYTES = 1 << 15
-"""So much may wait for a server that does not read. Of sound no more than 8 kB does; the rest are answers to its pings."""
+"""Most bytes that wait for a server that does not read. Sound has no more than 8 kB; the rest are answers to its pings."""
 
 log = structlog.get_logger()
 
 
 def handshake_deadline_s(text_prompt: str, configured_s: float) -> float:
-    """How long prompts may take: as configured; a role of more than 1,000 bytes adds 0.1 s for each 3 bytes beyond."""
+    """How long loading the prompts may take: the configured time, plus 0.1 s for each 3 bytes of a role beyond 1,000."""
     return configured_s + LONG_PROMPT_S_PER_TOKEN * max(0, estimated_tokens(text_prompt) - LONG_PROMPT_TOKENS)
 
 
@@ -57,7 +58,7 @@ class PersonaPlexClient:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
         self.budget = PeerBudget()
-        """What the server may still make us do; whoever finds it used up calls `exceed`."""
+        """The server's limits; whoever finds one exceeded calls `exceed`."""
         self._exceeded = ""
         self.bad_messages = 0
 
@@ -68,7 +69,7 @@ class PersonaPlexClient:
 
     @property
     def backlog_bytes(self) -> int:
-        """What we sent and the kernel has not taken yet, because the server does not read."""
+        """Bytes that we sent and the kernel has not taken yet, because the server does not read."""
         return self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
 
     async def open(self, handshake_timeout_s: float) -> None:
@@ -87,14 +88,14 @@ class PersonaPlexClient:
         socket = self._socket
         if socket is None or not self.live:
             return
-        # What `socket.send` does for a message that is not fragmented, without its layers of contexts: they took half of the time, 50 times
-        # a second, to wait for a peer for whom we do not wait. Where the socket ends, the reading task sees it, and is the one that tells.
+        # This is what `socket.send` does for an unfragmented message, without its layers of contexts: those took half of the time, 50 times
+        # a second, to wait for a peer for whom we do not wait. If the socket has ended, the reading task notices and reports it.
         with contextlib.suppress(ProtocolError, InvalidState, OSError):
             socket.protocol.send_binary(self._connection.audio_message(ogg))
             socket.send_data()
 
     def stalled(self, waited_s: float) -> None:
-        """Give up: we sent for `waited_s` and nothing came."""
+        """Give up: we sent for `waited_s` and received nothing."""
         if self._connection.phase is ConversationPhase.LIVE:
             self._connection.stalled(waited_s)
             self._dispatch()
@@ -106,15 +107,15 @@ class PersonaPlexClient:
             self._dispatch()
 
     def exceed(self, what: str) -> None:
-        """Give up: the server sends more `what` than a call can take. Nothing more of it is read."""
+        """Give up: the server sends more `what` than allowed. Nothing more of it is read."""
         self._exceeded = self._exceeded or what
         self._connection.over_budget(what)
         self._abort()
         self._dispatch()
 
     async def close(self) -> None:
-        """Hang up and leave nothing behind, within about a second. A second time does nothing."""
-        # A call is mostly left by cancelling it, and a socket left open would block the server for everybody.
+        """Close the connection and everything else, within about a second. A second call does nothing."""
+        # A call mostly ends by cancellation, and a socket left open would block the server for everybody.
         with anyio.CancelScope(shield=True):
             self._connection.leave()
             self._dispatch()
@@ -167,24 +168,24 @@ class PersonaPlexClient:
         self._tasks.append(asyncio.create_task(work, name=f"personaplex {name}: {self._endpoint.name}"))
 
     async def _read(self) -> None:
-        """Take messages until the socket ends. The one place that knows why it did."""
+        """Read messages until the socket ends. The only place that knows why it did."""
         socket = self._socket
         if socket is None:
             return
         try:
             while True:
                 self._receive(await socket.recv())
-                await asyncio.sleep(0)  # messages that are there already are taken without a wait, and others want the loop too
+                await asyncio.sleep(0)  # messages that have already arrived are read without waiting, so other tasks need a turn
         except ConnectionClosed as closed:
             self._lost(closed)
         except Exception:
-            # A bug of ours must end the call, not leave it deaf.
+            # A bug of ours must end the call, not leave it without sound.
             log.exception("engine reader failed", server=self._endpoint.name)
             self._connection.lost(endings.ABNORMAL_CLOSURE, self._clock.now())
         self._dispatch()
 
     def _may_come(self, size: int, frames: int) -> bool:
-        """Whether the server may send so much more; the connection is cut by the caller where not."""
+        """Whether the server may send that much more; otherwise the caller closes the connection."""
         now = self._clock.now()
         if size and not self.budget.received(size, now):
             self._exceeded = self._exceeded or "data"
@@ -202,7 +203,7 @@ class PersonaPlexClient:
         self._dispatch()
 
     def damage(self, fault: RemoteProtocolError) -> None:
-        """Count a message that is damaged or makes no sense. The first one is logged; many end the conversation."""
+        """Count a message that is damaged or invalid. The first one is logged; many end the conversation."""
         self.bad_messages += 1
         if self.bad_messages == 1:
             log.warning("engine sent a bad message", server=self._endpoint.name, cause=place_of(fault))
@@ -226,16 +227,16 @@ class PersonaPlexClient:
             self._settled.set()
 
     async def _keep_alive(self) -> None:
-        """Ping now and then while the call lasts. Never before the handshake: a busy server answers none.
+        """Ping at intervals while the call lasts. Never before the handshake: a busy server answers no ping.
 
-        The ping is empty: kyutai's Rust server reads a ping's payload as a message of its protocol, and ends the call where the first byte
+        The ping is empty: kyutai's Rust server parses a ping's payload as a message of its protocol, and ends the call where the first byte
         is no kind it knows. It answers none either, so nobody waits for the pong.
         """
         socket = self._socket
         if socket is None:
             return
         while self.live:
-            # From now on and not from the last one: a machine that slept would make up for all that it has missed.
+            # Counted from now, not from the last ping: a machine that was asleep would otherwise send all pings that it missed.
             await self._clock.sleep_until(self._clock.now() + KEEP_ALIVE_S)
             with contextlib.suppress(ProtocolError, InvalidState, OSError):
                 socket.protocol.send_ping(b"")

@@ -1,7 +1,7 @@
-"""One conversation with a PersonaPlex server as a state machine: messages in, events and messages out, no IO.
+"""Connection: one conversation with a PersonaPlex server as a state machine: messages in, events and messages out. Pure.
 
-`NEXT` is the law: the illegal move raises LocalProtocolError. The shell (`client.py`) tells what happened to the socket and hands over
-what it received; it then takes the events. Who wants to send asks here for the bytes.
+The table `NEXT` holds all transitions; any other raises LocalProtocolError. `client.py` reports what happened to the socket and passes on
+what it received, then takes the events. The bytes to send come from `audio_message`.
 
 ```
 CONNECTING --upgraded--> PROMPTING --handshake--> LIVE
@@ -22,11 +22,11 @@ from discordplex.personaplex.endings import Ending
 
 
 class ConversationPhase(enum.Enum):
-    """Where a conversation is."""
+    """The phases of a conversation."""
 
     CONNECTING = "connecting"
     PROMPTING = "prompting"
-    """Connected; the server loads voice and role, or is busy. All we would send is thrown away, the first page of our stream with it."""
+    """Connected; the server loads voice and role, or is busy. It discards whatever we send, including the first page of our stream."""
     LIVE = "live"
     CLOSED = "closed"
 
@@ -39,12 +39,12 @@ NEXT = {
     (ConversationPhase.PROMPTING, "lost"): ConversationPhase.CLOSED,
     (ConversationPhase.PROMPTING, "late"): ConversationPhase.CLOSED,
     (ConversationPhase.PROMPTING, "leave"): ConversationPhase.CLOSED,
-    # Nobody sends a second handshake; it would change nothing.
+    # No server sends a second handshake; it would change nothing.
     (ConversationPhase.LIVE, "handshake"): ConversationPhase.LIVE,
     (ConversationPhase.LIVE, "lost"): ConversationPhase.CLOSED,
     (ConversationPhase.LIVE, "stalled"): ConversationPhase.CLOSED,
     (ConversationPhase.LIVE, "leave"): ConversationPhase.CLOSED,
-    # The socket's end is reported after we gave up or left, too; the first reason stays the reason.
+    # The socket's end is also reported after we gave up or left; the first reason counts.
     (ConversationPhase.CLOSED, "lost"): ConversationPhase.CLOSED,
     (ConversationPhase.CLOSED, "leave"): ConversationPhase.CLOSED,
 }
@@ -64,14 +64,14 @@ class AudioCame:
 
 @dataclass(frozen=True, slots=True)
 class TextCame:
-    """One piece of the engine's text, not yet folded."""
+    """One piece of the engine's text, before `TextJoiner`."""
 
     piece: str
 
 
 @dataclass(frozen=True, slots=True)
 class Complained:
-    """The server told of an error, in its words, and the conversation goes on."""
+    """The server reported an error, in its words, and the conversation continues."""
 
     text: str
 
@@ -86,7 +86,7 @@ class ConversationEnded:
 Content = TypeVar("Content", bytes, str)
 
 Event: TypeAlias = Opened | PersonaIgnored | AudioCame | TextCame | Complained | ConversationEnded
-"""`PersonaIgnored` follows `Opened`, at most once: the server is kyutai's, which reads no voice and no role out of the query."""
+"""`PersonaIgnored` follows `Opened`, at most once: the server is kyutai's, which reads no voice and no role from the query."""
 
 
 class Connection:
@@ -99,7 +99,7 @@ class Connection:
         self._upgraded_at = 0.0
         self._metadata_came = False
 
-    # What happened to the socket.
+    # What happened to the socket
 
     def upgraded(self, now: float) -> None:
         """HTTP became a WebSocket at `now` on the caller's clock."""
@@ -107,11 +107,11 @@ class Connection:
         self._upgraded_at = now
 
     def failed(self, ending: Ending) -> None:
-        """It never did."""
+        """The WebSocket could not be opened."""
         self._end("failed", ending)
 
     def receive(self, data: bytes | str) -> None:
-        """A WebSocket message came. Raises RemoteProtocolError for one that cannot be, after which everything goes on."""
+        """A WebSocket message came. Raises RemoteProtocolError for an invalid one, after which the conversation continues."""
         message = protocol.parse(data)
         if self.phase is ConversationPhase.CLOSED:
             return
@@ -141,22 +141,22 @@ class Connection:
             self._end("lost", endings.lost_live(self._name, code))
 
     def flooded(self) -> None:
-        """The socket was closed by us, because a message exceeded what any server sends."""
+        """We closed the socket because a message exceeded what any server sends."""
         self._end("lost", endings.oversized(self._name))
 
     def over_budget(self, what: str) -> None:
-        """It sends more `what` than a call can take."""
+        """The server sends more `what` than a call can take."""
         if self.phase in (ConversationPhase.PROMPTING, ConversationPhase.LIVE):
             self._end("lost", endings.over_budget(self._name, what))
 
-    # What we decide.
+    # What we decide
 
     def late(self, waited_s: float) -> None:
         """No handshake came within `waited_s`."""
         self._end("late", endings.handshake_late(self._name, waited_s))
 
     def stalled(self, waited_s: float) -> None:
-        """We sent for `waited_s`, and nothing came."""
+        """We sent for `waited_s` and received nothing."""
         self._end("stalled", endings.stalled(self._name, waited_s))
 
     def trickled(self, share: float, over_s: int) -> None:
@@ -164,16 +164,16 @@ class Connection:
         self._end("stalled", endings.trickling(self._name, share, over_s))
 
     def leave(self) -> None:
-        """We hang up. A second time does nothing."""
+        """We leave. A second call does nothing."""
         self._end("leave", endings.left())
 
-    # What comes out.
+    # What comes out
 
     def audio_message(self, ogg: bytes) -> bytes:
-        """The message that carries these bytes of our stream. Raises LocalProtocolError in any phase but LIVE.
+        """The message with these bytes of our stream. Raises LocalProtocolError in any phase but LIVE.
 
-        Whatever is sent before the handshake is thrown away by the server, the stream's first page with it, and without that page the
-        first one after the handshake ends the conversation.
+        The server discards whatever is sent before the handshake, including the stream's first page; without that page the first page after
+        the handshake ends the conversation.
         """
         if self.phase is not ConversationPhase.LIVE:
             raise LocalProtocolError(f"audio may not be sent while {self.phase.value}")

@@ -1,4 +1,4 @@
-"""Opens the WebSocket to a server, and says in one sentence why it did not open."""
+"""Open the WebSocket to a server, or say in one sentence why it could not be opened."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,16 @@ UPGRADE_TIMEOUT_S = 10.0
 """A healthy server upgrades within milliseconds (measured: 3 ms), even while it is busy."""
 
 CLOSE_TIMEOUT_S = 1.0
-"""A server that is busy with another call reads nothing, so it never answers our goodbye; a bot that leaves does not wait for it."""
+"""A server that is busy with another call reads nothing and so never answers our close frame; a bot that leaves does not wait for it."""
 
 MAX_MESSAGE_BYTES = 1 << 16
-"""From the server: just more than the longest Ogg page. The messages of real servers have some 300 bytes."""
+"""Largest message from the server: slightly more than the longest Ogg page. Messages of real servers have some 300 bytes."""
 
 WRITE_LIMIT_BYTES = 1 << 20
 """Above this `send` would wait for the peer. It is never reached: the engine drops PCM long before."""
 
 SEND_BUFFER_BYTES = 16 * 1024
-"""For the kernel: two to four seconds of pages. Its default would swallow minutes of speech before anybody noticed that the server
+"""The kernel's send buffer: two to four seconds of pages. The default would hold minutes of speech before anybody noticed that the server
 does not read, and the server would have to hear it all afterwards."""
 
 FAILURES = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketException)
@@ -44,12 +44,12 @@ FAILURES = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketExcepti
 async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Guard) -> ClientConnection:
     """An open WebSocket, without compression and without keep-alive: a server that loads prompts or is busy answers no ping.
 
-    `guard` hears of each number of bytes and of frames that comes, and cuts the connection with False. Raises one of FAILURES; `ending_of`
-    tells what it means.
+    `guard` is called with each number of bytes and of frames received; where it returns False the connection is closed. Raises one of
+    FAILURES; `ending_of` says what it means.
     """
     options: dict[str, Any] = {}
     if endpoint.secure:
-        # Reading the certificates takes tens of milliseconds, and other calls are running on this loop.
+        # Reading the certificates takes tens of milliseconds, and other calls run on this loop.
         options["ssl"] = await asyncio.to_thread(tls_context, verify=verify_tls)
     connection = await open_websocket(
         url,
@@ -79,7 +79,7 @@ def ending_of(error: BaseException, endpoint: Endpoint) -> Ending:
 def out_of_descriptors(error: BaseException) -> bool:
     """Whether the process has as many files and sockets open as it may.
 
-    The error itself does not always tell: a name is not found and a certificate is not trusted where their files could not be opened.
+    The error itself does not always say so: a name is not found and a certificate is not trusted where their files could not be opened.
     """
     if isinstance(error, OSError) and error.errno in FULL:
         return True
@@ -94,7 +94,7 @@ FULL = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def status_ending(error: InvalidStatus, endpoint: Endpoint) -> Ending:
-    """HTTP said something else than 101."""
+    """What an HTTP status other than 101 means."""
     status, location = error.response.status_code, error.response.headers.get("Location", "")
     if status in REDIRECTS:
         return endings.redirected(endpoint.name, status, address_of(location, endpoint))
@@ -105,13 +105,13 @@ REDIRECTS = range(300, 400)
 
 
 def address_of(location: str, endpoint: Endpoint) -> str:
-    """The WebSocket address that a redirect names, without anything that could be a secret; "" where it names none or the same again.
+    """The WebSocket address that a redirect names, without anything secret; "" where it names none, or the same again.
 
-    The server wrote it, and people read it: it is kept short and visible.
+    The server wrote it and people read it, so it is cut short and made visible.
     """
     try:
         parts = urlsplit(urljoin(urlunsplit(endpoint.parts._replace(scheme=endpoint.http)), location))
-        # Their query mostly is ours sent back, with the role in it.
+        # The query of the redirect is mostly ours, with the role in it.
         address = Endpoint.parse(urlunsplit(parts._replace(query="", fragment=""))).name
     except (ConfigError, ValueError):
         return ""
@@ -122,7 +122,7 @@ LONGEST_ADDRESS = 200
 
 
 def tls_ending(error: ssl.SSLError, endpoint: Endpoint) -> Ending:
-    """What OpenSSL meant."""
+    """What an error of OpenSSL means."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return endings.untrusted(endpoint.name, error.verify_message)
     if error.reason in NOT_TLS:
@@ -134,9 +134,9 @@ STATUS = re.compile(r"HTTP/\d\.\d (\d{3})")
 
 
 def answer_ending(error: InvalidMessage, endpoint: Endpoint) -> Ending:
-    """What came instead of an HTTP/1.1 answer: nothing, rubbish, or aiohttp's refusal of a request line that is too long.
+    """What came instead of an HTTP/1.1 answer: nothing, garbage, or aiohttp's refusal of a request line that is too long.
 
-    That one is HTTP/1.0, for aiohttp has not understood the request; websockets rejects it and quotes it in the cause (15.0 to 17.4).
+    The latter is HTTP/1.0, since aiohttp has not understood the request; websockets rejects it and quotes it in the cause (15.0 to 17.4).
     """
     cause = error.__cause__
     status = STATUS.search(str(cause))
@@ -148,12 +148,12 @@ def answer_ending(error: InvalidMessage, endpoint: Endpoint) -> Ending:
 
 
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
-"""What OpenSSL 1.1 and 3 call an answer that is plain HTTP."""
+"""OpenSSL's codes (1.1 and 3) for an answer that is plain HTTP."""
 
 MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any, Endpoint], Ending]], ...] = (
     ((NetworkSettingError,), lambda error, _: Ending(str(error), retry=False, cause=error.cause)),
     ((ProxyFailedError,), lambda error, _: Ending(str(error), retry=True, cause=error.cause)),
-    # On Python 3.10 the two time-outs differ, and every one of these is an OSError: the order counts.
+    # On Python 3.10 the two time-outs differ, and every one of these is an OSError: the order matters.
     ((asyncio.TimeoutError, TimeoutError), lambda _, endpoint: endings.upgrade_late(endpoint.name, UPGRADE_TIMEOUT_S)),
     ((ssl.SSLError,), tls_ending),
     ((socket.gaierror,), lambda _, endpoint: endings.unknown_host(endpoint.name, endpoint.host)),

@@ -1,8 +1,8 @@
-"""PersonaPlexPool: several servers, one call each. It deals out leases and knows which servers are well; it knows no people.
+"""PersonaPlexPool: several servers, one call each. It leases them and knows which of them work.
 
-A server must never see a second connection: a busy one takes it without a word and keeps it waiting, and by merely connecting a client
-overwrites the voice and role of the conversation that is being set up. So a server's slot is free only when its lease was given back
-*and* the last socket to it is closed, and nothing here ever probes.
+A server must never see a second connection: a busy one accepts it without a word and keeps it waiting, and by merely connecting a client
+overwrites the voice and role of the conversation that is being set up. So a server is free only when its lease was given back *and* the
+last socket to it is closed, and nothing here ever probes a server.
 """
 
 import dataclasses
@@ -25,18 +25,19 @@ from discordplex.retry import Backoff
 
 FIRST_PAUSE_S = 2.0
 MOST_PATIENCE = 4
-"""A server that was not ready in time gets twice as long the next time, up to so many times the configured time: prompts begin anew with
-each try, so that what was too slow once would be too slow for ever. A server that is ready within the configured time is back at once."""
+"""A server that was not ready in time gets twice as long the next time, up to this many times the configured time: it loads the prompts
+from the beginning on each try, so a server that is too slow once would fail for ever. One that is ready within the configured time gets
+that time again."""
 
 LONGEST_PAUSE_S = 120.0
-"""A server that failed is set aside for this long, twice as long each time, until it has served again."""
+"""Pauses of a server that failed, doubling from the one to the other until it has served again."""
 
 log = structlog.get_logger()
 
 
 @dataclasses.dataclass(eq=False)
 class Server:
-    """One server of the pool: who has it, and how it has been."""
+    """One server of the pool: who uses it, and whether it works."""
 
     endpoint: Endpoint
     leased: bool = False
@@ -48,11 +49,11 @@ class Server:
 
     @property
     def free(self) -> bool:
-        """Whether a lease on it can be given."""
+        """Whether it can be leased."""
         return not self.leased and not self.connected
 
     def report(self, outcome: ServerReport, now: float) -> None:
-        """Remember what a conversation showed."""
+        """Record the outcome of a conversation."""
         if outcome is ServerReport.SERVED:
             self.backoff.reset()
             self.aside_until = float("-inf")
@@ -62,7 +63,7 @@ class Server:
 
 
 class PersonaPlexPool:
-    """The EngineProvider over the configured servers. Raises ConfigError for an address that is none. All methods: the loop's thread."""
+    """The EngineProvider over the configured servers. Raises ConfigError for an invalid address. Thread: loop, for all methods."""
 
     def __init__(self, config: PersonaPlexConfig, *, clock: Clock) -> None:
         self._config = config
@@ -99,8 +100,8 @@ class PersonaPlexPool:
     def acquire(self) -> "PersonaPlexLease | None":
         """A lease on a free server, or None while all are taken.
 
-        A server that was set aside is not given while there is one that is well: who then waits is sooner served by the next that becomes
-        free. Where all are set aside they are given all the same: people then hear what is wrong with them, not that they are busy.
+        A paused server is not leased while another one works: the next working server that becomes free serves people sooner. Where all are
+        paused they are leased anyway: people then hear what is wrong with them, not that they are busy.
         """
         server = min((server for server in self._usable() if server.free), key=self._set_aside_s, default=None)
         if server is None:
@@ -109,12 +110,12 @@ class PersonaPlexPool:
         return PersonaPlexLease(self, server)
 
     def release(self, lease: EngineLease) -> None:
-        """Give a lease back; a second time does nothing."""
+        """Give a lease back; a second call does nothing."""
         if isinstance(lease, PersonaPlexLease):
             lease.give_back()
 
     def move(self, server: Server) -> Server:
-        """Where a lease's next conversation goes: to its own server, or to a free one that is well while its own is set aside."""
+        """The server of a lease's next conversation: its own, or a free one that works while its own is paused."""
         other = next((other for other in self._servers if other.free and self._is_well(other)), None)
         if other is None or self._is_well(server):
             return server
@@ -126,7 +127,7 @@ class PersonaPlexPool:
         return LeasedEngine(server, config=self._config, persona=persona, clock=self._clock, metrics=metrics)
 
     def _usable(self) -> list[Server]:
-        """Those that are well, busy or not; all where none is."""
+        """Those that work, busy or not; all where none does."""
         return [server for server in self._servers if self._is_well(server)] or self._servers
 
     def _is_well(self, server: Server) -> bool:
@@ -158,7 +159,7 @@ class PersonaPlexLease:
         return self._pool.engine(self._server, persona, metrics)
 
     def relocate(self) -> bool:
-        """Take a free server that is well where this one was set aside; whether that was needed and possible."""
+        """Take a free server that works where this one is paused; whether that was needed and possible."""
         if self._server is None:
             return False
         before, self._server = self._server, self._pool.move(self._server)

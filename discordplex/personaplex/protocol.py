@@ -1,6 +1,6 @@
-"""Message kinds of the Moshi protocol: one kind byte and a payload, in WebSocket binary messages, both ways.
+"""Messages of the Moshi protocol: a kind byte and a payload, in WebSocket binary messages, both ways. Pure.
 
-What each server does with a kind was read from, and tried against, NVIDIA's `server.py`, `moshi` 0.2.13 and kyutai's Rust backend:
+How each server uses a kind was read from, and tried against, NVIDIA's `server.py`, `moshi` 0.2.13 and kyutai's Rust backend:
 
 | kind | meaning | notes |
 |---|---|---|
@@ -12,7 +12,7 @@ What each server does with a kind was read from, and tried against, NVIDIA's `se
 | 05 | error | UTF-8; defined, never seen |
 | 06 | ping | no payload, no answer |
 
-Other kinds exist in `moshi-server` (coloured text, images, codes): they parse as `Other`, and whoever reads them may ignore them.
+Other kinds exist in `moshi-server` (coloured text, images, codes): they parse as `Other` and may be ignored.
 """
 
 import enum
@@ -36,7 +36,7 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The prompts are loaded: send audio from now on. `versions` is what some servers put behind it."""
+    """The prompts are loaded: send audio from now on. `versions` is what some servers append."""
 
     versions: bytes = b""
 
@@ -50,7 +50,7 @@ class AudioBytes:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """One SentencePiece piece, its word mark already a space; see `text.py` for what is still to be folded."""
+    """One SentencePiece piece, its word mark already a space; see `text.py` for the rest."""
 
     text: str
 
@@ -64,7 +64,7 @@ class ErrorText:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A kind that is of no use to a call: control, metadata, ping, and all that this table does not know."""
+    """A kind without use for a call: control, metadata, ping, and everything that is not in this table."""
 
     kind: int
     payload: bytes = b""
@@ -74,7 +74,7 @@ Message: TypeAlias = Handshake | AudioBytes | TextPiece | ErrorText | Other
 
 
 def parse(data: bytes | str) -> Message | None:
-    """One WebSocket message's meaning; None for an empty one, which every server ignores.
+    """The meaning of one WebSocket message; None for an empty one, which every server ignores.
 
     Raises RemoteProtocolError, and nothing else, for a WebSocket text message and for text that is not UTF-8.
     """

@@ -1,8 +1,8 @@
-"""Pieces of text as the model's tokenizer cuts them -> text for people.
+"""TextJoiner: pieces of text as the model's tokenizer cuts them, joined to text for people. Pure.
 
-A server sends one SentencePiece piece per message. Most are word fragments, to be joined as they are. A character the vocabulary lacks
-comes as its UTF-8 bytes, one piece each, spelled in ASCII: `<0xC3>`, `<0xA9>` (seen on moshi 0.2.13). The sentence marks `<s>` and `</s>`
-are not filtered by the servers either.
+A server sends one SentencePiece piece per message. Most are word fragments, to be joined as they are. A character that the vocabulary lacks
+comes as its UTF-8 bytes, one piece each, spelled in ASCII: `<0xC3>`, `<0xA9>` (seen on moshi 0.2.13). The servers do not filter the
+sentence marks `<s>` and `</s>` either.
 """
 
 import codecs
@@ -12,13 +12,13 @@ MARK = re.compile(r"<0x([0-9A-Fa-f]{2})>|</?s>")
 
 
 class TextJoiner:
-    """Joins the bytes that arrive as `<0xNN>`, drops sentence marks, passes everything else through. One per conversation."""
+    """Joins the bytes that arrive as `<0xNN>`, drops sentence marks, and passes everything else through. One per conversation."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, piece: str) -> str:
-        """The text that `piece` completes: "" while a character's bytes are still coming. Bytes that are no character become U+FFFD."""
+        """The text that `piece` completes: "" while a character's bytes are still coming. Bytes that form no character become U+FFFD."""
         found = []
         position = 0
         for mark in MARK.finditer(piece):
@@ -30,7 +30,7 @@ class TextJoiner:
         return "".join(found)
 
     def flush(self) -> str:
-        """What is left of an unfinished character: U+FFFD or nothing. The folder is as new afterwards."""
+        """The rest of an unfinished character: U+FFFD or nothing. The joiner starts over afterwards."""
         rest = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return rest
