@@ -1,14 +1,14 @@
-"""How every client of ours reaches a server: directly or through a proxy, and which certificates it trusts.
+"""How every client reaches a server: directly or through a proxy, and which certificates it trusts.
 
-The REST API, Discord's gateway, the voice gateway and the engines all ask here, so that one rule holds for all of them:
+The REST API, Discord's gateway, the voice gateway and the engines all use this module, so that the same rules hold for all of them:
 
 * A server on this machine is reached directly, whatever the variables say.
 * Otherwise `HTTPS_PROXY` (for https and wss) or `HTTP_PROXY` (for http and ws) names the proxy, then `ALL_PROXY`, then `SOCKS_PROXY`. The
-  lower-case name of each wins over the upper-case one, and an empty one counts as not set.
-* `NO_PROXY` lists what is reached directly all the same.
+  lower-case name of each takes precedence over the upper-case one, and an empty one counts as not set.
+* `NO_PROXY` lists servers that are reached directly all the same.
 
-A variable that no client could be made with raises NetworkSettingError; a proxy that fails raises ProxyFailedError. The sentence of either
-names the variable, and never a password.
+A variable that no client can use raises NetworkSettingError; a proxy that fails raises ProxyFailedError. The sentence of either names the
+variable, and never a password.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ PROXY_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "http": ("HTTP_PROXY", "ALL_PROXY", "SOCKS_PROXY"),
     "ws": ("HTTP_PROXY", "ALL_PROXY", "SOCKS_PROXY"),
 }
-"""For each scheme the variables that may name its proxy, the first that is set decides."""
+"""The variables that may name the proxy of each scheme; the first that is set decides."""
 
 TRUST_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
@@ -56,51 +56,51 @@ PROXY_SCHEMES: Final[Mapping[str, str]] = {
     "socks5h": "socks5h",
     "socks": "socks5h",
 }
-"""What people write, and what it means: names are always resolved by the SOCKS proxy, as not every client can do the other."""
+"""Schemes that people write, and what they mean: names are always resolved by the SOCKS proxy, since not every client can do otherwise."""
 
 SOCKS_PACKAGES: Final = ("python_socks", "aiohttp_socks", "socksio")
-"""What the three client libraries need for SOCKS; `discordplex[socks]` brings them all."""
+"""What the three client libraries need for SOCKS; `discordplex[socks]` installs them all."""
 
 THIS_MACHINE: Final = frozenset({"localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"})
 
 PORT_AT_END: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})")
 NUMERIC_HOST: Final = re.compile(r"[0-9a-fx.]{1,40}")
-"""`127.1` and `0x7f000001`, which C libraries take for addresses."""
+"""Such as `127.1` and `0x7f000001`, which C libraries accept as addresses."""
 
 NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 """The machine or the process has no file descriptor left: nothing is wrong with the file."""
 
 
 class NetworkSettingError(ConfigError):
-    """A variable of the environment has a value that no client can be made with."""
+    """An environment variable has a value that no client can use."""
 
     def __init__(self, message: str, *, cause: str, full: str = "") -> None:
-        """`message` is a sentence that names the variable; `full` its value too, for the operator; `cause` is a code for logs."""
+        """`message` is a sentence that names the variable; `full` also has its value, for the operator; `cause` is a code for logs."""
         super().__init__(message, full=full)
         self.cause = cause
 
 
 class ProxyFailedError(aiohttp.ClientError, ConnectionError):
-    """A proxy that a variable names did not do its work; `str()` is a sentence without a password.
+    """The proxy that a variable names failed; `str()` is a sentence without a password.
 
-    A ClientError too, as aiohttp wraps every other OSError in one of its own.
+    A ClientError too, since aiohttp wraps every other OSError in one of its own.
     """
 
     cause = "proxy"
 
     @property
     def full(self) -> str:
-        """The same: whoever tells people of it leaves out addresses (`replies.told`)."""
+        """The same sentence. Addresses are removed before people read it (`texts.calls.told`)."""
         return str(self)
 
 
 class RedirectedError(aiohttp.ClientError):
-    """A server sent a request that writes something on to another one, which was not asked."""
+    """A server redirected a request that writes something to another server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy as a variable names it."""
+    """A proxy, as a variable names it."""
 
     variable: str
     """As it is spelled in the environment."""
@@ -109,7 +109,7 @@ class Proxy:
     url: str = field(repr=False)
     """Normalised, with the port; user and password are in it."""
     place: str
-    """The same without user and password: for people."""
+    """The address without user and password, for people."""
 
     @property
     def is_socks(self) -> bool:
@@ -128,13 +128,13 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> Proxy | None:
-    """The proxy on the way to `url`, None where it is reached directly. Raises NetworkSettingError where the variable cannot be obeyed."""
+    """The proxy on the way to `url`, None where it is reached directly. Raises NetworkSettingError for an invalid variable."""
     environ = os.environ if environ is None else environ
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     except ValueError:
-        return None  # what cannot be a URL is refused where it is used
+        return None  # an invalid URL is refused where it is used
     if not host or is_this_machine(host) or is_exempt(host, port, value_of("NO_PROXY", environ)[1]):
         return None
     for name in PROXY_VARIABLES.get(parts.scheme, ()):
@@ -145,13 +145,13 @@ def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> Proxy | Non
 
 
 def value_of(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The spelling that is in force and its value, "" where it is not set. An empty lower-case variable switches the other off."""
+    """The variable's spelling that is in force and its value, "" where it is not set. An empty lower-case variable disables the other."""
     variable = name.lower() if name.lower() in environ else name
     return variable, environ.get(variable, "").strip()
 
 
 def proxy_of(variable: str, value: str) -> Proxy:
-    """The proxy that a variable's value names; raises NetworkSettingError."""
+    """The proxy that a variable's value names. Raises NetworkSettingError."""
     bare = "://" not in value
     assumed = "socks5h" if variable.upper() == "SOCKS_PROXY" else "http"
     try:
@@ -195,12 +195,12 @@ def not_a_proxy(variable: str) -> str:
 
 
 def can_socks() -> bool:
-    """Whether every client library can speak through a SOCKS proxy."""
+    """Whether every client library can use a SOCKS proxy."""
     return all(importlib.util.find_spec(package) is not None for package in SOCKS_PACKAGES)
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host of a URL is this machine by its name alone. Nothing is resolved."""
+    """Whether a URL's host is this machine, by its name alone. Nothing is resolved."""
     name = host.lower().rstrip(".")
     address = address_of(name)
     if address is not None:
@@ -209,7 +209,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def address_of(host: str) -> Address | None:
-    """The IP address that a host is written as, an IPv4 address within an IPv6 one as IPv4; None for a name."""
+    """The IP address of a host that is written as one, an IPv4 address within an IPv6 one as IPv4; None for a name."""
     text = host.strip("[]").partition("%")[0]
     try:
         address: Address = ipaddress.ip_address(text)
@@ -226,7 +226,7 @@ def address_of(host: str) -> Address | None:
 def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     """Whether `NO_PROXY` lists a server: `*`, names with or without a leading dot, addresses, networks, patterns, each perhaps with a port.
 
-    An entry that is none of these matches nothing.
+    Any other entry matches nothing.
     """
     name = host.lower().rstrip(".")
     return any(matches(entry.lower(), name, port) for entry in re.split(r"[\s,;]+", no_proxy) if entry)
@@ -252,20 +252,20 @@ def matches(entry: str, name: str, port: int) -> bool:
 
 
 def network_of(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | tuple[()]:
-    """The network that an entry of `NO_PROXY` is, or else an empty one. Brackets are taken off."""
+    """The network that an entry of `NO_PROXY` names, else an empty one. Brackets are removed."""
     try:
         return ipaddress.ip_network(entry.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         return ()
 
 
-# Whom to trust
+# Which certificates are trusted
 
 
 def tls_context(*, verify: bool = True) -> ssl.SSLContext:
-    """The usual trust, which `SSL_CERT_FILE`, `SSL_CERT_DIR` and `REQUESTS_CA_BUNDLE` change; or none where the owner of a server said so.
+    """The usual certificates, which `SSL_CERT_FILE`, `SSL_CERT_DIR` and `REQUESTS_CA_BUNDLE` change; with `verify=False`, no verification.
 
-    Reads files: some 20 ms. Raises NetworkSettingError where one of the variables leads nowhere.
+    Reads files: some 20 ms. Raises NetworkSettingError where one of the variables names nothing that can be read.
     """
     if not verify:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -275,7 +275,7 @@ def tls_context(*, verify: bool = True) -> ssl.SSLContext:
     check_trust()
     context = ssl.create_default_context()
     if not os.environ.get("SSL_CERT_FILE"):
-        # OpenSSL takes an empty variable for a file that is not there. Compose files pass empty ones.
+        # OpenSSL reads an empty variable as a file that does not exist. Compose files pass empty ones.
         paths = ssl.get_default_verify_paths()
         if "SSL_CERT_FILE" in os.environ and Path(paths.openssl_cafile).is_file():
             context.load_verify_locations(cafile=paths.openssl_cafile)
@@ -286,7 +286,7 @@ def tls_context(*, verify: bool = True) -> ssl.SSLContext:
 
 
 def check_trust(environ: Mapping[str, str] | None = None) -> None:
-    """Raise NetworkSettingError where a variable that names certificates leads nowhere."""
+    """Raise NetworkSettingError where a variable for certificates names nothing that can be read."""
     environ = os.environ if environ is None else environ
     for variable in TRUST_VARIABLES:
         value = environ.get(variable, "")
@@ -295,7 +295,7 @@ def check_trust(environ: Mapping[str, str] | None = None) -> None:
 
 
 def check_certificates(variable: str, value: str) -> None:
-    """Raise NetworkSettingError where no certificates are at the place that a variable names."""
+    """Raise NetworkSettingError where there are no certificates at the path in a variable."""
     if variable == "SSL_CERT_DIR":
         if not any(Path(folder).is_dir() for folder in value.split(os.pathsep) if folder):
             raise NetworkSettingError(
@@ -328,7 +328,7 @@ def check_certificates(variable: str, value: str) -> None:
 
 
 def load_bundle(context: ssl.SSLContext, bundle: str) -> None:
-    """Trust a file or a folder of certificates as well."""
+    """Also trust a file or a folder of certificates."""
     if Path(bundle).is_dir():
         context.load_verify_locations(capath=bundle)
     else:
@@ -339,16 +339,16 @@ def load_bundle(context: ssl.SSLContext, bundle: str) -> None:
 
 
 class Connector(aiohttp.TCPConnector):
-    """What an aiohttp session connects with: each server directly or through the proxy of `proxy_for`. Raises ProxyFailedError.
+    """The connector of an aiohttp session: connects to each server directly or through the proxy of `proxy_for`. Raises ProxyFailedError.
 
-    Made inside the running loop, with a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
+    Make it inside the running loop. It has a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
     """
 
     def __init__(self, *, verify: bool = True, writes_to: str = "", response_class: type[aiohttp.ClientResponse] | None = None) -> None:
-        """With `writes_to`, a URL, whatever is no GET goes to its server alone, also where a library follows redirects: RedirectedError.
+        """With `writes_to`, a URL, requests other than GET are sent to that server alone; a redirect of one raises RedirectedError.
 
-        With `response_class`, every answer is of that class, also where a library makes the session.
-        Raises NetworkSettingError where the certificates that the environment names cannot be had.
+        With `response_class`, every answer is of that class, also where a library makes the session. Raises NetworkSettingError where the
+        certificates named in the environment cannot be read.
         """
         self._writes_to = URL(writes_to).origin() if writes_to else None
         self._response_class = response_class
@@ -388,7 +388,7 @@ class Connector(aiohttp.TCPConnector):
 
 @contextlib.contextmanager
 def naming_http(proxy: Proxy) -> Iterator[None]:
-    """Turn what aiohttp and its SOCKS companion raise about a proxy into ProxyFailedError."""
+    """Turn what aiohttp and its SOCKS package raise about a proxy into ProxyFailedError."""
     try:
         yield
     except aiohttp.ClientHttpProxyError as fault:
@@ -402,24 +402,24 @@ def naming_http(proxy: Proxy) -> Iterator[None]:
 
 
 class Connect(connect):
-    """`connect` of `websockets` without its redirects: what a URL carries (keys, prompts) goes to nobody but the server it names."""
+    """`connect` of `websockets` without redirects: a URL's contents (keys, prompts) go only to the server that it names."""
 
     def process_redirect(self, exc: Exception) -> Exception:
-        """The redirect is the failure, an InvalidStatus."""
+        """Return the redirect as the failure, an InvalidStatus."""
         return exc
 
 
 Guard: TypeAlias = Callable[[int, int], bool]
-"""Called with each number of bytes and of frames that came from a peer, in this order; False cuts the connection."""
+"""Called with each number of bytes and of frames that came from a peer, in this order; False closes the connection."""
 
 SLICE_BYTES: Final = 1 << 10
-"""So much of what the socket gave is parsed at once: 512 frames at most, some 5 ms."""
+"""Bytes from the socket parsed at once: 512 frames at most, some 5 ms."""
 
 
 class GuardedConnection(ClientConnection):
-    """A WebSocket that is cut off where its peer sends too much, before that is parsed: frames are answered and kept by the library.
+    """A WebSocket that is closed where its peer sends too much, before that is parsed: the library would answer and keep every frame.
 
-    `guard` is set right after it was made.
+    Set `guard` right after it was made.
     """
 
     guard: Guard
@@ -427,7 +427,7 @@ class GuardedConnection(ClientConnection):
     _is_cut = False
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, a slice at a time."""
+        """Parse the received bytes, a slice at a time."""
         self._check(len(data), 0)
         for start in range(0, len(data), SLICE_BYTES):
             if self._is_cut:
@@ -435,7 +435,7 @@ class GuardedConnection(ClientConnection):
             super().data_received(data[start : start + SLICE_BYTES])
 
     def process_event(self, event: Event) -> None:
-        """Take one frame."""
+        """Handle one frame."""
         self._check(0, 1)
         if not self._is_cut:
             super().process_event(event)
@@ -449,8 +449,8 @@ class GuardedConnection(ClientConnection):
 async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientConnection:
     """A WebSocket by `websockets`, directly or through the proxy of `proxy_for`. Pass `ssl`, a context of `tls_context`, for wss.
 
-    Follows no redirect. `guard` bounds what the server may send. Raises NetworkSettingError, ProxyFailedError, and what `connect` of
-    `websockets` does.
+    Follows no redirect. `guard` limits what the server may send. Raises NetworkSettingError, ProxyFailedError, and what `connect` of
+    `websockets` raises.
     """
 
     def make(*arguments: Any, **keywords: Any) -> GuardedConnection:
@@ -471,7 +471,7 @@ async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientCon
     except InvalidProxyMessage:
         raise proxy.fault("does not answer as a proxy") from None
     except (ProxyError, InvalidProxy, ConnectionRefusedError, socket.gaierror):
-        # Nothing but the proxy is dialled from here: these are about it.
+        # Only the proxy is dialled from here, so these errors are about it.
         raise proxy.fault("cannot be reached, or cannot reach the server") from None
     except OSError as fault:
         if fault.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT) or type(fault).__module__.startswith("python_socks"):
@@ -480,11 +480,11 @@ async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientCon
 
 
 def httpx_proxy(url: str) -> str | None:
-    """What an httpx client for `url` is given as its `proxy`, with `trust_env=False` beside it. Raises NetworkSettingError."""
+    """The `proxy` of an httpx client for `url`; pass it together with `trust_env=False`. Raises NetworkSettingError."""
     proxy = proxy_for(url)
     if proxy is None:
         return None
-    # Older versions know socks5 alone, and mean by it that the proxy resolves names.
+    # Older versions know socks5 only, and let the proxy resolve names.
     return f"socks5://{proxy.url.partition('://')[2]}" if proxy.is_socks else proxy.url
 
 
@@ -493,7 +493,7 @@ HTTPX_PROXY_FAILURES: Final = frozenset({"ProxyError", "ConnectError", "ConnectT
 
 
 def refuse_failed_proxy(error: BaseException, url: str) -> None:
-    """Raise ProxyFailedError where `error`, which an httpx client raised, is about the proxy on the way to `url`."""
+    """Raise ProxyFailedError where `error`, raised by an httpx client, is about the proxy on the way to `url`."""
     proxy, cause = proxy_for(url), error
     for _ in range(8):
         if proxy is not None and type(cause).__name__ in HTTPX_PROXY_FAILURES:

@@ -1,9 +1,9 @@
-"""When the uplink ticks: 50 times a second, just behind the packets of who speaks. Pure: time comes from outside.
+"""Metronome: when the uplink ticks, 50 times a second, shortly after the speakers' packets. Pure: the time is a parameter.
 
-The ticks lie on a grid of 20 ms that never drifts. Packets of a speaker come every 20 ms too, at a phase of their own, so a frame would
-wait up to 20 ms for its tick, 10 ms in the mean, and 20 more once it has missed one. The sink knows how much earlier a tick could have
-come with every packet still in time; the metronome slides there, by half a millisecond a tick. It stays within two frames of its
-grid: the long-run rate is the grid's, which is what a model's clock needs.
+The ticks lie on a grid of 20 ms that never drifts. A speaker's packets come every 20 ms too, at another phase, so a frame would wait up to
+20 ms for its tick, 10 ms on average, and 20 more once it has missed one. The sink knows how much earlier a tick could have come with every
+packet still in time; the metronome moves there by half a millisecond a tick. It stays within two frames of its grid, so the long-run rate
+is the grid's, which is what a model's clock needs.
 """
 
 from discordplex.audio.format import ENGINE
@@ -11,15 +11,15 @@ from discordplex.audio.phase import SETTLED_S, PhaseAdjuster
 
 PERIOD_S = ENGINE.frame_seconds
 RANGE_S = 2 * PERIOD_S
-"""How far the ticks leave their grid: one period for the phase, one for a frame that missed its tick and would wait for ever."""
+"""How far the ticks may leave their grid: one period for the phase, one for a frame that missed its tick and would always wait."""
 BEHIND_S = 0.00175
-"""What a tick leaves of the surplus, beyond all that the packets' jitter asks for: a receive thread is that late now and then."""
+"""What a tick leaves of the surplus, beyond what the packets' jitter needs: a receive thread is sometimes that late."""
 QUIET_TICKS = 5
 """Ticks without a frame after which a pause has begun: the next packets may come at another phase."""
 
 
 class Metronome:
-    """Deadlines, one at a time: sleep until `due`, `skip`, take what there is, then `tick` or `tick_silent`."""
+    """Deadlines, one at a time: sleep until `due`, call `skip`, take what there is, then call `tick`, `tick_quiet` or `tick_silent`."""
 
     def __init__(self, start: float) -> None:
         """`start`: when the first tick is due, in seconds of `Clock.now`."""
@@ -31,7 +31,7 @@ class Metronome:
 
     @property
     def wants_quiet(self) -> bool:
-        """Whether the ticks have slid so far that a quiet frame shall be passed to `tick_quiet`."""
+        """Whether the ticks have moved so far that a quiet frame is to be reported by `tick_quiet`."""
         return self._must_recentre
 
     @property
@@ -40,7 +40,7 @@ class Metronome:
         return self._phase.offset_s
 
     def skip(self, now: float) -> int:
-        """Pass over ticks that are late by a period and more, and say how many: a stall is never made up by a burst."""
+        """Skip ticks that are late by a period or more and return how many: a stall is never made up by a burst."""
         missed = max(0, int((now - self.due) / PERIOD_S))
         self.due += missed * PERIOD_S
         return missed
@@ -53,9 +53,9 @@ class Metronome:
         self._must_recentre = self._must_recentre or abs(self.offset_s) > PERIOD_S
 
     def tick_quiet(self) -> None:
-        """This tick took frames in which nobody speaks: set the next deadline, on the way home.
+        """This tick took frames in which nobody speaks: set the next deadline, a step back towards the grid.
 
-        For who sends without a pause. Their frames then wait longer, until the sink drops a quiet one, as it does with all backlog.
+        For people who send without a pause. Their frames then wait longer, until the sink drops a quiet one, as it does with any backlog.
         """
         self._quiet_ticks = 0
         if not self._recentring:
@@ -65,7 +65,7 @@ class Metronome:
         self._must_recentre = abs(self.offset_s - self._centre_s) > SETTLED_S
 
     def tick_silent(self) -> None:
-        """This tick took nothing: set the next deadline. In a pause the ticks go home to the middle of their range."""
+        """This tick took nothing: set the next deadline. In a pause the ticks return to the middle of their range."""
         self._quiet_ticks += 1
         if self._quiet_ticks == QUIET_TICKS:
             self._centre_s = centred(self.offset_s)

@@ -1,7 +1,7 @@
 """The settings: their models, where they come from, what a valid value is.
 
-Start at `settings.py`; `sources.py` reads the environment and files, `values.py` says what a value must be. Others import the models
-from here.
+Start with `settings.py`; `sources.py` reads the environment and files, `values.py` defines the types of values. Others import the models
+from here; the command line, `doctor` and `demo` also use `settings` and `sources`.
 """
 
 from discordplex.config.settings import (

@@ -1,7 +1,7 @@
 """The settings, as frozen models that are validated once.
 
 `config.example.toml` documents every key. `Config.load` reads, the strongest first: the command line, the environment, `.env`, a TOML file,
-the defaults. Making a `Config` by hand reads nothing.
+the defaults. The constructor of `Config` reads nothing.
 """
 
 import contextlib
@@ -26,46 +26,46 @@ from discordplex.errors import ConfigError
 from discordplex.redact import MASK, redact, shown_url
 
 CONFIG_FILE = Path("discordplex.toml")
-"""Read where no other is named; may be missing."""
+"""Read where no other file is named; may be missing."""
 
 DOTENV_FILE = Path(".env")
 
 
 class Section(BaseModel):
-    """One table of the configuration: frozen, no key but the named ones."""
+    """One table of the configuration: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class DiscordConfig(Section):
-    """Which Discord, as whom."""
+    """Which Discord, and the bot's account."""
 
     token: BotToken | None = None
     api_url: ApiUrl = "https://discord.com/api/v10"
 
 
 class BotConfig(Section):
-    """When a call exists and where its words go."""
+    """When a call exists and where its captions go."""
 
     auto_join: bool = True
     captions: Captions = "voice"
     """`voice` (the voice channel's own chat), `thread` (one for each call), a text channel's id, or `off`."""
     captions_of_people: bool = False
-    """Whether what people say is written into the captions too, where the engine writes it down; a guild's admins may decide otherwise."""
+    """Whether the captions also show what people say, where the engine transcribes it; a guild's admins may decide otherwise."""
     prefix: Prefix = ""
     """What stands before `join`, `listen`, `stop` and `leave` written as messages; empty: messages are not read."""
     allow_channels: Ids = ()
-    """Where the bot talks; empty is everywhere."""
+    """Where the bot talks; empty means everywhere."""
     deny_channels: Ids = ()
     allow_roles: Ids = ()
-    """Who may call it; empty is everybody."""
+    """Who may call it; empty means everybody."""
     deny_roles: Ids = ()
     idle_minutes: float = Field(default=0.0, ge=0, le=10080)
-    """Without speech for so long it leaves; 0 is never."""
+    """It leaves after this long without speech; 0 means never."""
     busy_idle_minutes: float = Field(default=5.0, ge=0, le=10080)
-    """The same while others wait for an engine, or for the bot to come into another channel of the server; 0 is never."""
+    """The same while others wait for an engine, or for the bot to join another channel of the server; 0 means never."""
     max_minutes: float = Field(default=0.0, ge=0, le=10080)
-    """When others wait, a call ends after so long; 0 is never."""
+    """When others wait, a call ends after this long; 0 means never."""
     hear_bots: bool = False
     noise_gate: bool = False
     voice_status: bool = True
@@ -88,18 +88,18 @@ class PersonaPlexConfig(Section):
 
 
 class ServiceConfig(Section):
-    """One stage of the cascade: which model at which server."""
+    """One service of the cascade: which model at which server."""
 
     base_url: BaseUrl | None = None
-    """Where None, and the key likewise, the cascade's own is used."""
+    """Where None, the cascade's own URL and key are used."""
     api_key: ApiKey | None = None
     model: Text
     timeout_s: float = Field(default=20.0, gt=0, le=3600)
-    """The longest time in which the server sends nothing of use."""
+    """The longest time in which the server sends nothing useful."""
     total_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     """The longest time from a request to the end of its answer."""
     extra: dict[str, Any] = {}
-    """Put into the body of each request, over what stands there."""
+    """Put into the body of each request, replacing keys of the same name."""
 
 
 class TranscribeConfig(ServiceConfig):
@@ -121,11 +121,11 @@ class SpeakConfig(ServiceConfig):
     model: Text = "tts-1"
     voice: Text = "shimmer"
     rate_hz: int | None = Field(default=None, ge=8_000, le=192_000)
-    """Of sound without a header; where None, what its content type says, else 24,000."""
+    """The rate of sound without a header; where None, what its content type says, else 24,000."""
 
 
 class CascadeConfig(Section):
-    """Listen, transcribe, think, speak: any OpenAI-compatible server for each stage."""
+    """Listen, transcribe, think, speak: any OpenAI-compatible server for each service."""
 
     base_url: BaseUrl = "https://api.openai.com/v1"
     api_key: ApiKey | None = None
@@ -142,7 +142,7 @@ class CascadeConfig(Section):
 
 
 class PersonaConfig(Section):
-    """Who PersonaPlex is where nobody chose otherwise; the cascade's persona stands in its own table."""
+    """PersonaPlex's default persona; the cascade's is in its own table."""
 
     voice: Text = "NATF0.pt"
     text_prompt: Text = "You are a wise and friendly teacher. Answer questions or provide advice in a clear and engaging way."
@@ -155,7 +155,7 @@ class StoreConfig(Section):
 
 
 class Config(BaseSettings):
-    """All of it."""
+    """All settings."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -169,19 +169,19 @@ class Config(BaseSettings):
 
     @property
     def default_persona(self) -> PersonaConfig:
-        """Who the configured engine is where nobody chose otherwise: voices of one engine mean nothing to another."""
+        """The configured engine's default persona: voices of one engine mean nothing to another."""
         if self.engine.kind == "cascade":
             return PersonaConfig(voice=self.cascade.speak.voice, text_prompt=self.cascade.text_prompt)
         return self.persona
 
     @property
     def secrets(self) -> list[SecretStr]:
-        """Everything that is set and that nobody may read."""
+        """Every secret that is set."""
         return [value for key in KEYS if is_secret(key) and (value := self.value_of(key)) is not None]
 
     @property
     def passwords(self) -> Iterator[SecretStr]:
-        """The passwords within URLs, as they stand there and as they are meant."""
+        """The passwords within URLs, both URL-encoded and decoded."""
         for value in (self.value_of(key) for key in KEYS if is_url(key)):
             for url in [value] if isinstance(value, str) else value or ():
                 with contextlib.suppress(ValueError):
@@ -201,21 +201,24 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing but what the constructor was given: `load` gathers the sources itself, as its errors tell where a value came from."""
+        """Use only what the constructor was given: `load` collects the sources itself, since its errors say where a value came from."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
     @classmethod
     def load(cls, path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> Self:
-        """The settings in force. `overrides` (by dotted key) beat `environ` (os.environ where None), `.env`, and the TOML file at `path`.
+        """Load the settings.
 
-        Without a path `discordplex.toml` in the working directory is read where it exists. Raises ConfigError: a plain sentence a line.
+        `overrides` (by dotted key) take precedence over `environ` (os.environ where None), `.env`, and the TOML file at `path`.
+
+        Without a path `discordplex.toml` in the working directory is read where it exists. Raises ConfigError with one plain sentence per
+        line.
         """
         return cls.validated(gather(path, os.environ if environ is None else environ, overrides or {}))
 
     @classmethod
     def validated(cls, given: Mapping[str, Given]) -> Self:
-        """Settings of these values, the rest by default; raises ConfigError with a sentence for each value that is wrong."""
+        """Settings with these values, the rest by default. Raises ConfigError with a sentence for each invalid value."""
         values = {key: parsed(one, KEYS[key]) for key, one in given.items()}
         try:
             return cls(**nest(values))
@@ -224,7 +227,7 @@ class Config(BaseSettings):
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key of a model with what it holds."""
+    """Every key of a model with its field."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from leaves(field.annotation, f"{prefix}{name}.")
@@ -237,7 +240,7 @@ KEYS = dict(leaves(Config))
 
 
 TABLES = frozenset(key for key, field in KEYS.items() if "dict" in str(field.annotation))
-"""Of these, the keys whose value is a table that somebody else understands."""
+"""Of these, the keys whose value is a table for somebody else."""
 
 
 CLEAR = frozenset(
@@ -253,10 +256,10 @@ CLEAR = frozenset(
         "cascade.speak.voice",
     }
 )
-"""Free texts that `config show` shows: they are told to people in Discord, or to every server, anyway. Any other text is masked."""
+"""Free texts that `config show` prints: they are shown to people in Discord, or sent to every server, anyway. Other texts are masked."""
 
 LONG_NUMBER = 1_000_000
-"""From here on a number in a table of somebody else's may be a secret."""
+"""A number this large in a table for somebody else may be a secret."""
 
 
 def exposed(file: Path) -> bool:
@@ -284,15 +287,15 @@ def settings_files(path: Path | None) -> list[Path]:
 
 
 def is_secret(key: str) -> bool:
-    """Whether nobody may read its value."""
+    """Whether the value of this key is a secret."""
     return "SecretStr" in str(KEYS[key].annotation)
 
 
 def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> dict[str, Given]:
-    """What is set, by dotted key, the strongest source winning; raises ConfigError where a source is unreadable or has unknown keys."""
+    """All values that are set, by dotted key, the strongest source first. Raises ConfigError for an unreadable source or an unknown key."""
     if path is not None and not path.is_file():
         raise ConfigError(f"The settings file {path} does not exist.")
-    # What is there and cannot be read, such as the folder that a container's mount makes in place of a file, must not be passed over.
+    # What exists and cannot be read, such as the folder that a container's mount makes in place of a file, must not be ignored.
     file = path or (CONFIG_FILE if os.path.lexists(CONFIG_FILE) else None)
     sources = [
         from_toml(file, Config, TABLES) if file else {},
@@ -307,14 +310,14 @@ def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str
 
 
 def misplaced(key: str, given: Given) -> str:
-    """The sentence about a key that is none."""
+    """The sentence about an unknown key."""
     if key in Config.model_fields:
         return f"{given} is a table, not a value: write [{key}] and its keys below."
     return unknown(given, key, KEYS)
 
 
 def parsed(given: Given, field: FieldInfo) -> Any:
-    """The value, with a list or a table read from the text that variables and the command line carry."""
+    """The value, with a list or a table parsed from the text of a variable or the command line."""
     if not isinstance(given.value, str):
         return given.value
     kind = str(field.annotation)
@@ -322,7 +325,7 @@ def parsed(given: Given, field: FieldInfo) -> Any:
 
 
 def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[str, Any]) -> str:
-    """What is wrong with a value: its key, what is expected, what was given (never a secret), where it came from."""
+    """What is wrong with a value: its key, what is expected, what was given (never a secret), and its source."""
     path = [str(part) for part in error["loc"]]
     key = next(known for known in (".".join(path[:length]) for length in range(len(path), 0, -1)) if known in KEYS)
     fault = error.get("ctx", {}).get("error")
@@ -333,7 +336,7 @@ def sentence(error: ErrorDetails, given: Mapping[str, Given], values: Mapping[st
 
 
 def shown_value(key: str, value: Any) -> str:
-    """The value in force as TOML writes it, with only that in clear which is known to be no secret."""
+    """The value in force as TOML; anything that is not known to be harmless is masked."""
     if is_secret(key):
         return as_toml(MASK)
     if key in TABLES:
@@ -346,7 +349,7 @@ def shown_value(key: str, value: Any) -> str:
 
 
 def given_value(key: str, value: Any) -> str:
-    """A value that was refused, for the sentence about it: no more than `shown_value` shows where it could be a secret."""
+    """An invalid value, for the sentence about it: shows no more than `shown_value` where it could be a secret."""
     if key in TABLES and not isinstance(value, dict):
         return as_toml(MASK) if isinstance(value, str) else as_toml(value)
     if is_url(key) and not (isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))):
@@ -357,7 +360,7 @@ def given_value(key: str, value: Any) -> str:
 
 
 def without_texts(value: Any) -> Any:
-    """A table of somebody else's with its texts and long numbers masked: any of them may be a key or a password."""
+    """A table for somebody else with its texts and long numbers masked: any of them may be a key or a password."""
     if isinstance(value, dict):
         return {name: without_texts(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -380,12 +383,12 @@ def is_url(key: str) -> bool:
 
 
 def is_choice(key: str) -> bool:
-    """Whether its text can be nothing but one of a few words or the id of a channel or role."""
+    """Whether its text can only be one of a few words, or the id of a channel or role."""
     return "Literal" in str(KEYS[key].annotation) or key == "bot.captions" or KEYS[key].annotation == tuple[str, ...]
 
 
 def expectation(field: FieldInfo) -> str:
-    """What a key takes, in words."""
+    """What a key accepts, in words."""
     kind = str(field.annotation)
     choices = getattr(field.annotation, "__args__", ())
     if "Literal" in kind:

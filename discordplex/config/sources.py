@@ -1,6 +1,6 @@
-"""Where settings come from: the command line, the environment, `.env` and TOML, each brought into one shape.
+"""Where settings come from: the command line, the environment, `.env` and TOML, each read into one shape.
 
-A source becomes `{dotted key: Given}`; `Given` knows where it came from, so that an error can say so. Nothing here knows a single key.
+A source becomes `{dotted key: Given}`; `Given` knows its source, so that an error can name it. Nothing here knows the keys.
 """
 
 import difflib
@@ -19,10 +19,10 @@ from discordplex.errors import ConfigError
 from discordplex.plaintext import one_line, trimmed
 
 PREFIX = "DISCORDPLEX_"
-"""What every environment variable of ours begins with."""
+"""The prefix of our environment variables."""
 
 LEVELS = "__"
-"""What stands for the dot of a key in an environment variable."""
+"""Replaces the dot of a key in an environment variable."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -30,14 +30,14 @@ LONGEST_NAME = 200
 """Characters of a key in a sentence about it."""
 
 QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019"}
-"""What people and tools put around a value, with what ends it."""
+"""Quotes that people and tools put around a value, with the closing one."""
 
 APOSTROPHE = re.compile(r"(?<=\w)['\u2019](?=\w)")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value as somebody gave it, with the name it was given under and the place."""
+    """A value as it was given, with its name and source."""
 
     value: Any = field(repr=False)
     name: str
@@ -48,9 +48,12 @@ class Given:
 
 
 def from_toml(path: Path, settings: type[BaseSettings], whole: Container[str] = ()) -> dict[str, Given]:
-    """Every key of a TOML file, `whole` ones with their table as the value; ConfigError with a sentence where it cannot be read as one."""
+    """Every key of a TOML file, those in `whole` with their table as the value.
+
+    Raises ConfigError with a sentence where it is unreadable.
+    """
     try:
-        path.open("rb").close()  # the next line passes over what is no file
+        path.open("rb").close()  # the next line skips what is not a file
         leaves = list(flatten(TomlConfigSettingsSource(settings, path).toml_data, whole))
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
@@ -66,7 +69,7 @@ def from_toml(path: Path, settings: type[BaseSettings], whole: Container[str] = 
 
 
 def from_dotenv(path: Path) -> dict[str, Given]:
-    """Every `DISCORDPLEX_` variable of a `.env` file; empty where there is no file. Values are taken as they stand."""
+    """Every `DISCORDPLEX_` variable of a `.env` file; empty where there is no file. Values are taken literally."""
     if not os.path.lexists(path):
         return {}
     try:
@@ -83,7 +86,7 @@ def from_dotenv(path: Path) -> dict[str, Given]:
 
 
 def from_environ(environ: Mapping[str, str], place: str = "in the environment") -> dict[str, Given]:
-    """Every `DISCORDPLEX_` variable, without quotes around its value; an empty one counts as not set, as compose files pass those."""
+    """Every `DISCORDPLEX_` variable, without quotes around its value; an empty one counts as not set, since compose files pass those."""
     found = {}
     for name, value in environ.items():
         if name.upper().startswith(PREFIX) and (bare := unquoted(value)):
@@ -92,9 +95,9 @@ def from_environ(environ: Mapping[str, str], place: str = "in the environment") 
 
 
 def unquoted(value: str) -> str:
-    """The value without blanks and quotes around it: Docker's env files and Windows' `set` keep quotes that were meant for a shell.
+    """The value without surrounding white space and quotes: Docker's env files and Windows' `set` keep quotes that were meant for a shell.
 
-    Quotes that are part of a text stay: `"Hi" and "bye"` begins and ends with one as well.
+    Quotes that are part of a text are kept: `"Hi" and "bye"` begins and ends with one as well.
     """
     text = trimmed(value)
     while len(text) >= len('""') and QUOTES.get(text[0]) == text[-1]:
@@ -107,7 +110,7 @@ def unquoted(value: str) -> str:
 
 
 def from_overrides(overrides: Mapping[str, Any]) -> dict[str, Given]:
-    """What the command line says, by dotted key."""
+    """The values of the command line, by dotted key."""
     return {key: Given(value, key, "on the command line") for key, value in overrides.items()}
 
 
@@ -122,7 +125,7 @@ def variable_of(key: str) -> str:
 
 
 def flatten(tables: Mapping[str, Any], whole: Container[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of nested tables, down to those in `whole`; an empty table has none."""
+    """Dotted keys of nested tables, except that tables in `whole` stay whole; an empty table has none."""
     for name, value in tables.items():
         if isinstance(value, dict) and f"{prefix}{name}" not in whole:
             yield from flatten(value, whole, f"{prefix}{name}.")
@@ -131,7 +134,7 @@ def flatten(tables: Mapping[str, Any], whole: Container[str] = (), prefix: str =
 
 
 def nest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables of dotted keys: `flatten` undone."""
+    """Nested tables of dotted keys: the inverse of `flatten`."""
     tables: dict[str, Any] = {}
     for key, value in values.items():
         *path, name = key.split(".")
@@ -143,7 +146,7 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unknown(given: Given, key: str, known: Iterable[str]) -> str:
-    """The sentence about a key that nobody knows: where it stands, and the nearest that is known."""
+    """The sentence about an unknown key: its source, and the most similar known key."""
     known = sorted(known)
     near = nearest(key, known)
     if near is None:
@@ -153,7 +156,7 @@ def unknown(given: Given, key: str, known: Iterable[str]) -> str:
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:
-    """The known key most like `key`, by the whole of it or by its last part; None where nothing comes near."""
+    """The known key most similar to `key`, as a whole or by its last part; None where none is similar."""
     by_plain = {plain(name): name for name in known}
     close = difflib.get_close_matches(plain(key), by_plain, n=1, cutoff=0.7)
     if close:
@@ -167,22 +170,22 @@ def nearest(key: str, known: Iterable[str]) -> str | None:
 
 
 def plain(name: str) -> str:
-    """A name without what people mix up: case, dots, dashes, underscores."""
+    """A name without what people confuse: case, dots, dashes, underscores."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def list_of(given: Given) -> Any:
-    """The JSON list that a variable's text holds; where it holds none, the text itself, which no list setting accepts."""
+    """The JSON list in a variable's text; where there is none, the text itself, which no list setting accepts."""
     return json_of(given, list)
 
 
 def table_of(given: Given) -> Any:
-    """The JSON object that a variable's text holds; where it holds none, the text itself, which no table setting accepts."""
+    """The JSON object in a variable's text; where there is none, the text itself, which no table setting accepts."""
     return json_of(given, dict)
 
 
 def json_of(given: Given, kind: type) -> Any:
-    """What a text holds as JSON, where that is of the wanted kind; else the text itself."""
+    """The JSON value in a text, where it is of the wanted kind; else the text itself."""
     try:
         value = json.loads(given.value)
     except (ValueError, RecursionError):

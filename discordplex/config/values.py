@@ -1,6 +1,6 @@
-"""What a setting's value must be, as types.
+"""The types of settings' values.
 
-The checks behind them give the value in its clean form or raise ValueError, worded to follow the key's name.
+The checks return the value in its clean form or raise ValueError, worded to follow the key's name.
 """
 
 import re
@@ -16,7 +16,7 @@ HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9a-f:.]+(?:%[A-Za-z0-9_.-]+)?
 
 
 def text(value: str) -> str:
-    """Text without its outer blanks; not empty."""
+    """Text without surrounding white space; not empty."""
     if not value.strip():
         raise ValueError("must not be empty")
     return value.strip()
@@ -31,7 +31,7 @@ def token(value: SecretStr) -> SecretStr:
 
 
 def api_key(value: SecretStr) -> SecretStr:
-    """A server's key: one word, of letters that a header can carry."""
+    """A server's key: one word, of characters that a header can carry."""
     word = visible(value.get_secret_value()).strip()
     if not word or re.search(r"[^!-~]", word):
         raise ValueError("must be the bare API key, one word without blanks")
@@ -39,7 +39,7 @@ def api_key(value: SecretStr) -> SecretStr:
 
 
 def url(value: str, *schemes: str) -> str:
-    """A URL of one of the schemes that names a host, without what nobody sees around it."""
+    """A URL of one of the schemes, with a host, without surrounding invisible characters."""
     address = trimmed(value)
     try:
         parts = urlsplit(address)
@@ -63,12 +63,12 @@ def api_url(value: str) -> str:
 
 
 def base_url(value: str) -> str:
-    """What stands before /chat/completions and its like, without a slash at the end."""
+    """What precedes /chat/completions and other paths, without a slash at the end."""
     return url(value, "https", "http").rstrip("/")
 
 
 def engine_urls(value: tuple[str, ...]) -> tuple[str, ...]:
-    """WebSocket servers, at least one, none twice."""
+    """WebSocket servers, at least one, no duplicates."""
     urls = tuple(url(one, "ws", "wss") for one in value)
     if not urls:
         raise ValueError("must name at least one server")
@@ -93,7 +93,7 @@ def captions(value: Any) -> Any:
 
 
 def prefix(value: str) -> str:
-    """A few characters that begin a command, or none."""
+    """A few characters that begin a command, or an empty text."""
     word = value.strip()
     if len(word) > PREFIX_LENGTH or re.search(r"\s", word) or word.startswith("/"):
         raise ValueError(
@@ -103,7 +103,7 @@ def prefix(value: str) -> str:
 
 
 def engine_name(value: str) -> str:
-    """A few words that people read, or none."""
+    """A few words that people read, or an empty text."""
     words = one_line(value)
     if len(words) > ENGINE_NAME_LENGTH:
         raise ValueError(f"must be up to {ENGINE_NAME_LENGTH} characters")
@@ -120,10 +120,10 @@ def snowflakes(value: Any) -> Any:
 
 
 ENGINE_NAME_LENGTH = 100
-"""It stands in the first sentence of every call."""
+"""It is part of the first sentence of every call."""
 
 PREFIX_LENGTH = 8
-"""Whoever needs more writes a slash command sooner."""
+"""Enough for any prefix."""
 
 Text = Annotated[str, AfterValidator(text)]
 BotToken = Annotated[SecretStr, AfterValidator(token)]

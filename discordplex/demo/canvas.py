@@ -1,4 +1,4 @@
-"""A sheet to draw on with soft edges and wrapped text, on Pillow's own font: no system font is needed."""
+"""An image to draw on with antialiasing and wrapped text, in Pillow's own font: no system font is needed."""
 
 import unicodedata
 from functools import lru_cache
@@ -10,14 +10,14 @@ Colour: TypeAlias = tuple[int, int, int]
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 DRAWN = 2
-"""Everything is drawn so many times larger and scaled down, because Pillow's shapes have hard edges."""
+"""Everything is drawn this many times larger and scaled down, because Pillow's shapes have hard edges."""
 
 UNKNOWN = "\U0010ffff"
-"""A character that no font has: what it looks like is how a missing one looks."""
+"""A character that no font has: shows what a missing glyph looks like."""
 
 
 class Canvas:
-    """A sheet of `width` times `height` pixels; all coordinates and sizes are in pixels of the finished image."""
+    """An image of `width` times `height` pixels; all coordinates and sizes are in pixels of the finished image."""
 
     def __init__(self, width: int, height: int, paper: Colour) -> None:
         self.width, self.height = width, height
@@ -60,7 +60,7 @@ def font(size: int) -> Font:
 
 
 def text_width(text: str, size: int) -> float:
-    """Pixels that a line takes."""
+    """The width of a line, in pixels."""
     return font(size).getlength(drawable(text)) / DRAWN
 
 
@@ -94,6 +94,6 @@ def has_glyph(character: str) -> bool:
 
 
 def drawable(text: str) -> str:
-    """Text as the font can show it: letters it lacks lose their accents, everything else that it lacks is left out."""
+    """Text as the font can draw it: letters that it lacks lose their accents, other missing characters are removed."""
     simpler = (character if has_glyph(character) else unicodedata.normalize("NFKD", character) for character in text)
     return "".join(character for character in "".join(simpler) if has_glyph(character))

@@ -1,4 +1,4 @@
-"""The voice channel's chat during the demo, and who comes and goes: as it happens for the view, in order for the report."""
+"""ChatLog: the voice channel's chat during the demo, and who joins and leaves: at once for the view, in order for the report."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from discordplex.loopback.discord.world.model import Channel, ChatMessage, Fact,
 
 CAPTION_BEFORE_S = 1.0
 CAPTION_AFTER_S = 2.0
-"""A message that appears from so long before a stretch of the bot's speech to so long after it says what was spoken."""
+"""A message that appears within this time of a stretch of the bot's speech is its caption."""
 
 ANYBODY = Persona(voice=PersonaConfig().voice, text_prompt=PersonaConfig().text_prompt)
 
 
 class ChatLog:
-    """The chat of one voice channel with the bot and the person in it. Loop's thread."""
+    """The chat of one voice channel with the bot and the person in it. Thread: loop."""
 
     def __init__(self, discord: LoopbackDiscord, channel: Channel, bot: User, person: User, show: Display) -> None:
         self.origin_s = 0.0
@@ -33,7 +33,7 @@ class ChatLog:
         self._listening = False
 
     def hear(self, fact: Fact) -> None:
-        """Show what concerns the channel."""
+        """Show a fact that concerns the channel."""
         if isinstance(fact, MessagePosted | MessageEdited) and fact.message.channel_id == self._channel.id:
             self._listening = self._listening or self._begins(fact.message)
             self._show.line(fact.message.id, self._line_of(fact.message, spoken=self._listening and not self._is_greeting(fact.message)))
@@ -59,7 +59,7 @@ class ChatLog:
             raise DiscordplexError(f"The bot does not listen. It says: {said}")
 
     def _verdict(self) -> str | None:
-        """LISTENS, or a complaint of the bot's; None while neither is there."""
+        """LISTENS, or a complaint of the bot; None where there is neither yet."""
         own = [message for message in self._discord.messages(self._channel.id) if message.author_id == self._bot.id]
         if any(self._begins(message) for message in own):
             return LISTENS
@@ -70,11 +70,11 @@ class ChatLog:
         return message.author_id == self._bot.id and message.content.endswith(LISTENS)
 
     def _is_greeting(self, message: ChatMessage) -> bool:
-        """Also once the call is over, when it says that."""
+        """Whether it is the bot's greeting, also after the call, when it says that the call is over."""
         return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(texts.calls.ENDED))
 
     def lines(self, spoken: Sequence[Span]) -> Iterator[TimelineEntry]:
-        """Everything that was written and who came and went; a caption stands where the speech that it belongs to began."""
+        """Everything that was written, and who joined and left; a caption is placed where its speech began."""
         free = list(spoken)
         for message in self._discord.messages(self._channel.id):
             if message.author_id != self._bot.id or message.deleted_at_s is not None:
@@ -97,7 +97,7 @@ class ChatLog:
         at_s = max(0.0, message.created_at_s - self.origin_s)
         text = self._readable(message.content)
         if text.startswith(f"{self._person.name}: "):
-            # What an engine that transcribes has understood; the bot writes it down with the speaker's name.
+            # What a transcribing engine understood; the bot writes it with the speaker's name.
             return TimelineEntry("person", self._person.name, at_s, text.partition(": ")[2])
         return TimelineEntry("bot" if spoken else "notice", self._bot.name, at_s, text)
 
@@ -112,4 +112,4 @@ GREETING = texts.calls.listening_to(ABOUT).partition("<#")[0]
 """How the bot's notice begins while everything is well."""
 
 LISTENS = texts.calls.listening(ABOUT).removeprefix(texts.calls.listening_to(ABOUT))
-"""How it ends once the bot listens."""
+"""How the notice ends once the bot listens."""

@@ -1,4 +1,4 @@
-"""The real bot as a process of its own: `discordplex run` in an empty folder, with nothing of the person's own settings."""
+"""BotProcess: the real bot as a child process: `discordplex run` in an empty folder, without the person's own settings."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ LOUD = ("warning", "error", "critical")
 
 
 class BotProcess:
-    """The bot, from `async with` to its end; leaving it never leaves a process behind."""
+    """The bot's process, for the length of an `async with` block; none is left behind."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class BotProcess:
         program: Sequence[str] = ("-m", "discordplex"),
         patience_s: float = STOP_WITHIN_S,
     ) -> None:
-        """Not started yet; `on_event` gets each log line of the bot as it comes. `program` is what Python runs, in `folder`."""
+        """Does not start it. `on_event` is called with each log line of the bot. `program` is what Python runs, in `folder`."""
         self.complaints: deque[str] = deque(maxlen=20)
         """The newest warnings, errors and lines that are no JSON."""
         self._program = program
@@ -52,7 +52,7 @@ class BotProcess:
 
     @property
     def report_file(self) -> Path:
-        """Where the bot writes what it measured."""
+        """Where the bot writes its measurements."""
         return self._folder / "bot.json"
 
     async def __aenter__(self) -> Self:
@@ -87,7 +87,7 @@ class BotProcess:
         return f"The bot said: {self.complaints[-1]}" if self.complaints else ""
 
     async def stop(self) -> tuple[int, dict[str, Any]]:
-        """Ask the bot to end, and give its exit code and its report, which is empty where it left none."""
+        """Ask the bot to end; returns its exit code and its report, which is empty where it left none."""
         code = await self._end()
         try:
             report: dict[str, Any] = json.loads(self.report_file.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ class BotProcess:
         return code, report
 
     async def _end(self) -> int:
-        """SIGTERM, patience, and then by force."""
+        """Send SIGTERM, wait, and then kill it."""
         if self._process is None:
             return 0
         with contextlib.suppress(ProcessLookupError):
@@ -117,7 +117,7 @@ class BotProcess:
             try:
                 line = await process.stderr.readline()
             except ValueError:
-                continue  # longer than the limit; asyncio has thrown it away
+                continue  # longer than the limit; asyncio has dropped it
             if not line:
                 return
             self._take(line.decode(errors="replace").rstrip())
@@ -134,7 +134,7 @@ class BotProcess:
 
 
 def bot_environment(own: Mapping[str, str], settings: Mapping[str, str], bundle: Path) -> dict[str, str]:
-    """The environment of the bot: the person's own without any setting of theirs, trusting `bundle` alone."""
+    """The environment of the bot: the person's own without `DISCORDPLEX_` settings, with `bundle` as the only certificates."""
     kept = {name: value for name, value in own.items() if not name.upper().startswith(PREFIX) and name not in TRUST_VARIABLES}
     package = str(Path(discordplex.__file__).parent.parent)
     path = os.pathsep.join([package, *filter(None, [own.get("PYTHONPATH")])])
@@ -142,7 +142,7 @@ def bot_environment(own: Mapping[str, str], settings: Mapping[str, str], bundle:
 
 
 def trust(ca_file: Path, bundle: Path) -> Path:
-    """Write `bundle`: the loopback's authority beside those that this machine trusts, for an engine behind a public wss://."""
+    """Write `bundle`: the loopback's authority beside those that this machine trusts, for an engine behind a public wss:// address."""
     bundle.write_bytes(b"\n".join(certificates(ca_file)))
     return bundle
 

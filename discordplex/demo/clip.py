@@ -1,8 +1,8 @@
-"""What the person in the demo says: three short sentences with room for an answer after each.
+"""What the person in the demo says: three short sentences with time for an answer after each.
 
-`hello.wav` (16 kHz mono) was synthesised with CMU Flite 2.2 and its voice `slt`. Flite and the voice carry a free, BSD-like licence of
-Carnegie Mellon University that puts no condition on speech made with them. The pauses are as long as the parrot needs: 0.7 s until it is
-sure that one has finished, what it says back, and half a second of peace.
+`hello.wav` (16 kHz mono) was synthesised with CMU Flite 2.2 and its voice `slt`. Flite and the voice have a free, BSD-like licence of
+Carnegie Mellon University that puts no condition on speech made with them. The pauses are as long as the parrot needs: 0.7 s to decide that
+a person has finished, the length of what it repeats, and half a second of silence.
 """
 
 from collections.abc import Sequence

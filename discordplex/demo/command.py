@@ -1,4 +1,4 @@
-"""`discordplex demo`: play a call, show it, write it down, and say in a few lines how it went."""
+"""`discordplex demo`: run a call, show it, write the report, and summarise it in a few lines."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from discordplex.stopping import Stop
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     speech: Path | None
     out: Path
@@ -46,7 +46,7 @@ def run_demo(options: DemoOptions, stop: Stop) -> int:
 
 
 async def until_terminated(stop: Stop, call: Coroutine[Any, Any, PlayedCall]) -> PlayedCall:
-    """The call's outcome. When the process is asked to end, the call ends first, so that no bot is left behind."""
+    """Run the call and return its outcome. When the process is asked to end, the call ends first, so that no bot is left behind."""
     task, loop = asyncio.ensure_future(call), asyncio.get_running_loop()
     with stop.calling(lambda: loop.call_soon_threadsafe(task.cancel)):
         try:

@@ -1,4 +1,4 @@
-"""What a person sees while the demo runs: a live view on a terminal, a few plain lines in a pipe, nothing beside JSON."""
+"""What a person sees while the demo runs: a live view on a terminal, plain lines in a pipe, nothing beside JSON."""
 
 import sys
 import textwrap
@@ -28,7 +28,7 @@ LOUDEST = 0.25
 
 
 class Display(Protocol):
-    """What the scenario tells about. A context manager; all methods: the loop's thread, `turns` may be written by the media thread."""
+    """Shows the progress of the demo. A context manager. Thread: loop, except that `turns` may be written by the media thread."""
 
     turns: TurnTracker
 
@@ -37,20 +37,20 @@ class Display(Protocol):
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None: ...
 
     def step(self, sentence: str) -> None:
-        """What happens now."""
+        """Show what happens now."""
         ...
 
     def line(self, key: str, line: TimelineEntry) -> None:
-        """Somebody said or wrote something; the same key again replaces it."""
+        """Show what somebody said or wrote; the same key again replaces it."""
         ...
 
     def stats(self, counted: Mapping[str, Any]) -> None:
-        """What the bot has counted so far."""
+        """Show what the bot has counted so far."""
         ...
 
 
 class NoDisplay:
-    """Shows nothing: the report is to be the only output."""
+    """Shows nothing, because the report is the only output."""
 
     def __init__(self) -> None:
         self.turns = TurnTracker()
@@ -72,7 +72,7 @@ class NoDisplay:
 
 
 class PlainDisplay(NoDisplay):
-    """A line for each thing that happened, as a pipe or a log file wants it."""
+    """One line for each event, for a pipe or a log file."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -80,16 +80,16 @@ class PlainDisplay(NoDisplay):
         self._pending: dict[str, TimelineEntry] = {}
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        """Write what was said last."""
+        """Write the last line."""
         self._flush("")
 
     def step(self, sentence: str) -> None:
-        """One line."""
+        """Write one line."""
         self._flush("")
         self._write(sentence)
 
     def line(self, key: str, line: TimelineEntry) -> None:
-        """One line, once nobody adds to it any more: when the next one begins."""
+        """Write one line once it is complete: when the next one begins."""
         self._flush(key)
         self._pending[key] = line
 
@@ -105,7 +105,7 @@ class PlainDisplay(NoDisplay):
 
 
 class LiveView(NoDisplay):
-    """A panel that is drawn again ten times a second: both voices, what was said, how fast it is."""
+    """A panel that is redrawn ten times a second: both voices, what was said, and the latency."""
 
     def __init__(self, console: Console, title: str, names: Mapping[Side, str]) -> None:
         super().__init__()
@@ -122,23 +122,23 @@ class LiveView(NoDisplay):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        """Take the panel away."""
+        """Remove the panel."""
         self._live.stop()
 
     def step(self, sentence: str) -> None:
-        """Shown at the bottom until the next."""
+        """Show it at the bottom until the next step."""
         self._step = sentence
 
     def line(self, key: str, line: TimelineEntry) -> None:
-        """Shown among the newest lines."""
+        """Show it among the newest lines."""
         self._lines[key] = line
 
     def stats(self, counted: Mapping[str, Any]) -> None:
-        """Shown as one line of figures."""
+        """Show the figures in one line."""
         self._counted = counted
 
     def render(self) -> RenderableType:
-        """The panel as it stands. Thread: the live view's own."""
+        """The current panel. Thread: the live view's own."""
         now = time.perf_counter()
         content = Group(self._voices(now), Text(), self._said(), Text(), Text(self._figures(), "green"), Text(self._step, "dim"))
         return Panel(content, title=self._title, box=ROUNDED if self._unicode else ASCII, padding=(1, 2), width=84)
@@ -174,7 +174,7 @@ class LiveView(NoDisplay):
 
 
 def figures(counted: Mapping[str, Any], latency_ms: float | None) -> list[str]:
-    """The newest figures worth watching, in words."""
+    """The newest figures, in words."""
     found = [] if latency_ms is None else [f"voice to voice {latency_ms:.0f} ms"]
     wait = counted.get("uplink_wait_ms")
     if isinstance(wait, dict) and wait.get("p50") is not None:
@@ -185,7 +185,7 @@ def figures(counted: Mapping[str, Any], latency_ms: float | None) -> list[str]:
 
 
 def show_for(title: str, names: Mapping[Side, str], *, as_json: bool) -> Display:
-    """The view that fits where stdout goes."""
+    """The view for this kind of stdout."""
     if as_json:
         return NoDisplay()
     return LiveView(Console(), title, names) if sys.stdout.isatty() else PlainDisplay(sys.stdout)

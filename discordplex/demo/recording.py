@@ -1,4 +1,4 @@
-"""Both sides of a call on one clock: where somebody speaks, how soon the answer came, and the two channels of conversation.wav. Pure."""
+"""Recording: both sides of a call on one clock: where somebody speaks, and how soon the answer came. Pure."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,13 +13,13 @@ Levels: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 FULL_SCALE = np.float32(32768)
 
 SPEECH_DBFS = -45.0
-"""A frame above this is speech: far above what a codec makes of silence, far below quiet talking."""
+"""A frame above this level is speech: far above what a codec makes of silence, far below quiet talking."""
 
 PAUSE_S = 0.4
 """Shorter pauses belong to the speech around them."""
 
 SHORTEST_S = 0.08
-"""Anything shorter is a click and not speech."""
+"""Anything shorter is a click."""
 
 ANSWER_WITHIN_S = 5.0
 """Later speech of the bot is no answer to what was said before."""
@@ -35,7 +35,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class ResponseTime:
-    """From what the person did (stopped speaking; with an echo: began) to the bot's first audible frame."""
+    """From when the person stopped speaking (with an echo: began) to the bot's first audible frame."""
 
     asked_s: float
     answered_s: float
@@ -48,7 +48,7 @@ class ResponseTime:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """ENGINE PCM of both sides, equally long, from the same moment on."""
+    """ENGINE PCM of both sides, of equal length, from the same moment on."""
 
     person: bytes
     bot: bytes
@@ -66,7 +66,7 @@ class Recording:
 
 
 def paired(person: bytes, bot: bytes) -> Recording:
-    """Both sides as one recording: the shorter one gets silence at its end."""
+    """Both sides as one recording: silence is appended to the shorter one."""
     length = max(len(person), len(bot))
     return Recording(person.ljust(length, b"\0"), bot.ljust(length, b"\0"))
 
@@ -97,8 +97,8 @@ def spans(pcm: bytes) -> list[Span]:
 def answers(person: list[Span], bot: list[Span], *, echo: bool = False) -> list[ResponseTime]:
     """How soon each thing the person said was answered.
 
-    An echo is measured from beginning to beginning, as it starts while the person still speaks; everything else from the end of speech to
-    the bot's first audible frame, where that comes before the person goes on.
+    An echo is measured from beginning to beginning, since it starts while the person still speaks; everything else from the end of speech
+    to the bot's first audible frame, where that comes before the person continues.
     """
     found = []
     begins = [span.start_s if echo else span.end_s for span in person]

@@ -1,4 +1,4 @@
-"""What a demo leaves behind: the report as data and as text, and the four files."""
+"""The results of a demo: the report as data and as text, and the four files."""
 
 import json
 import platform
@@ -27,7 +27,7 @@ STAGES = {
     "playout.hold_ms": "held for playing",
     "voice.tx.lateness_ms": "lateness of sending",
 }
-"""Histograms of the bot that make up a call's latency, in the order of a frame's way."""
+"""Histograms of the bot that make up a call's latency, in the order in which a frame passes them."""
 
 DROPS = ("voice.rx.lost", "sink.overruns", "uplink.skipped", "engine.frames_dropped", "playout.overruns", "voice.tx.dropped")
 """Counters of the bot: each counts frames that were not passed on."""
@@ -89,7 +89,7 @@ def report(call: PlayedCall, engine: str) -> dict[str, Any]:
 
 
 def cpu_percent(call: PlayedCall) -> float | None:
-    """How much of a core the bot used during the conversation; over its whole life where it did not say so while it ran."""
+    """How much of a core the bot used during the conversation; over its whole life where it did not report that while it ran."""
     told = [(at_s, float(counted["cpu_s"])) for at_s, counted in call.stats if "cpu_s" in counted]
     if len(told) > 1:
         (first_s, first), (last_s, last) = told[0], told[-1]
@@ -99,7 +99,7 @@ def cpu_percent(call: PlayedCall) -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """What it ran on."""
+    """The versions of the software it ran on."""
     found = {"python": platform.python_version(), "platform": platform.platform(terse=True), "machine": platform.machine()}
     for name in LIBRARIES:
         try:
@@ -129,7 +129,7 @@ def summary(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> Iterato
 
 
 def usage(measured: Mapping[str, Any]) -> Iterator[str]:
-    """What the bot took of the machine."""
+    """What the bot used of the machine."""
     if measured["cpu_percent"] is not None:
         yield f"{measured['cpu_percent']:.1f} % of a core"
     if measured["memory_mib"] is not None:
@@ -144,14 +144,14 @@ def waited(each_ms: Sequence[int]) -> str:
 
 
 def whose_wait(engine: str) -> str:
-    """What of the wait is the engine's own doing."""
+    """Which part of the latency is the engine's own."""
     if engine == "parrot":
         return f"; {PAUSE_MS} ms of it the parrot waits to be sure that one has finished"
     return "; from the beginning of a word to the beginning of its echo" if engine == "echo" else ""
 
 
 def write(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> None:
-    """Write the four files into `out`, which is made where it is missing. Raises OSError where that cannot be."""
+    """Write the four files into `out`, which is created where it is missing. Raises OSError where that fails."""
     out.mkdir(parents=True, exist_ok=True)
     write_sound(call.recording.stereo, out / SOUND)
     lines = [

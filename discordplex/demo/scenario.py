@@ -1,4 +1,4 @@
-"""The demo's call: a loopback Discord, a person who speaks, the real bot and an engine meet, and `play` brings back what happened."""
+"""The demo's call: a loopback Discord, a simulated person, the real bot and an engine; `play` runs it and returns what happened."""
 
 import asyncio
 import contextlib
@@ -34,15 +34,15 @@ from discordplex.loopback.personaplex.voice_model import MODES
 CASCADE = "cascade"
 START_WITHIN_S = 30.0
 LISTEN_WITHIN_S = 90.0
-"""Loading the prompts takes a real server up to a minute."""
+"""A real server takes up to a minute to load the prompts."""
 LEAVE_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 6.0
-"""After the last word; a model that has not begun by then will not."""
+"""After the last word; a model that has not answered by then will not."""
 QUIET_S = 1.2
-"""So long a silence ends an answer."""
+"""A silence of this length ends an answer."""
 LONGEST_ANSWER_S = 30.0
 BETWEEN_S = 3.0
-"""Of silence before the person begins again, where the call is to last longer than the speech."""
+"""Silence before the person speaks again, where the call is to last longer than the speech."""
 LOOK_S = 0.05
 
 Found = TypeVar("Found")
@@ -50,7 +50,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class PlayedCall:
-    """All that is known about a call that was played."""
+    """Everything that was recorded of a call."""
 
     person: str
     bot: str
@@ -74,7 +74,7 @@ class PlayedCall:
 
 
 async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Display) -> PlayedCall:
-    """A whole call. Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running."""
+    """Run a whole call. Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running."""
     async with contextlib.AsyncExitStack() as rooms:
         folder = Path(rooms.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-demo-", ignore_cleanup_errors=True)))
         discord = await rooms.enter_async_context(LoopbackDiscord())
@@ -95,7 +95,7 @@ async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Dis
 
 
 async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncExitStack) -> tuple[str, dict[str, str]]:
-    """Where the engine is, and how the bot is told of it; a stand-in is started for the names of one."""
+    """The engine's address, and the bot's settings for it; starts a stand-in where `engine` names one."""
     if engine == CASCADE:
         hears = in_turn(speech.words) if speech.words else length_as_words
         server = await rooms.enter_async_context(StandInOpenAI(hears=hears))
@@ -107,9 +107,9 @@ async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncEx
 
 
 def check_engine(engine: str) -> None:
-    """Raises ConfigError where the demo cannot play with such an engine."""
+    """Raise ConfigError where the demo cannot use such an engine."""
     if engine == CASCADE:
-        CascadeProvider(CascadeConfig(), clock=SystemClock())  # it says what is not installed
+        CascadeProvider(CascadeConfig(), clock=SystemClock())  # the error says what is not installed
     elif engine not in MODES and not engine.startswith(("ws://", "wss://")):
         raise ConfigError(f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade or a PersonaPlex URL (ws://...).")
 
@@ -131,13 +131,13 @@ class Demo:
         self._sentences: deque[tuple[Span, str]] = deque()
 
     def take_event(self, event: Mapping[str, Any]) -> None:
-        """A log line of the bot."""
+        """Handle a log line of the bot."""
         if event.get("event") == "call stats":
             self._stats.append((self._clock.now(), event))
             self._show.stats(event)
 
     async def run(self, bot: BotProcess) -> PlayedCall:
-        """Play it. The bot may not end before it is told to."""
+        """Run the call. The bot may not end before it is told to."""
         unsubscribe = self._discord.world.subscribe(self._hear)
         try:
             self._show.step("The bot is starting.")
@@ -159,7 +159,7 @@ class Demo:
         self._chat.hear(fact)
 
     async def _converse(self) -> tuple[dict[str, Any], float]:
-        """From the person's entry to the bot's leaving: what the call brought, and the clock time from which the bot listened."""
+        """From the person's joining to the bot's leaving: the bot's report, and the clock time from which the bot listened."""
         origin = self._chat.origin_s = self._clock.now()
         person = Person(self._discord, self._user, self._channel.id, e2ee="libdave", on_sent=self._frame_said, on_heard=self._frame_heard)
         async with person:
@@ -193,7 +193,7 @@ class Demo:
             raise DiscordplexError(f"The bot did not leave the empty channel within {LEAVE_WITHIN_S:.0f} s.") from None
 
     async def _talk(self, person: Person) -> None:
-        """Say everything and listen to the answer; with a time given, exactly so long."""
+        """Say everything and listen to the answer; with a time given, for exactly that long."""
         pcm = script(self._speech, self._seconds)
         began = self._clock.now()
         self._said, self._said_from_s = pcm, began
@@ -216,7 +216,7 @@ class Demo:
             await self._clock.sleep_until(now + LOOK_S)
 
     def _frame_said(self, _index: int, at_s: float) -> None:
-        """The person said a frame. Not by its index: frames of silence are not counted. Thread: media."""
+        """The person sent a frame. Not counted by its index, since frames of silence are not counted. Thread: media."""
         start = round((at_s - self._said_from_s) * ENGINE.frames_per_second) * ENGINE.frame_bytes
         self._show.turns.heard("person", self._said[start : start + ENGINE.frame_bytes], at_s)
         if self._sentences and at_s - self._said_from_s >= self._sentences[0][0].start_s:
@@ -225,12 +225,12 @@ class Demo:
             self._loop.call_soon_threadsafe(self._show.line, f"person {at_s}", line)
 
     def _frame_heard(self, user_id: str | None, pcm: bytes, at_s: float) -> None:
-        """The person heard a packet. Thread: media."""
+        """The person received a packet. Thread: media."""
         if user_id in (None, self._bot.id):
             self._show.turns.heard("bot", pcm, at_s)
 
     def _spoken(self, recording: Recording) -> list[TimelineEntry]:
-        """The person's sentences where they were said; none where the words are not known."""
+        """The person's sentences where they were said; none where the words are unknown."""
         found, words = spans(recording.person), self._speech.words
         if not words:
             return []
@@ -239,13 +239,13 @@ class Demo:
         ]
 
     def _written(self, recording: Recording) -> list[TimelineEntry]:
-        """The chat; what the engine understood of the person only where the words are not known better."""
+        """The chat; what the engine understood of the person is left out where the words are known."""
         lines = self._chat.lines(spans(recording.bot))
         return [line for line in lines if line.role != "person" or not self._speech.words]
 
 
 def script(speech: SpokenClip, seconds: float | None) -> bytes:
-    """What to say: the speech once, or over and over for as long as was asked for."""
+    """What to say: the speech once, or repeated for as long as was asked for."""
     if seconds is None:
         return speech.pcm
     wanted = ENGINE.bytes_of_ms(seconds * 1000)
@@ -254,7 +254,7 @@ def script(speech: SpokenClip, seconds: float | None) -> bytes:
 
 
 async def unless(bot: BotProcess, awaited: Awaitable[Found], timeout_s: float | None, failure: str) -> Found:
-    """What `awaited` gives. Raises DiscordplexError where the bot dies first, or where it takes longer than `timeout_s`."""
+    """What `awaited` returns. Raises DiscordplexError where the bot ends first, or where it takes longer than `timeout_s`."""
     wanted, death = asyncio.ensure_future(awaited), asyncio.ensure_future(bot.died())
     try:
         await asyncio.wait({wanted, death}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

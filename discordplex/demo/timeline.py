@@ -1,4 +1,4 @@
-"""timeline.png: both voices over time, what was said where it was said, and how long each answer took. Pillow only."""
+"""timeline.png: both voices over time, what was said and when, and how long each answer took. Uses Pillow only."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ WIDTH, MARGIN, GUTTER = 1800, 48, 190
 HEAD, LANE, GAP, ROW = 112, 132, 78, 34
 BAR, BAR_STEP = 3, 5
 LOUDEST_SHARE = 0.94
-"""Of a lane's height, taken by the loudest moment of the call."""
+"""Share of a lane's height that the loudest moment of the call takes."""
 BUBBLE_SIZE, BUBBLE_ROW, BUBBLE_LINES, BUBBLE_PAD, BUBBLE_NARROWEST, BUBBLE_WIDEST = 19, 25, 3, 12, 60, 430
 NOTICE_SIZE = 18
 
@@ -65,7 +65,7 @@ class Bubble:
 
     @property
     def height(self) -> int:
-        """With its padding."""
+        """Including its padding."""
         return len(self.rows) * BUBBLE_ROW + 2 * BUBBLE_PAD - 5
 
 
@@ -159,7 +159,7 @@ class TimelineLayout:
         self._canvas.text(center, middle, label, 18, ANSWERED, anchor="mm")
 
     def _bubbles(self, role: str) -> Iterator[Bubble]:
-        """Each line of a role where it was said; one that would not fit before the next begins further left, as far as there is room."""
+        """Each line of a role where it was said; one that would not fit before the next begins further left, as far as there is space."""
         lines = sorted((line for line in self._picture.lines if line.role == role), key=lambda line: line.at_s)
         free = float(self._left)
         for line, following_s in zip(lines, [*(line.at_s for line in lines[1:]), math.inf], strict=False):
@@ -180,7 +180,7 @@ class TimelineLayout:
                 self._canvas.text(bubble.left + BUBBLE_PAD, y + BUBBLE_PAD + number * BUBBLE_ROW - 1, row, BUBBLE_SIZE, INK)
 
     def _stacked(self, notices: Sequence[TimelineEntry]) -> Iterator[tuple[int, TimelineEntry]]:
-        """Each notice with the row in which it does not run into another one."""
+        """Each notice with a row in which it overlaps no other one."""
         ends: list[float] = []
         for line in sorted(notices, key=lambda line: line.at_s):
             left, width = self._notice_place(line)
@@ -189,7 +189,7 @@ class TimelineLayout:
             yield row, line
 
     def _notice_place(self, line: TimelineEntry) -> tuple[float, float]:
-        """Left edge and width; the words of one that would run out at the right stand left of its dot."""
+        """Left edge and width; a notice that would end beyond the right edge is placed left of its dot."""
         width = text_width(line.text, NOTICE_SIZE) + 20
         x = self._x(line.at_s)
         return (max(self._left, x - width + 6), width) if self._flipped(line) else (x - 6, width)
@@ -212,18 +212,18 @@ class TimelineLayout:
 
 
 def tallest(bubbles: Sequence[Bubble]) -> int:
-    """The height that a row of bubbles takes with its distance to the voice; nothing where there are none."""
+    """The height of a row of bubbles with its distance to the voice; nothing where there are none."""
     return max((bubble.height + 14 for bubble in bubbles), default=0)
 
 
 def tinted(colour: Colour, strength: float) -> Colour:
-    """A colour thinned with paper."""
+    """A colour mixed with the background."""
     red, green, blue = (round(paper + (ink - paper) * strength) for paper, ink in zip(PAPER, colour, strict=True))
     return red, green, blue
 
 
 def clock_face(seconds: float) -> str:
-    """Seconds up to a minute, minutes and seconds from there."""
+    """Seconds up to a minute, minutes and seconds beyond."""
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:g} s"
     return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

@@ -1,4 +1,4 @@
-"""Who speaks right now, and how long an answer took, from one frame after the other. Pure."""
+"""TurnTracker: who speaks right now, and how long an answer took, frame by frame. Pure."""
 
 from collections import deque
 from typing import Literal, TypeAlias
@@ -11,7 +11,7 @@ AUDIBLE = 0.006
 """Level (1.0 is full scale) from which a frame is speech: -45 dBFS, as in recording.py."""
 
 HOLD_S = 0.4
-"""Who was heard so recently still speaks: no pause between words is longer."""
+"""A voice heard this recently still speaks: no pause between words is longer."""
 
 KEPT_LEVELS = 256
 
@@ -23,7 +23,7 @@ def level(pcm: bytes) -> float:
 
 
 class Voice:
-    """One side's voice as it comes. One thread adds, any thread looks."""
+    """One side's voice as it arrives. One thread adds, any thread reads."""
 
     def __init__(self) -> None:
         self.last_s = float("-inf")
@@ -54,7 +54,7 @@ class Voice:
 
 
 class TurnTracker:
-    """Both voices, and the newest wait from the end of the person's speech to the beginning of the bot's."""
+    """Both voices, and the newest latency from the end of the person's speech to the beginning of the bot's."""
 
     def __init__(self) -> None:
         self.person = Voice()

@@ -1,7 +1,6 @@
 """Checks of what `run` needs; each result says how to fix a failure.
 
-Start with `report.py`, which runs the checks of the other files in order and prints the results.
-Others import `run` only.
+Start with `report.py`, which runs the checks of the other files in order and prints the results. Others import `run` only.
 """
 
 from discordplex.doctor.report import run

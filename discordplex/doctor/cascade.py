@@ -1,4 +1,4 @@
-"""Do the cascade's servers have the models that the settings name, and for how long."""
+"""Whether the cascade's servers have the configured models, and for how long."""
 
 import datetime as dt
 
@@ -14,7 +14,7 @@ INSTALL = "Run: pip install 'discordplex[cascade]'"
 
 
 async def check_cascade(config: Config) -> list[Finding]:
-    """The extra's packages, the persona, and each service's model."""
+    """Check the extra's packages, the persona, and each service's model."""
     if not (clients.is_installed() and detector.is_installed()):
         return [failure("cascade", "The packages of the cascade engine are not installed.", INSTALL)]
     persona = config.default_persona
@@ -33,7 +33,7 @@ async def check_cascade(config: Config) -> list[Finding]:
 
 
 def finding(fact: ModelFact) -> Finding:
-    """A fact as the doctor says it."""
+    """The finding for a fact."""
     name = NOUN[fact.service].removeprefix("The ")
     if fact.verdict == "failed":
         return failure(name, fact.says, fact.mend)

@@ -1,4 +1,4 @@
-"""What Discord says of the token, the gateway and the permissions, asked over its REST API."""
+"""Checks of the token, the gateway and the permissions, over Discord's REST API."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ ADMINISTRATOR = 1 << 3
 UNAUTHORIZED = 401
 REDIRECTS = range(300, 400)
 MOST_BYTES = 1 << 20
-"""Of one answer: two hundred servers are 60 kB."""
+"""Limit of one answer: two hundred servers are 60 kB."""
 
 
 async def check_discord(config: Config) -> list[Finding]:
-    """The token, the gateway, and what the bot may do in each server."""
+    """Check the token, the gateway, and the bot's permissions in each server."""
     token = config.discord.token
     if token is None or not token.get_secret_value():
         return [failure("token", "There is no bot token.", "Set DISCORDPLEX_DISCORD__TOKEN, or discord.token in the configuration file.")]
@@ -58,7 +58,7 @@ async def check_discord(config: Config) -> list[Finding]:
 
 
 async def ask(session: aiohttp.ClientSession, api_url: str, token: str, findings: list[Finding]) -> None:
-    """Ask Discord one thing after the other and add what is found; stop at a refused token."""
+    """Send one request after the other and add the findings; stop at a refused token."""
     status, user = await get(session, f"{api_url}/users/@me", token)
     if status == UNAUTHORIZED:
         findings.append(
@@ -77,7 +77,7 @@ async def ask(session: aiohttp.ClientSession, api_url: str, token: str, findings
 
 
 async def check_gateway(session: aiohttp.ClientSession, api_url: str, token: str) -> Finding:
-    """Does the gateway say hello."""
+    """Whether the gateway says hello."""
     _, gateway = await get(session, f"{api_url}/gateway", token)
     async with session.ws_connect(f"{gateway['url']}?v=10&encoding=json") as socket:
         hello = await socket.receive_json(timeout=REQUEST_TIMEOUT_S)
@@ -87,7 +87,7 @@ async def check_gateway(session: aiohttp.ClientSession, api_url: str, token: str
 
 
 def check_guild(guild: dict[str, Any]) -> Finding:
-    """May the bot do in this server what a call needs. Channels may still say otherwise."""
+    """Whether the bot has the permissions that a call needs in this server. Channels may still deny them."""
     name, granted = guild.get("name", guild["id"]), int(guild.get("permissions", 0))
     missing = [] if granted & ADMINISTRATOR else [wanted for wanted, bit in WANTED.items() if not granted & bit]
     if missing:
@@ -96,7 +96,7 @@ def check_guild(guild: dict[str, Any]) -> Finding:
 
 
 async def get(session: aiohttp.ClientSession, url: str, token: str) -> tuple[int, Any]:
-    """One GET: its status and its JSON. The token goes nowhere else. Raises ValueError for a redirect, and for more than any answer has."""
+    """One GET: its status and its JSON. The token goes nowhere else. Raises ValueError for a redirect, and for too long an answer."""
     async with session.get(url, headers={"Authorization": f"Bot {token}"}, allow_redirects=False) as response:
         data = bytearray()
         async for piece in response.content.iter_any():

@@ -1,6 +1,6 @@
-"""Do the engine servers answer.
+"""Whether the engine servers answer.
 
-A server carries one call, probes included, so the doctor knocks without entering: no WebSocket is opened.
+A server carries one call, and a probe would count as one: so the doctor connects without opening a WebSocket.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.network import DEFAULT_PORTS, Connector, NetworkSettingError, ProxyFailedError, proxy_for, tls_context
 from discordplex.personaplex.endpoint import check_prompt, check_voice
 
-KNOCK_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 5.0
 BAD_GATEWAY = (502, 503, 504)
 """What a proxy answers where it cannot reach the server."""
 
 
 async def check_engines(config: Config) -> list[Finding]:
-    """The persona, and every server. A call can work while one PersonaPlex server answers."""
+    """Check the persona and every server. A call can work while one PersonaPlex server answers."""
     if config.engine.kind == "cascade":
         return await check_cascade(config)
     findings = [
@@ -35,12 +35,12 @@ async def check_engines(config: Config) -> list[Finding]:
 
 
 def lessen(finding: Finding) -> Finding:
-    """A dead server beside a living one is a warning."""
+    """A dead server beside a working one is only a warning."""
     return warning(finding.check, finding.says, finding.mend) if finding.verdict == "failure" else finding
 
 
 def check_persona(config: Config) -> Finding:
-    """Would the engine take the configured persona."""
+    """Whether the engine would accept the configured persona."""
     refusal = check_voice(config.persona.voice) or check_prompt(config.persona.text_prompt)
     if refusal is not None:
         return failure("persona", refusal, "Change persona.voice or persona.text_prompt.")
@@ -48,11 +48,11 @@ def check_persona(config: Config) -> Finding:
 
 
 async def check_server(url: str, *, verify_tls: bool) -> Finding:
-    """Does something accept connections at `url`, with TLS where the URL says so."""
+    """Whether something accepts connections at `url`, with TLS where the URL says so."""
     address = urlsplit(url)
     place = f"{address.scheme}://{address.hostname}:{address.port or DEFAULT_PORTS.get(address.scheme, 80)}"
     try:
-        await asyncio.wait_for(knock(url, verify_tls=verify_tls), KNOCK_TIMEOUT_S)
+        await asyncio.wait_for(probe(url, verify_tls=verify_tls), PROBE_TIMEOUT_S)
     except (NetworkSettingError, ProxyFailedError) as fault:
         return failure("engine", fault.full, "Start the proxy, or change the variable.")
     except ssl.SSLCertVerificationError:
@@ -72,8 +72,8 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
     return ok("engine", f"{place} accepts connections.")
 
 
-async def knock(url: str, *, verify_tls: bool) -> None:
-    """Connect and hang up. Through a proxy one plain request is made: no other way tells whether the proxy reaches the server."""
+async def probe(url: str, *, verify_tls: bool) -> None:
+    """Connect and close. Through a proxy a plain request is made, since only that shows whether the proxy reaches the server."""
     address = urlsplit(url)
     secure = address.scheme == "wss"
     if proxy_for(url) is not None:

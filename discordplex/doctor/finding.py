@@ -1,4 +1,4 @@
-"""Finding: what one check saw, in words for a newcomer."""
+"""Finding: the result of one check, in words for a newcomer."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +8,13 @@ Verdict = Literal["ok", "warning", "failure"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check saw. A failure means that no call can work until it is mended."""
+    """The result of one check. A failure means that no call can work until it is fixed."""
 
     check: str
-    """Two or three words: what was looked at."""
+    """Two or three words: what was checked."""
     verdict: Verdict
     says: str
-    """What was found, one plain sentence without a secret."""
+    """The result: one plain sentence without a secret."""
     mend: str = ""
     """What to do about it, "" where all is well."""
 

@@ -13,7 +13,7 @@ OLDEST_PYTHON = (3, 10)
 
 
 def check_python() -> Finding:
-    """Is this Python new enough."""
+    """Whether this Python is new enough."""
     version = sys.version.split()[0]
     if sys.version_info < OLDEST_PYTHON:
         return failure("python", f"This is Python {version}.", "Install Python 3.10 or newer.")
@@ -21,7 +21,7 @@ def check_python() -> Finding:
 
 
 def check_discord_library(installed: Callable[[str], str | None] | None = None) -> Finding:
-    """Is py-cord there, and alone: discord.py owns the same import name and overwrites its files."""
+    """Whether py-cord is installed, and alone: discord.py owns the same import name and overwrites its files."""
     version_of = installed or installed_version
     pycord, rival = version_of("py-cord"), version_of("discord.py")
     mend = "Run: pip uninstall -y discord.py py-cord && pip install --force-reinstall 'py-cord>=2.8.1,<2.9'"
@@ -33,7 +33,7 @@ def check_discord_library(installed: Callable[[str], str | None] | None = None) 
 
 
 def check_opus() -> Finding:
-    """Does a frame survive libopus."""
+    """Whether libopus encodes and decodes a frame."""
     try:
         from discordplex.audio import libopus  # noqa: PLC0415 -- loads the native library: its absence is a finding
         from discordplex.audio.format import DISCORD  # noqa: PLC0415 -- the same
@@ -51,7 +51,7 @@ def check_opus() -> Finding:
 
 
 def check_oggopus() -> Finding:
-    """Which OggOpus speaks to the engine."""
+    """Which OggOpus implementation is used for the engine."""
     version = installed_version("sphn")
     if version is None:
         return ok("oggopus", "sphn has no wheel for this platform; the built-in Ogg Opus code replaces it.")
@@ -59,7 +59,7 @@ def check_oggopus() -> Finding:
 
 
 def check_dave() -> Finding:
-    """Can calls be encrypted end to end, which Discord demands."""
+    """Whether calls can be encrypted end to end, which Discord demands."""
     try:
         import dave  # noqa: PLC0415 -- a native library: its absence is a finding, not a crash
     except (ImportError, OSError):

@@ -1,4 +1,4 @@
-"""Run every check and print what was found: one line each, and the mend."""
+"""Run every check and print the results: one line each, and what to do."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from discordplex.plaintext import one_line
 SIGNS = {"ok": "ok     ", "warning": "warning", "failure": "FAILURE"}
 
 LOOP_FILES = 6
-"""More than an event loop needs to be made."""
+"""More file descriptors than an event loop needs."""
 
 Findings: TypeAlias = Finding | list[Finding]
 Check: TypeAlias = Callable[[], Findings | Awaitable[Findings]]
@@ -42,19 +42,19 @@ def run(config: Config, *, as_json: bool, files: Sequence[Path] = ()) -> int:
 
 
 def examine_all(config: Config) -> list[Finding]:
-    """Every check. A machine that cannot even begin to run them gets that as a finding."""
+    """Run every check. A machine that cannot even begin to run them gets that as a finding."""
     try:
         with contextlib.ExitStack() as files:
             for _ in range(LOOP_FILES):
                 files.enter_context(Path(os.devnull).open("rb"))
     except OSError as fault:
-        # An event loop that cannot be made complains about itself on stderr.
+        # an event loop that cannot be made writes a complaint to stderr
         return [broken("machine", fault)]
     return asyncio.run(examine(config))
 
 
 async def examine(config: Config) -> list[Finding]:
-    """Every check, in the order in which a call meets them. One that crashes, even while it is imported, hides no other."""
+    """Run every check, in the order in which a call needs them. One that crashes, even on import, does not stop the others."""
     found: list[Finding] = []
     for name, check in checks(config):
         found += await isolated(name, check)
@@ -62,7 +62,7 @@ async def examine(config: Config) -> list[Finding]:
 
 
 def checks(config: Config) -> list[tuple[str, Check]]:
-    """Each check with its name. Their modules are imported when they run: a missing library is one check's failure."""
+    """Each check with its name. Their modules are imported when they run, so that a missing library fails only one check."""
 
     def machine(name: str) -> Check:
         def check() -> Findings:
@@ -103,7 +103,7 @@ def checks(config: Config) -> list[tuple[str, Check]]:
 
 
 async def isolated(name: str, check: Check) -> list[Finding]:
-    """What a check finds; where it crashes, that is the finding."""
+    """The findings of a check; where it crashes, that is the finding."""
     try:
         found = check()
         found = await found if inspect.isawaitable(found) else found
@@ -113,7 +113,7 @@ async def isolated(name: str, check: Check) -> list[Finding]:
 
 
 def broken(name: str, fault: Exception) -> Finding:
-    """The finding about a check that could not be made."""
+    """The finding about a check that could not be run."""
     if isinstance(fault, DiscordplexError):
         return failure(name, fault.full, "Do what the sentence says, then run this again.")
     if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
@@ -128,6 +128,6 @@ def broken(name: str, fault: Exception) -> Finding:
 
 
 def line(finding: Finding) -> str:
-    """One check as a line for people, its mend below it."""
+    """One finding as a line for people, with what to do below it."""
     mend = f"\n         -> {one_line(finding.mend)}" if finding.mend else ""
     return f"{SIGNS[finding.verdict]}  {one_line(finding.check)}: {one_line(finding.says)}{mend}\n"

@@ -1,4 +1,4 @@
-"""A whole call on this machine, with encryption: does the bot get in, does it hear, is it heard."""
+"""A whole call on this machine, with encryption: whether the bot joins, hears, and is heard."""
 
 import contextlib
 import os
@@ -29,20 +29,20 @@ from discordplex.voice.rtp.threads import MediaThreads
 
 TONE_S = 2.0
 IN_MEMORY = "sqlite://"
-"""Settings that nobody makes, and nobody keeps."""
+"""Settings that are not kept."""
 
 HEARD_BACK_S = 0.95 * TONE_S
 """A codec fades in at the beginning."""
 PATIENCE_S = 2.0
 TIMEOUT_S = 20.0
 ENOUGH_SHARE = 0.98
-"""Of the frames sent, on a machine's own loopback, where nothing gets lost but by our fault."""
+"""Share of the frames sent: on a machine's own loopback nothing is lost except by our fault."""
 MEND = "Does a firewall block UDP on 127.0.0.1? If not, please report this with the output of `discordplex doctor --json`."
 
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """What a short encrypted call on this machine was like."""
+    """The measurements of a short encrypted call on this machine."""
 
     sent: int
     decrypted: int
@@ -51,7 +51,7 @@ class RoundTrip:
 
 
 async def check_round_trip() -> Finding:
-    """Play the call and judge it."""
+    """Run the call and judge it."""
     try:
         with anyio.fail_after(TIMEOUT_S):
             trip = await play()
@@ -63,7 +63,7 @@ async def check_round_trip() -> Finding:
 
 
 def judge(trip: RoundTrip) -> Finding:
-    """What a round trip shows."""
+    """What the measurements mean."""
     share = trip.decrypted / trip.sent if trip.sent else 0.0
     says = (
         f"An encrypted call on this machine: {trip.decrypted} of {trip.sent} frames decrypted ({share:.0%}), "
@@ -107,7 +107,7 @@ def make_application(config: Config, store: Store, wire: MediaThreads, metrics: 
 
 
 async def converse(discord: LoopbackDiscord, bot_id: str, metrics: Metrics) -> RoundTrip:
-    """One person's visit."""
+    """One person joins, speaks, listens and leaves."""
     channel = discord.guilds[0].voice_channels[0]
     async with Person(discord, discord.people[0], channel.id, e2ee="libdave") as person:
         await discord.wait_for(lambda: discord.voice_state(bot_id) is not None)
@@ -136,7 +136,7 @@ def tone() -> bytes:
 
 @contextlib.contextmanager
 def trusting(ca_file: Path) -> Iterator[None]:
-    """Let TLS of this process trust the loopback alone, as a person would with SSL_CERT_FILE; put things back afterwards."""
+    """Make this process trust only the loopback's certificate, as with SSL_CERT_FILE; restore everything afterwards."""
     before = {name: os.environ.pop(name) for name in TRUST_VARIABLES if name in os.environ}
     os.environ["SSL_CERT_FILE"] = str(ca_file)
     try:

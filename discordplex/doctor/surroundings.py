@@ -1,7 +1,4 @@
-"""What surrounds the bot: the files with its settings, the certificates that it trusts, the proxies on its way.
-
-They say nothing where all is usual.
-"""
+"""Checks of the bot's surroundings: the settings files, the trusted certificates, the proxies. They report nothing where all is usual."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +18,7 @@ def check_files(files: Sequence[Path]) -> list[Finding]:
 
 
 def check_certificates() -> list[Finding]:
-    """Whether the certificates are there that the environment names."""
+    """Whether the certificates exist that the environment names."""
     try:
         check_trust()
     except NetworkSettingError as fault:
@@ -30,7 +27,7 @@ def check_certificates() -> list[Finding]:
 
 
 def check_proxies(config: Config) -> list[Finding]:
-    """Which proxies are on the way to the servers of the settings, and whether they can be used."""
+    """Which proxies are on the way to the configured servers, and whether they can be used."""
     try:
         ways = {proxy.variable: proxy for url in addresses(config) if (proxy := proxy_for(url)) is not None}
     except NetworkSettingError as fault:
@@ -42,7 +39,7 @@ def check_proxies(config: Config) -> list[Finding]:
 
 
 def addresses(config: Config) -> list[str]:
-    """The servers that the bot with these settings talks to."""
+    """The servers that the bot talks to with these settings."""
     cascade = config.cascade
     stages = [stage.base_url or cascade.base_url for stage in (cascade.transcribe, cascade.think, cascade.speak)]
     return [config.discord.api_url, *(stages if config.engine.kind == "cascade" else config.personaplex.urls)]

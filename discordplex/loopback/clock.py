@@ -1,4 +1,4 @@
-"""FakeClock: time that moves only when a test says so."""
+"""FakeClock: time that advances only when a test says so."""
 
 import asyncio
 import heapq
@@ -6,7 +6,7 @@ import itertools
 
 
 class FakeClock:
-    """A `Clock` whose owner moves it. Sleepers wake in the order of their deadlines."""
+    """A `Clock` that its owner advances. Sleepers wake in the order of their deadlines."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self._now = now
@@ -27,7 +27,7 @@ class FakeClock:
         await waiter
 
     async def advance(self, seconds: float) -> None:
-        """Move on, waking each sleeper at its own deadline and letting it run before time goes further."""
+        """Advance, waking each sleeper at its own deadline and letting it run before time goes further."""
         target = self._now + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= target:
@@ -40,13 +40,13 @@ class FakeClock:
         await settle()
 
     async def jump(self, seconds: float) -> None:
-        """Move on in one step, as a machine does that slept: who should have woken meanwhile wakes only then."""
+        """Advance in one step, as on a machine that was asleep: sleepers wake only at the end."""
         await settle()
         self._now += seconds
         await self.advance(0.0)
 
 
 async def settle(turns: int = 20) -> None:
-    """Let everything that is ready run: a bounded number of event loop turns, no time."""
+    """Let everything that is ready run: a limited number of event loop turns, without any time passing."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from discordplex.loopback.timeouts import Changes
 
 LOG_RECORDS = 100_000
-"""Newest ones kept: a quarter of an hour of a call."""
+"""Newest records kept: a quarter of an hour of a call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Waiting for what must come, with a time limit. TEST_TIME_FACTOR stretches each limit on a machine that is slow or busy."""
+"""Waiting with a time limit. TEST_TIME_FACTOR stretches each limit on a machine that is slow or busy."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ FACTOR: Final = float(os.environ.get("TEST_TIME_FACTOR", "1"))
 
 
 async def wait_for(awaitable: Awaitable[T], timeout_s: float) -> T:
-    """What `awaitable` gives. Raises asyncio.TimeoutError after `timeout_s`, stretched."""
+    """What `awaitable` returns. Raises asyncio.TimeoutError after `timeout_s`, stretched."""
     return await asyncio.wait_for(awaitable, timeout_s * FACTOR)
 
 

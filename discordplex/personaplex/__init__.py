@@ -1,6 +1,5 @@
 """An engine: NVIDIA's PersonaPlex, and every server that uses Moshi's dialect of the same protocol.
 
-Start with `connection.py`: the phases of a conversation. `protocol.py` defines the messages, `endpoint.py` the URL, `client.py` owns the
-socket, `engine.py` implements the engine port, `pool.py` leases the servers. `app.py` imports `pool`, `doctor` also `endpoint` and
-`dialing`, `loopback` only the pure modules `protocol` and `endpoint`.
+Start with `engine.py`, which implements the engine port over `client.py` (the socket) and `connection.py` (the phases of a conversation).
+Others import `pool` and `endpoint`; `loopback` only the pure modules `endpoint` and `protocol`.
 """

@@ -1,8 +1,8 @@
-"""Where a PersonaPlex server is, how it is asked for a conversation, and what it would refuse.
+"""Endpoint: where a PersonaPlex server is, the URL that asks it for a conversation, and what it would refuse. Pure.
 
-The server takes voice and role from the query of the WebSocket's URL, and checks nothing politely: a missing or unknown voice, an empty
-prompt and any `seed` at all make it drop the connection without a word, a prompt that is too long is answered with HTTP 400, and the
-voice is joined to a path unchecked. So everything is checked here, before a connection is made.
+The server takes voice and role from the query of the WebSocket's URL and hardly checks them: a missing or unknown voice, an empty prompt
+and any `seed` at all make it close the connection without a word, a prompt that is too long is answered with HTTP 400, and the voice is
+joined to a path unchecked. So everything is checked here, before a connection is made.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from discordplex.errors import ConfigError
 VOICES: tuple[str, ...] = tuple(
     f"{family}{number}.pt" for family, count in (("NATF", 4), ("NATM", 4), ("VARF", 5), ("VARM", 5)) for number in range(count)
 )
-"""The 18 voices that come with the model: natural and varied, female and male."""
+"""The model's 18 voices: natural and varied, female and male."""
 
 DEFAULT_PORT = 8998
 """Where NVIDIA's and kyutai's servers listen."""
@@ -27,13 +27,13 @@ PROMPT_LIMIT_BYTES = 7900
 """URL-encoded. The server's HTTP parser takes a request line of 8190 bytes; measured: 8144 of path and query pass, 8234 do not."""
 
 SECURE = {"ws": False, "wss": True, "http": False, "https": True}
-"""Schemes that people write for a server, and whether each means TLS."""
+"""Schemes in which people write an address, and whether each means TLS."""
 
 OWN_KEYS = frozenset({"text_prompt", "voice_prompt", "seed"})
-"""What a configured URL may not carry: ours to fill in, and `seed`, on which NVIDIA's server drops every connection."""
+"""Query keys that a configured URL may not have: two are set by us, and NVIDIA's server closes every connection with a `seed`."""
 
 BYTES_PER_TOKEN = 3
-"""Few enough to overestimate: English has four or five to a token, other scripts less."""
+"""Low enough to overestimate: English has four or five bytes to a token, other scripts fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Endpoint:
     def parse(cls, address: str) -> "Endpoint":
         """The server that `address` names: a ws, wss, http or https URL, or just `host` or `host:port`.
 
-        The path is `/api/chat` unless another is named; the port of a bare host is 8998. Raises ConfigError with a sentence.
+        The path is `/api/chat` unless the address has one; the port of a bare host is 8998. Raises ConfigError with a sentence.
         """
         text = address.strip()
         bare = "://" not in text
@@ -90,12 +90,12 @@ class Endpoint:
 
 
 def name_of(parts: SplitResult) -> str:
-    """An address that may be shown: nothing of it can be a secret."""
+    """An address without its secret parts."""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def not_an_address(address: str) -> str:
-    """The sentence for what is no address. A password or a query in it is not repeated."""
+    """The sentence about an invalid address. A password or a query in it is not repeated."""
     shown = address.strip().rpartition("@")[2].partition("?")[0]
     return f"personaplex.urls: {shown!r} is no server address: write something like ws://localhost:{DEFAULT_PORT}{DEFAULT_PATH}."
 
@@ -127,5 +127,5 @@ def check_prompt(text_prompt: str) -> str | None:
 
 
 def estimated_tokens(text_prompt: str) -> int:
-    """About how many tokens the model reads for this role: rather too many than too few."""
+    """About how many tokens the model reads for this role; the estimate is on the high side."""
     return math.ceil(len(text_prompt.strip().encode(errors="replace")) / BYTES_PER_TOKEN)

@@ -1,4 +1,4 @@
-"""PersonaPlexEngine: the engine port in PersonaPlex's dialect. A client, an OggOpus stream each way, and a watchdog."""
+"""PersonaPlexEngine: the engine port over the PersonaPlex protocol. A client, an OggOpus stream each way, and a watchdog."""
 
 import asyncio
 import enum
@@ -26,17 +26,17 @@ from discordplex.personaplex.text import TextJoiner
 from discordplex.plaintext import one_line
 
 STALL_S = 3.0
-"""Nothing comes although the server has something to hear: one that was told to stop, a stuck lock and a dead peer all look like this.
-Shorter silences are hiccups of a shared GPU or a paused machine: they pass, and nobody is told."""
+"""Nothing came for this long although the server has something to answer: one that was told to stop, a stuck lock and a dead peer all look
+like this. Shorter silences are hiccups of a shared GPU or a paused machine: they pass, and nobody is told."""
 
 SLOW_S = 10
-"""So long a server has to answer and yet to fall behind before people are told that it is too slow."""
+"""A server that answers and yet falls behind for this long is reported to people as too slow."""
 
 WATCH_S = 0.25
-"""How often the watchdog looks."""
+"""How often the watchdog runs."""
 
 SERVED_MS = 10_000.0
-"""So much received audio shows that a server is well. Its upgrade, and even its handshake, show nothing."""
+"""This much received audio shows that a server works. Its upgrade, and even its handshake, show nothing."""
 
 UPLINK_BITRATE = 80_000
 """With libopus's low-delay mode: heard 4 ms earlier than through sphn's fixed settings, for a third of the CPU, and no worse (PESQ 4.23
@@ -50,14 +50,14 @@ log = structlog.get_logger()
 
 
 class ServerReport(enum.Enum):
-    """What a conversation shows about its server."""
+    """What a conversation showed about its server."""
 
     SERVED = "served"
     FAILED = "failed"
 
 
 class PersonaPlexEngine:
-    """One conversation with one server; not to be opened twice. `report` hears, on the loop, what it shows about the server's health."""
+    """One conversation with one server; do not open it twice. `report` is called on the loop with what it showed about the server."""
 
     caps = EngineCaps(realtime_paced=True)
 
@@ -129,7 +129,7 @@ class PersonaPlexEngine:
             await asyncio.gather(self._watchdog, return_exceptions=True)
 
     async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
-        """Send one tick: the speakers' mix, or silence. See the port for what it promises."""
+        """Send one tick: the speakers' mix, or silence; see `VoiceEngine.push`."""
         writer = self._writer
         if writer is None or not self._client.live:
             return
@@ -148,7 +148,7 @@ class PersonaPlexEngine:
         self._write_time.record((now - started) * 1000)
 
     async def events(self) -> AsyncIterator[EngineEvent]:
-        """What the engine does, in order, beginning with EngineReady, ending after Closed. One consumer."""
+        """The engine's events in order, from EngineReady to Closed. One consumer."""
         while True:
             event = await self._mailbox.take()
             yield event
@@ -159,7 +159,7 @@ class PersonaPlexEngine:
         """Do nothing: the model hears people while it speaks, and stops by itself."""
 
     async def forget(self, speaker: SpeakerId) -> None:
-        """Do nothing: speakers are mixed and sent within the tick that brings them, and the model on the server cannot unhear."""
+        """Do nothing: speakers are mixed and sent within the tick that brings them, and the model on the server cannot forget."""
 
     async def pause(self) -> None:
         """Do nothing: nothing is held back, and the model stops when it hears silence."""
@@ -171,7 +171,7 @@ class PersonaPlexEngine:
             if self._may_tell(event.piece):
                 self._tell_text(self._joiner.feed(event.piece))
         elif isinstance(event, connection.Opened):
-            # A new stream for each conversation, and not before now: the server throws away what comes earlier, and dies of a
+            # A new stream for each conversation, and not earlier: the server discards what comes before the handshake, and fails on a
             # stream whose first page it has not seen.
             self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
             self._reader = OggOpusReader(ENGINE.rate_hz, may_decode=self._may_decode)
@@ -197,7 +197,7 @@ class PersonaPlexEngine:
             self._client.exceed("sound")
             return
         except RemoteProtocolError as fault:
-            # The step behind a damaged page was taken all the same; without it the account would show a lag that is none.
+            # The step after a damaged page was taken all the same; without it the tracker would show a lag that does not exist.
             self._blocks_damaged.add()
             self._lag_tracker.damaged(MODEL_STEP_MS)
             self._client.damage(fault)
@@ -253,9 +253,9 @@ class PersonaPlexEngine:
         self._report(ServerReport.FAILED)
 
     def _warn_when_slow(self, now: float) -> None:
-        """Say once that the server cannot keep up: it answers all the time, and frames have had to be left out for `SLOW_S`.
+        """Report once that the server cannot keep up: it answers all the time, and frames have had to be left out for `SLOW_S`.
 
-        Not while it is silent or sends next to nothing. That is a hiccup, which passes, or a stall, which is told as such.
+        Not while it is silent or sends next to nothing: that is a hiccup, which passes, or a stall, which is reported as one.
         """
         if self._warned or self._lag_tracker.shedding_for_s(now) < SLOW_S or self._lag_tracker.trickles(SLOW_S):
             return

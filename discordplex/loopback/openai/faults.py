@@ -1,4 +1,4 @@
-"""How the stand-in misbehaves, each way as a real server or a proxy before it was seen to; and how long it takes when it is well."""
+"""Faults of the stand-in, each as a real server or a proxy was seen to behave; and the delays of a server without faults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ Service = Literal["transcribe", "think", "speak"]
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How long a well server takes, in milliseconds."""
+    """Delays of a server without faults, in milliseconds."""
 
     transcribe_ms: float = 0.0
     first_token_ms: float = 0.0
@@ -19,7 +19,7 @@ class Delays:
 
 
 REALISTIC = Delays(transcribe_ms=350, first_token_ms=400, token_ms=18, speech_ms=300)
-"""What OpenAI takes on a good day."""
+"""OpenAI's delays on a good day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +27,31 @@ class RequestFault:
     """What happens to a request instead of an answer."""
 
     only: str = ""
-    """Which request: one that has this text in it. Of requests that are made at once the order of arrival is chance."""
+    """Applies only to a request with this text in it; the order in which simultaneous requests arrive is random."""
 
     status: int | None = None
     """An error of the API with this status, in its own shape."""
     code: str = ""
     """The error's code, where the status alone does not tell."""
     retry_after_s: float | None = None
-    """Sent along, as 429 does."""
+    """Sent as a header, as with a 429."""
     html: bool = False
-    """A proxy answers with a page and status 200; together with `status`, with that one."""
+    """A proxy answers with a web page and status 200; together with `status`, with that one."""
     stall_after: int | None = None
-    """So many tokens or blocks of sound, then silence with the connection open."""
+    """After this many tokens or blocks of sound: silence, with the connection open."""
     cut_after: int | None = None
-    """So many tokens or blocks of sound, then the connection is gone."""
+    """After this many tokens or blocks of sound: the connection is cut."""
     empty: bool = False
     """A well-formed answer with nothing in it."""
     odd: bool = False
-    """Comments, chunks without choices, null contents, CRLF: legal, and strange."""
+    """Comments, chunks without choices, null contents, CRLF: valid but unusual."""
     body: bytes | None = None
     """Exactly these bytes as the answer of any service, with `status` or 200."""
     content_type: str = ""
-    """Named for `body` instead of the service's usual one."""
+    """Sent with `body` instead of the service's usual one."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent along with `body`, such as a Location or a Content-Encoding."""
+    """Sent with `body`, such as a Location or a Content-Encoding."""
     endless: bytes = b""
     """After `body` these bytes again and again, as fast as the client reads."""
     drip_ms: float | None = None
-    """`body` and `endless` byte by byte, with so much time between two of them."""
+    """`body` and `endless` byte by byte, with this time between two of them."""

@@ -10,7 +10,10 @@ from discordplex.loopback.openai.faults import Service
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived(Record):
-    """A request came, with these fields; `client` counts the requests. A transcription's file is told by its length in milliseconds."""
+    """A request came, with these fields; `client` counts the requests.
+
+    A transcription's file is represented by its length in milliseconds.
+    """
 
     service: Service
     body: Mapping[str, Any] = field(default_factory=dict)

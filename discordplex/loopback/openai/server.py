@@ -1,4 +1,4 @@
-"""StandInOpenAI: transcription, chat and speech on 127.0.0.1, in the API's real shapes, with no model behind them."""
+"""StandInOpenAI: transcription, chat and speech on 127.0.0.1, in the API's real format, without a model."""
 
 import asyncio
 import itertools
@@ -20,21 +20,21 @@ from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
 from discordplex.loopback.sockets import listen
 
 BLOCK_BYTES: Final = 4801
-"""Odd on purpose: no block of sound ends where a sample does, as in the real API's chunks."""
+"""Odd on purpose: no block of sound ends at the end of a sample, as with the real API's chunks."""
 API_KEY: Final = "sk-stand-in-0123456789"
 LARGEST_UPLOAD_BYTES: Final = 25 << 20
 CLOSE_S: Final = 0.5
 USUAL_TYPES: Final[Mapping[Service, str]] = {"transcribe": "application/json", "think": "text/event-stream", "speak": "audio/pcm"}
 
 Hears = Callable[[float], str]
-"""What to understand of so many milliseconds of sound."""
+"""The transcription of this many milliseconds of sound."""
 Replies = Callable[[Sequence[Mapping[str, str]]], str]
-"""What to answer to these messages."""
+"""The reply to these messages."""
 WELL: Final = RequestFault()
 
 
 def length_as_words(milliseconds: float) -> str:
-    """A transcription that is true at least."""
+    """A transcription that gives the length of the sound."""
     return f"I spoke for {milliseconds / 1000:.1f} seconds."
 
 
@@ -45,15 +45,15 @@ def tell_back(messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def in_turn(texts: Iterable[str]) -> Callable[[object], str]:
-    """One text after the other, the last one again and again."""
+    """One text after the other, then the last one again and again."""
     waiting = deque(texts)
     return lambda _: waiting.popleft() if len(waiting) > 1 else waiting[0]
 
 
 class StandInOpenAI:
-    """The server; an async context manager. `base_url` and `api_key` are what its clients need, `log` is what happened to it.
+    """The server; an async context manager. Clients need `base_url` and `api_key`; `log` is what happened to it.
 
-    `hears` and `replies` decide what it understands and says. `delays` are as long as `clock` makes them.
+    `hears` and `replies` decide what it understands and says. `delays` are measured on `clock`.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class StandInOpenAI:
         return f"http://{self._host}:{self._port}/v1"
 
     def fail(self, service: Service, *faults: RequestFault) -> None:
-        """The next requests of that service meet these faults, one each, in this order."""
+        """Apply these faults to the next requests of that service, one each, in this order."""
         self._faults[service].extend(faults)
 
     async def __aenter__(self) -> Self:
@@ -127,7 +127,7 @@ class StandInOpenAI:
     def _route(
         self, service: Service, answer: Callable[["HttpExchange"], Awaitable[web.StreamResponse]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """A handler that writes down what comes and goes, and misbehaves where it is told to."""
+        """A handler that logs requests and answers, and applies faults."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
             number = next(self._numbers)
@@ -149,7 +149,7 @@ class StandInOpenAI:
         return serve
 
     def _fault(self, service: Service, body: Mapping[str, Any]) -> RequestFault:
-        """The first that waits for this request; it is used up."""
+        """The first fault that applies to this request; it is used up."""
         waiting = self._faults[service]
         found = next((fault for fault in waiting if fault.only in str(body)), WELL)
         if found is not WELL:
@@ -157,7 +157,7 @@ class StandInOpenAI:
         return found
 
     def _refuse(self, exchange: "HttpExchange") -> web.Response | None:
-        """The error that the fault asks for, or that the request has earned."""
+        """The error that the fault asks for, or that the request deserves."""
         fault, name = exchange.fault, str(exchange.body.get("model", ""))
         if fault.html:
             return web.Response(body=shapes.PAGE, status=fault.status or 200, content_type="text/html")
@@ -169,7 +169,7 @@ class StandInOpenAI:
         return None
 
     async def _send_body(self, exchange: "HttpExchange") -> web.StreamResponse | None:
-        """The answer that the fault spells out, None where it does not."""
+        """The answer that the fault gives literally, None where it gives none."""
         fault = exchange.fault
         if fault.body is None:
             return None
@@ -208,14 +208,16 @@ class StandInOpenAI:
         return response
 
     async def _reply(self, exchange: "HttpExchange", name: str, text: str) -> AsyncIterator[bytes]:
-        """A streamed reply's events, each when it is due."""
+        """The events of a streamed reply, each when it is due."""
         started, number = self._clock.now(), exchange.number
         await self._wait(self.delays.first_token_ms)
         yield shapes.event(shapes.chunk(number, name, delta={"role": "assistant", "content": "", "refusal": None}))
         for count, token in enumerate(shapes.tokens(text) if text else []):
             await exchange.misbehave(count)
             if count:
-                due_ms = self.delays.first_token_ms + count * self.delays.token_ms  # from the beginning: lateness shall not add up
+                due_ms = (
+                    self.delays.first_token_ms + count * self.delays.token_ms
+                )  # measured from the beginning, so that lateness does not add up
                 await self._wait(due_ms, since=started)
             if exchange.fault.odd:
                 yield b": keep-alive\r\n\r\n" + shapes.event({**shapes.chunk(number, name, delta={}), "choices": []})
@@ -237,7 +239,7 @@ class StandInOpenAI:
         return response
 
     async def _wait(self, milliseconds: float, since: float | None = None) -> None:
-        """Until so long after `since`, which is now unless told."""
+        """Wait until `milliseconds` after `since`, which is now by default."""
         if milliseconds:
             await self._clock.sleep_until((self._clock.now() if since is None else since) + milliseconds / 1000)
 
@@ -270,7 +272,7 @@ class HttpExchange:
 
 
 async def fields_of(request: web.Request) -> dict[str, Any]:
-    """A request's fields; of a multipart one's file its length as `file_ms`. What cannot be read has none."""
+    """A request's fields; in a multipart one the file is replaced by its length as `file_ms`. An unreadable request has none."""
     if request.content_type == "multipart/form-data":
         return await fields_of_form(request)
     try:
@@ -281,7 +283,7 @@ async def fields_of(request: web.Request) -> dict[str, Any]:
 
 
 async def fields_of_form(request: web.Request) -> dict[str, Any]:
-    """The same of a multipart request. Read here, since `request.post` makes a file of a file, with three hops to another thread."""
+    """The fields of a multipart request. Read here, since `request.post` writes files to disk, with three hops to another thread."""
     if (request.content_length or 0) > LARGEST_UPLOAD_BYTES:
         raise web.HTTPRequestEntityTooLarge(LARGEST_UPLOAD_BYTES, request.content_length or 0)
     fields: dict[str, Any] = {}

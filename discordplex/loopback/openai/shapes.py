@@ -1,4 +1,4 @@
-"""The API's JSON, as OpenAI writes it. Pure."""
+"""The API's JSON, in OpenAI's format. Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ SHUTDOWN_DATES: Final[Mapping[str, str | None]] = {
     "gpt-transcribe": None,
     "gpt-6-luna": None,
 }
-"""The models that the stand-in has, and when OpenAI will switch theirs off (the official SDK's documentation, November 2026)."""
+"""The stand-in's models, and when OpenAI will switch theirs off (the official SDK's documentation, November 2026)."""
 
 CODES: Final[Mapping[int, tuple[str, str, str]]] = {
     400: ("invalid_request_error", "", "Invalid value for a parameter."),
@@ -27,13 +27,13 @@ CODES: Final[Mapping[int, tuple[str, str, str]]] = {
     429: ("requests", "rate_limit_exceeded", "Rate limit reached for `{model}`. Please try again in 1s."),
     500: ("server_error", "", "The server had an error while processing your request. Sorry about that!"),
 }
-"""Status: the error's type, code and message. The API repeats the key's beginning and end when it refuses one."""
+"""For each status: the error's type, code and message. The API quotes the key's beginning and end when it refuses one."""
 
 SPECIAL: Final[Mapping[str, str]] = {
     "model_shut_down": "The model `{model}` has been deprecated, learn more here: https://platform.openai.com/docs/deprecations",
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing details.",
 }
-"""Messages of codes that a status alone does not tell."""
+"""Messages of codes that have no status of their own."""
 
 PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
 
@@ -52,7 +52,7 @@ def models(names: Sequence[str]) -> dict[str, Any]:
 
 
 def model(name: str) -> dict[str, Any]:
-    """One of them."""
+    """One model of the list."""
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "stand-in", "shutdown_date": SHUTDOWN_DATES.get(name)}
 
 

@@ -1,4 +1,4 @@
-"""What the stand-in says aloud: a hum with a syllable for each vowel. Pure."""
+"""The stand-in's voice: a hum with a syllable for each vowel. Pure."""
 
 import functools
 import importlib
@@ -18,7 +18,7 @@ from discordplex.audio.wav import wav_of
 RATE_HZ: Final = MODEL.rate_hz
 SYLLABLE_MS: Final = 180
 PITCHES_HZ: Final = {"shimmer": 210.0}
-"""Of the voices that have one of their own; every other has 140."""
+"""Voices with a pitch of their own; every other has 140 Hz."""
 FORMATS: Final = {
     "pcm": "audio/pcm",
     "wav": "audio/wav",
@@ -33,7 +33,7 @@ FORMATS: Final = {
 def hum(text: str, voice: str = "shimmer") -> bytes:
     """PCM at `RATE_HZ`: one syllable for each group of vowels, at least one, falling in pitch towards the end.
 
-    Remembered, since it takes 4 ms to make, and a benchmark would take them for its own.
+    Cached, since it takes 4 ms to make, which would distort benchmarks.
     """
     vowels = [letter in "aeiouyäöü" for letter in text.lower()]
     syllables = max(1, sum(now and not before for before, now in zip([False, *vowels], vowels, strict=False)))
@@ -47,7 +47,7 @@ def hum(text: str, voice: str = "shimmer") -> bytes:
 
 
 def encoded(pcm: bytes, kind: str) -> bytes:
-    """The hum as `kind`; AAC, and what cannot be encoded without the package `soundfile`, is a plausible beginning and zeros."""
+    """The hum as `kind`. AAC, and what cannot be encoded without the package `soundfile`, is a valid beginning followed by zeros."""
     if kind == "wav":
         return wav_of(pcm, RATE_HZ)
     if kind == "opus":

@@ -1,4 +1,5 @@
 """The gateway, v10: logins, numbered events, resuming.
 
-`gateway.py` keeps the sessions of all logins, `connection.py` is one WebSocket, `dispatches.py` says facts as events.
+Start with `gateway.py`, which keeps the sessions of all logins; `connection.py` is one WebSocket, `dispatches.py` turns facts into events.
+`server.py` imports `Gateway`; the rest is internal.
 """

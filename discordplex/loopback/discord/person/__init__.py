@@ -1,5 +1,5 @@
-"""People in voice channels of the loopback, each with a voice session and a UDP socket.
+"""Simulated people in voice channels, each with a voice session and a UDP socket.
 
-Start with `person.py`; `session.py` speaks the voice gateway, `socket.py` is UDP, `media.py` sends and receives sound.
+Start with `person.py`; `session.py` is a client of the voice gateway, `socket.py` is UDP, `media.py` sends and receives sound.
 Others import `Person` and `Timeline` only.
 """

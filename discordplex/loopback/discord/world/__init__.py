@@ -1,4 +1,5 @@
-"""What exists in this Discord, and who may see it. Pure.
+"""The state of this Discord, and who may see it. Pure.
 
-`world.py` changes it, `model.py` and `directory.py` hold it, `payloads.py` shows it as JSON. Every other part reads it from here.
+Start with `world.py`, which changes it; `model.py` and `directory.py` hold it, `payloads.py` turns it into JSON. Every other part of the
+loopback may import from here, `demo` from `model` and `population`.
 """

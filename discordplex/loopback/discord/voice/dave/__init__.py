@@ -1,5 +1,5 @@
-"""End-to-end encryption (DAVE) in the loopback: the delivery of MLS messages, and the members of a group.
+"""End-to-end encryption (DAVE): the delivery of MLS messages, and the members of a group.
 
-Start with `delivery.py`, the part of the voice servers; `member.py` is the part of a person, on libdave or davey.
-The voice servers and `person/` import from here.
+Start with `delivery.py`, the voice server's side; `member.py` is a person's side, on libdave or davey. The voice servers and `person/`
+import from here.
 """
