@@ -136,7 +136,9 @@ class PersonaPlexClient:
             url = self._endpoint.url(self._persona)
             self._socket = await dial(self._endpoint, url, verify_tls=self._verify_tls, guard=self._may_come)
         except FAILURES as error:
-            ending = ending_of(error, self._endpoint)
+            # A connection that we cut looks as if the server had hung up.
+            exceeded = self._exceeded
+            ending = endings.over_budget(self._endpoint.name, exceeded) if exceeded else ending_of(error, self._endpoint)
             self._connection.failed(ending)
             self._dispatch()
             raise EngineError(ending.reason, retry=ending.retry, cause=ending.cause) from error

@@ -156,6 +156,30 @@ async def test_a_redirect_is_refused(status: int, location: str | None, words: s
     assert asked == []
 
 
+FLOODS = {
+    "a status line": b"HTTP/1.1 " + b"1" * (2 << 20),
+    "one header": b"HTTP/1.1 101 Go\r\nX: " + b"x" * (2 << 20),
+    "long headers": b"HTTP/1.1 101 Go\r\n" + b"X: %s\r\n" % (b"x" * 8000) * 300,
+    "many headers": b"HTTP/1.1 101 Go\r\n" + b"X: y\r\n" * (1 << 19),
+    "a page": b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2 << 20),
+    "rubbish": b"x\n" * (1 << 20),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_instead_of_an_answer_is_told_as_one(flood: str) -> None:
+    """Whoever is cut off by us has not hung up on us: that is not taken for a server that wants TLS."""
+
+    def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(FLOODS[flood])
+
+    async with plain_server(answer) as address:
+        error = await refusal(address)
+    assert error.cause in ("over budget: data", "no WebSocket")
+    assert "wss://" not in str(error).replace(address, "")
+    assert "personaplex.urls" in str(error)
+
+
 @contextlib.contextmanager
 def no_descriptors() -> Iterator[None]:
     """This process may open no more files."""
