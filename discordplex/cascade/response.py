@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import anyio
 
-from discordplex.cascade.faults import HttpError, OverdueError, ServiceError, failed, no_api_error
+from discordplex.cascade.faults import HttpError, OverdueError, ServiceError, failed, no_api_error, told_error
 from discordplex.cascade.service import Service
 from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from discordplex.clock import Clock
@@ -38,6 +38,8 @@ DECODER: Final = json.JSONDecoder(parse_int=float)
 """Parsing an integer of many digits would take time with their square."""
 DONE: Final = b"[DONE]"
 """The event after the last one."""
+ERROR_EVENT: Final = b"error"
+"""The name of an event that holds an error message, in whatever form."""
 END_S: Final = 0.1
 """Real time to wait for the bytes after `DONE`: some servers leave the connection open, and the reply's last words wait for its end."""
 END: Final = object()
@@ -113,9 +115,11 @@ class ServiceResponse:
                 await asyncio.sleep(0)
             return
         async with contextlib.aclosing(self._events(longest)) as events:
-            async for data in events:
+            async for name, data in events:
                 if data.strip() == DONE:
                     break
+                if data.strip() and name == ERROR_EVENT:
+                    raise told_error(self._service, await worked(len(data), words_in, data))
                 if data.strip():
                     yield await worked(len(data), self._event, data)
             else:
@@ -128,15 +132,15 @@ class ServiceResponse:
             async for _ in self._raw:
                 self._check_time()
 
-    async def _events(self, longest: int) -> AsyncGenerator[bytes, None]:
-        """The data of each event. Raises TimeoutError where only comments came during the service's timeout."""
+    async def _events(self, longest: int) -> AsyncGenerator[tuple[bytes, bytes], None]:
+        """Name and data of each event. Raises TimeoutError where only comments came during the service's timeout."""
         reader, heard_at, lines, work = EventReader(longest), self._clock.now(), 0, 0
         try:
             async for block in self.blocks(MOST_EVENT_BYTES):
                 for data in reader.feed(block):
                     if data:
                         heard_at = self._clock.now()
-                        yield data
+                        yield reader.name, data
                     lines += 1
                     work += 1 + len(data) // TURN_BYTES
                     if work >= TURN_PIECES:
@@ -147,7 +151,7 @@ class ServiceResponse:
                 if self._clock.now() - heard_at > self._service.timeout_s:
                     raise TimeoutError
             for data in reader.finish():
-                yield data
+                yield reader.name, data
         except EventTooLongError:
             raise failed(self._service, "sends one line without an end. Try another server.", "endless line") from None
 
@@ -202,6 +206,14 @@ def parsed(data: bytes) -> Any:
         return DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except (ValueError, RecursionError):
         raise NoJsonError from None
+
+
+def words_in(data: bytes) -> Any:
+    """JSON, or text where it is none."""
+    try:
+        return parsed(data)
+    except NoJsonError:
+        return data.decode(errors="replace")
 
 
 def json_messages(data: bytes, service: Service) -> Iterator[Any]:

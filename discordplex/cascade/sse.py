@@ -20,6 +20,8 @@ class EventReader:
 
     def __init__(self, longest: int = LONGEST_EVENT_BYTES) -> None:
         """`longest` is the limit of one event in bytes; no more than twice as much is held."""
+        self.name = b""
+        """The name of the event whose data was yielded last."""
         self._longest = longest
         self._pending = bytearray()
         self._data: list[bytes] = []
@@ -48,10 +50,12 @@ class EventReader:
                 yield self._line(line)
             else:
                 yield b"\n".join(self._data)
-                self._data, self._size = [], 0
+                self._data, self._size, self.name = [], 0, b""
 
     def _line(self, line: bytes) -> bytes:
         line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark before the first one
+        if line.startswith(b"event:"):
+            self.name = line[6:].strip()
         is_data = line.startswith(b"data:")
         data = line[5:].strip() if is_data else line
         if not self._data and data.startswith(b"{") and data.endswith(b"}"):

@@ -15,12 +15,19 @@ from tests.cascade.harness import calling
 WORDS = "violet hippopotamus"
 ERROR = json.dumps({"error": {"message": f"No {WORDS} here", "code": WORDS, "type": WORDS}}).encode()
 
+BARE = b"data: " + json.dumps({"message": f"No {WORDS} here", "code": 500}).encode() + b"\n\n"
+
 FAULTS: list[tuple[ServiceName, RequestFault, str]] = [
     ("transcribe", RequestFault(status=400, body=ERROR), "HTTP 400"),
     ("think", RequestFault(status=418, body=ERROR, headers={"X-Words": WORDS}), "HTTP 418"),
     ("speak", RequestFault(status=422, body=ERROR), "HTTP 422"),
     ("transcribe", RequestFault(body=ERROR), "error in the answer"),
     ("think", RequestFault(body=b"data: " + ERROR + b"\n\n"), "error in the answer"),
+    ("think", RequestFault(body=b"event: error\n" + BARE), "error in the answer"),
+    ("think", RequestFault(body=b"event: error\ndata: " + WORDS.encode() + b"\n\n"), "error in the answer"),
+    ("think", RequestFault(body=b"event:error\r\ndata: no\r\ndata: " + WORDS.encode()), "error in the answer"),
+    ("think", RequestFault(body=b"event: message\ndata: {}\n\nevent: error\n" + BARE), "error in the answer"),
+    ("transcribe", RequestFault(body=b"event: error\n" + BARE, content_type="text/event-stream"), "error in the answer"),
     ("speak", RequestFault(body=ERROR, content_type="application/json"), "error in the answer"),
 ]
 

@@ -54,6 +54,7 @@ REPLIES = {
     "no end": sse(delta(content="Hello "), delta(content="there."), done=False)[:-2],
     "byte order mark": b"\xef\xbb\xbf" + sse(delta(content="Hello there.")),
     "named events and ids": b"event: message\nid: 7\n" + sse(delta(content="Hello there.")),
+    "the name of one event is not the next one's": b"event: error\n\n" + sse(delta(content="Hello there.")),
     "data over several lines": b'data: {"choices":\ndata: [{"delta":\ndata: {"content": "Hello there."}}]}\n\n',
     "parts": sse(delta(content=PARTS)),
     "choices empty, null, missing": sse({"choices": []}, {"choices": None}, {}, delta(content="Hello there.")),
