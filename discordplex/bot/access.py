@@ -30,14 +30,14 @@ def may_call(rules: Rules, role_ids: Collection[int]) -> bool:
 
 
 class Right(Enum):
-    """Who may use a command or button; the value is what docs/using.md calls them."""
+    """Who may use a command or button. The value is the name in docs/using.md."""
 
     EVERYBODY = "everybody"
     OWN = "everybody, for themselves"
-    CALLER = "who sits in a voice channel and may call the bot"
-    CALL = "who sits in the call's voice channel, or moderates it"
-    QUEUE = "who sits in the voice channel that waits, or moderates it"
-    ADMIN = "who has *Manage Server*"
+    CALLER = "people in a voice channel who may call the bot"
+    CALL = "people in the call's voice channel, and its moderators"
+    QUEUE = "people in the voice channel that waits, and its moderators"
+    ADMIN = "members with *Manage Server*"
 
 
 MODERATING: Final = ("move_members", "manage_channels", "manage_guild", "administrator")
