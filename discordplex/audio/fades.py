@@ -19,8 +19,13 @@ _DOWN: Final = _UP[::-1].copy()
 
 def is_quiet(pcm: bytes) -> bool:
     """Whether nobody would miss it."""
+    return energy_of(pcm) < QUIET_RMS**2 * max(1, len(pcm) // ENGINE.sample_bytes)
+
+
+def energy_of(pcm: bytes) -> float:
+    """The sum of the squares of the samples."""
     samples = int16_of(pcm).astype(np.float32)
-    return float(samples @ samples) < QUIET_RMS**2 * max(1, len(samples))
+    return float(samples @ samples)
 
 
 def crossfade(leaving: bytes, coming: bytes) -> bytes:

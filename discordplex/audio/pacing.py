@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.jitter import JitterEstimator
+from discordplex.audio.jitter import WINDOW_S, JitterEstimator
 
 FRAME_S: Final = ENGINE.frame_seconds
 _EPSILON_S: Final = 1e-6
@@ -52,15 +52,22 @@ class Profile:
     """Whether the producer may just stop after a quiet frame: then that is no hole to learn from."""
     tolerated: float = 0.0
     """The part of the chunks that may come too late: what is held shall cover the others."""
+    window_s: float = WINDOW_S
+    """Audio after which what was seen of the link is forgotten."""
+    cuts_backlog: bool = True
+    """Whether a backlog goes at one cut, with words in it; else it is played faster until it is gone."""
 
 
 STREAM: Final = Profile(initial_ms=20, floor_ms=18, ceiling_ms=150, margin_ms=2, capacity_ms=2000, wary=True)
 """An engine that speaks in real time. PersonaPlex's blocks were measured 71 to 98 ms apart: 18 ms late now and then, on a calm link."""
 REPLIES: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=0, margin_ms=0, capacity_ms=180_000, trim=False, pauses=True)
 """An engine that hands over whole replies."""
-SPEAKER: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=80, margin_ms=1, capacity_ms=400, pauses=True, tolerated=0.02)
-"""A person's packets, already in order. A late one costs 20 ms of silence in what a model hears; were the latest of 350 waited for, one
-hiccup of a network would delay all that is said in the next seven seconds."""
+SPEAKER: Final = Profile(
+    initial_ms=0, floor_ms=0, ceiling_ms=80, margin_ms=1, capacity_ms=600, pauses=True, tolerated=0.02, window_s=2.5, cuts_backlog=False
+)
+"""A person's packets, already in order. A late one costs 20 ms of silence in what a model hears; were the latest of 125 waited for, one
+hiccup of a network would delay all that is said in the next seconds. They shall be few after a bad stretch: two and a half leave as much
+of five for letting the delay go gently."""
 
 
 class Thinness(enum.Enum):
@@ -79,7 +86,7 @@ class Pacing:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._ceiling_s = profile.ceiling_ms / 1000
-        self._jitter = JitterEstimator(band_s=self._ceiling_s + FRAME_S, tolerated=profile.tolerated)
+        self._jitter = JitterEstimator(band_s=self._ceiling_s + FRAME_S, window_s=profile.window_s, tolerated=profile.tolerated)
         self._ticks: deque[float] = deque(maxlen=_TICKS_MEASURED)
 
     @property

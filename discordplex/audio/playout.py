@@ -5,7 +5,7 @@ A producer pushes chunks as they come, a consumer pops a frame every 20 ms. Each
 the playout once it runs:
 
 * a hole (nothing there to pop, and more came later) puts it off, and what must be expected is then waited for: one hole, not many;
-* too much held is dropped: quiet frames at once, others after some patience and with a crossfade;
+* too much held is dropped: quiet frames at once, others one by one with a crossfade, the quietest of the next few each time;
 * too little held is mended by playing a quiet frame twice, before a hole does it.
 
 Whole frames are dropped and played twice: a chunk's first frame leaves at a tick, so a finer step would delay sound and protect nothing.
@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
-from discordplex.audio.fades import crossfade, is_quiet
+from discordplex.audio.fades import crossfade, energy_of, is_quiet
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 from discordplex.audio.pacing import FRAME_S, Pacing, Profile, Thinness
@@ -25,9 +25,15 @@ from discordplex.metrics import Metrics
 _PATIENCE_S: Final = 0.5
 """How long loud excess waits for a quiet frame before it goes, a frame at a time, one each `_BITE_S`."""
 _BITE_S: Final = 0.1
-_BACKLOG_PATIENCE_S: Final = 1.0
-"""How long a backlog waits that would take too long by bites: it goes at one cut and takes words with it."""
+_BITE_CHOICE: Final = 5
+"""A bite takes the quietest of so many frames: within a word, its end and the gap before a plosive are missed least."""
 _BACKLOG_FRAMES: Final = 8
+"""More excess than this is a backlog."""
+_BACKLOG_BITE_S: Final = 0.06
+"""Of a backlog, every third frame goes, without patience: speech at one and a half times its speed, whose words are all there."""
+_BACKLOG_PATIENCE_S: Final = 1.0
+"""How long a backlog waits where it goes at one cut, which takes words with it."""
+_EPSILON_S: Final = 1e-6
 _STALE_S: Final = 2 * FRAME_S
 """After so long nothing will complete a frame's beginning: it is played as it is, and silence after it."""
 
@@ -199,14 +205,14 @@ class PlayoutBuffer:
         if self._excess_since is None:
             self._excess_since = now
         waited_s = now - self._excess_since
-        over_ceiling = min(self._pacing.frames_over_ceiling, excess)
-        if excess > _BACKLOG_FRAMES:
+        is_backlog = excess > _BACKLOG_FRAMES
+        if self._profile.cuts_backlog and is_backlog:
             if waited_s >= _BACKLOG_PATIENCE_S:
                 self._cut(excess)
-        elif over_ceiling:
+        elif self._profile.cuts_backlog and (over_ceiling := min(self._pacing.frames_over_ceiling, excess)):
             self._cut(over_ceiling)
-        elif waited_s >= _PATIENCE_S and self._may_bite(now):
-            self._cut(1)
+        elif (is_backlog or waited_s >= _PATIENCE_S) and self._may_bite(now, _BACKLOG_BITE_S if is_backlog else _BITE_S):
+            self._bite()
 
     def _is_to_stretch(self, now: float) -> bool:
         thinness = self._pacing.thinness
@@ -214,18 +220,23 @@ class PlayoutBuffer:
             return False
         return is_quiet(self._frames[0].pcm) or (thinness is Thinness.TOO_LITTLE and self._may_bite(now))
 
-    def _may_bite(self, now: float) -> bool:
-        if now - self._bitten_at < _BITE_S:
+    def _may_bite(self, now: float, interval_s: float = _BITE_S) -> bool:
+        if now - self._bitten_at < interval_s - _EPSILON_S:
             return False
         self._bitten_at = now
         return True
 
-    def _cut(self, frames: int) -> None:
-        """Leave out the next frames, crossing from the first of them into the one after the last."""
-        leaving = self._frames[0].pcm
+    def _bite(self) -> None:
+        """Leave out one frame, the quietest of the next few."""
+        choice = range(min(_BITE_CHOICE, len(self._frames) - 1))
+        self._cut(1, min(choice, key=lambda number: energy_of(self._frames[number].pcm)))
+
+    def _cut(self, frames: int, first: int = 0) -> None:
+        """Leave out so many frames, crossing from the first of them into the one after the last."""
+        leaving = self._frames[first].pcm
         for _ in range(frames):
-            self._frames.popleft()
-        self._frames[0] = self._frames[0]._replace(pcm=crossfade(leaving, self._frames[0].pcm))
+            del self._frames[first]
+        self._frames[first] = self._frames[first]._replace(pcm=crossfade(leaving, self._frames[first].pcm))
         self._trimmed.add(frames)
 
     def _play_twice(self) -> bytes:

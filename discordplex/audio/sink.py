@@ -8,6 +8,7 @@ from discord.sinks.core import Sink as LibrarySink
 
 from discordplex.audio.converter import downmix
 from discordplex.audio.duck import Duck
+from discordplex.audio.fades import fade_in, fade_out, is_quiet
 from discordplex.audio.format import DISCORD
 from discordplex.audio.frame import Reframer
 from discordplex.audio.pacing import SPEAKER
@@ -26,12 +27,29 @@ class SpeakerBuffer:
         self.heard_at = 0.0
         self.playout = PlayoutBuffer(profile=SPEAKER, metrics=metrics, name="sink")
         self._stereo = Reframer(DISCORD)
+        self.is_torn = False
+        """The last frame that was taken only ended what sounded: nothing of theirs was due."""
+        self._sounding: bytes | None = None
 
     def write(self, pcm: bytes, now: float) -> None:
         """Keep a batch of DISCORD PCM. What came together stays together, so that a batch is not taken for a burst."""
         self.heard_at = now
         if mono := b"".join(map(downmix, self._stereo.push(pcm))):
             self.playout.push(mono, now)
+
+    def take(self, now: float) -> bytes | None:
+        """The frame that is due. A hole within speech begins and ends with a ramp: the engine hears no click. Thread: loop."""
+        frame, before = self.playout.pop(now), self._sounding
+        self._sounding = frame
+        if frame is None:
+            if before is None or is_quiet(before):
+                return None
+            self.is_torn = True
+            return fade_out(before)
+        if self.is_torn:
+            self.is_torn = False
+            return fade_in(frame)
+        return frame
 
 
 class Sink(LibrarySink):
@@ -83,9 +101,11 @@ class Sink(LibrarySink):
         newest: float | None = None
         least: float | None = None
         for speaker_id, speaker in speakers:
-            playout = speaker.playout
-            if (frame := playout.pop(now)) is not None:
-                frames[speaker_id] = frame
+            frame, playout = speaker.take(now), speaker.playout
+            if frame is None:
+                continue
+            frames[speaker_id] = frame
+            if not speaker.is_torn:
                 newest = max(newest or 0.0, playout.popped_arrival)
                 if (surplus_s := playout.surplus_s) is not None:
                     least = surplus_s if least is None else min(least, surplus_s)

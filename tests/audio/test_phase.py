@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.audio.phase import SLIDE_S, TOLERANCE_S, PhaseAdjuster
+from discordplex.audio.phase import END_STEPS, PERIOD_S, SLIDE_S, TOLERANCE_S, PhaseAdjuster
 
 RANGE_S = 0.02
 
@@ -32,6 +32,28 @@ def test_a_slide_that_began_is_finished() -> None:
     assert slide.step(0.0011) == -SLIDE_S
     assert slide.step(0.0006) == -SLIDE_S
     assert slide.step(0.0001) == 0.0
+
+
+def test_at_its_early_end_it_makes_room() -> None:
+    """A beat that would be earlier than its range allows goes back by a period, waits for a frame to be dropped, and goes on from there."""
+    slide = PhaseAdjuster(RANGE_S)
+    lag_s = 0.025  # of the frames behind the beat, at its offset 0
+    for _ in range(40 + END_STEPS + 40):
+        slide.step(lag_s + slide.offset_s)
+    assert slide.offset_s == 0.0
+    assert [slide.step(lag_s) for _ in range(30)] == [0.0] * 30
+    lag_s -= PERIOD_S  # what the buffer does
+    for _ in range(100):
+        slide.step(lag_s + slide.offset_s)
+    assert slide.offset_s == pytest.approx(-lag_s, abs=0.0003)
+
+
+def test_at_its_late_end_it_stays() -> None:
+    """A beat that would be later than its range allows does not jump about: nothing that is held could be dropped for it."""
+    slide = PhaseAdjuster(RANGE_S)
+    for _ in range(200):
+        slide.step(-0.05 + slide.offset_s)
+    assert slide.offset_s == RANGE_S
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1, 1)), max_size=200))

@@ -247,8 +247,12 @@ class Receiver:
         if not must_wait:  # what waits comes here again
             transport.note(packet)
         arrival = stream.reorder.look(packet.sequence)
-        if arrival is Arrival.DUPLICATE or arrival is Arrival.LATE:
-            self._count("duplicates" if arrival is Arrival.DUPLICATE else "late")
+        if arrival is Arrival.DUPLICATE:
+            self._count("duplicates")
+            return
+        if arrival is Arrival.LATE:
+            stream.reorder.came_late()
+            self._count("late")
             return
         if arrival is Arrival.RESYNC:
             self._count("resyncs")

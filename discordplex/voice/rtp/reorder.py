@@ -15,6 +15,10 @@ REACH_PACKETS = 4
 PATIENCE_S = 0.06
 """How long they may wait: longer and the reordered packet would be later than a listener forgives."""
 
+LOST_GAPS = 4
+"""So many gaps in a row that waiting did not fill: this network loses packets and does not reorder them. Waiting for them would only delay
+what comes after, so a gap is given up at once until a packet is found to have been reordered again."""
+
 RESYNC_PACKETS = 100
 """A jump further than this, either way, is a sender that started anew (2 s of packets)."""
 
@@ -58,15 +62,19 @@ WAIT = Wait.WAIT
 
 
 class Reorder:
-    """The order of one SSRC. `look` at each sequence number, `push` what is wanted, then `pull` until it says WAIT. Not thread-safe."""
+    """The order of one SSRC. Not thread-safe.
 
-    __slots__ = ("_expected", "_given_up", "_held", "_held_since")
+    `look` at each sequence number, `push` what is wanted, then `pull` until it says WAIT. Tell `came_late` of what `look` called LATE.
+    """
+
+    __slots__ = ("_expected", "_given_up", "_held", "_held_since", "_lost_gaps")
 
     def __init__(self) -> None:
         self._expected: int | None = None
         self._held: dict[int, bytes | None] = {}
         self._held_since = 0.0
         self._given_up: deque[int] = deque(maxlen=RESYNC_PACKETS)
+        self._lost_gaps = 0
 
     def look(self, sequence: int) -> Arrival:
         """Whether this packet is worth decrypting. Changes nothing."""
@@ -87,7 +95,13 @@ class Reorder:
             self._expected = sequence
         if not self._held:
             self._held_since = now
+        elif sequence == self._expected:
+            self._lost_gaps = 0
         self._held[sequence] = payload
+
+    def came_late(self) -> None:
+        """A packet came after it was given up: from now on gaps are waited for."""
+        self._lost_gaps = 0
 
     def pull(self, now: float) -> Packet | Missing | Wait:
         """The next fact in order. Each packet is pulled once; a Missing is followed by the packet behind the gap."""
@@ -95,7 +109,7 @@ class Reorder:
             return WAIT
         if self._expected in self._held:
             return self._take(self._expected, now)
-        if len(self._held) < REACH_PACKETS and now < self._held_since + PATIENCE_S:
+        if self._lost_gaps < LOST_GAPS and len(self._held) < REACH_PACKETS and now < self._held_since + PATIENCE_S:
             return WAIT
         return self._give_up(self._expected)
 
@@ -116,4 +130,5 @@ class Reorder:
         count = seq_diff(nearest, expected)
         self._given_up.extend(seq_add(expected, offset) for offset in range(count))
         self._expected = nearest
+        self._lost_gaps += 1
         return Missing(count, self._held[nearest])

@@ -84,6 +84,37 @@ def test_a_packet_after_it_was_given_up_is_late() -> None:
     assert reorder.look(3) is Arrival.DUPLICATE
 
 
+def lossy() -> Reorder:
+    """The order of somebody of whom four packets were lost, one by one: 1, 6, 11 and 16."""
+    reorder = Reorder()
+    feed(reorder, *(number for number in range(21) if number % 5 != 1))
+    return reorder
+
+
+def test_where_packets_are_only_lost_nobody_waits() -> None:
+    """After four gaps that nothing filled, the next one is given up with the packet behind it, for as long as none is filled."""
+    reorder = lossy()
+    assert feed(reorder, 22) == [Missing(1, b"22"), *packets(22)]
+    assert feed(reorder, 25) == [Missing(2, b"25"), *packets(25)]
+    assert reorder.due is None
+
+
+def test_a_reordered_packet_makes_it_wait_again() -> None:
+    """One that comes after it was given up is lost; after it, gaps are waited for."""
+    reorder = lossy()
+    feed(reorder, 22)
+    assert reorder.look(21) is Arrival.LATE
+    reorder.came_late()
+    assert feed(reorder, 24, 23, 25) == packets(23, 24, 25)
+
+
+def test_a_gap_that_is_filled_counts_for_all_before() -> None:
+    """Where packets are lost and reordered, gaps are waited for: only four losses in a row say that nothing is reordered."""
+    reorder = Reorder()
+    feed(reorder, *(number for number in range(16) if number % 5 != 1), 17, 16, 18, 20, 21, 22, 23)
+    assert feed(reorder, 25, 24) == packets(24, 25)
+
+
 def test_an_unreadable_packet_is_missing_at_once() -> None:
     """A packet that arrived but could not be opened keeps nobody waiting."""
     reorder = Reorder()
