@@ -1,4 +1,4 @@
-"""Acts: what people and moderators do on the loopback Discord, and waiting for what comes of it."""
+"""Acts: what people and moderators do on the loopback Discord, and waiting for the effects."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from discordplex.loopback.discord.world.world import World
 
 Found = TypeVar("Found")
 Named = object
-"""A thing of the world or of any library, by its `id`, or the id itself as text or number."""
+"""An object of the world or of any library with an `id`, or the id itself as text or number."""
 
 
 class Acts:
-    """Everything that one can do to a world as a person or a moderator, and ask about it."""
+    """Everything that a person or a moderator can do in a world, and queries of its state."""
 
     def __init__(self, world: World, interactions: Interactions) -> None:
         self.world = world
@@ -39,7 +39,7 @@ class Acts:
         return self.world.voice_state(id_of(user))
 
     async def wait_for(self, predicate: Callable[[], Found], *, timeout_s: float = 10.0) -> Found:
-        """Return what `predicate` gives as soon as it is true; asked again after each change of the world, never by the clock.
+        """Return what `predicate` returns as soon as that is true. It is called after each change of the world; nothing is polled.
 
         Raises TimeoutError after `timeout_s`.
         """
@@ -57,7 +57,7 @@ class Acts:
     # What people and moderators do
 
     def enter(self, user: Named, channel: Named) -> VoiceSessionGrant | None:
-        """Let a user enter a voice channel without media; None where Discord would not let them."""
+        """Let a user join a voice channel without media; None where Discord would not allow it."""
         place = self._channel(channel)
         return self.world.voice_join(id_of(user), place.guild_id, place.id)
 
@@ -68,7 +68,7 @@ class Acts:
             self.world.voice_leave(state.user_id, state.guild_id)
 
     async def move(self, user: Named, channel: Named) -> None:
-        """Drag a user from their voice channel into another, as a moderator."""
+        """Move a user from their voice channel into another, as a moderator."""
         if self.world.voice_move(id_of(user), id_of(channel)) is None:
             raise LookupError("the user is in no voice channel of that guild")
 
@@ -77,7 +77,7 @@ class Acts:
         self.world.voice_kick(id_of(user))
 
     def expel(self, user: Named, guild: Named) -> None:
-        """Throw a user out of a guild."""
+        """Remove a user from a guild."""
         self.world.expel(id_of(user), id_of(guild))
 
     def deny(self, guild: Named, channel: Named, user_or_role: Named, permission: str | int) -> None:
@@ -110,10 +110,10 @@ class Acts:
     ) -> Interaction:
         """Use a slash command in a channel (or in a guild's text channel) and return it with the reply that the person sees.
 
-        A value may be a user, a channel, a role, or an `Upload` for a file.
+        A value may be a user, a channel, a role, or an `Upload` for a file. Subcommands are written as people write them ("persona set").
 
-        Subcommands are written as a person writes them ("persona set"). Raises LookupError where no application has registered such a
-        command, TimeoutError where a deferred answer is not filled in within `timeout_s`. `failed` is set where no answer came within 3 s.
+        Raises LookupError where no application has registered such a command, TimeoutError where a deferred answer is not filled in within
+        `timeout_s`. `failed` is set where no answer came within 3 s.
         """
         application = id_of(bot) if bot else None
         opened = self.interactions.use_command(id_of(person), self._place(place), name, options or {}, application_id=application)
@@ -163,5 +163,5 @@ class Acts:
 
 
 def id_of(thing: Named) -> str:
-    """The id of a user, channel or guild, or of what already is one."""
+    """The id of an object, or the id itself."""
     return str(getattr(thing, "id", thing))

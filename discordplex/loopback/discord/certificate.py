@@ -1,4 +1,4 @@
-"""The loopback's own certificate authority, and the server certificate for every name under which Discord is reached."""
+"""The loopback's certificate authority, and the server certificate for every host name of Discord."""
 
 import os
 import ssl
@@ -14,7 +14,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
     """A TLS context for the server; clients that trust `directory/ca.pem` trust it.
 
     An authority of an earlier run in the directory is used again, so a restarted loopback is still trusted. Its key never leaves the
-    directory and is readable by its owner alone.
+    directory and is readable by its owner only.
     """
     authority = _load(directory) or _make(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -23,7 +23,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
 
 
 def client_context(ca_file: Path) -> ssl.SSLContext:
-    """A TLS context for a client that trusts this loopback, and nobody else."""
+    """A TLS context for a client that trusts only this loopback."""
     return ssl.create_default_context(cafile=ca_file)
 
 
@@ -33,7 +33,7 @@ def _load(directory: Path) -> trustme.CA | None:
         return None
     try:
         return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
-    except ValueError:  # damaged, for instance by a full disk: a new one is as good
+    except ValueError:  # damaged, for instance by a full disk: make a new one
         return None
 
 

@@ -1,4 +1,4 @@
-"""A loopback Discord as a process of its own: `discordplex loopback`."""
+"""A loopback Discord as a process: `discordplex loopback`."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 READY_FILE = "ready.json"
 
 PAUSE_S = 4.0
-"""Between two times that the speaker says the recording: whoever comes late hears it too, and an engine can answer in between."""
+"""Pause before the speaker repeats the recording: late clients hear it too, and an engine can answer in between."""
 
 
 async def serve(
@@ -30,10 +30,10 @@ async def serve(
     require_dave: bool = False,
     announce: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> None:
-    """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json, which `announce` is told too.
+    """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json, which is also given to `announce`.
 
     With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
-    recording cannot be used. Calls are encrypted end to end; with `require_dave`, whoever cannot do that is refused (4017).
+    recording cannot be used. Calls are encrypted end to end; with `require_dave`, a client that cannot do that is refused (4017).
     """
     speech = read_wav(speaker) if speaker else None
     _take_down(directory)
@@ -56,12 +56,12 @@ async def _speak(discord: LoopbackDiscord, speech: bytes) -> None:
 
 
 def _put_up(directory: Path, ready: dict[str, Any]) -> None:
-    """Write ready.json in one step: who sees the file sees all of it."""
+    """Write ready.json in one step, so that a reader never sees a part of it."""
     draft = directory / f".{READY_FILE}.new"
     draft.write_text(json.dumps(ready, indent=2) + "\n", encoding="utf-8")
     draft.replace(directory / READY_FILE)
 
 
 def _take_down(directory: Path) -> None:
-    """Nobody may take an earlier run's ready.json for this one's."""
+    """Remove ready.json, so that nobody takes an earlier run's for this one's."""
     (directory / READY_FILE).unlink(missing_ok=True)

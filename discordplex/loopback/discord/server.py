@@ -1,4 +1,4 @@
-"""LoopbackDiscord: one TLS port on this machine that is REST API, gateway and voice gateway."""
+"""LoopbackDiscord: REST API, gateway and voice gateway on one TLS port of this machine."""
 
 import contextlib
 import functools
@@ -27,14 +27,14 @@ from discordplex.loopback.discord.world.world import World
 from discordplex.loopback.sockets import listen
 
 GATEWAY_VERSIONS = ("9", "10")
-"""What distinguishes the main gateway from the voice gateway (up to 8) where both are asked for at `/`."""
+"""Distinguishes the main gateway from the voice gateway (up to 8) where both are requested at `/`."""
 
 
 class LoopbackDiscord(Acts):
-    """A whole Discord, open between `async with` and its end.
+    """A whole Discord, running for the length of an `async with` block.
 
-    Two guilds, four bots and four people are there from the start, with the same ids and tokens each time (`ready()` lists them).
-    `world` is its state, `interactions` what was asked of applications, `rest`, `gateway` and `voice` are its doors, each with faults.
+    Two guilds, four bots and four people exist from the start, with the same ids and tokens each time (`ready()` lists them). `world` is
+    its state, `interactions` what was asked of applications; `rest`, `gateway` and `voice` are its servers, each with faults.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class LoopbackDiscord(Acts):
         answer_within_s: float = ANSWER_WITHIN_S,
         writes: BucketLimit = WRITES,
     ) -> None:
-        """Set up, still closed.
+        """Set up, not yet listening.
 
         Args:
-            port: TCP port on 127.0.0.1; 0 takes a free one.
-            dir: where ca.pem is written, or found from an earlier run; None is a temporary directory.
-            clock: what rate limits, message times and interactions go by.
+            port: TCP port on 127.0.0.1; 0 uses a free one.
+            dir: where ca.pem is written, or found from an earlier run; None uses a temporary directory.
+            clock: for rate limits, message times and interactions.
             voice: makes the voice gateway, where it needs options of its own.
-            impairments: what the network does to every voice stream, where `voice` is not given.
+            impairments: network faults of every voice stream, where `voice` is not given.
             dave: whether calls are encrypted end to end, as on Discord, where `voice` is not given.
-            require_dave: whether somebody who cannot encrypt is refused (4017), as on Discord; else a call with them in it is clear.
+            require_dave: whether a client that cannot encrypt is refused (4017), as on Discord; else a call with one is not encrypted.
             privileged_intents: whether the applications are allowed the privileged intents; without, asking for one closes with 4014.
             answer_within_s: how long an application has for its first answer to an interaction.
             writes: how many messages may be written or edited per channel.
@@ -115,11 +115,11 @@ class LoopbackDiscord(Acts):
             return await self.gateway.accept(request)
         return await self.voice.handle(request)
 
-    # What is there
+    # State
 
     @property
     def api_url(self) -> str:
-        """Where the REST API is, without a version."""
+        """The REST API's URL, without a version."""
         return f"https://127.0.0.1:{self.port}/api"
 
     @property
@@ -136,7 +136,7 @@ class LoopbackDiscord(Acts):
 
     @property
     def users(self) -> list[User]:
-        """Everybody."""
+        """All users."""
         return list(self.world.users.values())
 
     @property
@@ -146,21 +146,21 @@ class LoopbackDiscord(Acts):
 
     @property
     def people(self) -> list[User]:
-        """The others."""
+        """The users who are no applications."""
         return [user for user in self.users if not user.bot]
 
     @property
     def faults(self) -> RestFaults:
-        """What goes wrong with REST on purpose."""
+        """The faults of the REST API."""
         return self.rest.faults
 
     @property
     def unknown_routes(self) -> list[tuple[str, str]]:
-        """Method and path of every REST call that nobody answers."""
+        """Method and path of every REST call that no route answers."""
         return self.rest.unknown_routes
 
     def ready(self) -> dict[str, Any]:
-        """Everything that a client needs in order to log in, as it stands in ready.json."""
+        """Everything that a client needs in order to log in, as in ready.json."""
         guilds = [
             {
                 "id": guild.id,

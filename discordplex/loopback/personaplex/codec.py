@@ -1,4 +1,4 @@
-"""AudioReader and AudioWriter: the model's codec at 24 kHz mono, seen from the wire."""
+"""AudioReader and AudioWriter: the model's codec at 24 kHz mono, as bytes on the wire."""
 
 import struct
 
@@ -11,7 +11,7 @@ STEP_BYTES = MODEL.bytes_of_ms(MODEL_STEP_MS)
 """One model step of PCM, in and out."""
 
 EMPTY_PACKET_CONCEALMENT_MS = 10_000
-"""What sphn 0.1.12 makes of a packet of no bytes: ten seconds of lag for good."""
+"""What sphn 0.1.12 makes of a packet of no bytes: ten seconds of permanent lag."""
 
 SERIAL = 42
 PRE_SKIP = 3840
@@ -19,14 +19,14 @@ PRE_SKIP = 3840
 
 
 class AudioReader:
-    """What the server hears: OggOpus bytes -> PCM. Raises OggStreamError where the real reader dies."""
+    """What the server hears: OggOpus bytes to PCM. Raises OggStreamError where the real reader fails."""
 
     def __init__(self) -> None:
         self._pages = PageReader()
         self._decoder = OpusDecoder(MODEL.rate_hz, MODEL.channels)
 
     def feed(self, ogg: bytes) -> bytes:
-        """The PCM that is now whole."""
+        """The PCM that is now complete."""
         return b"".join(map(self._decode, self._pages.feed(ogg)))
 
     def _decode(self, packet: bytes) -> bytes:
@@ -39,7 +39,7 @@ class AudioReader:
 
 
 class AudioWriter:
-    """What the server says: model steps of PCM -> the OggOpus bytes of each message.
+    """What the server says: model steps of PCM to the OggOpus bytes of each message.
 
     NVIDIA's server puts one 80 ms packet on one page; with `packets_per_step=2`, as moshi 0.2.13, two of 40 ms on two pages of one message.
     """
@@ -62,7 +62,7 @@ class AudioWriter:
         return b"".join(self._audio_page(pcm[start : start + size]) for start in range(0, STEP_BYTES, size))
 
     def _audio_page(self, pcm: bytes) -> bytes:
-        # Counted in samples of the input's rate: wrong for 24 kHz, and what sphn 0.1.12 writes.
+        # Counted in samples of the input's rate: wrong for 24 kHz, but what sphn 0.1.12 writes.
         self._granule += len(pcm) // MODEL.sample_bytes
         return self._page(self._encoder.encode(pcm), 0)
 

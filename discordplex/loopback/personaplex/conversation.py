@@ -1,4 +1,4 @@
-"""One client's conversation with a stand-in server: prompts, handshake, and one model step for each 80 ms of input."""
+"""ServerConversation: one client's conversation with a stand-in server: prompts, handshake, and one model step for each 80 ms of input."""
 
 import asyncio
 import dataclasses
@@ -84,7 +84,7 @@ class DelayedMessages:
         self._waiting.put_nowait((self._clock.now() + delay_s, list(messages)))
 
     async def run(self) -> None:
-        """Send for ever."""
+        """Send messages until cancelled."""
         while True:
             due, messages = await self._waiting.get()
             await self._clock.sleep_until(due)
@@ -140,7 +140,7 @@ class ServerConversation:
         finally:
             await self._end(reading, tasks)
 
-    # Faults on demand.
+    # Faults on demand
 
     def crash(self, why: str = "told to") -> None:
         """Raise an exception in the audio loop."""
@@ -160,7 +160,7 @@ class ServerConversation:
         """Send any message after the waiting ones; a string is sent as a WebSocket text message."""
         self._outbox.put(message)
 
-    # Loops.
+    # Loops
 
     async def _read(self) -> None:
         """Receive until the client leaves."""
@@ -225,7 +225,7 @@ class ServerConversation:
         if self._failure is not None:
             raise self._failure
 
-    # Parts of the loops.
+    # Parts of the loops
 
     def _receive_audio(self, message: WSMessage) -> None:
         data = message.data if message.type is WSMsgType.BINARY else b""

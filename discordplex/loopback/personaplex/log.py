@@ -9,7 +9,7 @@ from discordplex.loopback.log import Record
 
 @dataclass(frozen=True, slots=True)
 class Connected(Record):
-    """The upgrade succeeded. It says nothing about whether anybody will listen."""
+    """The upgrade succeeded. It does not mean that the server will listen."""
 
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
@@ -17,7 +17,7 @@ class Connected(Record):
 
 @dataclass(frozen=True, slots=True)
 class Refused(Record):
-    """The query was no good, and the connection was dropped right after its upgrade."""
+    """The query was invalid, and the connection was closed right after its upgrade."""
 
     why: str
 
@@ -29,14 +29,14 @@ class PromptsLoading(Record):
 
 @dataclass(frozen=True, slots=True)
 class MessageDiscarded(Record):
-    """A message came before the handshake and was thrown away."""
+    """A message came before the handshake and was discarded."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class HandshakeSent(Record):
-    """The handshake was sent, by the persona that was in force by then: another client's, where one has meddled."""
+    """The handshake was sent, with the persona in force by then: another client's, where one has connected meanwhile."""
 
     voice: str
     text_prompt: str
@@ -66,7 +66,7 @@ class TextSent(Record):
 
 @dataclass(frozen=True, slots=True)
 class MessageIgnored(Record):
-    """A message of no use to the server came, and was ignored."""
+    """A message without use for the server came, and was ignored."""
 
     kind: int | None
 
@@ -81,7 +81,7 @@ class Pinged(Record):
 
 @dataclass(frozen=True, slots=True)
 class Crashed(Record):
-    """The audio loop died."""
+    """The audio loop failed."""
 
     why: str
 

@@ -1,7 +1,7 @@
-"""Ogg (RFC 3533) as sphn 0.1.12 inside NVIDIA's server reads and writes it: forgiving about rubbish between pages, fatal about most else.
+"""Ogg (RFC 3533) as sphn 0.1.12 inside NVIDIA's server reads and writes it: tolerant of garbage between pages, of little else.
 
-Measured: lost pages, pages split over messages and several pages in a message pass; a bad checksum, a first page without BOS, a page of
-another stream without BOS and a second BOS of the same stream kill the reader for good.
+Measured: lost pages, pages split over messages and several pages in a message are accepted; a bad checksum, a first page without BOS, a
+page of another stream without BOS and a second BOS of the same stream end the reader.
 """
 
 import struct
@@ -26,7 +26,7 @@ class OggStreamError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """One page's packets; the last one may go on in the next page."""
+    """One page's packets; the last one may continue in the next page."""
 
     flags: int
     serial: int
@@ -65,7 +65,7 @@ def write_page(packets: list[bytes], *, flags: int, granule: int, serial: int, n
 
 
 class PageReader:
-    """Bytes in any cut -> packets of the one stream. Raises OggStreamError, and then always."""
+    """Bytes, split anywhere, to packets of the one stream. Raises OggStreamError, and from then on always."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -74,7 +74,7 @@ class PageReader:
         self._dead = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The audio packets that are now whole; the two header packets are swallowed, as the real reader does."""
+        """The audio packets that are now complete; the two header packets are dropped, as in the real reader."""
         if self._dead:
             raise OggStreamError("the reader died earlier")
         self._buffer += data
@@ -119,7 +119,7 @@ class PageReader:
 
 
 def cut(flags: int, serial: int, lacing: bytes, body: bytes) -> OggPage:
-    """A page's body into packets, by its lacing values."""
+    """Split a page's body into packets, by its lacing values."""
     packets, start, length = [], 0, 0
     for segment in lacing:
         length += segment

@@ -1,7 +1,6 @@
-"""Parrot: listens, and when the person pauses says back what it heard, with a line of text about it.
+"""Parrot: listens, and when the person pauses repeats what it heard, with a line of text about it.
 
-Enough of a conversation to show that both directions work: it takes turns, keeps silent while it listens, and stops when it is
-interrupted.
+That is enough of a conversation to show that both directions work: it takes turns, is silent while it listens, and stops when interrupted.
 """
 
 import enum
@@ -12,23 +11,23 @@ from discordplex.audio.format import MODEL_STEP_MS
 from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 PAUSE_MS = 700
-"""A pause this long ends what the person says: longer than one between words, shorter than one that feels like waiting."""
+"""A pause this long ends what the person says: longer than one between words, shorter than an annoying wait."""
 
 LOUD_RMS = 0.010
 """Of full scale, -40 dB: begins an utterance."""
 
 QUIET_RMS = 0.005
-"""-46 dB: below this it is a pause. Apart from `LOUD_RMS`, so that a fading voice is not cut up."""
+"""-46 dB: below this it is a pause. Lower than `LOUD_RMS`, so that a fading voice is not cut up."""
 
 LEAD_IN_STEPS = 2
-"""Steps kept from before the voice was loud enough: words begin softly."""
+"""Steps kept from before the voice was loud enough: words begin quietly."""
 
 MEMORY_STEPS = 60_000 // MODEL_STEP_MS
-"""A minute; of a longer speech it remembers the end."""
+"""A minute; of longer speech the end is kept."""
 
 
 class ParrotState(enum.Enum):
-    """What the parrot does."""
+    """What the parrot is doing."""
 
     WAITING = "waiting"
     LISTENING = "listening"
@@ -36,7 +35,7 @@ class ParrotState(enum.Enum):
 
 
 class Parrot:
-    """One listener with a memory of one utterance."""
+    """One listener that remembers one utterance."""
 
     def __init__(self) -> None:
         self.turn = ParrotState.WAITING
@@ -46,13 +45,13 @@ class Parrot:
         self._to_say: list[ModelOutput] = []
 
     def step(self, heard: bytes) -> ModelOutput:
-        """Hear one step; say one step of what was heard before, or nothing."""
+        """Take one step of sound; return one step of what was heard before, or silence."""
         level = rms(heard)
         self._heard.append(heard)
         if self.turn is ParrotState.LISTENING:
             self._listen(level)
         elif level > LOUD_RMS:
-            # Also in the middle of its own words: who is interrupted stops and listens.
+            # Also during its own speech: when interrupted it stops and listens.
             self.turn = ParrotState.LISTENING
             self._quiet_steps = 0
             del self._heard[: -LEAD_IN_STEPS - 1]
@@ -79,13 +78,13 @@ class Parrot:
 
 
 def rms(pcm: bytes) -> float:
-    """How loud: 1.0 is full scale."""
+    """The level: 1.0 is full scale."""
     samples = np.frombuffer(pcm, np.int16).astype(np.float32) / 32768
     return float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
 
 
 def script(heard: list[bytes], speech_s: float) -> list[ModelOutput]:
-    """The heard steps again, a piece of text with each; the last step takes what pieces are left."""
+    """The heard steps again, a piece of text with each; the last step takes the remaining pieces."""
     pieces = pieces_about(speech_s)
     steps = [ModelOutput(pcm, tuple(pieces[index : index + 1])) for index, pcm in enumerate(heard)]
     steps[-1] = ModelOutput(heard[-1], tuple(pieces[len(heard) - 1 :]))
@@ -93,5 +92,5 @@ def script(heard: list[bytes], speech_s: float) -> list[ModelOutput]:
 
 
 def pieces_about(speech_s: float) -> list[str]:
-    """`I heard you for 1.6 s.` cut as a tokenizer cuts it: words begin with their space, numbers come digit by digit."""
+    """`I heard you for 1.6 s.` as a tokenizer cuts it: words begin with their space, numbers come digit by digit."""
     return [" I", " heard", " you", " for", " ", *f"{speech_s:.1f}", " s", "."]

@@ -1,4 +1,4 @@
-"""The stand-in server as a program: listens until it is told to stop."""
+"""The stand-in server as a program that runs until it is stopped."""
 
 import asyncio
 import errno
@@ -11,13 +11,13 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import Mode
 
 PROMPT_STEP_MS = 20.0
-"""So that a person at a terminal sees a handshake that takes a moment, some two seconds, and not as long as on a GPU."""
+"""Slow enough to show a person at a terminal that the handshake takes time, some two seconds, but faster than on a GPU."""
 
 
 async def serve(host: str, port: int, mode: Mode, ready_file: Path | None, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set. `ready_file` appears, whole, once connections are accepted: `{"url": "ws://..."}`.
+    """Serve until `stop` is set. `ready_file` appears, complete, once connections are accepted: `{"url": "ws://..."}`.
 
-    Raises DiscordplexError with a sentence where the address cannot be had, or the file not be written.
+    Raises DiscordplexError with a sentence where the address is not available, or the file cannot be written.
     """
     server = StandInServer(mode, host, port, prompt_step_ms=PROMPT_STEP_MS)
     try:
@@ -33,7 +33,7 @@ async def serve(host: str, port: int, mode: Mode, ready_file: Path | None, stop:
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """The sentence for an address that cannot be had."""
+    """The sentence for an address that is not available."""
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} is already in use at {host}: stop what uses it, or choose another with --port (0 takes any)."
     reason = os.strerror(error.errno) if error.errno else "no such address"
@@ -41,7 +41,7 @@ def cannot_listen(host: str, port: int, error: OSError) -> str:
 
 
 def announce(ready_file: Path, url: str) -> None:
-    """Write the ready-file so that nobody ever reads half of it."""
+    """Write the ready-file so that nobody ever reads a part of it."""
     draft = ready_file.with_name(ready_file.name + ".part")
     try:
         draft.write_text(json.dumps({"url": url}) + "\n", encoding="utf-8")

@@ -31,11 +31,11 @@ MAX_MESSAGE_BYTES = 4 << 20
 
 
 class StandInServer:
-    """`async with StandInServer(mode="echo") as server:` listens at `server.url` and writes down in `server.log` what happens.
+    """`async with StandInServer(mode="echo") as server:` listens at `server.url` and logs to `server.log`.
 
-    `step_ms` is what a model step takes (measured on a machine that keeps up: 25; beyond 80 the server falls behind for good),
-    `prompt_step_ms` what a step of the prompts takes (a GPU: 50 to 60; here fast, for tests). `packets_per_step=2` is the layout of
-    moshi 0.2.13, and eight bytes of `versions` behind the handshake are kyutai's Rust server, which takes no voice and no role.
+    `step_ms` is the duration of a model step (measured on a machine that keeps up: 25; beyond 80 the server falls behind for ever),
+    `prompt_step_ms` that of a step of the prompts (a GPU: 50 to 60; here fast, for tests). `packets_per_step=2` is the layout of moshi
+    0.2.13, and eight bytes of `versions` after the handshake are kyutai's Rust server, which takes no voice and no role.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class StandInServer:
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
 
-    # What tests read and change.
+    # For tests to read and change
 
     @property
     def log(self) -> Log:
@@ -82,13 +82,13 @@ class StandInServer:
 
     @property
     def url(self) -> str:
-        """Where to connect to."""
+        """The address for clients."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'ws' if self._tls is None else 'wss'}://{host}:{self._port}{DEFAULT_PATH}"
 
     @property
     def faults(self) -> Faults:
-        """What is wrong; assign another to change it."""
+        """The current faults; assign others to change them."""
         return self._state.faults
 
     @faults.setter
@@ -97,7 +97,7 @@ class StandInServer:
 
     @property
     def step_ms(self) -> float:
-        """What a model step takes; assign to change it."""
+        """The duration of a model step; assign to change it."""
         return self._state.step_ms
 
     @step_ms.setter
@@ -109,11 +109,11 @@ class StandInServer:
         self._each(ServerConversation.crash)
 
     def reset(self) -> None:
-        """Reset the TCP connections, as when the process is killed; go on listening, as after a restart."""
+        """Reset the TCP connections, as when the process is killed; continue listening, as after a restart."""
         self._each(ServerConversation.reset)
 
     def stop_reading(self) -> None:
-        """Leave what comes in the socket's buffers."""
+        """Stop reading from the sockets."""
         self._each(lambda conversation: conversation.reading.clear())
 
     def read_again(self) -> None:
@@ -140,10 +140,10 @@ class StandInServer:
             await self._site.stop()
             self._site = None
 
-    # Start and stop.
+    # Start and stop
 
     async def __aenter__(self) -> Self:
-        """Listen. Raises OSError where the port cannot be had."""
+        """Listen. Raises OSError where the port is not available."""
         app = web.Application()
         app.router.add_get(DEFAULT_PATH, self._chat)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -189,11 +189,11 @@ class StandInServer:
     async def _converse(
         self, number: int, websocket: web.WebSocketResponse, transport: asyncio.BaseTransport, persona: RequestedPersona
     ) -> None:
-        # Set before the lock is taken: this is a bug of the real server, and the reason to connect one client at a time.
+        # Set before the lock is taken: this is a bug of the real server, and the reason why clients must connect one at a time.
         self._state.requested = persona
         async with self._state.model_lock:
             if not persona.text_prompt:
-                # The voice is run, then the missing tokens are looped over.
+                # First the voice, then the remaining tokens.
                 await self._state.pause(VOICE_STEPS * self._state.prompt_step_ms / 1000)
                 self._write(Refused, number, why="empty text_prompt")
                 transport.close()

@@ -1,6 +1,6 @@
-"""Talker: speaks by itself, with text in step with its words, and goes on while the person talks: full duplex, as the model does it.
+"""Talker: speaks by itself, with text in step with its words, and continues while the person talks: full duplex, as the model is.
 
-Its clip was synthesised with flite's free `slt` voice and is kept as the OggOpus stream that the server itself would send; the times of
+Its clip was synthesised with flite's free `slt` voice and is stored as the OggOpus stream that the server itself would send; the times of
 its words come from the synthesiser.
 """
 
@@ -14,7 +14,7 @@ from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioReader
 from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 PAUSE_STEPS = 2_000 // MODEL_STEP_MS
-"""Between one time and the next."""
+"""Pause between two repetitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def clip() -> Clip:
 
 
 def steps_of(pcm: bytes, timings: list[tuple[str, float]]) -> list[ModelOutput]:
-    """`pcm` in whole model steps, each with the pieces whose time, in ms, falls into it; silence fills the last."""
+    """`pcm` in whole model steps, each with the pieces whose time, in ms, is within it; the last is padded with silence."""
     pcm += bytes(-len(pcm) % STEP_BYTES)
     pieces: list[list[str]] = [[] for _ in range(0, len(pcm), STEP_BYTES)]
     for piece, at_ms in timings:
@@ -53,14 +53,14 @@ def steps_of(pcm: bytes, timings: list[tuple[str, float]]) -> list[ModelOutput]:
 
 
 class Talker:
-    """Says its clip over and over, with a pause between, whatever it hears."""
+    """Says its clip again and again, with a pause between, whatever it hears."""
 
     def __init__(self) -> None:
         self._steps = clip().steps + (ModelOutput(),) * PAUSE_STEPS
         self._next = 0
 
     def step(self, heard: bytes) -> ModelOutput:
-        """The next step of the clip. What was heard matters only in that it moved time on."""
+        """The next step of the clip; what was heard is ignored."""
         del heard
         spoken = self._steps[self._next]
         self._next = (self._next + 1) % len(self._steps)

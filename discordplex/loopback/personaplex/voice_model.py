@@ -1,4 +1,4 @@
-"""What stands where the model would be: one step of hearing in, one step of speech and text out. Pure."""
+"""The interface of the models: one step of sound in, one step of sound and text out. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ class ModelOutput:
 
 
 class VoiceModel(Protocol):
-    """Something that converses in model steps of 24 kHz mono PCM."""
+    """A conversation partner in model steps of 24 kHz mono PCM."""
 
     def step(self, heard: bytes) -> ModelOutput:
-        """Hear one step, speak one step."""
+        """Take one step of sound, return one step."""
         ...
 
 
 class Echo:
-    """Says what it hears, as it hears it."""
+    """Returns what it hears, at once."""
 
     def step(self, heard: bytes) -> ModelOutput:
-        """The same again."""
+        """The same step."""
         return ModelOutput(heard)
 
 

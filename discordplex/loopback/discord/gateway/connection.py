@@ -1,4 +1,4 @@
-"""One gateway connection: a WebSocket that reads opcodes and sends the events of its session as they come."""
+"""GatewayConnection: a WebSocket that handles opcodes and sends the events of its session."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ log = structlog.get_logger()
 UNKNOWN_OPCODE, DECODE_ERROR, NOT_AUTHENTICATED, AUTHENTICATION_FAILED = 4001, 4002, 4003, 4004
 ALREADY_AUTHENTICATED, INVALID_SHARD, DISALLOWED_INTENTS = 4005, 4010, 4014
 CLEAN = (1000, 1001)
-"""With these close codes a client ends its session for good (documented)."""
+"""A client that closes with one of these codes ends its session (documented)."""
 
 
 class GatewayConnection:
-    """One WebSocket: reads opcodes, sends the events of its session as they come."""
+    """One WebSocket: handles opcodes, sends the events of its session."""
 
     def __init__(self, world: World, sessions: Sessions, socket: web.WebSocketResponse, request: web.Request, *, compressed: bool) -> None:
         self.session: GatewaySession | None = None
@@ -54,7 +54,7 @@ class GatewayConnection:
         self._wake.set()
 
     async def run(self) -> None:
-        """Say hello, then read and send until either side closes."""
+        """Send hello, then receive and send until either side closes."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._send_events, name="gateway events")
             try:
@@ -71,7 +71,7 @@ class GatewayConnection:
                 await self._receive(message.data)
                 continue
             if message.type is WSMsgType.CLOSE:
-                # Remembered here: a client that tears the connection down right after its close frame leaves only 1006 with aiohttp.
+                # Kept here: a client that closes TCP right after its close frame leaves only 1006 with aiohttp.
                 self.ended_cleanly = not self._closed_by_us and message.data in CLEAN
                 await close_websocket(self._socket, 1000)
             return
@@ -136,7 +136,7 @@ class GatewayConnection:
             return
         self._sessions.take_up(session)
         self._carry(session, sent_seq=seq)
-        session.add("RESUMED", {"_trace": ["loopback"]})  # after all that is replayed
+        session.add("RESUMED", {"_trace": ["loopback"]})  # after everything that is replayed
 
     def _carry(self, session: GatewaySession, *, sent_seq: int) -> None:
         self.session = session
@@ -194,7 +194,7 @@ class GatewayConnection:
 
     async def _send(self, message: dict[str, Any] | str) -> None:
         text = message if isinstance(message, str) else json.dumps(message)
-        async with self._sending:  # the zlib stream is one for the connection: pieces must leave in the order of their making
+        async with self._sending:  # the zlib stream belongs to the connection: data must be sent in the order in which it was compressed
             if self._deflate is None:
                 await self._socket.send_str(text)
             else:

@@ -1,4 +1,4 @@
-"""What the gateway tells whom: READY, GUILD_CREATE, and each fact of the world as the events that Discord makes of it. Pure."""
+"""The gateway's events: READY, GUILD_CREATE, and each fact of the world as Discord's events for it. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,17 +43,17 @@ class Dispatch:
     payload: dict[str, Any]
     guild_id: str | None = None
     intent: int = 0
-    """The intent without which a connection is not told; 0 needs none."""
+    """The intent that a connection needs for this event; 0 means none."""
     session_id: str | None = None
-    """The one connection that is told, where it is not everybody in the guild."""
+    """The only connection that gets it, where it is not everybody in the guild."""
     viewers: frozenset[str] | None = None
-    """The users who may see the channel, where it matters."""
+    """The users who may see the channel, where that matters."""
     blind: dict[str, Any] = field(default_factory=dict)
-    """What a reader without the message content intent sees instead, by key."""
+    """What a reader without the message content intent gets instead, by key."""
 
 
 def ready(world: World, user: User, *, session_id: str, resume_url: str, guilds: list[Guild], shard: list[int] | None) -> dict[str, Any]:
-    """The first event: who one is, and which guilds will come."""
+    """The first event: the login's own user, and which guilds will follow."""
     found: dict[str, Any] = {
         "v": 10,
         "user": payloads.self_user(user),
@@ -73,7 +73,7 @@ def ready(world: World, user: User, *, session_id: str, resume_url: str, guilds:
 
 
 def guild_create(world: World, guild: Guild, *, user_id: str, intents: int) -> dict[str, Any]:
-    """A whole guild. Without the members intent only oneself and the people in voice are in it, as documented."""
+    """A whole guild. Without the members intent it contains only the bot itself and the people in voice, as documented."""
     states = [state for state in world.voice_states.values() if state.guild_id == guild.id] if intents & GUILD_VOICE_STATES else []
     shown = {user_id, *(state.user_id for state in states)}
     members = [member for member in guild.members.values() if intents & GUILD_MEMBERS or member.user_id in shown]
@@ -95,7 +95,7 @@ def guild_create(world: World, guild: Guild, *, user_id: str, intents: int) -> d
 
 @singledispatch
 def dispatches(fact: Fact, world: World) -> Iterator[Dispatch]:
-    """The events that a fact becomes; most of the loopback's own facts become none."""
+    """The events of a fact; most of the loopback's own facts have none."""
     del fact, world
     return iter(())
 
@@ -164,7 +164,7 @@ def _(fact: RoleChanged, world: World) -> Iterator[Dispatch]:
 @dispatches.register
 def _(fact: MemberChanged, world: World) -> Iterator[Dispatch]:
     payload = payloads.member(world, fact.member) | {"guild_id": fact.guild_id}
-    oneself = frozenset({fact.member.user_id})  # who is told without the intent (documented)
+    oneself = frozenset({fact.member.user_id})  # who gets it without the intent (documented)
     others = frozenset(world.guilds[fact.guild_id].members) - oneself
     yield Dispatch("GUILD_MEMBER_UPDATE", payload, guild_id=fact.guild_id, viewers=oneself)
     yield Dispatch("GUILD_MEMBER_UPDATE", payload, guild_id=fact.guild_id, viewers=others, intent=GUILD_MEMBERS)

@@ -11,11 +11,11 @@ from discordplex.loopback.discord.gateway.sessions import Sessions
 from discordplex.loopback.discord.world.world import World
 
 HEARTBEAT_MS = 41_250
-"""What Discord asks for."""
+"""Discord's heartbeat interval."""
 
 
 class Gateway:
-    """Every session of every login, and the connections that carry them."""
+    """The sessions of all logins, and their connections."""
 
     def __init__(self, world: World, *, heartbeat_ms: int = HEARTBEAT_MS, privileged_intents: bool = True) -> None:
         self.world = world
@@ -48,18 +48,18 @@ class Gateway:
         return any(connection.session and connection.session.login.user.id == user_id for connection in self._connections)
 
     async def drop(self, user_id: str | None = None, *, code: int | None = None) -> int:
-        """Close a user's connections (all without one) with a close code, or by a TCP reset without; returns how many."""
+        """Close a user's connections (all users' without one) with a close code, or by a TCP reset without; returns how many."""
         dropped = [each for each in self._connections if user_id is None or (each.session and each.session.login.user.id == user_id)]
         for connection in dropped:
             await connection.drop(code)
         return len(dropped)
 
     def forget_sessions(self) -> None:
-        """Make every session impossible to resume (op 9 answers), as after a long outage."""
+        """Make every session impossible to resume (op 9), as after a long outage."""
         self.sessions.end_all()
 
     async def close(self) -> None:
-        """Close every connection and forget every session."""
+        """Close every connection and drop every session."""
         self._unsubscribe()
         for connection in list(self._connections):
             await connection.drop(1001)

@@ -1,4 +1,4 @@
-"""Sessions: every login's stream of numbered events, which a connection sends and a later one may replay."""
+"""Sessions: each login's numbered events, which a connection sends and a later one may replay."""
 
 import asyncio
 import itertools
@@ -15,27 +15,27 @@ from discordplex.loopback.discord.world.model import Fact, Guild, User
 from discordplex.loopback.discord.world.world import World
 
 BACKLOG_EVENTS = 2000
-"""Newest events kept for a resume; who asks for an older one must identify again (op 9), as with Discord."""
+"""Newest events kept for a resume; a client that asks for an older one must identify again (op 9), as with Discord."""
 
 RESUME_WINDOW_S = 60.0
-"""How long a lost connection's session waits to be resumed; its user stays shown in voice as long. Discord's own is not documented."""
+"""How long a lost connection's session can be resumed; its user stays in voice as long. Discord's own time is not documented."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an identify said, checked."""
+    """The checked contents of an identify."""
 
     user: User
     intents: int
     shard: tuple[int, int] = (0, 1)
 
     def covers(self, guild_id: str) -> bool:
-        """Whether this shard is the one that serves a guild (documented: `(guild_id >> 22) % shards`)."""
+        """Whether this shard serves a guild (documented: `(guild_id >> 22) % shards`)."""
         return (int(guild_id) >> 22) % self.shard[1] == self.shard[0]
 
 
 class GatewaySession:
-    """Events since the login, numbered from 1. `on_event` is called after each; who sends keeps count by `after(seq)`."""
+    """Events since the login, numbered from 1. `on_event` is called after each; the sender reads them with `after(seq)`."""
 
     def __init__(self, session_id: str, login: Identity) -> None:
         self.id = session_id
@@ -45,7 +45,7 @@ class GatewaySession:
         self._backlog: deque[tuple[int, str]] = deque(maxlen=BACKLOG_EVENTS)
 
     def add(self, name: str, payload: dict[str, Any]) -> None:
-        """Number one event and keep it."""
+        """Number an event and keep it."""
         self.seq += 1
         self._backlog.append((self.seq, json.dumps({"op": 0, "s": self.seq, "t": name, "d": payload})))
         self.on_event()
@@ -70,12 +70,12 @@ class GatewaySession:
         return list(itertools.islice(self._backlog, skipped, None))
 
     def can_replay(self, seq: int) -> bool:
-        """Whether everything after `seq` is still there."""
+        """Whether everything after `seq` is still kept."""
         return 0 <= self.seq - seq <= len(self._backlog)
 
 
 class Sessions:
-    """Every session of every login. `url` is where they are told to resume."""
+    """The sessions of all logins. `url` is where they are told to resume."""
 
     def __init__(self, world: World, *, heartbeat_ms: int, privileged_intents: bool) -> None:
         self.heartbeat_ms = heartbeat_ms
@@ -89,7 +89,7 @@ class Sessions:
         return iter(list(self._sessions.values()))
 
     def get(self, session_id: str) -> GatewaySession | None:
-        """The session of this id, if it can still be resumed."""
+        """The session with this id, if it can still be resumed."""
         return self._sessions.get(session_id)
 
     def log_in(self, login: Identity, asked_shard: list[int] | None) -> GatewaySession:
@@ -106,13 +106,13 @@ class Sessions:
         return session
 
     def take_up(self, session: GatewaySession) -> None:
-        """Keep a session that is resumed from expiring."""
+        """Stop a resumed session from expiring."""
         handle = self._expiries.pop(session.id, None)
         if handle:
             handle.cancel()
 
     def end(self, session: GatewaySession) -> None:
-        """Forget a session; its user leaves the voice channels that it had entered."""
+        """Drop a session; its user leaves the voice channels that it had joined."""
         self._sessions.pop(session.id, None)
         self.take_up(session)
         for (guild_id, user_id), state in list(self._world.voice_states.items()):
@@ -125,7 +125,7 @@ class Sessions:
             self.end(session)
 
     def let_go(self, session: GatewaySession, wake: Callable[[], None], *, ended: bool) -> None:
-        """The connection that `wake` belongs to carries this session no more; unless its client ended it, it waits to be resumed."""
+        """The connection of `wake` no longer serves this session; unless its client ended it, the session can be resumed."""
         if session.id not in self._sessions or session.on_event != wake:
             return
         session.on_event = lambda: None
@@ -135,14 +135,14 @@ class Sessions:
             self._expiries[session.id] = asyncio.get_running_loop().call_later(RESUME_WINDOW_S, self.end, session)
 
     def offer(self, fact: Fact) -> None:
-        """Give every session the events that this fact is for it."""
+        """Give every session the events that this fact has for it."""
         for dispatch in dispatches.dispatches(fact, self._world):
             guild = self._world.guilds[dispatch.guild_id] if dispatch.guild_id else None
             for session in self:
                 session.offer(dispatch, guild)
 
     def close(self) -> None:
-        """No session expires any more."""
+        """Stop all expiry timers."""
         for handle in self._expiries.values():
             handle.cancel()
         self._expiries.clear()

@@ -1,8 +1,8 @@
 """RtpSender and RtpReceiver: the sound of a person, sent and received on the media thread.
 
-The person shares the process with the bot under test. If they were paced on the loop of the bot, a busy bot would
-make the person late, and the delay would be counted as latency of the bot. The media thread waits on absolute deadlines, encodes one frame
-ahead, and records the time of each datagram, so that the remaining lateness (up to 1 ms of the timer) is known.
+The person shares the process with the bot under test. If they were paced on the loop of the bot, a busy bot would make the person late, and
+the delay would be counted as latency of the bot. The media thread waits on absolute deadlines, encodes one frame ahead, and records the
+time of each datagram, so that the remaining lateness (up to 1 ms of the timer) is known.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ class MediaEncryption(Protocol):
     """End-to-end encryption of single packets. Thread: media."""
 
     def encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
-        """What goes into the packet; None while there is no key."""
+        """The encrypted packet; None while there is no key."""
         ...
 
     def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes] | None:
-        """Whose packet it was and the Opus packet in it; None where it does not open."""
+        """The sender and the decrypted Opus packet; None where it cannot be decrypted."""
         ...
 
 
@@ -117,7 +117,7 @@ class RtpSender:
         return len(frames)
 
     def _begin(self) -> float:
-        """Let the timestamps run on over the pause, in whole frames, and give the moment of the first deadline."""
+        """Advance the timestamps over the pause, in whole frames, and return the first deadline."""
         now = time.perf_counter()
         pause = max(0, round((now - self._next_at) / ENGINE.frame_seconds))
         self._timestamp = ts_add(self._timestamp, pause * ENGINE.frame_samples)

@@ -1,7 +1,7 @@
 """Person: a user in a voice channel of the loopback who speaks and listens over real WebSockets and UDP.
 
-Written apart from the bot's voice client, so that one misreading of the protocol cannot agree with itself. Control runs on the loop
-of the caller, sound on the media thread (`media.py` says why).
+Implemented apart from the bot's voice client, so that a shared mistake cannot hide a fault. Control runs on the loop of the caller, sound
+on the media thread (`media.py` says why).
 """
 
 import asyncio
@@ -184,11 +184,11 @@ class Person:
         await self.wait_until(lambda: member.settled and wanted <= member.members, timeout_s=timeout_s)
 
     async def wait_until_closed(self, *, timeout_s: float = 10.0) -> None:
-        """Return once no voice connection stands: after a kick, or for good. Raises TimeoutError."""
+        """Return once no voice connection is open: after a kick, or at the end. Raises TimeoutError."""
         await self.wait_until(lambda: self._voice is None, timeout_s=timeout_s)
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Return once a condition holds; it is looked at after each datagram heard. Raises TimeoutError."""
+        """Return once a condition holds; it is checked after each datagram heard. Raises TimeoutError."""
         if condition():
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -216,7 +216,7 @@ class Person:
         self._entered = True
 
     async def _run(self) -> None:
-        """Run each session that the world gives, until one ends for good."""
+        """Run each session that the world gives, until one ends without a successor."""
         tls = ssl.create_default_context(cafile=str(self._discord.ca_file))
         while True:
             while self._session is None:

@@ -1,4 +1,4 @@
-"""PersonSession: one voice session of a person, over one or more WebSockets. Written apart from the bot's own voice client."""
+"""PersonSession: one voice session of a person, over one or more WebSockets. Implemented apart from the bot's own voice client."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ class SessionEvents(Protocol):
 
 @dataclass(slots=True)
 class PersonSession:
-    """Runs one session until it is over for good. One owner calls `run`; `send` works while a WebSocket stands."""
+    """Runs one session to its end. One owner calls `run`; `send` works while a WebSocket is open."""
 
     session: VoiceSessionGrant
     endpoint: str
@@ -59,7 +59,7 @@ class PersonSession:
     on_datagram: Callable[[bytes, float], None]
     mode: str = MODES[0]
     connected: bool = False
-    """Whether an identify or a resume has been answered on a WebSocket that still stands."""
+    """Whether an identify or a resume has been answered on a WebSocket that is still open."""
     resumed: int = 0
     _ssrc: int | None = None
     _seq_ack: int = -1
@@ -125,7 +125,7 @@ class PersonSession:
         self.events.on_binary(op, message[BINARY_HEAD.size :])
 
     async def _text(self, socket: Socket, message: str) -> Any:
-        """Answer one message; may return a coroutine that has to run as long as the WebSocket stands."""
+        """Answer one message; may return a coroutine that has to run as long as the WebSocket is open."""
         parsed = json.loads(message)
         op, data = parsed["op"], parsed["d"]
         if "seq" in parsed:

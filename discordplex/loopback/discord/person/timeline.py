@@ -1,8 +1,8 @@
-"""What one listener hears, or says: PCM on a timeline, per stream, where a Discord client would play it. No loop and no socket, one lock.
+"""Timeline: what a listener hears, or says, as PCM: each stream where a Discord client would play it. No loop and no socket, one lock.
 
-A stream's first packet fixes which RTP timestamp is played when; the others follow by their timestamps. A gap stays silence: nothing is
-concealed here, so that a hole in the sender's stream is a hole in what was heard. After a pause, a stream whose timestamps stood still is
-fixed anew, as a client's jitter buffer does.
+A stream's first packet fixes which RTP timestamp is played when; the others follow by their timestamps. A gap stays silent: nothing is
+concealed here, so that a hole in the sender's stream is a hole in what was heard. After a pause, a stream whose timestamps did not advance
+is fixed anew, as a client's jitter buffer does.
 """
 
 import threading
@@ -16,7 +16,7 @@ from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.voice.rtp.packet import ts_diff
 
 PAUSE_S = 0.1
-"""Without a packet for so long, the next one begins a new stretch."""
+"""After this long without a packet, the next one begins a new stretch."""
 
 SLIP_S = 0.06
 """At a new stretch, timestamps that disagree with the clock by more than this are fixed anew."""
@@ -35,17 +35,17 @@ class PlacedPacket:
     sequence: int
     timestamp: int
     at: float
-    """When it came, or went, in seconds of `time.perf_counter`, taken at the socket."""
+    """When it was received or sent, in seconds of `time.perf_counter`, measured at the socket."""
     position: int
     """Where its first sample is played, in samples from the timeline's beginning."""
     opus: bytes
-    """The Opus packet, all encryption off."""
+    """The Opus packet without any encryption."""
     pcm: bytes
     audible: bool
 
 
 class Track:
-    """One SSRC's stream. `user_id` is None until somebody has said whose it is."""
+    """One SSRC's stream. `user_id` is None until its owner is known."""
 
     def __init__(self, ssrc: int, origin_s: float, keep_packets: int) -> None:
         self.ssrc = ssrc
@@ -67,7 +67,7 @@ class Track:
         return [(value - first) * 1000 for value in ahead]
 
     def add(self, *, sequence: int, timestamp: int, at: float, opus: bytes, pcm: bytes) -> PlacedPacket:
-        """Put one decoded packet where it is played."""
+        """Place one decoded packet where it is played."""
         position = self._place(timestamp, at)
         packet = PlacedPacket(sequence, timestamp, at, position, opus, pcm, peak(pcm) >= AUDIBLE_PEAK)
         self.packets.append(packet)
@@ -87,7 +87,7 @@ class Track:
 
 
 class Timeline:
-    """All streams on one clock. Packets are added by one thread; anybody may look."""
+    """All streams on one clock. One thread adds packets; any thread may read."""
 
     def __init__(self, origin_s: float, *, keep_s: float = KEEP_S) -> None:
         """`origin_s`: the moment (`time.perf_counter`) of the timeline's first sample; `keep_s` of each stream's sound are kept."""
@@ -97,7 +97,7 @@ class Timeline:
         self._lock = threading.Lock()
 
     def track(self, ssrc: int) -> Track:
-        """The stream of an SSRC, made on first use."""
+        """The stream of an SSRC, created on first use."""
         with self._lock:
             return self._tracks.setdefault(ssrc, Track(ssrc, self.origin_s, self._keep_packets))
 
@@ -107,7 +107,7 @@ class Timeline:
             return [track for track in self._tracks.values() if user_id in (None, track.user_id)]
 
     def claim(self, ssrc: int, user_id: str) -> None:
-        """Note whose an SSRC is, also of what came before one knew."""
+        """Record the owner of an SSRC, also for earlier packets."""
         self.track(ssrc).user_id = user_id
 
     def audible_s(self, user_id: str | None = None) -> float:
@@ -126,7 +126,7 @@ class Timeline:
     def pcm(self, user_id: str | None = None, *, start_s: float | None = None, end_s: float | None = None) -> bytes:
         """What a user was heard to say between two moments of `time.perf_counter`; ENGINE PCM, silence where nothing was.
 
-        Without `start_s` from the timeline's beginning, without `end_s` to the end of the last packet; without a user everybody, summed.
+        By default from the timeline's beginning to the end of the last packet; without a user the sum of all.
         """
         packets = self.packets(user_id)
         begin_s = self.origin_s if start_s is None else start_s
@@ -134,7 +134,7 @@ class Timeline:
         if end_s is None:
             last = max((packet.position + len(packet.pcm) // SAMPLE_BYTES for packet in packets), default=first)
         else:
-            last = first + round((end_s - begin_s) * ENGINE.rate_hz)  # spans of one length are equally long on every timeline
+            last = first + round((end_s - begin_s) * ENGINE.rate_hz)  # ranges of one duration are equally long on every timeline
         mixed = np.zeros(max(0, last - first), np.int32)
         for packet in packets:
             _lay(mixed, packet.position - first, packet.pcm)

@@ -1,4 +1,4 @@
-"""The frame of the REST API: a call, its answer, Discord's errors, and the table of routes. Pure; `server.py` is the shell around it."""
+"""The base of the REST API: a call, its answer, Discord's errors, and the table of routes. Pure; `server.py` does the IO."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from discordplex.loopback.discord.world.world import World
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request: who asks, what the path names, what the body says."""
+    """One request: the caller, the names in the path, the body."""
 
     world: World
     interactions: Interactions
@@ -25,7 +25,7 @@ class ApiCall:
 
     @property
     def user(self) -> User:
-        """Who asks; raises the 401 where nobody is logged in."""
+        """The caller; raises the 401 where nobody is logged in."""
         if self.caller is None:
             raise unauthorized()
         return self.caller
@@ -49,9 +49,10 @@ class ApiCall:
         return channel
 
     def open_channel(self) -> Channel:
-        """The channel of the path, if what is in it is open to the user.
+        """The channel of the path, if the user may read it.
 
-        The chat of a voice channel also needs the right to connect: without it Discord says Missing Access (discord-api-docs #5111).
+        The chat of a voice channel also needs the permission to connect: without it Discord answers Missing Access (discord-api-docs
+        #5111).
         """
         channel = self.channel()
         if channel.is_voice and not self.world.may(self.user.id, channel, "connect"):
@@ -59,7 +60,7 @@ class ApiCall:
         return channel
 
     def need(self, channel: Channel, permission: str) -> None:
-        """Raise Missing Permissions unless the user has this one in a channel."""
+        """Raise Missing Permissions unless the user has this permission in a channel."""
         if not self.world.may(self.user.id, channel, permission):
             raise missing_permissions()
 
@@ -83,7 +84,7 @@ Answer = Any
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row of the table: method and path pattern, and what answers them."""
+    """A row of the table: method and path pattern, and the function that answers."""
 
     method: str
     pattern: re.Pattern[str]
@@ -91,12 +92,12 @@ class Route:
     answer: Callable[[ApiCall], Answer]
     needs_token: bool
     bucket: str | None
-    """Routes with the same bucket share a limit per channel; None has only the generous common one."""
+    """Routes with the same bucket share a limit per channel; None has only the common, high limit."""
 
 
 @dataclass(slots=True)
 class Table:
-    """Routes in the order of their making; the first that fits answers."""
+    """Routes in order; the first that matches answers."""
 
     routes: list[Route] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class Table:
         return keep
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request and what its path names."""
+        """The matching route of a request, and the names in its path."""
         for route in self.routes:
             found = route.pattern.match(path) if route.method == method else None
             if found:

@@ -1,4 +1,4 @@
-"""REST routes of channels, messages and threads. Pure: each changes or reads the world."""
+"""REST routes of channels, messages and threads. Pure: they change or read the world."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def check_content(body: Json) -> Json:
 
 
 def check_not_empty(body: Json) -> Json:
-    """The same for a new message, which must have something in it."""
+    """The same for a new message, which must not be empty."""
     check_content(body)
     if not any(body.get(key) for key in ("content", "embeds", "components", "attachments", "sticker_ids", "poll")):
         raise ApiError(400, 50006, "Cannot send an empty message")
@@ -56,7 +56,7 @@ def get_channel(call: ApiCall) -> Any:
 
 @table.route("PATCH", "/channels/{channel}")
 def edit_channel(call: ApiCall) -> Any:
-    """Name and user limit of a channel."""
+    """Change name and user limit of a channel."""
     channel = call.open_channel()
     call.need(channel, "manage_channels")
     channel.name = str(call.body.get("name", channel.name))
@@ -67,7 +67,7 @@ def edit_channel(call: ApiCall) -> Any:
 
 @table.route("PUT", "/channels/{channel}/permissions/{target}")
 def put_overwrite(call: ApiCall) -> Any:
-    """What a role or a member may in a channel."""
+    """Set what a role or a member is allowed and denied in a channel."""
     channel = call.open_channel()
     call.need(channel, "manage_channels")
     allow, deny = int(call.body.get("allow") or 0), int(call.body.get("deny") or 0)
@@ -77,7 +77,7 @@ def put_overwrite(call: ApiCall) -> Any:
 
 @table.route("PUT", "/channels/{channel}/voice-status")
 def put_voice_status(call: ApiCall) -> Any:
-    """The line below a voice channel's name: from inside with the permission, or by who manages the channel."""
+    """Set a voice channel's status: from inside with the permission, or with Manage Channels."""
     channel = call.open_channel()
     inside = call.user.id in call.world.users_in(channel.id) and call.world.may(call.user.id, channel, "set_voice_channel_status")
     if not inside and not call.world.may(call.user.id, channel, "manage_channels"):
@@ -91,13 +91,13 @@ def put_voice_status(call: ApiCall) -> Any:
 
 @table.route("POST", "/channels/{channel}/typing")
 def post_typing(call: ApiCall) -> Any:
-    """Show that one types."""
+    """Show that the caller is typing."""
     call.world.tell(Typing(writable(call).id, call.user.id))
 
 
 @table.route("GET", "/channels/{channel}/messages")
 def get_messages(call: ApiCall) -> Any:
-    """The newest messages of a channel, the newest first; none without the right to read its history."""
+    """The newest messages of a channel, the newest first; none without the permission to read its history."""
     channel = call.open_channel()
     if not call.world.may(call.user.id, channel, "read_message_history"):
         return []
@@ -179,5 +179,5 @@ def start_thread(call: ApiCall) -> Any:
 @table.route("PUT", "/channels/{channel}/thread-members/{member}")
 @table.route("DELETE", "/channels/{channel}/thread-members/{member}")
 def thread_member(call: ApiCall) -> Any:
-    """Accepted; everybody who sees the parent is in the thread."""
+    """Accepted; everybody who sees the parent channel is in the thread."""
     call.open_channel()

@@ -1,4 +1,4 @@
-"""REST routes of users, guilds, applications and their commands. Pure: each changes or reads the world."""
+"""REST routes of users, guilds, applications and their commands. Pure: they change or read the world."""
 
 from typing import Any
 
@@ -29,20 +29,20 @@ def get_gateway_bot(call: ApiCall) -> Any:
 
 @table.route("GET", "/users/@me")
 def get_me(call: ApiCall) -> Any:
-    """Oneself."""
+    """The caller."""
     return payloads.self_user(call.user)
 
 
 @table.route("GET", "/users/@me/guilds")
 def get_my_guilds(call: ApiCall) -> Any:
-    """The guilds that one is in."""
+    """The caller's guilds."""
     found = call.world.guilds_of(call.user.id)
     return [payloads.guild(guild) | {"permissions": str(call.world.guild_permissions(call.user.id, guild))} for guild in found]
 
 
 @table.route("GET", "/users/{user}")
 def get_user(call: ApiCall) -> Any:
-    """Somebody."""
+    """Another user."""
     found = call.world.users.get(call.path["user"])
     if found is None:
         raise unknown("User", 10013)
@@ -112,7 +112,10 @@ def get_voice_state(call: ApiCall) -> Any:
 
 @table.route("PATCH", "/guilds/{guild}/voice-states/{member}")
 def patch_voice_state(call: ApiCall) -> Any:
-    """Ask for a stage, or let somebody speak there (documented: with Mute Members, or oneself back into the audience without)."""
+    """Ask to speak on a stage channel, or let somebody speak there.
+
+    Documented: for others with Mute Members; anybody may put themselves back into the audience.
+    """
     guild, body = call.guild(), call.body
     user_id = call.user.id if call.path["member"] == "@me" else call.path["member"]
     state = call.world.voice_states.get((guild.id, user_id))
@@ -149,7 +152,7 @@ def get_default_sounds(_call: ApiCall) -> Any:
 @table.route("GET", "/applications/@me")
 @table.route("GET", "/oauth2/applications/@me")
 def get_application(call: ApiCall) -> Any:
-    """One's own application."""
+    """The caller's application."""
     return payloads.application(call.world, call.user)
 
 
@@ -192,7 +195,7 @@ def post_command(call: ApiCall) -> Any:
 @table.route("PATCH", "/applications/{application}/commands/{command}")
 @table.route("PATCH", "/applications/{application}/guilds/{guild}/commands/{command}")
 def patch_command(call: ApiCall) -> Any:
-    """Alter one command."""
+    """Change one command."""
     old = _command(call)
     new = _registered(call, old | call.body, old)
     _keep(call, [new if command is old else command for command in _commands(call)])
@@ -209,7 +212,7 @@ def get_command(call: ApiCall) -> Any:
 @table.route("DELETE", "/applications/{application}/commands/{command}")
 @table.route("DELETE", "/applications/{application}/guilds/{guild}/commands/{command}")
 def delete_command(call: ApiCall) -> Any:
-    """Take one command away."""
+    """Delete one command."""
     old = _command(call)
     _keep(call, [command for command in _commands(call) if command is not old])
 

@@ -1,6 +1,6 @@
 """INTERACTION_CREATE payloads, built from what an application has registered. Pure.
 
-A command, an option or a component that is not there is a LookupError with a sentence: no person on Discord could use it.
+A command, an option or a component that does not exist raises a LookupError with a sentence: no person on Discord could use it.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ BUTTON, TEXT_INPUT = 2, 4
 
 
 def envelope(world: World, *, application_id: str, user_id: str, channel: Channel, kind: int, token: str, data: Json) -> Json:
-    """What every interaction says beside its data: who, where, with which permissions."""
+    """What every interaction contains besides its data: user, channel, permissions."""
     guild = world.guilds[channel.guild_id]
     person = payloads.member(world, guild.members[user_id])
     here = payloads.channel(channel) | {"permissions": str(world.permissions(user_id, channel))}
@@ -49,7 +49,7 @@ def envelope(world: World, *, application_id: str, user_id: str, channel: Channe
 
 
 def find_command(world: World, name: str, guild_id: str, application_id: str | None) -> tuple[str, Json]:
-    """The application that has registered a command, and the command; a guild's own goes before the global one of that name."""
+    """The application that has registered a command, and the command; a guild's own takes precedence over a global one of that name."""
     found = {
         owner: command
         for scope in (None, guild_id)
@@ -67,7 +67,7 @@ def find_command(world: World, name: str, guild_id: str, application_id: str | N
 
 
 def command_data(world: World, command: Json, path: list[str], values: Mapping[str, Any], *, guild_id: str, focused: str | None) -> Json:
-    """The data of a command's use: `path` are the names of the subcommand group and subcommand, if it has them."""
+    """The data of a command's use: `path` are the names of the subcommand group and subcommand, if there are any."""
     options, wrap = command.get("options") or [], []
     for name in path:
         step = next((option for option in options if option["name"] == name), None)
@@ -125,7 +125,7 @@ def _resolve(world: World, filled: list[Json], guild_id: str) -> Json:
 
 
 def component_data(message: ChatMessage, custom_id: str, values: list[str] | None) -> Json:
-    """The data of a press on a button, or of a choice in a menu, of a message that shows it."""
+    """The data of pressing a button, or of a choice in a menu, of a message that shows it."""
     component = next((each for each in components(message.body.get("components") or []) if each.get("custom_id") == custom_id), None)
     if component is None:
         known = [each["custom_id"] for each in components(message.body.get("components") or []) if each.get("custom_id")]

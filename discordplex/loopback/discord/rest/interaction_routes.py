@@ -1,4 +1,4 @@
-"""REST routes by which an application answers interactions. Their tokens are in the path, so no login is needed. Pure."""
+"""REST routes by which an application answers interactions. The token is in the path, so no login is needed. Pure."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def post_follow_up(call: ApiCall) -> Any:
 
 @table.route("GET", "/webhooks/{application}/{token}/messages/{message}", needs_token=False)
 def get_reply(call: ApiCall) -> Any:
-    """A reply as it reads now."""
+    """A reply as it is now."""
     found = call.interactions.by_token(call.path["application"], call.path["token"])
     return payloads.message(call.world, call.interactions.message(found, call.path["message"]))
 
@@ -58,6 +58,6 @@ def patch_reply(call: ApiCall) -> Any:
 
 @table.route("DELETE", "/webhooks/{application}/{token}/messages/{message}", needs_token=False)
 def delete_reply(call: ApiCall) -> Any:
-    """Take a reply away."""
+    """Delete a reply."""
     found = call.interactions.by_token(call.path["application"], call.path["token"])
     call.world.chat.delete(call.interactions.message(found, call.path["message"]))

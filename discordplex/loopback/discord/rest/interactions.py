@@ -1,7 +1,7 @@
-"""Interactions: commands, buttons and modals that people use, and what the application answers. Pure.
+"""Interactions: commands, buttons and modals that people use, and the application's answers. Pure.
 
-As documented: the first answer within 3 s, the token good for 15 minutes, one first answer only, and the first follow-up after a deferred
-answer fills that one in.
+As documented: the first answer has to come within 3 s, the token is valid for 15 minutes, there is one first answer only, and the first
+follow-up after a deferred answer fills that one in.
 """
 
 import secrets
@@ -29,7 +29,7 @@ EPHEMERAL, LOADING = 64, 128
 
 @dataclass(slots=True)
 class Interaction:
-    """One use of a command or component, with everything that the application said to it."""
+    """One use of a command or component, with everything that the application answered."""
 
     id: str
     token: str
@@ -71,7 +71,7 @@ class Interaction:
 
     @property
     def settled(self) -> bool:
-        """Whether there is something to see for the person: a reply, choices, a modal, an updated message, or the failure."""
+        """Whether the person can see a result: a reply, choices, a modal, an updated message, or the failure."""
         shown = self.answer_type in (DEFERRED_UPDATE, UPDATE, CHOICES, MODAL)
         return self.failed or shown or self.reply is not None
 

@@ -1,4 +1,4 @@
-"""Rate limits as Discord keeps them: so many calls in a window that the first of them opens. Pure."""
+"""RateLimiter: Discord's rate limits: a number of calls in a window that the first of them opens. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +8,14 @@ from discordplex.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class BucketLimit:
-    """So many calls in so many seconds."""
+    """A number of calls in a number of seconds."""
 
     calls: int
     per_s: float
 
 
 WRITES = BucketLimit(5, 5.0)
-"""Creating and editing messages in one channel (observed, and Discord's note of 2016); read the headers, never rely on it."""
+"""Creating and editing messages in one channel (observed, and Discord's note of 2016); clients have to read the headers."""
 
 COMMON = BucketLimit(50, 1.0)
 """Everything else; the global limit is 50 per second (documented)."""
@@ -23,7 +23,7 @@ COMMON = BucketLimit(50, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a call may pass, and what the headers say about the next one."""
+    """Whether a call is allowed, and what the headers say about the next one."""
 
     allowed: bool
     limit: BucketLimit
@@ -57,7 +57,7 @@ class RateLimiter:
         self._windows: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def take(self, key: tuple[str, ...], limit: BucketLimit, bucket: str) -> Verdict:
-        """Count one call of `key`, unless its window is used up. A refused call costs nothing here."""
+        """Count one call of `key`, unless its window is used up. A refused call is not counted."""
         now = self._clock.now()
         start, used = self._windows.get(key, (now, 0))
         if now >= start + limit.per_s:

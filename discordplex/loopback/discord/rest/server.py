@@ -1,4 +1,4 @@
-"""The REST API on aiohttp: login, limits, faults and JSON around the routes."""
+"""Rest: the REST API on aiohttp: login, limits, faults and JSON around the routes."""
 
 import json
 import re
@@ -25,29 +25,29 @@ log = structlog.get_logger()
 TOO_MANY = 429
 
 RETRY_AFTER_S = 0.3
-"""What an injected 429 tells to wait."""
+"""The wait in an injected 429."""
 
 VERSION = re.compile(r"^/api(?:/v\d+)?")
 
 
 @dataclass(slots=True)
 class RestFaults:
-    """What goes wrong on purpose, until it is set back; only for paths in which `only` is found (a regular expression)."""
+    """Faults on demand, until reset; only for paths that match `only` (a regular expression)."""
 
     status: int | None = None
-    """Answer with this status (500, 502, 503) and do nothing; 429 comes with the headers that Discord sends with it."""
+    """Answer with this status (500, 502, 503) and do nothing; 429 comes with Discord's headers."""
     times: int | None = None
-    """After so many spoilt calls all is well; None is never."""
+    """The fault ends after this many calls; None: never."""
     delay_s: float = 0.0
-    """Answer so much later."""
+    """Delay of the answer."""
     resets: bool = False
-    """Break the connection in place of an answer."""
+    """Reset the connection instead of answering."""
     told: dict[str, Any] = field(default_factory=dict)
-    """What the body of such a 429 says besides, or otherwise: `retry_after`, `global`."""
+    """Fields of the body of such a 429, replacing or besides the usual ones: `retry_after`, `global`."""
     only: str = ""
 
     def hit(self, path: str) -> bool:
-        """Whether a path is among those that suffer. Each time counts."""
+        """Whether the fault applies to a path. Each time counts."""
         if not (self.status or self.delay_s or self.resets) or self.times == 0 or not re.search(self.only, path):
             return False
         self.times = None if self.times is None else self.times - 1
@@ -55,7 +55,7 @@ class RestFaults:
 
 
 class Rest:
-    """Every route under /api, with and without a version. `calls` counts what was asked, `unknown_routes` what nobody answers."""
+    """All routes under /api, with and without a version. `calls` counts requests, `unknown_routes` lists those without a route."""
 
     def __init__(self, world: World, interactions: Interactions, *, writes: BucketLimit = WRITES) -> None:
         self.faults = RestFaults()
@@ -63,7 +63,7 @@ class Rest:
         self.calls: Counter[tuple[str, str]] = Counter()
         self.unknown_routes: list[tuple[str, str]] = []
         self.refusals: list[str] = []
-        """The buckets that were answered 429, in order."""
+        """The buckets that were answered with 429, in order."""
         self._world = world
         self._interactions = interactions
         self._writes = writes
@@ -124,7 +124,7 @@ class Rest:
         return json.loads(data) if data else {}
 
     async def attachment(self, request: web.Request) -> web.StreamResponse:
-        """Give an attached file to whoever knows its address."""
+        """Send an attached file to any client that knows its URL."""
         found = self._world.files.find(request.match_info["file"])
         return web.Response(body=found.content) if found else web.Response(status=404)
 
@@ -142,7 +142,7 @@ class Rest:
 
 
 def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
-    # Bytes, not text: py-cord takes a body for JSON only where Content-Type is exactly this, without a charset.
+    # Bytes, not text: py-cord parses a body as JSON only where Content-Type is exactly this, without a charset.
     return web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json", headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""A call as the voice server keeps it: its participants, and what each of them is owed after a lost connection."""
+"""VoiceChannelCall: a call on the voice server: its participants, and the messages each gets on a resume."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ OUTBOX_MESSAGES = 1024
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
-    """One message on a control channel, for tests to look at."""
+    """One message on a control channel, for tests to inspect."""
 
     at: float
     user_id: str
@@ -28,7 +28,7 @@ class ControlMessage:
 
 @dataclass(slots=True, eq=False)
 class Participant:
-    """One voice session with its numbered messages; outlives its connections. Everything here runs on the server's loop."""
+    """One voice session with its numbered messages; it outlives its connections. Thread: the server's loop."""
 
     session: VoiceSessionGrant
     ssrc: int
@@ -37,7 +37,7 @@ class Participant:
     connection: VoiceWebSocket | None = None
     mode: str | None = None
     announced: bool = False
-    """Whether it has sent op 5, without which nobody can know whose its SSRC is."""
+    """Whether it has sent op 5, without which the owner of its SSRC is unknown."""
     heartbeat_acks: list[int] = field(default_factory=list)
     """The `seq_ack` of each heartbeat."""
     connections: int = 0
@@ -51,13 +51,13 @@ class Participant:
         return self.session.user_id
 
     def tell(self, op: Opcode, data: Any) -> None:
-        """Send a message that belongs to this connection alone: hello, ready, acks."""
+        """Send a message that belongs to this connection only: hello, ready, acks."""
         self.record(self, op, data)
         if self.connection is not None:
             self.connection.post(messages.text(op, data))
 
     def send(self, op: Opcode, data: Any) -> None:
-        """Send a numbered message; where the connection is lost, now or before it arrives, a resume brings it."""
+        """Send a numbered message; where the connection is lost, now or before it arrives, a resume sends it again."""
         self._keep(op, data, messages.text(op, data, self._next_number()))
 
     def send_binary(self, op: Opcode, payload: bytes) -> None:
@@ -65,7 +65,7 @@ class Participant:
         self._keep(op, payload, messages.binary(op, payload, self._next_number()))
 
     def missed(self, ack: int) -> list[str | bytes] | None:
-        """The numbered messages after the one that a resume acknowledges; None where they are not kept any more."""
+        """The numbered messages after the one that a resume acknowledges; None where they are no longer kept."""
         behind = (self._number - ack) % SEQUENCES if ack >= 0 else self._number
         if behind > len(self._outbox):
             return None
@@ -99,11 +99,11 @@ class VoiceChannelCall:
         return self._by_user.get(participant.user_id) is participant
 
     def others(self, participant: Participant) -> list[Participant]:
-        """Everybody but one."""
+        """All participants but one."""
         return [other for other in self if other is not participant]
 
     def enter(self, participant: Participant) -> None:
-        """Let somebody in: they learn who is there, and everybody there learns of them."""
+        """Add a participant: they learn who is there, and the others learn of them."""
         others = self.others(participant)
         if others:
             participant.send(Opcode.CLIENTS_CONNECT, {"user_ids": [other.user_id for other in others]})
@@ -112,7 +112,7 @@ class VoiceChannelCall:
         self._by_user[participant.user_id] = participant
 
     def leave(self, participant: Participant) -> None:
-        """Let somebody go, and tell the others; idempotent."""
+        """Remove a participant, and tell the others; idempotent."""
         if participant not in self:
             return
         del self._by_user[participant.user_id]
@@ -120,6 +120,6 @@ class VoiceChannelCall:
             other.send(Opcode.CLIENT_DISCONNECT, {"user_id": participant.user_id})
 
     def announce_speaking(self, participant: Participant, flags: int) -> None:
-        """Tell the others whose an SSRC is."""
+        """Tell the others who has an SSRC."""
         for other in self.others(participant):
             other.send(Opcode.SPEAKING, {"user_id": participant.user_id, "ssrc": participant.ssrc, "speaking": flags})

@@ -1,4 +1,4 @@
-"""VoiceClient: what one voice client may say, message by message, and what the server answers."""
+"""VoiceClient: the messages of one voice client, and the server's answers."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from discordplex.loopback.discord.voice.sessions import VoiceSessions
 
 
 class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
-    """A client's message that ends its connection with a close code."""
+    """A client's message that makes the server close its connection with a code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -23,7 +23,7 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
 
 @dataclass(slots=True)
 class ServerRules:
-    """What the server demands of its clients, and what it does to them by script; shared by all connections."""
+    """What the server demands of its clients, and its scripted faults; shared by all connections."""
 
     modes: tuple[str, ...]
     require_dave: bool
@@ -33,7 +33,7 @@ class ServerRules:
 
 
 class VoiceClient:
-    """One connection's conversation. `participant` is None until an identify or a resume succeeded."""
+    """The protocol state of one connection. `participant` is None until an identify or a resume succeeded."""
 
     def __init__(self, connection: VoiceWebSocket, sessions: VoiceSessions, rules: ServerRules) -> None:
         self.participant: Participant | None = None
@@ -51,7 +51,7 @@ class VoiceClient:
         }
 
     def receive(self, message: str | bytes) -> None:
-        """Take one message of the client's. Raises Refusal where Discord would close the connection."""
+        """Handle one message of the client. Raises Refusal where Discord would close the connection."""
         try:
             op, data = parse_text(message) if isinstance(message, str) else parse_binary(message)
             self._answer(op, data)
@@ -98,7 +98,7 @@ class VoiceClient:
         self._sessions.heard(participant, Opcode.IDENTIFY, data)
         host, port = self._sessions.relay.address
         ready = {"ssrc": participant.ssrc, "ip": host, "port": port, "modes": list(self._rules.modes), "heartbeat_interval": 1}
-        participant.tell(Opcode.READY, ready)  # the interval in here is to be ignored (documented)
+        participant.tell(Opcode.READY, ready)  # the interval in here has to be ignored (documented)
 
     def _resume(self, data: Any) -> None:
         named = {key: data[key] for key in ("server_id", "session_id", "token")}
@@ -118,7 +118,7 @@ class VoiceClient:
         self._sessions.world.note(f"voice resumed {participant.user_id}")
 
     def _adopt(self, participant: Participant) -> None:
-        """Make this the session's connection; an older one that still stands is closed."""
+        """Make this the session's connection; an older one that is still open is closed."""
         older = participant.connection
         self.participant = participant
         participant.connection = self._connection
@@ -152,7 +152,7 @@ class VoiceClient:
         self._sessions.enter(participant)
 
     def _speaking(self, participant: Participant, data: Any) -> None:
-        """Pass on whose an SSRC is. That somebody stopped is not passed on (assumed: it is not reliably seen on Discord)."""
+        """Tell the others who has an SSRC. That somebody stopped is not passed on (assumed: it is not reliably seen on Discord)."""
         flags = int(data["speaking"])
         delay_s = self._rules.speaking_delays_s.get(participant.user_id, 0.0)
         if flags == 0 or delay_s is None:
@@ -171,4 +171,4 @@ class VoiceClient:
         return found
 
     def _ignore(self, participant: Participant, data: Any) -> None:
-        """Video and other things that an audio call does without."""
+        """Ignore messages that an audio call does not need, such as video."""

@@ -1,4 +1,4 @@
-"""VoiceWebSocket: one WebSocket of a voice client, with its outgoing messages in order and its ways to die."""
+"""VoiceWebSocket: one WebSocket of a voice client, with its outgoing messages in order, and ways to end it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,17 +12,17 @@ from discordplex.loopback.sockets import reset_connection
 
 @dataclass(frozen=True, slots=True)
 class CloseWith:
-    """The last thing in an outbox: close with this code."""
+    """The last item in an outbox: close with this code."""
 
     code: int
 
 
 class VoiceWebSocket:
-    """A WebSocket whose `post` never waits. `pump` has to run beside `messages`, both for as long as the connection lives."""
+    """A WebSocket whose `post` never waits. Run `pump` beside `messages`, both for as long as the connection lives."""
 
     def __init__(self, wire: web.WebSocketResponse, request: web.Request, *, clock: Clock) -> None:
         self.delay_s = 0.0
-        """How much later than they were posted messages leave: a slow control channel."""
+        """Delay of every message: a slow control channel."""
         self.closed_with: int | None = None
         """The code that we closed with."""
         self.client_code: int | None = None
@@ -33,21 +33,21 @@ class VoiceWebSocket:
         self._outbox: asyncio.Queue[tuple[float, str | bytes | CloseWith]] = asyncio.Queue()
 
     def post(self, message: str | bytes) -> None:
-        """Send a message behind all earlier ones; lost without a word where the connection dies first."""
+        """Send a message after all earlier ones; lost silently where the connection ends first."""
         self._outbox.put_nowait((self._clock.now() + self.delay_s, message))
 
     def close(self, code: int) -> None:
-        """Close with a code, behind all earlier messages, however slow. The first close counts."""
+        """Close with a code, after all earlier messages, however slow. The first close counts."""
         if self.closed_with is None:
             self.closed_with = code
             self._outbox.put_nowait((0.0, CloseWith(code)))
 
     def reset(self) -> None:
-        """Drop the TCP connection with a reset, in the middle of whatever is under way."""
+        """Reset the TCP connection, in the middle of whatever is being sent."""
         reset_connection(self._request.transport)
 
     async def pump(self) -> None:
-        """Send what was posted, until the farewell or until the wire is gone."""
+        """Send what was posted, until the close or until the connection is lost."""
         while True:
             due, message = await self._outbox.get()
             if due > self._clock.now():

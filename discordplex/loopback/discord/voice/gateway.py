@@ -1,7 +1,7 @@
-"""VoiceGatewayServer: the server's side of voice gateway v8, with the media relay beside it and faults on demand.
+"""VoiceGatewayServer: the server side of voice gateway v8, with the media relay beside it and faults on demand.
 
-A session begins with an identify that shows what `World` gave out, has one SSRC and one key, and outlives its WebSocket where Discord lets
-it: closed with a resumable code, or lost. Whatever is assumed about Discord rather than documented is said at the spot.
+A session begins with an identify that contains what `World` gave out, has one SSRC and one key, and outlives its WebSocket where Discord
+allows it: closed with a resumable code, or lost. Assumptions about Discord that are not documented are marked at their place.
 """
 
 from collections.abc import Callable
@@ -27,10 +27,10 @@ from discordplex.loopback.discord.world.world import World
 from discordplex.voice.rtp.encryption import MODES
 
 HEARTBEAT_INTERVAL_MS = 13_750.0
-"""What Discord's voice servers ask for."""
+"""The interval of Discord's voice servers."""
 
 HEARTBEATS_MISSED = 3
-"""A connection without a message for so many intervals is closed with 4009."""
+"""A connection without a message for this many intervals is closed with 4009."""
 
 
 class VoiceGatewayServer:
@@ -87,7 +87,7 @@ class VoiceGatewayServer:
         return self.sessions.call(channel_id)
 
     def participant(self, user_id: str) -> Participant | None:
-        """The newest voice session of a user that is still alive, None where there is none."""
+        """The newest voice session of a user that has not ended, None where there is none."""
         return self.sessions.of_user(user_id)
 
     def delivery(self, channel_id: str) -> Delivery | None:
@@ -104,18 +104,18 @@ class VoiceGatewayServer:
             self.sessions.revoke(participant, code)
 
     def reset_connection(self, user_id: str) -> None:
-        """Tear a user's TCP connection down; the session waits for its client."""
+        """Reset a user's TCP connection; the session waits for its client."""
         self._connected(user_id)[1].reset()
 
     def delay_control(self, user_id: str, delay_s: float) -> None:
-        """From now on, everything that the voice gateway tells a user arrives so much later, on later connections too."""
+        """From now on, delay everything that the voice gateway sends a user, on later connections too."""
         self._rules.control_delays_s[user_id] = delay_s
         participant = self.participant(user_id)
         if participant is not None and participant.connection is not None:
             participant.connection.delay_s = delay_s
 
     def delay_speaking(self, user_id: str, delay_s: float | None) -> None:
-        """From now on, the others learn a user's SSRC (op 5) so much later; None: never."""
+        """From now on, delay the message (op 5) that tells the others a user's SSRC; None: never send it."""
         self._rules.speaking_delays_s[user_id] = delay_s
 
     def refuse(self, user_id: str, *codes: int) -> None:
@@ -166,7 +166,7 @@ class VoiceGatewayServer:
         connection.post(messages.text(Opcode.HELLO, hello))
 
     def _lost(self, connection: VoiceWebSocket, participant: Participant | None) -> None:
-        """Decide what becomes of a session whose connection is over, unless it has another one already."""
+        """Decide what happens to a session whose connection is over, unless it already has another one."""
         if participant is None or participant.connection is not connection:
             return
         ours, theirs = connection.closed_with, connection.client_code

@@ -1,7 +1,7 @@
-"""What networks and other people's clients do to RTP, scripted: pure and seeded, so that a bad day repeats itself exactly.
+"""Impairments: what networks and other people's clients do to RTP. Pure and seeded, so that every run can be repeated exactly.
 
-Padding, extension words, RTCP and foreign payload types are no faults but daily life on Discord: public reports measure the padding bit on
-3 to 15 % of the packets that real clients send. Loss, duplicates, reordering and jitter are the network; junk is the open UDP port.
+Padding, extension words, RTCP and foreign payload types are no faults but normal on Discord: public reports measure the padding bit on 3 to
+15 % of the packets that real clients send. Loss, duplicates, reordering and jitter are the network; junk is the open UDP port.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ EXTENSION_WORDS = 1
 """Discord's relay sets the X bit on nearly every packet that it forwards."""
 
 OVERTAKEN_S = 0.03
-"""How much later a reordered packet comes: the next one, 20 ms behind it, overtakes it."""
+"""Delay of a reordered packet: the next one, 20 ms behind it, overtakes it."""
 
 MAX_PADDING_BYTES = 16
 
@@ -40,14 +40,14 @@ class MediaPacket:
 
 @dataclass(frozen=True, slots=True)
 class OtherDatagram:
-    """A datagram that is no media of this session and is sent as it is: RTCP and junk."""
+    """A datagram that is no media of this session and is sent unchanged: RTCP and junk."""
 
     datagram: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledDatagram:
-    """Something that leaves at `at`, on the clock whose `now` was given."""
+    """A datagram to send at `at`, on the clock whose `now` was given."""
 
     at: float
     cargo: MediaPacket | OtherDatagram
@@ -55,13 +55,13 @@ class ScheduledDatagram:
 
 @dataclass(frozen=True, slots=True)
 class Impairments:
-    """Shares of packets between 0 and 1, each decided by itself from `seed`."""
+    """Shares of packets between 0 and 1, each decided separately from `seed`."""
 
     loss: float = 0.0
     burst_packets: int = 1
-    """Packets that one loss takes away in a row."""
+    """Consecutive packets lost at a time."""
     lost: frozenset[int] = frozenset()
-    """Packets of the stream lost by script, counted from 0."""
+    """Packets of the stream to lose, counted from 0."""
     duplicate: float = 0.0
     reorder: float = 0.0
     padding: float = 0.0
@@ -69,11 +69,11 @@ class Impairments:
     """Packets with no extension or with 0 to 3 extension words, instead of the usual one."""
     csrc: float = 0.0
     rtcp: float = 0.0
-    """RTCP datagrams beside each packet; likewise the next three."""
+    """RTCP datagrams in addition to each packet; likewise the next three."""
     junk: float = 0.0
     other_payload: float = 0.0
     pure_padding: float = 0.0
-    """Packets of padding alone; each takes a sequence number, and those after it move up."""
+    """Packets of padding only; each takes a sequence number, and those after it move up."""
     jitter_ms: float = 0.0
     """Each packet is late by 0 to this many milliseconds; order is kept."""
     delay_ms: float = 0.0
@@ -81,10 +81,10 @@ class Impairments:
 
 
 class ImpairedPath:
-    """One stream's way through the network. `counts` says what became of its packets."""
+    """The network path of one stream. `counts` counts what happened to its packets."""
 
     def __init__(self, impairments: Impairments, *, stream: int = 0) -> None:
-        """`stream` tells the streams of one receiver apart, so that they do not fail in step."""
+        """`stream` distinguishes the streams of one receiver, so that their faults differ."""
         self.impairments = impairments
         self.counts: Counter[str] = Counter()
         self._dice = {kind: Random(f"{impairments.seed}:{stream}:{kind}") for kind in Impairments.__dataclass_fields__}
@@ -95,7 +95,7 @@ class ImpairedPath:
         self._newest_at = 0.0
 
     def carry(self, media: MediaPacket, now: float) -> list[ScheduledDatagram]:
-        """What leaves, and when, because `media` came in at `now`; nothing at all where it was lost."""
+        """What is to be sent, and when, because `media` came in at `now`; nothing where it was lost."""
         self._index += 1
         self.counts["taken"] += 1
         shipments = self._companions(media, now)
@@ -163,25 +163,25 @@ class ImpairedPath:
         return [ScheduledDatagram(at, cargo) for cargo in companions]
 
     def _padding_before(self, media: MediaPacket) -> MediaPacket:
-        """Padding alone, in the place of `media`, which moves up by one."""
+        """A packet of padding only, in the place of `media`, which moves up by one."""
         place = (media.sequence + self._shift) & 0xFFFF
         self._shift += 1
         return replace(media, sequence=place, payload=b"", marker=False, padding_bytes=self._bytes.randint(1, MAX_PADDING_BYTES))
 
 
 def receiver_report(random: Random) -> bytes:
-    """An RTCP receiver report as it looks from outside: a clear header of 8 bytes, the rest encrypted."""
+    """An RTCP receiver report as seen from outside: a clear header of 8 bytes, the rest encrypted."""
     return b"\x81\xc9\x00\x07" + random.randbytes(4 + 24 + 16 + 4)
 
 
 def video(random: Random, beside: MediaPacket) -> MediaPacket:
-    """A packet of some video stream on the SSRC next to `beside`."""
+    """A packet of a video stream on the SSRC next to `beside`."""
     kind = random.choice(VIDEO_PAYLOAD_TYPES)
     return replace(beside, ssrc=beside.ssrc + 1, payload_type=kind, payload=random.randbytes(random.randint(20, 200)))
 
 
 def junk(random: Random, beside: MediaPacket) -> bytes:
-    """A datagram that no parser may trust: empty, short, noise, or a true header with noise behind it."""
+    """A datagram that no parser may trust: empty, short, noise, or a valid header followed by noise."""
     header = bytes((0x90, OPUS_PAYLOAD_TYPE)) + random.randbytes(6) + beside.ssrc.to_bytes(4, "big")
     variants = (
         b"",
@@ -189,6 +189,6 @@ def junk(random: Random, beside: MediaPacket) -> bytes:
         random.randbytes(random.randint(12, 120)),
         header,
         header + random.randbytes(random.randint(1, 120)),
-        b"\x9f" + header[1:] + random.randbytes(4),  # fifteen CSRCs promised, none there
+        b"\x9f" + header[1:] + random.randbytes(4),  # fifteen CSRCs announced, none there
     )
     return random.choice(variants)

@@ -1,7 +1,7 @@
-"""MediaThread: one thread with an event loop of its own, for every datagram of the loopback.
+"""MediaThread: one thread with its own event loop, for all datagrams of the loopback.
 
-The bot under test may share the process, and its loop may be busy. Were the relay and the people on that loop, their lateness would be
-booked on the bot; here they wait for nobody but the interpreter's lock.
+The bot under test may share the process, and its loop may be busy. If the relay and the people ran on that loop, their lateness would be
+counted as the bot's; here they wait for nothing but the interpreter's lock.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class MediaThread:
-    """An event loop in a daemon thread. Opened and closed by the loop that owns it; `run` and `post` cross over."""
+    """An event loop in a daemon thread. Opened and closed by the loop that owns it; `run` and `post` cross over to it."""
 
     def __init__(self, name: str = "loopback-media") -> None:
         self._name = name
@@ -51,7 +51,7 @@ class MediaThread:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have something done on the media loop soon. Thread: any."""
+        """Call something on the media loop soon. Thread: any."""
         self.loop.call_soon_threadsafe(call, *arguments)
 
     @staticmethod
@@ -66,7 +66,7 @@ class MediaThread:
 
 
 async def _settle() -> None:
-    """End what is left, and let closed transports say goodbye."""
+    """End what is left, and let transports finish closing."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

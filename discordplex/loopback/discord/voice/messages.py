@@ -1,4 +1,4 @@
-"""The words of voice gateway v8, as its server says them: opcodes, close codes, numbered text and binary messages. Pure."""
+"""The server's messages of voice gateway v8: opcodes, close codes, numbered text and binary messages. Pure."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ from discordplex.errors import RemoteProtocolError
 VERSION = 8
 
 SEQUENCES = 1 << 16
-"""Numbered messages carry a 16-bit number, also those of text: the binary ones have no more room."""
+"""Numbered messages carry a 16-bit number, also those of text: the binary ones have no more space."""
 
 BINARY_HEAD = struct.Struct("!HB")
 
@@ -77,7 +77,7 @@ def is_resumable(code: int) -> bool:
 
 
 def text(op: int, data: Any, number: int | None = None) -> str:
-    """A JSON message; `number` where a resume may ask for it again."""
+    """A JSON message; with `number` where a resume may ask for it again."""
     message: dict[str, Any] = {"op": int(op), "d": data}
     if number is not None:
         message["seq"] = number % SEQUENCES
@@ -85,7 +85,7 @@ def text(op: int, data: Any, number: int | None = None) -> str:
 
 
 def binary(op: int, payload: bytes, number: int) -> bytes:
-    """A binary message of the server's."""
+    """A binary message of the server."""
     return BINARY_HEAD.pack(number % SEQUENCES, op) + payload
 
 

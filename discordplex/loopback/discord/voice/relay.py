@@ -1,8 +1,7 @@
-"""The media relay: UDP as Discord's voice servers speak it.
+"""Relay: UDP as in Discord's voice servers: IP discovery, keep-alive echo, and forwarding.
 
-IP discovery, keep-alive echo, and forwarding. The relay is an end of the transport encryption: what one participant sealed with its key
-is opened, dressed as the network would dress it (`impairments.py`), and sealed for each receiver with that receiver's key and mode.
-What DAVE encrypted passes through untouched.
+The relay terminates the transport encryption: a participant's packet is decrypted with their key, impaired (`impairments.py`), and
+encrypted for each receiver with that receiver's key and mode. What DAVE encrypted is passed on unchanged.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ DISCOVERY = struct.Struct("!HHI64sH")
 DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
 
 KEEPALIVE_BYTES = 8
-"""A counter of the client's, echoed as it is."""
+"""A counter of the client, echoed unchanged."""
 
 RECEIVE_BUFFER_BYTES = 1 << 20
 
@@ -44,11 +43,11 @@ class Relay(asyncio.DatagramProtocol):
     """The one UDP socket of the loopback's voice servers, on the media thread. Its public methods may be called from any thread."""
 
     def __init__(self, media: MediaThread, *, impairments: Impairments | None = None, record: bool = False) -> None:
-        """`impairments` meet every stream towards every user, until `impair` says otherwise; `record` keeps every forwarded packet."""
+        """`impairments` apply to every stream towards every user, until `impair` sets others; `record` keeps every forwarded packet."""
         self.refused: Counter[str] = Counter()
         """Datagrams that were not relayed, by reason."""
         self.forwarded: dict[str, list[Forwarded]] = {}
-        """With `record`: what went to each user, in order."""
+        """With `record`: what was sent to each user, in order."""
         self._media = media
         self._default = impairments or Impairments()
         self._record = record
@@ -74,7 +73,7 @@ class Relay(asyncio.DatagramProtocol):
         await self._media.run(self._bind(host))
 
     async def close(self) -> None:
-        """Close the socket and forget what was still under way; idempotent."""
+        """Close the socket and drop what was not sent yet; idempotent."""
         if self._wire is not None:
             self._media.post(self._wire.abort)
 
@@ -83,7 +82,7 @@ class Relay(asyncio.DatagramProtocol):
         self._wire, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
         self._wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
-    # Who takes part
+    # Participants
 
     def join(self, *, user_id: str, room: str, ssrc: int) -> None:
         """Expect this SSRC; media flows once it has been discovered and secured."""
@@ -97,7 +96,7 @@ class Relay(asyncio.DatagramProtocol):
         self._by_ssrc[ssrc].transport = transport
 
     def leave(self, ssrc: int) -> None:
-        """Forget a participant, its counters excepted; idempotent."""
+        """Remove a participant, but keep its counters; idempotent."""
         with self._lock:
             peer = self._by_ssrc.get(ssrc)
             self._by_ssrc = {key: value for key, value in self._by_ssrc.items() if key != ssrc}
@@ -105,7 +104,7 @@ class Relay(asyncio.DatagramProtocol):
                 self._totals.setdefault(peer.user_id, Counter()).update(everything_about(peer))
 
     def impair(self, user_id: str, *, uplink: Impairments | None = None, downlink: Impairments | None = None) -> None:
-        """From now on, dress what comes from a user (`uplink`) and what goes to them (`downlink`); None: nothing happens to it."""
+        """From now on, impair what comes from a user (`uplink`) and what goes to them (`downlink`); None: no impairments."""
         self._impaired[user_id] = (uplink or Impairments(), downlink or Impairments())
         with self._lock:
             for peer in self._peers_of(user_id):
@@ -115,18 +114,18 @@ class Relay(asyncio.DatagramProtocol):
                 peer.downlinks = {}
 
     def starve(self, user_id: str) -> None:
-        """From now on, forward nothing to a user until they have a new session; all else goes on, also what they send."""
+        """From now on, forward nothing to a user until they have a new session; everything else continues, also what they send."""
         with self._lock:
             for peer in self._peers_of(user_id):
                 peer.starved = True
 
     def unplug(self, user_id: str) -> None:
-        """From now on carry nothing from or to a user until they have a new session, keep-alives included: their way is dead."""
+        """From now on carry nothing from or to a user until they have a new session, keep-alives included: a dead network path."""
         with self._lock:
             for peer in self._peers_of(user_id):
                 peer.starved = peer.unplugged = True
 
-    # What happened
+    # Counters
 
     def counts(self, user_id: str) -> Counter[str]:
         """Everything counted for a user over all their sessions.
@@ -144,11 +143,11 @@ class Relay(asyncio.DatagramProtocol):
         return self.counts(user_id)["received"]
 
     def sent_to(self, user_id: str) -> int:
-        """Audio packets that left for a user, duplicates included."""
+        """Audio packets that were sent to a user, duplicates included."""
         return self.counts(user_id)["sent"]
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Return once a condition on the counters holds; it is looked at after each datagram. Raises TimeoutError."""
+        """Return once a condition on the counters holds; it is checked after each datagram. Raises TimeoutError."""
         try:
             await timeouts.wait_for(self._media.run(self._until(condition)), timeout_s)
         except asyncio.TimeoutError as fault:  # TimeoutError itself only from Python 3.11 on
@@ -166,7 +165,7 @@ class Relay(asyncio.DatagramProtocol):
     # Datagrams, on the media thread
 
     def datagram_received(self, datagram: bytes, address: Address) -> None:
-        """Take one datagram; whatever is in it, the relay goes on."""
+        """Handle one datagram; no contents can stop the relay."""
         if any(peer.unplugged and peer.address == address for peer in self._by_ssrc.values()):
             self.refused["unplugged"] += 1
         elif len(datagram) == KEEPALIVE_BYTES:
@@ -226,7 +225,7 @@ class Relay(asyncio.DatagramProtocol):
                 heapq.heappush(self._due, (shipment.at, next(self._order), shipment, peer))
 
     def _drain(self) -> None:
-        """Send whatever is due, in the order of its departure, and come back for the next."""
+        """Send whatever is due, in order of time, and schedule the next call."""
         loop = self._media.loop
         while self._due and self._due[0][0] <= loop.time():
             _, _, shipment, peer = heapq.heappop(self._due)

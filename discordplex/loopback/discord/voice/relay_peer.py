@@ -1,4 +1,4 @@
-"""What the relay knows of one participant: key, address, the state of each stream's way, and what was counted."""
+"""Peer: what the relay knows of one participant: key, address, the path of each stream, and counters."""
 
 import os
 from collections import Counter
@@ -13,14 +13,14 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """One packet on its last leg: `payload` is what the receiver finds once the transport is open, DAVE still on."""
+    """One packet sent to a receiver: `payload` is what the receiver gets after the transport encryption, still encrypted by DAVE."""
 
     ssrc: int
     sequence: int
     timestamp: int
     payload: bytes
     at: float
-    """When it left, in seconds of the media loop."""
+    """When it was sent, in seconds of the media loop."""
 
 
 @dataclass(slots=True)
@@ -35,21 +35,21 @@ class Peer:
     transport: Transport | None = None
     address: Address | None = None
     starved: bool = False
-    """Nothing more is forwarded to them."""
+    """Whether nothing more is forwarded to them."""
     unplugged: bool = False
-    """Nothing of theirs is taken or answered either."""
+    """Whether nothing of theirs is accepted or answered either."""
     downlinks: dict[int, ImpairedPath] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def downlink(self, ssrc: int) -> ImpairedPath:
-        """The way of one sender's stream to this peer."""
+        """The network path of one sender's stream to this peer."""
         if ssrc not in self.downlinks:
             self.downlinks[ssrc] = ImpairedPath(self.downlink_impairments, stream=len(self.downlinks))
         return self.downlinks[ssrc]
 
 
 def sealed(media: MediaPacket, transport: Transport) -> bytes:
-    """The datagram of a packet, as the holder of this transport's key can open it."""
+    """The datagram of a packet, encrypted with this transport's key."""
     header = build_header(
         sequence=media.sequence,
         timestamp=media.timestamp,

@@ -1,4 +1,4 @@
-"""VoiceSessions: which voice sessions live, in which call, with which key; and when one ends."""
+"""VoiceSessions: the voice sessions, their calls and keys, and their ends."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ CODE_OF_END: Mapping[VoiceEnd, Close] = MappingProxyType(
 
 
 class VoiceSessions:
-    """The voice sessions of a world. Everything here runs on the server's loop; only the relay has a thread of its own."""
+    """The voice sessions of a world. Thread: the server's loop; only the relay has a thread of its own."""
 
     def __init__(self, world: World, relay: Relay, *, dave: bool) -> None:
         """`dave`: whether calls are encrypted end to end."""
@@ -64,36 +64,36 @@ class VoiceSessions:
         return mine[-1] if mine else None
 
     def named_by(self, *, server_id: str, session_id: str, token: str) -> Participant | None:
-        """The living session that a resume names, None where any of the three is wrong."""
+        """The session that a resume names, None where any of the three values is wrong."""
         found = self._by_token.get(token)
         if found and (found.session.guild_id, found.session.session_id) == (server_id, session_id):
             return found
         return None
 
     def may_begin(self, session: VoiceSessionGrant) -> bool:
-        """Whether this session's token still opens anything."""
+        """Whether this session's token is still valid."""
         return session.token not in self._revoked
 
     def begin(self, session: VoiceSessionGrant, *, dave_version: int) -> Participant:
-        """Make the session that an identify asked for; one that it replaces is ended with 4006."""
+        """Create the session that an identify asked for; a session that it replaces is ended with 4006."""
         standing = self._by_token.get(session.token)
         if standing is not None:
             self.end(standing, Close.SESSION_INVALID)
-        self._next_ssrc += 2  # the number after it is its video's
+        self._next_ssrc += 2  # the number after it is for its video
         participant = Participant(session, self._next_ssrc, dave_version, self._record)
         self._by_token[session.token] = participant
         self.relay.join(user_id=session.user_id, room=session.channel_id, ssrc=participant.ssrc)
         return participant
 
     def secure(self, participant: Participant, mode: str) -> bytes:
-        """Give a session its mode and a fresh key, which is returned."""
+        """Set a session's mode and a new key, which is returned."""
         key = secrets.token_bytes(KEY_BYTES)
         participant.mode = mode
         self.relay.secure(participant.ssrc, Transport.for_mode(mode, key))
         return key
 
     def enter(self, participant: Participant) -> None:
-        """Let a session that can hear and speak into its call; idempotent."""
+        """Add a session that can hear and speak to its call; idempotent."""
         call = self.call(participant.session.channel_id)
         if participant not in call:
             call.enter(participant)
@@ -103,7 +103,7 @@ class VoiceSessions:
             self.world.note(f"voice entered {participant.user_id}")
 
     def detach(self, participant: Participant) -> None:
-        """The client is gone without a goodbye: keep everything for as long as it may come back."""
+        """The connection is lost without a close: keep everything for as long as the client may come back."""
         participant.connection = None
         loop = asyncio.get_running_loop()
         self._timers[participant.session.token] = loop.call_later(RESUME_WINDOW_S, self.end, participant, Close.SESSION_TIMEOUT)
@@ -116,18 +116,18 @@ class VoiceSessions:
             timer.cancel()
 
     def revoke(self, participant: Participant, code: int) -> None:
-        """End a session for good: its token opens no other one."""
+        """End a session: its token opens no other one."""
         self._revoked.add(participant.session.token)
         self.end(participant, code)
 
     def end_of(self, session: VoiceSessionGrant, cause: VoiceEnd) -> None:
-        """End what runs under a session that the world has ended; nothing where nothing does."""
+        """End the voice session of a grant that the world has ended; does nothing where there is none."""
         participant = self._by_token.get(session.token)
         if participant is not None:
             self.end(participant, CODE_OF_END[cause])
 
     def end(self, participant: Participant, code: int) -> None:
-        """Take a session out of its call and off the relay, and close its connection with `code`; idempotent."""
+        """Remove a session from its call and from the relay, and close its connection with `code`; idempotent."""
         if self._by_token.get(participant.session.token) is not participant:
             return
         del self._by_token[participant.session.token]
@@ -149,7 +149,7 @@ class VoiceSessions:
             delivery.leave(participant)
 
     def close(self) -> None:
-        """Forget every session, without a word to anybody; idempotent."""
+        """Drop every session silently; idempotent."""
         for delivery in self._deliveries.values():
             delivery.close()
         for timer in self._timers.values():
@@ -157,7 +157,7 @@ class VoiceSessions:
         self._timers.clear()
 
     def heard(self, participant: Participant, op: int, data: Any) -> None:
-        """Note what a client said."""
+        """Log a client's message."""
         self.log.append(ControlMessage(self.world.clock.now(), participant.user_id, incoming=True, op=op, data=data))
 
     def _record(self, participant: Participant, op: int, data: Any) -> None:

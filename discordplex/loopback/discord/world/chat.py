@@ -1,4 +1,4 @@
-"""Chat: the messages of every channel, with what they said before each edit. Pure."""
+"""Chat: the messages of every channel, with their text before each edit. Pure."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Chat:
-    """Messages by channel, in order; a deleted one stays on record."""
+    """Messages by channel, in order; deleted ones are kept."""
 
     def __init__(self, directory: "Directory") -> None:
         self._directory = directory
@@ -20,12 +20,12 @@ class Chat:
         return list(self._by_channel.get(channel_id, ()))
 
     def find(self, channel_id: str, message_id: str) -> ChatMessage | None:
-        """A message that is still there."""
+        """A message that is not deleted."""
         found = (message for message in self._by_channel.get(channel_id, ()) if message.id == message_id)
         return next((message for message in found if message.deleted_at_s is None), None)
 
     def compose(self, channel_id: str, author_id: str, body: dict[str, Any], *, interaction_id: str | None = None) -> ChatMessage:
-        """A message that nobody but its receiver sees yet (ephemeral ones stay so)."""
+        """A message that only its receiver sees yet (ephemeral ones stay so)."""
         rest = {key: value for key, value in body.items() if key != "content"}
         first = Revision(self._directory.clock.now(), str(body.get("content") or ""))
         return ChatMessage(
@@ -33,7 +33,7 @@ class Chat:
         )
 
     def publish(self, message: ChatMessage) -> ChatMessage:
-        """Put a composed message into its channel for all to see."""
+        """Put a composed message into its channel."""
         self._by_channel.setdefault(message.channel_id, []).append(message)
         self._directory.tell(MessagePosted(message))
         return message
@@ -43,7 +43,7 @@ class Chat:
         return self.publish(self.compose(channel_id, author_id, body))
 
     def edit(self, message: ChatMessage, body: dict[str, Any]) -> None:
-        """Change what the body names; `content` absent leaves the text as it is."""
+        """Change the fields in the body; without `content` the text stays."""
         if "content" in body:
             message.revisions.append(Revision(self._directory.clock.now(), str(body["content"] or "")))
         message.body |= {key: value for key, value in body.items() if key != "content"}
@@ -51,7 +51,7 @@ class Chat:
         self._tell(message, MessageEdited(message))
 
     def delete(self, message: ChatMessage) -> None:
-        """Take a message out of its channel; the record keeps it."""
+        """Remove a message from its channel; the record keeps it."""
         message.deleted_at_s = self._directory.clock.now()
         self._tell(message, MessageDeleted(message))
 

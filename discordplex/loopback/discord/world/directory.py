@@ -1,4 +1,4 @@
-"""Directory: who and what exists, who may do what where, and who is told when something changes. Pure: it only asks the clock."""
+"""Directory: users, guilds, channels and permissions, and a stream of facts about changes. Pure: it only reads the clock."""
 
 import base64
 import time
@@ -26,7 +26,7 @@ DISCORD_EPOCH_MS = 1_420_070_400_000
 
 
 class Directory:
-    """Users, guilds, channels, roles and permissions, with one stream of facts for everybody who listens."""
+    """Users, guilds, channels, roles and permissions, with one stream of facts for all listeners."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -46,18 +46,18 @@ class Directory:
         return lambda: self._listeners.remove(listener)
 
     def tell(self, fact: Fact) -> None:
-        """Pass one fact to all who listen."""
+        """Pass one fact to all listeners."""
         for listener in list(self._listeners):
             listener(fact)
 
     def note(self, what: str) -> None:
-        """Tell that something happened that is no Discord event; whoever waits looks again."""
+        """Report something that is no Discord event, so that waiting code checks again."""
         self.tell(Noted(what))
 
     # Ids and times
 
     def snowflake(self) -> str:
-        """A new id: the wall clock's milliseconds and a serial number, so ids rise with time."""
+        """A new id: the wall clock's milliseconds and a serial number, so that ids rise with time."""
         self._serial += 1
         ms = int(self.unix_now_s() * 1000) - DISCORD_EPOCH_MS
         return str(ms << 22 | self._serial & 0x3FFFFF)
@@ -73,7 +73,7 @@ class Directory:
     # People, bots, guilds
 
     def add_user(self, name: str, *, bot: bool, user_id: str | None = None) -> User:
-        """A new account. Its token has the shape of a real one (some libraries read the id in it) and is the same in each run."""
+        """A new account. Its token has the format of a real one (some libraries read the id in it) and is the same in each run."""
         user_id = user_id or self.snowflake()
         head = base64.urlsafe_b64encode(user_id.encode()).decode().rstrip("=")
         user = User(user_id, name, f"{head}.loopbk.{name}-token-of-the-loopback", bot)
@@ -81,7 +81,7 @@ class Directory:
         return user
 
     def add_guild(self, name: str, *, owner_id: str, guild_id: str | None = None) -> Guild:
-        """A new guild with its @everyone role and its owner in it."""
+        """A new guild with its @everyone role and its owner as member."""
         guild_id = guild_id or self.snowflake()
         everyone = Role(guild_id, "@everyone", EVERYONE)
         guild = Guild(guild_id, name, owner_id, {guild_id: everyone}, {owner_id: GuildMember(owner_id)}, {})
@@ -89,7 +89,7 @@ class Directory:
         return guild
 
     def add_member(self, guild_id: str, user_id: str) -> GuildMember:
-        """Let a user into a guild."""
+        """Add a user to a guild."""
         return self.guilds[guild_id].members.setdefault(user_id, GuildMember(user_id))
 
     def add_role(self, guild_id: str, name: str, permissions: int, *, role_id: str | None = None) -> Role:
@@ -99,13 +99,13 @@ class Directory:
         return role
 
     def set_role(self, guild_id: str, role_id: str, permissions: int) -> None:
-        """Let a role grant these permissions from now on."""
+        """Set the permissions that a role grants."""
         role = self.guilds[guild_id].roles[role_id]
         role.permissions = permissions
         self.tell(RoleChanged(guild_id, role))
 
     def give_roles(self, guild_id: str, user_id: str, role_ids: Iterable[str]) -> None:
-        """Let a member have exactly these roles, besides @everyone."""
+        """Give a member exactly these roles, besides @everyone."""
         member = self.guilds[guild_id].members[user_id]
         member.role_ids = [*role_ids]
         self.tell(MemberChanged(guild_id, member))
@@ -128,7 +128,7 @@ class Directory:
         return channel
 
     def touch(self, channel: Channel) -> None:
-        """Tell that a channel was altered."""
+        """Report that a channel was changed."""
         self.tell(ChannelChanged(channel))
 
     def channel(self, channel_id: str) -> Channel | None:
@@ -140,14 +140,14 @@ class Directory:
         return [guild for guild in self.guilds.values() if user_id in guild.members]
 
     def user_of_token(self, token: str) -> User | None:
-        """Whose token it is; the prefix `Bot ` may stand before it."""
+        """The owner of a token; the prefix `Bot ` is allowed."""
         bare = token.removeprefix("Bot ").removeprefix("Bearer ").strip()
         return next((user for user in self.users.values() if user.token == bare), None)
 
     # Permissions
 
     def permissions(self, user_id: str, channel: Channel) -> int:
-        """What a user may do in a channel; a thread has its parent's overwrites. Nothing for strangers."""
+        """A user's permissions in a channel; a thread has its parent's overwrites. None for users outside the guild."""
         guild = self.guilds[channel.guild_id]
         member = guild.members.get(user_id)
         if member is None:
@@ -175,7 +175,7 @@ class Directory:
         return self.permissions(user_id, channel) & wanted == wanted
 
     def overwrite(self, channel: Channel, target_id: str, *, allow: int = 0, deny: int = 0) -> None:
-        """Set what a role or a member may and may not in a channel; all bits that are in neither stay as they are."""
+        """Set what a role or a member is allowed and denied in a channel; bits that are in neither stay as they are."""
         kind = ROLE if target_id in self.guilds[channel.guild_id].roles else MEMBER
         entry = channel.overwrites.setdefault(target_id, Overwrite(target_id, kind))
         entry.allow = (entry.allow & ~deny) | allow

@@ -1,4 +1,4 @@
-"""Files: what people and applications attach, and where it can be fetched. Pure."""
+"""Files: what people and applications attach, and the URLs of it. Pure."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ class Upload:
 
 
 class Files:
-    """Every attached file by its id. Nothing is thrown away while the loopback runs."""
+    """Every attached file by its id; none is dropped while the loopback runs."""
 
     def __init__(self, directory: "Directory") -> None:
         self.endpoint = ""
@@ -30,7 +30,7 @@ class Files:
         self._files: dict[str, Upload] = {}
 
     def keep(self, upload: Upload) -> Json:
-        """Take a file, and describe it as an attachment."""
+        """Keep a file, and return its attachment object."""
         file_id = self._directory.snowflake()
         self._files[file_id] = upload
         url = f"https://{self.endpoint}/attachments/{file_id}/{quote(upload.filename)}"

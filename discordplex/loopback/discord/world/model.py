@@ -1,4 +1,4 @@
-"""What a Discord consists of: users, guilds, channels, messages, voice sessions; and the facts that it tells.
+"""The objects of a Discord: users, guilds, channels, messages, voice sessions; and the facts about changes. Pure.
 
 Ids are snowflakes as decimal strings, as on the wire. Times named `at_s` are seconds of the world's clock.
 """
@@ -16,7 +16,7 @@ MESSAGE_LIMIT_CHARS = 2000
 
 @dataclass(slots=True)
 class User:
-    """Somebody with an account; `bot` for an application's own user, whose application has the same id."""
+    """An account; `bot` for an application's own user, whose application has the same id."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class Role:
 
 @dataclass(slots=True)
 class GuildMember:
-    """A user in a guild. `mute` and `deaf` are the moderators'."""
+    """A user in a guild. `mute` and `deaf` are set by moderators."""
 
     user_id: str
     role_ids: list[str] = field(default_factory=list)
@@ -46,7 +46,7 @@ class GuildMember:
 
 @dataclass(slots=True)
 class Channel:
-    """A channel or a thread (`parent_id` says of which channel). A voice channel has a chat of its own."""
+    """A channel or a thread (`parent_id` is the thread's channel). A voice channel has its own chat."""
 
     id: str
     guild_id: str
@@ -61,7 +61,7 @@ class Channel:
 
     @property
     def is_voice(self) -> bool:
-        """Whether one can enter it."""
+        """Whether it is a voice or stage channel."""
         return self.kind in (VOICE, STAGE)
 
 
@@ -89,7 +89,7 @@ class Guild:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One state of a message's content, and since when."""
+    """One version of a message's content, and its time."""
 
     at_s: float
     content: str
@@ -111,7 +111,7 @@ class ChatMessage:
 
     @property
     def content(self) -> str:
-        """The text as it reads now."""
+        """The current text."""
         return self.revisions[-1].content
 
     @property
@@ -127,7 +127,7 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class VoiceState:
-    """Where a user is in voice, as everybody in the guild sees it; `channel_id` None says that they have left."""
+    """Where a user is in voice, as everybody in the guild sees it; `channel_id` None means that they have left."""
 
     user_id: str
     guild_id: str
@@ -138,16 +138,16 @@ class VoiceState:
     mute: bool = False
     deaf: bool = False
     suppress: bool = False
-    """In the audience of a stage: nobody hears them."""
+    """In the audience of a stage channel: nobody hears them."""
     asked_to_speak_iso: str | None = None
-    """Since when they ask to be let speak there."""
+    """Since when they have asked to speak there."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceSessionGrant:
-    """Leave to open one voice connection: what op 0 of the voice gateway must show.
+    """Permission to open one voice connection: what op 0 of the voice gateway must contain.
 
-    `session_id` is the one of the user's gateway session, `token` is new for each channel and each voice server.
+    `session_id` is that of the user's gateway session, `token` is new for each channel and each voice server.
     """
 
     user_id: str
@@ -158,7 +158,7 @@ class VoiceSessionGrant:
 
 
 VoiceEnd = Literal["left", "moved", "kicked", "server"]
-"""Why a voice session ended: by the user's own will, moved or disconnected by a moderator, or its voice server went away."""
+"""Why a voice session ended: the user left, a moderator moved or disconnected them, or the voice server went away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class VoiceSessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSessionEnded:
-    """This session's token is worth nothing any more: the voice gateway closes its connection."""
+    """The token of this session is no longer valid: the voice gateway closes its connection."""
 
     session: VoiceSessionGrant
     cause: VoiceEnd
@@ -200,21 +200,21 @@ class MessagePosted:
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited:
-    """A message reads differently now."""
+    """A message was edited."""
 
     message: ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted:
-    """A message is gone from its channel."""
+    """A message was deleted."""
 
     message: ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelChanged:
-    """A channel or thread was made or altered."""
+    """A channel or thread was made or changed."""
 
     channel: Channel
     created: bool = False
@@ -222,7 +222,7 @@ class ChannelChanged:
 
 @dataclass(frozen=True, slots=True)
 class RoleChanged:
-    """A role of a guild was altered."""
+    """A role of a guild was changed."""
 
     guild_id: str
     role: Role
@@ -230,7 +230,7 @@ class RoleChanged:
 
 @dataclass(frozen=True, slots=True)
 class MemberChanged:
-    """A member got or lost roles."""
+    """A member's roles changed."""
 
     guild_id: str
     member: GuildMember
@@ -238,14 +238,14 @@ class MemberChanged:
 
 @dataclass(frozen=True, slots=True)
 class VoiceStatusChanged:
-    """The line below a voice channel's name reads differently."""
+    """A voice channel's status changed."""
 
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """Somebody types."""
+    """Somebody is typing."""
 
     channel_id: str
     user_id: str
@@ -269,7 +269,7 @@ class InteractionSent:
 
 @dataclass(frozen=True, slots=True)
 class MemberExpelled:
-    """A user is not in a guild any more."""
+    """A user was removed from a guild."""
 
     guild_id: str
     user_id: str
@@ -277,7 +277,7 @@ class MemberExpelled:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something else happened that a waiting test may ask about (a login, an interaction's reply)."""
+    """Something else that a waiting test may ask about (a login, an interaction's reply)."""
 
     what: str
 

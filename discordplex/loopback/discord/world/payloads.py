@@ -1,7 +1,7 @@
-"""The world's objects as Discord writes them in JSON. Pure.
+"""The world's objects as Discord's JSON. Pure.
 
-Ids and permission sets are strings on the wire, absent things are null; a person has no `bot` key, as with the real Discord.
-The keys are those without which py-cord, discord.py, disnake or discord.js refuse an object, and the plain ones that people read.
+Ids and permission sets are strings on the wire, missing values are null; a person has no `bot` key, as with the real Discord. The keys are
+those without which py-cord, discord.py, disnake or discord.js refuse an object, and the simple ones that people read.
 """
 
 import re
@@ -21,7 +21,7 @@ SLASH_REPLY, REPLY = 20, 19
 
 
 def user(who: User) -> Json:
-    """A user as others see it."""
+    """A user as others see them."""
     found: Json = {
         "id": who.id,
         "username": who.name.lower(),
@@ -43,7 +43,7 @@ def self_user(who: User) -> Json:
 
 
 def member(directory: Directory, whose: GuildMember) -> Json:
-    """A guild's member, the user within."""
+    """A guild's member, including the user."""
     return {
         "user": user(directory.users[whose.user_id]),
         "nick": whose.nick,
@@ -80,7 +80,7 @@ def role(which: Role, *, position: int) -> Json:
 
 
 def overwrite(entry: Overwrite) -> Json:
-    """A channel's exception for a role or a member."""
+    """A channel's overwrite for a role or a member."""
     return {"id": entry.target_id, "type": entry.kind, "allow": str(entry.allow), "deny": str(entry.deny)}
 
 
@@ -125,7 +125,7 @@ def _thread_part(which: Channel) -> Json:
 
 
 def voice_state(directory: Directory, state: VoiceState, *, with_member: bool) -> Json:
-    """Where somebody is in voice; events carry guild and member along, a guild's own list does not (documented)."""
+    """A voice state; in events it includes guild and member, in a guild's own list it does not (documented)."""
     found: Json = {
         "channel_id": state.channel_id,
         "user_id": state.user_id,
@@ -143,7 +143,7 @@ def voice_state(directory: Directory, state: VoiceState, *, with_member: bool) -
 
 
 def guild(which: Guild) -> Json:
-    """A guild as REST shows it."""
+    """A guild as in REST."""
     return {
         "id": which.id,
         "name": which.name,
@@ -180,7 +180,7 @@ def guild(which: Guild) -> Json:
 
 
 def message(directory: Directory, which: ChatMessage, *, reader_id: str | None = None) -> Json:
-    """A message, with the guild's member who wrote it; `reader_id` None shows the content to anybody."""
+    """A message, with the member who wrote it; with `reader_id` None the content is visible to anybody."""
     author = directory.users[which.author_id]
     body = which.body
     found: Json = {
@@ -213,12 +213,12 @@ def message(directory: Directory, which: ChatMessage, *, reader_id: str | None =
 
 
 def mentioned(directory: Directory, content: str) -> list[str]:
-    """The ids of the users whom a text mentions."""
+    """The ids of the users mentioned in a text."""
     return [found for found in dict.fromkeys(re.findall(r"<@!?(\d+)>", content)) if found in directory.users]
 
 
 def may_read(written: Json, reader_id: str) -> bool:
-    """Whether a bot without the message content intent sees what is written: its own messages and those that mention it."""
+    """Whether a bot without the message content intent sees the content: its own messages and those that mention it."""
     return bool(written["author"]["id"] == reader_id or any(each["id"] == reader_id for each in written["mentions"]))
 
 

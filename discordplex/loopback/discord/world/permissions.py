@@ -1,4 +1,4 @@
-"""Permission bits and who may do what where. Pure."""
+"""Permission bits, and permissions in a channel. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -59,14 +59,14 @@ EVERYONE = sum(
         "set_voice_channel_status",
     )
 )
-"""What @everyone may do in a new guild: what Discord grants by default, and the voice channel's status."""
+"""The permissions of @everyone in a new guild: Discord's default, and the voice channel's status."""
 
 ROLE, MEMBER = 0, 1
 
 
 @dataclass(slots=True)
 class Overwrite:
-    """What one role (kind 0) or one member (kind 1) may do in one channel beside the guild's own rule."""
+    """What one role (kind 0) or one member (kind 1) is allowed and denied in one channel."""
 
     target_id: str
     kind: int
@@ -75,7 +75,7 @@ class Overwrite:
 
 
 def bit(permission: str | int) -> int:
-    """The bit of a permission's name; raises KeyError naming the ones that exist. A number passes as it is."""
+    """The bit of a permission's name; raises KeyError listing the names. A number is returned as it is."""
     if isinstance(permission, int):
         return permission
     if permission not in BITS:
@@ -87,9 +87,9 @@ def in_channel(*, base: int, everyone_id: str, role_ids: Iterable[str], member_i
     """The permissions in a channel, in the documented order: @everyone's overwrite, all roles' together, the member's own.
 
     Args:
-        base: what the guild's roles grant together; an administrator (or `ALL`, for the owner) is above overwrites.
+        base: what the guild's roles grant together; an administrator (or `ALL`, for the owner) is not subject to overwrites.
         everyone_id: the guild's id, which is also the id of its @everyone role.
-        role_ids: the member's further roles.
+        role_ids: the member's other roles.
         member_id: the user.
         overwrites: the channel's, by target.
     """

@@ -1,6 +1,6 @@
-"""The world that every loopback starts with: two guilds, two voice channels each, four bots, four people.
+"""The initial world of every loopback: two guilds, two voice channels each, four bots, four people.
 
-Ids and tokens are the same in each run, so a client that reconnects to a restarted loopback finds everything where it was.
+Ids and tokens are the same in each run, so a client that reconnects to a restarted loopback finds everything unchanged.
 """
 
 from discordplex.loopback.discord.world.model import TEXT, VOICE
@@ -14,7 +14,7 @@ VOICE_CHANNELS = ("Lounge", "Study")
 
 
 def populate(world: World) -> None:
-    """Fill an empty world. Ada owns the first guild, Ben the second; everybody is in both, and nobody is in voice."""
+    """Fill an empty world. Ada owns the first guild, Ben the second; everybody is a member of both, and nobody is in voice."""
     bots = [world.add_user(name, bot=True, user_id=_id(1, index)) for index, name in enumerate(BOTS)]
     people = [world.add_user(name, bot=False, user_id=_id(2, index)) for index, name in enumerate(PEOPLE)]
     for index, name in enumerate(GUILDS):
@@ -29,5 +29,5 @@ def populate(world: World) -> None:
 
 
 def _id(kind: int, index: int) -> str:
-    """A snowflake of early 2022 that no new one can equal."""
+    """A snowflake of early 2022, which no new one can equal."""
     return str((220_000_000_000 + kind * 1000 + index) << 22)

@@ -46,7 +46,7 @@ Seat = tuple[str, str]
 
 
 class World(Directory):
-    """Users and guilds, who is in which voice channel, what was written."""
+    """Users and guilds, voice states, and messages."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -56,7 +56,7 @@ class World(Directory):
         self.chat = Chat(self)
         self.files = Files(self)
 
-    # Who is where
+    # Queries
 
     def voice_state(self, user_id: str, guild_id: str | None = None) -> VoiceState | None:
         """Where a user is in voice, in one guild or in the first where they are; None where they are in no channel."""
@@ -64,7 +64,7 @@ class World(Directory):
         return next(found, None)
 
     def users_in(self, channel_id: str) -> list[str]:
-        """The ids of the users in a voice channel, in the order in which they came."""
+        """The ids of the users in a voice channel, in the order in which they joined."""
         return [state.user_id for state in self.voice_states.values() if state.channel_id == channel_id]
 
     # What a user does
@@ -79,7 +79,7 @@ class World(Directory):
         self_mute: bool = False,
         self_deaf: bool = False,
     ) -> VoiceSessionGrant | None:
-        """Enter a voice channel, move to it, or change the mute flags in it; None where Discord would ignore the wish."""
+        """Join a voice channel, move to it, or change the mute flags in it; None where Discord would ignore the request."""
         channel = self.guilds[guild_id].channels.get(channel_id) if guild_id in self.guilds else None
         if channel is None or not self.may_enter(user_id, channel):
             return None
@@ -98,7 +98,7 @@ class World(Directory):
         return self._start(state)
 
     def voice_leave(self, user_id: str, guild_id: str, *, cause: VoiceEnd = "left") -> None:
-        """Leave voice in a guild; nothing happens where the user is in no channel of it."""
+        """Leave voice in a guild; does nothing where the user is in no channel of it."""
         before = self.voice_states.get((guild_id, user_id))
         if before is None:
             return
@@ -107,18 +107,18 @@ class World(Directory):
             self._end(standing, cause)
         self._set(before, replace(before, channel_id=None))
 
-    # What a moderator or the house does
+    # What a moderator or Discord does
 
     def expel(self, user_id: str, guild_id: str) -> None:
-        """Throw a user out of a guild; for them it is gone."""
+        """Remove a user from a guild, which is then gone for them."""
         self.voice_leave(user_id, guild_id, cause="kicked")
         del self.guilds[guild_id].members[user_id]
         self.tell(MemberExpelled(guild_id, user_id))
 
     def voice_move(self, user_id: str, channel_id: str) -> VoiceSessionGrant | None:
-        """Drag a user into another channel of the guild where they are in voice; None where they are in none of it.
+        """Move a user into another channel of the guild where they are in voice; None where they are in none of it.
 
-        A moderator with the right to move lets people into a channel that they could not enter by themselves (documented).
+        A moderator with the permission Move Members can move people into a channel that they could not join by themselves (documented).
         """
         channel = self.channel(channel_id)
         before = self.voice_states.get((channel.guild_id, user_id)) if channel else None
@@ -137,7 +137,7 @@ class World(Directory):
             self.voice_leave(user_id, guild_id, cause="kicked")
 
     def voice_mute(self, user_id: str, guild_id: str, *, mute: bool | None = None, deaf: bool | None = None) -> None:
-        """A moderator mutes or deafens a member, for as long as it stands; None leaves it as it is."""
+        """Server mute or deafen a member, until changed; None leaves it as it is."""
         member = self.guilds[guild_id].members[user_id]
         member.mute = member.mute if mute is None else mute
         member.deaf = member.deaf if deaf is None else deaf
@@ -146,7 +146,7 @@ class World(Directory):
             self._set(before, replace(before, mute=member.mute, deaf=member.deaf))
 
     def voice_stage(self, user_id: str, guild_id: str, *, suppress: bool | None = None, asks: bool | None = None) -> None:
-        """Let somebody on a stage speak or no longer, or let them ask for it; None leaves it as it is."""
+        """Let somebody on a stage channel speak or no longer, or let them ask to; None leaves it as it is."""
         before = self.voice_states.get((guild_id, user_id))
         if before is None:
             return
@@ -154,7 +154,7 @@ class World(Directory):
         self._set(before, replace(before, suppress=before.suppress if suppress is None else suppress, asked_to_speak_iso=asked))
 
     def new_voice_server(self, guild_id: str, user_id: str) -> VoiceSessionGrant | None:
-        """Take the voice server away under a user and give a new one; None where they are in no channel."""
+        """Replace the voice server of a user; None where they are in no channel."""
         standing = self.voice_sessions.get((guild_id, user_id))
         state = self.voice_states.get((guild_id, user_id))
         if standing is None or state is None:
@@ -166,14 +166,14 @@ class World(Directory):
     # What the voice gateway asks
 
     def find_voice_session(self, *, server_id: str, user_id: str, session_id: str, token: str) -> VoiceSessionGrant | None:
-        """The session with all four of these, None where there is no such one."""
+        """The session with all four of these values, None where there is none."""
         standing = self.voice_sessions.get((server_id, user_id))
         if standing and (standing.session_id, standing.token) == (session_id, token):
             return standing
         return None
 
     def may_enter(self, user_id: str, channel: Channel) -> bool:
-        """Whether Discord lets a user in: the permission, and a free place (who may move members needs none)."""
+        """Whether Discord lets a user join: the permission, and a free place (not needed with Move Members)."""
         if not channel.is_voice or not self.may(user_id, channel, "connect"):
             return False
         inside = self.users_in(channel.id)
@@ -190,7 +190,7 @@ class World(Directory):
             self.voice_states.pop(seat, None)
         else:
             if before and before.channel_id != after.channel_id:
-                del self.voice_states[seat]  # the newest in a channel stands last
+                del self.voice_states[seat]  # the newest in a channel is last
             self.voice_states[seat] = after
         self.tell(VoiceStateChanged(before, after))
 

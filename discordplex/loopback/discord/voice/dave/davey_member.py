@@ -1,4 +1,4 @@
-"""A member that is davey, the other implementation of DAVE: what other bots are."""
+"""DaveyMember: a member on davey, the other implementation of DAVE, which other bots use."""
 
 import davey
 
@@ -9,7 +9,7 @@ PASSTHROUGH_S = 10
 
 
 class DaveyMember(DaveMember):
-    """Keys change for sending as soon as a commit is processed: davey does not wait for the execution of a transition."""
+    """Sending keys change as soon as a commit is processed: davey does not wait for the execution of a transition."""
 
     max_version = davey.DAVE_PROTOCOL_VERSION
 

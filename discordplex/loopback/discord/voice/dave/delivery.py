@@ -1,6 +1,6 @@
-"""Delivery: the DAVE delivery service of one call. Tells what `ServerGroup` decides, and steps the call through its transitions.
+"""Delivery: the DAVE delivery service of one call. Sends what `ServerGroup` decides, and leads the call through its transitions.
 
-The protocol's own words: https://daveprotocol.com, version 1.1. The service sees no key: it proposes as MLS external sender, picks the
+The terms are the protocol's: https://daveprotocol.com, version 1.1. The service has no key: it proposes as MLS external sender, chooses the
 first valid commit, and tells everybody when to change keys.
 """
 
@@ -29,7 +29,7 @@ TRANSITIONS = 1 << 16
 
 @dataclass(slots=True)
 class PendingTransition:
-    """A change of keys under way: executed once nobody is awaited any more."""
+    """A change of keys in progress: executed once nobody is awaited any more."""
 
     number: int
     everybody: list[Participant]
@@ -39,7 +39,7 @@ class PendingTransition:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A state of the group that was reached."""
+    """An epoch that the group has reached."""
 
     number: int
     members: tuple[str, ...]
@@ -49,16 +49,16 @@ class Epoch:
 
 @dataclass(slots=True)
 class DaveFaults:
-    """Messages to be damaged on their way, by script: (user id, opcode), one entry each."""
+    """Messages to be damaged before they are sent: (user id, opcode), one entry each."""
 
     corrupt: list[tuple[str, int]] = field(default_factory=list)
 
 
 class Delivery:
-    """One call's encryption as its server runs it. Everything here runs on the server's loop; `call` enters and leaves people first."""
+    """The encryption of one call, on the server. Thread: the server's loop; `call` adds and removes people first."""
 
     def __init__(self, call: VoiceChannelCall, note: Callable[[str], None], *, first_transition: int = 1) -> None:
-        """`note` is told in words what happened, so that whoever waits looks again."""
+        """`note` is called with a text about each change, so that waiting code checks again."""
         self.version = PROTOCOL_VERSION
         """The protocol version in force; 0 while somebody in the call cannot encrypt."""
         self.ready_timeout_s = READY_TIMEOUT_S
@@ -66,7 +66,7 @@ class Delivery:
         self.epochs: list[Epoch] = []
         """Every epoch since the call began."""
         self.rejected: Counter[str] = Counter()
-        """Messages of clients that did not count, by reason. Late commits are daily life: several race for each epoch."""
+        """Messages of clients that did not count, by reason. Late commits are normal: several clients compete for each epoch."""
         self.invalid: list[tuple[str, int]] = []
         """(user id, transition) of each op 31."""
         self._call = call
@@ -78,7 +78,7 @@ class Delivery:
 
     @property
     def group(self) -> ServerGroup:
-        """The group's state, to look at."""
+        """The state of the group, for inspection."""
         return self._group
 
     @property
@@ -88,10 +88,10 @@ class Delivery:
         busy = self._group.in_flight or self._group.waiting or self._transitions
         return not busy and set(self._group.members) == everybody
 
-    # Who comes and goes
+    # Joining and leaving
 
     def enter(self, participant: Participant) -> None:
-        """Somebody has got their session description and has been introduced to the others."""
+        """Somebody has received their session description and has been introduced to the others."""
         if participant.dave_version:
             participant.send_binary(Opcode.EXTERNAL_SENDER, self._sender.package)
         self._agree_on_version()
@@ -113,7 +113,7 @@ class Delivery:
             self._tell(self._group.depart(participant.user_id))
         self._agree_on_version()
 
-    # What clients say
+    # Messages of clients
 
     def take_key_package(self, participant: Participant, payload: bytes) -> None:
         """Opcode 26."""
@@ -128,7 +128,7 @@ class Delivery:
         self._tell(self._group.offer(participant.user_id, key_package))
 
     def take_commit(self, participant: Participant, payload: bytes) -> None:
-        """Opcode 28. The first valid commit of an epoch counts, the others are dropped without a word."""
+        """Opcode 28. The first valid commit of an epoch counts; the others are dropped silently."""
         try:
             commit, welcome = read_commit_welcome(payload)
             accepted = self._group.commit(participant.user_id, commit, welcome)
@@ -151,7 +151,7 @@ class Delivery:
         if number in self._transitions:
             self._ready(self._transitions[number], participant.user_id)
 
-    # What they are told
+    # Messages to clients
 
     def _tell(self, change: Change) -> None:
         everybody = {participant.user_id: participant for participant in self._call}
@@ -220,13 +220,13 @@ class Delivery:
         for participant in concerned:
             participant.send(Opcode.PREPARE_TRANSITION, {"protocol_version": self.version, "transition_id": 0})
 
-    # Beginnings, downgrade and upgrade
+    # Start, downgrade and upgrade
 
     def _new_group(self) -> ServerGroup:
         return ServerGroup(int(self._call.channel_id).to_bytes(8, "big"), self._sender)
 
     def _restart(self, concerned: Iterable[Participant]) -> None:
-        """Epoch 1: everybody throws their group away, with all that was under way, and offers a new key package."""
+        """Epoch 1: everybody drops their group, with all that was in progress, and offers a new key package."""
         self.close()
         self._group = self._new_group()
         for participant in concerned:
@@ -248,7 +248,7 @@ class Delivery:
                 participant.send(Opcode.PREPARE_TRANSITION, {"protocol_version": version, "transition_id": number})
 
     def close(self) -> None:
-        """Cancel what is under way; idempotent."""
+        """Cancel what is in progress; idempotent."""
         for transition in self._transitions.values():
             transition.timer.cancel()
         self._transitions.clear()

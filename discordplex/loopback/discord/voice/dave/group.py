@@ -1,7 +1,7 @@
-"""The MLS group of a call as its delivery service knows it: who sits at which leaf, what has been proposed, whose commit counts. Pure.
+"""ServerGroup: the MLS group of a call as its delivery service knows it: leaves, proposals, and which commit counts. Pure.
 
-Until somebody has committed, there is no group: everybody holds a group of one, and the first valid commit founds the group of all, with
-its author at leaf 0.
+Until somebody has committed, there is no common group: everybody has a group of one, and the first valid commit creates the common group,
+with its author at leaf 0.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class InFlight:
 
 @dataclass(slots=True)
 class Change:
-    """What has to be told after something happened: proposals taken back, proposals made, and to whom older ones are new."""
+    """What has to be sent after a change: proposals revoked, proposals made, and who has not seen the older ones."""
 
     revoked: list[InFlight] = field(default_factory=list)
     proposed: list[InFlight] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A commit that counts: who has to follow it, and who is welcomed with what."""
+    """A commit that counts: who has to process it, and who gets which welcome."""
 
     commit: Commit
     followers: list[str]
@@ -40,25 +40,25 @@ class Accepted:
 
 
 class ServerGroup:
-    """State of one group. `offer`, `depart` and `commit` are all that can happen to it."""
+    """The state of one group. Only `offer`, `depart` and `commit` change it."""
 
     def __init__(self, group_id: bytes, sender: MlsExternalSender) -> None:
         self.epoch = 0
         self.leaves: dict[int, str] = {}
         self.waiting: dict[str, KeyPackage] = {}
-        """Key packages of those who are not in the group, or not any more at the leaf that they had."""
+        """Key packages of users who are not in the group, or no longer at their former leaf."""
         self.in_flight: list[InFlight] = []
         self._group_id = group_id
         self._sender = sender
 
     @property
     def founded(self) -> bool:
-        """Whether a commit has made one group of all."""
+        """Whether a commit has created the common group."""
         return bool(self.leaves)
 
     @property
     def members(self) -> list[str]:
-        """Who sits at a leaf, in the order of the leaves."""
+        """The users at the leaves, in order."""
         return [self.leaves[leaf] for leaf in sorted(self.leaves)]
 
     def shown_to(self, user_id: str) -> list[InFlight]:
@@ -71,7 +71,7 @@ class ServerGroup:
         return [user_id for user_id in (self.members if self.founded else self.waiting) if user_id != item.user_id]
 
     def offer(self, user_id: str, key_package: KeyPackage) -> Change:
-        """A user wants to be added; where they already sit at a leaf they have lost its state, and it is removed in the same go."""
+        """A user wants to be added; one who already has a leaf has lost its state, so that leaf is removed at the same time."""
         change = Change(revoked=self._take_back(user_id))
         newcomer = user_id not in self.waiting
         self.waiting[user_id] = key_package
@@ -86,7 +86,7 @@ class ServerGroup:
         return change
 
     def depart(self, user_id: str) -> Change:
-        """A user is gone: whatever would add them is taken back, and their leaf is to be removed."""
+        """A user is gone: proposals that would add them are revoked, and one to remove their leaf is made."""
         change = Change(revoked=self._take_back(user_id))
         self.waiting.pop(user_id, None)
         leaf = self._leaf_of(user_id)
@@ -103,14 +103,14 @@ class ServerGroup:
         return [sitting for leaf, sitting in self.leaves.items() if sitting != user_id and not self._is_being_removed(leaf)]
 
     def _start_over(self) -> Change:
-        """Nobody holds the group's state any more: those who wait found a new one. They were not shown the old one's proposals."""
+        """Nobody has the group's state any more: the waiting users create a new group. They were not shown the old one's proposals."""
         self.epoch = 0
         self.leaves = {}
         self.in_flight = []
         return Change(proposed=[self._propose(user_id, None) for user_id in self.waiting])
 
     def commit(self, user_id: str, commit: Commit, welcome: MlsWelcome | None) -> Accepted:
-        """Make a commit true. Raises RemoteProtocolError, and changes nothing, where it does not count."""
+        """Apply a commit. Raises RemoteProtocolError, and changes nothing, where it does not count."""
         self._check(user_id, commit)
         shown = {item.proposal.reference: item for item in self.shown_to(user_id)}
         if sorted(commit.references) != sorted(shown):

@@ -1,4 +1,4 @@
-"""A member that is Discord's own libdave, through dave.py: what Discord's clients are."""
+"""LibdaveMember: a member on Discord's own libdave, through dave.py, as Discord's clients are."""
 
 import logging
 
@@ -7,12 +7,12 @@ import dave
 from discordplex.loopback.discord.voice.dave.member import DaveMember
 
 KEEP_OLD_KEYS_S = 10.0
-"""How long the former epoch's keys still open what was on its way (the protocol's own figure)."""
+"""How long the former epoch's keys still decrypt late packets (the protocol's own figure)."""
 
 CODE_DIGITS, CODE_GROUP = 30, 5
-"""The voice privacy code's length, and how its digits are made."""
+"""The length of the voice privacy code, and of its groups of digits."""
 
-logging.getLogger("dave").setLevel(logging.CRITICAL)  # it logs each failed attempt as an error; here failures are counted
+logging.getLogger("dave").setLevel(logging.CRITICAL)  # libdave logs each failed attempt as an error; here failures are counted
 
 
 class LibdaveMember(DaveMember):
@@ -30,14 +30,14 @@ class LibdaveMember(DaveMember):
 
     @property
     def members(self) -> frozenset[str]:
-        """Who is in the group: what libdave tells is the difference to what it told before, across groups."""
+        """Who is in the group. libdave reports the difference to its last report, across groups."""
         if not self._session.has_established_group():
             return frozenset()
         return frozenset(str(user_id) for user_id, key in self._roster.items() if key)
 
     @property
     def privacy_code(self) -> str | None:
-        """Made of the epoch's authenticator."""
+        """Computed from the epoch's authenticator."""
         authenticator = self._session.get_last_epoch_authenticator()
         return dave.generate_displayable_code(authenticator, CODE_DIGITS, CODE_GROUP) if authenticator else None
 
@@ -77,7 +77,7 @@ class LibdaveMember(DaveMember):
                 decryptor.transition_to_key_ratchet(ratchet, KEEP_OLD_KEYS_S)
 
     def _execute_keys(self, number: int, version: int) -> None:
-        """The session may be an epoch further by now, where others cannot follow yet: the ratchet is the one of the transition."""
+        """The session may have advanced by an epoch, where others cannot follow yet, so the ratchet is that of the transition."""
         ratchet = self._own_ratchets.pop(number, None)
         self._encryptor.set_passthrough_mode(version == 0)
         if version:

@@ -1,6 +1,6 @@
-"""A person's end of the encryption, message by message. A library does the cryptography (`libdave_member.py`, `davey_member.py`).
+"""DaveMember: a person's side of the encryption. A library does the cryptography (`libdave_member.py`, `davey_member.py`).
 
-Control runs on the server's loop, `encrypt` and `decrypt` on the media thread; one lock lies between them.
+Control runs on the server's loop, `encrypt` and `decrypt` on the media thread; one lock protects both.
 """
 
 import struct
@@ -29,7 +29,7 @@ class MemberTransport(Protocol):
 
 
 class DaveMember(ABC):
-    """One person in the group of one call after the other."""
+    """One person, in the group of one call after the other."""
 
     max_version: int
 
@@ -38,11 +38,11 @@ class DaveMember(ABC):
         self.version = 0
         """The protocol version that is executed; 0: nothing is encrypted."""
         self.peers: set[str] = set()
-        """Who else is in the call, as the voice server says: nobody else may be added."""
+        """Who else is in the call, according to the voice server: nobody else may be added."""
         self.epochs = 0
-        """Commits and welcomes that were followed."""
+        """Commits and welcomes that were processed."""
         self.failed = 0
-        """Commits and welcomes that were not (op 31)."""
+        """Commits and welcomes that could not be processed (op 31)."""
         self._channel_id = "0"
         self._lock = threading.Lock()
         self._spoiled_until = 0
@@ -52,7 +52,7 @@ class DaveMember(ABC):
 
     @property
     def settled(self) -> bool:
-        """Whether no change of keys is under way."""
+        """Whether no change of keys is in progress."""
         return not self._pending and self.version == self._agreed
 
     @property
@@ -66,13 +66,13 @@ class DaveMember(ABC):
         """The voice privacy code that everybody in the call compares; None before there is a group."""
 
     def spoil(self, *, key_changes: int) -> None:
-        """From now on, send what nobody's key opens, until so many commits or welcomes more have been followed: a client gone wrong."""
+        """Send packets that nobody can decrypt until this many more commits or welcomes have been processed: a faulty client."""
         self._spoiled_until = self.epochs + key_changes
 
-    # What the voice server says
+    # Messages of the voice server
 
     def begin(self, channel_id: str, version: int) -> None:
-        """A session description: the protocol version of the call that one is now in."""
+        """A session description: the protocol version of the call that was joined."""
         self._channel_id = channel_id
         self.peers = set()
         self._pending = {}
@@ -152,7 +152,7 @@ class DaveMember(ABC):
     # Media, on the media thread
 
     def encrypt(self, ssrc: int, opus: bytes) -> bytes | None:
-        """What goes into the packet; None while there is no key: nothing is said in the clear."""
+        """The encrypted packet; None while there is no key: nothing is sent in the clear."""
         with self._lock:
             sealed = self._encrypt(ssrc, opus) if self.version else opus
         if sealed and self.epochs < self._spoiled_until:
@@ -160,7 +160,7 @@ class DaveMember(ABC):
         return sealed
 
     def decrypt(self, user_id: str | None, payload: bytes) -> tuple[str | None, bytes] | None:
-        """Whose packet it was and what it holds. Without a known sender, the key that opens it names them."""
+        """The sender and the decrypted packet. Without a known sender, the key that decrypts it identifies them."""
         with self._lock:
             if not self.version and not payload.endswith(MARKER):
                 return user_id, payload
@@ -177,7 +177,7 @@ class DaveMember(ABC):
 
     @abstractmethod
     def _start(self, version: int) -> None:
-        """Forget the group and be ready for a new one."""
+        """Drop the group and prepare for a new one."""
 
     @abstractmethod
     def _set_sender(self, package: bytes) -> None: ...
@@ -187,19 +187,19 @@ class DaveMember(ABC):
 
     @abstractmethod
     def _commit_to(self, proposals: bytes, expected: frozenset[str]) -> bytes | None:
-        """The commit, and the welcome behind it, that the proposals call for."""
+        """The commit, followed by the welcome, for these proposals."""
 
     @abstractmethod
     def _process_commit(self, commit: bytes) -> bool:
-        """Move to the epoch of a commit; whether that worked."""
+        """Advance to the epoch of a commit; whether that worked."""
 
     @abstractmethod
     def _process_welcome(self, welcome: bytes) -> bool:
-        """Enter the group of a welcome; whether that worked."""
+        """Join the group of a welcome; whether that worked."""
 
     @abstractmethod
     def _prepare_keys(self, number: int, version: int) -> None:
-        """Be able to open what others send after the transition, and keep one's own key for it: transitions overlap."""
+        """Prepare to decrypt what others send after the transition, and keep the own key for it: transitions overlap."""
 
     @abstractmethod
     def _execute_keys(self, number: int, version: int) -> None:

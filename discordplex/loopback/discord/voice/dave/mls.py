@@ -1,7 +1,7 @@
-"""MLS on the wire (RFC 9420), as far as a delivery service reads and writes it. Pure.
+"""MLS messages (RFC 9420), as far as a delivery service reads and writes them. Pure.
 
 Suite 2 throughout: DHKEM P-256, AES-128-GCM, SHA-256, ECDSA P-256. Numbers are big-endian, vectors carry their length in 1, 2 or 4 bytes.
-The server reads key packages, commits and welcomes of its clients, and writes external proposals of its own.
+The server reads key packages, commits and welcomes of its clients, and writes external proposals.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def vector(content: bytes) -> bytes:
 
 
 class Reader:
-    """Reads MLS structures off the front of some bytes. Raises RemoteProtocolError where they end too early."""
+    """Reads MLS structures from the front of some bytes. Raises RemoteProtocolError where they end too early."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -83,7 +83,7 @@ class Reader:
 
 
 def signed_content(label: str, content: bytes) -> bytes:
-    """What a signature with a label covers (RFC 9420 section 5.1.2)."""
+    """The bytes covered by a signature with a label (RFC 9420 section 5.1.2)."""
     return vector(b"MLS 1.0 " + label.encode()) + vector(content)
 
 
@@ -93,7 +93,7 @@ def reference(label: str, content: bytes) -> bytes:
 
 
 def verify(public_key: bytes, label: str, content: bytes, signature: bytes) -> None:
-    """Raises RemoteProtocolError where the signature is not by this key over this content."""
+    """Raise RemoteProtocolError where the signature is not by this key over this content."""
     try:
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
         key.verify(signature, signed_content(label, content), ec.ECDSA(SHA256()))
@@ -103,7 +103,7 @@ def verify(public_key: bytes, label: str, content: bytes, signature: bytes) -> N
 
 @dataclass(frozen=True, slots=True)
 class LeafNode:
-    """A member's own node: who it is and with which key it signs."""
+    """A member's own node: its identity and its signing key."""
 
     identity: bytes
     signature_key: bytes
@@ -142,7 +142,7 @@ class KeyPackage:
 
     @classmethod
     def parse(cls, content: bytes, *, identity: bytes) -> "KeyPackage":
-        """Read and check a client's bare key package. Raises RemoteProtocolError where it is not what `identity` may offer."""
+        """Read and check a client's bare key package. Raises RemoteProtocolError where `identity` may not offer it."""
         reader = Reader(content)
         reader.expect(MLS_10, 2, "a key package's version")
         reader.expect(SUITE, 2, "a key package's suite")
@@ -175,7 +175,7 @@ class MlsExternalSender:
         self._key = ec.generate_private_key(ec.SECP256R1())
         point = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self.package = vector(point) + struct.pack("!H", BASIC_CREDENTIAL) + vector(identity)
-        """What op 25 carries."""
+        """The contents of op 25."""
 
     def propose(self, *, group_id: bytes, epoch: int, proposal: bytes) -> "Proposal":
         """A signed proposal for one epoch of a group; an external sender's signature covers no group context."""
@@ -206,7 +206,7 @@ def remove(leaf: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A member's commit: which proposals it makes true, in which order."""
+    """A member's commit: which proposals it applies, in which order."""
 
     message: bytes
     group_id: bytes
@@ -216,7 +216,7 @@ class Commit:
 
     @classmethod
     def read(cls, reader: Reader) -> "Commit":
-        """Read a commit in a PublicMessage up to its end, of which nothing tells but its own structure."""
+        """Read a commit in a PublicMessage to its end, which only its own structure shows."""
         start = reader.position
         reader.expect(MLS_10, 2, "a commit's version")
         reader.expect(PUBLIC_MESSAGE, 2, "a commit's wire format")
@@ -269,12 +269,12 @@ class MlsWelcome:
         return cls(secrets, group_info)
 
     def cut_for(self, key_package: KeyPackage) -> bytes:
-        """The welcome with nobody's secret but this receiver's."""
+        """The welcome with only this receiver's secret."""
         return struct.pack("!H", SUITE) + vector(self.secrets[key_package.reference]) + vector(self.group_info)
 
 
 def read_commit_welcome(payload: bytes) -> tuple[Commit, MlsWelcome | None]:
-    """Op 28: a commit and, where it adds somebody, the welcome right behind it. Raises RemoteProtocolError for anything else."""
+    """Op 28: a commit and, where it adds somebody, the welcome after it. Raises RemoteProtocolError for anything else."""
     reader = Reader(payload)
     commit = Commit.read(reader)
     return commit, MlsWelcome.parse(reader.rest) if reader.rest else None
