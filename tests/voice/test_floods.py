@@ -72,6 +72,20 @@ def test_who_speaks_in_real_time_loses_nothing(studio: Studio) -> None:
     assert "excess" not in studio.counts()
 
 
+@pytest.mark.parametrize("frame_ms", [2.5, 5, 10, 40, 60, 120])
+def test_packets_of_any_length_are_heard_in_real_time(studio: Studio, frame_ms: float) -> None:
+    """Opus knows many lengths; the budget is one of sound, whatever the number of packets that carry it."""
+    studio.receiver.name(SSRC, ANN)
+    packet = OpusEncoder(application="lowdelay" if frame_ms < 10 else "audio").encode(
+        noise(6)[: round(DISCORD.frame_bytes * frame_ms / 20)]
+    )
+    count = round(SECONDS * 1000 / frame_ms)
+    for number in range(count):
+        studio.receiver.receive(studio.datagram(number, packet), 100.0 + number * frame_ms / 1000)
+    assert heard_ms(studio, ANN) == pytest.approx(count * frame_ms)
+    assert studio.counts() == {"frames": count}
+
+
 def test_garbage_costs_a_bounded_number_of_openings() -> None:
     """A thousand packets a second that no key opens: no more of them are tried than the shortest Opus packets would be."""
     _, (ann, bob) = call_of(ANN, BOB)

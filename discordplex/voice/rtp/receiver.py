@@ -320,6 +320,7 @@ class Receiver:
         stream.frame_samples = len(pcm) // DISCORD.sample_bytes
         stream.read += payload != SILENCE_PACKET
         self._frames.add()
+        stream.credit_ms += PACKET_MS  # what the packet cost before it was known how much sound it is
         self._write(stream, pcm)
 
     def _conceal(self, stream: SpeakerStream, missing: Missing) -> None:

@@ -14,7 +14,7 @@ MAX_CONCEALED = 5
 """Lost frames in a row that are filled in. After 100 ms libopus has faded to silence, and a longer fill would arrive as pure delay."""
 
 PACKET_MS = DISCORD.frame_ms / 8
-"""What each authentic packet costs of a stream's budget, whatever it becomes: the length of the shortest Opus packet."""
+"""What each authentic packet costs of a stream's budget at least: the length of the shortest Opus packet."""
 
 SOUND_MS_PER_S = 1250.0
 """How much sound one stream may become in a second, filled-in frames included: real time, and room for a sender whose clock is fast."""
