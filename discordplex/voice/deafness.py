@@ -88,6 +88,18 @@ class StreamCounts:
     ended: bool
     """The last packet was one of these."""
 
+    def with_another(self, other: "StreamCounts") -> "StreamCounts":
+        """Both of one person's streams together: clients take a new SSRC when they reconnect."""
+        return StreamCounts(
+            ssrc=self.ssrc,
+            user_id=self.user_id,
+            announced=self.announced + other.announced,
+            arrived=self.arrived + other.arrived,
+            read=self.read + other.read,
+            silences=self.silences + other.silences,
+            ended=self.ended and other.ended,
+        )
+
 
 class Symptom(enum.Enum):
     """How somebody is not heard."""
@@ -243,7 +255,10 @@ class Deafness:
         the path is alive, or where this voice server has never answered any.
         """
         found: list[Finding] = []
-        counted = {counts.ssrc if counts.user_id is None else counts.user_id: counts for counts in stream_counts}
+        counted: dict[int, StreamCounts] = {}
+        for counts in stream_counts:
+            key = counts.ssrc if counts.user_id is None else counts.user_id
+            counted[key] = counted[key].with_another(counts) if key in counted else counts
         self._remember(counted, now)
         for key, counts in counted.items():
             speaker = self._speakers[key]

@@ -386,6 +386,21 @@ def test_a_few_late_packets_are_no_proof() -> None:
     assert room.wait(20.0) == []
 
 
+@pytest.mark.parametrize("former_first", [True, False])
+def test_somebody_with_a_new_stream_is_missed_too(*, former_first: bool) -> None:
+    """Who reconnects has another SSRC; what the former one has counted hides nothing of the new one, in whatever order they come."""
+    room = Room(ADA)
+    assert room.wait(5.0, ADA) == []
+    former = replace(room.stream_counts[ADA], ssrc=1)
+    new = replace(former, ssrc=2, arrived=0, read=0)
+    found: list[Finding] = []
+    for _ in range(round(NOTICED_WITHIN_S / LOOK_S)):
+        new = replace(new, arrived=new.arrived + PACKETS)
+        room.stream_counts = {1: former, 2: new} if former_first else {2: new, 1: former}
+        found += room.wait(LOOK_S)
+    assert found == deaf(ADA, Symptom.UNREADABLE, Remedy.REKEY)
+
+
 def test_somebody_without_a_name_is_missed_too() -> None:
     """Where Discord never says whose a stream is, the stream is who is not heard; its name, once it comes, begins anew."""
     room = Room(ADA)
