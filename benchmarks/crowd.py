@@ -60,6 +60,6 @@ async def together(calls: int) -> Crowd:
             after = stage.bot.usage()
             cpu, resident_mib = cpu_percent(before, after), after.resident_mib
         for talk in talks:
-            talk.person.hush()
+            talk.person.stop_speaking()
         await asyncio.gather(*saying)
         return Crowd(await stage.bot.stop(), cpu, resident_mib)

@@ -56,7 +56,7 @@ async def one(program: Sequence[str], seconds: float) -> Heard:
             talk.engine.faults = Faults()
             calm_from = talk.said[-1].at
             await asyncio.sleep(CALM_WITHIN_S + 1)
-            talk.person.hush()
+            talk.person.stop_speaking()
             await saying
         return judged(talk, stage.bot_id, late_from, calm_from)
 

@@ -53,7 +53,7 @@ async def measure() -> list[Row]:
                 rows.append(Row(f"voice socket lost: {loss.name}", "longest time between two packets", "ms", found.p50, loss.gap_ms, found))
                 if loss.resumes:
                     rows.append(Row(f"voice socket lost: {loss.name}", f"frames lost in {TRIES} losses", "", missing, 0))
-            talk.person.hush()
+            talk.person.stop_speaking()
             await saying
     return rows
 

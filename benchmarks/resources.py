@@ -87,7 +87,7 @@ async def one_call(program: Sequence[str], seconds: float) -> Taken:
             begin = stage.bot.usage()
             await asyncio.sleep(seconds)
             end = stage.bot.usage()
-            talk.person.hush()
+            talk.person.stop_speaking()
             await saying
         await stage.bot.stop()
     return Taken(idle, cpu_percent(idle_begin, idle), end, cpu_percent(begin, end))

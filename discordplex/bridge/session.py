@@ -104,7 +104,7 @@ class VoiceSession:
         self._captions.cut_people()
         engine = self._engine
         await self.interrupt()
-        self._hush()
+        self._drop_unplayed()
         if engine is not None:
             await engine.pause()
 
@@ -136,7 +136,7 @@ class VoiceSession:
     def restart(self, persona: Persona) -> None:
         """Continue as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` says when it listens."""
         self._persona = persona
-        self._hush()
+        self._drop_unplayed()
         self._attempt.cancel()
 
     def try_now(self) -> None:
@@ -144,7 +144,7 @@ class VoiceSession:
         if self._engine is None:
             self._attempt.cancel()
 
-    def _hush(self) -> None:
+    def _drop_unplayed(self) -> None:
         """Drop what waits to be played, sound and words."""
         self._captions.cut(heard=self._source.played_samples)
         self._source.flush()

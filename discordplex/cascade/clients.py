@@ -72,22 +72,22 @@ class NoCookies(CookieJar):
         """Keep none."""
 
 
-def own_headers(api_key: str) -> Callable[[Any], Awaitable[None]]:
+def header_filter(api_key: str) -> Callable[[Any], Awaitable[None]]:
     """A hook for the HTTP library that removes every header but ours from a request, and every key but the service's."""
 
-    async def leave_own(request: Any) -> None:
+    async def keep_own_headers(request: Any) -> None:
         for name in set(request.headers) - HEADERS:
             del request.headers[name]
         if not request.url.userinfo:  # else the library has made a header of it
             request.headers["Authorization"] = f"Bearer {api_key}"
 
-    return leave_own
+    return keep_own_headers
 
 
-def hang_up_on_strays(connection: Any) -> None:
+def close_on_surplus(connection: Any) -> None:
     """Close connections of this class that carry more than one answer: the surplus would be read as the next request's answer."""
     reuse = connection._response_closed  # noqa: SLF001 -- where the library decides whether a connection is kept
-    if getattr(reuse, "closes_strays", False):
+    if getattr(reuse, "closes_on_surplus", False):
         return
 
     async def reuse_or_close(self: Any) -> None:
@@ -96,7 +96,7 @@ def hang_up_on_strays(connection: Any) -> None:
         else:
             await reuse(self)
 
-    reuse_or_close.closes_strays = True  # type: ignore[attr-defined]
+    reuse_or_close.closes_on_surplus = True  # type: ignore[attr-defined]
     connection._response_closed = reuse_or_close  # noqa: SLF001 -- as above
 
 
@@ -118,7 +118,7 @@ class Clients:
         self._response: Any = importlib.import_module(library).Response
         connection = importlib.import_module(library.replace("httpx", "httpcore")).AsyncHTTP11Connection
         connection.MAX_INCOMPLETE_EVENT_SIZE, connection.READ_NUM_BYTES = MOST_HEADER_BYTES, READ_BYTES
-        hang_up_on_strays(connection)
+        close_on_surplus(connection)
         self._clients: dict[tuple[str, str], AsyncOpenAI] = {}
         for service in services:
             place = (service.base_url, service.api_key)
@@ -134,7 +134,7 @@ class Clients:
         http_client = self._openai.DefaultAsyncHttpxClient(
             limits=limits,
             follow_redirects=False,  # a redirect would send speech, prompts and keys to a host that nobody configured
-            event_hooks={"request": [own_headers(service.api_key)], "response": [refuse_failure]},
+            event_hooks={"request": [header_filter(service.api_key)], "response": [refuse_failure]},
             cookies=NoCookies(),
             trust_env=False,  # one policy for all our clients: network.py
             proxy=httpx_proxy(service.base_url),
@@ -156,7 +156,7 @@ class Clients:
         """
         deadline = clock.now() + service.total_timeout_s
         try:
-            response = await once_more(lambda: self._before(deadline, clock, service, request), service, clock)
+            response = await with_one_retry(lambda: self._before(deadline, clock, service, request), service, clock)
             try:
                 yield ServiceResponse(response, service, clock, deadline)
             finally:
@@ -212,7 +212,7 @@ async def cancel_at(scope: anyio.CancelScope, clock: Clock, deadline: float) -> 
     scope.cancel()
 
 
-async def once_more(attempt: Callable[[], Awaitable[Response]], service: Service, clock: Clock) -> Response:
+async def with_one_retry(attempt: Callable[[], Awaitable[Response]], service: Service, clock: Clock) -> Response:
     """What `attempt` returns; repeated once where `faults` allows that."""
     try:
         return await attempt()

@@ -119,7 +119,7 @@ class CascadeEngine:
                 self._on_speech(self._dialogue, speaker, event)
             self._dialogue.goes_on(self._speech_input.voiced_ms)
         except Exception as error:  # noqa: BLE001 -- the edge of the engine: the call decides whether to open another
-            self._die(error)
+            self._fail(error)
 
     async def events(self) -> AsyncIterator[EngineEvent]:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
@@ -208,9 +208,9 @@ class CascadeEngine:
                 tasks.start_soon(conversation.talk, name="cascade:talk")
                 tasks.start_soon(self._detectors.keep_filled, name="cascade:detectors")
         except Exception as error:  # noqa: BLE001 -- the edge of the engine, as above
-            self._die(error)
+            self._fail(error)
 
-    def _die(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         log.error("cascade failed", exc_info=error)
         if not self._closed:
             self._outbox.put(Problem(INTERNAL))

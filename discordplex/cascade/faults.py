@@ -100,7 +100,7 @@ def no_api_error(service: Service) -> ServiceError:
     return ServiceError(f"{NOUN[service.name]} failed: {not_an_api(service)}", service=service.name, cause="not an API")
 
 
-def told_error(service: Service, body: Any) -> ServiceError:
+def error_in_answer(service: Service, body: Any) -> ServiceError:
     """The error for an answer with a success status and an error inside. `body` is that error."""
     words = server_words(body, service)
     cause = "error in the answer"
@@ -109,10 +109,10 @@ def told_error(service: Service, body: Any) -> ServiceError:
     )
 
 
-def refuse_told_error(message: Any, service: Service) -> None:
+def raise_error_in(message: Any, service: Service) -> None:
     """Raise ServiceError where this part of an answer is an error message of the server."""
     if isinstance(message, Mapping) and (message.get("error") or "error" in (message.get("object"), message.get("type"))):
-        raise told_error(service, message)
+        raise error_in_answer(service, message)
 
 
 def sentence(error: BaseException, service: Service, server: str = SERVER) -> str:

@@ -96,12 +96,12 @@ class History:
         What several people said in a row becomes one message: many models require turns that alternate and begin with a person.
         """
         chat = [{"role": "system", "content": system_prompt}]
-        for role, messages in itertools.groupby(self._from_people_on(), key=lambda message: message.role):
+        for role, messages in itertools.groupby(self._since_first_person(), key=lambda message: message.role):
             lines = [message.as_chat()["content"] for message in messages]
             chat.append({"role": role, "content": "\n".join(lines)})
         return chat
 
-    def _from_people_on(self) -> Iterable[Message]:
+    def _since_first_person(self) -> Iterable[Message]:
         return itertools.dropwhile(lambda message: message.role == "assistant", self._messages)
 
     @property

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import anyio
 
-from discordplex.cascade.faults import HttpError, OverdueError, ServiceError, failed, no_api_error, told_error
+from discordplex.cascade.faults import HttpError, OverdueError, ServiceError, error_in_answer, failed, no_api_error
 from discordplex.cascade.service import Service
 from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from discordplex.clock import Clock
@@ -119,7 +119,7 @@ class ServiceResponse:
                 if data.strip() == DONE:
                     break
                 if data.strip() and name == ERROR_EVENT:
-                    raise told_error(self._service, await worked(len(data), words_in, data))
+                    raise error_in_answer(self._service, await worked(len(data), words_in, data))
                 if data.strip():
                     yield await worked(len(data), self._event, data)
             else:

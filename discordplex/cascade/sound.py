@@ -284,12 +284,12 @@ class SpeechSound:
         self._decoder: Decoder | None = None
 
     @property
-    def is_easy(self) -> bool:
+    def is_cheap(self) -> bool:
         """Whether a few kilobytes are decoded fast enough to do it between two frames of a call; otherwise use a thread."""
         return isinstance(self._decoder, PcmSound | WavSound) and self._decoder.rate_hz in EASY_RATES_HZ
 
     @property
-    def only_gathers(self) -> bool:
+    def buffers_only(self) -> bool:
         """Whether `feed` only collects the bytes for `finish`."""
         return isinstance(self._decoder, FileSound)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from discordplex.audio.format import ENGINE
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import failed, no_api_error, refuse_told_error
+from discordplex.cascade.faults import failed, no_api_error, raise_error_in
 from discordplex.cascade.response import ServiceResponse
 from discordplex.cascade.response import worked as read
 from discordplex.cascade.service import Service
@@ -80,12 +80,12 @@ class Synthesizer:
         async for block in blocks:
             start = 0
             while start < len(block):
-                easy = sound.is_easy or sound.only_gathers
-                end = start + (SLICE_BYTES if easy else HARD_SLICE_BYTES)
-                async for pcm in worked(sound.feed(block[start:end]), easy=easy):
+                cheap = sound.is_cheap or sound.buffers_only
+                end = start + (SLICE_BYTES if cheap else HARD_SLICE_BYTES)
+                async for pcm in worked(sound.feed(block[start:end]), cheap=cheap):
                     yield pcm
                 start = end
-        async for pcm in worked(sound.finish(), easy=sound.is_easy):
+        async for pcm in worked(sound.finish(), cheap=sound.is_cheap):
             yield pcm
 
     async def _unwrapped(self, answer: ServiceResponse) -> AsyncIterator[bytes]:
@@ -99,9 +99,9 @@ class Synthesizer:
         return answer.blocks()
 
 
-async def worked(pieces: Iterator[bytes], *, easy: bool) -> AsyncIterator[bytes]:
+async def worked(pieces: Iterator[bytes], *, cheap: bool) -> AsyncIterator[bytes]:
     """The decoded pieces, decoded in a thread unless that is cheap; yields to the loop in between."""
-    if easy:
+    if cheap:
         for piece in pieces:
             yield piece
         await asyncio.sleep(0)
@@ -113,7 +113,7 @@ async def worked(pieces: Iterator[bytes], *, easy: bool) -> AsyncIterator[bytes]
 async def wrapped_sound(messages: AsyncIterator[Any], service: Service) -> AsyncIterator[bytes]:
     """Sound that comes as base64 in JSON."""
     async for message in messages:
-        refuse_told_error(message, service)
+        raise_error_in(message, service)
         size = sum(len(value) for value in message.values() if isinstance(value, str)) if isinstance(message, Mapping) else 0
         yield await read(size, sound_in, message)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import ServiceError, failed, no_api_error, refuse_told_error
+from discordplex.cascade.faults import ServiceError, failed, no_api_error, raise_error_in
 from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.plaintext import drawn
@@ -41,7 +41,7 @@ class ChatModel:
                     raise no_api_error(service)
                 async with contextlib.aclosing(answer.messages()) as found:
                     async for message in found:
-                        refuse_told_error(message, service)
+                        raise_error_in(message, service)
                         delta = reply.delta_of(message)
                         thought = thought or any(delta.get(name) for name in THOUGHTS)
                         text = drawn(text_of(delta))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from discordplex.audio.wav import wav_of
 from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import ServiceError, failed, no_api_error, refuse_told_error
+from discordplex.cascade.faults import ServiceError, failed, no_api_error, raise_error_in
 from discordplex.cascade.response import ServiceResponse, json_messages
 from discordplex.cascade.segmenter import VAD
 from discordplex.cascade.service import Service
@@ -58,7 +58,7 @@ async def text_in(answer: ServiceResponse, service: Service) -> str:
     if not begin.startswith(b"{") and "json" not in answer.content_type:
         return data.decode("utf-8", "replace")
     message: Any = next(json_messages(data, service)) if data.strip() else None
-    refuse_told_error(message, service)
+    raise_error_in(message, service)
     if isinstance(message, str):
         return message
     if not isinstance(message, dict) or not isinstance(message.get("text", 0), str | None):
@@ -71,7 +71,7 @@ async def streamed_text(answer: ServiceResponse, service: Service) -> str:
     text = ""
     async with contextlib.aclosing(answer.messages()) as messages:
         async for message in messages:
-            refuse_told_error(message, service)
+            raise_error_in(message, service)
             if not isinstance(message, Mapping):
                 continue
             piece, whole = message.get("delta"), message.get("text")

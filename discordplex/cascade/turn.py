@@ -213,9 +213,9 @@ class Turn:
                 self._characters += len(one)
                 self._put(self._chunker.feed(one[: max(0, left)]))
             else:
-                self._begin_anew()
+                self._restart_speech()
 
-    def _begin_anew(self) -> None:
+    def _restart_speech(self) -> None:
         self._chunker.drop()
         self._characters = self._pieces = 0
         old, self._speech = self._speech, Speech(self._synthesizer, self._voice, self._output)

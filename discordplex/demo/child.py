@@ -80,9 +80,9 @@ class BotProcess:
             raise RuntimeError("the bot was not started")
         code = await self._process.wait()
         await asyncio.wait({self._reader})
-        return self.last_words() or f"The bot ended by itself (exit code {code})."
+        return self.last_complaint() or f"The bot ended by itself (exit code {code})."
 
-    def last_words(self) -> str:
+    def last_complaint(self) -> str:
         """The newest complaint as a sentence; empty where the bot had none."""
         return f"The bot said: {self.complaints[-1]}" if self.complaints else ""
 

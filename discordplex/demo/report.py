@@ -116,7 +116,7 @@ def summary(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> Iterato
     if measured["engine"] == "talker":
         yield "  voice to voice            the talker answers nobody, it speaks by itself"
     elif latency["voice_to_voice"]:
-        yield f"  voice to voice            {waited(latency['voice_to_voice'])}{whose_wait(measured['engine'])}"
+        yield f"  voice to voice            {waited(latency['voice_to_voice'])}{engine_share(measured['engine'])}"
     else:
         yield f"  voice to voice            {call.bot} answered nothing"
     for name, label in STAGES.items():
@@ -143,7 +143,7 @@ def waited(each_ms: Sequence[int]) -> str:
     return f"{median} (from {min(each_ms)} to {max(each_ms)} ms)" if len(each_ms) > 1 else median
 
 
-def whose_wait(engine: str) -> str:
+def engine_share(engine: str) -> str:
     """Which part of the latency is the engine's own."""
     if engine == "parrot":
         return f"; {PAUSE_MS} ms of it the parrot waits to be sure that one has finished"

@@ -260,7 +260,7 @@ async def unless(bot: BotProcess, awaited: Awaitable[Found], timeout_s: float | 
         await asyncio.wait({wanted, death}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         if wanted.done():
             return wanted.result()
-        raise DiscordplexError(death.result() if death.done() else f"{failure} within {timeout_s:.0f} s. {bot.last_words()}".strip())
+        raise DiscordplexError(death.result() if death.done() else f"{failure} within {timeout_s:.0f} s. {bot.last_complaint()}".strip())
     finally:
         for task in (wanted, death):
             task.cancel()

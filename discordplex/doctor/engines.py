@@ -30,11 +30,11 @@ async def check_engines(config: Config) -> list[Finding]:
     ]
     servers = findings[1:]
     if any(finding.verdict == "ok" for finding in servers):
-        return [findings[0], *(lessen(finding) for finding in servers)]
+        return [findings[0], *(as_warning(finding) for finding in servers)]
     return findings
 
 
-def lessen(finding: Finding) -> Finding:
+def as_warning(finding: Finding) -> Finding:
     """A dead server beside a working one is only a warning."""
     return warning(finding.check, finding.says, finding.mend) if finding.verdict == "failure" else finding
 

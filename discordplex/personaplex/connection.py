@@ -116,7 +116,7 @@ class Connection:
         if self.phase is ConversationPhase.CLOSED:
             return
         if isinstance(message, protocol.Handshake):
-            self._shake_hands(message)
+            self._on_handshake(message)
         elif isinstance(message, protocol.AudioBytes):
             self._events.append(AudioCame(self._expected(message.ogg)))
         elif isinstance(message, protocol.TextPiece):
@@ -126,7 +126,7 @@ class Connection:
         elif isinstance(message, protocol.Other) and message.kind == protocol.Kind.METADATA:
             self._metadata_came = True
 
-    def _shake_hands(self, message: protocol.Handshake) -> None:
+    def _on_handshake(self, message: protocol.Handshake) -> None:
         fresh = self.phase is ConversationPhase.PROMPTING
         self._move("handshake")
         if fresh:

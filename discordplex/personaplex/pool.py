@@ -43,7 +43,7 @@ class Server:
     leased: bool = False
     connected: bool = False
     backoff: Backoff = dataclasses.field(default_factory=lambda: Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
-    aside_until: float = float("-inf")
+    paused_until: float = float("-inf")
     patience: int = 1
     """How many times the configured time its next handshake may take."""
 
@@ -56,10 +56,10 @@ class Server:
         """Record the outcome of a conversation."""
         if outcome is ServerReport.SERVED:
             self.backoff.reset()
-            self.aside_until = float("-inf")
+            self.paused_until = float("-inf")
             return
-        self.aside_until = now + self.backoff.failed()
-        log.info("engine server set aside", server=self.endpoint.name, failures=self.backoff.failures)
+        self.paused_until = now + self.backoff.failed()
+        log.info("engine server paused after a failure", server=self.endpoint.name, failures=self.backoff.failures)
 
 
 class PersonaPlexPool:
@@ -103,7 +103,7 @@ class PersonaPlexPool:
         A paused server is not leased while another one works: the next working server that becomes free serves people sooner. Where all are
         paused they are leased anyway: people then hear what is wrong with them, not that they are busy.
         """
-        server = min((server for server in self._usable() if server.free), key=self._set_aside_s, default=None)
+        server = min((server for server in self._usable() if server.free), key=self._paused_s, default=None)
         if server is None:
             return None
         server.leased = True
@@ -116,8 +116,8 @@ class PersonaPlexPool:
 
     def move(self, server: Server) -> Server:
         """The server of a lease's next conversation: its own, or a free one that works while its own is paused."""
-        other = next((other for other in self._servers if other.free and self._is_well(other)), None)
-        if other is None or self._is_well(server):
+        other = next((other for other in self._servers if other.free and self._works(other)), None)
+        if other is None or self._works(server):
             return server
         server.leased, other.leased = False, True
         return other
@@ -128,13 +128,13 @@ class PersonaPlexPool:
 
     def _usable(self) -> list[Server]:
         """Those that work, busy or not; all where none does."""
-        return [server for server in self._servers if self._is_well(server)] or self._servers
+        return [server for server in self._servers if self._works(server)] or self._servers
 
-    def _is_well(self, server: Server) -> bool:
-        return self._set_aside_s(server) == 0.0
+    def _works(self, server: Server) -> bool:
+        return self._paused_s(server) == 0.0
 
-    def _set_aside_s(self, server: Server) -> float:
-        return max(0.0, server.aside_until - self._clock.now())
+    def _paused_s(self, server: Server) -> float:
+        return max(0.0, server.paused_until - self._clock.now())
 
 
 class PersonaPlexLease:

@@ -66,7 +66,7 @@ async def test_a_bot_is_heard_and_ends_with_its_report(bots: Bots) -> None:
     """Log lines come as events, warnings are kept, SIGTERM brings exit code and report."""
     async with bots(REPORTS) as bot:
         await bots.until("up")
-        assert bot.last_words() == "The bot said: engine lost"
+        assert bot.last_complaint() == "The bot said: engine lost"
         assert await bot.stop() == (0, {"cpu_s": 1.5})
     assert bots.events[0]["n"] == 1
 

@@ -205,13 +205,13 @@ def test_pauses_grow_until_a_server_has_served() -> None:
     pauses = []
     for _ in range(20):
         server.report(ServerReport.FAILED, 100.0)
-        pauses.append(server.aside_until - 100.0)
+        pauses.append(server.paused_until - 100.0)
     assert pauses[:4] == [FIRST_PAUSE_S, FIRST_PAUSE_S * 2, FIRST_PAUSE_S * 4, FIRST_PAUSE_S * 8]
     assert pauses[-1] == LONGEST_PAUSE_S
     server.report(ServerReport.SERVED, 100.0)
-    assert server.aside_until < 0
+    assert server.paused_until < 0
     server.report(ServerReport.FAILED, 100.0)
-    assert server.aside_until == 100.0 + FIRST_PAUSE_S
+    assert server.paused_until == 100.0 + FIRST_PAUSE_S
 
 
 async def test_a_busy_server_is_told_by_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

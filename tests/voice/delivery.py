@@ -153,7 +153,7 @@ class Delivery:
         assert ready == [SendReadyForTransition(self.transition_id)]
         return self.transition_id
 
-    def expel(self, member: Member) -> int:
+    def remove_member(self, member: Member) -> int:
         """Remove a client that has left."""
         leaf = self.leaves.index(member)
         self.leaves[leaf] = None

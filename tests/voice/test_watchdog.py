@@ -123,7 +123,7 @@ async def a_dead_path(booth: Booth) -> None:
         booth.loopback.voice.relay.unplug(booth.bot_id)
         await booth.until(lambda: any(isinstance(event, Lost) for event in booth.events))
         assert mends(booth) == (0, 1, 0)
-        ada.hush()
+        ada.stop_speaking()
         await talking
         await booth.until(lambda: booth.restored > 0)
         await booth.settled(2, ada)
@@ -177,7 +177,7 @@ async def an_attacker_among_others(booth: Booth) -> None:
         ssrc = link.ssrc
         talking = asyncio.create_task(ben.say(noise(50 * 8, channels=1)))
         await attack(ada)
-        ben.hush()
+        ben.stop_speaking()
         await talking
         assert mends(booth)[1] == 0
         assert mends(booth)[0] <= deafness.SPEAKER_BUDGET[deafness.Remedy.REKEY]

@@ -76,9 +76,9 @@ class Acts:
         """Disconnect a user from voice, as a moderator."""
         self.world.voice_kick(id_of(user))
 
-    def expel(self, user: Named, guild: Named) -> None:
+    def remove_member(self, user: Named, guild: Named) -> None:
         """Remove a user from a guild."""
-        self.world.expel(id_of(user), id_of(guild))
+        self.world.remove_member(id_of(user), id_of(guild))
 
     def deny(self, guild: Named, channel: Named, user_or_role: Named, permission: str | int) -> None:
         """Deny a user or a role (the guild itself: everybody) a permission in a channel, by its name ("connect")."""

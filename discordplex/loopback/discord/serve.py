@@ -36,16 +36,16 @@ async def serve(
     recording cannot be used. Calls are encrypted end to end; with `require_dave`, a client that cannot do that is refused (4017).
     """
     speech = read_wav(speaker) if speaker else None
-    _take_down(directory)
+    _remove_ready_file(directory)
     async with LoopbackDiscord(port, directory, require_dave=require_dave) as discord, anyio.create_task_group() as tasks:
-        _put_up(directory, discord.ready())
+        _write_ready_file(directory, discord.ready())
         announce(discord.ready())
         log.info("loopback Discord is up", port=discord.port, guilds=len(discord.guilds), users=len(discord.users))
         if speech:
             tasks.start_soon(_speak, discord, speech, name="speaker")
         await stop.wait()
         tasks.cancel_scope.cancel()
-    _take_down(directory)
+    _remove_ready_file(directory)
 
 
 async def _speak(discord: LoopbackDiscord, speech: bytes) -> None:
@@ -55,13 +55,13 @@ async def _speak(discord: LoopbackDiscord, speech: bytes) -> None:
             await asyncio.sleep(PAUSE_S)
 
 
-def _put_up(directory: Path, ready: dict[str, Any]) -> None:
+def _write_ready_file(directory: Path, ready: dict[str, Any]) -> None:
     """Write ready.json in one step, so that a reader never sees a part of it."""
     draft = directory / f".{READY_FILE}.new"
     draft.write_text(json.dumps(ready, indent=2) + "\n", encoding="utf-8")
     draft.replace(directory / READY_FILE)
 
 
-def _take_down(directory: Path) -> None:
+def _remove_ready_file(directory: Path) -> None:
     """Remove ready.json, so that nobody takes an earlier run's for this one's."""
     (directory / READY_FILE).unlink(missing_ok=True)

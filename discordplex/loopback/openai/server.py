@@ -38,7 +38,7 @@ def length_as_words(milliseconds: float) -> str:
     return f"I spoke for {milliseconds / 1000:.1f} seconds."
 
 
-def tell_back(messages: Sequence[Mapping[str, str]]) -> str:
+def three_sentences(messages: Sequence[Mapping[str, str]]) -> str:
     """A reply of three sentences."""
     last = next((message["content"] for message in reversed(messages) if message.get("role") == "user"), "nothing")
     return f"Oh, hello! You said: {last.splitlines()[-1]} How lovely, tell me more."
@@ -63,7 +63,7 @@ class StandInOpenAI:
         port: int = 0,
         delays: Delays | None = None,
         hears: Hears = length_as_words,
-        replies: Replies = tell_back,
+        replies: Replies = three_sentences,
         models: Sequence[str] = tuple(shapes.SHUTDOWN_DATES),
         api_key: str = API_KEY,
         clock: Clock | None = None,

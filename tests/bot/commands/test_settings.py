@@ -125,7 +125,7 @@ async def test_a_server_that_throws_the_bot_out_leaves_nothing_stored(home: Home
         store, guild_id = home.store, int(home.guild.id)
         assert store
         assert (await store.guilds.get(guild_id)).transcripts
-        home.discord.expel(home.bot, home.guild)
+        home.discord.remove_member(home.bot, home.guild)
         await home.engine.log.wait_for(lambda log: log.of(ConversationClosed))
         while (await store.guilds.get(guild_id)).transcripts:
             pass  # each look is a turn of the loop, and of the database

@@ -92,7 +92,7 @@ def test_overlapping_transitions_keep_their_own_keys() -> None:
     cat = Member(CAT, 9)
     delivery.arrive(cat)
     first = delivery.admit(cat)
-    second = delivery.expel(cat)
+    second = delivery.remove_member(cat)
     ann.e2ee.receive(ExecuteTransition(first))
     assert cat.e2ee.decrypt(ANN, sealed(ann)) == SPEECH
     ann.e2ee.receive(ExecuteTransition(second))
@@ -105,7 +105,7 @@ def test_who_left_hears_no_more() -> None:
     """After a removal the rest goes on under a new code, and the one who left can open nothing of it."""
     delivery, (ann, bob, cat) = call_of(ANN, BOB, CAT)
     code = ann.e2ee.privacy_code
-    delivery.execute(delivery.expel(bob))
+    delivery.execute(delivery.remove_member(bob))
     frame = sealed(ann)
     assert cat.e2ee.decrypt(ANN, frame) == SPEECH
     assert bob.e2ee.decrypt(ANN, frame) is None
@@ -115,7 +115,7 @@ def test_who_left_hears_no_more() -> None:
 def test_who_left_is_not_let_in_by_a_proposal_alone() -> None:
     """The server proposes to add somebody who, by its own word, is not in the call: nobody of us commits to that."""
     delivery, (ann, bob, _) = call_of(ANN, BOB, CAT)
-    delivery.execute(delivery.expel(bob))
+    delivery.execute(delivery.remove_member(bob))
     stranger = Member(BOB, 7)
     stranger.take(stranger.e2ee.start(channel_id=delivery.channel_id, ssrc=7, protocol_version=1))
     assert ann.take(ann.e2ee.receive(Proposals(delivery.proposals(ADD + stranger.key_package)))) == []

@@ -134,7 +134,7 @@ class GatewayConnection:
         if session is None or user is not session.login.user or not session.can_replay(seq):
             await self._send({"op": 9, "s": None, "t": None, "d": False})
             return
-        self._sessions.take_up(session)
+        self._sessions.keep_from_expiring(session)
         self._carry(session, sent_seq=seq)
         session.add("RESUMED", {"_trace": ["loopback"]})  # after everything that is replayed
 

@@ -13,7 +13,7 @@ from discordplex.loopback.discord.world.model import (
     Guild,
     InteractionSent,
     MemberChanged,
-    MemberExpelled,
+    MemberRemoved,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
@@ -202,7 +202,7 @@ def _(fact: InteractionSent, world: World) -> Iterator[Dispatch]:
 
 
 @dispatches.register
-def _(fact: MemberExpelled, world: World) -> Iterator[Dispatch]:
+def _(fact: MemberRemoved, world: World) -> Iterator[Dispatch]:
     del world  # without `unavailable` in it, the guild is gone for this user (documented)
     yield Dispatch("GUILD_DELETE", {"id": fact.guild_id}, intent=GUILDS, viewers=frozenset({fact.user_id}))
 

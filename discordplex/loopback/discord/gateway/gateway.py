@@ -39,7 +39,7 @@ class Gateway:
         finally:
             self._connections.discard(connection)
             if connection.session:
-                self.sessions.let_go(connection.session, connection.wake, ended=connection.ended_cleanly)
+                self.sessions.connection_ended(connection.session, connection.wake, ended=connection.ended_cleanly)
             self.world.note("gateway closed")
         return socket
 

@@ -105,7 +105,7 @@ class Sessions:
             session.add("GUILD_CREATE", dispatches.guild_create(self._world, guild, user_id=login.user.id, intents=login.intents))
         return session
 
-    def take_up(self, session: GatewaySession) -> None:
+    def keep_from_expiring(self, session: GatewaySession) -> None:
         """Stop a resumed session from expiring."""
         handle = self._expiries.pop(session.id, None)
         if handle:
@@ -114,7 +114,7 @@ class Sessions:
     def end(self, session: GatewaySession) -> None:
         """Drop a session; its user leaves the voice channels that it had joined."""
         self._sessions.pop(session.id, None)
-        self.take_up(session)
+        self.keep_from_expiring(session)
         for (guild_id, user_id), state in list(self._world.voice_states.items()):
             if state.session_id == session.id:
                 self._world.voice_leave(user_id, guild_id)
@@ -124,7 +124,7 @@ class Sessions:
         for session in self:
             self.end(session)
 
-    def let_go(self, session: GatewaySession, wake: Callable[[], None], *, ended: bool) -> None:
+    def connection_ended(self, session: GatewaySession, wake: Callable[[], None], *, ended: bool) -> None:
         """The connection of `wake` no longer serves this session; unless its client ended it, the session can be resumed."""
         if session.id not in self._sessions or session.on_event != wake:
             return

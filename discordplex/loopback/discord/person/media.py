@@ -85,13 +85,13 @@ class RtpSender:
         self._timestamp = random.getrandbits(32)
         self._next_at = time.perf_counter()
         self._frames = 0
-        self._hush = False
+        self._stop_asked = False
         self._turn = asyncio.Lock()
 
     async def say(self, pcm: bytes, *, marks_end: bool = True) -> None:
         """Say ENGINE PCM in real time, then five silence frames where the end is marked; a second caller waits for its turn."""
         async with self._turn:
-            self._hush = False
+            self._stop_asked = False
             frames = [pcm[start : start + ENGINE.frame_bytes] for start in range(0, len(pcm), ENGINE.frame_bytes)]
             start = self._begin()
             said = await self._say_frames(frames, start)
@@ -101,9 +101,9 @@ class RtpSender:
                 self._send(SILENCE_PACKET, ENGINE.silence)
             self._next_at = start + (said + silent) * ENGINE.frame_seconds
 
-    def hush(self) -> None:
+    def stop_speaking(self) -> None:
         """Stop speaking after the frame that is under way."""
-        self._hush = True
+        self._stop_asked = True
 
     async def _say_frames(self, frames: list[bytes], start: float) -> int:
         ahead: tuple[bytes, bytes] | None = None
@@ -111,7 +111,7 @@ class RtpSender:
             full, packet = ahead or self._encode(frame)
             await self._deadline(start, index)
             self._send(packet, full)
-            if self._hush:
+            if self._stop_asked:
                 return index + 1
             ahead = self._encode(frames[index + 1]) if index + 1 < len(frames) else None
         return len(frames)

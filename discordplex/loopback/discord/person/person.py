@@ -131,7 +131,7 @@ class Person:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
-        self.sender.hush()
+        self.sender.stop_speaking()
         if self._task is not None:
             task, self._task = self._task, None
             task.cancel()
@@ -150,9 +150,9 @@ class Person:
         self.announce()
         await self._discord.voice.media.run(self.sender.say(pcm, marks_end=marks_end))
 
-    def hush(self) -> None:
+    def stop_speaking(self) -> None:
         """Stop speaking after the current frame."""
-        self.sender.hush()
+        self.sender.stop_speaking()
 
     def announce(self, flags: int = SPEAKING) -> None:
         """Send op 5 with the SSRC, as a client does whenever its speech begins."""

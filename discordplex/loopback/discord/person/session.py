@@ -173,11 +173,11 @@ class PersonSession:
             self.mode = next(mode for mode in ready["modes"] if mode in MODES)
         self._ssrc = ready["ssrc"]
         self._udp = PersonSocket(self.on_datagram)
-        address, port = await self.media.run(self._find_self((ready["ip"], ready["port"]), ready["ssrc"]))
+        address, port = await self.media.run(self._discover_address((ready["ip"], ready["port"]), ready["ssrc"]))
         choice = {"protocol": "udp", "data": {"address": address, "port": port, "mode": self.mode}}
         await socket.send_json({"op": Opcode.SELECT_PROTOCOL, "d": choice})
 
-    async def _find_self(self, relay: tuple[str, int], ssrc: int) -> tuple[str, int]:
+    async def _discover_address(self, relay: tuple[str, int], ssrc: int) -> tuple[str, int]:
         if self._udp is None:
             raise VoiceError("there is no UDP socket to discover")
         await self._udp.open(relay)

@@ -24,7 +24,7 @@ from discordplex.loopback.discord.voice.impairments import (
     ScheduledDatagram,
 )
 from discordplex.loopback.discord.voice.media_thread import MediaThread
-from discordplex.loopback.discord.voice.relay_peer import Address, Forwarded, Peer, everything_about, paths_of, sealed
+from discordplex.loopback.discord.voice.relay_peer import Address, Forwarded, Peer, all_counts, paths_of, sealed
 from discordplex.voice.rtp.encryption import Transport
 from discordplex.voice.rtp.packet import RtpError, RtpPacket, strip
 
@@ -101,7 +101,7 @@ class Relay(asyncio.DatagramProtocol):
             peer = self._by_ssrc.get(ssrc)
             self._by_ssrc = {key: value for key, value in self._by_ssrc.items() if key != ssrc}
             if peer is not None:
-                self._totals.setdefault(peer.user_id, Counter()).update(everything_about(peer))
+                self._totals.setdefault(peer.user_id, Counter()).update(all_counts(peer))
 
     def impair(self, user_id: str, *, uplink: Impairments | None = None, downlink: Impairments | None = None) -> None:
         """From now on, impair what comes from a user (`uplink`) and what goes to them (`downlink`); None: no impairments."""
@@ -135,7 +135,7 @@ class Relay(asyncio.DatagramProtocol):
         with self._lock:
             found = Counter(self._totals.get(user_id, Counter()))
             for peer in self._peers_of(user_id):
-                found.update(everything_about(peer))
+                found.update(all_counts(peer))
         return found
 
     def received_from(self, user_id: str) -> int:

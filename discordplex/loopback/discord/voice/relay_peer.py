@@ -65,7 +65,7 @@ def sealed(media: MediaPacket, transport: Transport) -> bytes:
     return transport.seal(header, build_plaintext(media.payload, extension=extension, padding_bytes=media.padding_bytes))
 
 
-def everything_about(peer: Peer) -> Counter[str]:
+def all_counts(peer: Peer) -> Counter[str]:
     """All that was counted for a peer."""
     return Counter(peer.counts) + paths_of(peer)
 

@@ -268,7 +268,7 @@ class InteractionSent:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberExpelled:
+class MemberRemoved:
     """A user was removed from a guild."""
 
     guild_id: str
@@ -297,6 +297,6 @@ Fact = (
     | Typing
     | CommandsChanged
     | InteractionSent
-    | MemberExpelled
+    | MemberRemoved
     | Noted
 )

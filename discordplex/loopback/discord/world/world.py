@@ -31,7 +31,7 @@ from discordplex.loopback.discord.world.files import Files
 from discordplex.loopback.discord.world.model import (
     STAGE,
     Channel,
-    MemberExpelled,
+    MemberRemoved,
     VoiceEnd,
     VoiceServerGone,
     VoiceSessionEnded,
@@ -109,11 +109,11 @@ class World(Directory):
 
     # What a moderator or Discord does
 
-    def expel(self, user_id: str, guild_id: str) -> None:
+    def remove_member(self, user_id: str, guild_id: str) -> None:
         """Remove a user from a guild, which is then gone for them."""
         self.voice_leave(user_id, guild_id, cause="kicked")
         del self.guilds[guild_id].members[user_id]
-        self.tell(MemberExpelled(guild_id, user_id))
+        self.tell(MemberRemoved(guild_id, user_id))
 
     def voice_move(self, user_id: str, channel_id: str) -> VoiceSessionGrant | None:
         """Move a user into another channel of the guild where they are in voice; None where they are in none of it.

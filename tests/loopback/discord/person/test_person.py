@@ -121,9 +121,9 @@ async def test_callbacks_come_for_each_frame_on_the_media_thread(place: "VoicePl
 
 
 async def test_hush_ends_a_sentence_early(place: "VoicePlace", tone: Tone) -> None:
-    """A person who is told to hush stops at the next frame, with silence packets."""
+    """A person who is told to stop speaking stops at the next frame, with silence packets."""
     person: Person
-    person = Person(place, place.people[0], place.lounge, on_sent=lambda index, _: person.hush() if index == 2 else None)
+    person = Person(place, place.people[0], place.lounge, on_sent=lambda index, _: person.stop_speaking() if index == 2 else None)
     async with person:
         await person.say(tone(30))
         assert [packet.opus == SILENCE_PACKET for packet in person.said.packets()] == [False] * 3 + [True] * 5
