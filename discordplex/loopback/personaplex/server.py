@@ -29,6 +29,9 @@ MODELS: Mapping[Mode, VoiceModelFactory] = {"echo": Echo, "parrot": Parrot, "tal
 MAX_MESSAGE_BYTES = 4 << 20
 """aiohttp's default; beyond it the connection is closed with 1009."""
 
+CLOSE_S = 2.0
+"""How long the conversations have to end when the server stops."""
+
 
 class StandInServer:
     """`async with StandInServer(mode="echo") as server:` listens at `server.url` and logs to `server.log`.
@@ -146,7 +149,7 @@ class StandInServer:
         """Listen. Raises OSError where the port is not available."""
         app = web.Application()
         app.router.add_get(DEFAULT_PATH, self._chat)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         await self._runner.setup()
         try:
             self._site, self._port = await listen(self._runner, self._host, self._port, self._tls)
@@ -158,6 +161,7 @@ class StandInServer:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Disconnect the remaining clients, and stop."""
         await self.stop_listening()
+        self.read_again()  # a conversation ends where its reader learns that the client is gone
         for transport in list(self._transports):
             transport.close()
         if self._runner is not None:

@@ -1,5 +1,6 @@
 """The stand-in server as a bare WebSocket client meets it: what was measured on the real one."""
 
+import asyncio
 import contextlib
 import errno
 import functools
@@ -390,3 +391,15 @@ async def test_no_socket_left_is_an_error_of_the_system(monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="Too many open files"):
         async with StandInServer():
             pass
+
+
+async def test_a_server_that_does_not_read_stops_all_the_same() -> None:
+    """Its conversation ends before the server is gone, and leaves no task to whoever runs the loop."""
+    async with StandInServer("echo", step_ms=0) as server, aiohttp.ClientSession() as session:
+        socket = await session.ws_connect(server.url, params=GOOD, autoping=False, timeout=aiohttp.ClientWSTimeout(ws_close=0.1))
+        await handshake(socket)
+        server.stop_reading()
+        await say(socket, 40)
+        await socket.close()
+    assert server.log.of(ConversationClosed)
+    assert not [task for task in asyncio.all_tasks() if "RequestHandler" in repr(task.get_coro())]
