@@ -89,7 +89,10 @@ class RtpSender:
         self._turn = asyncio.Lock()
 
     async def say(self, pcm: bytes, *, marks_end: bool = True) -> None:
-        """Say ENGINE PCM in real time, then five silence frames where the end is marked; a second caller waits for its turn."""
+        """Say ENGINE PCM in real time, then five silence frames where the end is marked; a second caller waits for its turn.
+
+        It returns when the last frame is over: by then the relay has taken it, so that who leaves next loses nothing.
+        """
         async with self._turn:
             self._stop_asked = False
             frames = [pcm[start : start + ENGINE.frame_bytes] for start in range(0, len(pcm), ENGINE.frame_bytes)]
@@ -100,6 +103,7 @@ class RtpSender:
                 await self._deadline(start, index)
                 self._send(SILENCE_PACKET, ENGINE.silence)
             self._next_at = start + (said + silent) * ENGINE.frame_seconds
+            await sleep_until(self._next_at)
 
     def stop_speaking(self) -> None:
         """Stop speaking after the frame that is under way."""
@@ -129,7 +133,7 @@ class RtpSender:
 
     async def _deadline(self, start: float, index: int) -> None:
         deadline = start + index * ENGINE.frame_seconds
-        await asyncio.sleep(max(0.0, deadline - time.perf_counter()))
+        await sleep_until(deadline)
         self.late_ms.append((time.perf_counter() - deadline) * 1000)
 
     def _send(self, opus: bytes, pcm: bytes) -> None:
@@ -152,6 +156,11 @@ class RtpSender:
         index, self._frames = self._frames, self._frames + 1
         if self._on_sent is not None:
             self._on_sent(index, at)
+
+
+async def sleep_until(deadline: float) -> None:
+    """Return at this moment of `time.perf_counter`."""
+    await asyncio.sleep(max(0.0, deadline - time.perf_counter()))
 
 
 @dataclass(slots=True)

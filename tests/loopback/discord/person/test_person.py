@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import operator
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from discordplex.audio.format import ENGINE
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.errors import VoiceError
 from discordplex.loopback import timeouts
@@ -73,6 +75,16 @@ async def test_speech_ends_with_five_silence_packets_and_then_nothing(place: "Vo
         assert {step % 960 for step in steps} == {0}
         assert steps[:9] == [960] * 9
         await place.voice.relay.wait_until(lambda: place.voice.relay.received_from(ada.id) == 20)
+
+
+async def test_who_leaves_after_speaking_loses_nothing(place: "VoicePlace", tone: Tone) -> None:
+    """Speaking lasts until the last packet's 20 ms are over, so the relay has every packet when the speaker has gone."""
+    ada = place.people[0]
+    async with Person(place, ada, place.lounge) as speaker:
+        began = time.perf_counter()
+        await speaker.say(tone(0.1))
+        assert time.perf_counter() - began > 9.5 * ENGINE.frame_seconds
+    assert place.voice.relay.received_from(ada.id) == 10
 
 
 async def test_what_is_heard_lies_where_it_was_said(place: "VoicePlace", tone: Tone) -> None:
