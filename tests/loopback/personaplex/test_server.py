@@ -396,7 +396,8 @@ async def test_no_socket_left_is_an_error_of_the_system(monkeypatch: pytest.Monk
 async def test_a_server_that_does_not_read_stops_all_the_same() -> None:
     """Its conversation ends before the server is gone, and leaves no task to whoever runs the loop."""
     async with StandInServer("echo", step_ms=0) as server, aiohttp.ClientSession() as session:
-        socket = await session.ws_connect(server.url, params=GOOD, autoping=False, timeout=aiohttp.ClientWSTimeout(ws_close=0.1))
+        timeout = aiohttp.ClientWSTimeout(ws_close=0.1)
+        socket: Socket = await session.ws_connect(server.url, params=GOOD, autoping=False, timeout=timeout)
         await handshake(socket)
         server.stop_reading()
         await say(socket, 40)
