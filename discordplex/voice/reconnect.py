@@ -5,6 +5,7 @@ from typing import Protocol
 
 import structlog
 
+from discordplex.budget import Allowance
 from discordplex.clock import Clock
 from discordplex.retry import Backoff
 from discordplex.voice.close_codes import Closing, Repair
@@ -20,6 +21,14 @@ longest. All tries take a minute with what they wait for."""
 
 MAX_RESUMES = 3
 """Resumes in a row before a session is entered anew."""
+
+
+STEADY_S = 10.0
+"""A connection that flowed for so long has worked: the next loss is mended at once again."""
+
+SHORT_PER_S, SHORT_AT_ONCE = 1 / 60, 6
+"""How often one that flowed for a shorter time counts as having worked. More often and the tries go on where they were: a voice server that
+ends each session after a second would use up the 110 messages a minute that the main gateway takes from all calls together."""
 
 
 class ReconnectTries:
@@ -104,6 +113,7 @@ class Reconnector:
         self._clock = clock
         self._reconnect = reconnect
         self._tries = ReconnectTries()
+        self._short = Allowance(per_second=SHORT_PER_S, burst=SHORT_AT_ONCE)
 
     async def run(self) -> Closing:
         """Enter the channel and stay; returns when nothing can be mended any more, with the reason."""
@@ -126,8 +136,10 @@ class Reconnector:
     async def _use(self, session: ReconnectableSession) -> Closing:
         """Resume a session over its losses, until it has ended."""
         while True:
+            begun = self._clock.now()
             closing = await session.run()
-            if session.flows:
+            now = self._clock.now()
+            if session.flows and (now - begun >= STEADY_S or self._short.take(1, now)):
                 self._tries.reset()
             if closing.repair is not Repair.RESUME:
                 return closing

@@ -91,8 +91,14 @@ BYTES_PER_S, BYTES_AT_ONCE = 1 << 17, 1 << 21
 """What a voice server may send, pings and empty frames included: a full channel with people coming and going has a few messages a second,
 and a resume replays what was missed."""
 
+GROUP_EVENTS_PER_S, GROUP_EVENTS_AT_ONCE = 20, 400
+"""How many messages about the encrypted group a voice server may send: each costs up to 5 ms of the loop, in a group of a thousand 20 ms.
+Somebody who comes or goes makes four."""
+
 MOST_UNREAD_BYTES = 1 << 20
 """So much may wait for a server that does not read; a commit for a full channel has a tenth."""
+
+TOO_MUCH = Closing(Repair.REJOIN, "Discord's voice server sends more than a call can take")
 
 HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 """What Discord names a voice server by. The session's token goes there."""
@@ -131,6 +137,7 @@ class DiscordVoiceSession:
         self._complained = False
         self._frames = Allowance(per_second=FRAMES_PER_S, burst=FRAMES_AT_ONCE)
         self._bytes = Allowance(per_second=BYTES_PER_S, burst=BYTES_AT_ONCE)
+        self._group_events = Allowance(per_second=GROUP_EVENTS_PER_S, burst=GROUP_EVENTS_AT_ONCE)
         self._socket: ClientConnection | None = None
         self._ending: Closing | None = None
         self._scope: anyio.CancelScope | None = None
@@ -245,7 +252,7 @@ class DiscordVoiceSession:
         unread = self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
         if unread <= MOST_UNREAD_BYTES and self._bytes.take(size, now) and self._frames.take(frames, now):
             return True
-        self._ending = self._ending or Closing(Repair.REJOIN, "Discord's voice server sends more than a call can take")
+        self._ending = self._ending or TOO_MUCH
         return False
 
     async def _serve(self, socket: ClientConnection) -> None:
@@ -329,7 +336,10 @@ class DiscordVoiceSession:
             self.receiver.forget(event.user_id)
             self._owner.person_left(event.user_id)
         elif isinstance(event, E2eeEvent):
-            self._say(self.e2ee.receive(event))
+            if self._group_events.take(1, self._shared.clock.now()):
+                self._say(self.e2ee.receive(event))
+            else:
+                self.stop(TOO_MUCH)
 
     async def _open_media(self, ready: GatewayReady) -> None:
         try:

@@ -105,7 +105,7 @@ class Rig:
 
     def lift_budget(self) -> None:
         """Let the server send without a limit, for tests of what each message does."""
-        self.session._frames = self.session._bytes = Allowance(per_second=0, burst=math.inf)
+        self.session._frames = self.session._bytes = self.session._group_events = Allowance(per_second=0, burst=math.inf)
 
     async def establish(self, connection: ServerConnection, *, hello: str = HELLO) -> None:
         """Everything that a good server does until the session is live; what the client said on the way."""

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
-from discordplex.voice.reconnect import LONGEST_DELAY_S, MAX_RESUMES, MAX_TRIES, REMOVED, Reconnector, ReconnectTries
+from discordplex.voice.reconnect import (
+    LONGEST_DELAY_S,
+    MAX_RESUMES,
+    MAX_TRIES,
+    REMOVED,
+    SHORT_AT_ONCE,
+    STEADY_S,
+    Reconnector,
+    ReconnectTries,
+)
 
 
 class Play:
@@ -112,6 +121,27 @@ async def test_a_server_that_crashes_for_ever_is_given_up() -> None:
     closing = await play.to_the_end()
     assert (closing.repair, closing.code) == (Repair.END, 4006)
     assert play.log.count("enter") == 1 + MAX_TRIES
+
+
+async def test_a_server_that_works_for_moments_is_given_up() -> None:
+    """Sessions that flow and end at once are mended at once a few times, and then like those that never flow: all calls share a gateway."""
+    play = Play(*[classify(4006)] * 100, flows=True)
+    closing = await play.to_the_end()
+    assert (closing.repair, closing.code) == (Repair.END, 4006)
+    assert play.log.count("enter") == 1 + SHORT_AT_ONCE - 1 + MAX_TRIES
+    assert play.clock.now() - FakeClock().now() > 30
+
+
+async def test_a_session_that_lasted_is_always_mended() -> None:
+    """However often: a loss each ten seconds is bad, and no reason to leave."""
+
+    def lasts() -> Closing:
+        play.clock._now += STEADY_S
+        return classify(4006)
+
+    play = Play(*[lasts] * 50, END, flows=True)
+    assert await play.to_the_end() is END
+    assert play.log.count("enter") == 51
 
 
 async def test_a_main_gateway_that_is_away_is_tried_again() -> None:

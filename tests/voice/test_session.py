@@ -14,8 +14,10 @@ from websockets.asyncio.server import ServerConnection
 from discordplex.errors import VoiceError
 from discordplex.loopback import timeouts
 from discordplex.voice.close_codes import Closing, Repair
+from discordplex.voice.gateway.messages import BINARY_HEAD, Op
 from discordplex.voice.rtp import socket
 from discordplex.voice.rtp.encryption import MODES
+from discordplex.voice.session import GROUP_EVENTS_AT_ONCE
 from tests.voice.rig import DESCRIPTION, HELLO, Rig, ready, refused
 
 
@@ -360,6 +362,22 @@ async def test_a_server_that_sends_without_end_is_left(rig: Rig, frame: bytes) -
     closing = await rig.session.run()
     assert closing.repair is Repair.REJOIN
     assert "more than a call can take" in closing.sentence
+
+
+async def test_a_server_that_changes_the_group_without_end_is_left(rig: Rig) -> None:
+    """What is said about keys costs the loop more than anything else: it has a budget of its own."""
+
+    async def endless(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        for number in range(GROUP_EVENTS_AT_ONCE + 1):
+            await connection.send(BINARY_HEAD.pack(number, Op.MLS_ANNOUNCE_COMMIT) + bytes(40))
+        await connection.wait_closed()
+
+    rig.behaviour = endless
+    closing = await rig.session.run()
+    assert closing.repair is Repair.REJOIN
+    assert "more than a call can take" in closing.sentence
+    assert rig.metrics.counter("voice.e2ee.mls_failures").value == GROUP_EVENTS_AT_ONCE
 
 
 async def test_stop_ends_whatever_goes_on(rig: Rig) -> None:
