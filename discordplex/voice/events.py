@@ -26,7 +26,7 @@ class PersonJoined:
 
 @dataclass(frozen=True, slots=True)
 class CannotHear:
-    """Somebody speaks and is not heard, although new keys and a new session were tried."""
+    """Somebody speaks and is not heard, and what can be done about it was tried."""
 
     speaker: int
     """Their user id, or their SSRC where nobody has said who they are."""

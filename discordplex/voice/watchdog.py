@@ -20,10 +20,10 @@ Life = TypeVar("Life")
 
 LOOK_S = 0.5
 
-WHY = {
-    Symptom.UNREADABLE: "their sound arrives, and it cannot be decrypted",
-    Symptom.ABSENT: "Discord says that they speak, and nothing of it arrives",
-}
+NOT_DECRYPTED = "their sound arrives, and it cannot be decrypted"
+NOT_DECODED = "their sound arrives, and it cannot be decoded"
+NOT_NAMED = "their sound arrives, and Discord does not say whose it is"
+ABSENT = "Discord says that they speak, and nothing of it arrives"
 
 RECONNECTS = {
     Symptom.UNREADABLE: "somebody in the voice channel speaks and is not heard",
@@ -90,9 +90,9 @@ class Watchdog:
         if self._deafness.in_doubt or session.path_owes_answer:
             session.ask_path()
         for finding in findings:
-            self._act_on(finding, session)
+            self._act_on(finding, session, named=frozenset(counts.user_id for counts in stream_counts))
 
-    def _act_on(self, finding: Finding, session: DiscordVoiceSession) -> None:
+    def _act_on(self, finding: Finding, session: DiscordVoiceSession, *, named: Container[int | None]) -> None:
         if isinstance(finding, HeardAgain):
             self._tell(HearsAgain(finding.speaker))
             return
@@ -103,7 +103,17 @@ class Watchdog:
         elif finding.remedy is Remedy.RECONNECT:
             session.stop(Closing(Repair.REJOIN, RECONNECTS[finding.symptom]))
         elif finding.speaker is not None:
-            self._tell(CannotHear(finding.speaker, WHY[finding.symptom]))
+            why = why_not_heard(finding.symptom, encrypted=session.e2ee.encrypted, named=finding.speaker in named)
+            self._tell(CannotHear(finding.speaker, why))
+
+
+def why_not_heard(symptom: Symptom, *, encrypted: bool, named: bool) -> str:
+    """The part of a sentence that tells people why somebody is not heard. In a call without encryption nothing fails to decrypt."""
+    if symptom is Symptom.ABSENT:
+        return ABSENT
+    if encrypted:
+        return NOT_DECRYPTED
+    return NOT_DECODED if named else NOT_NAMED
 
 
 def excused(

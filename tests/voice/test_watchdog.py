@@ -5,17 +5,20 @@ The waits are an eighth of the real ones, which tests/voice/test_deafness.py hol
 
 import asyncio
 import functools
+import itertools
 from types import SimpleNamespace
 
 import pytest
 
+from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
+from discordplex.metrics import Metrics
 from discordplex.voice import deafness
 from discordplex.voice.events import CannotHear, HearsAgain, Lost
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.receiver import EVERYBODY
-from discordplex.voice.watchdog import excused
+from discordplex.voice.watchdog import NOT_DECODED, NOT_DECRYPTED, NOT_NAMED, Watchdog, excused
 from tests.voice.booth import Booth, noise
 from tests.voice.conftest import SideBySide
 from tests.voice.pace import hurry_watchdog
@@ -224,6 +227,37 @@ async def test_the_deaf_are_mended_and_the_silent_left_alone(side_by_side: SideB
 async def test_nobody_can_force_a_new_session(side_by_side: SideBySide) -> None:
     """By how they end their speech, or by sending what cannot be read."""
     await side_by_side(speech_without_an_end, an_attacker_alone, an_attacker_among_others, voice=encrypted_calls)
+
+
+@pytest.mark.parametrize(
+    ("encrypted", "user_id", "why"),
+    [(True, 1, NOT_DECRYPTED), (True, None, NOT_DECRYPTED), (False, 1, NOT_DECODED), (False, None, NOT_NAMED)],
+)
+async def test_why_somebody_is_not_heard(*, encrypted: bool, user_id: int | None, why: str) -> None:
+    """While somebody else is heard, people are told at the latest after new keys; and nothing that is not so is said about them."""
+    told: list[object] = []
+    clock, packets = FakeClock(), itertools.count(step=25)
+
+    def counted() -> list[deafness.StreamCounts]:
+        arrived = next(packets)
+        return [
+            deafness.StreamCounts(ssrc=5, user_id=user_id, announced=0, arrived=arrived, read=0, silences=0, ended=False),
+            deafness.StreamCounts(ssrc=6, user_id=2, announced=0, arrived=arrived, read=arrived, silences=0, ended=False),
+        ]
+
+    session = SimpleNamespace(
+        receiver=SimpleNamespace(stream_counts=counted),
+        e2ee=SimpleNamespace(encrypted=encrypted),
+        path_owes_answer=False,
+        path_silent_s=0.0,
+        ask_path=lambda: None,
+        rejoin_group=lambda: None,
+    )
+    watchdog = Watchdog(live_session=lambda: session, excused=lambda _: (), tell=told.append, clock=clock, metrics=Metrics())  # type: ignore[arg-type, return-value]
+    watching = asyncio.create_task(watchdog.during(clock.sleep_until(clock.now() + 15)))
+    await clock.advance(20.0)
+    await watching
+    assert told == [CannotHear(5 if user_id is None else user_id, why)]
 
 
 def flags(**set_ones: bool) -> SimpleNamespace:

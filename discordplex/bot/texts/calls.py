@@ -260,11 +260,8 @@ def left_because(channel_id: int, reason: str) -> str:
 
 
 def cannot_hear(speaker: int, reason: str) -> str:
-    """Somebody is not heard, and every remedy was tried."""
-    return (
-        f"I cannot hear {somebody(speaker)}: {harmless(reason)}. I have asked for new keys and reconnected, but that did not help. "
-        "Leaving the voice channel and entering it again may help."
-    )
+    """Somebody is not heard, and what the bot can do about it was done: not the same in each call, so it is not listed."""
+    return f"I cannot hear {somebody(speaker)}: {harmless(reason)}. Leaving the voice channel and entering it again may help."
 
 
 def hears_again(speaker: int) -> str:
