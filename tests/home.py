@@ -15,6 +15,7 @@ from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig, PersonaConfig, PersonaPlexConfig
 from discordplex.loopback import timeouts
+from discordplex.loopback.discord.gateway.dispatches import ALL_INTENTS, guild_create
 from discordplex.loopback.discord.rest.interactions import Interaction
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel, ChatMessage, Guild, User
@@ -92,6 +93,15 @@ class Home:
         """The bot's voice channel."""
         state = self.discord.voice_state(self.bot)
         return state.channel_id if state else None
+
+    def tell(self, name: str, payload: dict[str, Any]) -> None:
+        """Send the bot an event of which the loopback knows nothing."""
+        (session,) = (one for one in self.discord.gateway.sessions if one.login.user is self.bot)
+        session.add(name, payload)
+
+    def guild_event(self) -> dict[str, Any]:
+        """What Discord tells of the first guild when it is there."""
+        return guild_create(self.discord.world, self.guild, user_id=self.bot.id, intents=ALL_INTENTS)
 
     async def commands_there(self) -> None:
         """Wait until the bot has registered its commands."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, Protocol, TypeVar
@@ -154,6 +155,7 @@ class GatewayClient(discord.Bot):
             guild_ready_timeout=READY_TIMEOUT_S,
         )
         parsers = self._connection.parsers
+        parsers["GUILD_CREATE"] = functools.partial(self._renew_guild, parsers["GUILD_CREATE"])
         # Without READY there is no session: whoever runs the client has to begin again.
         parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
         if read is None:
@@ -181,6 +183,14 @@ class GatewayClient(discord.Bot):
         if not stop.is_set():
             self._connecting = asyncio.create_task(self.connect(reconnect=True), name="gateway")
             await until(stop, asyncio.shield(self._connecting))
+
+    def _renew_guild(self, parse: Callable[[Any], None], data: Any) -> None:
+        """A guild is there. After an outage py-cord would keep who left voice and which channels were deleted meanwhile."""
+        guild = self.get_guild(int(data["id"]))
+        if guild is not None and not data.get("unavailable"):
+            for kept in (guild._voice_states, guild._channels, guild._threads):  # noqa: SLF001 -- py-cord has no way to say it
+                kept.clear()
+        parse(data)
 
     async def _dial_in_time(self, url: str, **options: Any) -> Any:
         """Connect to the gateway, when it is time. Raises SessionsFailError where that is too long a wait for py-cord."""
@@ -300,6 +310,17 @@ class GatewayClient(discord.Bot):
     async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:
         """A role's permissions, perhaps."""
         self._listener.rights_changed(after.guild)
+
+    async def on_guild_role_delete(self, role: discord.Role) -> None:
+        """What only this role permitted is not permitted any more. Discord does not tell who had it, and py-cord keeps its id."""
+        for member in role.guild.members:
+            if member._roles.has(role.id):  # noqa: SLF001 -- a channel's permissions are worked out from these
+                member._roles.remove(role.id)  # noqa: SLF001 -- likewise
+        self._listener.rights_changed(role.guild)
+
+    async def on_guild_update(self, _before: discord.Guild, after: discord.Guild) -> None:
+        """Another AFK channel, perhaps."""
+        self._listener.rights_changed(after)
 
     async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
         """Somebody's roles; our own count."""

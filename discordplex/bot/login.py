@@ -285,7 +285,7 @@ class Login:
         """Enter where people sit: the fullest channel first, the others are told where we are."""
         await self._preferences.learn(guild.id)
         await self._meet_strangers(guild)
-        self._dispatcher.somebody_changed(guild.id)
+        self._dispatcher.guild_here(guild.id)
         rules = self._preferences.rules(guild.id)
         if not rules.auto_join:
             return

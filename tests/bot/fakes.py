@@ -166,7 +166,8 @@ class ScriptedVoiceChannel:
     def notices_channel(self) -> FakeChannel | None:
         return self.captions_channel
 
-    async def ask_to_speak(self) -> bool:
+    async def ask_to_speak(self, *, take: bool) -> bool:
+        del take
         self.asked_to_speak += 1
         return True
 

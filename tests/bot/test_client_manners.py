@@ -18,7 +18,8 @@ from discordplex.config import BotConfig
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.rest.rate_limits import WRITES, BucketLimit
 from discordplex.loopback.discord.server import LoopbackDiscord
-from discordplex.loopback.discord.world.model import STAGE, TEXT, THREAD, VOICE, Fact, VoiceStateChanged
+from discordplex.loopback.discord.world import payloads
+from discordplex.loopback.discord.world.model import ANNOUNCEMENT, STAGE, TEXT, VOICE, Fact, VoiceStateChanged
 from discordplex.loopback.discord.world.permissions import bit
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, HandshakeSent
@@ -100,6 +101,62 @@ async def test_other_bots_are_not_heard(home: Home, speech: bytes, *, hear_bots:
     assert (ignored.value > 0) == (not hear_bots)
 
 
+async def test_a_call_ends_when_the_role_that_let_the_bot_in_is_deleted(home: Home) -> None:
+    """Discord tells of the role alone."""
+    world, member = home.discord.world, home.guild.members[home.bot.id]
+    role = world.add_role(home.guild.id, "Guests", 0)
+    member.role_ids.append(role.id)
+    home.discord.deny(home.guild, home.lounge, home.guild, "connect")
+    home.discord.allow(home.guild, home.lounge, role, "connect")
+    home.discord.allow(home.guild, home.lounge, home.ada, "connect")
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        member.role_ids.remove(role.id)
+        home.tell("GUILD_ROLE_DELETE", {"guild_id": home.guild.id, "role_id": role.id})
+        await home.sits_in(None)
+
+
+@pytest.mark.parametrize("how", ["made it", "moved there"])
+async def test_no_call_goes_on_in_the_afk_channel(home: Home, how: str) -> None:
+    """Nobody can talk there: it is told so, whether the call's channel becomes it or a moderator drags the bot into it."""
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        afk = home.lounge if how == "made it" else home.study
+        home.discord.enter(home.ben, home.study)
+        home.tell("GUILD_UPDATE", payloads.guild(home.guild) | {"afk_channel_id": afk.id})
+        if how == "moved there":
+            await home.discord.move(home.bot, home.study)
+        await home.says(afk, texts.calls.left_because(int(afk.id), texts.calls.AFK))
+        await home.sits_in(None if how == "moved there" else home.study)
+
+
+async def test_who_left_during_an_outage_of_the_guild_is_not_waited_for(home: Home) -> None:
+    """Discord says only, once the guild is there again, who sits in it by then."""
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        guild = home.guild_event()
+        home.tell("GUILD_DELETE", {"id": home.guild.id, "unavailable": True})
+        states = [state for state in guild["voice_states"] if state["user_id"] == home.bot.id]
+        home.tell("GUILD_CREATE", guild | {"voice_states": states})
+        await home.sits_in(None)
+        await home.says(home.lounge, "The call has ended")
+
+
+async def test_after_an_outage_of_the_guild_the_channel_is_looked_at_as_it_is_now(home: Home) -> None:
+    """What is denied afterwards counts too."""
+    async with home.bot_running():
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        home.tell("GUILD_DELETE", {"id": home.guild.id, "unavailable": True})
+        home.tell("GUILD_CREATE", home.guild_event())
+        await home.press("status")
+        home.discord.deny(home.guild, home.lounge, home.bot, "connect")
+        await home.sits_in(None)
+
+
 @pytest.mark.parametrize("right", ["view_channel", "connect"])
 @pytest.mark.parametrize("what", ["channel", "role", "member"])
 async def test_a_call_ends_when_its_channel_is_closed_to_the_bot(home: Home, what: str, right: str) -> None:
@@ -127,15 +184,17 @@ async def test_a_call_ends_when_its_channel_is_closed_to_the_bot(home: Home, wha
         assert not any("I cannot join" in text for channel in channels for text in home.texts(channel))
 
 
-async def test_captions_get_a_thread_for_each_call(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parent", [TEXT, ANNOUNCEMENT])
+async def test_captions_get_a_thread_for_each_call(home: Home, monkeypatch: pytest.MonkeyPatch, parent: int) -> None:
     """Notices stay where people look, and say where the captions are; the next call has a thread of its own."""
+    home.guild.text_channel.kind = parent
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     async with home.bot_running(home.config(bot=BotConfig(captions="thread"))):
         for number in (1, 2):
             home.discord.enter(home.ada, home.lounge)
             await home.listens(number)
             await home.says(home.lounge, "Go ahead")
-            thread = [each for each in home.guild.channels.values() if each.kind == THREAD][-1]
+            thread = [each for each in home.guild.channels.values() if each.is_thread][-1]
             await home.says(home.lounge, f"<#{thread.id}>")
             home.engine.inject(f"\x02 Number {number}.".encode())
             await home.says(thread, f"Number {number}.")
@@ -155,6 +214,23 @@ async def test_without_the_right_to_open_threads_captions_stay_in_the_chat(home:
         await home.listens()
         home.engine.inject(b"\x02 Here I am.")
         await home.says(home.lounge, "Here I am.")
+
+
+async def test_a_speaker_who_is_sent_into_the_audience_says_so_and_leaves_in_the_end(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moderator does that: it asks, although it could let itself speak, and nobody lets it."""
+    place = home.discord.world.add_channel(home.guild.id, "Stage", STAGE)
+    home.discord.allow(home.guild, place, home.bot, "mute_members")
+    home.discord.allow(home.guild, place, home.bot, "request_to_speak")
+    async with home.bot_running():
+        await home.commands_there()
+        home.discord.enter(home.ada, place)
+        await home.press("join", place=place)
+        await home.says(place, "Go ahead")
+        monkeypatch.setattr(joining, "PATIENCE_S", 0.3)
+        home.discord.world.voice_stage(home.bot.id, home.guild.id, suppress=True)
+        await home.says(place, texts.waiting.ASKED_TO_SPEAK)
+        await home.says(place, texts.waiting.NOT_LET_SPEAK)
+        await home.sits_in(None)
 
 
 @pytest.mark.parametrize("may", ["ask", "let itself"])

@@ -7,6 +7,7 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.call import joining
+from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.call.joining import take_the_stage
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
@@ -52,14 +53,14 @@ async def test_it_asks_and_waits_until_it_is_let(voice_channel: ScriptedVoiceCha
 async def test_nobody_lets_it(voice_channel: ScriptedVoiceChannel, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while it gives up, in words."""
     monkeypatch.setattr(joining, "PATIENCE_S", 0.01)
-    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == texts.waiting.NOT_LET_SPEAK
+    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == Outcome(texts.waiting.NOT_LET_SPEAK, Next.DONE)
 
 
 async def test_it_may_not_even_ask(voice_channel: ScriptedVoiceChannel, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discord refuses: it is not waited for."""
 
-    async def refuse() -> bool:
-        raise OSError
+    async def refuse(*, take: bool) -> bool:
+        raise OSError(take)
 
     monkeypatch.setattr(voice_channel, "ask_to_speak", refuse)
-    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == texts.waiting.STAGE_CLOSED
+    assert await take_the_stage(voice_channel, notices=notices, changed=asyncio.Event()) == Outcome(texts.waiting.STAGE_CLOSED, Next.DONE)

@@ -19,7 +19,7 @@ from discordplex.bot.call.conversation import Conversation
 from discordplex.bot.call.disclosure import Disclosure
 from discordplex.bot.call.hearing import CallHearing
 from discordplex.bot.call.interface import Next, Outcome
-from discordplex.bot.call.joining import enter
+from discordplex.bot.call.joining import enter, take_the_stage
 from discordplex.bot.call.state import CallState
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.call.voice_status import VoiceStatus
@@ -119,6 +119,7 @@ class Call:
         self._changed = asyncio.Event()
         self._opted_out = frozenset(context.preferences.opted_out)
         self._forgetting: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
@@ -263,6 +264,8 @@ class Call:
         self._context.notices.divert(self.voice_channel.place, self._thread if rules.captions.where == "thread" else None)
         self._announcer.rules_changed(rules)
         self._changed.set()
+        if self._joined.done() and self.voice_channel.suppressed and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask_to_speak(), name=f"call:stage:{self.voice_channel.place.guild_id}")
         opted_out = frozenset(self._context.preferences.opted_out)
         for speaker in opted_out - self._opted_out:
             task = asyncio.create_task(self.forget_speaker(speaker), name=f"call:forget:{self.voice_channel.place.guild_id}")
@@ -273,6 +276,13 @@ class Call:
     async def forget_speaker(self, speaker: SpeakerId) -> None:
         """Drop all that the call and its engine hold of somebody who opted out: sound, words, and requests in flight that carry either."""
         await self._conversation.forget(speaker)
+
+    async def _ask_to_speak(self) -> None:
+        """A moderator brought us onto a stage, or into its audience: ask once, and leave where nobody lets us speak."""
+        refused = await take_the_stage(self.voice_channel, notices=self._context.notices, changed=self._changed, ask=True)
+        if refused and self._work:
+            self._lost = refused
+            self._work.cancel()
 
     def _forgotten(self, task: "asyncio.Task[None]") -> None:
         self._forgetting.discard(task)
@@ -310,9 +320,9 @@ class Call:
     async def _talk(self) -> Outcome:
         notices = self._context.notices
         refused = await enter(self.voice_channel, self._make_link, notices=notices, changed=self._changed, ids=self._conversation.ids)
-        self._joined.set_result(refused)
+        self._joined.set_result(refused.reason if refused else None)
         if refused or self._link is None:
-            return Outcome(refused, Next.RETRY)
+            return refused or Outcome(next=Next.RETRY)
         if self._context.preferences.rules(self.voice_channel.place.guild_id).captions.where == "thread":
             self._thread = await open_captions_thread(self.voice_channel, notices, self._conversation.ids)
         preferred = await self._context.preferences.persona(self.voice_channel.place.guild_id, self.asker)
@@ -342,9 +352,10 @@ class Call:
         if self._link:
             await self._link.disconnect(force=True)
         await asyncio.wait({work})
-        for task in self._forgetting:
+        beside = [*self._forgetting, *([self._asking] if self._asking else [])]
+        for task in beside:
             task.cancel()
-        await asyncio.gather(*self._forgetting, return_exceptions=True)
+        await asyncio.gather(*beside, return_exceptions=True)
         self._hearing.sink.close()
         self._source.close()
         self._context.notices.divert(self.voice_channel.place, None)

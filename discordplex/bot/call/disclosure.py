@@ -13,6 +13,7 @@ from discordplex.bot import texts
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import DeliveryStatus
+from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
 from discordplex.bridge.events import Caption
 from discordplex.engine import SpeakerId
@@ -57,6 +58,7 @@ class Disclosure:
         self._told: Practice | None = None
         self._witnesses: frozenset[int] = frozenset()
         self._in_force: Practice | None = None
+        self._place: Place | None = None
         self._refused: set[int] = set()
         self._ended_record = False
         self._unkept = self._unpublished = 0
@@ -94,11 +96,12 @@ class Disclosure:
             self.settled.set()
             return
         if self._needs_new(notice.voice_channel, channel, practice):
-            gone_on = self._channel is not None and bool(self._channel.id != channel.id)
+            moved = self._place != notice.voice_channel.place
+            gone_on = moved and self._channel is not None and bool(self._channel.id != channel.id)
             self._leave(texts.calls.moved(notice.voice_channel.place.channel_id) if gone_on else texts.calls.CONTINUED)
             self._serial += 1
             self.settled.clear()
-        self._channel, self._stated = channel, practice
+        self._channel, self._place, self._stated = channel, notice.voice_channel.place, practice
         self._write(notice, channel, practice)
         self._judge(notice.voice_channel)
 

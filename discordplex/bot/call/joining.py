@@ -9,6 +9,7 @@ import discord
 import structlog
 
 from discordplex.bot import texts
+from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.errors import VoiceError
@@ -32,8 +33,8 @@ async def enter(
     notices: Notices,
     changed: asyncio.Event,
     ids: dict[str, Any],
-) -> str | None:
-    """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else why not.
+) -> Outcome | None:
+    """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else how it ended.
 
     `changed` is set whenever something about who is in the channel changes; `ids` name the call in the log.
     """
@@ -41,33 +42,34 @@ async def enter(
         await voice_channel.connect(make, timeout_s=JOIN_TIMEOUT_S)
     except VoiceError as refusal:
         log.warning("join refused", cause=place_of(refusal), code=refusal.code, **ids)
-        return str(refusal)
+        return Outcome(str(refusal), Next.RETRY)
     except asyncio.TimeoutError:
         log.warning("join timed out", timeout_s=JOIN_TIMEOUT_S, **ids)
-        return texts.calls.NOT_LET_IN
+        return Outcome(texts.calls.NOT_LET_IN, Next.RETRY)
     except (discord.DiscordException, aiohttp.ClientError, OSError) as fault:
         log.warning("join failed", cause=type(fault).__name__, **ids)
-        return texts.calls.NO_VOICE_ROOM
+        return Outcome(texts.calls.NO_VOICE_ROOM, Next.RETRY)
     return await take_the_stage(voice_channel, notices=notices, changed=changed)
 
 
-async def take_the_stage(voice_channel: VoiceChannel, *, notices: Notices, changed: asyncio.Event) -> str | None:
+async def take_the_stage(voice_channel: VoiceChannel, *, notices: Notices, changed: asyncio.Event, ask: bool = False) -> Outcome | None:
     """Return None once we may speak in this channel, at once where it is no stage; else why not, after `PATIENCE_S`.
 
-    `changed` is set whenever something about who is in the channel changes.
+    `changed` is set whenever something about who is in the channel changes. With `ask` a moderator has to let us, even where we could let
+    ourselves. A call that was not let speak is not tried again by itself: that would ask again.
     """
     if not voice_channel.suppressed:
         return None
     try:
-        if await voice_channel.ask_to_speak():
+        if await voice_channel.ask_to_speak(take=not ask):
             notices.say(voice_channel, texts.waiting.ASKED_TO_SPEAK)
     except (discord.HTTPException, aiohttp.ClientError, OSError) as fault:
         log.warning("not allowed to ask for the stage", channel=voice_channel.place.channel_id, cause=type(fault).__name__)
-        return texts.waiting.STAGE_CLOSED
+        return Outcome(texts.waiting.STAGE_CLOSED)
     try:
         await asyncio.wait_for(_until_allowed(voice_channel, changed), PATIENCE_S)
     except asyncio.TimeoutError:
-        return texts.waiting.NOT_LET_SPEAK
+        return Outcome(texts.waiting.NOT_LET_SPEAK)
     return None
 
 

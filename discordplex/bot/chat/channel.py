@@ -45,8 +45,8 @@ class VoiceChannel(Protocol):
         """We are in it, and in the audience: it is a stage, and nobody has let us speak."""
         ...
 
-    async def ask_to_speak(self) -> bool:
-        """Ask for the stage that we are on, or take it where we may let people speak; whether a moderator has to let us.
+    async def ask_to_speak(self, *, take: bool) -> bool:
+        """Ask for the stage that we are on, or, with `take`, take it where we may let people speak; whether a moderator has to let us.
 
         Raises what py-cord raises.
         """
@@ -246,7 +246,8 @@ class PycordVoiceChannel:
         for parent in (named, *self._text_channels):
             if isinstance(parent, discord.TextChannel) and may_open_threads(parent):
                 name = f"{one_line(self._channel.name, 60)}, {discord.utils.utcnow():%Y-%m-%d %H:%M} UTC"
-                return await parent.create_thread(name=name, type=discord.ChannelType.public_thread, auto_archive_duration=60)
+                kind = discord.ChannelType.news_thread if parent.is_news() else discord.ChannelType.public_thread
+                return await parent.create_thread(name=name, type=kind, auto_archive_duration=60)
         return None
 
     @property
@@ -260,10 +261,10 @@ class PycordVoiceChannel:
         state = self._channel.guild.me.voice
         return isinstance(self._channel, discord.StageChannel) and state is not None and state.suppress
 
-    async def ask_to_speak(self) -> bool:
-        """With the right to let people speak we let ourselves."""
+    async def ask_to_speak(self, *, take: bool) -> bool:
+        """With the right to let people speak we can let ourselves."""
         me = self._channel.guild.me
-        if self._channel.permissions_for(me).mute_members:
+        if take and self._channel.permissions_for(me).mute_members:
             await me.edit(suppress=False)
             return False
         await me.request_to_speak()
@@ -282,8 +283,11 @@ class PycordVoiceChannel:
 
     @property
     def unwanted(self) -> str | None:
-        """By the server's lists of channels, and the configuration's."""
-        return None if may_talk_in(self._rules, self._channel.id) else texts.waiting.NOT_HERE
+        """By the server's lists of channels, and the configuration's; the AFK channel never is."""
+        if not may_talk_in(self._rules, self._channel.id):
+            return texts.waiting.NOT_HERE
+        afk = self._channel.guild.afk_channel
+        return texts.calls.AFK if afk and afk.id == self._channel.id else None
 
     @property
     def closed_to_us(self) -> str | None:
@@ -297,8 +301,6 @@ class PycordVoiceChannel:
         channel, guild = self._channel, self._channel.guild
         if self.unwanted:
             return self.unwanted
-        if guild.afk_channel and guild.afk_channel.id == channel.id:
-            return texts.calls.AFK
         may = channel.permissions_for(guild.me)
         if isinstance(channel, discord.StageChannel) and not (may.request_to_speak or may.mute_members):
             return texts.waiting.STAGE_CLOSED

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import secrets
 import zlib
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import aiohttp
 import discord
@@ -46,6 +46,9 @@ NO_MENTIONS = discord.AllowedMentions.none()
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
 """What py-cord raises where Discord, or what answers in its place, sends something of another shape: a page, nothing, other JSON."""
 
+ARCHIVED = 50083
+"""Error code of the REST API (documented): nothing can be changed in an archived thread, though something new can be written."""
+
 FAULTS = (discord.HTTPException, aiohttp.ClientError, OSError, asyncio.TimeoutError, *UNREADABLE)
 """What a write may fail of without any fault of ours."""
 
@@ -81,6 +84,15 @@ class TextChannel(Protocol):
         view: discord.ui.View | None = None,
     ) -> Any:
         """Write a new message and return it."""
+        ...
+
+
+@runtime_checkable
+class Thread(Protocol):
+    """What a thread has beyond that."""
+
+    async def unarchive(self) -> Any:
+        """Open it again."""
         ...
 
 
@@ -309,11 +321,21 @@ class Poster:
             )
             draft.written = getattr(draft.message, "content", None) or text  # of an earlier try, where that arrived after all
         elif text:
-            await draft.message.edit(content=text, allowed_mentions=NO_MENTIONS)
+            await self._change(draft.message.edit, content=text, allowed_mentions=NO_MENTIONS)
             draft.written = text
         else:
-            await draft.message.delete()
+            await self._change(draft.message.delete)
             draft.gone = True
+
+    async def _change(self, change: Callable[..., Awaitable[Any]], **to: Any) -> None:
+        """Change a message; where its thread was archived meanwhile, reopen that first."""
+        try:
+            await change(**to)
+        except discord.HTTPException as fault:
+            if fault.code != ARCHIVED or not isinstance(self.channel, Thread):
+                raise
+            await self.channel.unarchive()
+            await change(**to)
 
     def _refused(self, key: Part, draft: Draft, fault: discord.HTTPException) -> None:
         if draft.message is not None and isinstance(fault, discord.NotFound):

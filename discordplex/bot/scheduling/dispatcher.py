@@ -139,6 +139,14 @@ class Dispatcher:
         """Discord has moved the bot to another voice channel: after the people whom it follows, or because a moderator dragged it."""
         self._running.moved(guild_id, channel_id)
 
+    def guild_here(self, guild_id: int) -> None:
+        """A guild is there, at start or after an outage: what we know of it is new, and its call's people may have gone."""
+        call = self._running.lasting(guild_id)
+        if call:
+            self._look_anew(call)
+            if not call.voice_channel.people:
+                self._running.hang_up_when_empty(guild_id)
+
     def guild_gone(self, guild_id: int) -> None:
         """We are not in this guild any more."""
         channels = self.waiting(guild_id)
@@ -217,9 +225,8 @@ class Dispatcher:
 
     def preferences_changed(self) -> None:
         """Rules, or who wants to be heard, have changed: every call follows at once."""
-        for guild_id, call in self._running.calls.items():
-            call.voice_channel = self._guilds.voice_channel_at(call.voice_channel.place) or call.voice_channel
-            self._running.hang_up_where_unwanted(guild_id)
+        for call in self._running.calls.values():
+            self._look_anew(call)
 
     def status(self, guild_id: int) -> texts.calls.Status:
         """/status: what this guild may know."""
@@ -248,6 +255,10 @@ class Dispatcher:
         await self._timers.close()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
+
+    def _look_anew(self, call: AnyCall) -> None:
+        call.voice_channel = self._guilds.voice_channel_at(call.voice_channel.place) or call.voice_channel
+        self._running.hang_up_where_unwanted(call.voice_channel.place.guild_id)
 
     # How a call begins, and what follows its end
 

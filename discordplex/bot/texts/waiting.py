@@ -24,7 +24,7 @@ TIME_IS_UP = (
 NOT_YOU = (
     "You cannot call me: the admins of this server allow it to certain roles only. Once I am in a channel, I talk with everybody there."
 )
-ASKED_TO_SPEAK = "This is a stage channel, and I have asked to speak. I start as soon as a moderator allows it."
+ASKED_TO_SPEAK = "This is a stage channel, and I have asked to speak. I speak as soon as a moderator allows it."
 NOT_LET_SPEAK = "No moderator has allowed me to speak on this stage."
 STAGE_CLOSED = "It is a stage channel, and I may not ask to speak there. Give my role the permission Request to Speak, or Mute Members."
 LISTENING = "listening"

@@ -88,6 +88,14 @@ async def test_switching_on_in_a_call_notifies_people(clock: FakeClock) -> None:
         assert it.chat.texts[-1] == "Person 100: shown"
 
 
+async def test_notices_that_go_elsewhere_do_not_say_that_the_call_does(clock: FakeClock) -> None:
+    """The channel for captions is another one from now on, and the bot listens where it did."""
+    async with hall(clock) as it:
+        await it.captions("channel")
+        assert it.chat.texts == [texts.calls.CONTINUED]
+        assert "I am listening" in it.square.texts[-1]
+
+
 async def test_nothing_is_kept_before_the_notice_is_there(clock: FakeClock) -> None:
     """Discord is slow: what is said until it has taken the message is neither kept nor shown, not even its end."""
     async with hall(clock) as it:

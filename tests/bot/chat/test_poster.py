@@ -27,6 +27,17 @@ def refusal(kind: type[discord.HTTPException], status: int) -> discord.HTTPExcep
     return kind(Refusal(status), "no")
 
 
+class FakeThread(FakeChannel):
+    """A thread in which nothing can be edited while it is archived."""
+
+    async def unarchive(self) -> None:
+        self.writes.append((self.clock.now(), "unarchive"))
+
+
+def archived() -> discord.HTTPException:
+    return discord.HTTPException(Refusal(400), {"code": 50083, "message": "Thread is archived"})
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     return Metrics()
@@ -339,3 +350,16 @@ async def test_an_odd_answer_of_discord_is_one_plain_line(poster: Poster, channe
     ]
     assert channel.texts == ["still said"]
     assert len(set(channel.nonces)) == 1, "Discord drops the second where the first did arrive"
+
+
+async def test_what_stands_in_an_archived_thread_is_still_corrected(clock: FakeClock, metrics: Metrics) -> None:
+    """Discord archives a thread after an hour of silence: a notice in it does not go on claiming what is over."""
+    thread = FakeThread(clock)
+    poster = Poster(thread, clock=clock, metrics=metrics)
+    poster.notice("I am listening", key="hello")
+    await clock.advance(2)
+    thread.faults = [archived()]
+    poster.notice("It is over", key="hello", last=True)
+    await clock.advance(2)
+    assert thread.texts == ["It is over"]
+    assert [kind for _, kind in thread.writes] == ["send", "edit", "unarchive", "edit"]

@@ -7,7 +7,6 @@ from typing import Any
 
 from discordplex.loopback.discord.world import payloads
 from discordplex.loopback.discord.world.model import (
-    THREAD,
     ChannelChanged,
     Fact,
     Guild,
@@ -83,8 +82,8 @@ def guild_create(world: World, guild: Guild, *, user_id: str, intents: int) -> d
         "unavailable": False,
         "member_count": len(guild.members),
         "members": [payloads.member(world, member) for member in members],
-        "channels": [payloads.channel(channel) for channel in guild.channels.values() if channel.kind != THREAD],
-        "threads": [payloads.channel(channel) for channel in guild.channels.values() if channel.kind == THREAD],
+        "channels": [payloads.channel(channel) for channel in guild.channels.values() if not channel.is_thread],
+        "threads": [payloads.channel(channel) for channel in guild.channels.values() if channel.is_thread],
         "voice_states": [payloads.voice_state(world, state, with_member=False) for state in states],
         "presences": [],
         "stage_instances": [],
@@ -149,7 +148,7 @@ def _(fact: MessageDeleted, world: World) -> Iterator[Dispatch]:
 @dispatches.register
 def _(fact: ChannelChanged, world: World) -> Iterator[Dispatch]:
     del world
-    kind = "THREAD" if fact.channel.kind == THREAD else "CHANNEL"
+    kind = "THREAD" if fact.channel.is_thread else "CHANNEL"
     payload = payloads.channel(fact.channel) | ({"newly_created": True} if kind == "THREAD" and fact.created else {})
     yield Dispatch(f"{kind}_{'CREATE' if fact.created else 'UPDATE'}", payload, guild_id=fact.channel.guild_id, intent=GUILDS)
 

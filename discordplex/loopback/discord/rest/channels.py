@@ -5,7 +5,15 @@ from typing import Any
 from discordplex.loopback.discord.rest.api import ApiCall, Table
 from discordplex.loopback.discord.rest.errors import ApiError, Json, invalid_form, missing_access, missing_permissions
 from discordplex.loopback.discord.world import payloads
-from discordplex.loopback.discord.world.model import MESSAGE_LIMIT_CHARS, THREAD, Channel, Typing, VoiceStatusChanged
+from discordplex.loopback.discord.world.model import (
+    ANNOUNCEMENT,
+    ANNOUNCEMENT_THREAD,
+    MESSAGE_LIMIT_CHARS,
+    THREAD,
+    Channel,
+    Typing,
+    VoiceStatusChanged,
+)
 from discordplex.loopback.discord.world.permissions import Overwrite
 
 table = Table()
@@ -38,7 +46,7 @@ def check_not_empty(body: Json) -> Json:
 def writable(call: ApiCall) -> Channel:
     """The channel of the path, if the user may write there."""
     channel = call.open_channel()
-    call.need(channel, "send_messages_in_threads" if channel.kind == THREAD else "send_messages")
+    call.need(channel, "send_messages_in_threads" if channel.is_thread else "send_messages")
     return channel
 
 
@@ -165,14 +173,17 @@ def react(call: ApiCall) -> Any:
 @table.route("POST", "/channels/{channel}/threads")
 @table.route("POST", "/channels/{channel}/messages/{message}/threads")
 def start_thread(call: ApiCall) -> Any:
-    """A new public thread; one that starts from a message has that message's id."""
+    """A new public thread; one that starts from a message has that message's id. Announcement channels have a kind of their own."""
     parent = call.open_channel()
-    if parent.is_voice or parent.kind == THREAD:
+    if parent.is_voice or parent.is_thread:
         raise missing_access()
     call.need(parent, "create_public_threads")
     start = call.message().id if "message" in call.path else None
     name, user_id = str(call.body["name"]), call.user.id
-    thread = call.world.add_channel(parent.guild_id, name, THREAD, channel_id=start, parent_id=parent.id, owner_id=user_id)
+    kind = ANNOUNCEMENT_THREAD if parent.kind == ANNOUNCEMENT else THREAD
+    if start is None and call.body.get("type") != kind:
+        raise ApiError(400, 50024, "Cannot execute action on this channel type")
+    thread = call.world.add_channel(parent.guild_id, name, kind, channel_id=start, parent_id=parent.id, owner_id=user_id)
     return channel_json(call, thread)
 
 

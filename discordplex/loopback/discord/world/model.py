@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from discordplex.loopback.discord.world.permissions import Overwrite
 
-TEXT, VOICE, THREAD, STAGE = 0, 2, 11, 13
+TEXT, VOICE, ANNOUNCEMENT, ANNOUNCEMENT_THREAD, THREAD, STAGE = 0, 2, 5, 10, 11, 13
+"""Kinds of channels; THREAD is a public one."""
 
 MESSAGE_LIMIT_CHARS = 2000
 """Longest content of a message; one more is code 50035 (documented)."""
@@ -63,6 +64,11 @@ class Channel:
     def is_voice(self) -> bool:
         """Whether it is a voice or stage channel."""
         return self.kind in (VOICE, STAGE)
+
+    @property
+    def is_thread(self) -> bool:
+        """Whether it is a part of another channel."""
+        return self.kind in (THREAD, ANNOUNCEMENT_THREAD)
 
 
 @dataclass(slots=True)

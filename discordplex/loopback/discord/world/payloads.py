@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from discordplex.loopback.discord.world.directory import Directory
-from discordplex.loopback.discord.world.model import TEXT, THREAD, Channel, ChatMessage, Guild, GuildMember, Role, User, VoiceState
+from discordplex.loopback.discord.world.model import TEXT, Channel, ChatMessage, Guild, GuildMember, Role, User, VoiceState
 from discordplex.loopback.discord.world.permissions import BITS, Overwrite
 
 Json = dict[str, Any]
@@ -99,7 +99,7 @@ def channel(which: Channel, *, last_message_id: str | None = None) -> Json:
         "rate_limit_per_user": 0,
         "flags": 0,
     }
-    if which.kind == THREAD:
+    if which.is_thread:
         return found | _thread_part(which)
     if which.is_voice:
         voice = {"bitrate": 64000, "user_limit": which.user_limit, "rtc_region": None, "video_quality_mode": 1, "status": which.status}
