@@ -59,7 +59,7 @@ async def test_the_status_line_may_be_left_alone(home: Home, how: str) -> None:
         home.discord.enter(home.ada, home.lounge)
         await home.says(home.lounge, "Go ahead")
         home.discord.enter(home.ben, home.study)
-        await home.says(home.study, "one channel of a server only")
+        await home.says(home.study, "only one channel of a server")
     assert not any("voice-status" in path for _, path in home.discord.rest.calls)
 
 
