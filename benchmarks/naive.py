@@ -8,6 +8,7 @@ measured of both differs by this alone.
 import sys
 import time
 from collections import deque
+from collections.abc import Container
 from typing import Any, Final
 
 import discord
@@ -16,13 +17,13 @@ import sphn
 from discord.sinks.core import Sink as LibrarySink
 from scipy.signal import resample_poly
 
-import discordplex.bot.call.call as bot_call
-import discordplex.bot.call.hearing as bot_ears
-import discordplex.personaplex.engine as personaplex
 from discordplex.audio.format import DISCORD, ENGINE, MODEL
+from discordplex.bot.call import call
+from discordplex.bot.call import hearing as call_hearing
 from discordplex.cli import main
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
+from discordplex.personaplex import engine
 
 QUEUE_FRAMES: Final = 200
 
@@ -66,11 +67,14 @@ class NaiveSink(LibrarySink):
         del metrics
         self._clock = clock
         self._queues: dict[int, deque[tuple[float, bytes]]] = {}
+        self._ignored: Container[int] = ()
         self.last_arrival: float | None = None
         self.surplus_s: float | None = None
 
     def write(self, data: Any, user: Any) -> None:
         """Frames of one speaker. Thread: receive."""
+        if user in self._ignored:
+            return
         queue = self._queues.setdefault(user, deque(maxlen=QUEUE_FRAMES))
         for start in range(0, len(data), DISCORD.frame_bytes):
             stereo = np.frombuffer(data[start : start + DISCORD.frame_bytes], "<i2").reshape(-1, 2)
@@ -84,6 +88,12 @@ class NaiveSink(LibrarySink):
             if queue:
                 self.last_arrival, frames[user] = queue.popleft()
         return frames
+
+    def ignore(self, user_ids: Container[int]) -> None:
+        """Take no more of these."""
+        self._ignored = user_ids
+        for user in [user for user in self._queues if user in user_ids]:
+            self.forget(user)
 
     def forget(self, user_id: int) -> None:
         """Drop one speaker's."""
@@ -104,6 +114,7 @@ class NaiveSource(discord.AudioSource):
         self._holes = metrics.counter("playout.underruns")
         self._playing = self._closed = False
         self.pushed_samples = self.played_samples = 0
+        self.surplus_s: float | None = None
 
     @property
     def depth_ms(self) -> float:
@@ -122,6 +133,12 @@ class NaiveSource(discord.AudioSource):
         flushed = len(self._queue) * ENGINE.frame_samples
         self._queue.clear()
         return flushed
+
+    def hold(self) -> None:
+        """Only an engine that takes turns is held."""
+
+    def go_on(self) -> None:
+        """Likewise."""
 
     def read(self) -> bytes:
         """The oldest frame, or silence. Thread: send."""
@@ -147,14 +164,18 @@ class NaiveSource(discord.AudioSource):
         self._closed = True
 
 
+PARTS: Final = (
+    (call_hearing, "Sink", NaiveSink),
+    (call, "StreamingPlaybackSource", NaiveSource),
+    (engine, "OggOpusWriter", NaiveWriter),
+    (engine, "OggOpusReader", NaiveReader),
+)
+"""Module, name there, what takes its place."""
+
+
 def put_in_place() -> None:
     """Let the bot be built of these."""
-    for module, name, naive in (
-        (bot_ears, "Sink", NaiveSink),
-        (bot_call, "StreamingPlaybackSource", NaiveSource),
-        (personaplex, "OggOpusWriter", NaiveWriter),
-        (personaplex, "OggOpusReader", NaiveReader),
-    ):
+    for module, name, naive in PARTS:
         setattr(module, name, naive)
 
 
