@@ -7,6 +7,7 @@ from pathlib import Path
 
 import discord.http
 import pytest
+import trustme
 from hypothesis import HealthCheck, settings
 
 from discordplex.loopback import timeouts
@@ -100,3 +101,9 @@ async def closed_port() -> int:
     listener.close()
     await listener.wait_closed()
     return port
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority that nobody trusts by itself."""
+    return trustme.CA()

@@ -14,23 +14,11 @@ from discordplex.audio.fades import fade_in, fade_out
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.sink import MAX_SPEAKERS, Sink
 from discordplex.metrics import Metrics
+from tests.audio.clock import SetClock
 from tests.audio.signals import pcm, stereo, tone
 
 FRAME = stereo(tone(0.02), tone(0.02, hz=700))
 MONO = downmix(FRAME)
-
-
-class SetClock:
-    """A clock that the test sets; nobody sleeps on it."""
-
-    def __init__(self) -> None:
-        self.time = 50.0
-
-    def now(self) -> float:
-        return self.time
-
-    async def sleep_until(self, deadline: float) -> None:
-        raise NotImplementedError
 
 
 @dataclass

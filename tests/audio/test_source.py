@@ -10,22 +10,10 @@ from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.pacing import REPLIES
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.metrics import Metrics
+from tests.audio.clock import SetClock
 from tests.audio.signals import pcm, samples, stereo, tone
 
 BLOCK = pcm(tone(0.08, hz=311))
-
-
-class SetClock:
-    """A clock that the test sets; nobody sleeps on it."""
-
-    def __init__(self) -> None:
-        self.time = 50.0
-
-    def now(self) -> float:
-        return self.time
-
-    async def sleep_until(self, deadline: float) -> None:
-        raise NotImplementedError
 
 
 def source_and_clock() -> tuple[StreamingPlaybackSource, SetClock]:

@@ -4,14 +4,17 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from discordplex.bot.call.call import CallContext
+from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Rules
+from discordplex.bot.rules import Preferences, Rules
 from discordplex.config import Config
 from discordplex.engine import EngineLease, Persona, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
+from tests.bridge.scripted import PERSONA
 
 
 @dataclass(eq=False)
@@ -274,3 +277,30 @@ class ConfiguredPreferences:
         """The same for everybody."""
         del guild_id, person_id
         return self._persona
+
+
+class NotedLink:
+    """A voice connection that notes whom it is told to drop."""
+
+    def __init__(self, *people: int) -> None:
+        self.people = frozenset(people)
+        self.ignored: frozenset[int] = frozenset()
+        self.deaf = False
+
+    def ignore(self, user_ids: Iterable[int]) -> None:
+        self.ignored = frozenset(user_ids)
+
+    def deafen(self, *, deaf: bool) -> None:
+        self.deaf = deaf
+
+
+def unconnected(preferences: Preferences, clock: FakeClock) -> CallContext:
+    """The context of a call that connects to nothing."""
+    return CallContext(
+        notices=Notices(clock=clock, metrics=Metrics()),
+        preferences=preferences,
+        persona=PERSONA,
+        wire=cast("Any", None),
+        clock=clock,
+        metrics=Metrics(),
+    )

@@ -3,14 +3,12 @@
 import asyncio
 from typing import Any, cast
 
-from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.chat.notices import Notices
+from discordplex.bot.call.call import Call
 from discordplex.bot.place import Place
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock, settle
-from discordplex.metrics import Metrics
-from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel
-from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
+from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel, unconnected
+from tests.bridge.scripted import ScriptedEngine, ScriptedLease, ScriptedLink
 
 ANNA, BERT, CARA = 100, 200, 300
 
@@ -25,14 +23,7 @@ async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -
     engine = ScriptedEngine(clock, on_open=open_slowly)
     preferences = ConfiguredPreferences(Config())
     preferences.opted_out = frozenset({CARA})
-    context = CallContext(
-        notices=Notices(clock=clock, metrics=Metrics()),
-        preferences=preferences,
-        persona=PERSONA,
-        wire=cast("Any", None),  # nothing is connected here
-        clock=clock,
-        metrics=Metrics(),
-    )
+    context = unconnected(preferences, clock)
     voice_channel = ScriptedVoiceChannel(Place(1, 11), None, people=frozenset({ANNA, BERT}))
     call = Call(context=context, voice_channel=cast("Any", voice_channel), lease=ScriptedLease(engine), number=1, quiet=True)
     conversation = asyncio.create_task(call._conversation.run(sink=call._hearing.gate, link=ScriptedLink(ANNA, BERT), quiet=True))

@@ -1,50 +1,26 @@
 """Whom a call hears follows from what the voice server says, before Discord's main gateway has said it."""
 
-from collections.abc import Iterable
 from typing import Any, cast
 
-from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.chat.notices import Notices
+from discordplex.bot.call.call import Call
 from discordplex.bot.place import Place
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock
-from discordplex.metrics import Metrics
 from discordplex.voice.events import PersonJoined
-from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel
-from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease
+from tests.bot.fakes import ConfiguredPreferences, NotedLink, ScriptedVoiceChannel, unconnected
+from tests.bridge.scripted import ScriptedEngine, ScriptedLease
 
 ANNA, STRANGER = 100, 400
-
-
-class MediaThreads:
-    """A voice connection that notes whom it is told to drop."""
-
-    def __init__(self, *people: int) -> None:
-        self.people = frozenset(people)
-        self.ignored: frozenset[int] = frozenset()
-
-    def ignore(self, user_ids: Iterable[int]) -> None:
-        self.ignored = frozenset(user_ids)
-
-    def deafen(self, *, deaf: bool) -> None:
-        pass
 
 
 async def test_a_joiner_whom_only_the_voice_server_knows_is_not_heard(clock: FakeClock) -> None:
     """From the moment that it names them, until the gateway has said who they are; and not then either, where they opted out."""
     preferences = ConfiguredPreferences(Config())
-    context = CallContext(
-        notices=Notices(clock=clock, metrics=Metrics()),
-        preferences=preferences,
-        persona=PERSONA,
-        wire=cast("Any", None),  # nothing is connected here
-        clock=clock,
-        metrics=Metrics(),
-    )
+    context = unconnected(preferences, clock)
     voice_channel = ScriptedVoiceChannel(Place(1, 11), None, people=frozenset({ANNA}))
     lease = ScriptedLease(ScriptedEngine(clock))
     call = Call(context=context, voice_channel=cast("Any", voice_channel), lease=lease, number=1, quiet=True)
-    link = MediaThreads(ANNA)
+    link = NotedLink(ANNA)
     call._hearing.attach(link, cast("Any", voice_channel))
     assert link.ignored == frozenset()
     link.people |= {STRANGER}

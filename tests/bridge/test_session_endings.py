@@ -1,5 +1,7 @@
 """Every way in which a call can end: asked, cancelled, by a bug, beside a stuck engine."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import pytest
 from structlog.testing import capture_logs
@@ -47,14 +49,19 @@ async def test_a_stuck_engine_cannot_hold_the_end(clock: FakeClock) -> None:
     assert [entry["event"] for entry in logs] == ["engine did not close in time"]
 
 
+def closing_takes(clock: FakeClock, seconds: float) -> Callable[[], Awaitable[None]]:
+    """An engine's `on_close` that takes so long."""
+
+    async def close() -> None:
+        await clock.sleep_until(clock.now() + seconds)
+
+    return close
+
+
 async def test_closing_is_not_cut_short_by_what_caused_it(clock: FakeClock) -> None:
     """An engine that needs a second to say good-bye gets it, whoever ends the call: a cancelled task, a cancelled scope, or `stop`."""
-
-    async def say_good_bye() -> None:
-        await clock.sleep_until(clock.now() + 1)
-
     for way in ("task", "scope", "stop"):
-        engine = ScriptedEngine(clock, on_close=say_good_bye)
+        engine = ScriptedEngine(clock, on_close=closing_takes(clock, 1))
         call = Call(clock, engine)
         began = clock.now()
         async with anyio.create_task_group() as tasks:
@@ -72,11 +79,7 @@ async def test_closing_is_not_cut_short_by_what_caused_it(clock: FakeClock) -> N
 
 async def test_asking_twice_does_not_cut_the_closing_short(clock: FakeClock) -> None:
     """A second cancellation waits for the engine's good-bye as the first one does, and passes after it."""
-
-    async def say_good_bye() -> None:
-        await clock.sleep_until(clock.now() + 1)
-
-    engine = ScriptedEngine(clock, on_close=say_good_bye)
+    engine = ScriptedEngine(clock, on_close=closing_takes(clock, 1))
     call = Call(clock, engine)
     await call.start()
     assert call.task
@@ -93,11 +96,7 @@ async def test_asking_twice_does_not_cut_the_closing_short(clock: FakeClock) -> 
 
 async def test_a_cancellation_while_a_lost_engine_closes_is_kept(clock: FakeClock) -> None:
     """The call that is cancelled while it tidies up after a lost engine ends with it, instead of opening the engine again."""
-
-    async def say_good_bye() -> None:
-        await clock.sleep_until(clock.now() + 1)
-
-    engine = ScriptedEngine(clock, on_close=say_good_bye)
+    engine = ScriptedEngine(clock, on_close=closing_takes(clock, 1))
     call = Call(clock, engine)
     await call.start()
     engine.does(Closed("Gone."))

@@ -11,12 +11,6 @@ import trustme
 
 
 @pytest.fixture
-def authority() -> trustme.CA:
-    """A certificate authority that nobody trusts by itself."""
-    return trustme.CA()
-
-
-@pytest.fixture
 def tls(authority: trustme.CA, forgotten_tls: None) -> ssl.SSLContext:
     """A server's TLS for 127.0.0.1, signed by `authority`."""
     del forgotten_tls

@@ -71,11 +71,6 @@ async def booth(open_booth: OpenBooth) -> AsyncIterator[Booth]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
 def wire(no_stray_threads: None) -> Iterator[MediaThreads]:
     del no_stray_threads

@@ -1,7 +1,5 @@
 """Whom a call hears: nobody who opted out, no bots, and nobody of whom one does not know that yet."""
 
-from collections.abc import Iterable
-
 import pytest
 
 from discordplex.bot.call.hearing import CallHearing
@@ -9,24 +7,9 @@ from discordplex.bot.place import Place
 from discordplex.config import BotConfig, Config
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel
+from tests.bot.fakes import ConfiguredPreferences, NotedLink, ScriptedVoiceChannel
 
 ANNA, BERT, ROBOT, STRANGER = 100, 200, 300, 400
-
-
-class Line:
-    """A voice connection that notes whom it is told to drop."""
-
-    def __init__(self, *people: int) -> None:
-        self.people = frozenset(people)
-        self.ignored: frozenset[int] = frozenset()
-        self.deaf = False
-
-    def ignore(self, user_ids: Iterable[int]) -> None:
-        self.ignored = frozenset(user_ids)
-
-    def deafen(self, *, deaf: bool) -> None:
-        self.deaf = deaf
 
 
 def ears_of(clock: FakeClock, setting: BotConfig | None = None) -> tuple[CallHearing, ConfiguredPreferences]:
@@ -43,7 +26,7 @@ def test_bots_are_dropped_unless_the_setting_says_otherwise(clock: FakeClock, vo
     """From the first packet on: the connection is told before it has heard anything."""
     for hear_bots, expected in ((False, {ROBOT}), (True, set())):
         ears, _ = ears_of(clock, BotConfig(hear_bots=hear_bots))
-        line = Line(ANNA, BERT, ROBOT)
+        line = NotedLink(ANNA, BERT, ROBOT)
         ears.attach(line, voice_channel)
         assert line.ignored == expected
 
@@ -51,7 +34,7 @@ def test_bots_are_dropped_unless_the_setting_says_otherwise(clock: FakeClock, vo
 def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """Who takes it back is heard again."""
     ears, preferences = ears_of(clock)
-    line = Line(ANNA, BERT)
+    line = NotedLink(ANNA, BERT)
     ears.attach(line, voice_channel)
     ears.sink.write(bytes(3840 * 2), ANNA)
     preferences.opted_out = frozenset({ANNA})
@@ -67,7 +50,7 @@ def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: Fak
 def test_who_is_not_known_yet_is_not_heard_yet(clock: FakeClock, voice_channel: ScriptedVoiceChannel) -> None:
     """The voice server may tell of somebody before the gateway says whether that is a bot."""
     ears, _ = ears_of(clock)
-    line = Line(ANNA, BERT, STRANGER)
+    line = NotedLink(ANNA, BERT, STRANGER)
     ears.attach(line, voice_channel)
     assert STRANGER in line.ignored
     voice_channel.people |= {STRANGER}
@@ -79,7 +62,7 @@ def test_while_stopped_nothing_is_kept(clock: FakeClock, voice_channel: Scripted
     """`/stop` empties what was heard and not taken, nothing is kept while it lasts, and the opt-outs of before hold after it."""
     ears, preferences = ears_of(clock)
     preferences.opted_out = frozenset({BERT})
-    line = Line(ANNA, BERT)
+    line = NotedLink(ANNA, BERT)
     ears.attach(line, voice_channel)
     ears.sink.write(bytes(3840 * 2), ANNA)
     ears.deafen(deaf=True)
@@ -97,7 +80,7 @@ def test_deafness_lasts_over_a_connection_and_is_no_idleness(clock: FakeClock, v
     """A call that is stopped before it has entered is deaf from the start; when it goes on, the silence is counted anew."""
     ears, _ = ears_of(clock)
     ears.deafen(deaf=True)
-    line = Line(ANNA)
+    line = NotedLink(ANNA)
     ears.attach(line, voice_channel)
     wishes = [line.deaf]
     ears.deafen(deaf=False)

@@ -74,11 +74,6 @@ async def loopback() -> AsyncIterator[LoopbackDiscord]:
         yield opened
 
 
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
 def open_place(authority: trustme.CA, tmp_path: Path) -> OpenPlace:
     """Opens a voice-only Discord; keyword arguments go to its `VoiceGatewayServer`."""
