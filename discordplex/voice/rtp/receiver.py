@@ -14,7 +14,7 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.errors import RemoteProtocolError
 from discordplex.metrics import Metrics
-from discordplex.voice.dave.session import DaveSession
+from discordplex.voice.dave.session import MARKER, DaveSession
 from discordplex.voice.deafness import StreamCounts
 from discordplex.voice.rtp.encryption import Freshness, Transport
 from discordplex.voice.rtp.packet import RtpError, RtpPacket, strip
@@ -37,9 +37,6 @@ MAX_STRANGE_PACKETS = 1000
 """Packets that belong to no name and no stream which are looked at in a second, and at once after a pause: twenty people speak so much."""
 
 MS_PER_BYTE = DISCORD.duration_ms(1)
-
-E2EE_MARKER = b"\xfa\xfa"
-"""How every end-to-end encrypted frame ends."""
 
 DISCOVERY = struct.Struct("!HHI64sH")
 DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
@@ -279,23 +276,33 @@ class Receiver:
 
     def _open(self, ssrc: int, stream: SpeakerStream, sequence: int, payload: bytes, now: float) -> None:
         """Decrypt a payload, put it into its place, and pass on what is in order now."""
-        exempt = payload in (b"", SILENCE_PACKET)  # the voice server sends both in the clear, inside encrypted calls too
         opened: bytes | None = payload
+        exempt = payload in (b"", SILENCE_PACKET)  # the voice server sends both in the clear, inside encrypted calls too
+        if not exempt:
+            opened = None if stream.user_id is None else self._e2ee.decrypt(stream.user_id, payload)
+        if opened is None and not stream.proven and (found := self._e2ee.find_sender(payload, self._candidates())):
+            user_id, opened = found
+            stream = self._name_by_key(ssrc, user_id, now)
         if stream.user_id is None:
-            found = None if exempt else self._e2ee.find_sender(payload, self._candidates())
-            if found is None:
-                self._count("unnamed")
-                return
-            stream.user_id, opened = found
-            self._users[ssrc] = stream.user_id
-            self._waiting.pop(ssrc, None)
-            self._count("named_by_key")
-        elif not exempt:
-            opened = self._e2ee.decrypt(stream.user_id, payload)
-            if opened is None:
-                self._count("unopened" if payload.endswith(E2EE_MARKER) else "unencrypted")
+            self._count("unnamed")
+            return
+        if opened is None:
+            self._count("unopened" if payload.endswith(MARKER) else "unencrypted")
+        elif not stream.proven:
+            stream.proven = payload.endswith(MARKER)
         stream.reorder.push(sequence, opened, now)
         self._deliver(stream, now)
+
+    def _name_by_key(self, ssrc: int, user_id: int, now: float) -> SpeakerStream:
+        """A stream is of the person whose key opens it, whatever Discord has said of it or not."""
+        if self._streams[ssrc].user_id is not None:
+            del self._streams[ssrc]  # what another person has said is nothing to fill a gap of theirs from
+        self._users[ssrc] = user_id
+        self._waiting.pop(ssrc, None)
+        self._count("named_by_key")
+        stream = self._stream(ssrc, now)
+        stream.user_id = user_id
+        return stream
 
     def _deliver(self, stream: SpeakerStream, now: float) -> None:
         while (fact := stream.reorder.pull(now)) is not WAIT:
@@ -361,11 +368,15 @@ class Receiver:
             self._waiting.clear()
 
     def _name(self, ssrc: int, user_id: int, now: float) -> None:
+        stream = self._streams.get(ssrc)
+        if stream is not None and stream.proven and stream.user_id != user_id and self._e2ee.has_keys:
+            stream.proven = False  # the next packet shows by its key whose it is
+            self._count("misnamed")
+            return
         if len(self._users) >= MAX_NAMES and ssrc not in self._users:
             self._users.pop(next(iter(self._users)))
         self._users[ssrc] = user_id
         waiting = self._waiting.pop(ssrc, None)
-        stream = self._streams.get(ssrc)
         if stream is not None and stream.user_id is not None and stream.user_id != user_id:
             del self._streams[ssrc]  # what another person has said is nothing to fill a gap of theirs from
             self._count("renamed")

@@ -35,6 +35,7 @@ class SpeakerStream:
         "ended",
         "frame_samples",
         "heard_at",
+        "proven",
         "read",
         "reorder",
         "silences",
@@ -43,6 +44,8 @@ class SpeakerStream:
 
     def __init__(self) -> None:
         self.user_id: int | None = None
+        self.proven = False
+        """A packet of it has opened with this person's key, and nobody has claimed it since."""
         self.reorder = Reorder()
         self.decoder = OpusDecoder(DISCORD.rate_hz, DISCORD.channels)
         self.concealed = MAX_CONCEALED

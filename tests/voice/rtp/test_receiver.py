@@ -16,7 +16,7 @@ from discordplex.voice.rtp.encryption import MODES, WINDOW_PACKETS, Transport
 from discordplex.voice.rtp.receiver import DISCOVERY, EVERYBODY, MAX_STREAMS, Receiver
 from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD
 from tests.voice.booth import Ear, tone
-from tests.voice.delivery import call_of
+from tests.voice.delivery import Member, call_of
 
 KEY = bytes(range(32))
 ANN, BOB, CAT = 11, 22, 33
@@ -374,6 +374,39 @@ def test_encrypted_speakers_are_known_by_their_key() -> None:
         studio.receiver.receive(studio.datagram(sequence, frame, ssrc=sender.ssrc), 100.0)
     assert (studio.ear.frames(BOB), studio.ear.frames(CAT)) == (2, 1)
     assert studio.counts() == {"frames": 3, "named_by_key": 2}
+
+
+def sealed(sender: Member, packet: bytes) -> bytes:
+    frame = sender.e2ee.encrypt(packet)
+    assert frame
+    return frame
+
+
+def test_a_stream_is_of_whose_key_opens_it() -> None:
+    """Discord says that Bob's stream is Cat's, before he speaks and while he does: he is heard, as Bob, in every packet."""
+    _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
+    studio = Studio(ann.e2ee)
+    for sequence in range(10):
+        studio.receiver.name(SSRC, CAT)
+        studio.receiver.receive(studio.datagram(sequence, sealed(bob, PACKETS[sequence])), studio.now)
+    assert {user_id: studio.ear.frames(user_id) for user_id in studio.ear.pcm} == {BOB: 10}
+    assert studio.counts() == {"frames": 10, "named_by_key": 1, "misnamed": 9}
+    for sequence in range(10, 15):  # and where it becomes hers although nobody has said that he left, it is
+        studio.receiver.name(SSRC, CAT)
+        studio.receiver.receive(studio.datagram(sequence, sealed(cat, PACKETS[sequence])), studio.now)
+    assert {user_id: studio.ear.frames(user_id) for user_id in studio.ear.pcm} == {BOB: 10, CAT: 5}
+
+
+def test_who_is_ignored_cannot_hide_somebody_else() -> None:
+    """Discord says that Bob's stream is of Cat, who has opted out, while he speaks: he is heard all the same."""
+    _, (ann, bob, _) = call_of(ANN, BOB, CAT)
+    studio = Studio(ann.e2ee)
+    studio.receiver.ignore(frozenset({CAT}))
+    studio.receiver.name(SSRC, BOB)
+    for sequence in range(10):
+        studio.receiver.receive(studio.datagram(sequence, sealed(bob, PACKETS[sequence])), studio.now)
+        studio.receiver.name(SSRC, CAT)
+    assert studio.ear.frames(BOB) == 10
 
 
 def test_an_unknown_opted_out_speaker_is_dropped_too() -> None:
