@@ -62,8 +62,8 @@ COMMANDS_PAUSE_S = 30.0
 UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
 """What is raised while Discord, or the way to it, is down."""
 
-NONSENSE = "what answers there makes no sense"
-"""Why Discord cannot be reached where a proxy or an outage answers in its place, with something of another shape."""
+NOT_DISCORD = "the answer is not from Discord"
+"""Why Discord cannot be reached if a proxy or a failing server answers instead, with data of another shape."""
 
 SHORT_SESSIONS = "its sessions end as soon as they begin"
 """Why Discord counts as away although it lets us in again and again."""
@@ -150,7 +150,7 @@ class Login:
                     await self._client.run_until(token, stop)
                 except UNREADABLE as fault:
                     log.warning("discord answer unreadable", cause=place_of(fault))
-                    return NONSENSE
+                    return NOT_DISCORD
                 finally:
                     await self._end_calls()
         except discord.LoginFailure:

@@ -341,7 +341,7 @@ async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
         async with home.bot_running():
             await home.discord.wait_for(lambda: home.discord.gateway.online(home.bot.id))
     assert spoiled.is_set()
-    assert "makes no sense" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
+    assert "the answer is not from Discord" in next(line["advice"] for line in lines if line["event"] == "discord unreachable")
 
 
 async def invalid_json(connection: GatewayConnection, user: User) -> None:
