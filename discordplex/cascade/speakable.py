@@ -11,7 +11,9 @@ URL: Final = re.compile(r"https?://\S+")
 LINE_START: Final = re.compile(r"^[^\S\n]{0,8}(?:#{1,6}[^\S\n]+|[-*+][^\S\n]+|>[^\S\n]*)", re.MULTILINE)
 EMPHASIS: Final = re.compile(r"(?<![\w*)])(\*{1,3})(?=[^\s*])([^*\n]+)(?<=\S)\1(?!\*)")
 """Emphasis that begins and ends outside words. Emphasis that was cut apart, or lies within a word, is left to MARKUP."""
-MARKUP: Final = re.compile(r"\*+|~~+|`+|(?<!\w)_+|_+(?!\w)")
+PRODUCT: Final = r"(?<![\w*.,])(?:\d\w*|[a-zA-Z\u0391-\u03c9])(?:\*{1,2}[+\-\u2212]?[\w.]+)+(?![\w*])"
+"""A product that begins with a number or a variable, such as `2*pi*r` and `3*-2`."""
+MARKUP: Final = re.compile(rf"{PRODUCT}|\*+|~~+|`+|(?<!\w)_+|_+(?!\w)")
 
 PICTOGRAPH: Final = (
     "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u2388\u23cf\u23e9-\u23f3\u23f8-\u23fa\u24c2\u25aa\u25ab"
@@ -20,7 +22,7 @@ PICTOGRAPH: Final = (
 )
 """Extended_Pictographic of Unicode's emoji-data.txt, versions 11 to 17, with the rest of the blocks that are nearly full of it; skin tones
 and the letters of flags are among them."""
-SYMBOL: Final = re.compile(f"[{PICTOGRAPH}][{PICTOGRAPH}\u200d]*|[\u20e3\ufe0e\ufe0f\U000e0000-\U000e007f]+")
+SYMBOL: Final = re.compile(f"[{PICTOGRAPH}][{PICTOGRAPH}\u200d\ufe0e\ufe0f]*|[\u20e3\ufe0e\ufe0f\U000e0000-\U000e007f]+")
 """Also keycaps, variation selectors and tags. A zero-width joiner counts only between pictographs: letters need it."""
 
 
@@ -35,10 +37,10 @@ def spoken(chunk: str) -> str:
 
 
 def kept_markup(found: re.Match[str]) -> str:
-    """What is kept of a run of stars, underscores, tildes or backquotes: a star between two numbers or variables is no markup."""
+    """What is kept of a product, or of a run of stars, underscores, tildes or backquotes: a star between two operands is no markup."""
     run, text = found[0], found.string
     if run[0] != "*":
-        return ""
+        return run if run[0].isalnum() else ""
     before, behind = text[found.start() - 1 : found.start()], text[found.end() : found.end() + 1]
     if before.isspace() and behind.isspace():
         return run

@@ -33,7 +33,24 @@ def test_markdown_is_not_spoken(written: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["5 * 3 = 15", "2**10", "2 ** 10", "4*4*4", "a*b", "a*b*c", "x**2", "2*pi", "(a+b)*c", "f(x)*g(x)", "3*(4+5)", "10*10=100"]
+    "written",
+    [
+        "5 * 3 = 15",
+        "2**10",
+        "2 ** 10",
+        "4*4*4",
+        "a*b",
+        "a*b*c",
+        "x**2",
+        "2*pi",
+        "2*pi*r",
+        "3*-2",
+        "π*θ",
+        "(a+b)*c",
+        "f(x)*g(x)",
+        "3*(4+5)",
+        "10*10=100",
+    ],
 )
 def test_a_star_that_multiplies_is_kept(written: str) -> None:
     """Between numbers, variables and brackets it is no markup, also in the middle of a sentence."""
@@ -50,6 +67,7 @@ def test_a_star_that_multiplies_is_kept(written: str) -> None:
         ("🇩🇪 🇺🇸 hi", "hi"),
         ("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f hi", "hi"),
         ("👩‍👩‍👧🏽 👋🏿 hi", "hi"),
+        ("❤\ufe0f\u200d🔥 hi", "hi"),
         ("© ® ™ ‼ \u2139 hi", "hi"),
         ("क्‍ष می‌خواهم", "क्‍ष می‌خواهم"),
         ("20 °C, 5 €, ½ \u00d7 3 ÷ 2 ± 1 ≤ 4 → x", "20 °C, 5 €, ½ \u00d7 3 ÷ 2 ± 1 ≤ 4 → x"),
