@@ -21,6 +21,7 @@ import os
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -426,6 +427,13 @@ class GuardedConnection(ClientConnection):
 
     _is_cut = False
 
+    if sys.version_info < (3, 11):
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrowed as the library does
+            """Let frames be read that came before the end: this asyncio's TLS transport cannot resume once its socket is lost."""
+            transport.resume_reading = until_lost(transport.resume_reading)  # type: ignore[method-assign]
+            super().connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
         """Parse the received bytes, a slice at a time."""
         self._check(len(data), 0)
@@ -444,6 +452,16 @@ class GuardedConnection(ClientConnection):
         if not self._is_cut and not self.guard(size, frames):
             self._is_cut = True
             self.transport.abort()
+
+
+def until_lost(resume: Callable[[], None]) -> Callable[[], None]:
+    """`resume_reading` of Python 3.10, which does nothing once the socket under a TLS transport is lost."""
+
+    def resume_reading() -> None:
+        with contextlib.suppress(AttributeError):
+            resume()
+
+    return resume_reading
 
 
 async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientConnection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -339,6 +340,35 @@ async def test_what_is_written_goes_nowhere_else(status: int) -> None:
     assert bool(met) == (status < 307)
     here.close()
     elsewhere.close()
+
+
+FRAMES_AHEAD = 16
+"""So many frames the library keeps before it pauses reading."""
+
+
+async def test_frames_that_came_before_the_end_are_read(tls: ssl.SSLContext) -> None:
+    """Also in the round of the loop in which the socket is lost while reading is paused: the library resumes it then."""
+
+    async def flood(socket: ServerConnection) -> None:
+        for _ in range(2 * FRAMES_AHEAD):
+            await socket.send("hello")
+        await socket.wait_closed()
+
+    frames, full = itertools.count(1), asyncio.Event()
+
+    def guard(_size: int, frame: int) -> bool:
+        if frame and next(frames) == 2 * FRAMES_AHEAD:
+            full.set()
+        return True
+
+    async with serve(flood, "127.0.0.1", 0, ssl=tls) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with await open_websocket(f"wss://127.0.0.1:{port}/", guard=guard, ssl=tls_context()) as socket:
+            await full.wait()
+            socket.transport.abort()
+            await asyncio.sleep(0)
+            for _ in range(2 * FRAMES_AHEAD):
+                assert await socket.recv() == "hello"
 
 
 async def test_a_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
