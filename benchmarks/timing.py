@@ -5,11 +5,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from benchmarks.probe import CLICKS_HZ, STEPS_PER_CLICK, TONE_PEAK, clicks
 from benchmarks.stage import Talk
 from discordplex.audio.format import ENGINE, MODEL
+from discordplex.audio.samples import FULL_SCALE, rms_of
 from discordplex.loopback.discord.person.timeline import PlacedPacket
 
 HOLE_RMS = 0.6 * TONE_PEAK / 2**0.5
@@ -62,14 +61,8 @@ def holes(packets: Sequence[PlacedPacket]) -> list[float]:
     found = []
     sounding = False
     for before, packet in itertools.pairwise(packets):
-        whole = rms(packet.pcm) > HOLE_RMS and packet.position - before.position <= ENGINE.frame_samples
+        whole = rms_of(packet.pcm) * FULL_SCALE > HOLE_RMS and packet.position - before.position <= ENGINE.frame_samples
         if sounding and not whole:
             found.append(packet.at)
         sounding = whole
     return found
-
-
-def rms(pcm: bytes) -> float:
-    """The root mean square of int16 PCM."""
-    samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-    return float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     "": [
-        ["errors", "redact", "plaintext", "stopping", "budget", "retry"],
+        ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded"],
         ["config", "metrics", "clock", "fifo", "logs", "pycord", "network"],
         ["audio"],
         ["engine"],
@@ -28,7 +28,7 @@ LAYERS = {
         ["__main__"],
     ],
     "bot": [
-        ["place", "rules", "allowance", "rate_limits"],
+        ["place", "rules", "cooldowns", "rate_limits"],
         ["access", "practice"],
         ["texts"],
         ["chat", "settings"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from discordplex.bot.allowance import Rate
+from discordplex.bot.cooldowns import Rate
 from discordplex.bot.rules import Rules
 
 # Lists of channels and roles: a denial goes before a permission, and an empty list permits everything.

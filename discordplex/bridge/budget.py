@@ -4,8 +4,8 @@ An engine limits what its server sends, before it is decoded. This is the second
 ones, still cannot fill the memory or the channel.
 """
 
-from discordplex.budget import Allowance
 from discordplex.engine import OVER_BUDGET, Closed, EngineEvent, Problem, Text
+from discordplex.token_bucket import TokenBucket
 
 REPLY_BURST_S = 180.0
 """Most sound at once of an engine that sends whole replies: as much as the playout keeps. The beginning of a longer reply would be lost
@@ -26,9 +26,9 @@ class EventBudget:
 
     def __init__(self, *, paced: bool) -> None:
         """`paced`: the engine sends in real time (`EngineCaps.realtime_paced`); otherwise whole replies come at once."""
-        self._sound_s = Allowance(per_second=2, burst=STREAM_BURST_S) if paced else Allowance(per_second=4, burst=REPLY_BURST_S)
-        self._characters = Allowance(per_second=200, burst=20_000)
-        self._events = Allowance(per_second=200, burst=2000)
+        self._sound_s = TokenBucket(per_second=2, burst=STREAM_BURST_S) if paced else TokenBucket(per_second=4, burst=REPLY_BURST_S)
+        self._characters = TokenBucket(per_second=200, burst=20_000)
+        self._events = TokenBucket(per_second=200, burst=2000)
         self._told: object = None
 
     def spend(self, event: EngineEvent, sound_s: float, now: float) -> Closed | None:

@@ -10,7 +10,6 @@ from discordplex.bridge.budget import EventBudget
 from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.events import CallEvent, Trouble
 from discordplex.bridge.ports import SpeakingSource
-from discordplex.budget import Allowance
 from discordplex.clock import Clock
 from discordplex.engine import (
     Audio,
@@ -26,6 +25,7 @@ from discordplex.engine import (
 )
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
+from discordplex.token_bucket import TokenBucket
 
 REPLIES = 64
 """Replies whose position in the source is remembered; an engine that names none of its replies has one."""
@@ -73,7 +73,7 @@ class Downlink:
         self._received = 0
         self._count = 0
         self._block_at: float | None = None
-        self._problems = Allowance(per_second=1 / PROBLEM_EVERY_S, burst=PROBLEMS_AT_ONCE)
+        self._problems = TokenBucket(per_second=1 / PROBLEM_EVERY_S, burst=PROBLEMS_AT_ONCE)
         self._samples = metrics.counter("downlink.samples")
         self._flushed = metrics.counter("downlink.flushed_samples")
         self._late = metrics.counter("downlink.late_samples")

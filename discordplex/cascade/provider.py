@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from discordplex.bounded import drop_oldest
 from discordplex.cascade import clients, detector
 from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.engine import CascadeEngine
@@ -119,8 +120,7 @@ class CascadeLease:
         """What to call somebody without a name: people are numbered in the order in which they spoke first."""
         if speaker not in self._numbers:
             self._numbers[speaker] = next(self._next_number)
-            if len(self._numbers) > MOST_NUMBERED:
-                del self._numbers[next(iter(self._numbers))]
+            drop_oldest(self._numbers, MOST_NUMBERED)
         return f"Person {self._numbers[speaker]}"
 
 

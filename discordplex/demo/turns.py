@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Literal, TypeAlias
 
-import numpy as np
+from discordplex.audio.samples import rms_of
 
 Side: TypeAlias = Literal["person", "bot"]
 
@@ -14,12 +14,6 @@ HOLD_S = 0.4
 """A voice heard this recently still speaks: no pause between words is longer."""
 
 KEPT_LEVELS = 256
-
-
-def level(pcm: bytes) -> float:
-    """Root mean square of PCM, 1.0 being full scale."""
-    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
-    return float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
 
 
 class Voice:
@@ -64,6 +58,6 @@ class TurnTracker:
     def heard(self, side: Side, pcm: bytes, at_s: float) -> None:
         """Take one frame of a side. Thread: one per side."""
         if side == "person":
-            self.person.add(level(pcm), at_s)
-        elif self.bot.add(level(pcm), at_s) and self.person.last_s > float("-inf"):
+            self.person.add(rms_of(pcm), at_s)
+        elif self.bot.add(rms_of(pcm), at_s) and self.person.last_s > float("-inf"):
             self.latency_ms = max(0.0, (at_s - self.person.last_s) * 1000)

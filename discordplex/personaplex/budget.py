@@ -4,7 +4,7 @@ A PersonaPlex server sends 25 messages, 3 kB, one second of sound and some 20 ch
 backlog comes at once. Each limit is several times that, and far below what would delay another call.
 """
 
-from discordplex.budget import Allowance
+from discordplex.token_bucket import TokenBucket
 
 SOUND_BURST_MS = 30_000
 """Most sound at once: ten times what a server can have in arrears before the watchdog gives it up."""
@@ -20,11 +20,11 @@ class PeerBudget:
     """
 
     def __init__(self) -> None:
-        self._frames = Allowance(per_second=200, burst=1000)
-        self._bytes = Allowance(per_second=128 << 10, burst=1 << 20)
-        self._sound = Allowance(per_second=2000, burst=SOUND_BURST_MS)
-        self._characters = Allowance(per_second=200, burst=4000)
-        self._faults = Allowance(per_second=2, burst=20)
+        self._frames = TokenBucket(per_second=200, burst=1000)
+        self._bytes = TokenBucket(per_second=128 << 10, burst=1 << 20)
+        self._sound = TokenBucket(per_second=2000, burst=SOUND_BURST_MS)
+        self._characters = TokenBucket(per_second=200, burst=4000)
+        self._faults = TokenBucket(per_second=2, burst=20)
 
     def frame(self, now: float) -> bool:
         """One more WebSocket frame of any kind, pings and empty ones included."""

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import structlog
 
-from discordplex.budget import Allowance
 from discordplex.clock import Clock
 from discordplex.retry import Backoff
+from discordplex.token_bucket import TokenBucket
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 
@@ -113,7 +113,7 @@ class Reconnector:
         self._clock = clock
         self._reconnect = reconnect
         self._tries = ReconnectTries()
-        self._short = Allowance(per_second=SHORT_PER_S, burst=SHORT_AT_ONCE)
+        self._short = TokenBucket(per_second=SHORT_PER_S, burst=SHORT_AT_ONCE)
 
     async def run(self) -> Closing:
         """Enter the channel and stay; returns when nothing can be mended any more, with the reason."""

@@ -17,12 +17,12 @@ import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from discordplex.budget import Allowance
 from discordplex.clock import Clock
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import NO_ROOM, NetworkSettingError, ProxyFailedError, open_websocket
+from discordplex.token_bucket import TokenBucket
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.gateway.events import (
@@ -135,9 +135,9 @@ class DiscordVoiceSession:
         self.receiver = self._media.receiver
         self._opened_before = 0
         self._complained = False
-        self._frames = Allowance(per_second=FRAMES_PER_S, burst=FRAMES_AT_ONCE)
-        self._bytes = Allowance(per_second=BYTES_PER_S, burst=BYTES_AT_ONCE)
-        self._group_events = Allowance(per_second=GROUP_EVENTS_PER_S, burst=GROUP_EVENTS_AT_ONCE)
+        self._frames = TokenBucket(per_second=FRAMES_PER_S, burst=FRAMES_AT_ONCE)
+        self._bytes = TokenBucket(per_second=BYTES_PER_S, burst=BYTES_AT_ONCE)
+        self._group_events = TokenBucket(per_second=GROUP_EVENTS_PER_S, burst=GROUP_EVENTS_AT_ONCE)
         self._socket: ClientConnection | None = None
         self._ending: Closing | None = None
         self._scope: anyio.CancelScope | None = None

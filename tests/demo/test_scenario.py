@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
+from discordplex.audio.samples import rms_of
 from discordplex.demo import child, scenario
 from discordplex.demo.clip import SpokenClip, speech
 from discordplex.demo.live import NoDisplay
@@ -15,7 +16,6 @@ from discordplex.demo.recording import spans
 from discordplex.demo.report import lost
 from discordplex.demo.scenario import PlayedCall, play
 from discordplex.demo.timeline import TimelineEntry
-from discordplex.demo.turns import level
 from discordplex.errors import DiscordplexError
 from discordplex.loopback import timeouts
 
@@ -72,7 +72,7 @@ def similarity(call: PlayedCall) -> float:
 
 def loudness(pcm: bytes, start_s: float, frames: int) -> list[float]:
     first = round(start_s * ENGINE.frames_per_second)
-    return [level(pcm[at * ENGINE.frame_bytes : (at + 1) * ENGINE.frame_bytes]) for at in range(first, first + frames)]
+    return [rms_of(pcm[at * ENGINE.frame_bytes : (at + 1) * ENGINE.frame_bytes]) for at in range(first, first + frames)]
 
 
 async def test_an_engine_that_is_not_there_is_a_sentence() -> None:

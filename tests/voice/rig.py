@@ -14,10 +14,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from discordplex.budget import Allowance
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
+from discordplex.token_bucket import TokenBucket
 from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.rtp.encryption import MODES
 from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE_BYTES
@@ -105,7 +105,7 @@ class Rig:
 
     def lift_budget(self) -> None:
         """Let the server send without a limit, for tests of what each message does."""
-        self.session._frames = self.session._bytes = self.session._group_events = Allowance(per_second=0, burst=math.inf)
+        self.session._frames = self.session._bytes = self.session._group_events = TokenBucket(per_second=0, burst=math.inf)
 
     async def establish(self, connection: ServerConnection, *, hello: str = HELLO) -> None:
         """Everything that a good server does until the session is live; what the client said on the way."""

@@ -13,6 +13,7 @@ from discordplex.bot import texts
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.poster import DeliveryStatus, Poster
 from discordplex.bot.place import Place
+from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 
@@ -96,8 +97,8 @@ class Notices:
         if hash(text) not in told:
             told[hash(text)] = None
             self.say(voice_channel, text, key=key)
-        bound(told, MOST_TOLD)
-        bound(self._told, MOST_PLACES)
+        drop_oldest(told, MOST_TOLD)
+        drop_oldest(self._told, MOST_PLACES)
 
     def say_in(
         self,
@@ -218,12 +219,6 @@ class Notices:
 def is_of(key: Hashable, call: int) -> bool:
     """Whether what is kept under a key is a call's: it begins with the call's number."""
     return isinstance(key, tuple) and key[:1] == (call,)
-
-
-def bound(entries: dict[Any, Any], most: int) -> None:
-    """Forget the oldest entries beyond so many."""
-    while len(entries) > most:
-        del entries[next(iter(entries))]
 
 
 async def open_captions_thread(voice_channel: VoiceChannel, notices: Notices, ids: dict[str, Any]) -> Any | None:

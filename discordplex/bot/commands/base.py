@@ -10,9 +10,9 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.access import LIMITS, MODERATING, Right, Standing, UseLimit, may_use, right_to
-from discordplex.bot.allowance import Allowances
 from discordplex.bot.call.interface import AnyCall
 from discordplex.bot.commands.reply import CommandContext
+from discordplex.bot.cooldowns import Cooldowns
 from discordplex.bot.place import Place
 from discordplex.bot.practice import Practice
 from discordplex.bot.settings.personas import PersonaCatalog
@@ -80,7 +80,7 @@ class CommandServices:
     handling: Callable[[], AbstractContextManager[None]]
     """Around everything that the way out shall wait for."""
     clock: Clock
-    used: Allowances = field(default_factory=Allowances)
+    used: Cooldowns = field(default_factory=Cooldowns)
     """How often people and guilds have used what is limited."""
 
     def admit(self, use: str, guild_id: int, member: Any) -> None:

@@ -6,7 +6,7 @@ move is a message.
 
 from collections.abc import Callable, Iterable
 
-from discordplex.bot.allowance import Allowances, Rate
+from discordplex.bot.cooldowns import Cooldowns, Rate
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.clock import Clock
 
@@ -32,7 +32,7 @@ class Moves:
     def __init__(self, *, clock: Clock, timers: Timers) -> None:
         self._clock = clock
         self._timers = timers
-        self._used = Allowances()
+        self._used = Cooldowns()
         self._wishes: dict[int, dict[int | None, Callable[[], None]]] = {}
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from discordplex.bot.rules import CaptionsPlace, Rules
 from discordplex.bot.settings.write_behind import EVERYTHING, Key, WriteBehind
+from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider, Persona
@@ -479,9 +480,8 @@ class StoredPreferences:
 
     def _keep(self, settings: PersonSettings) -> None:
         self._people.pop(settings.user_id, None)
-        while len(self._people) >= MOST_PEOPLE:
-            del self._people[next(iter(self._people))]
         self._people[settings.user_id] = settings
+        drop_oldest(self._people, MOST_PEOPLE)
 
 
 def is_final(fault: Exception) -> bool:

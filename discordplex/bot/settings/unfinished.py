@@ -3,6 +3,7 @@
 import structlog
 
 from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bounded import drop_oldest
 from discordplex.errors import StoreError
 from discordplex.store.notices import MOST_NOTICES
 from discordplex.store.records import UnfinishedNotice
@@ -46,8 +47,7 @@ class StoredUnfinishedNotices:
             return
         self._open[message_id] = notice = UnfinishedNotice(message_id, channel_id, guild_id, self._bot_id)
         self._preferences.remember_notice(notice)
-        while len(self._open) > MOST_NOTICES:
-            del self._open[next(iter(self._open))]
+        drop_oldest(self._open, MOST_NOTICES)
 
     def ended(self, message_id: int) -> None:
         """It does not say so any more, or it is gone."""

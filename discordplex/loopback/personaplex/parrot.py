@@ -5,9 +5,8 @@ That is enough of a conversation to show that both directions work: it takes tur
 
 import enum
 
-import numpy as np
-
 from discordplex.audio.format import MODEL_STEP_MS
+from discordplex.audio.samples import rms_of
 from discordplex.loopback.personaplex.voice_model import ModelOutput
 
 PAUSE_MS = 700
@@ -46,7 +45,7 @@ class Parrot:
 
     def step(self, heard: bytes) -> ModelOutput:
         """Take one step of sound; return one step of what was heard before, or silence."""
-        level = rms(heard)
+        level = rms_of(heard)
         self._heard.append(heard)
         if self.turn is ParrotState.LISTENING:
             self._listen(level)
@@ -75,12 +74,6 @@ class Parrot:
         if not self._to_say:
             self.turn = ParrotState.WAITING
         return spoken
-
-
-def rms(pcm: bytes) -> float:
-    """The level: 1.0 is full scale."""
-    samples = np.frombuffer(pcm, np.int16).astype(np.float32) / 32768
-    return float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
 
 
 def script(heard: list[bytes], speech_s: float) -> list[ModelOutput]:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import dave
 
+from discordplex.bounded import drop_oldest
 from discordplex.metrics import Metrics
 from discordplex.voice.gateway.events import (
     AnnounceCommit,
@@ -151,8 +152,7 @@ class MlsGroup:
         ratchet = None if protocol_version == 0 else self._session.get_key_ratchet(str(self._user_id))
         self._pending[transition_id] = PreparedTransition(protocol_version, ratchet)
         self._newest = transition_id
-        while len(self._pending) > MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
+        drop_oldest(self._pending, MAX_PENDING)
         if transition_id != AT_ONCE:
             return [SendReadyForTransition(transition_id)]
         self._execute(ExecuteTransition(AT_ONCE))

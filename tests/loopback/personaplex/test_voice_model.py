@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import MODEL_STEP_MS
+from discordplex.audio.samples import rms_of
 from discordplex.loopback.personaplex.codec import STEP_BYTES
-from discordplex.loopback.personaplex.parrot import MEMORY_STEPS, Parrot, ParrotState, pieces_about, rms
+from discordplex.loopback.personaplex.parrot import MEMORY_STEPS, Parrot, ParrotState, pieces_about
 from discordplex.loopback.personaplex.talker import PAUSE_STEPS, Talker, clip, steps_of
 from discordplex.loopback.personaplex.voice_model import SILENT_STEP, Echo, ModelOutput, VoiceModel
 
@@ -53,7 +54,7 @@ def test_the_parrot_is_not_woken_by_a_whisper_of_noise() -> None:
     faint = NOISE.normal(0, 60, STEP_BYTES // 2).astype("<i2").tobytes()
     run(parrot, [faint] * 50)
     assert parrot.turn is ParrotState.WAITING
-    assert rms(faint) < 0.005
+    assert rms_of(faint) < 0.005
 
 
 def test_a_short_pause_belongs_to_the_speech() -> None:
@@ -104,7 +105,7 @@ def test_the_clip_is_speech_with_text() -> None:
         " Hello there. I am the stand-in. I keep talking while you talk, so you can hear that both directions work at once."
         " Say something whenever you like."
     )
-    assert rms(b"".join(step.pcm for step in found.steps)) > 0.03
+    assert rms_of(b"".join(step.pcm for step in found.steps)) > 0.03
     assert sum(bool(step.pieces) for step in found.steps) > 25
 
 
@@ -113,7 +114,7 @@ def test_words_come_when_they_are_said() -> None:
     steps = clip().steps
     for index, step in enumerate(steps):
         if any(piece.startswith(" ") for piece in step.pieces):
-            assert max(rms(later.pcm) for later in steps[index : index + 2]) > 0.005
+            assert max(rms_of(later.pcm) for later in steps[index : index + 2]) > 0.005
 
 
 def test_the_talker_talks_whatever_it_hears() -> None:

@@ -1,8 +1,8 @@
-"""Allowance: a limit on what a peer may make us do. Pure: the time is a parameter."""
+"""TokenBucket: a limit on how much is done per time, such as what a peer may make us do. Pure: the time is a parameter."""
 
 
-class Allowance:
-    """A token bucket that holds `burst` and is refilled by `per_second`.
+class TokenBucket:
+    """Holds `burst` and is refilled by `per_second`.
 
     Ask before the work is done or the memory is used. What does not fit is refused entirely and takes nothing.
     """

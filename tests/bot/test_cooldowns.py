@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.bot.allowance import Allowances, Rate
+from discordplex.bot.cooldowns import Cooldowns, Rate
 
 RATE = Rate(burst=3, interval_s=10.0)
 
 
 def test_so_many_at_once_and_then_one_after_each_interval() -> None:
     """The burst is free; then the next one is possible when one interval is over, and after a long pause the whole burst is."""
-    used = Allowances()
+    used = Cooldowns()
     for _ in range(3):
         assert used.wait_s("a", RATE, 100.0) == 0
         used.use("a", RATE, 100.0)
@@ -26,7 +26,7 @@ def test_so_many_at_once_and_then_one_after_each_interval() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 30)), max_size=60))
 def test_nobody_exceeds_the_rate(steps: list[tuple[str, float]]) -> None:
     """Whatever the order and the pauses, no window holds more than the burst and what its length gives back."""
-    used, now, done = Allowances(), 0.0, {key: [0.0][:0] for key in "abc"}
+    used, now, done = Cooldowns(), 0.0, {key: [0.0][:0] for key in "abc"}
     for key, pause_s in steps:
         now += pause_s
         if not used.wait_s(key, RATE, now):
@@ -40,7 +40,7 @@ def test_nobody_exceeds_the_rate(steps: list[tuple[str, float]]) -> None:
 
 def test_a_flood_of_keys_is_bounded() -> None:
     """Those who used it least lately are forgotten; what has been given back takes no room."""
-    used = Allowances(most=10)
+    used = Cooldowns(most=10)
     for key in range(1000):
         used.use(key, RATE, 0.0)
     assert len(used) == 10
