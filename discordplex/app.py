@@ -1,4 +1,4 @@
-"""The composition root: the one module that knows every concrete class and ties them into a running bot."""
+"""The composition root: the only module that knows every concrete class. It builds the running bot from them."""
 
 import asyncio
 import contextlib
@@ -34,14 +34,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SWITCH_INTERVAL_S = 0.001
-"""How long a thread may keep the interpreter while another waits. With the default of 5 ms a paced thread beside a busy one was late by
-5.3 ms in the median, with this by 1.3 ms (measured)."""
+"""How long a thread may keep the interpreter while another one waits. Measured for a paced thread beside a busy one: with the default of
+5 ms it was late by 5.3 ms (median), with this value by 1.3 ms."""
 
 STATS_PERIOD_S = 1.0
 
 
 async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
-    """The bot, until the process is asked to end; then it leaves its channels and this returns 0.
+    """Run the bot until the process is asked to end. Then it leaves its channels, and this returns 0.
 
     Raises:
         DiscordplexError: it cannot run; the sentence says why and what to do.
@@ -53,7 +53,7 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
     try:
         with stop.event() as asked:
             async with contextlib.AsyncExitStack() as stack:
-                # A database that cannot be opened costs no call: settings are kept in memory then, and people are told so.
+                # If the database cannot be opened, calls still work: settings are kept in memory, and people are told so.
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
                     wire = stack.enter_context(MediaThreads(clock=clock, metrics=metrics))
@@ -65,7 +65,7 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
 
 
 async def serve(config: Config, *, store: Store, wire: MediaThreads, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
-    """The bot on these parts, until `asked` is set."""
+    """Run the bot with these parts until `asked` is set."""
     provider = engine_provider(config, clock)
     application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
     beside = [
@@ -81,13 +81,13 @@ async def serve(config: Config, *, store: Store, wire: MediaThreads, clock: Cloc
 
 
 class Lookups(ThreadPoolExecutor):
-    """Threads for asking the system for addresses, one for each question. The process does not wait for them when it ends.
+    """Threads that resolve host names, one for each request. The process does not wait for them when it ends.
 
     A name server that does not answer can hold one for half a minute, and nothing can cut that short.
     """
 
     def submit(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> "Future[T]":
-        """Do `work` in a thread of its own."""
+        """Run `work` in its own thread."""
         promise: Future[T] = Future()
 
         def do() -> None:
@@ -101,25 +101,25 @@ class Lookups(ThreadPoolExecutor):
         return promise
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- the executor's shape
-        """Wait for nothing."""
+        """Do nothing: running threads are not waited for."""
 
 
 async def stop_when(asked: asyncio.Event, application: BotApplication) -> None:
-    """Stop the bot once the process is asked to end."""
+    """Stop the bot when the process is asked to end."""
     await asked.wait()
     log.info("stopping")
     application.stop()
 
 
 def engine_provider(config: Config, clock: Clock) -> EngineProvider:
-    """The engines of the configured kind. Raises ConfigError where they cannot be had."""
+    """The engines of the configured kind. Raises ConfigError if they cannot be made."""
     if config.engine.kind == "cascade":
         return CascadeProvider(config.cascade, clock=clock)
     return PersonaPlexPool(config.personaplex, clock=clock)
 
 
 async def log_stats(metrics: Metrics, clock: Clock) -> None:
-    """Every second what the process has counted so far, at debug level: the demo's live view reads it. Elsewhere it counts nothing."""
+    """Log the metrics every second at debug level, for the live view of the demo."""
     if not log.is_enabled_for(logging.DEBUG):
         return
     deadline = clock.now()
@@ -134,7 +134,7 @@ async def log_stats(metrics: Metrics, clock: Clock) -> None:
 
 
 def write_report(path: Path, metrics: Metrics, *, uptime_s: float) -> None:
-    """What the process has counted and used, as JSON."""
+    """Write the metrics and the memory and CPU use of the process as JSON."""
     content: dict[str, Any] = {
         "version": __version__,
         "python": sys.version.split()[0],
@@ -147,9 +147,9 @@ def write_report(path: Path, metrics: Metrics, *, uptime_s: float) -> None:
 
 
 def memory_mib() -> dict[str, float]:
-    """What this process holds and the most it has held, where the platform says so.
+    """The memory that this process uses, and the most that it has used, where the platform reports it.
 
-    Not getrusage: its peak is inherited from the parent process.
+    It does not use getrusage, whose peak is inherited from the parent process.
     """
     status = Path("/proc/self/status")
     if not status.is_file():

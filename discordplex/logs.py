@@ -1,13 +1,13 @@
-"""Where log lines go and what may stand in them.
+"""Where log lines go, and what they may contain.
 
-Every module says `structlog.get_logger()`; the libraries' own `logging` (py-cord, websockets, aiohttp, asyncio) runs through the same chain
-from warnings on. Lines go to stderr: for people on a terminal, one JSON object each anywhere else.
+Every module uses `structlog.get_logger()`. Warnings and errors that libraries log (py-cord, websockets, aiohttp, asyncio) pass the same
+processors. Lines go to stderr: for people on a terminal, otherwise one JSON object per line.
 
-No secret, and no text of a server or a person, gets through. Of an exception the log keeps its kind and where it was raised, never its
-message, for a server's answer stands in many of them. Of a library's line it keeps the library's own words and the numbers in it. Every
-value is one line without control characters, so that no name can forge a line.
+The log has no secrets, and no text of a server or a person. Of an exception it keeps the kind and the place where it was raised, not the
+message, because many messages quote a server's answer. Of a library's line it keeps the library's own words and the numbers. Every value is
+one line without control characters, so that no name can forge a line.
 
-A line that cannot be written, because the disk is full or its reader has gone, is lost: whoever logs goes on.
+A line that cannot be written, because the disk is full or its reader is gone, is lost; the code that logs is not disturbed.
 """
 
 import contextlib
@@ -33,23 +33,23 @@ LogFormat: TypeAlias = Literal["rich", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 
 SHORTEST_SECRET = 6
-"""A shorter secret is masked only where it stands alone: it would mask parts of ordinary words."""
+"""A shorter secret is masked only as a whole word; otherwise it would mask parts of ordinary words."""
 
 SHORTEST_WORD = 4
-"""A still shorter one is not searched for at all."""
+"""A secret shorter than this is not searched for."""
 
 LONGEST_VALUE = 2000
-"""Characters of one value in a log line."""
+"""The most characters of one value in a log line."""
 
 MOST_EXCEPTIONS = 12
-"""Of a chain of exceptions or a group of them."""
+"""The most exceptions that are logged of a chain or a group."""
 
 _secrets: set[str] = set()
 _words: set[str] = set()
 
 
 def keep_secret(secret: SecretStr | None) -> None:
-    """From now on mask this value wherever it turns up in a log line."""
+    """From now on mask this value everywhere in log lines."""
     value = secret.get_secret_value() if secret else ""
     if len(value) >= SHORTEST_SECRET:
         _secrets.add(value)
@@ -58,7 +58,7 @@ def keep_secret(secret: SecretStr | None) -> None:
 
 
 def set_up(log_format: LogFormat | None = None, level: str = "info", stream: TextIO | None = None) -> None:
-    """Send everything to `stream` (stderr) as `log_format`; without one a terminal gets lines for people, anything else JSON."""
+    """Send the log to `stream` (default: stderr) as `log_format`. The default format is rich on a terminal, json otherwise."""
     stream = stream or sys.stderr
     people = log_format == "rich" or (log_format is None and stream.isatty())
     chain: list[Processor] = [
@@ -81,24 +81,24 @@ def set_up(log_format: LogFormat | None = None, level: str = "info", stream: Tex
 
 
 class Lines:
-    """What of a stream a log needs. Nothing raises: a failed write would end the task that logs, be it a call or the way out."""
+    """The part of a stream that a log needs. Nothing raises: a failed write would end the task that logs, such as a call."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        """Write `text` where that is possible."""
+        """Write `text`, if possible."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
 
     def flush(self) -> None:
-        """Hand on what was written where that is possible."""
+        """Flush the stream, if possible."""
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()
 
 
 def route_logging(chain: list[Processor], renderer: Processor, stream: TextIO) -> None:
-    """Warnings of the libraries, through the same chain. Never below: py-cord's debug lines hold session keys."""
+    """Log the libraries' warnings through the same processors. Nothing below warnings: py-cord's debug lines contain session keys."""
     handler = logging.StreamHandler(stream)
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
     handler.setFormatter(LibraryFormatter(foreign_pre_chain=[name_logger, *chain], processors=processors))
@@ -111,7 +111,7 @@ def route_logging(chain: list[Processor], renderer: Processor, stream: TextIO) -
 
 
 def for_people(stream: TextIO) -> Processor:
-    """Aligned lines, coloured where the terminal can and NO_COLOR does not forbid it; tracebacks without the values of variables."""
+    """Aligned lines, coloured if the terminal can and NO_COLOR is not set; tracebacks without values of variables."""
     return structlog.dev.ConsoleRenderer(colors=coloured(stream, os.environ), exception_formatter=structlog.dev.plain_traceback)
 
 
@@ -123,7 +123,7 @@ def coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def name_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Say which library speaks."""
+    """Add the name of the library that logs."""
     record = event.get("_record")
     if isinstance(record, logging.LogRecord):
         event["library"] = record.name
@@ -131,19 +131,19 @@ def name_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 class LibraryFormatter(structlog.stdlib.ProcessorFormatter):
-    """Formats a library's line after everything that is not its own has been taken out."""
+    """Formats a library's line after removing every text that is not its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; the record stays as it is."""
+        """The line. The record is not changed."""
         record = logging.makeLogRecord(record.__dict__)
         record.msg, record.args = own_words(record), ()
         return super().format(record)
 
 
 def own_words(record: logging.LogRecord) -> str:
-    """A library's line with its numbers and without every text that it filled in: those come from servers.
+    """A library's line with its numbers, and without the texts that it filled in, because those come from servers.
 
-    A line that was filled in before it came here, as asyncio's are, is cut to its first one.
+    If the library filled in the texts before logging, as asyncio does, only the first line remains.
     """
     template = str(record.msg)
     if not record.args:
@@ -156,7 +156,7 @@ def own_words(record: logging.LogRecord) -> str:
 
 
 def dict_of(arguments: Mapping[str, object]) -> dict[str, object]:
-    """Named arguments, the numbers alone in clear."""
+    """Named arguments: numbers as they are, everything else masked."""
     return {name: number_or_mask(value) for name, value in arguments.items()}
 
 
@@ -166,7 +166,7 @@ def number_or_mask(value: object) -> object:
 
 
 def outline_exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put the outline of an exception where its traceback was asked for."""
+    """Replace `exc_info` by the outline of the exception."""
     asked = event.pop("exc_info", None)
     fault = sys.exc_info()[1] if asked is True else asked[1] if isinstance(asked, tuple) else asked
     if isinstance(fault, BaseException):
@@ -175,7 +175,7 @@ def outline_exceptions(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 
 def outline(fault: BaseException, seen: set[int]) -> Iterator[str]:
-    """Lines of a traceback: where each exception of the chain was raised and its kind, without its message."""
+    """The lines of a traceback: for each exception of the chain, where it was raised and its kind, without its message."""
     if id(fault) in seen or len(seen) >= MOST_EXCEPTIONS:
         return
     seen.add(id(fault))
@@ -194,7 +194,7 @@ def outline(fault: BaseException, seen: set[int]) -> Iterator[str]:
 
 
 def kind_of(fault: BaseException) -> str:
-    """What kind of exception it is: its class, the operating system's code, our own cause."""
+    """The kind of an exception: its class, with the operating system's code or our own `cause`."""
     kind = type(fault)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     number = fault.errno if isinstance(fault, OSError) else None
@@ -203,13 +203,13 @@ def kind_of(fault: BaseException) -> str:
 
 
 def place_of(fault: BaseException) -> str:
-    """Where an exception was raised, as `messages.py:120`: a cause for a log line that holds nothing of what a server sent."""
+    """Where an exception was raised, such as `messages.py:120`: a cause for log lines without any text of a server."""
     frames = traceback.extract_tb(fault.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else type(fault).__name__
 
 
 def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask every known secret and everything that looks like one in all the values of an event, and make each one line."""
+    """In all values of an event, mask every known secret and everything that looks like one, and make each value one line."""
     secrets = frozenset(_secrets)
     words = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _words))})(?!\w)") if _words else None
 
@@ -218,7 +218,7 @@ def mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return words.sub(MASK, masked_text) if words else masked_text
 
     def masked(value: Any) -> Any:
-        """What is neither number, text nor container becomes text; an exception its kind."""
+        """An exception becomes its kind. Everything but numbers and containers becomes text."""
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, BaseException):

@@ -1,7 +1,7 @@
 """Counters, gauges and histograms of a call or of the process.
 
-Plain objects that the hot path can afford: no lock, no allocation per event. Each has one writing thread; any thread may read.
-Names are dotted, the unit last: `voice.rx.duplicates`, `uplink.wait_ms`.
+They are cheap enough for every frame: no lock, no allocation per event. Each has one writing thread; any thread may read.
+Names are dotted, with the unit at the end: `voice.rx.duplicates`, `uplink.wait_ms`.
 """
 
 import math
@@ -9,10 +9,10 @@ from collections import deque
 from typing import Any
 
 HISTOGRAM_WINDOW = 8192
-"""Newest values a histogram keeps for its percentiles: 160 s of 20 ms ticks."""
+"""How many of the newest values a histogram keeps for its percentiles: 160 s of 20 ms ticks."""
 
 CALL_WINDOW = 2048
-"""The same of one call among many, 16 KB each: 40 s of 20 ms ticks."""
+"""The same for the histogram of one call: 40 s of 20 ms ticks, 16 KB."""
 
 
 class Counter:
@@ -42,7 +42,7 @@ class Gauge:
 
 
 class Histogram:
-    """Values, their count and maximum over all time, their percentiles over the newest ones, `HISTOGRAM_WINDOW` unless told."""
+    """Count and maximum of all values, and percentiles of the newest `window` values."""
 
     __slots__ = ("count", "maximum", "values")
 
@@ -58,11 +58,11 @@ class Histogram:
         self.values.append(value)
 
     def percentile(self, percent: float) -> float | None:
-        """The nearest-rank percentile of the window, None while it is empty. Thread: any."""
+        """The nearest-rank percentile of the newest values; None if there are none. Thread: any."""
         return percentile(list(self.values), percent)
 
     def summary(self) -> dict[str, float | int | None]:
-        """Count, p50, p95, p99 and maximum, rounded to microseconds of a millisecond value."""
+        """Count, p50, p95, p99 and maximum, rounded to three decimals."""
         ordered = sorted(self.values)
         found = {f"p{p}": percentile(ordered, p) for p in (50, 95, 99)}
         rounded = {name: None if value is None else round(value, 3) for name, value in found.items()}
@@ -70,7 +70,7 @@ class Histogram:
 
 
 class Metrics:
-    """A bag of named metrics; asking for a name twice gives the same object."""
+    """Metrics by name. The same name always gives the same object."""
 
     def __init__(self) -> None:
         self._counters: dict[str, Counter] = {}
@@ -90,7 +90,7 @@ class Metrics:
         return self._histograms.setdefault(name, Histogram())
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything so far, ready for JSON: name -> number, or a histogram's summary. Thread: any."""
+        """All metrics, ready for JSON: each name with a number, or the summary of a histogram. Thread: any."""
         found: dict[str, Any] = {name: counter.value for name, counter in list(self._counters.items())}
         found |= {name: round(gauge.value, 3) for name, gauge in list(self._gauges.items())}
         found |= {name: histogram.summary() for name, histogram in list(self._histograms.items())}
@@ -98,7 +98,7 @@ class Metrics:
 
 
 class CallGauge(Gauge):
-    """A call's gauge; the process's follows the call that was heard of last."""
+    """The gauge of a call. Each new value is also set on the gauge of the process."""
 
     __slots__ = ("_process",)
 
@@ -107,13 +107,13 @@ class CallGauge(Gauge):
         self._process = process
 
     def set(self, value: float) -> None:
-        """Remember the newest value, here and there. Thread: the one writer."""
+        """Remember the newest value, for the call and the process. Thread: the one writer."""
         self.value = value
         self._process.set(value)
 
 
 class CallHistogram(Histogram):
-    """A call's histogram; each value counts for the process as well."""
+    """The histogram of a call. Each value is also recorded for the process."""
 
     __slots__ = ("_process",)
 
@@ -122,13 +122,13 @@ class CallHistogram(Histogram):
         self._process = process
 
     def record(self, value: float) -> None:
-        """Keep one value, here and there. Thread: the one writer."""
+        """Record one value, for the call and the process. Thread: the one writer."""
         super().record(value)
         self._process.record(value)
 
 
 class CallMetrics(Metrics):
-    """One call's own gauges and histograms, each value of which counts for the process as well. Counters are the process's alone."""
+    """The gauges and histograms of one call. Each value also goes to those of the process. Counters exist for the process only."""
 
     def __init__(self, process: Metrics) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class CallMetrics(Metrics):
 
 
 def percentile(values: list[float], percent: float) -> float | None:
-    """The nearest-rank percentile of `values`, None where there are none."""
+    """The nearest-rank percentile of `values`; None if there are none."""
     if not values:
         return None
     ordered = sorted(values)

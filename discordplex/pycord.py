@@ -21,12 +21,12 @@ def installed(distribution: str) -> bool:
 
 
 def require_pycord(is_installed: Callable[[str], bool] = installed) -> None:
-    """Do nothing where `discord` is py-cord alone; otherwise raise DiscordplexError with the commands that mend it."""
+    """Raise DiscordplexError, with the commands that fix it, unless py-cord alone provides `discord`."""
     rivals = [name for name in RIVALS if is_installed(name)]
     if rivals:
         raise DiscordplexError(
-            f'{rivals[0]} is installed here, and it owns the same import name "discord" as py-cord, which discordplex needs; mend it with: '
+            f'{rivals[0]} is installed here, and it owns the same import name "discord" as py-cord, which discordplex needs. Run: '
             f"pip uninstall -y {' '.join(rivals)} {OURS} && pip install 'py-cord>=2.8.1,<2.9'"
         )
     if not is_installed(OURS):
-        raise DiscordplexError("py-cord is missing; mend it with: pip install 'py-cord>=2.8.1,<2.9'")
+        raise DiscordplexError("py-cord is missing. Run: pip install 'py-cord>=2.8.1,<2.9'")

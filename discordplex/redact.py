@@ -1,27 +1,27 @@
-"""What nobody may read in a log, an error or a listing: tokens, keys, and passwords inside URLs. Pure.
+"""Keeps tokens, keys and passwords inside URLs out of logs, errors and listings. Pure.
 
-`redact` searches text for what looks like a secret; `shown_url` shows of a URL only what is known to be none.
+`redact` masks everything in a text that looks like a secret; `shown_url` shows only the parts of a URL that cannot be secret.
 """
 
 import re
 from typing import Final
 
 MASK: Final = "***"
-"""What stands where a secret was."""
+"""Replaces a secret."""
 
 DISCORD_TOKEN: Final = re.compile(r"(?<![\w-])[\w-]{23,30}\.[\w-]{6,7}\.[\w-]{27,}")
 """User id in base64, a timestamp, a signature: the shape of every bot token since 2015."""
 
 SERVICE_KEY: Final = re.compile(r"(?<![\w-])(?:sk|pk|rk|gsk|xai|hf|ghp|key)[-_][\w-]{12,}")
-"""How services begin their API keys."""
+"""The prefixes of API keys of common services."""
 
 ADDRESS: Final = re.compile(r"(?<=://)([^\s\"'<>/?#]*)([^\s\"'<>]*)")
-"""What follows a scheme: the authority, and the rest."""
+"""The part of a URL after its scheme: the authority, and the rest."""
 
 NAMED_LIKE_ONE: Final = r"[\w-]{0,32}(?:token|key|auth|password|passwd|pwd|secret|signature|credential|code)s?"
 
 URL_SECRET: Final = re.compile(rf"([?&;]{NAMED_LIKE_ONE}=)[^&\s\"']+", re.IGNORECASE)
-"""A query parameter that is named like a secret."""
+"""A query parameter whose name is that of a secret."""
 
 ASSIGNED_SECRET: Final = re.compile(
     r"(?<![\w-])((?:api[_-]?key|(?:access|refresh|bot|id)?[_-]?token|password|passwd|pwd|client[_-]?secret|secret)"
@@ -34,16 +34,16 @@ HEADER: Final = re.compile(
     r"(?<![\w-])((?:proxy-)?authorization|x-api-key|api-key|cookie|set-cookie)([\"']?\s?[:=]\s?[\"']?)((?:bot|bearer|basic)\s)?[^\s\"',;}]+",
     re.IGNORECASE,
 )
-"""A header that carries a secret, as people and programs print it."""
+"""A header with a secret, as people and programs print it."""
 
 SCHEME_AND_KEY: Final = re.compile(r"(?<![\w-])(bearer|basic)\s[\w.~+/=-]{8,}", re.IGNORECASE)
 
 HOOK: Final = re.compile(r"(/(?:webhooks|interactions)/[0-9]{5,20}/)[^/\s?\"']+")
-"""Discord's addresses in which whoever knows them may write."""
+"""Discord's webhook and interaction addresses: anybody who knows them can write."""
 
 
 def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
-    """`text` with each of `secrets` and everything that looks like one masked."""
+    """`text` with `secrets` and everything that looks like a secret masked."""
     for secret in secrets:
         text = text.replace(secret, MASK)
     if "://" in text:
@@ -55,7 +55,7 @@ def redact(text: str, secrets: frozenset[str] = frozenset()) -> str:
 
 
 def without_login(address: re.Match[str]) -> str:
-    """The address without `user:password@`. People put slashes and `@` into passwords unescaped."""
+    """The address without `user:password@`. The password may contain unescaped slashes and `@`."""
     authority, rest = address[1], address[2]
     if "@" in authority or ("@" in rest and ":" in authority):
         return f"{MASK}@{address[0].rpartition('@')[2]}"
@@ -68,13 +68,13 @@ BARE_HOST: Final = re.compile(r"(?:localhost|[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}
 DATABASES: Final = ("postgres", "mysql", "mariadb")
 DATABASE_NAME: Final = re.compile(r"/[\w-]{1,63}")
 KNOWN_SEGMENT: Final = re.compile(r"|v[0-9]{1,3}|api|chat|openai|deployments|realtime|inference|compatible-mode|discordplex", re.IGNORECASE)
-"""Parts of a path that are no secret; some services put keys there."""
+"""Parts of a path that are not secret. Other parts may be: some services put keys there."""
 
 
 def shown_url(url: str) -> str:
-    """Of a URL the scheme, the host, the port and the known parts of its path; of a database the name or file. Everything else is masked.
+    """The scheme, host, port and known parts of the path of a URL; of a database also its name or file. Everything else is masked.
 
-    What cannot be taken apart for certain, such as a password with an unescaped slash, is masked as a whole.
+    A URL that cannot be split with certainty, such as one with an unescaped slash in the password, is masked as a whole.
     """
     text = url.strip()
     whole = URL.fullmatch(text)

@@ -1,7 +1,7 @@
 """Stop: SIGINT and SIGTERM set a flag, from the first moment of the process to its last; running code checks the flag.
 
-A handler never raises: Python runs it between any two instructions, also where exceptions are discarded (a destructor, a callback of the
-import system), and the signal would be lost. This module is imported first, so it imports nothing slow.
+A handler never raises: Python runs it between any two instructions, even where exceptions are discarded (a destructor, a callback of the
+import system), and then the signal would be lost. This module is imported first, so it imports nothing slow.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
-"""The signals that ask a process to end. SIGBREAK is Windows' Ctrl-Break; nobody can send SIGTERM to a process there."""
+"""The signals that ask a process to end. SIGBREAK is Ctrl-Break on Windows, where nobody can send SIGTERM."""
 
 
 class Stop:
@@ -23,15 +23,15 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The first signal that asked for it, None while nothing has."""
+        """The first signal that came; None before."""
         self._actions: list[Callable[[], object]] = []
 
     @contextlib.contextmanager
     def watching(self, *, until_exit: bool = False) -> Iterator[None]:
-        """Let the signals set the flag. After the first of them SIGINT interrupts at once, and another SIGTERM changes nothing.
+        """Make the signals set the flag. After the first one, SIGINT interrupts at once, and another SIGTERM has no effect.
 
-        Afterwards they do what they did before. With `until_exit`, where the process was asked to end, they are ignored from then on: the
-        exit code is known, and another signal while the interpreter shuts down must not replace it.
+        At the end the former handlers are restored. With `until_exit`, if a signal came, signals are ignored from then on: the exit code is
+        known, and another signal while the interpreter shuts down must not change it.
         """
         before = {number: signal.signal(number, self._asked) for number in SIGNALS}
         try:
@@ -47,15 +47,15 @@ class Stop:
             action()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt where the process was asked to end."""
+        """Raise KeyboardInterrupt if the process was asked to end."""
         if self.signal is not None:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def calling(self, action: Callable[[], object]) -> Iterator[None]:
-        """Call `action` when the process is asked to end, at once where it was asked already.
+        """Call `action` when the process is asked to end, or at once if it was asked before.
 
-        It may be called twice, and from within a signal handler, so it must do no more than wake something.
+        It may be called twice, and inside a signal handler, so it must only wake something.
         """
         self._actions.append(action)
         try:
@@ -67,7 +67,7 @@ class Stop:
 
     @contextlib.contextmanager
     def event(self) -> "Iterator[asyncio.Event]":
-        """An event of the running loop that is set when the process is asked to end, at once where it was asked already."""
+        """An event of the running loop that is set when the process is asked to end, or at once if it was asked before."""
         import asyncio  # noqa: PLC0415 -- takes 30 ms, in which a signal would still end the process with a failure
 
         asked, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -76,11 +76,11 @@ class Stop:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Check the flag before each of our modules that is imported inside, and at the end: imports can take seconds.
+        """Check the flag before each import of a `discordplex` module inside, and at the end, because imports can take seconds.
 
-        Only before ours: some libraries import from compiled code, which aborts when that fails.
+        Other imports are not checked: some libraries import from compiled code, which aborts if an import fails.
 
-        Raises KeyboardInterrupt. A module that swallows it is stopped at its next import.
+        Raises KeyboardInterrupt. If a module suppresses it, the next import raises it again.
         """
         finder = Checkpoint(self)
         sys.meta_path.insert(0, finder)
@@ -93,12 +93,12 @@ class Stop:
 
 
 class Checkpoint:
-    """An import finder that finds no module, and checks the flag each time one is imported."""
+    """An import finder that finds nothing, and checks the flag at each import."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:  # noqa: ARG002 -- what sys.meta_path calls
-        """Raise KeyboardInterrupt where the process was asked to end."""
+        """Raise KeyboardInterrupt if the process was asked to end."""
         if fullname.startswith("discordplex."):
             self._stop.check()

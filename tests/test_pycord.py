@@ -20,7 +20,7 @@ def test_a_rival_is_named_with_the_mend(others: set[str]) -> None:
 
 def test_a_missing_library_is_named_with_the_mend() -> None:
     """Without py-cord the command that installs it is told."""
-    with pytest.raises(DiscordplexError, match="py-cord is missing; mend it with: pip install"):
+    with pytest.raises(DiscordplexError, match=r"py-cord is missing\. Run: pip install"):
         require_pycord(lambda _name: False)
 
 
