@@ -1,6 +1,9 @@
 """BotApplication: the whole bot, login after login, until it is told to stop."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import discord
 import discord.http
@@ -60,7 +63,7 @@ class BotApplication:
         """
         token = self._token()
         await until(self._stop, self._parts.preferences.load())
-        async with self._parts.preferences, self._order:
+        async with side_by_side(self._parts.preferences, self._order):
             await self._log_in_again_and_again(token)
 
     async def _log_in_again_and_again(self, token: str) -> None:
@@ -90,3 +93,14 @@ class BotApplication:
         if not word.isascii() or not word.isprintable() or " " in word:
             raise LoginError(texts.calls.LOGIN_REFUSED)
         return word
+
+
+@asynccontextmanager
+async def side_by_side(*parts: AbstractAsyncContextManager[Any]) -> AsyncIterator[None]:
+    """Enter these, and leave them at the same time: each may take a second while the database does not answer."""
+    for part in parts:
+        await part.__aenter__()
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(part.__aexit__(None, None, None) for part in parts))

@@ -1,6 +1,8 @@
 """SQLite and PostgreSQL behind SQLAlchemy: how each is opened so that a commit lasts."""
 
+import asyncio
 import contextlib
+import importlib
 import logging
 import sqlite3
 import threading
@@ -27,6 +29,9 @@ PRAGMAS = (
 )
 
 JOIN_S = 1.0
+
+GOODBYE_S = 0.25
+"""How long a server may take to close a connection; then it is dropped. A server that answers needs one round trip."""
 
 SERVER_CONNECTIONS = 4
 FILE_CONNECTIONS = 2
@@ -108,6 +113,20 @@ def begin(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def prompt_connection() -> Any:
+    """A class of asyncpg's connections that `close` within `GOODBYE_S`, whatever the server does."""
+    asyncpg: Any = importlib.import_module("asyncpg")  # here, and without types: SQLite's users need not have it
+
+    class PromptConnection(asyncpg.Connection):  # type: ignore[misc]
+        async def close(self, *, timeout: float | None = None) -> None:
+            """Say goodbye, for `GOODBYE_S` at most."""
+            del timeout
+            with contextlib.suppress(asyncio.TimeoutError):
+                await super().close(timeout=GOODBYE_S)
+
+    return PromptConnection
+
+
 def open_postgresql(address: Address, busy_s: float) -> Backend:
     """A server."""
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MiB that SQLite's users need not pay
@@ -123,6 +142,7 @@ def open_postgresql(address: Address, busy_s: float) -> Backend:
             "statement_cache_size": 0,
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": str,
+            "connection_class": prompt_connection(),
         },
         pool_size=SERVER_CONNECTIONS,
         max_overflow=0,

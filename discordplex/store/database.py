@@ -25,6 +25,9 @@ PATIENCE = 1.5
 """Times the wait for a lock, and a piece of work is given up, its wait for its turn included."""
 
 
+CLOSE_S = 1.0
+"""How long the end waits for what runs, and for the connections to close: a process that is asked to end has 5 s for everything."""
+
 SCRUB_BUSY_MS = 200
 """So long emptying the journal waits for a reader."""
 
@@ -100,14 +103,14 @@ class Database:
         return not self.unclean
 
     async def close(self) -> None:
-        """Finish what runs and let go of the database; never raises, takes a bounded time."""
+        """Finish what runs and let go of the database; never raises, takes `CLOSE_S` at most for either."""
         self._closed = True
         if self._running:
-            await asyncio.wait(self._running, timeout=self._patience_s)
+            await asyncio.wait(self._running, timeout=CLOSE_S)
         for task in self._running:
             task.cancel()
         ending = self._started(self._backend.engine.dispose())
-        await asyncio.wait({ending}, timeout=self._patience_s)
+        await asyncio.wait({ending}, timeout=CLOSE_S)
         if not ending.done() or ending.exception():
             log.warning("database did not close")
         if self._backend.journal:

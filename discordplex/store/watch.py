@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
+from discordplex.store.backends import prompt_connection
 from discordplex.store.database import Database
 from discordplex.store.reasons import code, is_of_the_database
 
@@ -39,7 +40,6 @@ MOST_SILENT = 40
 """So often nothing arrives before the connection is made anew: it may be dead without saying so."""
 
 CONNECT_S = 5.0
-GOODBYE_S = 1.0
 
 
 async def announce(connection: AsyncConnection, *, forget: int | None = None) -> None:
@@ -78,10 +78,10 @@ async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> Non
 @asynccontextmanager
 async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator["NotifyListener"]:
     """A connection of its own that listens."""
-    asyncpg: Any = importlib.import_module("asyncpg")  # here, and without types: SQLite's users need not have it
+    asyncpg: Any = importlib.import_module("asyncpg")  # as in `prompt_connection`
     dialect: Any = url.get_dialect()()
     _, options = dialect.create_connect_args(url)
-    bounds = {"timeout": CONNECT_S, "command_timeout": CONNECT_S, "statement_cache_size": 0}
+    bounds = {"timeout": CONNECT_S, "command_timeout": CONNECT_S, "statement_cache_size": 0, "connection_class": prompt_connection()}
     connection = await asyncpg.connect(**options, **bounds)
     line = NotifyListener(database, heard)
     try:
@@ -90,7 +90,7 @@ async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator
         yield line
     finally:
         with contextlib.suppress(Exception):  # it may be lost already
-            await connection.close(timeout=GOODBYE_S)
+            await connection.close()
 
 
 class NotifyListener:

@@ -107,6 +107,22 @@ async def test_the_notice_of_a_killed_process_is_ended_by_the_next(tmp_path: Pat
     await rows(database, 0)
 
 
+async def test_sigterm_while_another_program_holds_the_database(tmp_path: Path) -> None:
+    """A change cannot be saved, whatever is tried: the process ends in time all the same."""
+    async with LoopbackDiscord() as discord:
+        bot, channel = discord.bots[0], next(c for c in discord.guilds[0].channels.values() if c.is_voice)
+        async with started("run", cwd=tmp_path, **environment_for(discord, "ws://127.0.0.1:9")) as process:
+            await discord.wait_for(lambda: discord.world.commands.get((bot.id, None)), timeout_s=20)
+            with contextlib.closing(sqlite3.connect(tmp_path / "discordplex.db", isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                discord.enter(discord.people[0], channel)
+                await discord.wait_for(lambda: discord.messages(channel), timeout_s=20)
+                code, errors = await end(process)
+    assert code == 0, errors
+    assert "changes not saved" in errors
+    assert "Traceback" not in errors
+
+
 async def rows(database: Path, count: int) -> None:
     """Wait until so many unfinished notices are stored. Another process writes them, so there is nothing to wait on but the file."""
     with anyio.fail_after(20 * timeouts.FACTOR), contextlib.closing(sqlite3.connect(database)) as other:

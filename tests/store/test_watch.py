@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -25,6 +27,9 @@ pytestmark = pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
 ANNA, BERT = 100, 200
 LONG_S = 25.0
 """Who waits so long waits for ever."""
+
+END_WITHIN_S = 5.0
+"""What the command line promises for SIGTERM."""
 
 LISTENERS = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND pid <> pg_backend_pid()"
 
@@ -94,6 +99,32 @@ async def test_a_person_who_is_forgotten_is_so_everywhere(url: str, sql: Callabl
         await one.forget(ANNA)
         await until(lambda: forgotten == [Owner("person", ANNA)])
         assert (await other.person(ANNA)).choice.voice is None
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs a system that can stop a process")
+async def test_a_server_that_stands_still_does_not_keep_a_process_from_ending(
+    url: str, sql: Callable[[], Any], cluster: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a listening connection, one in the pool and a wish that is not saved: within what is promised for the whole process."""
+    backends = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    frozen: list[int] = []
+    running = contextlib.AsyncExitStack()
+    try:
+        one = await running.enter_async_context(process(url))
+        await listening(sql, 1)
+        async with sql() as other:
+            frozen += [int(str(row[0])) for row in await other(backends)]
+        frozen.append(int((cluster / "data" / "postmaster.pid").read_text().split()[0]))
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        one.silence(ANNA)
+        await timeouts.wait_for(running.aclose(), END_WITHIN_S)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert len(frozen) > 2
+    assert one.opted_out == {ANNA}
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.fixture

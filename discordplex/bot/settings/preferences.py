@@ -103,8 +103,8 @@ class StoredPreferences:
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await self._behind.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # What is in force
 
