@@ -84,8 +84,8 @@ class MlsGroup:
 
     @property
     def privacy_code(self) -> str | None:
-        """Thirty digits that are the same for everybody in the call, None without a group."""
-        if not self._session.has_established_group():
+        """Thirty digits that are the same for everybody in the call, None where it is not encrypted or there is no group yet."""
+        if self.protocol_version == 0 or not self._session.has_established_group():
             return None
         authenticator = self._session.get_last_epoch_authenticator()
         return None if authenticator is None else dave.generate_displayable_code(authenticator, CODE_DIGITS, CODE_GROUP)
@@ -99,6 +99,7 @@ class MlsGroup:
         """The session is described: be in the clear, or ask to be let into the group."""
         self._channel_id = channel_id
         self.protocol_version = protocol_version
+        self._pending.clear()
         if protocol_version == 0:
             self._keyring.set_send_key(None, protocol_version=0)
             return []

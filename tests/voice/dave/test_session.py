@@ -257,6 +257,21 @@ def test_a_downgrade_takes_effect_when_it_is_executed() -> None:
     assert ann.e2ee.decrypt(BOB, last) == SPEECH
 
 
+def code_of(member: Member) -> str | None:
+    return member.e2ee.privacy_code
+
+
+def test_a_session_that_is_described_anew_as_clear_shows_no_code() -> None:
+    """People are not told that nobody listens in between while everything is clear; what was announced before is void."""
+    _, (ann, _) = call_of(ANN, BOB)
+    ann.e2ee.receive(PrepareTransition(40, 1))
+    assert code_of(ann)
+    ann.e2ee.start(channel_id=7, ssrc=1, protocol_version=0)
+    assert (ann.e2ee.encrypted, ann.e2ee.encrypt(SPEECH), code_of(ann)) == (False, SPEECH, None)
+    ann.e2ee.receive(ExecuteTransition(40))
+    assert not ann.e2ee.encrypted
+
+
 def test_an_upgrade_takes_effect_when_it_is_executed() -> None:
     """A clear call gets its group: until op 22 speech is clear, afterwards a clear frame is not believed any more."""
     delivery = Delivery()
@@ -270,7 +285,10 @@ def test_an_upgrade_takes_effect_when_it_is_executed() -> None:
     transition_id = delivery.admit(bob)
     assert ann.e2ee.encrypt(SPEECH) == SPEECH
     assert bob.e2ee.decrypt(ANN, SPEECH) == SPEECH
+    assert code_of(ann) is None, "people would take what is said for encrypted"
     delivery.execute(transition_id)
+    assert code_of(ann)
+    assert code_of(ann) == code_of(bob)
     assert bob.e2ee.decrypt(ANN, sealed(ann)) == SPEECH
     assert bob.e2ee.decrypt(ANN, SPEECH) is None
 
