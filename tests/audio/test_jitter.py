@@ -31,7 +31,7 @@ def test_spread_is_latest_against_earliest() -> None:
 
 
 def test_what_is_old_is_forgotten() -> None:
-    """A late chunk counts for seven seconds of audio and no longer."""
+    """A late chunk counts for two and a half seconds of audio and no longer."""
     calm = [0.0] * int(WINDOW_S / BLOCK_S - 1)
     assert spread_ms(observed(100, *calm)) == 100
     assert spread_ms(observed(100, *calm, 0, 0, 0)) == 0

@@ -1,0 +1,120 @@
+"""No call stays slower than the others: a person, an echo that takes steps of 80 ms, and the person again, in virtual time.
+
+The sink, the uplink, the source and the sender's pace are real. The model steps as the stand-in server does: one step for each 80 ms of
+input, 25 ms long and uneven as measured, the first ones slower.
+"""
+
+import asyncio
+import functools
+import heapq
+import itertools
+import random
+import statistics
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from discordplex.audio.format import DISCORD, ENGINE, MODEL_STEP_MS
+from discordplex.audio.phase import PhaseAdjuster
+from discordplex.audio.sink import Sink
+from discordplex.audio.source import StreamingPlaybackSource
+from discordplex.bridge.uplink import Uplink
+from discordplex.engine import SpeakerId
+from discordplex.loopback.personaplex.conversation import NATURAL_JITTER_MS, NATURAL_LIMIT_MS
+from discordplex.metrics import Metrics
+from tests.bridge.scripted import ScriptedEngine
+
+ANN = 11
+STEP_S = 0.025
+SLOW_STEPS, SLOWER_S = 6, 0.06
+"""The first steps of a conversation take up to so much longer."""
+SPEECH_S = 6.0
+LOUD = 3000
+"""The sample value of the first frame that is said; each frame has one of its own, so that it is known again."""
+FRAMES = [np.full(DISCORD.frame_samples * 2, LOUD + number, "<i2").tobytes() for number in range(int(SPEECH_S / DISCORD.frame_seconds))]
+
+
+class CallOverError(Exception):
+    """The call's time is up."""
+
+
+class EchoCall(ScriptedEngine):
+    """One call of random phases. It is the uplink's clock, and its engine."""
+
+    def __init__(self, seed: int) -> None:
+        self.time = 0.0
+        self.said_at: list[float] = []
+        self.heard_at: dict[int, float] = {}
+        self._chance = chance = random.Random(seed)
+        self._order = itertools.count()
+        self._coming: list[tuple[float, int, Callable[[], None]]] = []
+        self._metrics = Metrics()
+        self._sink = Sink(clock=self, metrics=self._metrics)
+        self._source = StreamingPlaybackSource(clock=self, metrics=self._metrics)
+        self._phase = PhaseAdjuster(DISCORD.frame_seconds)
+        self._send_at = chance.uniform(0, 0.02)
+        self._heard = bytearray()
+        self._busy_until = 0.0
+        self._steps = 0
+        first = chance.uniform(0.5, 0.6)
+        for number in range(len(FRAMES)):
+            self.said_at.append(first + number * DISCORD.frame_seconds)
+            self._at(self.said_at[-1] + chance.uniform(0, 0.0005), functools.partial(self._sink.write, FRAMES[number], ANN))
+        self._at(self._send_at, self._send)
+        asyncio.run(self._run())
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep_until(self, deadline: float) -> None:
+        wake_at = deadline + self._chance.uniform(0, 0.001)
+        while self._coming[0][0] <= wake_at:
+            due, _, happen = heapq.heappop(self._coming)
+            self.time = max(self.time, due)
+            happen()
+        self.time = max(self.time, wake_at)
+        if self.time > self.said_at[-1]:
+            raise CallOverError
+
+    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        self._heard += frames.get(ANN, ENGINE.silence)
+        size = ENGINE.bytes_of_ms(MODEL_STEP_MS)
+        if len(self._heard) >= size:
+            block = bytes(self._heard[:size])
+            del self._heard[:size]
+            self._step(block)
+
+    def delay_ms(self, start_s: float) -> float:
+        """The median of the time from a frame's packet to the packet with its echo, from so far into the speech on."""
+        first = round(start_s / DISCORD.frame_seconds)
+        echoes = [(self.heard_at[number] - self.said_at[number]) * 1000 for number in self.heard_at if number >= first]
+        return statistics.median(echoes)
+
+    async def _run(self) -> None:
+        uplink = Uplink(sink=self._sink, clock=self, metrics=self._metrics)
+        with uplink.into(self), pytest.raises(CallOverError):
+            await uplink.run()
+
+    def _at(self, due: float, happen: Callable[[], None]) -> None:
+        heapq.heappush(self._coming, (due, next(self._order), happen))
+
+    def _step(self, block: bytes) -> None:
+        scatter_ms = max(-NATURAL_LIMIT_MS, min(NATURAL_LIMIT_MS, self._chance.gauss(0, NATURAL_JITTER_MS)))
+        slower_s = self._chance.uniform(0, SLOWER_S) if self._steps < SLOW_STEPS else 0.0
+        self._steps += 1
+        self._busy_until = max(self.time, self._busy_until) + STEP_S + scatter_ms / 1000 + slower_s
+        self._at(self._busy_until, lambda: self._source.push(block))
+
+    def _send(self) -> None:
+        number = int(np.frombuffer(self._source.read(), "<i2")[DISCORD.frame_samples]) - LOUD
+        if number >= 0:
+            self.heard_at.setdefault(number, self.time)
+        self._send_at += DISCORD.frame_seconds + self._phase.step(self._source.surplus_s)
+        self._at(self._send_at, self._send)
+
+
+def test_of_fifty_calls_none_stays_slower() -> None:
+    """Whatever the phases and however slow the first steps were: after four seconds no call is 20 ms slower than the others."""
+    delays = [EchoCall(seed).delay_ms(4.0) for seed in range(50)]
+    assert max(delays) < statistics.median(delays) + 20
