@@ -17,7 +17,7 @@ The rooms, from the top of the house down (imports go down only, `tests/test_arc
     audio       what flows between: frames, codecs, buffers
     config      the settings
     network     how every client reaches a server: proxies and certificates
-    metrics, clock, fifo, retry, logs, errors
+    metrics, clock, logs, errors, redact, and small helpers: retry, token_bucket, fifo, bounded, plaintext
 """
 
 __version__ = "0.1.0"

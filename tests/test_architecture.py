@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -188,3 +189,13 @@ def test_the_loopback_shares_only_pure_modules() -> None:
         if target.split(".")[0] in ("voice", "personaplex", "bridge", "bot", "cascade") and is_file(target)
     }
     assert used <= LOOPBACK_MAY_USE
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """No two classes of the package have the same name, wherever they are."""
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(name_of(path))
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
