@@ -14,7 +14,7 @@ from pathlib import Path
 
 from discordplex import __version__, verbs
 from discordplex.errors import ConfigError, DiscordplexError
-from discordplex.stopping import SIGNALS, Stop
+from discordplex.stopping import SIGNALS, Stop, is_for_others
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None, *, stop: Stop | None = None) -> int:
 
 def watch_no_more(stop: Stop) -> None:
     """Give signals their usual effect again, including one that has already arrived."""
-    for number in SIGNALS:
+    for number in (one for one in SIGNALS if not is_for_others(one)):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if stop.signal is not None:
         signal.raise_signal(stop.signal)

@@ -1,4 +1,4 @@
-"""Stop: SIGINT and SIGTERM set a flag, from the first moment of the process to its last; running code checks the flag.
+"""Stop: SIGINT, SIGTERM and SIGHUP set a flag, from the first moment of the process to its last; running code checks the flag.
 
 A handler never raises: Python runs it between any two instructions, even where exceptions are discarded (a destructor, a callback of the
 import system), and then the signal would be lost. This module is imported first, so it imports nothing slow.
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
-"""The signals that ask a process to end. SIGBREAK is Ctrl-Break on Windows, where nobody can send SIGTERM."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""The signals that ask a process to end. SIGHUP comes when the terminal is closed; SIGBREAK is Ctrl-Break on Windows, where nobody can
+send SIGTERM."""
 
 
 class Stop:
@@ -33,7 +34,7 @@ class Stop:
         At the end the former handlers are restored. With `until_exit`, if a signal came, signals are ignored from then on: the exit code is
         known, and another signal while the interpreter shuts down must not change it.
         """
-        before = {number: signal.signal(number, self._asked) for number in SIGNALS}
+        before = {number: signal.signal(number, self._asked) for number in SIGNALS if not is_for_others(number)}
         try:
             yield
         finally:
@@ -90,6 +91,11 @@ class Stop:
             self.check()
         finally:
             sys.meta_path.remove(finder)
+
+
+def is_for_others(number: int) -> bool:
+    """Whether a signal is to be ignored: `nohup` starts a process that outlives its terminal."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) is signal.SIG_IGN
 
 
 class Checkpoint:

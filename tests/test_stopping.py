@@ -181,6 +181,20 @@ def test_a_signal_is_seen_whenever_one_looks(number: int) -> None:
         stop.check()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_nohup_is_obeyed() -> None:
+    """A process that shall outlive its terminal does; any other one ends orderly with it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop().watching():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with (stop := Stop()).watching():
+        signal.raise_signal(signal.SIGHUP)
+    assert stop.signal == signal.SIGHUP
+
+
 def test_a_second_interrupt_interrupts() -> None:
     """Somebody who presses Ctrl-C twice has no patience left."""
     stop = Stop()
