@@ -59,22 +59,34 @@ async def within(seconds: float, clock: Clock, work: Callable[[], Coroutine[Any,
     """
     doing = asyncio.create_task(work(), name="bridge:closing")
     deadline = asyncio.create_task(clock.sleep_until(clock.now() + seconds), name="bridge:deadline")
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not (doing.done() or deadline.done()):
-            try:
-                await asyncio.wait({doing, deadline}, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError as error:
-                cancelled = error
+    try:
+        await over(doing, deadline)
+    finally:
         finished = doing.done()
-        doing.cancel()
-        deadline.cancel()
-        await asyncio.gather(doing, deadline, return_exceptions=True)
-    if cancelled is not None:
-        raise cancelled
+        await cancelled(doing, deadline)
     if finished:
         doing.result()
     return finished
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks that are not over, and wait for the end of each. A cancellation of the caller takes effect then."""
+    for task in tasks:
+        task.cancel()
+    await over(asyncio.gather(*tasks, return_exceptions=True))
+
+
+async def over(*futures: asyncio.Future[Any]) -> None:
+    """Wait until one of them is over. A cancellation of the caller, however often it is repeated, takes effect then."""
+    cancellation: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not any(future.done() for future in futures):
+            try:
+                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError as error:
+                cancellation = error
+    if cancellation is not None:
+        raise cancellation
 
 
 def cause_of(error: BaseException) -> BaseException:

@@ -1,5 +1,6 @@
 """VoiceSession: one call's lifetime. Everything in a call begins and ends here."""
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import structlog
 from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
 from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
-from discordplex.bridge.lifetime import cause_of, opened
+from discordplex.bridge.lifetime import cancelled, cause_of, opened
 from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
@@ -60,7 +61,7 @@ class VoiceSession:
         self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
         self._retry = EngineRetries(chance=chance, rule=retry_rule)
         self._scope = anyio.CancelScope()
-        self._attempt = anyio.CancelScope()
+        self._attempt: asyncio.Task[str | None] | None = None
         self._engine: VoiceEngine | None = None
         self._listened = False
         self._to_forget: set[SpeakerId] = set()
@@ -130,18 +131,22 @@ class VoiceSession:
         except Exception:
             # What it may still hold must reach nobody: the engine is left, and the next one is told.
             self._to_forget.add(speaker)
-            self._attempt.cancel()
+            self._give_up_attempt()
             raise
 
     def restart(self, persona: Persona) -> None:
         """Continue as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` says when it listens."""
         self._persona = persona
         self._drop_unplayed()
-        self._attempt.cancel()
+        self._give_up_attempt()
 
     def try_now(self) -> None:
         """Stop waiting for the next try, or for an opening in progress. Does nothing where an engine is there."""
         if self._engine is None:
+            self._give_up_attempt()
+
+    def _give_up_attempt(self) -> None:
+        if self._attempt is not None:
             self._attempt.cancel()
 
     def _drop_unplayed(self) -> None:
@@ -161,10 +166,14 @@ class VoiceSession:
         """Keep an engine in the call as long as possible; returns why that ended."""
         self._tell(Opening())
         while True:
-            with anyio.CancelScope() as self._attempt:
-                lost = await self._try_once()
-                if lost:
-                    return lost
+            # A task and not a scope: before Python 3.11 a scope that is cancelled swallows a cancellation of the whole call, too.
+            self._attempt = asyncio.create_task(self._try_once(), name="bridge:attempt")
+            try:
+                await asyncio.wait({self._attempt})
+            finally:
+                await cancelled(self._attempt)
+            if not self._attempt.cancelled() and (lost := self._attempt.result()):
+                return lost
             self._captions.end_stretch()
 
     async def _try_once(self) -> str | None:

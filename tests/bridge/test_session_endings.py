@@ -11,7 +11,7 @@ from discordplex.bridge.session import INTERNAL_ERROR
 from discordplex.engine import Closed
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bridge.scripted import ScriptedEngine
+from tests.bridge.scripted import PERSONA, ScriptedEngine
 from tests.bridge.scripted_call import Call, failing, for_ever
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -106,6 +106,23 @@ async def test_a_cancellation_while_a_lost_engine_closes_is_kept(clock: FakeCloc
     await clock.advance(5)
     assert call.task.cancelled()
     assert call.told == [Opening(), Listening(), Ended(None)]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancellation_right_after_a_restart_is_kept(clock: FakeClock, turns: int) -> None:
+    """However soon a call is cancelled after it was told to restart, it ends, and leaves the engine that it has by then."""
+    first, second = ScriptedEngine(clock), ScriptedEngine(clock)
+    call = Call(clock, first, second)
+    await call.start()
+    call.session.restart(PERSONA)
+    await settle(turns)
+    assert call.task
+    call.task.cancel()
+    await clock.advance(5)
+    assert call.task.cancelled()
+    assert first.closed_at is not None
+    assert (second.opened_at is None) == (second.closed_at is None)
+    assert call.told[-1] == Ended(None)
 
 
 async def test_an_engine_that_cannot_even_close_ends_the_call_as_a_bug(clock: FakeClock) -> None:
