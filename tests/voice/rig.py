@@ -20,7 +20,7 @@ from discordplex.metrics import Metrics
 from discordplex.token_bucket import TokenBucket
 from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.rtp.encryption import MODES
-from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE_BYTES
+from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE
 from discordplex.voice.rtp.sender import Sender
 from discordplex.voice.rtp.threads import MediaThreads
 from discordplex.voice.session import DiscordVoiceSession, VoiceServices
@@ -75,7 +75,7 @@ class Datagrams(asyncio.DatagramProtocol):
         await self._changes.until(condition, 5)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if len(data) == KEEPALIVE_BYTES:
+        if len(data) == KEEPALIVE.size:
             self.keepalives.append(data)
             if self.echoes:
                 self.transport.sendto(data, addr)

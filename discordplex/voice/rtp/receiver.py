@@ -40,7 +40,7 @@ MS_PER_BYTE = DISCORD.duration_ms(1)
 
 DISCOVERY = struct.Struct("!HHI64sH")
 DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
-KEEPALIVE_BYTES = 8
+KEEPALIVE = struct.Struct("<Q")
 
 
 class Everybody:
@@ -68,12 +68,15 @@ class Receiver:
     def __init__(self, *, e2ee: DaveSession, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
         self.transport: Transport | None = None
         self.opened = 0
+        self.keepalives = range(0)
+        """The numbers of the keep-alives that were sent."""
         self.echoes = 0
         """Keep-alives that the voice server has answered."""
         self.alive_at = float("-inf")
         """When the last of them, or the last authentic packet, came."""
         self._ignored: Container[int | None] = frozenset[int | None]()
         self._must_purge = False
+        self._unanswered = 0
         self._e2ee = e2ee
         self._sink = sink
         self._metrics = metrics
@@ -145,14 +148,23 @@ class Receiver:
     def _take(self, datagram: bytes, now: float) -> None:
         if len(datagram) == DISCOVERY.size and datagram[:2] == DISCOVERY_REPLY.to_bytes(2, "big"):
             self._take_discovery(datagram)
-        elif len(datagram) == KEEPALIVE_BYTES:
-            self._count("keepalives")
-            self.echoes += 1
-            self.alive_at = now
+        elif len(datagram) == KEEPALIVE.size:
+            self._take_echo(datagram, now)
         elif self.transport is None:
             self._count("early")
         else:
             self._take_packet(RtpPacket.parse(datagram), self.transport, now)
+
+    def _take_echo(self, datagram: bytes, now: float) -> None:
+        """The answer to a keep-alive proves the path, once; a number that was not asked for, or was answered, proves nothing."""
+        (number,) = KEEPALIVE.unpack(datagram)
+        if number not in self.keepalives or number < self._unanswered:
+            self._count("keepalives_unasked")
+            return
+        self._count("keepalives")
+        self._unanswered = number + 1
+        self.echoes += 1
+        self.alive_at = now
 
     def _take_packet(self, packet: RtpPacket, transport: Transport, now: float) -> None:
         user_id = self._users.get(packet.ssrc)

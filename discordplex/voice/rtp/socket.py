@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import ipaddress
+import secrets
 import socket
-import struct
 
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.metrics import Metrics
@@ -12,7 +12,7 @@ from discordplex.network import NO_ROOM
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.gateway.events import GatewayReady, SessionDescription
 from discordplex.voice.rtp.encryption import Transport
-from discordplex.voice.rtp.receiver import DISCOVERY, DISCOVERY_LENGTH, DISCOVERY_REQUEST, PcmSink, Receiver
+from discordplex.voice.rtp.receiver import DISCOVERY, DISCOVERY_LENGTH, DISCOVERY_REQUEST, KEEPALIVE, PcmSink, Receiver
 from discordplex.voice.rtp.sender import Sender, SendPath
 from discordplex.voice.rtp.threads import MediaThreads
 
@@ -25,7 +25,8 @@ DISCOVERY_PATIENCE_S = 0.5
 
 TOO_MANY_FILES = "the bot has reached the limit of open files and connections; raise it (`ulimit -n`), or let it take fewer calls"
 
-KEEPALIVE = struct.Struct("<Q")
+KEEPALIVE_STARTS = 1 << 31
+"""The first keep-alive's number is one of these, by chance: whoever forges datagrams cannot answer for the voice server."""
 
 
 class MediaSocket:
@@ -41,7 +42,7 @@ class MediaSocket:
         self._e2ee = e2ee
         self._socket: socket.socket | None = None
         self._key = b""
-        self._keepalives = 0
+        self._keepalive = self._first_keepalive = secrets.randbelow(KEEPALIVE_STARTS)
         self._asked_at = self._asked_last_at = float("-inf")
 
     async def open(self, ready: GatewayReady) -> tuple[str, int]:
@@ -82,8 +83,9 @@ class MediaSocket:
         if self._asked_at <= self.receiver.alive_at:
             self._asked_at = now
         self._asked_last_at = now
-        self._send(KEEPALIVE.pack(self._keepalives))
-        self._keepalives += 1
+        self.receiver.keepalives = range(self._first_keepalive, self._keepalive + 1)
+        self._send(KEEPALIVE.pack(self._keepalive))
+        self._keepalive += 1
 
     @property
     def path_owes_answer(self) -> bool:

@@ -13,7 +13,7 @@ from discordplex.metrics import Metrics
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import MODES, WINDOW_PACKETS, Transport
-from discordplex.voice.rtp.receiver import DISCOVERY, EVERYBODY, MAX_STREAMS, Receiver
+from discordplex.voice.rtp.receiver import DISCOVERY, EVERYBODY, KEEPALIVE, MAX_STREAMS, Receiver
 from discordplex.voice.rtp.stream import MAX_CONCEALED, MAX_HELD
 from tests.voice.booth import Ear, tone
 from tests.voice.delivery import Member, call_of
@@ -99,7 +99,7 @@ def test_padding_and_extensions_come_off(studio: Studio) -> None:
     ("datagram", "reason"),
     [
         (b"", "short"),
-        (b"12345678", "keepalives"),
+        (b"12345678", "keepalives_unasked"),
         (b"\x80\xc9" + bytes(30), "rtcp"),
         (b"\x80\x65" + bytes(40), "payload_type"),
         (b"\x80\x78" + bytes(60), "unauthentic"),
@@ -111,6 +111,17 @@ def test_what_is_no_frame_has_a_reason(studio: Studio, datagram: bytes, reason: 
     studio.receiver.name(0, ANN)
     studio.receiver.receive(datagram, 100.0)
     assert studio.counts() == {reason: 1}
+
+
+def test_an_answered_keep_alive_proves_the_path_once(studio: Studio) -> None:
+    """One that was not sent, or was answered already, proves nothing: anybody may have made it."""
+    studio.receiver.keepalives = range(70, 73)
+    for number, proven in ((69, False), (73, False), (71, True), (71, False), (70, False), (72, True), (2**64 - 1, False)):
+        studio.now += 1
+        studio.receiver.receive(KEEPALIVE.pack(number), studio.now)
+        assert (studio.receiver.alive_at == studio.now) is proven
+    assert studio.receiver.echoes == 2
+    assert studio.counts() == {"keepalives": 2, "keepalives_unasked": 5}
 
 
 def test_datagrams_before_the_key_are_early(studio: Studio) -> None:
