@@ -1,6 +1,6 @@
-"""Settings that outlive a restart: what guilds and people chose, who must not be heard, who waits, and transcripts where they are wanted.
+"""Settings that survive a restart: the choices of guilds and people, who must not be heard, who waits, and transcripts where they are on.
 
-`store.py` is where to start: `open_store` and what it gives. `records.py` is what goes in and comes out. Each kind of setting has a file of
-its own; every one of their methods is one transaction through `database.py`, durable once it returns, and raises `StoreError` with a plain
-sentence where it cannot be. `tables.py` is the schema, `migrations/` the way to it from each older one.
+Start with `store.py`: `open_store` and `Store`. `records.py` defines what goes in and comes out. Each kind of setting has its own file;
+each of their methods is one transaction through `database.py`. When it returns, the change is durable; if it fails, it raises `StoreError`
+with a plain sentence. `tables.py` is the schema, and `migrations/` leads to it from each older one.
 """

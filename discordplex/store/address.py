@@ -1,4 +1,4 @@
-"""Where settings live: `store.url` understood, and mended where it is a usual spelling."""
+"""Parses `store.url`, also in the usual spellings that SQLAlchemy does not take."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
-"""What people write before `://`, and the driver that does it."""
+"""Schemes that people write, each with its driver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Address:
 
     @property
     def path(self) -> Path | None:
-        """The file, None where it is none or named by an SQLite `file:` URI."""
+        """The file; None if the database is no file, or is named by an SQLite `file:` URI."""
         name = self.url.database or ""
         return None if self.kind != "file" or name.startswith("file:") else Path(name)
 
@@ -42,7 +42,7 @@ class Address:
         return f"{self.url.database} on {self.url.host or 'this machine'}" if self.kind == "server" else str(self.url.database)
 
     def prepare(self) -> None:
-        """Make the file where there is none yet, readable by its owner alone; raises StoreError where it cannot be."""
+        """Create the file if it is missing, readable by its owner only; raises StoreError if that fails."""
         path = self.path
         if path is None:
             return
@@ -72,12 +72,12 @@ class Address:
 
 
 def tighten(path: Path) -> None:
-    """Take the database away from everybody but its owner and group, as older versions of SQLite's files may be open to all.
+    """Remove the rights of everybody but the owner and the group: files of older versions may be readable by all.
 
-    The group is left alone: who gave it the file, for backups say, meant it. SQLite makes the files beside it as the database is.
+    The rights of the group stay, because they may be needed for backups. SQLite gives the files beside the database the same rights.
     """
     if not hasattr(os, "geteuid"):
-        return  # Windows: the folder's rights hold
+        return  # Windows: the rights of the folder apply
     for one in (path, *(path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm", "-journal"))):
         with contextlib.suppress(FileNotFoundError):
             state = one.stat()
@@ -86,11 +86,11 @@ def tighten(path: Path) -> None:
 
 
 MEMORY = Address(URL.create("sqlite+aiosqlite", database=":memory:"), "memory")
-"""Forgotten when it is closed."""
+"""A database in memory, deleted when it is closed."""
 
 
 def parse(text: str) -> Address:
-    """The database that `text` names; raises ConfigError where it names none that is spoken here."""
+    """The database that `text` names; raises ConfigError if it is no URL of a supported database."""
     try:
         url = make_url(text)
         driver = DRIVERS[url.drivername]
@@ -107,7 +107,7 @@ def parse(text: str) -> Address:
 
 
 def in_words_of_asyncpg(url: URL) -> URL:
-    """`sslmode`, as hosting companies print it, is `ssl` here; `channel_binding` is not known and not needed."""
+    """Hosting companies print `sslmode`, which asyncpg calls `ssl`; `channel_binding` is unknown to asyncpg and not needed."""
     mode = url.query.get("sslmode")
     url = url.difference_update_query(["sslmode", "channel_binding"])
     return url.update_query_dict({"ssl": mode}) if mode else url

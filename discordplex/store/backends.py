@@ -1,4 +1,4 @@
-"""SQLite and PostgreSQL behind SQLAlchemy: how each is opened so that a commit lasts."""
+"""SQLite and PostgreSQL with SQLAlchemy, opened so that a commit is durable."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from discordplex.store.address import Address
 
 JOURNAL = "PRAGMA journal_mode = WAL"
-"""Readers and the writer do not wait for each other."""
+"""In WAL mode, readers and the writer do not wait for each other."""
 
 PRAGMAS = (
     "PRAGMA synchronous = FULL",  # a commit returns when it is on the disk
-    "PRAGMA fullfsync = ON",  # the same on macOS, where fsync stops at the drive's cache
+    "PRAGMA fullfsync = ON",  # the same on macOS, where fsync does not empty the drive's cache
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # what was deleted is overwritten
     "PRAGMA temp_store = MEMORY",
@@ -35,10 +35,10 @@ GOODBYE_S = 0.25
 
 SERVER_CONNECTIONS = 4
 FILE_CONNECTIONS = 2
-"""One for the writer, one for whoever reads meanwhile; each is a thread."""
+"""One connection for the writer, one for readers; each has its own thread."""
 
 Insert: TypeAlias = Callable[[Table], sqlite.Insert]
-"""`INSERT` that may say `ON CONFLICT`; PostgreSQL's takes the same words."""
+"""`INSERT` with `ON CONFLICT`; PostgreSQL's has the same methods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +50,22 @@ class Backend:
     """The same connections for transactions that only read."""
     insert: Insert
     writers: int
-    """How many may write at once. SQLite lets one in, and is not fair to those who wait."""
+    """How many may write at once. SQLite allows one, and is not fair to those who wait."""
     readers: int = 0
-    """How many may read at once; 0 where readers take turns with the writers."""
+    """How many may read at once; 0 if readers take turns with the writers."""
     reserved: int = 0
     """Connections that are kept free for urgent work."""
     journal: bool = False
-    """It keeps what was deleted in a journal until that is written back and emptied."""
+    """Whether deleted data stays in a journal until that is written back and emptied."""
 
 
 class DurableConnection(sqlite3.Connection):
-    """A connection set up before anybody uses it. Thread: aiosqlite's own."""
+    """A connection that is configured before its first use. Thread: aiosqlite's own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         try:
-            # A file that may only be read, or is locked, keeps the journal that it has.
+            # A file that is read-only or locked keeps its journal mode.
             with contextlib.suppress(sqlite3.OperationalError):
                 self.execute(JOURNAL)
             for pragma in PRAGMAS:
@@ -77,22 +77,22 @@ class DurableConnection(sqlite3.Connection):
 
 
 FAILED: WeakSet[threading.Thread] = WeakSet()
-"""Threads of connections that could not be opened. aiosqlite ends them without waiting; their last word must not meet a closed loop."""
+"""Threads of connections that could not be opened. aiosqlite does not wait for them; they must end before the loop is closed."""
 
 
 def join_failed() -> None:
-    """Wait until those threads have ended. Blocks, for a moment."""
+    """Wait until those threads have ended. Blocks for a moment."""
     for thread in list(FAILED):
         thread.join(JOIN_S)
 
 
 def open_backend(address: Address, busy_s: float) -> Backend:
-    """The database at `address`; waits at most `busy_s` for a lock of somebody else. Connects when it is first used."""
+    """The database at `address`; waits at most `busy_s` for another program's lock. Connects at the first use."""
     return open_postgresql(address, busy_s) if address.kind == "server" else open_sqlite(address, busy_s)
 
 
 def open_sqlite(address: Address, busy_s: float) -> Backend:
-    """A file, or memory."""
+    """An SQLite file, or a database in memory."""
     # At debug level aiosqlite logs every statement with its values: prompts, transcripts.
     logging.getLogger("aiosqlite").setLevel(logging.INFO)
     memory = address.kind == "memory"
@@ -107,7 +107,7 @@ def open_sqlite(address: Address, busy_s: float) -> Backend:
 
 
 def begin(connection: Connection) -> None:
-    """Take the write lock before the first statement: a transaction that reads first and writes then could be refused in its middle."""
+    """Take the write lock before the first statement. A transaction that reads first could be refused at its first write."""
     statement = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
     if statement:
         connection.exec_driver_sql(statement)
@@ -128,14 +128,14 @@ def prompt_connection() -> Any:
 
 
 def open_postgresql(address: Address, busy_s: float) -> Backend:
-    """A server."""
+    """A PostgreSQL server."""
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - 2 MiB that SQLite's users need not pay
 
     engine = create_async_engine(
         address.url,
         hide_parameters=True,
-        # Behind a pooler in transaction mode a connection has another server process in each transaction: a prepared statement that has a
-        # name, or outlives its transaction, meets somebody else's (SQLSTATE 42P05) or is not there (26000).
+        # Behind a pooler in transaction mode, each transaction may use another server process. A prepared statement that has a name or
+        # outlives its transaction then collides with another one (SQLSTATE 42P05) or is missing (26000).
         connect_args={
             "timeout": busy_s,
             "command_timeout": busy_s,
@@ -147,11 +147,11 @@ def open_postgresql(address: Address, busy_s: float) -> Backend:
         pool_size=SERVER_CONNECTIONS,
         max_overflow=0,
         pool_timeout=busy_s,
-        pool_pre_ping=True,  # a server that was restarted costs a new connection, not a setting
+        pool_pre_ping=True,  # after a restart of the server, a new connection is made and no change is lost
     )
 
     async def no_codec(_: object) -> None:
-        """There are no JSON columns, and asking the server about the type takes two round trips, between which a pooler may change it."""
+        """There are no JSON columns, and asking about the type takes two round trips, between which a pooler may change the server."""
 
     dialect: Any = engine.dialect
     dialect.setup_asyncpg_json_codec = dialect.setup_asyncpg_jsonb_codec = no_codec

@@ -1,4 +1,4 @@
-"""The one door to the database: each piece of work is one transaction, bounded in time, and its failure one plain sentence."""
+"""All access to the database: each piece of work is one transaction with a time limit, and a failure is one plain sentence."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,22 +19,22 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[AsyncConnection], Awaitable[T]]
 
 BUSY_S = 2.0
-"""So long a lock of somebody else is waited for: a backup's or a second program's short one passes, and a person is not kept waiting."""
+"""How long to wait for another program's lock: long enough for a short one, such as a backup's, and short for a person who waits."""
 
 PATIENCE = 1.5
-"""Times the wait for a lock, and a piece of work is given up, its wait for its turn included."""
+"""A piece of work, including the wait for its turn, may take this many times the wait for a lock."""
 
 
 CLOSE_S = 1.0
 """How long the end waits for what runs, and for the connections to close: a process that is asked to end has 5 s for everything."""
 
 SCRUB_BUSY_MS = 200
-"""So long emptying the journal waits for a reader."""
+"""How long emptying the journal waits for a reader."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """How far a transaction came."""
+    """The progress of a transaction."""
 
     committing: bool = False
 
@@ -42,7 +42,7 @@ class Attempt:
 class Database:
     """Transactions on one backend. All methods: the event loop's thread.
 
-    A caller who is cancelled does not wait any longer, but a transaction that began is finished: cutting one off costs its connection.
+    A cancelled caller stops waiting, but a transaction that has begun is finished, because cancelling it would cost its connection.
     While `problem` is set (the database could not be opened), every write raises it, and so does every read unless `readable`.
     """
 
@@ -51,9 +51,9 @@ class Database:
         self.problem: str | None = None
         self.readable = True
         self.moved: Callable[[], bool] = lambda: False
-        """Whether the file that the connections have open is not the one at its path any more: writes would be lost."""
+        """Whether the file was replaced while the connections have the old one open: writes would be lost."""
         self.unclean = False
-        """Deleted text is still in SQLite's journal; `scrub` again."""
+        """Deleted text is still in SQLite's journal: call `scrub` again."""
         self._backend = backend
         self._patience_s = patience_s
         self._write_turns = PrioritySemaphore(backend.writers, reserved=backend.reserved)
@@ -62,19 +62,19 @@ class Database:
         self._closed = False
 
     async def read(self, failure: str, work: Work[T], *, even_unready: bool = False) -> T:
-        """What `work` reads. `failure` begins the sentence where it cannot, such as "The settings were not read".
+        """Return what `work` reads. `failure` is the start of the sentence if it fails, such as "The settings were not read".
 
-        `even_unready`: try although the database could not be opened; `work` needs no table but what every schema has.
+        `even_unready`: try even if the database could not be opened. Then `work` may use only tables that every schema has.
         """
         if self.problem is not None and not (self.readable or even_unready):
             raise StoreError(f"{failure}. {self.problem}", retry=True, why=self.problem)
         return await self._bounded(failure, self._reading(work), Attempt())
 
     async def write(self, failure: str, work: Work[T], *, urgent: bool = False) -> T:
-        """What `work` answers, once what it wrote is on the disk; nothing of it is where this raises.
+        """Return what `work` returns, when what it wrote is on the disk. If this raises, nothing is written.
 
-        What `work` itself raises passes through, and undoes what it wrote. Urgent work, such as a wish about privacy, does not wait for
-        what is ordinary, but for the one transaction that SQLite is in the middle of.
+        An exception of `work` itself passes through and undoes what it wrote. Urgent work, such as a wish about privacy, does not wait for
+        ordinary work, except for the one transaction that SQLite is running.
         """
         if self.problem is not None:
             raise StoreError(f"{failure}. {self.problem}", retry=True, why=self.problem)
@@ -84,16 +84,16 @@ class Database:
         return await self._bounded(failure, self._writing(work, attempt, urgent=urgent), attempt)
 
     async def open(self, failure: str, work: Work[None], patience_s: float) -> None:
-        """Run what makes the database usable, on new connections: those of before may belong to a file that is no longer there."""
+        """Run the work that makes the database usable, on new connections: old ones may belong to a file that no longer exists."""
         if self._backend.journal:
             await self._bounded(failure, self._disconnecting(), Attempt())
         attempt = Attempt()
         await self._bounded(failure, self._writing(work, attempt, urgent=True), attempt, patience_s)
 
     async def scrub(self) -> bool:
-        """Write deletions through to the file itself, so that its journal keeps nothing of what was deleted; whether that was done.
+        """Write deletions into the file itself and empty its journal; returns whether that worked. Never raises.
 
-        Never raises. Where it was not, as while another program reads the file, `unclean` is set, and calling it again may help.
+        If it did not work, for example while another program reads the file, `unclean` is set: call it again later.
         """
         self.unclean = True
         try:
@@ -103,7 +103,7 @@ class Database:
         return not self.unclean
 
     async def close(self) -> None:
-        """Finish what runs and let go of the database; never raises, takes `CLOSE_S` at most for either."""
+        """Finish running work and close the database; never raises, and takes at most `CLOSE_S` for each of the two."""
         self._closed = True
         if self._running:
             await asyncio.wait(self._running, timeout=CLOSE_S)
@@ -128,15 +128,15 @@ class Database:
             return result
 
     async def _disconnecting(self) -> None:
-        async with self._write_turns.turn(urgent=True), self._read_turns.turn():  # a connection in use would be left behind
+        async with self._write_turns.turn(urgent=True), self._read_turns.turn():  # a connection in use would not be closed
             await self._backend.engine.dispose()
 
     async def _scrubbing(self) -> bool:
         if not self._backend.journal:
-            return True  # a server vacuums by itself
+            return True  # a PostgreSQL server vacuums by itself
         async with self._write_turns.turn(urgent=True), self._backend.engine.execution_options(begin=None).connect() as connection:
             usual_ms = (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar_one()
-            # A reader is waited for briefly: writers cannot go on meanwhile.
+            # Wait only briefly for a reader, because writers have to wait too.
             await connection.exec_driver_sql(f"PRAGMA busy_timeout = {min(usual_ms, SCRUB_BUSY_MS)}")
             try:
                 busy = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]
@@ -173,9 +173,9 @@ class Database:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # somebody saw it, even where nobody waits any more
+            task.exception()  # mark the exception as retrieved, even if nobody waits any more
 
 
 def complaint(failure: str, why: str, *, certain: bool = True, retry: bool) -> StoreError:
-    """The sentence, which owns up where the database went away in the middle of its answer."""
+    """The error. If the connection was lost during a commit (not `certain`), the sentence says that the result is unknown."""
     return StoreError(f"{failure}{'' if certain else ', as far as we know'}: {why}.", retry=retry, why=f"{why[:1].upper()}{why[1:]}.")

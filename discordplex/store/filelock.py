@@ -1,4 +1,4 @@
-"""One process for one SQLite file: a lock on a file beside it, which ends with its process."""
+"""One process per SQLite file: a lock on a file beside it. The lock ends with its process."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ class SecondProcessError(StoreError):
 
 
 def lock_path(path: Path) -> Path:
-    """The file beside the database that is locked. It stays when the process ends; only the lock counts."""
+    """The file beside the database that is locked. The file stays when the process ends; only the lock counts."""
     return path.with_name(f"{path.name}.lock")
 
 
@@ -27,7 +27,8 @@ def lock_path(path: Path) -> Path:
 def alone(path: Path) -> Iterator[None]:
     """Be the only process that uses the SQLite file at `path`.
 
-    Raises SecondProcessError where another one is. Where no lock can be had, as on a read-only or some network file systems, there is none.
+    Raises SecondProcessError if another process uses it. Without support for locks, as on read-only and some network file systems, there is
+    no lock.
     """
     try:
         file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
@@ -39,11 +40,11 @@ def alone(path: Path) -> Iterator[None]:
         take(file, path)
         yield
     finally:
-        os.close(file)  # the lock ends with it
+        os.close(file)  # this ends the lock
 
 
 def take(file: int, path: Path) -> None:
-    """Lock an open file, at once or not at all."""
+    """Lock an open file without waiting."""
     try:
         lock(file)
     except (BlockingIOError, PermissionError):
@@ -60,12 +61,12 @@ if sys.platform == "win32":
     import msvcrt
 
     def lock(file: int) -> None:
-        """Raises PermissionError where another process has it."""
+        """Raises PermissionError if another process has the lock."""
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
     def lock(file: int) -> None:
-        """Raises BlockingIOError where another process has it."""
+        """Raises BlockingIOError if another process has the lock."""
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

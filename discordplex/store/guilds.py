@@ -1,4 +1,4 @@
-"""What the admins of a guild decided."""
+"""The settings of guilds, made by their admins."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,7 +18,7 @@ class Guilds:
         self._database = database
 
     async def get(self, guild_id: int) -> GuildSettings:
-        """What the guild decided; all by default where it decided nothing."""
+        """The settings of the guild; the defaults if it has none."""
 
         async def work(connection: AsyncConnection) -> GuildSettings:
             return await read_guild(connection, guild_id)
@@ -26,14 +26,14 @@ class Guilds:
         return await self._database.read("The settings of this server were not read", work)
 
     async def change(self, guild_id: int, change: Callable[[GuildSettings], GuildSettings]) -> GuildSettings:
-        """Save what `change` makes of the settings as they are now: `change(7, lambda now: replace(now, transcripts=True))`.
+        """Apply `change` to the current settings and save the result: `change(7, lambda now: replace(now, transcripts=True))`.
 
-        Nobody else's change comes between. What `change` raises passes through, and nothing is saved.
+        No other change can come in between. If `change` raises, nothing is saved, and the exception passes through.
         """
 
         async def work(connection: AsyncConnection) -> tuple[GuildSettings, GuildSettings]:
             await connection.execute(self._database.insert(GUILDS).values(guild_id=guild_id).on_conflict_do_nothing())
-            # PostgreSQL lets others read this row, but not until we are done change it; SQLite has one writer anyway.
+            # On PostgreSQL others can read this row meanwhile, but not change it. SQLite has one writer anyway.
             await connection.execute(select(GUILDS.c.guild_id).where(GUILDS.c.guild_id == guild_id).with_for_update())
             before = await read_guild(connection, guild_id)
             settings = change(before)
@@ -47,7 +47,7 @@ class Guilds:
 
 
 async def read_guild(connection: AsyncConnection, guild_id: int) -> GuildSettings:
-    """The settings within a transaction."""
+    """Read the settings, inside a transaction."""
     row = (await connection.execute(select(GUILDS).where(GUILDS.c.guild_id == guild_id))).first()
     if row is None:
         return GuildSettings(guild_id)
@@ -68,7 +68,7 @@ async def read_guild(connection: AsyncConnection, guild_id: int) -> GuildSetting
 
 
 async def write_guild(connection: AsyncConnection, guild_id: int, settings: GuildSettings) -> None:
-    """All of the settings within a transaction; the guild has a row already."""
+    """Write all settings, inside a transaction. The guild must have a row."""
     captions = settings.captions
     values = {
         "captions_where": captions and captions.where,

@@ -1,4 +1,4 @@
-"""Messages that say that a call goes on, so that the next process can edit those of one that was killed."""
+"""Messages that say that a call is running, so that the next process can edit those of a process that was killed."""
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,7 +8,7 @@ from discordplex.store.records import UnfinishedNotice
 from discordplex.store.tables import UNFINISHED_NOTICES
 
 MOST_NOTICES = 1000
-"""Messages of each bot that are remembered. A further one takes the place of the oldest."""
+"""How many messages of each bot are remembered. Another one replaces the oldest."""
 
 
 class StoredNotices:
@@ -18,7 +18,7 @@ class StoredNotices:
         self._database = database
 
     async def list(self) -> tuple[UnfinishedNotice, ...]:
-        """All of them, the oldest first."""
+        """All notices, the oldest first."""
 
         async def work(connection: AsyncConnection) -> tuple[UnfinishedNotice, ...]:
             rows = await connection.execute(select(UNFINISHED_NOTICES).order_by(UNFINISHED_NOTICES.c.message_id))
@@ -45,7 +45,7 @@ class StoredNotices:
         await self._database.write("A message of a call was not remembered", work)
 
     async def remove(self, message_id: int) -> None:
-        """Forget a message: it does not say any more that a call goes on."""
+        """Forget a message: it no longer says that a call is running."""
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(delete(UNFINISHED_NOTICES).where(UNFINISHED_NOTICES.c.message_id == message_id))

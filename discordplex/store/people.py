@@ -1,4 +1,4 @@
-"""What persons decided, in every guild: whom they talk with, and whether they are heard."""
+"""The settings of people, valid in every guild: their persona, and whether they are heard."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ class People:
         self._database = database
 
     async def get(self, user_id: int) -> PersonSettings:
-        """What the person decided; all by default where they decided nothing."""
+        """The settings of the person; the defaults if they have none."""
 
         async def work(connection: AsyncConnection) -> PersonSettings:
             return await read_person(connection, user_id)
@@ -28,9 +28,9 @@ class People:
         return await self._database.read("Your settings were not read", work)
 
     async def opted_out(self) -> frozenset[int]:
-        """Everybody who is not to be heard. Read it before the first call: it holds from the first packet on.
+        """Everybody who must not be heard. Read it before the first call, because it applies from the first packet on.
 
-        Read from a database of any schema, even where it may not be written, or is newer than this code.
+        It can be read from a database of any schema, even if it is read-only or newer than this code.
         """
 
         async def work(connection: AsyncConnection) -> frozenset[int]:
@@ -39,9 +39,9 @@ class People:
         return await self._database.read("Who is not to be heard was not read", work, even_unready=True)
 
     async def change(self, user_id: int, change: Callable[[PersonSettings], PersonSettings]) -> PersonSettings:
-        """Save what `change` makes of the settings as they are now: `change(7, lambda now: replace(now, choice=...))`.
+        """Apply `change` to the current settings and save the result: `change(7, lambda now: replace(now, choice=...))`.
 
-        Nobody else's change comes between. What `change` raises passes through, and nothing is saved.
+        No other change can come in between. If `change` raises, nothing is saved, and the exception passes through.
         """
         before, settings = await self._change("The setting was not saved", user_id, change)
         if before.choice.text_prompt not in (None, settings.choice.text_prompt):
@@ -49,11 +49,11 @@ class People:
         return settings
 
     async def opt_out(self, user_id: int) -> None:
-        """They are not to be heard, in any guild, until they say otherwise."""
+        """From now on the person must not be heard, in any guild."""
         await self._change("Your wish not to be heard was not saved", user_id, lambda now: replace(now, opted_out=True), urgent=True)
 
     async def opt_in(self, user_id: int) -> None:
-        """They may be heard again."""
+        """From now on the person may be heard again."""
         await self._change("Your wish to be heard again was not saved", user_id, lambda now: replace(now, opted_out=False), urgent=True)
 
     async def _change(
@@ -73,13 +73,13 @@ class People:
 
 
 async def read_person(connection: AsyncConnection, user_id: int) -> PersonSettings:
-    """The settings within a transaction."""
+    """Read the settings, inside a transaction."""
     row = (await connection.execute(select(PEOPLE).where(PEOPLE.c.user_id == user_id))).first()
     return PersonSettings(user_id, row.opted_out, choice_of(row)) if row else PersonSettings(user_id)
 
 
 async def write_person(connection: AsyncConnection, user_id: int, settings: PersonSettings) -> None:
-    """All of the settings within a transaction. Of a person without any nothing is kept, not even that they were here."""
+    """Write all settings, inside a transaction. For a person without settings, no row is kept."""
     mine = PEOPLE.c.user_id == user_id
     if settings == PersonSettings(user_id):
         await connection.execute(delete(PEOPLE).where(mine))

@@ -1,4 +1,4 @@
-"""Personas as a file that people exchange. Pure: text in, personas out, and back."""
+"""Personas as a file that people exchange. Pure: text to personas, and back."""
 
 import json
 from collections.abc import Sequence
@@ -13,29 +13,29 @@ FORMAT = "discordplex personas"
 VERSION = 1
 
 FILE_BYTES = 1_000_000
-"""A hundred personas with prompts of ten thousand letters."""
+"""The largest file: enough for a hundred personas with prompts of ten thousand letters."""
 
 MOST_PERSONAS = 100
-"""As many as an owner may have."""
+"""The most personas in a file, and of one owner."""
 
 PROMPT_CHARACTERS = 10_000
 VOICE_CHARACTERS = 200
 
 NUMBER_DIGITS = 18
-"""Longer numbers are none that a file of ours has; Python 3.10 needs seconds for one of a million digits."""
+"""The longest number in a file. Python 3.10 needs seconds to read a number of a million digits."""
 
 NAME_CHARACTERS = 100
-"""What Discord shows in a list of choices."""
+"""The longest name that Discord shows in a list of choices."""
 
 
 def write(personas: Sequence[SavedPersona]) -> str:
-    """A JSON file of these, without their owners."""
+    """The personas as a JSON file, without their owners."""
     entries = [{"name": one.name, "voice": one.persona.voice, "text_prompt": one.persona.text_prompt} for one in personas]
     return json.dumps({"format": FORMAT, "version": VERSION, "personas": entries}, indent=2, ensure_ascii=False) + "\n"
 
 
 def read(content: bytes, owner: Owner) -> tuple[SavedPersona, ...]:
-    """The personas of a file, from now on `owner`'s; raises StoreError with a sentence for people where it is no such file."""
+    """The personas of a file, with `owner` as their owner; raises StoreError with a sentence for people if the file is not valid."""
     if len(content) > FILE_BYTES:
         raise refusal(f"it is larger than {FILE_BYTES // 1_000_000} MB")
     try:
@@ -52,7 +52,7 @@ def read(content: bytes, owner: Owner) -> tuple[SavedPersona, ...]:
 
 
 def number(digits: str) -> int:
-    """A whole number of a file; raises ValueError where it is too long."""
+    """A whole number of a file; raises ValueError if it is too long."""
     if len(digits) > NUMBER_DIGITS:
         raise ValueError(len(digits))
     return int(digits)
@@ -61,7 +61,11 @@ def number(digits: str) -> int:
 def entry(fields: Any, owner: Owner) -> SavedPersona:
     """One persona of a file."""
     name, voice, text_prompt = (text(fields, key) for key in ("name", "voice", "text_prompt"))
-    name, voice, text_prompt = one_line(name), one_line(voice), visible(text_prompt)  # who takes it in can read all that it says
+    name, voice, text_prompt = (
+        one_line(name),
+        one_line(voice),
+        visible(text_prompt),
+    )  # nothing in it is hidden from the person who imports it
     if not 1 <= len(name) <= NAME_CHARACTERS:
         raise refusal(f"a persona's name must have 1 to {NAME_CHARACTERS} characters")
     if not voice or not text_prompt.strip():
@@ -80,7 +84,7 @@ def text(fields: Any, key: str) -> str:
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database takes it: no NUL, which PostgreSQL refuses, and no half of a pair, which UTF-8 does."""
+    """Whether every database accepts the text: no NUL (PostgreSQL refuses it) and no half of a surrogate pair (UTF-8 refuses it)."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 

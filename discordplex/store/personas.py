@@ -1,4 +1,4 @@
-"""Personas with names, each a guild's or a person's."""
+"""Saved personas of guilds and people."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from discordplex.store.records import Owner, SavedPersona
 from discordplex.store.tables import PERSONAS
 
 PER_OWNER = MOST_PERSONAS
-"""A library that one scrolls through; and nobody fills the disk with it."""
+"""The most personas of one owner: a list that people can still scroll through, and a limit for the disk."""
 
 
 class Personas:
-    """The library of each guild and each person."""
+    """The saved personas of each guild and each person."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def list(self, owner: Owner) -> tuple[SavedPersona, ...]:
-        """All of an owner's, by name."""
+        """All personas of an owner, sorted by name."""
 
         async def work(connection: AsyncConnection) -> tuple[SavedPersona, ...]:
             return await read_personas(connection, owner)
@@ -32,7 +32,7 @@ class Personas:
         return await self._database.read("The personas were not read", work)
 
     async def get(self, owner: Owner, name: str) -> SavedPersona | None:
-        """The one of this name, in upper or lower case; None where there is none."""
+        """The persona of this name, in upper or lower case; None if there is none."""
 
         async def work(connection: AsyncConnection) -> SavedPersona | None:
             found = await read_personas(connection, owner, PERSONAS.c.name_key == key(name))
@@ -41,18 +41,18 @@ class Personas:
         return await self._database.read("The persona was not read", work)
 
     async def save(self, *personas: SavedPersona) -> None:
-        """Keep them, all or none; each replaces the owner's other of that name. Raises StoreError where the owner has too many."""
+        """Save all of them, or none. Each replaces the owner's persona of the same name. Raises StoreError if the owner has too many."""
         for owner in {one.owner for one in personas}:
             await self.apply(owner, {key(one.name): one for one in personas if one.owner == owner})
 
     async def delete(self, owner: Owner, name: str) -> bool:
-        """Forget the one of this name; whether there was one."""
+        """Delete the persona of this name; returns whether there was one."""
         return await self.apply(owner, {key(name): None}) > 0
 
     async def apply(self, owner: Owner, changes: Mapping[str, SavedPersona | None]) -> int:
-        """Keep or (None) forget these by the `key` of their names, all or none; how many were replaced or forgotten.
+        """Save or (None) delete personas, by the `key` of their names: all or none. Returns how many were replaced or deleted.
 
-        Raises StoreError where the owner then has too many.
+        Raises StoreError if the owner would have too many.
         """
         kept = [one for one in changes.values() if one]
         failure = "The persona was not saved" if kept else "The persona was not deleted"
@@ -73,7 +73,7 @@ class Personas:
 
 
 def key(name: str) -> str:
-    """What is the same in two spellings of a name."""
+    """The normalised form of a name: two spellings of one name have the same key."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
@@ -85,12 +85,12 @@ def values(one: SavedPersona) -> dict[str, object]:
 
 
 def owned_by(owner: Owner) -> ColumnElement[bool]:
-    """Which rows are theirs."""
+    """The condition for an owner's rows."""
     return and_(PERSONAS.c.owner_kind == owner.kind, PERSONAS.c.owner_id == owner.id)
 
 
 async def read_personas(connection: AsyncConnection, owner: Owner, *more: ColumnElement[bool]) -> tuple[SavedPersona, ...]:
-    """An owner's personas within a transaction."""
-    # Sorted here: PostgreSQL's order depends on its locale.
+    """Read an owner's personas, inside a transaction."""
+    # Sorted here, because PostgreSQL's order depends on its locale.
     rows = sorted((await connection.execute(select(PERSONAS).where(owned_by(owner), *more))).all(), key=lambda row: str(row.name_key))
     return tuple(SavedPersona(owner, row.name, Persona(voice=row.voice, text_prompt=row.text_prompt)) for row in rows)

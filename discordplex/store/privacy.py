@@ -1,4 +1,4 @@
-"""What is known about a person, and forgetting it."""
+"""What is stored about a person or a guild, and how to delete it."""
 
 from sqlalchemy import delete, func, select, text, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,7 @@ from discordplex.store.watch import announce
 
 
 class Privacy:
-    """All tables at once, for one person or one guild."""
+    """Reads and deletes the data of one person or one guild in all tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -27,10 +27,9 @@ class Privacy:
         return await self._database.read("What is stored about you was not read", work)
 
     async def forget(self, user_id: int) -> StoredAboutPerson:
-        """Delete it, and answer what was there.
+        """Delete it, and return what was stored.
 
-        An opt-out stays: who wants to be forgotten does not thereby ask to be heard. Their places in the queue stay as their channel's,
-        without their name.
+        An opt-out stays: deleting one's data is no wish to be heard. Places in the queue stay for their channels, without the person.
         """
 
         async def work(connection: AsyncConnection) -> StoredAboutPerson:
@@ -48,7 +47,7 @@ class Privacy:
         return stored
 
     async def forget_guild(self, guild_id: int) -> None:
-        """Delete everything of a guild, as when the bot was thrown out: settings, personas, places in the queue, transcripts, notices."""
+        """Delete everything of a guild, such as after the bot was removed: settings, personas, queue, transcripts, notices."""
 
         async def work(connection: AsyncConnection) -> None:
             await exclude_writers(connection)
@@ -62,7 +61,7 @@ class Privacy:
         await self._database.scrub()
 
     async def guilds(self) -> frozenset[int]:
-        """Every guild of which anything is stored."""
+        """Every guild with stored data."""
 
         async def work(connection: AsyncConnection) -> frozenset[int]:
             of_guilds = select(PERSONAS.c.owner_id).where(PERSONAS.c.owner_kind == "guild")
@@ -74,7 +73,7 @@ class Privacy:
 
 
 async def exclude_writers(connection: AsyncConnection) -> None:
-    """Nobody inserts until this transaction ends: what somebody else has inserted and not committed would escape a deletion.
+    """Block inserts until this transaction ends: rows of an uncommitted insert would escape the deletion.
 
     SQLite has one writer anyway.
     """
@@ -85,7 +84,7 @@ async def exclude_writers(connection: AsyncConnection) -> None:
 
 
 async def read_all(connection: AsyncConnection, user_id: int) -> StoredAboutPerson:
-    """All about a person within a transaction."""
+    """Read all that is stored about a person, inside a transaction."""
     said = TRANSCRIPTS.c.user_id == user_id
     lines = select(TRANSCRIPTS.c.guild_id, func.count()).where(said).group_by(TRANSCRIPTS.c.guild_id).order_by(TRANSCRIPTS.c.guild_id)
     return StoredAboutPerson(

@@ -17,7 +17,7 @@ class Queue:
         self._database = database
 
     async def list(self) -> tuple[QueueEntry, ...]:
-        """Who waits, the next one first."""
+        """All entries, the next one first."""
 
         async def work(connection: AsyncConnection) -> tuple[QueueEntry, ...]:
             return await read_queue(connection)
@@ -25,7 +25,7 @@ class Queue:
         return await self._database.read("The queue was not read", work)
 
     async def enter(self, waiting: QueueEntry) -> None:
-        """Stand at the end. Who stands in the queue already keeps their place."""
+        """Add an entry at the end. A channel that is already in the queue keeps its place."""
 
         async def work(connection: AsyncConnection) -> None:
             values = {
@@ -39,7 +39,7 @@ class Queue:
         await self._database.write("The place in the queue was not saved", work)
 
     async def move(self, guild_id: int, before: int, after: int) -> bool:
-        """Their place is another channel's of the same guild from now on, in place of one that it had; whether there was one."""
+        """Give the place of one channel to another of the same guild, replacing its own; returns whether there was such a place."""
 
         async def work(connection: AsyncConnection) -> bool:
             theirs = await connection.scalar(select(QUEUE.c.place).where(in_channel(guild_id, before)).with_for_update())
@@ -52,7 +52,7 @@ class Queue:
         return await self._database.write("The place in the queue was not saved", work)
 
     async def leave(self, guild_id: int, channel_id: int) -> bool:
-        """Wait no more; whether they did."""
+        """Remove a channel; returns whether it was in the queue."""
 
         async def work(connection: AsyncConnection) -> bool:
             return (await connection.execute(delete(QUEUE).where(in_channel(guild_id, channel_id)))).rowcount > 0
@@ -61,11 +61,11 @@ class Queue:
 
 
 def in_channel(guild_id: int, channel_id: int) -> ColumnElement[bool]:
-    """Which row is theirs."""
+    """The condition for a channel's row."""
     return and_(QUEUE.c.guild_id == guild_id, QUEUE.c.channel_id == channel_id)
 
 
 async def read_queue(connection: AsyncConnection, *which: ColumnElement[bool]) -> tuple[QueueEntry, ...]:
-    """The queue, or those in it, within a transaction."""
+    """Read the queue, or the entries that match, inside a transaction."""
     rows = await connection.execute(select(QUEUE).where(*which).order_by(QUEUE.c.place))
     return tuple(QueueEntry(row.guild_id, row.channel_id, row.user_id, row.since) for row in rows)

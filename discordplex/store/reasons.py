@@ -1,6 +1,6 @@
 """Why a database failed, in words.
 
-A driver's own text never goes further than this: PostgreSQL puts whole rows into it.
+A driver's own text is used nowhere else, because PostgreSQL puts whole rows into it.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ BY_SQLITE = {
     "unable to open": "the database file cannot be opened",
     "disk I/O": "the disk failed",
 }
-"""Parts of SQLite's messages (its codes are in Python from 3.11 on)."""
+"""By parts of SQLite's messages (Python has its error codes only from 3.11 on)."""
 
 BY_SQLSTATE = {
     "08": UNREACHABLE,
@@ -35,24 +35,24 @@ BY_SQLSTATE = {
     "55P03": BUSY,
     "57": "the database server is starting or shutting down",
 }
-"""Beginnings of PostgreSQL's SQLSTATE codes (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+"""By the first characters of PostgreSQL's SQLSTATE codes (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
 
 
 def is_of_the_database(fault: BaseException) -> bool:
-    """Whether this is the database's failure, or of what it was asked to keep, and not a bug of ours."""
+    """Whether the database failed, or refused a value, and it is not a bug of ours."""
     known = (SQLAlchemyError, sqlite3.Error, OSError, asyncio.TimeoutError, UnicodeError, OverflowError)
-    # asyncpg, which need not be installed, raises its own while it connects.
+    # asyncpg, which may not be installed, raises its own exceptions while it connects.
     return isinstance(fault, known) or type(fault).__module__.startswith("asyncpg.")
 
 
 def code(fault: BaseException) -> str:
-    """The database's own name of the failure, for logs; the exception's where it has none."""
+    """The database's error code, for logs; the name of the exception if there is no code."""
     driver = of_the_driver(fault)
     return str(getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or type(driver).__name__)
 
 
 def reason(fault: BaseException) -> str:
-    """What went wrong, as the end of a sentence."""
+    """The failure as the end of a sentence."""
     driver = of_the_driver(fault)
     if isinstance(driver, PoolTimeout | asyncio.TimeoutError):
         return SILENT
@@ -66,18 +66,18 @@ def reason(fault: BaseException) -> str:
 
 
 def may_pass(fault: BaseException) -> bool:
-    """Whether the same work may succeed later: everything may but values that the database does not take."""
+    """Whether the same work may succeed later. Only values that the database does not accept never do."""
     driver = of_the_driver(fault)
     return not isinstance(driver, UnicodeError | OverflowError) and not str(getattr(driver, "sqlstate", None) or "").startswith("22")
 
 
 def lost_connection(fault: BaseException) -> bool:
-    """Whether the server went away in the middle, so that nobody knows whether it did the last thing."""
+    """Whether the connection was lost, so that nobody knows whether the last statement was executed."""
     return isinstance(of_the_driver(fault), OSError | asyncio.TimeoutError) or bool(getattr(fault, "connection_invalidated", False))
 
 
 def of_the_driver(fault: BaseException) -> BaseException:
-    """The driver's own exception below SQLAlchemy's layers."""
+    """The driver's exception inside SQLAlchemy's."""
     seen = fault
     while True:
         below = getattr(seen, "orig", None) or (seen.__cause__ if type(seen).__module__.startswith("sqlalchemy.") else None)

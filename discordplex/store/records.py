@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it: frozen facts, no rows. Pure."""
+"""The records that go into the store and come out of it: frozen, without rows. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,15 +28,15 @@ class CaptionsSetting:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whom somebody wants to talk with. What is None is left to the next in line: the guild's choice, then the configuration."""
+    """A chosen persona. For each None the next one applies: the guild's choice, then the configuration."""
 
     voice: str | None = None
     text_prompt: str | None = None
     name: str | None = None
-    """The saved persona that the rest was copied from, to show to people; it may have changed or gone since."""
+    """The name of the saved persona that was copied, for display. That persona may have changed or been deleted since."""
 
     def over(self, other: Persona) -> Persona:
-        """The persona in force where this choice stands before `other`."""
+        """The persona in force: this choice, completed by `other`."""
         return Persona(
             voice=other.voice if self.voice is None else self.voice,
             text_prompt=other.text_prompt if self.text_prompt is None else self.text_prompt,
@@ -45,16 +45,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class GuildSettings:
-    """What the admins of a guild decided; None where the configuration decides."""
+    """The settings of a guild, made by its admins. None: the configuration applies."""
 
     guild_id: int
     captions: CaptionsSetting | None = None
     choice: Choice = Choice()
-    """The persona of those who have none of their own."""
+    """The persona for people who chose none."""
     transcripts: bool = False
-    """Whether what is said in calls is stored. Nothing is without it."""
+    """Whether transcripts of calls are stored."""
     captions_of_people: bool | None = None
-    """Whether what people say is written into the captions too."""
+    """Whether captions also show what people say."""
     idle_minutes: int | None = None
     max_minutes: int | None = None
     allowed_channels: frozenset[int] = frozenset()
@@ -68,7 +68,7 @@ class GuildSettings:
             raise ValueError(f"both allowed and denied: {sorted(both)}")
 
     def with_rule(self, kind: RuleKind, target_id: int, *, allowed: bool | None) -> Self:
-        """The same settings with a channel or role allowed, denied, or (None) without a rule of its own."""
+        """The same settings with a channel or role allowed, denied, or (None) without a rule."""
         one = frozenset({target_id})
         allow = (self.allowed_channels if kind == "channel" else self.allowed_roles) - one | (one if allowed else frozenset())
         deny = (self.denied_channels if kind == "channel" else self.denied_roles) - one | (one if allowed is False else frozenset())
@@ -79,17 +79,17 @@ class GuildSettings:
 
 @dataclass(frozen=True, slots=True)
 class PersonSettings:
-    """What a person decided, in every guild."""
+    """The settings of a person, valid in every guild."""
 
     user_id: int
     opted_out: bool = False
-    """They are not to be heard: never decoded, never mixed, never counted."""
+    """The person must not be heard: never decoded, never mixed, never counted."""
     choice: Choice = Choice()
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a saved persona is."""
+    """The owner of a saved persona: a guild or a person."""
 
     kind: OwnerKind
     id: int
@@ -97,7 +97,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class SavedPersona:
-    """A persona with a name. An owner has one of each name, upper and lower case being the same."""
+    """A persona with a name. Names are unique per owner; upper and lower case are the same."""
 
     owner: Owner
     name: str
@@ -111,14 +111,14 @@ class QueueEntry:
     guild_id: int
     channel_id: int
     user_id: int | None
-    """Who asked; None where that was forgotten on their wish."""
+    """Who asked; None if they had their data deleted."""
     since: datetime
-    """With a time zone; UTC where it comes out of the store."""
+    """With a time zone; in UTC if it comes from the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedNotice:
-    """A message of a bot that says that a call goes on. It is to be edited when the call ends."""
+    """A message of a bot that says that a call is running. It must be edited when the call ends."""
 
     message_id: int
     channel_id: int
@@ -128,21 +128,21 @@ class UnfinishedNotice:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptLine:
-    """One thing said in a call."""
+    """One line of a transcript."""
 
     guild_id: int
     call: str
-    """Which call, by any text that is the call's own."""
+    """A text that identifies the call."""
     user_id: int | None
     """Who said it; None for the engine."""
     said_at: datetime
-    """With a time zone; UTC where it comes out of the store."""
+    """With a time zone; in UTC if it comes from the store."""
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TranscribedCall:
-    """A call of which there is a transcript."""
+    """A call with a transcript."""
 
     call: str
     began: datetime
@@ -159,7 +159,7 @@ class StoredAboutPerson:
     waiting: tuple[QueueEntry, ...]
     """The places in the queue that they asked for."""
     transcript_lines: tuple[tuple[int, int], ...]
-    """Guild ids, each with how many lines of theirs are kept there."""
+    """Guild ids, each with the number of the person's lines there."""
 
     @property
     def nothing(self) -> bool:
@@ -169,21 +169,21 @@ class StoredAboutPerson:
 
 @dataclass(frozen=True, slots=True)
 class SaveStatus:
-    """How a change stands: it holds already, but is it saved?"""
+    """Whether a change, which already applies, is saved."""
 
     saved: bool
     why: str = ""
-    """Where it is not: why, as a sentence for people. It is saved as soon as the database takes it."""
+    """If it is not saved: why, as a sentence for people. It is saved as soon as the database works again."""
     clean: bool = True
-    """Where something was deleted: whether it is out of the database's files too, or still in SQLite's journal for a while."""
+    """After a deletion: whether the data is gone from the database's files too. False: it is still in SQLite's journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What came of a deletion."""
+    """The result of a deletion."""
 
     standing: SaveStatus
     stored: StoredAboutPerson | None = None
-    """What was there; None where the database is away, so that nobody knows."""
+    """What was stored; None if the database cannot be reached, so that nobody knows."""
     lines: int | None = None
-    """How many lines of transcripts there were, in the same way."""
+    """How many lines of transcripts there were; None in the same case."""

@@ -1,4 +1,4 @@
-"""Is the schema today's? Alembic, which costs 8 MiB, is imported only where an older one has to be migrated."""
+"""Checks whether the schema is current. Alembic costs 8 MiB and is imported only if an older schema must be migrated."""
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +12,7 @@ MIGRATION_PATIENCE_S = 120.0
 
 
 async def bring_up_to_date(database: Database, shown: str) -> None:
-    """Migrate the database, called `shown` to the operator; raises StoreError and changes nothing where it is not an older one of ours."""
+    """Migrate the database. Raises StoreError, which calls it `shown`, and changes nothing if it is not a database of an older version."""
 
     async def work(connection: AsyncConnection) -> None:
         version = await connection.run_sync(version_to_write)
@@ -31,7 +31,7 @@ async def bring_up_to_date(database: Database, shown: str) -> None:
 
 
 async def is_current(database: Database) -> bool:
-    """Whether a database that cannot be written can at least be read as it is."""
+    """Whether the schema is current, so that a read-only database can at least be read."""
 
     async def work(connection: AsyncConnection) -> bool:
         return await connection.run_sync(version_of) == REVISIONS[-1]
@@ -43,7 +43,7 @@ async def is_current(database: Database) -> bool:
 
 
 async def make_in_memory(database: Database) -> None:
-    """Today's schema where there was none: nothing to migrate."""
+    """Make the current schema in an empty database in memory."""
 
     async def work(connection: AsyncConnection) -> None:
         await connection.run_sync(METADATA.create_all)
@@ -52,7 +52,7 @@ async def make_in_memory(database: Database) -> None:
 
 
 def make(connection: Connection) -> None:
-    """Today's schema where there is none: what all the migrations together would make."""
+    """Make the current schema in an empty database: the same as all migrations together."""
     METADATA.create_all(connection)
     key = f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num)"
     connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, {key})"))
@@ -60,7 +60,7 @@ def make(connection: Connection) -> None:
 
 
 def version_of(connection: Connection) -> str | None:
-    """Which schema it has, None for none yet; raises StoreError where it is not for us to touch."""
+    """The version of its schema; None if it is empty. Raises StoreError if the database is not ours or is newer."""
     tables = set(inspect(connection).get_table_names())
     version = None
     if VERSION_TABLE in tables:
@@ -79,9 +79,9 @@ def version_of(connection: Connection) -> str | None:
 
 
 def version_to_write(connection: Connection) -> str | None:
-    """The same of a database that can be written; raises what tells that it cannot."""
+    """The same, and raises if the database cannot be written."""
     version = version_of(connection)
     if version is not None:
-        # Writing what is there already tells now, and not at somebody's first change, whether the database may be written.
+        # Writing the same value again shows now, and not at the first change, whether the database can be written.
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours
     return version

@@ -1,4 +1,4 @@
-"""Opening the store, and what it gives."""
+"""`open_store`, and the `Store` that it gives."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,10 +28,10 @@ log = structlog.get_logger()
 
 
 class Store:
-    """Settings that outlive a restart. All methods of its parts: the event loop's thread.
+    """Settings that survive a restart. All methods of its parts: the event loop's thread.
 
-    Each is one transaction: once it has returned, what it saved survives a kill -9; where it raises StoreError, whose text may be shown
-    to people, nothing was saved. It takes `BUSY_S` times `PATIENCE` at most. They may run at once, for many guilds.
+    Each method is one transaction. When it returns, what it saved survives a kill -9. If it raises StoreError, whose text may be shown to
+    people, nothing was saved. It takes at most `BUSY_S` times `PATIENCE`. Methods may run at the same time.
     """
 
     def __init__(self, where: Address, database: Database) -> None:
@@ -51,35 +51,35 @@ class Store:
 
     @property
     def volatile(self) -> bool:
-        """Nothing is saved: it is in memory by its address, or the database could not be opened so far."""
+        """Whether nothing is saved: its URL names memory, or the database could not be opened so far."""
         return self._where.kind == "memory" or self.problem is not None
 
     @property
     def shared(self) -> bool:
-        """Other processes may use the same database."""
+        """Whether other processes may use the same database."""
         return self._where.kind == "server"
 
     @property
     def problem(self) -> str | None:
-        """Why the database could not be opened so far, as sentences for people; None where it could."""
+        """Why the database could not be opened so far, as sentences for people; None if it is open."""
         return self._database.problem and f"{self._database.problem} Until it can be, settings are kept in memory only."
 
     @property
     def unclean(self) -> bool:
-        """Deleted text is still in SQLite's journal; `scrub` again."""
+        """Whether deleted text is still in SQLite's journal: call `scrub` again."""
         return self._database.unclean
 
     @property
     def moved(self) -> bool:
-        """The file that was opened was deleted, or replaced by another one."""
+        """Whether the opened file was deleted or replaced."""
         return self._opened is not None and identity(self._where.path) != self._opened
 
     async def scrub(self) -> bool:
-        """Remove deleted text from SQLite's journal; whether that was done. Never raises."""
+        """Remove deleted text from SQLite's journal; returns whether that worked. Never raises."""
         return await self._database.scrub()
 
     async def opted_out(self) -> frozenset[int]:
-        """Everybody who is not to be heard, from a database that cannot be written too. Raises StoreError where it does not tell."""
+        """Everybody who must not be heard, even from a database that cannot be written. Raises StoreError if it cannot be read."""
         try:
             return await self.people.opted_out()
         except StoreError:
@@ -89,7 +89,7 @@ class Store:
             return found
 
     async def recover(self) -> None:
-        """Open the database, or open it again after it failed, on new connections. Raises StoreError where it cannot be used."""
+        """Open the database, or open it again after a failure, on new connections. Raises StoreError if that fails."""
         if self._where.kind == "memory":
             return
         try:
@@ -103,10 +103,10 @@ class Store:
             raise
         self._database.problem = None
         self._database.readable = True
-        await self._database.scrub()  # what a process deleted that was killed before it could empty the journal
+        await self._database.scrub()  # a process may have been killed between a deletion and this
 
     async def close(self) -> None:
-        """Let go of the database; never raises, takes a bounded time."""
+        """Close the database; never raises, and takes a limited time."""
         await self._database.close()
         self._lock.close()
 
@@ -117,7 +117,7 @@ class Store:
 
     @asynccontextmanager
     async def watched(self, clock: Clock, heard: Heard) -> AsyncIterator[None]:
-        """Inside the block `heard` is called, on the loop, when another process changes something about people. SQLite has one process."""
+        """In the block, `heard` is called on the loop when another process changes data of people. With SQLite there is none."""
         if self._where.kind != "server":
             yield
             return
@@ -130,7 +130,7 @@ class Store:
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:
-    """Which file there is at a path, None where there is none or the database is no file."""
+    """The identity of the file at a path; None if there is none, or the database is no file."""
     try:
         state = path.stat() if path else None
     except OSError:
@@ -140,14 +140,14 @@ def identity(path: Path | None) -> tuple[int, int] | None:
 
 @asynccontextmanager
 async def open_store(url: str, *, volatile: bool = False, busy_s: float = BUSY_S) -> AsyncIterator[Store]:
-    """The store at `url` (`store.url`), its schema migrated to today's.
+    """The store at `url` (`store.url`), with its schema migrated to the current one.
 
-    Raises ConfigError for a URL that is none, and StoreError where another process uses the SQLite file, or the database cannot be opened,
-    is damaged, locked for longer than `busy_s`, or newer than this code. With `volatile` it is given all the same in the latter cases: then
-    its `problem` is set, writes raise until `recover` succeeds, and what can be read is read.
+    Raises ConfigError for an invalid URL, and StoreError if another process uses the SQLite file. Also raises StoreError if the database
+    cannot be opened, is damaged, locked for longer than `busy_s`, or newer than this code, unless `volatile`: then it gives a store whose
+    `problem` is set. Its writes raise until `recover` succeeds, and its reads work as far as possible.
     """
     where = address.parse(url)
-    # Memory is never late, only this process is; and a transaction that is cut off would take the whole of it along.
+    # Memory is never slow, only this process is. A cancelled transaction would delete the whole database in memory.
     database = Database(open_backend(where, busy_s), patience_s=None if where.kind == "memory" else busy_s * PATIENCE)
     store = Store(where, database)
     try:

@@ -1,4 +1,4 @@
-"""The schema as it is today. `migrations/` leads here from every older one; a test holds the two together."""
+"""The current schema. `migrations/` leads to it from every older one; a test compares the two."""
 
 from datetime import datetime, timezone
 
@@ -21,35 +21,35 @@ from sqlalchemy import (
 )
 
 REVISIONS = ("0001", "0002", "0003")
-"""Every schema there ever was, oldest first; the last one is what this code reads and writes."""
+"""The version of every schema, the oldest first. This code reads and writes the last one."""
 
 VERSION_TABLE = "discordplex_version"
-"""Where a database says which of them it has."""
+"""The table with the version of a database."""
 
 METADATA = MetaData()
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment: with a time zone in Python, in UTC in the database (SQLite knows no zones)."""
+    """A time: with a time zone in Python, in UTC in the database (SQLite has no time zones)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What the database gets."""
+        """The value for the database."""
         del dialect
         if value is not None and value.tzinfo is None:
             raise ValueError("a moment without its time zone")
         return value and value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """What Python gets."""
+        """The value for Python."""
         del dialect
         return value and (value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc))
 
 
 RowId = BigInteger().with_variant(Integer, "sqlite")
-"""A number that the database gives; only INTEGER counts by itself in SQLite."""
+"""A number that the database assigns. In SQLite only INTEGER columns count up."""
 
 GUILDS = Table(
     "guilds",

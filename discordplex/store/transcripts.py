@@ -1,4 +1,4 @@
-"""What was said in calls, where an admin of the guild switched that on, and nowhere else."""
+"""Transcripts of calls, only for guilds whose admins switched them on."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,16 +12,16 @@ from discordplex.store.tables import GUILDS, PEOPLE, TRANSCRIPTS
 
 
 class Transcripts:
-    """Lines by guild and call."""
+    """Transcript lines by guild and call."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def keep(self, lines: Sequence[TranscriptLine], still: Callable[[TranscriptLine], bool] = lambda _: True) -> int:
-        """Store these lines, and answer how many were: none of a guild whose transcripts are off, none of a person who opted out.
+        """Store these lines, except those of a guild with transcripts off and of people who opted out. Returns how many were stored.
 
-        The store looks itself, in the same transaction, whatever the caller believes. It asks `still` then too: somebody may have asked
-        for a deletion while the lines waited for their turn.
+        The store checks this in the same transaction, whatever the caller asks. It also checks `still` for each line, because somebody may
+        have asked for a deletion while the lines waited.
         """
 
         async def work(connection: AsyncConnection) -> int:
@@ -33,7 +33,7 @@ class Transcripts:
         return await self._database.write("The transcript was not saved", work) if lines else 0
 
     async def calls(self, guild_id: int) -> tuple[TranscribedCall, ...]:
-        """The guild's calls of which lines are kept, the oldest first."""
+        """The calls of the guild with a transcript, the oldest first."""
         began = func.min(TRANSCRIPTS.c.said_at, type_=TRANSCRIPTS.c.said_at.type)
         query = (
             select(TRANSCRIPTS.c.call, began.label("began"), func.count().label("lines"))
@@ -48,7 +48,7 @@ class Transcripts:
         return await self._database.read("The transcripts were not read", work)
 
     async def read(self, guild_id: int, call: str) -> tuple[TranscriptLine, ...]:
-        """What was said in a call, in its order."""
+        """The transcript of a call, in its order."""
         mine = (TRANSCRIPTS.c.guild_id == guild_id, TRANSCRIPTS.c.call == call)
 
         async def work(connection: AsyncConnection) -> tuple[TranscriptLine, ...]:
@@ -58,7 +58,7 @@ class Transcripts:
         return await self._database.read("The transcript was not read", work)
 
     async def delete(self, guild_id: int, call: str | None = None) -> int:
-        """Forget a call's lines, or (None) all of the guild's; how many there were."""
+        """Delete the lines of a call, or (None) of all calls of the guild; returns how many there were."""
 
         async def work(connection: AsyncConnection) -> int:
             await exclude_writers(connection)
@@ -71,7 +71,7 @@ class Transcripts:
 
 
 async def welcome(connection: AsyncConnection, lines: Sequence[TranscriptLine]) -> list[TranscriptLine]:
-    """Those of the lines that may be stored."""
+    """The lines that may be stored."""
     on = select(GUILDS.c.guild_id).where(GUILDS.c.transcripts, GUILDS.c.guild_id.in_({line.guild_id for line in lines}))
     out = select(PEOPLE.c.user_id).where(PEOPLE.c.opted_out, PEOPLE.c.user_id.in_({line.user_id for line in lines if line.user_id}))
     guilds = set((await connection.execute(on)).scalars())

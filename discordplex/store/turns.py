@@ -1,4 +1,4 @@
-"""PrioritySemaphore: who may use the database's connections next. Urgent work goes first, and ordinary work leaves it a place."""
+"""PrioritySemaphore: who may use the database's connections next. Urgent work comes first, and places are reserved for it."""
 
 import asyncio
 from collections import deque
@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 
 class PrioritySemaphore:
-    """At most `places` pieces of work at once, of which ordinary ones leave `reserved` free. All methods: the event loop's thread.
+    """At most `places` pieces of work at once. Ordinary work leaves `reserved` places free. All methods: the event loop's thread.
 
-    Among the urgent and among the ordinary ones, first come, first served.
+    Urgent work comes before ordinary work; otherwise the order is first come, first served.
     """
 
     def __init__(self, places: int, *, reserved: int = 0) -> None:

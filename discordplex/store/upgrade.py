@@ -1,4 +1,4 @@
-"""The way to today's schema. Imported only where a database is behind: importing this imports Alembic."""
+"""Migrates an older schema to the current one. Import it only for that, because it imports Alembic."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Take the database to `revision`, in the transaction that is open on `connection`."""
+    """Migrate the database to `revision`, in the open transaction of `connection`."""
     command.upgrade(settings(connection), revision)
 
 
 def settings(connection: Connection) -> Config:
-    """What Alembic would otherwise read from a file."""
+    """The configuration that Alembic would otherwise read from a file."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

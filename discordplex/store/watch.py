@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL database: each tells the others whose wish about being heard has changed, or who is forgotten."""
+"""Several processes on one PostgreSQL database: each tells the others when an opt-out changes or a person's data is deleted."""
 
 import asyncio
 import contextlib
@@ -22,22 +22,22 @@ from discordplex.store.reasons import code, is_of_the_database
 log = structlog.get_logger()
 
 CHANNEL = "discordplex_people"
-"""The channel of NOTIFY. A message is empty (somebody's wish changed), `forget <id>`, or a listener's token for itself."""
+"""The channel of NOTIFY. A message is empty (an opt-out changed), `forget <id>`, or the token that a listener sends to itself."""
 
 FORGET = "forget "
 TOKEN_CHARACTERS = 16
 
 POLL_S = 1.5
-"""How often everything is read again where the server does not notify, and how long a listener waits for its own word."""
+"""How often everything is read again if notifications do not arrive, and how long a listener waits for its own message."""
 
 CHECK_S = 15.0
-"""How often a listening connection is tried out: a dead one says nothing by itself."""
+"""How often a listening connection is tested, because a dead one does not report itself."""
 
 RETRY_S = 1.0
-"""How long a lost connection is left alone."""
+"""The pause before a lost connection is opened again."""
 
 MOST_SILENT = 40
-"""So often nothing arrives before the connection is made anew: it may be dead without saying so."""
+"""After this many tests without a message, the connection is opened again: it may be dead."""
 
 CONNECT_S = 5.0
 
@@ -54,13 +54,13 @@ async def notify(connection: AsyncConnection, payload: str) -> None:
 
 
 Heard: TypeAlias = Callable[[int | None], None]
-"""Called with a person to forget, or None where anybody's wish may have changed."""
+"""Called with the person to forget, or with None if any opt-out may have changed."""
 
 
 async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> None:
-    """Call `heard` whenever another process may have changed something about people. Until it is cancelled.
+    """Call `heard` whenever another process may have changed data of people. Runs until it is cancelled.
 
-    It is called with None after every new connection too: what was said before is lost. Behind a pooler in transaction mode
+    `heard` is also called with None after every new connection, because earlier notifications are lost. Behind a pooler in transaction mode
     notifications do not arrive; then it is called every `POLL_S`.
     """
     while True:
@@ -77,7 +77,7 @@ async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> Non
 
 @asynccontextmanager
 async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator["NotifyListener"]:
-    """A connection of its own that listens."""
+    """A separate connection that listens."""
     asyncpg: Any = importlib.import_module("asyncpg")  # as in `prompt_connection`
     dialect: Any = url.get_dialect()()
     _, options = dialect.create_connect_args(url)
@@ -89,7 +89,7 @@ async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator
         await connection.add_listener(CHANNEL, line.said)
         yield line
     finally:
-        with contextlib.suppress(Exception):  # it may be lost already
+        with contextlib.suppress(Exception):  # it may already be lost
             await connection.close()
 
 
@@ -104,7 +104,7 @@ class NotifyListener:
         self._lost = asyncio.Event()
 
     def said(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
-        """A message came."""
+        """A message arrived."""
         if payload == self._token:
             self._echoed.set()
         elif len(payload) < TOKEN_CHARACTERS or payload.startswith(FORGET):
@@ -116,7 +116,7 @@ class NotifyListener:
         self._lost.set()
 
     async def stay(self, clock: Clock) -> None:
-        """Try the connection out again and again until it is lost, and poll where it brings nothing."""
+        """Test the connection regularly until it is lost, and poll if it delivers nothing."""
         silent = 0
         while not self._lost.is_set() and silent < MOST_SILENT:
             if await self._brings_messages(clock):
@@ -127,7 +127,7 @@ class NotifyListener:
                 self._heard(None)
 
     async def _brings_messages(self, clock: Clock) -> bool:
-        """Whether a message that another connection of ours sends arrives within `POLL_S`."""
+        """Whether a message that we send on another connection arrives within `POLL_S`."""
         self._echoed.clear()
         try:
             await self._database.write("No other process was told", lambda connection: notify(connection, self._token))
@@ -138,7 +138,7 @@ class NotifyListener:
 
     @staticmethod
     async def _wait(event: asyncio.Event, clock: Clock, longest_s: float) -> bool:
-        """Whether it happens in time."""
+        """Whether the event is set in time."""
         happening = asyncio.ensure_future(event.wait())
         late = asyncio.ensure_future(clock.sleep_until(clock.now() + longest_s))
         try:

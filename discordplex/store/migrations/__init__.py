@@ -1,5 +1,5 @@
-"""From each older schema to today's, by Alembic, at start.
+"""Migrations from each older schema to the current one. Alembic runs them at the start.
 
-A new one: change `tables.py`, add its number to `REVISIONS` there, write `versions/v<number>_<what>.py`, which takes the last schema to it,
-and keep a database of the new schema in `tests/store/history/`. A revision that was released is never changed again.
+To add one: change `tables.py`, add its number to `REVISIONS` there, write `versions/v<number>_<what>.py`, which migrates the last schema to
+it, and add a database of the new schema to `tests/store/history/`. A released revision is never changed.
 """

@@ -1,4 +1,4 @@
-"""What Alembic runs for a migration: all steps on the connection it is handed, in the transaction that is already open there."""
+"""Alembic runs this for a migration: all steps on the given connection, in its open transaction."""
 
 from alembic import context
 
@@ -8,6 +8,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
     version_table=VERSION_TABLE,
-    render_as_batch=True,  # SQLite alters little: a changed table is made anew and filled from the old one
+    render_as_batch=True,  # SQLite has few ALTER statements: a changed table is made again and filled from the old one
 )
 context.run_migrations()
