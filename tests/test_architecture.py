@@ -82,6 +82,58 @@ LOOPBACK_MAY_USE = {
 """Pure modules, proven against byte vectors, so that one misreading of a protocol cannot agree with itself."""
 
 
+TESTS = Path(__file__).parent
+
+TESTED_IN = {
+    "__main__": "test_cli.py",
+    "app": "test_cli.py",
+    "audio.libopus": "audio/test_opus.py",
+    "audio.oggheaders": "audio/test_oggopus.py",
+    "audio.sphncodec": "audio/test_oggopus.py",
+    "bot.call.call": "bot/test_application.py",
+    "bot.call.captions": "bot/call/test_transcripts.py",
+    "bot.call.interface": "bot/scheduling/test_dispatcher.py",
+    "bot.call.joining": "bot/test_stage.py",
+    "bot.commands.base": "bot/test_access.py",
+    "bot.commands.prefix": "bot/test_access.py",
+    "bot.commands.register": "bot/test_docs.py",
+    "bot.commands.views": "bot/commands/test_reply.py",
+    "bot.login": "bot/test_application.py",
+    "bot.practice": "bot/call/test_disclosure.py",
+    "bot.rules": "bot/scheduling/test_dispatcher.py",
+    "bot.scheduling.running": "bot/scheduling/test_dispatcher.py",
+    "bot.texts": "bot/commands",
+    "cascade.clients": "cascade/test_services.py",
+    "cascade.dialogue": "cascade/test_engine.py",
+    "cascade.faults": "cascade/test_services.py",
+    "cascade.response": "cascade/test_budgets.py",
+    "cascade.service": "cascade/test_services.py",
+    "cascade.speak": "cascade/test_services.py",
+    "cascade.sse": "cascade/test_shapes.py",
+    "cascade.think": "cascade/test_services.py",
+    "cascade.transcribe": "cascade/test_services.py",
+    "cascade.turn": "cascade/test_engine.py",
+    "config": "config/test_settings.py",
+    "demo.canvas": "demo/test_timeline.py",
+    "demo.clip": "demo/test_command.py",
+    "doctor.finding": "doctor/test_report.py",
+    "errors": "store/test_database.py",
+    "loopback": "loopback",
+    "personaplex.budget": "personaplex/test_hostile_server.py",
+    "personaplex.dialing": "personaplex/test_client.py",
+    "personaplex.endings": "personaplex/test_connection.py",
+    "store.backends": "store/test_database.py",
+    "store.migrations": "store/test_schema.py",
+    "store.tables": "store/test_schema.py",
+    "store.upgrade": "store/test_schema.py",
+    "verbs": "test_cli.py",
+    "voice.dave.group": "voice/dave/test_session.py",
+    "voice.rtp.socket": "voice/test_session.py",
+    "voice.rtp.stream": "voice/rtp/test_receiver.py",
+}
+"""Modules, and rooms, that have no test file of their name: they are parts of something that is tested there as a whole."""
+
+
 def name_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
@@ -199,3 +251,26 @@ def test_a_class_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(name_of(path))
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
+
+
+def test_every_module_is_tested() -> None:
+    """Each module that does something has a test file of its name, or a line that says where it is tested."""
+    without = {name_of(path) for path in MODULES if path.name != "__init__.py" and does_something(path) and not own_test(path).is_file()}
+    listed = {module: [key for key in TESTED_IN if module == key or module.startswith(key + ".")] for module in without}
+    assert not [module for module, keys in listed.items() if not keys], "write their tests, or say where they are tested"
+    assert TESTED_IN.keys() == {key for keys in listed.values() for key in keys}, "some have a test file of their name by now"
+    assert not [file for file in TESTED_IN.values() if not TESTS.joinpath(file).exists()]
+
+
+def own_test(path: Path) -> Path:
+    inside = path.relative_to(PACKAGE)
+    return TESTS / inside.parent / f"test_{inside.name}"
+
+
+def does_something(path: Path) -> bool:
+    """Whether there is a function with more in it than words: the others declare types and constants."""
+    functions = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, FUNCTIONS))
+    return any(not isinstance(line, ast.Expr) or not isinstance(line.value, ast.Constant) for one in functions for line in one.body)
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
