@@ -14,6 +14,7 @@ import contextlib
 import errno
 import importlib.util
 import logging
+import math
 import os
 import re
 import sys
@@ -43,6 +44,10 @@ LONGEST_VALUE = 2000
 
 MOST_EXCEPTIONS = 12
 """The most exceptions that are logged of a chain or a group."""
+
+CANNOT_ACCEPT = "socket.accept() out of system resource"
+NO_CONNECTIONS = "no connection can be accepted: this process has reached its limit of open files and connections"
+ACCEPT_PAUSE_S = 10.0
 
 _secrets: set[str] = set()
 _words: set[str] = set()
@@ -100,6 +105,7 @@ class Lines:
 def route_logging(chain: list[Processor], renderer: Processor, stream: TextIO) -> None:
     """Log the libraries' warnings through the same processors. Nothing below warnings: py-cord's debug lines contain session keys."""
     handler = logging.StreamHandler(stream)
+    handler.addFilter(FailedAccepts())
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
     handler.setFormatter(LibraryFormatter(foreign_pre_chain=[name_logger, *chain], processors=processors))
     root = logging.getLogger()
@@ -128,6 +134,24 @@ def name_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     if isinstance(record, logging.LogRecord):
         event["library"] = record.name
     return event
+
+
+class FailedAccepts(logging.Filter):
+    """Keeps one line in `ACCEPT_PAUSE_S` of those in which asyncio says that it cannot accept a connection: a hundred a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged_at = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log the line; one that is kept loses its traceback, which says nothing."""
+        if record.name != "asyncio" or not str(record.msg).startswith(CANNOT_ACCEPT):
+            return True
+        if record.created - self._logged_at < ACCEPT_PAUSE_S:
+            return False
+        self._logged_at = record.created
+        record.msg, record.args, record.exc_info = NO_CONNECTIONS, (), None
+        return True
 
 
 class LibraryFormatter(structlog.stdlib.ProcessorFormatter):

@@ -72,6 +72,17 @@ NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 """The machine or the process has no file descriptor left: nothing is wrong with the file."""
 
 
+LOOP_FILES: Final = 6
+"""More file descriptors than an event loop needs."""
+
+
+def check_room_for_loop() -> None:
+    """Raise OSError where the process cannot open what a new event loop needs: one that is made in half complains on stderr, and leaks."""
+    with contextlib.ExitStack() as files:
+        for _ in range(LOOP_FILES):
+            files.enter_context(Path(os.devnull).open("rb"))
+
+
 class NetworkSettingError(ConfigError):
     """An environment variable has a value that no client can use."""
 

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,24 @@ def test_of_a_library_s_line_its_own_words_and_numbers_are_kept(message: str, ar
     """What it filled in came from outside."""
     record = logging.LogRecord("discord", logging.WARNING, __file__, 1, message, arguments, None)
     assert logs.own_words(record) == kept
+
+
+def test_a_process_without_descriptors_says_so_once_in_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asyncio logs a traceback for each of a hundred tries to accept a connection, and tries again every second."""
+    stream = io.StringIO()
+    logs.set_up("json", stream=stream)
+    loop, now = asyncio.new_event_loop(), 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "time_ns", lambda: int(now * 1e9))
+    for _ in range(12):
+        for _ in range(100):
+            loop.call_exception_handler({"message": logs.CANNOT_ACCEPT, "exception": OSError(24, PEER), "socket": PEER})
+        now += 1
+    loop.call_exception_handler({"message": "something else", "exception": OSError(24, PEER)})
+    loop.close()
+    *lines, other = map(json.loads, stream.getvalue().splitlines())
+    assert [(line["event"], "exception" in line) for line in lines] == [(logs.NO_CONNECTIONS, False)] * 2
+    assert (other["event"], "exception" in other) == ("something else", True)
 
 
 HOSTILE = 'Ann\n{"event": "forged"}\r\n\x1b[31mred\x85\u2028\u2029\u202eback\x00'

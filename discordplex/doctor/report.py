@@ -1,11 +1,9 @@
 """Run every check and print the results: one line each, and what to do."""
 
 import asyncio
-import contextlib
 import errno
 import inspect
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
@@ -17,12 +15,10 @@ from discordplex.doctor.finding import Finding, failure
 from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
 from discordplex.errors import DiscordplexError
 from discordplex.logs import kind_of
+from discordplex.network import check_room_for_loop
 from discordplex.plaintext import one_line
 
 SIGNS = {"ok": "ok     ", "warning": "warning", "failure": "FAILURE"}
-
-LOOP_FILES = 6
-"""More file descriptors than an event loop needs."""
 
 Findings: TypeAlias = Finding | list[Finding]
 Check: TypeAlias = Callable[[], Findings | Awaitable[Findings]]
@@ -44,11 +40,8 @@ def run(config: Config, *, as_json: bool, files: Sequence[Path] = ()) -> int:
 def examine_all(config: Config) -> list[Finding]:
     """Run every check. A machine that cannot even begin to run them gets that as a finding."""
     try:
-        with contextlib.ExitStack() as files:
-            for _ in range(LOOP_FILES):
-                files.enter_context(Path(os.devnull).open("rb"))
+        check_room_for_loop()
     except OSError as fault:
-        # an event loop that cannot be made writes a complaint to stderr
         return [broken("machine", fault)]
     return asyncio.run(examine(config))
 

@@ -1,13 +1,9 @@
 """The socket's owner, against a stand-in server over real WebSockets: the good way, and every way to fail."""
 
 import asyncio
-import contextlib
 import functools
-import os
-import resource
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +21,7 @@ from discordplex.personaplex import dialing
 from discordplex.personaplex.client import KEEP_ALIVE_S, handshake_deadline_s
 from discordplex.personaplex.connection import AudioCame, Complained, Event, Opened, TextCame
 from discordplex.personaplex.endpoint import Endpoint
+from tests.descriptors import descriptors
 from tests.personaplex.harness import PERSONA, Events, client_of, opened, plain_server
 
 
@@ -180,28 +177,10 @@ async def test_a_flood_instead_of_an_answer_is_told_as_one(flood: str) -> None:
     assert "personaplex.urls" in str(error)
 
 
-@contextlib.contextmanager
-def no_descriptors() -> Iterator[None]:
-    """This process may open no more files."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(path.name) for path in Path("/dev/fd").iterdir())
-    held: list[int] = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, limits[1]))
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                held.append(os.open(os.devnull, os.O_RDONLY))
-        yield
-    finally:
-        for descriptor in held:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])
 async def test_no_descriptor_is_left_for_a_socket(host: str) -> None:
     """A process that may open no more files says so, and does not blame the server or the name."""
-    with no_descriptors():
+    with descriptors():
         error = await refusal(f"ws://{host}:1")
     assert "too many files and connections open" in str(error)
     assert error.cause == "out of descriptors"

@@ -25,6 +25,7 @@ from discordplex.loopback.discord.world.model import Guild, User
 from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
 from discordplex.loopback.sockets import listen
+from discordplex.network import NO_ROOM
 
 GATEWAY_VERSIONS = ("9", "10")
 """Distinguishes the main gateway from the voice gateway (up to 8) where both are requested at `/`."""
@@ -99,6 +100,8 @@ class LoopbackDiscord(Acts):
         try:
             _, self.port = await listen(runner, "127.0.0.1", self.port, server_context(directory))
         except OSError as fault:
+            if fault.errno in NO_ROOM:  # no other port helps
+                raise
             raise ConfigError(f"Port {self.port} of 127.0.0.1 cannot be opened: {fault.strerror}. Choose another one, or 0.") from fault
 
     def _application(self) -> web.Application:

@@ -4,6 +4,7 @@ A session begins with an identify that contains what `World` gave out, has one S
 allows it: closed with a resumable code, or lost. Assumptions about Discord that are not documented are marked at their place.
 """
 
+import contextlib
 from collections.abc import Callable
 from types import TracebackType
 
@@ -68,8 +69,10 @@ class VoiceGatewayServer:
         self._unsubscribe: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.media.__aenter__()
-        await self.relay.open()
+        async with contextlib.AsyncExitStack() as exits:
+            await exits.enter_async_context(self.media)
+            await self.relay.open()
+            exits.pop_all()
         self._unsubscribe = self.world.subscribe(self._hear)
         return self
 

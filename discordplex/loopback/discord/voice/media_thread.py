@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from discordplex.errors import LocalProtocolError
+from discordplex.network import check_room_for_loop
 
 Result = TypeVar("Result")
 
@@ -33,6 +34,7 @@ class MediaThread:
         return self._loop
 
     async def __aenter__(self) -> Self:
+        check_room_for_loop()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, args=(self._loop,), name=self._name, daemon=True)
         self._thread.start()
