@@ -1,0 +1,216 @@
+"""RealtimeServer: a realtime service without a model, on 127.0.0.1, for tests, the demo and the tests of clients."""
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from aiohttp import WSMessage, WSMsgType, web
+from typing_extensions import Self
+
+from discordplex.clock import Clock, SystemClock
+from discordplex.loopback.log import Log
+from discordplex.loopback.openai import shapes
+from discordplex.loopback.openai.realtime import log
+from discordplex.loopback.openai.realtime.faults import RealtimeFault
+from discordplex.loopback.openai.realtime.judge import Objection
+from discordplex.loopback.openai.realtime.session import RealtimeSession, ServerOptions
+from discordplex.loopback.openai.realtime.wire import SessionWire
+from discordplex.loopback.sockets import listen
+
+LARGEST_MESSAGE_BYTES: Final = 32 << 20
+"""Well above 15 MiB of sound, so that the session and not the transport refuses what is too large."""
+CLOSE_S: Final = 2.0
+RACES: Final = frozenset({"response_cancel_not_active", "conversation_already_has_active_response"})
+"""Errors that a client without fault meets, since its events and the server's cross."""
+BETA_GONE: Final = Objection(
+    "beta_api_shape_disabled", "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
+)
+WELL: Final = RealtimeFault()
+
+
+class RealtimeServer:
+    """`async with RealtimeServer() as server:` listens at `server.url`; clients add `/realtime?model=...`.
+
+    `key` is the only key that is taken; by default any is. Assign `options` to change what it says and how fast. `sessions` are all that
+    there were, oldest first, for a test to ask what each knew; `log` is what happened, with times on `clock`.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions | None = None,
+        *,
+        key: str = "",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock | None = None,
+        **changes: Any,
+    ) -> None:
+        self.log = Log()
+        self.sessions: list[RealtimeSession] = []
+        self.options = replace(options or ServerOptions(), **changes)
+        self._key = key
+        self._host, self._port = host, port
+        self._clock = clock or SystemClock()
+        self._faults: deque[RealtimeFault] = deque()
+        self._wires: set[SessionWire] = set()
+        self._runner: web.AppRunner | None = None
+        self._connections = 0
+
+    # For tests to read and change
+
+    @property
+    def url(self) -> str:
+        """The base URL of clients, /v1 included."""
+        return f"ws://{self._host}:{self._port}/v1"
+
+    @property
+    def violations(self) -> list[log.EventRefused | log.InvalidEventSent]:
+        """What was invalid, in either direction; not what was too late without anybody's fault."""
+        return [*(one for one in self.log.of(log.EventRefused) if one.code not in RACES), *self.log.of(log.InvalidEventSent)]
+
+    def received(self, kind: str, client: int | None = None) -> list[log.EventReceived]:
+        """The events of this type that clients sent."""
+        return [record for record in self.log.of(log.EventReceived, client) if record.type == kind]
+
+    def sent(self, kind: str, client: int | None = None) -> list[log.EventSent]:
+        """The events of this type that clients were sent."""
+        return [record for record in self.log.of(log.EventSent, client) if record.type == kind]
+
+    def fail(self, *faults: RealtimeFault) -> None:
+        """Apply these faults to the next connections, one each, in this order."""
+        self._faults.extend(faults)
+
+    @property
+    def open_sessions(self) -> int:
+        """How many connections there are now."""
+        return len(self._wires)
+
+    # Start and stop
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises OSError where the port is not available."""
+        app = web.Application()
+        app.router.add_get("/v1/realtime", self._connect)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/v1/models/{name}", self._show_model)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+        await self._runner.setup()
+        try:
+            _, self._port = await listen(self._runner, self._host, self._port)
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close what is still open with 1001, and stop."""
+        for wire in list(self._wires):
+            wire.close(1001, "the server stops")
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # Requests
+
+    def _refuse_key(self, request: web.Request) -> web.Response | None:
+        key = key_of(request)
+        if key and key == (self._key or key):
+            return None
+        return web.json_response(shapes.error(401, key=key), status=401)
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        return self._refuse_key(request) or web.json_response(shapes.models(self.options.models))
+
+    async def _show_model(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        refused = self._refuse_key(request)
+        if refused is None and name not in self.options.models:
+            refused = web.json_response(shapes.error(404, model=name), status=404)
+        return refused or web.json_response(shapes.model(name))
+
+    async def _connect(self, request: web.Request) -> web.StreamResponse:
+        self._connections += 1
+        number = self._connections
+        fault = self._faults.popleft() if self._faults else WELL
+        refused = self._refuse_key(request)
+        if refused is not None:
+            self.log.add(log.Refused(self._clock.now(), number, refused.status))
+            return refused
+        websocket = web.WebSocketResponse(timeout=CLOSE_S, max_msg_size=LARGEST_MESSAGE_BYTES)
+        await websocket.prepare(request)
+        wire = SessionWire(number, websocket, request, self.log, self._clock)
+        wire.add(log.Connected, path=request.path, query=dict(request.query), key=key_of(request))
+        self._wires.add(wire)
+        try:
+            await self._serve(wire, websocket, request, fault)
+        finally:
+            self._wires.discard(wire)
+        return websocket
+
+    async def _serve(self, wire: SessionWire, websocket: web.WebSocketResponse, request: web.Request, fault: RealtimeFault) -> None:
+        session = self._open(wire, request, fault)
+        writer = asyncio.create_task(wire.pump())
+        try:
+            client_code = await read(websocket, wire, session)
+        finally:
+            if session is not None:
+                await session.end()
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+        by: Literal["client", "server", "network"] = "server" if wire.closed_with else "client" if client_code else "network"
+        wire.add(log.SessionClosed, code=wire.closed_with or client_code or 1006, by=by)
+
+    def _open(self, wire: SessionWire, request: web.Request, fault: RealtimeFault) -> RealtimeSession | None:
+        """The session that this request opens; None where it gets none, and is told so."""
+        model = request.query.get("model", "")
+        if request.headers.get("OpenAI-Beta"):
+            turn_away(wire, BETA_GONE, 4000)
+            return None
+        if model not in self.options.models:
+            message = f'Model "{model}" not found or you do not have access to it.' if model else "You must provide a model parameter."
+            turn_away(wire, Objection("invalid_model" if model else "missing_model", message), 4000)
+            return None
+        session = RealtimeSession(wire, self.options, model, fault)
+        self.sessions.append(session)
+        session.start()
+        return session
+
+
+def key_of(request: web.Request) -> str:
+    """The key that a request came with."""
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+def turn_away(wire: SessionWire, objection: Objection, code: int) -> None:
+    """After the upgrade: an error event and a close code."""
+    wire.error(objection)
+    wire.close(code, f"{objection.type}.{objection.code}")
+
+
+async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: RealtimeSession | None) -> int | None:
+    """Receive until the connection ends; the code that the client closed with, None where it did not."""
+    while True:
+        message = await websocket.receive()
+        if message.type is WSMsgType.CLOSE:
+            return int(message.data)
+        if message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+            return None
+        if session is not None and wire.closed_with is None:
+            receive(message, wire, session)
+
+
+def receive(message: WSMessage, wire: SessionWire, session: RealtimeSession) -> None:
+    """One message of the client."""
+    event: Mapping[str, Any] | None = None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(message.data) if message.type is WSMsgType.TEXT else None
+        event = found if isinstance(found, dict) else None
+    if event is None:
+        wire.refuse({}, Objection("invalid_json", "The event could not be parsed: a JSON object in a text message is expected."))
+    else:
+        session.receive(event)
