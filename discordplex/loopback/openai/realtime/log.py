@@ -8,7 +8,7 @@ from discordplex.loopback.log import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Connected(Record):
+class SessionConnected(Record):
     """The upgrade succeeded."""
 
     path: str
@@ -17,7 +17,7 @@ class Connected(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused(Record):
+class UpgradeRefused(Record):
     """A request was answered with an HTTP error instead of an upgrade."""
 
     status: int
@@ -32,7 +32,7 @@ class EventReceived(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class AudioReceived(Record):
+class AudioAppended(Record):
     """Sound came: its bytes of PCM, and the time since the last."""
 
     size: int

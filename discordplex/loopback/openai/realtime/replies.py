@@ -12,7 +12,7 @@ from discordplex.loopback.personaplex.talker import clip
 
 
 @dataclass(slots=True)
-class Item:
+class KnownItem:
     """One item of a conversation: its JSON, and the sound of it that there was."""
 
     shape: dict[str, Any]
@@ -41,34 +41,34 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnToAnswer:
     """What a reply is made from."""
 
     heard: bytes = b""
     """PCM of the person's last turn, padding and closing silence included."""
-    items: Sequence[Item] = ()
+    items: Sequence[KnownItem] = ()
     """The conversation so far."""
     instructions: str = ""
     voice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SpokenReply:
     """Sound at 24 kHz, and its transcript."""
 
     pcm: bytes
     text: str = field(default="")
 
 
-Replies: TypeAlias = Callable[[Turn], Reply]
+Replies: TypeAlias = Callable[[TurnToAnswer], SpokenReply]
 
 
-def echo(turn: Turn) -> Reply:
+def echo(turn: TurnToAnswer) -> SpokenReply:
     """What it heard, sample for sample; the last item's words where it heard nothing."""
     if turn.heard:
-        return Reply(turn.heard, f"I heard you for {MODEL.duration_ms(len(turn.heard)) / 1000:.1f} s.")
+        return SpokenReply(turn.heard, f"I heard you for {MODEL.duration_ms(len(turn.heard)) / 1000:.1f} s.")
     text = next((item.text for item in reversed(turn.items) if item.text), "Hello!")
-    return Reply(hum(text, turn.voice), text)
+    return SpokenReply(hum(text, turn.voice), text)
 
 
 def talk(seconds: float) -> Replies:
@@ -77,4 +77,4 @@ def talk(seconds: float) -> Replies:
     chosen = [steps[index % len(steps)] for index in range(math.ceil(MODEL.bytes_of_ms(seconds * 1000) / STEP_BYTES))]
     pcm = b"".join(step.pcm for step in chosen)[: MODEL.bytes_of_ms(seconds * 1000)]
     text = "".join(piece for step in chosen for piece in step.pieces).strip()
-    return lambda _: Reply(pcm, text)
+    return lambda _: SpokenReply(pcm, text)

@@ -1,15 +1,15 @@
-"""Response: one reply of the model, sent faster than it is spoken, and its events in the order in which OpenAI sends them."""
+"""ServedResponse: one reply of the model, sent faster than it is spoken, and its events in the order in which OpenAI sends them."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from discordplex.audio.format import MODEL
-from discordplex.loopback.openai.realtime.replies import Item, Turn
+from discordplex.loopback.openai.realtime.faults import RealtimeFault
+from discordplex.loopback.openai.realtime.options import RealtimeOptions
+from discordplex.loopback.openai.realtime.replies import KnownItem, TurnToAnswer
+from discordplex.loopback.openai.realtime.wire import SessionWire
 from discordplex.loopback.openai.shapes import tokens
-
-if TYPE_CHECKING:
-    from discordplex.loopback.openai.realtime.session import RealtimeSession
 
 DELTA_MS: Final = 200
 """Sound in one delta."""
@@ -17,10 +17,36 @@ DELTA_MS: Final = 200
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
 
-class Response:
+class ResponseOwner(Protocol):
+    """What a response needs of its session."""
+
+    wire: SessionWire
+    options: RealtimeOptions
+    fault: RealtimeFault
+    config: dict[str, Any]
+    has_spoken: bool
+
+    def new_id(self, kind: str) -> str:
+        """An id that this server has not used before."""
+        ...
+
+    def add_item(self, item: KnownItem) -> None:
+        """Put an item at the end, and say so."""
+        ...
+
+    def previous_id(self, item: KnownItem) -> str | None:
+        """The id of the item before this one."""
+        ...
+
+    def ended(self, response: "ServedResponse") -> None:
+        """A response is over."""
+        ...
+
+
+class ServedResponse:
     """One response, from `response.created` to `response.done`. Thread: loop."""
 
-    def __init__(self, session: "RealtimeSession", params: Mapping[str, Any], turn: Turn) -> None:
+    def __init__(self, session: ResponseOwner, params: Mapping[str, Any], turn: TurnToAnswer) -> None:
         self.id = session.new_id("resp")
         self._session = session
         self._wire = session.wire
@@ -29,7 +55,7 @@ class Response:
         self._reply = session.options.replies(turn)
         self._modalities: list[str] = params.get("output_modalities") or session.config["output_modalities"]
         shape = {"id": session.new_id("item"), "object": "realtime.item", "type": "message", "status": "in_progress", "role": "assistant"}
-        self._item = Item({**shape, "content": []})
+        self._item = KnownItem({**shape, "content": []})
         self._said = ""
         self._stage: Literal["waiting", "speaking", "over"] = "waiting"
         self._task: asyncio.Task[None] | None = None

@@ -18,7 +18,8 @@ from discordplex.loopback.openai import shapes
 from discordplex.loopback.openai.realtime import log
 from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.judge import Objection
-from discordplex.loopback.openai.realtime.session import RealtimeSession, ServerOptions
+from discordplex.loopback.openai.realtime.options import RealtimeOptions
+from discordplex.loopback.openai.realtime.session import ServedSession
 from discordplex.loopback.openai.realtime.wire import SessionWire
 from discordplex.loopback.sockets import listen
 
@@ -42,7 +43,7 @@ class RealtimeServer:
 
     def __init__(
         self,
-        options: ServerOptions | None = None,
+        options: RealtimeOptions | None = None,
         *,
         key: str = "",
         host: str = "127.0.0.1",
@@ -51,8 +52,8 @@ class RealtimeServer:
         **changes: Any,
     ) -> None:
         self.log = Log()
-        self.sessions: list[RealtimeSession] = []
-        self.options = replace(options or ServerOptions(), **changes)
+        self.sessions: list[ServedSession] = []
+        self.options = replace(options or RealtimeOptions(), **changes)
         self._key = key
         self._host, self._port = host, port
         self._clock = clock or SystemClock()
@@ -138,12 +139,12 @@ class RealtimeServer:
         fault = self._faults.popleft() if self._faults else WELL
         refused = self._refuse_key(request)
         if refused is not None:
-            self.log.add(log.Refused(self._clock.now(), number, refused.status))
+            self.log.add(log.UpgradeRefused(self._clock.now(), number, refused.status))
             return refused
         websocket = web.WebSocketResponse(timeout=CLOSE_S, max_msg_size=LARGEST_MESSAGE_BYTES)
         await websocket.prepare(request)
         wire = SessionWire(number, websocket, request, self.log, self._clock)
-        wire.add(log.Connected, path=request.path, query=dict(request.query), key=key_of(request))
+        wire.add(log.SessionConnected, path=request.path, query=dict(request.query), key=key_of(request))
         self._wires.add(wire)
         try:
             await self._serve(wire, websocket, request, fault)
@@ -165,7 +166,7 @@ class RealtimeServer:
         by: Literal["client", "server", "network"] = "server" if wire.closed_with else "client" if client_code else "network"
         wire.add(log.SessionClosed, code=wire.closed_with or client_code or 1006, by=by)
 
-    def _open(self, wire: SessionWire, request: web.Request, fault: RealtimeFault) -> RealtimeSession | None:
+    def _open(self, wire: SessionWire, request: web.Request, fault: RealtimeFault) -> ServedSession | None:
         """The session that this request opens; None where it gets none, and is told so."""
         model = request.query.get("model", "")
         if request.headers.get("OpenAI-Beta"):
@@ -175,7 +176,7 @@ class RealtimeServer:
             message = f'Model "{model}" not found or you do not have access to it.' if model else "You must provide a model parameter."
             turn_away(wire, Objection("invalid_model" if model else "missing_model", message), 4000)
             return None
-        session = RealtimeSession(wire, self.options, model, fault)
+        session = ServedSession(wire, self.options, model, fault)
         self.sessions.append(session)
         session.start()
         return session
@@ -192,7 +193,7 @@ def turn_away(wire: SessionWire, objection: Objection, code: int) -> None:
     wire.close(code, f"{objection.type}.{objection.code}")
 
 
-async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: RealtimeSession | None) -> int | None:
+async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: ServedSession | None) -> int | None:
     """Receive until the connection ends; the code that the client closed with, None where it did not."""
     while True:
         message = await websocket.receive()
@@ -204,7 +205,7 @@ async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: Rea
             receive(message, wire, session)
 
 
-def receive(message: WSMessage, wire: SessionWire, session: RealtimeSession) -> None:
+def receive(message: WSMessage, wire: SessionWire, session: ServedSession) -> None:
     """One message of the client."""
     event: Mapping[str, Any] | None = None
     with contextlib.suppress(ValueError, RecursionError):

@@ -1,23 +1,22 @@
-"""RealtimeSession: one session of OpenAI's Realtime protocol: the input buffer with its VAD, the items, and one response at a time."""
+"""ServedSession: one session of OpenAI's Realtime protocol: the input buffer with its VAD, the items, and one response at a time."""
 
 import asyncio
 import base64
 import binascii
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from discordplex.audio.format import MODEL
 from discordplex.loopback.openai.realtime import log
 from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.judge import Objection, client_objection
-from discordplex.loopback.openai.realtime.replies import Item, Replies, Turn, echo
-from discordplex.loopback.openai.realtime.response import Response
-from discordplex.loopback.openai.realtime.settings import MODELS, VOICES, defaults, update_objection, updated, voice_of
-from discordplex.loopback.openai.realtime.vad import ServerVad, SpeechStarted
+from discordplex.loopback.openai.realtime.options import RealtimeOptions
+from discordplex.loopback.openai.realtime.replies import KnownItem, TurnToAnswer
+from discordplex.loopback.openai.realtime.response import ServedResponse
+from discordplex.loopback.openai.realtime.settings import defaults, update_objection, updated, voice_of
+from discordplex.loopback.openai.realtime.vad import EnergyVad, VadStarted
 from discordplex.loopback.openai.realtime.wire import SessionWire
-from discordplex.loopback.openai.server import Hears, length_as_words
 from discordplex.loopback.openai.shapes import tokens
 
 LARGEST_APPEND_BYTES: Final = 15 << 20
@@ -27,30 +26,11 @@ SEMANTIC_SILENCE_MS: Final = 500
 """Every turn is taken for a complete sentence."""
 
 
-@dataclass(kw_only=True)
-class ServerOptions:
-    """How all sessions of one server behave. Change it at any time."""
-
-    replies: Replies = echo
-    hears: Hears = length_as_words
-    models: tuple[str, ...] = MODELS
-    voices: tuple[str, ...] = VOICES
-    first_audio_ms: float = 0.0
-    """From the end of a turn to the first sound of the reply."""
-    times_real_time: float = 8.0
-    """How fast a reply is sent."""
-    transcription_ms: float = 0.0
-    """From the end of a turn to the words in it."""
-    session_s: float = 3600.0
-    """How long a session may last."""
-    max_sessions: int = 1_000
-
-
-class RealtimeSession:
+class ServedSession:
     """One session, from `session.created` on. Thread: loop."""
 
-    def __init__(self, wire: SessionWire, options: ServerOptions, model: str, fault: RealtimeFault) -> None:
-        self.items: list[Item] = []
+    def __init__(self, wire: SessionWire, options: RealtimeOptions, model: str, fault: RealtimeFault) -> None:
+        self.items: list[KnownItem] = []
         """What the session knows, in order."""
         self.config = defaults(f"sess_{wire.number}", model, int(wire.clock.now() + options.session_s))
         self.has_spoken = False
@@ -58,12 +38,12 @@ class RealtimeSession:
         self.options = options
         self.wire = wire
         self._numbers = itertools.count(1)
-        self._vad = ServerVad()
+        self._vad = EnergyVad()
         self._heard = bytearray()
         self._heard_from_ms = 0.0
         self._next_item_id = self.new_id("item")
         self._last_append: float | None = None
-        self._response: Response | None = None
+        self._response: ServedResponse | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers: Mapping[str, Callable[[Mapping[str, Any]], Objection | None]] = {
             "session.update": self._update,
@@ -125,18 +105,18 @@ class RealtimeSession:
         """An id that this server has not used before."""
         return f"{kind}_{self.wire.number}_{next(self._numbers)}"
 
-    def add_item(self, item: Item, after: str | None = None) -> None:
+    def add_item(self, item: KnownItem, after: str | None = None) -> None:
         """Put an item behind `after`, or at the end, and say so. `root` is the beginning."""
         index = len(self.items) if after is None else 0 if after == "root" else self._ids().index(after) + 1
         self.items.insert(index, item)
         self.wire.emit("conversation.item.added", previous_item_id=self.previous_id(item), item=item.shape)
 
-    def previous_id(self, item: Item) -> str | None:
+    def previous_id(self, item: KnownItem) -> str | None:
         """The id of the item before this one."""
         index = self.items.index(item)
         return self.items[index - 1].id if index else None
 
-    def ended(self, response: Response) -> None:
+    def ended(self, response: ServedResponse) -> None:
         """A response is over."""
         if self._response is response:
             self._response = None
@@ -168,7 +148,7 @@ class RealtimeSession:
         now = self.wire.clock.now()
         gap_ms = 0.0 if self._last_append is None else (now - self._last_append) * 1000
         self._last_append = now
-        self.wire.add(log.AudioReceived, size=len(pcm), gap_ms=gap_ms)
+        self.wire.add(log.AudioAppended, size=len(pcm), gap_ms=gap_ms)
         if len(pcm) % MODEL.sample_bytes:
             message = "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an invalid value."
             return Objection("invalid_value", message, "audio")
@@ -177,7 +157,7 @@ class RealtimeSession:
         self._heard += pcm
         if self._detection is not None:
             for found in self._vad.feed(pcm):
-                self._speech_started(found.at_ms) if isinstance(found, SpeechStarted) else self._speech_stopped(found.at_ms)
+                self._speech_started(found.at_ms) if isinstance(found, VadStarted) else self._speech_stopped(found.at_ms)
             self._forget_silence()
         return None
 
@@ -224,10 +204,10 @@ class RealtimeSession:
         self._commit()
         return None
 
-    def _commit(self) -> Item:
+    def _commit(self) -> KnownItem:
         """The buffer becomes an item of the person."""
         shape = {"role": "user", "content": [{"type": "input_audio", "transcript": None}], **self._message(self._next_item_id)}
-        item = Item(shape, bytes(self._heard))
+        item = KnownItem(shape, bytes(self._heard))
         self._drop(len(self._heard))
         self._next_item_id = self.new_id("item")
         last = self.items[-1].id if self.items else None
@@ -241,7 +221,7 @@ class RealtimeSession:
     def _message(self, item_id: str) -> dict[str, Any]:
         return {"id": item_id, "object": "realtime.item", "type": "message", "status": "completed"}
 
-    async def _transcribe(self, item: Item) -> None:
+    async def _transcribe(self, item: KnownItem) -> None:
         """The words in an item, by another model."""
         if self.options.transcription_ms:
             await self.wire.clock.sleep_until(self.wire.clock.now() + self.options.transcription_ms / 1000)
@@ -265,7 +245,7 @@ class RealtimeSession:
     def _ids(self) -> list[str]:
         return [item.id for item in self.items]
 
-    def _item(self, event: Mapping[str, Any], verb: str) -> Item | Objection:
+    def _item(self, event: Mapping[str, Any], verb: str) -> KnownItem | Objection:
         item_id = event["item_id"]
         found = next((item for item in self.items if item.id == item_id), None)
         message = f"Error {verb} item: the item with id '{item_id}' does not exist."
@@ -284,7 +264,7 @@ class RealtimeSession:
         if after not in (None, "root", *self._ids()):
             message = f"Error adding item: the previous item with id '{after}' does not exist."
             return Objection("invalid_value", message, "previous_item_id")
-        item = Item({"object": "realtime.item", "status": "completed", **shape})
+        item = KnownItem({"object": "realtime.item", "status": "completed", **shape})
         self.add_item(item, after)
         self.wire.emit("conversation.item.done", previous_item_id=self.previous_id(item), item=item.shape)
         return None
@@ -327,13 +307,15 @@ class RealtimeSession:
         heard = next((item for item in reversed(self.items) if item.role in ("user", "assistant")), None)
         return self._respond(event.get("response") or {}, heard if heard and heard.role == "user" else None)
 
-    def _respond(self, params: Mapping[str, Any], heard: Item | None) -> Objection | None:
+    def _respond(self, params: Mapping[str, Any], heard: KnownItem | None) -> Objection | None:
         if self._response is not None:
             message = f"Conversation already has an active response in progress: {self._response.id}. Wait until the response is finished."
             return Objection("conversation_already_has_active_response", message)
         instructions = params.get("instructions") or self.instructions
-        turn = Turn(heard.pcm if heard else b"", tuple(self.items), instructions, voice_of({"audio": params.get("audio")}) or self.voice)
-        self._response = Response(self, params, turn)
+        turn = TurnToAnswer(
+            heard.pcm if heard else b"", tuple(self.items), instructions, voice_of({"audio": params.get("audio")}) or self.voice
+        )
+        self._response = ServedResponse(self, params, turn)
         self.spawn(self._response.run())
         return None
 

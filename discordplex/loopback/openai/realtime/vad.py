@@ -1,10 +1,11 @@
-"""ServerVad: OpenAI's server VAD by energy. Its clock is the samples that were sent, not time. Pure."""
+"""EnergyVad: OpenAI's server VAD by energy. Its clock is the samples that were sent, not time. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from discordplex.audio.format import MODEL
-from discordplex.loopback.personaplex.parrot import LOUD_RMS, QUIET_RMS, rms
+from discordplex.audio.samples import rms_of
+from discordplex.loopback.personaplex.parrot import LOUD_RMS, QUIET_RMS
 
 WINDOW_MS: Final = 20
 ONSET_MS: Final = 60
@@ -12,20 +13,20 @@ ONSET_MS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStarted:
+class VadStarted:
     """Speech began at `at_ms` of all sound that was sent, padding included."""
 
     at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStopped:
+class VadStopped:
     """Speech ended; `at_ms` is after the silence that proves it."""
 
     at_ms: int
 
 
-class ServerVad:
+class EnergyVad:
     """Feed it all sound. `prefix_padding_ms` and `silence_duration_ms` are the session's settings."""
 
     def __init__(self, prefix_padding_ms: int = 300, silence_duration_ms: int = 500) -> None:
@@ -37,13 +38,13 @@ class ServerVad:
         self._loud_ms = 0
         self._quiet_ms = 0
 
-    def feed(self, pcm: bytes) -> list[SpeechStarted | SpeechStopped]:
+    def feed(self, pcm: bytes) -> list[VadStarted | VadStopped]:
         """What happened in these samples, in order."""
         size = MODEL.bytes_of_ms(WINDOW_MS)
         pcm = self._rest + pcm
         whole = len(pcm) - len(pcm) % size
         self._rest = pcm[whole:]
-        found = (self._step(rms(pcm[start : start + size])) for start in range(0, whole, size))
+        found = (self._step(rms_of(pcm[start : start + size])) for start in range(0, whole, size))
         return [one for one in found if one is not None]
 
     def forget(self) -> None:
@@ -51,17 +52,17 @@ class ServerVad:
         self.speaking = False
         self._loud_ms = self._quiet_ms = 0
 
-    def _step(self, level: float) -> SpeechStarted | SpeechStopped | None:
+    def _step(self, level: float) -> VadStarted | VadStopped | None:
         self._sent_ms += WINDOW_MS
         if self.speaking:
             self._quiet_ms = self._quiet_ms + WINDOW_MS if level < QUIET_RMS else 0
             if self._quiet_ms < self.silence_duration_ms:
                 return None
             self.forget()
-            return SpeechStopped(self._sent_ms)
+            return VadStopped(self._sent_ms)
         self._loud_ms = self._loud_ms + WINDOW_MS if level > LOUD_RMS else 0
         if self._loud_ms < ONSET_MS:
             return None
         self.speaking = True
         self._quiet_ms = 0
-        return SpeechStarted(max(0, self._sent_ms - self._loud_ms - self.prefix_padding_ms))
+        return VadStarted(max(0, self._sent_ms - self._loud_ms - self.prefix_padding_ms))

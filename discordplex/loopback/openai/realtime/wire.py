@@ -18,7 +18,7 @@ from discordplex.loopback.sockets import close_websocket, reset_connection
 
 
 @dataclass(frozen=True, slots=True)
-class CloseWith:
+class CloseFrame:
     """Close with this code, after what was sent before."""
 
     code: int
@@ -39,7 +39,7 @@ class SessionWire:
         self._request = request
         self._records = records
         self._events = itertools.count(1)
-        self._outbox: asyncio.Queue[str | bytes | CloseWith] = asyncio.Queue()
+        self._outbox: asyncio.Queue[str | bytes | CloseFrame] = asyncio.Queue()
 
     def emit(self, kind: str, /, **fields: Any) -> None:
         """Send an event."""
@@ -82,7 +82,7 @@ class SessionWire:
         """Close after the waiting messages. The first close counts."""
         if self.closed_with is None:
             self.closed_with = code
-            self._outbox.put_nowait(CloseWith(code, reason))
+            self._outbox.put_nowait(CloseFrame(code, reason))
 
     def reset(self) -> None:
         """Reset the TCP connection, as when the process is killed."""
@@ -97,7 +97,7 @@ class SessionWire:
         while True:
             message = await self._outbox.get()
             try:
-                if isinstance(message, CloseWith):
+                if isinstance(message, CloseFrame):
                     await close_websocket(self._socket, message.code, message.reason)
                     return
                 if isinstance(message, bytes):

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from discordplex.audio.format import MODEL
-from discordplex.loopback.openai.realtime.log import AudioReceived, Connected, EventRefused, Refused, SessionClosed
+from discordplex.loopback.openai.realtime.log import AudioAppended, EventRefused, SessionClosed, SessionConnected, UpgradeRefused
 from discordplex.loopback.openai.realtime.replies import talk
 from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.loopback.timeouts import wait_for
@@ -290,7 +290,7 @@ async def test_keys_models_and_the_beta() -> None:
             async with sdk(server, key="sk-wrong"):
                 pass
         assert refused.value.response.status_code == 401
-        assert server.log.of(Refused)[0].status == 401
+        assert server.log.of(UpgradeRefused)[0].status == 401
         for url, headers, code in (
             (f"{server.url}/realtime?model=gpt-1", {}, "invalid_model"),
             (f"{server.url}/realtime?model={MODEL_NAME}", {"OpenAI-Beta": "realtime=v1"}, "beta_api_shape_disabled"),
@@ -301,7 +301,7 @@ async def test_keys_models_and_the_beta() -> None:
                     await websocket.recv()
                 assert closed.value.rcvd is not None
                 assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4000, f"invalid_request_error.{code}")
-        assert "sk-right" not in repr(server.log.of(Connected))
+        assert "sk-right" not in repr(server.log.of(SessionConnected))
 
 
 async def test_sessions_are_counted_from_open_to_close() -> None:
@@ -312,7 +312,7 @@ async def test_sessions_are_counted_from_open_to_close() -> None:
             await two.until("session.created")
             assert server.open_sessions == 2
             await one.say(tone(40))
-            await server.log.wait_for(lambda log: len(log.of(AudioReceived, 1)) == 2)
+            await server.log.wait_for(lambda log: len(log.of(AudioAppended, 1)) == 2)
         await server.log.wait_for(lambda log: len(log.of(SessionClosed)) == 2)
         assert {(end.code, end.by) for end in server.log.of(SessionClosed)} == {(1000, "client")}
         assert server.open_sessions == 0
