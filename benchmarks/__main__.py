@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import backlog, cascade, crowd, jitter, latency, mending, packets, resources, starting
+from benchmarks import backlog, cascade, crowd, jitter, latency, mending, packets, recovery, resources, starting
 from benchmarks.row import Row
 from benchmarks.table import lines, machine, write
 
@@ -29,6 +29,7 @@ SUBJECTS: dict[str, Subject] = {
     "crowd": lambda _: crowd.measure(),
     "jitter": lambda args: jitter.measure(1.5 * args.seconds, 0.8 * args.seconds),
     "backlog": lambda _: backlog.measure(),
+    "recovery": lambda _: recovery.measure(),
     "mending": lambda _: mending.measure(),
     "cascade": lambda _: cascade.measure(),
 }

@@ -17,6 +17,7 @@ from discordplex.loopback.personaplex.faults import Faults
 from discordplex.metrics import percentile
 
 SPEECH_S = 4.5
+OUTLIER_MS = 20.0
 
 
 @dataclass
@@ -31,7 +32,7 @@ async def measure(calls: int, naive_calls: int) -> list[Row]:
     """The rows of both ways."""
     ours, counted = await many(calls, OURS)
     naive, _ = await many(naive_calls, NAIVE)
-    return [*rows_up(ours, naive, counted), *rows_down(ours, naive, counted)]
+    return [*rows_up(ours, naive, counted), *rows_down(ours, naive, counted), row_both(ours, naive)]
 
 
 def rows_up(ours: list[Ways], naive: list[Ways], counted: dict[str, object]) -> list[Row]:
@@ -75,6 +76,24 @@ def rows_down(ours: list[Ways], naive: list[Ways], counted: dict[str, object]) -
         ),
         Row("engine -> person", "holes in all calls", "", float(str(holes)), 0.0, details={"worst p99": max(worst)}),
     ]
+
+
+def row_both(ours: list[Ways], naive: list[Ways]) -> Row:
+    """How many calls are slower than the others, both ways together."""
+    details = {"medians": [round(value, 1) for value in both_ways(ours)]}
+    what = f"of {len(ours)} calls, {OUTLIER_MS:.0f} ms slower than the median"
+    return Row("both ways", what, "", outliers(ours), 0.0, naive=outliers(naive), details=details)
+
+
+def outliers(calls: list[Ways]) -> int:
+    """Calls that are slower than the median call by more than `OUTLIER_MS`."""
+    both_ms = both_ways(calls)
+    return sum(value > middle(both_ms) + OUTLIER_MS for value in both_ms)
+
+
+def both_ways(calls: list[Ways]) -> list[float]:
+    """Each call's median from the person to the engine and from the engine to the person, together."""
+    return [middle(ways.up_ms) + middle(ways.down_ms) for ways in calls]
 
 
 def of_calls(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
