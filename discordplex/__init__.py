@@ -1,22 +1,23 @@
-"""discordplex: the people in a Discord voice channel talk with a speech AI as they talk with each other.
+"""discordplex: people in a Discord voice channel talk with a speech AI.
 
-The rooms, from the top of the house down (imports go down only, `tests/test_architecture.py` holds it):
+The packages, from top to bottom. Imports go down only (checked by `tests/test_architecture.py`). `docs/architecture.md` says where
+things are.
 
-    cli, verbs  parse, delegate, exit code
-    app         the composition root: the one module that knows every concrete class
-    demo        a whole call on this machine, its live view and its pictures
-    doctor      checks, each with what to do about it
-    loopback    Discord, PersonaPlex and an OpenAI server without any of them, on 127.0.0.1
-    bot         the Discord application: when a call exists
-    bridge      a call: people -> engine, engine -> people
-    store       settings that outlive a restart
-    voice       the Discord voice wire: voice gateway, RTP, encryption
-    personaplex an engine: NVIDIA's dialect over WebSocket
-    cascade     an engine: hear, think, speak through the OpenAI-compatible API
-    engine      the port every engine stands behind
-    audio       what flows between: frames, codecs, buffers
-    config      the settings
-    network     how every client reaches a server: proxies and certificates
+    cli, verbs   the command line
+    app          the composition root: the only module that knows every concrete class
+    demo         a whole call on this machine, with its live view and picture
+    doctor       checks of what `run` needs, each with what to do
+    loopback     local Discord, PersonaPlex and OpenAI servers for tests and the demo
+    bot          the Discord application on py-cord: events, commands, captions; it decides when a call exists
+    bridge       the sound of a call: people -> engine, engine -> people
+    store        settings that survive a restart
+    voice        Discord's voice: voice gateway, RTP, encryption, packet loss
+    personaplex  an engine: NVIDIA's PersonaPlex over WebSocket
+    cascade      an engine: speech recognition, chat model, synthetic voice
+    engine       the interface of every engine
+    audio        formats, codecs, buffers
+    config       the settings
+    network      how every client reaches a server: proxies and certificates
     metrics, clock, logs, errors, redact, and small helpers: retry, token_bucket, fifo, bounded, plaintext
 """
 

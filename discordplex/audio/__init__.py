@@ -1,5 +1,14 @@
-"""Sound: frames, codecs, buffers. No sockets and no asyncio; only `sink.py` and `source.py` import discord.
+"""Sound: formats, codecs, buffers. No sockets and no asyncio; only `sink.py` and `source.py` import discord.
 
-Start with `format.py` (the formats and their numbers), then `sink.py` (people's sound, per speaker) and `playout.py` (the engine's sound at
-a steady pace). Every room above may import any module from here; nothing here imports them.
+    format                         rates, frame lengths, byte counts: start here
+    sink                           people's sound, one buffer per speaker
+    source                         the engine's sound, one frame every 20 ms
+    playout, pacing, jitter        the playout buffer, how much it holds, how unevenly sound arrives
+    opus, libopus                  Opus, with FEC and concealment (`voice/rtp/receiver.py` calls it for lost packets)
+    oggopus, ogg, oggheaders       Ogg Opus for PersonaPlex; sphncodec uses the package sphn where it is installed
+    mixer, converter, resampler    speakers to one signal, 48/24 kHz, other rates
+    vad, duck, fades, phase        speech detection, lower volume for interruptions, ramps, the phase of ticks
+    wav, wavreader, samples, frame WAV files and helpers
+
+Every package above may import any module from here; nothing here imports them.
 """

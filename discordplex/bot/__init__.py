@@ -1,8 +1,15 @@
-"""The Discord application on py-cord: it decides when a call exists. No audio in here.
+"""The Discord application on py-cord. It decides when a call exists. It has no audio.
 
-A member's entering, file by file: `client.py` turns py-cord's event into facts, `scheduling/dispatcher.py` asks pure rules for a decision,
-`scheduling/running.py` starts the call, `call/call.py` is the call from joining the channel to leaving it.
+A member enters a voice channel. Read these in order:
 
-`login.py` puts the parts together and `application.py` logs in, again where that helps. `rules.py` says what holds in a guild, `access.py`
-who may do what, `practice.py` what is done with people's words; what people read is in `texts/`. `app.py` imports `application.py`.
+    client.py                  `on_voice_state_update`: py-cord's event becomes "this person moved from here to there"
+    login.py                   `person_moved` adds the guild's rules and who is in which channel
+    scheduling/dispatcher.py   `person_moved` asks the rules of scheduling/autojoin.py: join, move, leave, or nothing
+    scheduling/registry.py     `ask` gives a free engine, or a place in the queue
+    scheduling/running.py      starts the call
+    call/call.py               the call: joins the channel, talks, leaves
+
+What people read is in `texts/`. Settings of guilds and people are in `settings/`, commands in `commands/`, messages in `chat/`.
+`rules.py` has the rules of a guild, `access.py` who may use which command, `practice.py` what is done with people's words.
+`application.py` logs in, and again after a failure; `app.py` imports only that.
 """

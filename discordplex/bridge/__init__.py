@@ -1,5 +1,6 @@
-"""A call: people to engine, engine to people. It knows the engine port, never an engine.
+"""The sound of a call: people to engine (`uplink.py`), engine to people (`downlink.py`).
 
-Start with `session.py`: it owns one call and starts everything else. `events.py` lists what a call tells the bot, `ports.py` what it needs
-of the voice side. `bot` imports `session`, `events`, `ports` and `gated_sink`; the rest is internal.
+Start with `session.py`: it runs one call and starts everything else. `events.py` lists what a call tells the bot, `ports.py` what it
+needs from Discord's voice. It knows the interface of engines, but no engine. `bot` imports `session`, `events`, `ports` and `gated_sink`;
+the rest is internal.
 """

@@ -1,15 +1,17 @@
-"""The Discord voice wire: voice gateway v8, RTP, transport encryption, end-to-end encryption.
+"""Discord's voice: voice gateway v8, RTP, transport encryption, end-to-end encryption.
 
-The order to read it in:
+    rtp/          sound: datagram -> order, concealed losses, PCM (rtp/receiver.py); PCM -> datagram every 20 ms (rtp/sender.py)
+    gateway/      the voice gateway's protocol, without IO
+    dave/         end-to-end encryption: keys and the members of the group
+    session       one session: its WebSocket, its UDP socket, its keys; members has the people
+    connection    VoiceConnection: what py-cord holds; it keeps the bot in its channel
+    reconnect     what to do after each loss; close_codes and connection_info have the facts
+    watchdog      what to do when somebody speaks and is not heard; deafness decides when that is so
+    events        what the bot is told
 
-    connection       VoiceConnection: what py-cord holds, and the call's place in a channel
-    reconnect        what is done after each loss; close_codes and connection_info are its facts
-    watchdog         what is done when somebody speaks and is not heard; deafness decides when that is so
-    session          one voice session over its WebSockets; gateway/ is the protocol, members the people
-    rtp/             datagram -> somebody's sound, our sound -> datagram every 20 ms; rtp/receiver conceals lost packets
-    dave/            end-to-end encryption: keys and who is in the group
-    events           what the rest of the bot learns of all this
+For sound, start with rtp/receiver.py; for connections, with `connection.py`.
 
-Three threads meet in three places: `Receiver` (receive, with a mailbox for the loop), `Sender` (send, with a lock around what it sends
-through) and `DaveSession` (all three, with a lock around the keys). Others import `connection.py`, `events.py` and `rtp/threads.py`.
+Data crosses threads in three places: `Receiver` (receive thread, with a mailbox for the loop), `Sender` (send thread, with a lock around
+what it sends through) and `DaveSession` (all three threads, with a lock around the keys). Others import `connection.py`, `events.py` and
+`rtp/threads.py`.
 """

@@ -1,4 +1,4 @@
-"""One guild's call, from joining the channel to leaving it.
+"""The call of one guild, from joining the voice channel to leaving it. Its sound is in `bridge`.
 
-Start at `call.py`. The scheduler imports `interface.py` (what it may ask of a call) and `call.py` (how one is made); nothing else leaves.
+Start with `call.py`. `scheduling` and `commands` see a call through `interface.py`; `login.py` makes calls. The rest is internal.
 """

@@ -1,4 +1,5 @@
-"""A voice channel as the bot sees it, and how it writes into a text channel.
+"""Messages: how the bot writes captions and notices into text channels.
 
-`channel.py` is the port and py-cord's side of it, `notices.py` what is said where, `poster.py` the one writer of each text channel.
+`notices.py` decides what is posted in which channel, `poster.py` writes the messages of one channel, and `channel.py` is the interface to a
+channel, with its implementation on py-cord.
 """

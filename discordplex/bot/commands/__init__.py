@@ -1,4 +1,5 @@
-"""Slash commands, buttons and prefix commands, one file for each family.
+"""Slash commands, buttons and prefix commands: one file for each group.
 
-`register.py` adds them all to a client, `base.py` is what they share, `views.py` the buttons' base. Only `application.py` imports it.
+`register.py` adds them all to a client. `base.py` has what they share (rights, answers), `views.py` the base of buttons. Only `login.py`
+and `client.py` import this package.
 """

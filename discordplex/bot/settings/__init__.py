@@ -1,4 +1,4 @@
-"""What people and guilds have chosen, over what the configuration says.
+"""The choices of people and guilds, on top of the configuration.
 
-`preferences.py` answers what holds for a guild or a person; `personas.py` keeps saved personas.
+`preferences.py` gives the settings of a guild or a person, from memory; `write_behind.py` saves changes; `personas.py` has saved personas.
 """

@@ -1,6 +1,13 @@
-"""Every sentence that a person may read, by subject, and what makes foreign text harmless. Pure.
+"""Every sentence that people read, by subject. Pure.
 
-Import this package and name the subject: `texts.calls.hello(...)`.
+    calls      the greeting, the engine, joining and leaving, /status, /latency
+    waiting    the queue ("I am busy ..."), time limits, stages, who may do what
+    personas   /persona and /voice
+    privacy    /privacy and its buttons
+    settings   /settings
+    markdown   makes foreign text harmless and cuts long texts
+
+Import this package and name the subject: `texts.calls.hello(...)`. `docs/troubleshooting.md` explains each sentence.
 """
 
 from discordplex.bot.texts import calls, markdown, personas, privacy, settings, waiting

@@ -1,4 +1,4 @@
-"""End-to-end encryption: the session that opens and seals frames, and the MLS group behind it.
+"""End-to-end encryption (DAVE): the session that encrypts and decrypts frames, and its MLS group.
 
-`session.py` is what packets pass, `group.py` the pure state of the group. Only `voice/session.py` and `rtp/` import from here.
+`session.py` encrypts and decrypts; `group.py` is the pure state of the group. Only `voice/session.py` and `rtp/` import from here.
 """

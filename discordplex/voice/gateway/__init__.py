@@ -1,4 +1,4 @@
-"""The voice gateway's protocol without IO: bytes in, events out.
+"""The protocol of the voice gateway, without IO: messages in, events out.
 
-`protocol.py` is the state machine, a table of phases; `messages.py` reads and writes messages, `events.py` says what came of them.
+`protocol.py` is the state machine, a table of phases. `messages.py` reads and writes messages. `events.py` has the events.
 """
