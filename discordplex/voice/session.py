@@ -92,7 +92,7 @@ BYTES_PER_S, BYTES_AT_ONCE = 1 << 17, 1 << 21
 and a resume replays what was missed."""
 
 GROUP_EVENTS_PER_S, GROUP_EVENTS_AT_ONCE = 20, 400
-"""How many messages about the encrypted group a voice server may send: each costs up to 5 ms of the loop, in a group of a thousand 20 ms.
+"""How many messages about keys a voice server may send: each costs up to 5 ms of the loop, in a group of a thousand 20 ms.
 Somebody who comes or goes makes four."""
 
 MOST_UNREAD_BYTES = 1 << 20
@@ -315,6 +315,8 @@ class DiscordVoiceSession:
             tasks.start_soon(self._beat, event.heartbeat_interval_s, name="voice heartbeat")
         elif isinstance(event, GatewayReady):
             tasks.start_soon(self._open_media, event, name="voice datagrams")
+        elif isinstance(event, SessionDescription | E2eeEvent) and not self._group_events.take(1, self._shared.clock.now()):
+            self.stop(TOO_MUCH)
         elif isinstance(event, SessionDescription):
             self._described(event, tasks)
         elif isinstance(event, GatewayResumed):
@@ -336,10 +338,7 @@ class DiscordVoiceSession:
             self.receiver.forget(event.user_id)
             self._owner.person_left(event.user_id)
         elif isinstance(event, E2eeEvent):
-            if self._group_events.take(1, self._shared.clock.now()):
-                self._say(self.e2ee.receive(event))
-            else:
-                self.stop(TOO_MUCH)
+            self._say(self.e2ee.receive(event))
 
     async def _open_media(self, ready: GatewayReady) -> None:
         try:

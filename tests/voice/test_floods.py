@@ -26,7 +26,7 @@ from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import ROOM_MIB, memory_mib
 from tests.voice.rig import Rig, read_all
-from tests.voice.rtp.test_receiver import ANN, BOB, PACKETS, SSRC, Studio
+from tests.voice.rtp.test_receiver import ANN, BOB, CAT, PACKETS, SSRC, Studio, sealed
 
 IDS = 100_000
 SECONDS = 10
@@ -213,6 +213,21 @@ def test_a_hundred_thousand_ids_leave_a_receiver_as_it_is() -> None:
         assert len(receiver.stream_counts()) <= MAX_NAMES + MAX_STREAMS + MAX_WAITING
         assert all(len(waiting.packets) <= MAX_HELD for waiting in receiver._waiting.values())
     assert memory_mib() - before < ROOM_MIB
+
+
+def test_one_person_with_a_thousand_streams_is_bounded() -> None:
+    """Each packet under another SSRC, known by its key: names and streams stay within their bounds, and others lose nothing."""
+    _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
+    studio = Studio(ann.e2ee)
+    studio.receiver.name(SSRC, CAT)
+    for number in range(2 * MAX_NAMES):
+        studio.receiver.receive(studio.datagram(0, sealed(bob, PACKETS[0]), ssrc=10_000 + number), studio.now)
+        if number % 10 == 0:
+            studio.receiver.receive(studio.datagram(number // 10, sealed(cat, PACKETS[0])), studio.now)
+            studio.now += 0.02
+    assert len(studio.receiver._users) <= MAX_NAMES
+    assert len(studio.receiver._streams) <= MAX_STREAMS
+    assert studio.ear.frames(CAT) == 2 * MAX_NAMES // 10 + 1
 
 
 def test_a_hundred_thousand_people_leave_the_group_as_it_is() -> None:

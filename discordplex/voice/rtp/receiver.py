@@ -309,7 +309,7 @@ class Receiver:
         """A stream is of the person whose key opens it, whatever Discord has said of it or not."""
         if self._streams[ssrc].user_id is not None:
             del self._streams[ssrc]  # what another person has said is nothing to fill a gap of theirs from
-        self._users[ssrc] = user_id
+        self._note_name(ssrc, user_id)
         self._waiting.pop(ssrc, None)
         self._count("named_by_key")
         stream = self._stream(ssrc, now)
@@ -385,9 +385,7 @@ class Receiver:
             stream.proven = False  # the next packet shows by its key whose it is
             self._count("misnamed")
             return
-        if len(self._users) >= MAX_NAMES and ssrc not in self._users:
-            self._users.pop(next(iter(self._users)))
-        self._users[ssrc] = user_id
+        self._note_name(ssrc, user_id)
         waiting = self._waiting.pop(ssrc, None)
         if stream is not None and stream.user_id is not None and stream.user_id != user_id:
             del self._streams[ssrc]  # what another person has said is nothing to fill a gap of theirs from
@@ -401,6 +399,11 @@ class Receiver:
                 self._take_packet(packet, self.transport, now)
             except RtpError as fault:
                 self._count(fault.reason)
+
+    def _note_name(self, ssrc: int, user_id: int) -> None:
+        if len(self._users) >= MAX_NAMES and ssrc not in self._users:
+            self._users.pop(next(iter(self._users)))
+        self._users[ssrc] = user_id
 
     def _drop(self, user_id: int) -> None:
         for ssrc in [ssrc for ssrc, owner in self._users.items() if owner == user_id]:
