@@ -21,14 +21,13 @@ from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bridge.uplink import Uplink
 from discordplex.engine import SpeakerId
-from discordplex.loopback.personaplex.conversation import NATURAL_JITTER_MS, NATURAL_LIMIT_MS
+from discordplex.loopback.personaplex.conversation import NATURAL_JITTER_MS, NATURAL_LIMIT_MS, SLOW_STEPS
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import ScriptedEngine
 
 ANN = 11
 STEP_S = 0.025
-SLOW_STEPS, SLOWER_S = 6, 0.06
-"""The first steps of a conversation take up to so much longer."""
+SLOW_START_S = 0.06
 SPEECH_S = 6.0
 LOUD = 3000
 """The sample value of the first frame that is said; each frame has one of its own, so that it is known again."""
@@ -101,7 +100,7 @@ class EchoCall(ScriptedEngine):
 
     def _step(self, block: bytes) -> None:
         scatter_ms = max(-NATURAL_LIMIT_MS, min(NATURAL_LIMIT_MS, self._chance.gauss(0, NATURAL_JITTER_MS)))
-        slower_s = self._chance.uniform(0, SLOWER_S) if self._steps < SLOW_STEPS else 0.0
+        slower_s = self._chance.uniform(0, SLOW_START_S) if self._steps < SLOW_STEPS else 0.0
         self._steps += 1
         self._busy_until = max(self.time, self._busy_until) + STEP_S + scatter_ms / 1000 + slower_s
         self._at(self._busy_until, lambda: self._source.push(block))

@@ -31,6 +31,9 @@ NATURAL_JITTER_MS = 3.0
 NATURAL_LIMIT_MS = 9.0
 """Step times scattered like this leave blocks 71 (1 %), 80 (median), 90 (99 %), at most 98 ms apart, as measured."""
 
+SLOW_STEPS = 6
+"""Steps of a slow start."""
+
 ABNORMAL = int(WSCloseCode.ABNORMAL_CLOSURE)
 ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 
@@ -250,8 +253,10 @@ class ServerConversation:
         return heard
 
     def _step_s(self) -> float:
-        scatter = self._state.rng.gauss(0, NATURAL_JITTER_MS) if self._state.faults.natural_spacing else 0.0
-        return max(0.0, self._state.step_ms + max(-NATURAL_LIMIT_MS, min(NATURAL_LIMIT_MS, scatter))) / 1000
+        faults, rng = self._state.faults, self._state.rng
+        scatter_ms = rng.gauss(0, NATURAL_JITTER_MS) if faults.natural_spacing else 0.0
+        slower_ms = rng.uniform(0, faults.slow_start_ms) if self._steps < SLOW_STEPS else 0.0
+        return max(0.0, self._state.step_ms + max(-NATURAL_LIMIT_MS, min(NATURAL_LIMIT_MS, scatter_ms)) + slower_ms) / 1000
 
     def _apply_faults(self) -> None:
         faults = self._state.faults

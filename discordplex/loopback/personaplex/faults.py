@@ -11,6 +11,8 @@ class Faults:
     """Each block is late by up to this much, at random; the next waits for it, so bursts follow gaps."""
     natural_spacing: bool = False
     """Blocks 71 to 98 ms apart (1 %: 71, median 80, 99 %: 90), as on a machine that keeps up."""
+    slow_start_ms: float = 0.0
+    """The first steps take up to this much longer, at random, as on a machine that does something else meanwhile."""
     no_handshake: bool = False
     """Connected, and nothing is ever sent."""
     http_status: int | None = None

@@ -289,6 +289,23 @@ async def test_a_machine_that_keeps_up_spaces_its_blocks_naturally() -> None:
     assert 82 <= spacing_ms[-1] <= 98
 
 
+async def test_after_a_slow_start_the_blocks_are_on_time() -> None:
+    """The first blocks are late by up to 60 ms, those after them by nothing: what was late stays in the past."""
+    clock, steps = FakeClock(), 12
+    async with StandInServer("echo", faults=Faults(slow_start_ms=60), clock=clock) as server, socket_to(server) as socket:
+        await server.log.wait_for(lambda log: log.of(PromptsLoading))
+        await clock.advance(1)
+        await handshake(socket)
+        start = clock.now()
+        for number, page in enumerate(pages(4 * steps + 4), start=1):
+            await socket.send_bytes(page)
+            await server.log.wait_for(functools.partial(has_heard, count=number))
+            await clock.advance(0.02)
+    late_ms = [(record.at - start - 0.08 * number) * 1000 for number, record in enumerate(server.log.of(AudioSent)[:steps], start=1)]
+    assert max(late_ms[:6]) > min(late_ms) + 10
+    assert max(late_ms[6:]) <= min(late_ms) + 1
+
+
 async def test_a_slow_machine_falls_behind_for_good() -> None:
     """Steps of 100 ms for 80 ms of input: the answer to each second comes a quarter of a second later than the last one's."""
     clock = FakeClock()
