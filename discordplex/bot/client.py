@@ -1,4 +1,4 @@
-"""GatewayClient: py-cord's bot with as little of it switched on as a call needs, and an orderly way out."""
+"""GatewayClient: py-cord's bot with only the parts that a call needs, and an orderly end."""
 
 import asyncio
 import contextlib
@@ -28,19 +28,19 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 READY_TIMEOUT_S = 0.1
-"""How long py-cord waits for one more guild before it says ready. Nothing of ours waits for that but the way out."""
+"""How long py-cord waits for another guild before `on_ready`. Only the end of the client waits for `on_ready`."""
 
 LOGIN_TIMEOUT_S = 60.0
-"""A server that takes connections and never answers is as good as unreachable."""
+"""A server that accepts connections and does not answer in this time counts as unreachable."""
 
 GOODBYE_S = 1.0
 """How long the gateway may take to close, and unanswered commands to finish."""
 
 LONGEST_WAIT_S = 30.0
-"""Within one try to connect, which py-cord gives up after 60 s. Where more is due, the login ends, and whoever runs it waits."""
+"""The longest wait inside one try to connect, which py-cord gives up after 60 s. If more is needed, the login ends and its caller waits."""
 
 GOODBYE, RESUMABLE = 1000, 4000
-"""Close codes: the first ends the gateway session and with it our stay in voice, the second lets it be resumed (documented)."""
+"""Close codes: the first ends the gateway session, and with it our place in voice channels; the second allows a resume (documented)."""
 
 
 class SessionsFailError(DiscordplexError):
@@ -48,21 +48,21 @@ class SessionsFailError(DiscordplexError):
 
 
 class Pace:
-    """How often something may be begun that Discord counts: the pause doubles each time, until one has lasted. Pure."""
+    """Limits how often a session is started. The pause doubles each time, until a session has lasted. Pure."""
 
     def __init__(self, *, first_s: float, longest_s: float, lasting_s: float) -> None:
-        """Pauses grow from `first_s` to `longest_s`, from one beginning to the next; after `lasting_s` without one they are short again."""
+        """The pause between two starts grows from `first_s` to `longest_s`; after `lasting_s` without a start it is short again."""
         self._backoff = Backoff(first_s, longest_s)
         self._lasting_s = lasting_s
         self._pause_s = 0.0
         self._begun_at = float("-inf")
 
     def wait_s(self, now: float) -> float:
-        """Seconds until the next may be begun; 0 where it may at once."""
+        """Seconds until the next start is allowed; 0 if it is allowed now."""
         return max(0.0, self._begun_at + self._pause_s - now)
 
     def begin(self, now: float) -> None:
-        """One is begun."""
+        """Note a start."""
         if now - self._begun_at >= self._lasting_s:
             self._backoff.reset()
         self._pause_s = self._backoff.failed()
@@ -70,81 +70,81 @@ class Pace:
 
 
 def pace_of_identifies() -> Pace:
-    """Discord allows 1,000 identifies a day, and resets the bot's token beyond: at most some 720 are made."""
+    """Discord allows 1,000 identifies a day, and resets the bot's token after more. With this pace there are at most about 720."""
     return Pace(first_s=5.0, longest_s=120.0, lasting_s=600.0)
 
 
 def pace_of_resumes() -> Pace:
-    """py-cord resumes at once, even where Discord takes it in and drops it each time. A first resume is not delayed."""
+    """py-cord resumes without a pause, even if Discord accepts and drops it each time. The first resume is not delayed."""
     return Pace(first_s=0.5, longest_s=LONGEST_WAIT_S, lasting_s=60.0)
 
 
 class Listener(Protocol):
-    """Who hears what happens on Discord. Called on the loop; must return at once."""
+    """Receives what happens on Discord. Called on the loop; must return at once."""
 
     def connected(self) -> None:
-        """A gateway session began. Everything that was known of an earlier one is void."""
+        """A gateway session began. What was known from an earlier one is no longer valid."""
         ...
 
     def guild_here(self, guild: discord.Guild) -> None:
-        """A guild is there: at start, when we are invited, after an outage."""
+        """A guild is available: at the start, after an invitation, after an outage."""
         ...
 
     def guild_gone(self, guild_id: int) -> None:
-        """We are not in this guild any more."""
+        """The bot is no longer in this guild."""
         ...
 
     def guilds_known(self) -> None:
-        """Every guild that is available has been told of."""
+        """`guild_here` was called for every available guild."""
         ...
 
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
-        """A person (no bot) changed the voice channel; None is no channel."""
+        """A person (never a bot) moved from one voice channel to another; None is no channel."""
         ...
 
     def bot_moved(self, guild_id: int, channel_id: int) -> None:
-        """Discord has moved us from one voice channel to another, whoever wanted that."""
+        """Discord moved the bot from one voice channel to another, for whatever reason."""
         ...
 
     def voice_changed(self, guild: discord.Guild) -> None:
-        """Something else about voice changed in a guild: a bot moved, somebody was let speak on a stage, or was muted."""
+        """Another voice state changed in a guild: a bot moved, somebody was allowed to speak on a stage, or was muted."""
         ...
 
     def rights_changed(self, guild: discord.Guild) -> None:
-        """A channel, a role or our own roles changed, and with them perhaps what we may do."""
+        """A channel, a role or the bot's own roles changed, so its permissions may have changed."""
         ...
 
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
-        """Somebody deleted these messages of a channel, ours or others'."""
+        """These messages of a channel were deleted, the bot's or others'."""
         ...
 
 
 def least_intents(*, messages: bool) -> discord.Intents:
-    """Guilds, voice states, and what becomes of messages: none is privileged. With `messages`, the privileged content of messages too."""
+    """Guilds, voice states, and events of messages, none of them privileged. With `messages`, also the privileged content of messages."""
     return discord.Intents(guilds=True, voice_states=True, guild_messages=True, message_content=messages)
 
 
 PEOPLES_MESSAGES = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
-"""Events that come with the intent, which is needed to learn that a message of ours was deleted. They are not looked at."""
+"""Events that come with the intent, which is needed only for deletions. They are ignored."""
 
 
 def leave_out(_data: Any) -> None:
-    """The parser of an event that is not looked at."""
+    """The parser of an ignored event."""
 
 
 class GatewayClient(discord.Bot):
-    """One login. `async with` around `run` ends it orderly: gateway closed, commands answered, HTTP closed, nothing pending.
+    """One login. Use it with `async with`: at the end the gateway is closed, commands are answered, HTTP is closed, and no task is left.
 
-    Made inside the running loop. Raises NetworkSettingError where the certificates that the environment names cannot be had.
+    Make it inside the running loop. Raises NetworkSettingError if the certificates that the environment names cannot be loaded.
     """
 
     def __init__(
         self, listener: Listener, *, clock: Clock, identifies: Pace, read: Callable[[discord.Message], Awaitable[None]] | None = None
     ) -> None:
-        """`identifies` is shared by all logins of the process. With `read`, people's messages in guilds are asked for and given to it."""
+        """`identifies` is shared by all logins of the process. With `read`, people's messages are requested and passed to it."""
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
             intents=least_intents(messages=read is not None),
-            # py-cord sends what people said on wherever a redirect says, and waits as long as an answer says.
+            # By itself, py-cord follows redirects with what people said, and waits as long as an answer asks.
             connector=Connector(writes_to=discord.http.Route.API_BASE_URL, response_class=BoundedResponse),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
@@ -156,7 +156,7 @@ class GatewayClient(discord.Bot):
         )
         parsers = self._connection.parsers
         parsers["GUILD_CREATE"] = functools.partial(self._renew_guild, parsers["GUILD_CREATE"])
-        # Without READY there is no session: whoever runs the client has to begin again.
+        # Without READY there is no session: the caller has to start again.
         parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
         if read is None:
             parsers.update(dict.fromkeys(PEOPLES_MESSAGES, leave_out))
@@ -175,9 +175,9 @@ class GatewayClient(discord.Bot):
         self._connecting: asyncio.Task[None] | None = None
 
     async def run_until(self, token: str, stop: asyncio.Event) -> None:
-        """Log in and stay until `stop`; gateway drops are reconnected by py-cord.
+        """Log in and stay until `stop`. py-cord reconnects a lost gateway.
 
-        Raises what ended the connection before; one of UNREADABLE where Discord's answers make no sense.
+        Raises what ended the connection before `stop`; one of UNREADABLE if Discord's answers have a wrong shape.
         """
         await until(stop, asyncio.wait_for(self.login(token), LOGIN_TIMEOUT_S))
         if not stop.is_set():
@@ -185,7 +185,7 @@ class GatewayClient(discord.Bot):
             await until(stop, asyncio.shield(self._connecting))
 
     def _renew_guild(self, parse: Callable[[Any], None], data: Any) -> None:
-        """A guild is there. After an outage py-cord would keep who left voice and which channels were deleted meanwhile."""
+        """A guild is available. After an outage, py-cord would keep voice states and channels that are gone."""
         guild = self.get_guild(int(data["id"]))
         if guild is not None and not data.get("unavailable"):
             for kept in (guild._voice_states, guild._channels, guild._threads):  # noqa: SLF001 -- py-cord has no way to say it
@@ -193,7 +193,7 @@ class GatewayClient(discord.Bot):
         parse(data)
 
     async def _dial_in_time(self, url: str, **options: Any) -> Any:
-        """Connect to the gateway, when it is time. Raises SessionsFailError where that is too long a wait for py-cord."""
+        """Wait for the pace, then connect to the gateway. Raises SessionsFailError if the wait would be too long for py-cord."""
         websocket: DiscordWebSocket | None = self.ws
         session = websocket.session_id if websocket is not None else None
         pace = self._resumes if session else self._identifies
@@ -205,7 +205,7 @@ class GatewayClient(discord.Bot):
         return await self._dial(url, **options)
 
     async def _request(self, route: discord.http.Route, **options: Any) -> Any:
-        """Make a request. One that ends while it waits for the global rate limit does not leave all the others waiting for ever."""
+        """Make a request. If it is cancelled while it waits for the global rate limit, the other requests do not wait forever."""
         try:
             return await self._ask(route, **options)
         except BaseException:
@@ -213,7 +213,7 @@ class GatewayClient(discord.Bot):
             raise
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """A new session is asked for, at once or after the five seconds that Discord wants after it has refused a resume."""
+        """py-cord asks for a new session, at once or five seconds after Discord refused a resume."""
         await super().before_identify_hook(shard_id, initial=initial)
         self._identifies.begin(self._clock.now())
 
@@ -221,7 +221,7 @@ class GatewayClient(discord.Bot):
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Leave: the gateway first, so that Discord sees us go; then what is still being answered; then HTTP."""
+        """Close the gateway first, so that Discord shows the bot as gone; then wait for running answers; then close HTTP."""
         if self._connecting:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
@@ -248,7 +248,7 @@ class GatewayClient(discord.Bot):
 
     @contextlib.contextmanager
     def handling(self) -> Iterator[None]:
-        """Remember the running event handler until it is done, so that the way out can wait for it."""
+        """Remember the running event handler until it is done, so that the end can wait for it."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError
@@ -261,39 +261,39 @@ class GatewayClient(discord.Bot):
     # Events, by py-cord's names
 
     async def on_connect(self) -> None:
-        """A session began; py-cord says `on_ready` once it has seen the guilds."""
+        """A session began. py-cord calls `on_ready` when it has seen the guilds."""
         self._settled.clear()
         self._listener.connected()
 
     async def on_ready(self) -> None:
-        """Py-cord has nothing running by itself any more."""
+        """Py-cord has finished its own start."""
         self._settled.set()
         self._listener.guilds_known()
 
     async def on_disconnect(self) -> None:
-        """The gateway is lost; py-cord reconnects, but leaves the lost socket open: nobody else closes it."""
+        """The gateway was lost. py-cord reconnects, but does not close the lost socket, so this does."""
         log.info("discord gateway lost, reconnecting")
         with self.handling():
             await self._close_gateway(self.ws, code=RESUMABLE)
 
     async def on_resumed(self) -> None:
-        """The gateway is back, and nothing was missed."""
+        """The gateway session was resumed, and nothing was missed."""
         log.info("discord gateway resumed")
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """A guild that was known is there."""
+        """A known guild is available."""
         self._listener.guild_here(guild)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """A guild is new."""
+        """The bot was added to a guild."""
         self._listener.guild_here(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
-        """A guild threw us out, or is gone."""
+        """The bot was removed from a guild, or the guild was deleted."""
         self._listener.guild_gone(guild.id)
 
     async def on_voice_state_update(self, member: discord.Member, before: discord.VoiceState, after: discord.VoiceState) -> None:
-        """Somebody came, went, moved, muted themselves."""
+        """Somebody entered, left or changed a voice channel, or was muted. Here begins every call: see `bot/__init__.py`."""
         was = before.channel.id if before.channel else None
         now = after.channel.id if after.channel else None
         if not member.bot and was != now:
@@ -304,26 +304,26 @@ class GatewayClient(discord.Bot):
             self._listener.voice_changed(member.guild)
 
     async def on_guild_channel_update(self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel) -> None:
-        """A channel's permissions, perhaps."""
+        """The permissions of a channel may have changed."""
         self._listener.rights_changed(after.guild)
 
     async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:
-        """A role's permissions, perhaps."""
+        """The permissions of a role may have changed."""
         self._listener.rights_changed(after.guild)
 
     async def on_guild_role_delete(self, role: discord.Role) -> None:
-        """What only this role permitted is not permitted any more. Discord does not tell who had it, and py-cord keeps its id."""
+        """A role was deleted, and its permissions with it. Discord does not say who had it, and py-cord keeps its id."""
         for member in role.guild.members:
             if member._roles.has(role.id):  # noqa: SLF001 -- a channel's permissions are worked out from these
                 member._roles.remove(role.id)  # noqa: SLF001 -- likewise
         self._listener.rights_changed(role.guild)
 
     async def on_guild_update(self, _before: discord.Guild, after: discord.Guild) -> None:
-        """Another AFK channel, perhaps."""
+        """The AFK channel may have changed."""
         self._listener.rights_changed(after)
 
     async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
-        """Somebody's roles; our own count."""
+        """The roles of a member changed; only the bot's own are of interest."""
         if after == after.guild.me:
             self._listener.rights_changed(after.guild)
 
@@ -332,11 +332,11 @@ class GatewayClient(discord.Bot):
         self._listener.messages_deleted(event.channel_id, {event.message_id})
 
     async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
-        """Somebody, as a rule a moderator's bot, deleted many."""
+        """Many messages were deleted at once, usually by a moderation bot."""
         self._listener.messages_deleted(event.channel_id, event.message_ids)
 
     async def get_application_context(self, interaction: discord.Interaction, cls: Any = CommandContext) -> discord.ApplicationContext:
-        """Begin the answer to a command, before the command begins."""
+        """Start the answer to a command before the command runs."""
         return await super().get_application_context(interaction, cls=cls)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
@@ -351,12 +351,12 @@ class GatewayClient(discord.Bot):
                 await self._read(message)
 
     async def on_application_command_auto_complete(self, interaction: discord.Interaction, command: Any) -> None:
-        """Somebody types an option. py-cord's own way lets one person's typing cancel the completions of all the others."""
+        """Somebody types an option. py-cord's own handler would let one person's typing cancel the completions of all others."""
         with self.handling():
             interaction.command = command
             try:
                 await command.invoke_autocomplete_callback(await self.get_autocomplete_context(interaction))
-            except (DiscordplexError, discord.HTTPException) as fault:  # they see no choices, and may type on
+            except (DiscordplexError, discord.HTTPException) as fault:  # the person sees no choices and can keep typing
                 log.info("autocomplete failed", command=str(command), cause=type(fault).__name__)
 
     async def on_application_command_error(self, context: discord.ApplicationContext, exception: discord.DiscordException) -> None:
@@ -365,12 +365,12 @@ class GatewayClient(discord.Bot):
             await reply_to_failure(context, exception)
 
     async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
-        """An event handler raised; it concerns no other event."""
+        """An event handler raised. Other events are not affected."""
         log.error("event handler failed", handler=event_method, exc_info=sys.exc_info())
 
 
 def sparing(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A parser of py-cord's that leaves out an event of another shape: py-cord's own would end the connection, and every call with it."""
+    """A parser of py-cord that skips an event of a wrong shape. Without this, such an event would end the connection and every call."""
 
     def parse_or_leave_out(data: Any) -> None:
         try:
@@ -382,7 +382,7 @@ def sparing(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """What `work` returns; None where `stop` is set before that: then `work` is cancelled. Raises what `work` raised."""
+    """What `work` returns. If `stop` is set first, `work` is cancelled and this returns None. Raises what `work` raised."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:

@@ -1,4 +1,4 @@
-"""Login: one stay on Discord, from logging in to having left. Ties the gateway's events to the dispatcher."""
+"""Login: one login to Discord, from start to end. It passes the gateway's events to the dispatcher."""
 
 import asyncio
 import contextlib
@@ -48,25 +48,25 @@ LAST_WORDS_S = 2.4
 """How long the last captions may take after the calls have ended."""
 
 ASK_STRANGERS_S = 2.0
-"""How long Discord may take to say which of the users in a channel are bots. Without an answer all count as people."""
+"""How long Discord may take to say which users in a channel are bots. Without an answer, all count as people."""
 
 STRANGERS_PER_QUESTION = 100
-"""Discord answers for no more users at once (documented)."""
+"""The most users that Discord answers for at once (documented)."""
 
 LEFT_PAUSE_S = 0.2
-"""Between two messages of earlier calls that are edited: Discord allows 50 requests a second, and people need some of them."""
+"""The pause between edits of two messages of earlier calls. Discord allows 50 requests a second, and people need some of them."""
 
 COMMANDS_PAUSE_S = 30.0
-"""Until the slash commands are registered again after that failed."""
+"""The pause before another try to register the slash commands."""
 
 UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
-"""What is raised while Discord, or the way to it, is down."""
+"""What is raised while Discord or the network is down."""
 
 NOT_DISCORD = "the answer is not from Discord"
 """Why Discord cannot be reached if a proxy or a failing server answers instead, with data of another shape."""
 
 SHORT_SESSIONS = "its sessions end as soon as they begin"
-"""Why Discord counts as away although it lets us in again and again."""
+"""Why Discord counts as unreachable although it accepts each login."""
 
 UNKNOWN_GUILD, MISSING_ACCESS = 10004, 50001
 """Error codes of the REST API (documented)."""
@@ -78,7 +78,7 @@ TOO_MANY_GUILDS = 4011
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What every login of a bot shares."""
+    """What all logins of a process share."""
 
     config: Config
     provider: EngineProvider
@@ -91,7 +91,7 @@ class Parts:
 
 
 class Login:
-    """One login, with its own client, calls and queue; nothing of it is used again. Thread: loop."""
+    """One login, with its own client, calls and queue. It is used once. Thread: loop."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -111,7 +111,7 @@ class Login:
         self._client = self._make_client()
 
     def _make_client(self) -> GatewayClient:
-        """The client with everything that people can use."""
+        """The client with all commands and buttons."""
         services = CommandServices(
             calls=self._dispatcher,
             preferences=self._preferences,
@@ -130,7 +130,7 @@ class Login:
 
     @property
     def was_connected(self) -> bool:
-        """Whether Discord let us in at all."""
+        """Whether the login succeeded."""
         return self._sessions > 0
 
     async def run(self, token: str, stop: asyncio.Event) -> str | None:
@@ -166,7 +166,7 @@ class Login:
         return None
 
     def preferences_changed(self) -> None:
-        """Rules, or who wants to be heard, have changed: nothing more is written or kept of who does not, and calls follow."""
+        """Rules or opt-outs changed: apply them to captions, transcripts and calls."""
         opted_out = frozenset(self._preferences.opted_out)
         for speaker in opted_out - self._opted_out:
             self._notices.drop_captions(speaker=speaker)
@@ -177,7 +177,7 @@ class Login:
     # What happens on Discord
 
     def connected(self) -> None:
-        """A session began. With a second one Discord has forgotten in which channels we are."""
+        """A session began. At a second one, Discord has forgotten which channels the bot is in."""
         self._sessions += 1
         log.info("connected to discord", session=self._sessions)
         if self._client.user is not None:
@@ -188,23 +188,23 @@ class Login:
             self._dispatcher.drop_calls()
 
     def guild_here(self, guild: discord.Guild) -> None:
-        """Who already sits in a voice channel counts as entering."""
+        """People who are already in a voice channel count as entering."""
         self._timers.beside(("sweep", guild.id), self._sweep(guild))
 
     def guilds_known(self) -> None:
-        """Who waited before a restart and sits nowhere now has gone."""
+        """Drop places in the queue from before a restart whose people are in no voice channel now."""
         self._timers.beside("settle", self._settle())
         self._timers.beside("unfinished", self._finish_left())
-        present = [guild.id for guild in self._client.guilds]  # those that are unavailable too: Discord names them first of all
+        present = [guild.id for guild in self._client.guilds]  # unavailable ones too: Discord names them at the start
         self._timers.beside("missing guilds", self._preferences.forget_guilds_but(present, self._is_gone))
 
     def guild_gone(self, guild_id: int) -> None:
-        """Nothing of this guild concerns us any more, and what it set is deleted."""
+        """The bot is no longer in this guild: end its call, and delete its settings."""
         self._dispatcher.guild_gone(guild_id)
         self._preferences.forget_guild(guild_id)
 
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
-        """A person changed the voice channel. Until a guild's rules are known nothing follows: then who sits there has entered."""
+        """A person changed the voice channel. Ignored until the guild's rules are known; then people in a channel count as entering."""
         if not self._preferences.knows(guild.id):
             return
         move, rules = Move(person_id, before, after), self._preferences.rules(guild.id)
@@ -212,25 +212,25 @@ class Login:
         self._dispatcher.person_moved(guild.id, move, people_by_channel(guild), closed_channels(guild, rules), may_call=welcome)
 
     def bot_moved(self, guild_id: int, channel_id: int) -> None:
-        """The call goes on where we are now, if it may."""
+        """The call continues in the new channel, if that is allowed."""
         self._dispatcher.bot_moved(guild_id, channel_id)
 
     def voice_changed(self, guild: discord.Guild) -> None:
-        """Calls hear whom they may hear."""
+        """Update whom the call hears."""
         self._dispatcher.somebody_changed(guild.id)
 
     def rights_changed(self, guild: discord.Guild) -> None:
-        """A call in a channel that is closed to us by now ends."""
+        """End a call in a channel that is now closed to the bot."""
         self._dispatcher.rights_changed(guild.id)
 
     def messages_deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
-        """A notice may be among them: then nothing is recorded until a new one was delivered."""
+        """A notice may be among them. Then nothing is recorded until a new one is delivered."""
         self._notices.deleted(channel_id, message_ids)
 
     # What scheduling needs (see `scheduling.context.GuildAccess`)
 
     def voice_channel_at(self, place: Place) -> VoiceChannel | None:
-        """The voice channel as the bot sees it now; None where there is none."""
+        """The voice channel as the bot sees it now; None if there is none."""
         guild = self._client.get_guild(place.guild_id)
         channel = guild.get_channel(place.channel_id) if guild else None
         if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
@@ -238,11 +238,11 @@ class Login:
         return PycordVoiceChannel(channel, self._preferences.rules(place.guild_id))
 
     def rules(self, guild_id: int) -> Rules:
-        """What holds in a guild."""
+        """The rules of a guild."""
         return self._preferences.rules(guild_id)
 
     def refusal(self) -> str | None:
-        """Why the engine would not take the configured persona; None where it would."""
+        """Why the engine would refuse the configured persona; None if it would take it."""
         return self._parts.provider.check(self._persona.voice, self._persona.text_prompt)
 
     def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> Call:
@@ -282,7 +282,7 @@ class Login:
             await self._parts.clock.sleep_until(self._parts.clock.now() + COMMANDS_PAUSE_S)
 
     async def _sweep(self, guild: discord.Guild) -> None:
-        """Enter where people sit: the fullest channel first, the others are told where we are."""
+        """Enter the channels with people: the one with most people first; the others are told where the bot is."""
         await self._preferences.learn(guild.id)
         await self._meet_strangers(guild)
         self._dispatcher.guild_here(guild.id)
@@ -295,7 +295,7 @@ class Login:
             self._dispatcher.enter(Place(guild.id, channel_id), asker=alone)
 
     async def _finish_left(self) -> None:
-        """Edit the notices of calls that an earlier process or login could not end; the writers keep the pace of each channel."""
+        """Edit the notices of calls that an earlier process or login could not end."""
         for notice in self._unfinished.left:
             known = self._client.get_channel(notice.channel_id)
             channel = known if isinstance(known, discord.abc.Messageable) else self._client.get_partial_messageable(notice.channel_id)
@@ -312,13 +312,13 @@ class Login:
                 log.warning("voice members unknown", guild=guild.id, users=len(asked))
 
     async def _settle(self) -> None:
-        """Serve by the order of before a restart as soon as every guild's rules are known."""
+        """When every guild's rules are known, serve in the order from before the restart."""
         for guild in self._client.guilds:
             await self._preferences.learn(guild.id)
         self._dispatcher.settle()
 
     async def _is_gone(self, guild_id: int) -> bool:
-        """Whether Discord says for certain that we are not in this guild. An outage, or a refusal of another kind, says nothing."""
+        """Whether Discord says for certain that the bot is not in this guild. An outage or another refusal does not."""
         try:
             await self._client.http.get_guild(guild_id)
         except (discord.NotFound, discord.Forbidden) as fault:
@@ -339,7 +339,7 @@ class Login:
         return Practice.of(rules, engine=named, transcribes=transcribes, captions_in=where)
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
-        """What a close code of the gateway means that py-cord does not reconnect after."""
+        """What a close code of the gateway means, after which py-cord does not reconnect."""
         if closed.code == REFUSED_TOKEN:
             raise LoginError(texts.calls.LOGIN_REFUSED) from None
         if closed.code == TOO_MANY_GUILDS:

@@ -1,4 +1,4 @@
-"""What a person's move means for the bot. Pure: facts in, one decision out."""
+"""The rules for a person's move: join, move, leave, or nothing. Pure: facts in, one decision out."""
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One person (never a bot) went from one voice channel of a guild to another; None is no channel."""
+    """A person (never a bot) moved from one voice channel of a guild to another; None is no channel."""
 
     person_id: int
     before: int | None
@@ -17,7 +17,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Somebody wants a call in this channel. Whether they get one now is the registry's to say."""
+    """Somebody wants a call in this channel. The registry decides whether they get one now."""
 
     channel_id: int
 
@@ -29,7 +29,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """The last person of the call went to this channel: the call goes with them."""
+    """The last person of the call moved to this channel: the call moves too."""
 
     channel_id: int
 
@@ -52,8 +52,8 @@ def decide(
 ) -> Decision:
     """What to do after `move`.
 
-    `call` is the channel of this guild's call, None where it has none; `people` says who sits where now, bots left out; `closed` are
-    the channels that are never joined, as the AFK channel. With `auto_join` off a call is only kept and followed, never begun.
+    `call` is the channel of this guild's call, or None. `people` says who is in which channel now, without bots. `closed` are channels
+    that are never joined, such as the AFK channel. With `auto_join` off, a call is moved and ended, but never started.
     """
     if move.before == move.after:
         return Stay()

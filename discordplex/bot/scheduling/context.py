@@ -1,4 +1,4 @@
-"""SchedulingContext: what every part of this room needs, made once by the dispatcher."""
+"""SchedulingContext: what every part of this package needs. The dispatcher makes it once."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,28 +16,28 @@ from discordplex.engine import EngineLease
 
 
 class GuildAccess(Protocol):
-    """What scheduling needs of the Discord side of the bot; `login.Login` is it. All methods return at once. Thread: loop."""
+    """What scheduling needs to know of Discord; `login.Login` implements it. All methods return at once. Thread: loop."""
 
     def voice_channel_at(self, place: Place) -> VoiceChannel | None:
-        """The voice channel; None where there is none."""
+        """The voice channel; None if there is none."""
         ...
 
     def rules(self, guild_id: int) -> Rules:
-        """What holds in a guild."""
+        """The rules of a guild."""
         ...
 
     def refusal(self) -> str | None:
-        """Why no call can work at all, as a sentence; None where one can."""
+        """Why no call can work at all, as a sentence; None if calls can work."""
         ...
 
     def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> AnyCall:
-        """Make a call that does not run yet. `quiet`: it says nothing before it works; `asker`: whose persona it has."""
+        """Make a call that does not run yet. `quiet`: it posts nothing before it works. `asker`: the person whose persona it uses."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulingContext:
-    """The services that the parts of this room share."""
+    """The services that the parts of this package share."""
 
     guilds: GuildAccess
     registry: SessionRegistry

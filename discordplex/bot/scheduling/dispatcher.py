@@ -1,4 +1,4 @@
-"""Dispatcher: from what people do to calls that begin, move, wait and end."""
+"""Dispatcher: events and commands come in; it starts, moves and ends calls, and puts people into the queue."""
 
 import asyncio
 import functools
@@ -27,25 +27,25 @@ from discordplex.retry import Backoff
 log = structlog.get_logger()
 
 GOOD_CALL_S = 60.0
-"""A call in which people were heard for so long has worked: the next failure is a first one."""
+"""A call that heard people for this long has worked: the pauses after failures start again."""
 
 FIRST_PAUSE_S = 15.0
 LONGEST_PAUSE_S = 300.0
-"""Pauses before a call that failed is tried again in a channel, doubling from the one to the other."""
+"""The pause before a failed call is tried again in a channel doubles from the first to the longest."""
 
 MOST = 1024
-"""Channels that are remembered. Of more, the one whose last failure is the oldest is forgotten."""
+"""The most channels whose failures are remembered. After that, the one with the oldest failure is forgotten."""
 
 
 QUEUE_POLL_S = 2.0
-"""How often a queue looks for an engine that became free by itself."""
+"""How often the queue checks for an engine that became free by itself."""
 
 SETTLE_S = 5.0
-"""After a restart, how long the order of before is kept for guilds of which Discord has not told yet."""
+"""After a restart, how long places are kept for guilds that Discord has not reported yet."""
 
 
 class RetryPauses:
-    """Growing pauses per channel, so that people who sit where no call works cause no storm of tries."""
+    """Growing pauses per channel, so that a channel where no call works does not cause endless tries."""
 
     def __init__(self) -> None:
         self._failures: OrderedDict[Place, Backoff] = OrderedDict()
@@ -54,7 +54,7 @@ class RetryPauses:
         return len(self._failures)
 
     def pause_s(self, place: Place) -> float:
-        """Another call failed here: seconds until it may be tried again without anybody asking. Doubles each time."""
+        """A call failed here: seconds until it is tried again without a request. Doubles each time."""
         backoff = self._failures.setdefault(place, Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
         self._failures.move_to_end(place)
         if len(self._failures) > MOST:
@@ -62,7 +62,7 @@ class RetryPauses:
         return backoff.failed()
 
     def forget(self, place: Place) -> None:
-        """A call worked here, or its people have gone: the next failure is a first one."""
+        """A call worked here, or its people left: start again with the first pause."""
         self._failures.pop(place, None)
 
 
@@ -74,7 +74,7 @@ class RetryTimer:
 
 
 class Dispatcher:
-    """Every guild's call and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
+    """The calls of all guilds and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
 
     def __init__(self, *, guilds: GuildAccess, registry: SessionRegistry, notices: Notices, clock: Clock) -> None:
         timers = Timers(clock)
@@ -91,7 +91,7 @@ class Dispatcher:
         self._periodic = PeriodicChecks(context, self._running)
         self._pauses = RetryPauses()
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        """By guild: runs its call, then does what the outcome says."""
+        """For each guild, the task that runs its call and then does what the outcome says."""
         self._closing = False
 
     # What people do
@@ -99,9 +99,9 @@ class Dispatcher:
     def person_moved(
         self, guild_id: int, move: Move, people: Mapping[int, AbstractSet[int]], closed: Collection[int], *, may_call: bool = True
     ) -> None:
-        """A person went somewhere.
+        """A person entered, left or changed a voice channel.
 
-        `people` says who sits where now, `closed` which channels are never joined, `may_call` whether the bot comes for this person.
+        `people` says who is in which channel now, `closed` which channels are never joined, `may_call` if this person may call the bot.
         """
         if self._closing:
             return
@@ -120,27 +120,27 @@ class Dispatcher:
         self.somebody_changed(guild_id)
 
     def somebody_changed(self, guild_id: int) -> None:
-        """Somebody, a bot perhaps, came, went, or got to be known."""
+        """Somebody, maybe a bot, entered or left, or became known."""
         call = self._running.lasting(guild_id)
         if call:
             call.refresh()
 
     def rights_changed(self, guild_id: int) -> None:
-        """What we may do in this guild may have changed: a call in a channel that we may not see or enter any more ends."""
+        """The bot's permissions may have changed: end a call in a channel that it may no longer see or enter."""
         self._running.hang_up_where_unwanted(guild_id)
 
     def enter(self, place: Place, *, asker: int | None = None) -> None:
-        """People sit in a channel and somebody just came, or we did: call us there if that is possible now."""
+        """People are in a channel, and one of them or the bot just arrived: start a call there if possible."""
         if not self._closing:
             self._timers.cancel(RetryTimer(place))
             self._want(place, asker, quiet=False)
 
     def bot_moved(self, guild_id: int, channel_id: int) -> None:
-        """Discord has moved the bot to another voice channel: after the people whom it follows, or because a moderator dragged it."""
+        """Discord moved the bot to another voice channel: after the people of its call, or because a moderator moved it."""
         self._running.moved(guild_id, channel_id)
 
     def guild_here(self, guild_id: int) -> None:
-        """A guild is there, at start or after an outage: what we know of it is new, and its call's people may have gone."""
+        """A guild is available, at the start or after an outage. The people of its call may have left meanwhile."""
         call = self._running.lasting(guild_id)
         if call:
             self._look_anew(call)
@@ -148,7 +148,7 @@ class Dispatcher:
                 self._running.hang_up_when_empty(guild_id)
 
     def guild_gone(self, guild_id: int) -> None:
-        """We are not in this guild any more."""
+        """The bot is no longer in this guild."""
         channels = self.waiting(guild_id)
         self._waiting.leave(guild_id, channels)
         self._moves.forget(guild_id, [*channels, None])
@@ -158,18 +158,18 @@ class Dispatcher:
         self._running.hang_up(guild_id)
 
     def drop_calls(self) -> None:
-        """End every call: Discord forgot where we are. Who still sits in a channel is served again."""
+        """End every call, because Discord forgot where the bot is. People who are still in a channel get a new call."""
         self._running.hang_up_all()
 
     # What a restart needs
 
     def remember(self, order: Iterable[tuple[Place, int | None]]) -> None:
-        """Before anything else: who had a call or waited when the last process ended. Until `settle` nobody is served."""
+        """Call this first: who had a call or waited when the last process ended. Until `settle`, nobody is served."""
         if self._waiting.remember(order):
             self._timers.later("settle", SETTLE_S, self.settle)
 
     def settle(self) -> None:
-        """Every guild is known: whoever was remembered and sits nowhere is forgotten, and engines are given."""
+        """Every guild is known: forget remembered places without people, and give out engines."""
         self._timers.cancel("settle")
         if self._waiting.settle():
             self._serve()
@@ -178,7 +178,7 @@ class Dispatcher:
     # What commands ask
 
     async def join(self, place: Place, asker: int | None = None) -> str:
-        """/join, by this person: what came of it, as a sentence."""
+        """/join by this person; returns the answer."""
         voice_channel = self._guilds.voice_channel_at(place)
         if voice_channel is None:
             return texts.calls.NOT_IN_VOICE
@@ -196,7 +196,7 @@ class Dispatcher:
         return await self._reply(place, answer)
 
     async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
-        """/leave, by a person of this name who has a say in these channels: what came of it, as a sentence."""
+        """/leave by a person of this name who may decide about these channels; returns the answer."""
         waited = self._moves.forget(guild_id, channels)
         for channel_id in channels:
             self._timers.cancel(RetryTimer(Place(guild_id, channel_id)))
@@ -209,27 +209,27 @@ class Dispatcher:
         return texts.calls.LEFT
 
     def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
-        """Nobody in these channels waits any more, by the wish of somebody with a say: what came of it, as a sentence. A call stays."""
+        """Take these channels out of the queue; returns the answer. A call stays."""
         waited = self._moves.forget(guild_id, channels)
         return texts.waiting.LEFT_THE_QUEUE if self._waiting.leave(guild_id, channels) or waited else texts.waiting.NOT_IN_QUEUE
 
     def waiting(self, guild_id: int) -> frozenset[int]:
-        """The guild's channels that wait for an engine or until the bot may move, or whose call is tried again."""
+        """The guild's channels that wait for an engine or for permission to move, or whose call is tried again."""
         retries = (timer.place for timer in self._timers.names if isinstance(timer, RetryTimer))
         queued = frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
         return queued | self._moves.wishing(guild_id)
 
     def call(self, guild_id: int) -> AnyCall | None:
-        """The guild's call, None where it has none or it is being torn down."""
+        """The guild's call; None if it has none, or the call is ending."""
         return self._running.lasting(guild_id)
 
     def preferences_changed(self) -> None:
-        """Rules, or who wants to be heard, have changed: every call follows at once."""
+        """Rules or opt-outs changed: apply them to every call at once."""
         for call in self._running.calls.values():
             self._look_anew(call)
 
     def status(self, guild_id: int) -> texts.calls.Status:
-        """/status: what this guild may know."""
+        """/status of a guild."""
         call = self._running.calls.get(guild_id)
         places = enumerate(self._registry.queue, start=1)
         return texts.calls.Status(
@@ -243,12 +243,12 @@ class Dispatcher:
         )
 
     def queue_lines(self, guild_id: int) -> list[str]:
-        """/queue: a sentence for each channel of this guild that waits, in order, with what it may expect."""
+        """/queue: a sentence for each channel of this guild that waits, in order, with the expected wait."""
         own = [place for place in self._registry.queue if place.guild_id == guild_id]
         return [texts.waiting.in_queue(place.channel_id, self._registry.number(place) or 0, self._waiting.expected(place)) for place in own]
 
     async def close(self) -> None:
-        """End every call and wait for it. Nothing begins any more, and the order is remembered as it is now."""
+        """End every call and wait for it. No call starts after this, and the current order is remembered."""
         self._closing = self._waiting.closed = True
         self._registry.forget_nobody()
         self._running.hang_up_all()
@@ -260,7 +260,7 @@ class Dispatcher:
         call.voice_channel = self._guilds.voice_channel_at(call.voice_channel.place) or call.voice_channel
         self._running.hang_up_where_unwanted(call.voice_channel.place.guild_id)
 
-    # How a call begins, and what follows its end
+    # How a call starts, and what follows its end
 
     def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
         voice_channel = self._guilds.voice_channel_at(place)
@@ -278,7 +278,7 @@ class Dispatcher:
             self._waiting.tell(place, self._ask(place, asker, quiet=quiet))
 
     def _ask(self, place: Place, asker: int | None, *, quiet: bool) -> Answer:
-        """Nothing speaks against a call here: begin it if there is an engine for it, else let them wait."""
+        """A call here is allowed: start it if an engine is free, otherwise add the channel to the queue."""
         self._serve()
         self._running.hang_up_if_empty(place.guild_id)
         answer = self._waiting.ask(place, asker)
@@ -288,7 +288,7 @@ class Dispatcher:
         return answer
 
     def _serve(self) -> None:
-        """Give free engines to calls that lost theirs, then to those who wait."""
+        """Give free engines to calls that lost theirs, then to the queue."""
         if not self._closing:
             self._running.rescue()
             for granted in self._waiting.serve():
@@ -310,7 +310,7 @@ class Dispatcher:
             self._periodic.begin()
 
     async def _run(self, guild_id: int, call: AnyCall) -> None:
-        """Run the call, then do what its outcome says; its engine goes to whoever is next."""
+        """Run the call, then do what its outcome says, and give its engine to the next one."""
         outcome = await self._running.run(guild_id, call)
         del self._tasks[guild_id]
         if self._closing:
@@ -325,7 +325,7 @@ class Dispatcher:
             self._timers.later(RetryTimer(place), self._pauses.pause_s(place), functools.partial(self._want, place, call.asker, quiet=True))
         elif outcome.next is Next.REQUEUE and self._guilds.rules(place.guild_id).auto_join:
             self._want(place, call.asker, quiet=False)
-        self._waiting.tell_all()  # also those who waited for this very call, and get none yet
+        self._waiting.tell_all()  # also channels that waited for this call and get none yet
 
     def _emptied(self, place: Place) -> None:
         self._waiting.withdraw(place)

@@ -1,4 +1,4 @@
-"""Moves: how often the bot enters, changes and leaves voice channels, so that no guild's people use up what Discord allows all of them.
+"""Moves: limits how often the bot joins, changes and leaves voice channels, so that one guild cannot use up Discord's limit for all.
 
 Discord takes 120 messages a minute from a gateway connection; py-cord sends 110, and then every guild waits for up to a minute. Each
 move is a message.
@@ -12,13 +12,13 @@ from discordplex.clock import Clock
 
 GUILD = Rate(burst=8, interval_s=8.0)
 ALL = Rate(burst=60, interval_s=1.5)
-"""At most 100 moves in any minute; the rest is for what else is sent."""
+"""At most 100 moves in any minute. The rest of Discord's limit is for other messages."""
 
 SHARE = Rate(burst=1, interval_s=60.0)
-"""By what a guild has used of this, a minute for each move, it comes before or after the others."""
+"""A guild that has used less of this (one minute for each move) comes before the others."""
 
 EVERYBODY = "all"
-"""The key of what all guilds have used together."""
+"""The key for the use of all guilds together."""
 
 SHORTEST_S = 0.05
 
@@ -26,7 +26,7 @@ SHORTEST_S = 0.05
 class Moves:
     """The moves of all guilds. Thread: loop.
 
-    A guild that may not move yet has one wish for each channel that wants a call, and one for its call, the newest of each.
+    A guild that may not move yet has one pending move for each channel that wants a call, and one for its call: the newest of each.
     """
 
     def __init__(self, *, clock: Clock, timers: Timers) -> None:
@@ -39,29 +39,29 @@ class Moves:
         return sum(map(len, self._wishes.values()))
 
     def wishing(self, guild_id: int) -> frozenset[int]:
-        """The channels of a guild that want a call and have to wait for it."""
+        """The channels of a guild that wait until the bot may move."""
         return frozenset(channel_id for channel_id in self._wishes.get(guild_id, ()) if channel_id is not None)
 
     def wait_s(self, guild_id: int) -> float:
-        """Seconds until the bot may move in this guild; 0 where it may now."""
+        """Seconds until the bot may move in this guild; 0 if it may now."""
         now = self._clock.now()
         return max(self._used.wait_s(guild_id, GUILD, now), self._used.wait_s(EVERYBODY, ALL, now))
 
     def made(self, guild_id: int) -> None:
-        """The bot moves in this guild. Leaving is never held up, and counts all the same."""
+        """Count a move of the bot in this guild. Leaving is never delayed, but also counts."""
         for key, rate in ((guild_id, GUILD), (("share", guild_id), SHARE), (EVERYBODY, ALL)):
             self._used.use(key, rate, self._clock.now())
 
     def when_possible(self, guild_id: int, move: Callable[[], None], channel_id: int | None = None) -> None:
-        """Call `move` as soon as the bot may move in this guild, in place of the earlier wish of this channel, or (None) of the call there.
+        """Call `move` when the bot may move in this guild. It replaces the pending move of this channel, or (None) of the guild's call.
 
-        It says `made` if it moves. Those who waited in other channels are called after it and find that it has.
+        `move` must call `made` if it moves. Pending moves of other channels are called after it.
         """
         self._wishes.setdefault(guild_id, {})[channel_id] = move
         self._grant()
 
     def forget(self, guild_id: int, channels: Iterable[int | None]) -> bool:
-        """Nobody in these channels, nor (None) the call, wishes anything any more; whether somebody did."""
+        """Drop the pending moves of these channels, or (None) of the call; returns whether there were any."""
         wishes = self._wishes.get(guild_id, {})
         gone = [wishes.pop(channel_id, None) for channel_id in channels]
         if not wishes:
@@ -69,7 +69,7 @@ class Moves:
         return any(gone)
 
     def _grant(self) -> None:
-        """Grant what is possible, first to those who have moved least lately; look again when more is."""
+        """Call the moves that are possible now, first of the guilds that moved least recently; check again when more are possible."""
         for guild_id in sorted(self._wishes, key=self._used_lately):
             if not self.wait_s(guild_id):
                 for move in self._wishes.pop(guild_id, {}).values():

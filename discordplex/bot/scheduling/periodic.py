@@ -1,4 +1,4 @@
-"""PeriodicChecks: what has to be looked at again and again while calls run. Time boxes, idle channels, the voice channels' status line."""
+"""PeriodicChecks: checks every second while calls run: time limits, idle calls, the status line of voice channels."""
 
 import structlog
 
@@ -12,11 +12,11 @@ from discordplex.bot.scheduling.time_limit import End, Reprieve, Running, TimeBo
 log = structlog.get_logger()
 
 ROUND_S = 1.0
-"""How often everything is looked at."""
+"""How often the checks run."""
 
 
 class PeriodicChecks:
-    """Goes its rounds for as long as there are calls. All methods: the event loop's thread."""
+    """Runs the checks while there are calls. All methods: the event loop's thread."""
 
     def __init__(self, context: SchedulingContext, running: RunningCalls) -> None:
         self._registry = context.registry
@@ -28,7 +28,7 @@ class PeriodicChecks:
         self._box = TimeBox()
 
     def begin(self) -> None:
-        """There is a call: go round until there is none."""
+        """There is a call: run the checks until there is none."""
         if "round" not in self._timers:
             self._timers.later("round", ROUND_S, self._go_round)
 
@@ -43,14 +43,14 @@ class PeriodicChecks:
             self.begin()
 
     def _status_of(self, call: AnyCall) -> str:
-        """The line below the channel's name."""
+        """The status line below the channel's name."""
         waiting = len(self._registry.queue)
         if waiting:
             return texts.waiting.busy(waiting)
         return texts.waiting.PAUSED if call.paused else texts.waiting.LISTENING
 
     def _look_for_idleness(self, lasting: dict[int, AnyCall]) -> None:
-        """End calls in which nobody has spoken for too long; while others wait, no more of them than are wanted, the quietest first."""
+        """End calls in which nobody has spoken for too long, the quietest first. If others wait, end only as many as they need."""
         wanted = self._waiting_for_any - (len(self._running.calls) - len(lasting))
         for guild_id, call in sorted(lasting.items(), key=lambda one: -one[1].quiet_s):
             own = guild_id in self._registry.wanting_their_own
@@ -63,7 +63,7 @@ class PeriodicChecks:
 
     @property
     def _waiting_for_any(self) -> int:
-        """How many guilds wait for any engine to become free."""
+        """How many guilds wait for an engine."""
         return self._registry.wanting_an_engine if self._registry.free == 0 else 0
 
     def _judge(self, lasting: dict[int, AnyCall]) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""StoredOrder: the queue's order in the store, written behind: nobody waits for the database, and its failure ends no call."""
+"""StoredOrder: saves the order of the queue in the background. Nobody waits for the database, and its failure ends no call."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ from discordplex.store.records import Owner, QueueEntry
 log = structlog.get_logger()
 
 RETRY_S = 10.0
-"""How long a database that failed is left alone."""
+"""The pause after a failure of the database."""
 
 LAST_WRITES_S = 1.0
 """How long the process waits for the last changes when it ends."""
 
 MOST_PLACES = 5_000
-"""Places that are remembered; who comes then is not, and asks again after a restart."""
+"""The most places that are remembered. Later ones are not, and have to ask again after a restart."""
 
 TICK = timedelta(microseconds=1)
 
@@ -32,7 +32,7 @@ TICK = timedelta(microseconds=1)
 class StoredOrder:
     """A `sessions.QueueMemory`. `async with` it; all methods: the event loop's thread.
 
-    What is wanted is compared with what is stored, so nothing piles up however long the database is away: the next success makes up for it.
+    It compares the wanted order with the stored one, so nothing accumulates while the database cannot be reached; the next write saves all.
     """
 
     def __init__(self, queue: Queue, *, clock: Clock) -> None:
@@ -47,7 +47,7 @@ class StoredOrder:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Write what is not written yet, for a moment."""
+        """Try to write the last changes, for a moment."""
         if self._task is None:
             return
         _, unfinished = await asyncio.wait({self._task}, timeout=LAST_WRITES_S)
@@ -58,7 +58,7 @@ class StoredOrder:
         self._task = None
 
     async def load(self) -> Iterable[tuple[Place, int | None]]:
-        """Who had a call or waited when the last process ended, the first to ask first. Nobody, where the database fails."""
+        """Who had a call or waited when the last process ended, in the order of their requests. Empty if the database fails."""
         try:
             found = await self._queue.list()
         except StoreError as fault:
@@ -70,26 +70,26 @@ class StoredOrder:
         return [(place, one.user_id) for place, one in self._wanted.items()]
 
     def entered(self, place: Place, asker: int | None) -> None:
-        """They asked for a call and have it, or wait. Who is known keeps their place."""
+        """A channel got a call or waits. A known channel keeps its place."""
         if place not in self._wanted and len(self._wanted) < MOST_PLACES:
             self._newest = max(datetime.now(timezone.utc), self._newest + TICK)
             self._wanted[place] = QueueEntry(place.guild_id, place.channel_id, asker, self._newest)
             self._stir()
 
     def moved(self, before: Place, after: Place) -> None:
-        """Their call goes on in another channel, as old as it was."""
+        """A call moved to another channel and keeps its place."""
         one = self._wanted.pop(before, None)
         if one:
             self._wanted[after] = replace(one, guild_id=after.guild_id, channel_id=after.channel_id)
             self._stir()
 
     def left(self, place: Place) -> None:
-        """They neither have a call nor wait."""
+        """A channel has no call any more and does not wait."""
         if self._wanted.pop(place, None):
             self._stir()
 
     def forget(self, owner: Owner, _call: str | None = None) -> None:
-        """Keep the places that a person asked for without their name, and none of a guild. The store does the same by itself."""
+        """Remove a person from the places that they asked for, or all places of a guild. The store does the same by itself."""
         for places in (self._wanted, self._stored):
             for place, one in [*places.items()]:
                 if owner == Owner("guild", place.guild_id):
@@ -102,7 +102,7 @@ class StoredOrder:
             self._task = asyncio.create_task(self._write_behind(), name="queue memory")
 
     async def _write_behind(self) -> None:
-        """Bring the store up to date, however long that takes."""
+        """Write until the store is up to date, however long that takes."""
         while self._stored != self._wanted:
             try:
                 await self._write_one()

@@ -1,7 +1,7 @@
 """SessionRegistry: who has a call, who waits, who is next. Pure: no clock, no task.
 
-Guilds are served in turn, in the order in which they came; of one guild's channels the first that asked goes first. So a guild with one
-channel that waits is served first come, first served, and one with five waits for the others between its turns.
+Guilds take turns, in the order in which they came. Of one guild's channels, the first that asked comes first. So a guild with one waiting
+channel is served first come, first served; a guild with five lets the others go between its turns.
 """
 
 import itertools
@@ -16,12 +16,12 @@ from discordplex.errors import LocalProtocolError
 
 @dataclass(slots=True)
 class Seat:
-    """A guild's call: where it is and what it holds. A guild has one at most, since a bot has one voice per guild."""
+    """A guild's call: its channel and its engine. A guild has at most one, because a bot can be in one voice channel of a guild."""
 
     channel_id: int
     lease: EngineLease
     ending: bool = False
-    """It is being torn down: its engine is not free yet, and nobody can enter it any more."""
+    """The call is ending: its engine is not free yet, and nobody can join it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +29,25 @@ class Ticket:
     """A place in the queue."""
 
     serial: int
-    """Differs each time that somebody begins to wait."""
+    """Unique for each time that somebody starts to wait."""
     asker: int | None
-    """Who asked; None for nobody in particular."""
+    """Who asked; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The engine is theirs; `end` gives it back."""
+    """The channel gets an engine; `end` gives it back."""
 
     place: Place
     lease: EngineLease
     asker: int | None = None
     ticket: Ticket | None = None
-    """With which they waited, None where they did not have to."""
+    """The ticket of the wait; None if there was no wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Every engine is taken; they stand in the queue."""
+    """Every engine is busy; the channel is in the queue."""
 
     number: int
     """1 is next."""
@@ -55,7 +55,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Their guild has its call in another channel; they stand in the queue for when it ends."""
+    """The guild has its call in another channel; this channel waits until that call ends."""
 
     channel_id: int
     number: int
@@ -63,56 +63,56 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Soon:
-    """Their guild's last call is being torn down, and they are next."""
+    """The guild's last call is ending, and this channel is next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """The call is in this very channel."""
+    """The call is in this channel."""
 
 
 Answer: TypeAlias = Granted | Waiting | Elsewhere | Soon | Here
 
 
 class QueueMemory(Protocol):
-    """What keeps the order over a restart. All methods but `load` return at once."""
+    """Keeps the order over a restart. All methods except `load` return at once."""
 
     async def load(self) -> Iterable[tuple[Place, int | None]]:
-        """Who had a call or waited when the last process ended, in the order in which they had asked, with who asked. Never raises."""
+        """Which channels had a call or waited when the last process ended, in the order of their requests, with who asked. Never raises."""
         ...
 
     def entered(self, place: Place, asker: int | None) -> None:
-        """They asked for a call and have it, or wait."""
+        """A channel got a call, or waits."""
         ...
 
     def moved(self, before: Place, after: Place) -> None:
-        """Their call goes on in another channel."""
+        """A call moved to another channel."""
         ...
 
     def left(self, place: Place) -> None:
-        """They neither have a call nor wait."""
+        """A channel has no call any more and does not wait."""
         ...
 
 
 class Forgetful:
-    """A memory of nothing."""
+    """Remembers nothing."""
 
     async def load(self) -> Iterable[tuple[Place, int | None]]:
-        """Nobody."""
+        """Empty."""
         return ()
 
     def entered(self, place: Place, asker: int | None) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def moved(self, before: Place, after: Place) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def left(self, place: Place) -> None:
-        """Forget it."""
+        """Do nothing."""
 
 
 class SessionRegistry:
-    """Every call's seat and the queue of those without one. All methods: the event loop's thread."""
+    """All calls, and the queue. All methods: the event loop's thread."""
 
     def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
         self._provider = provider
@@ -120,44 +120,44 @@ class SessionRegistry:
         self._seats: dict[int, Seat] = {}
         self._queue: dict[Place, Ticket] = {}
         self._turns: dict[int, None] = {}
-        """The guilds of those who wait, in the order of their turns."""
+        """The guilds that wait, in the order of their turns."""
         self._numbers: dict[Place, int] | None = {}
-        """The queue in order with its numbers; None until it is worked out anew."""
+        """The queue in order, with numbers; None until it is computed again."""
         self._serials = itertools.count(1)
 
     @property
     def capacity(self) -> int:
-        """How many calls can be held at once."""
+        """How many calls can run at once."""
         return self._provider.capacity
 
     @property
     def free(self) -> int:
-        """How many more calls could begin right now."""
+        """How many more calls could start now."""
         return self._provider.free
 
     @property
     def calls(self) -> int:
-        """How many guilds have a call, those that end included."""
+        """How many guilds have a call, including calls that are ending."""
         return len(self._seats)
 
     @property
     def queue(self) -> tuple[Place, ...]:
-        """Who waits, the next one first, if nobody else came.
+        """Who waits, the next one first, if nobody else comes.
 
-        A guild that has a call waits for its own other channel until that call ends, and whoever waits by then goes first.
+        Another channel of a guild with a call waits until that call ends. Channels that wait at that moment come before it.
         """
         return tuple(self._in_order())
 
     def seat(self, guild_id: int) -> Seat | None:
-        """The guild's call, None where it has none."""
+        """The guild's call; None if it has none."""
         return self._seats.get(guild_id)
 
     def number(self, place: Place) -> int | None:
-        """Its number in the queue, 1 for the next, None where it does not wait."""
+        """The number in the queue, 1 for the next; None if the channel does not wait."""
         return self._in_order().get(place)
 
     def ticket(self, place: Place) -> Ticket | None:
-        """Its ticket, None where it does not wait."""
+        """The ticket; None if the channel does not wait."""
         return self._queue.get(place)
 
     @property
@@ -167,16 +167,16 @@ class SessionRegistry:
 
     @property
     def wanting_their_own(self) -> frozenset[int]:
-        """Guilds that have a call while another channel of theirs waits for it to end."""
+        """Guilds with a call and another channel that waits for its end."""
         return frozenset(place.guild_id for place in self._queue if place.guild_id in self._seats)
 
     def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
-        """Put those who waited before a restart, or had a call, into the queue, before anybody has asked anew."""
+        """Fill the queue with the channels that waited or had a call before a restart. Call this before any `ask`."""
         for place, asker in order:
             self._enter(place, asker)
 
     def ask(self, place: Place, asker: int | None = None) -> Answer:
-        """Somebody wants a call here. Who cannot have one now stands in the queue, once, however often they ask."""
+        """Somebody wants a call here. If that is not possible now, the channel is in the queue, once, however often it asks."""
         seat = self._seats.get(place.guild_id)
         if seat and not seat.ending and seat.channel_id == place.channel_id:
             return Here()
@@ -195,9 +195,9 @@ class SessionRegistry:
         return Soon() if number == 1 else Waiting(number)
 
     def serve(self, still_waits: Callable[[Place], bool], may_begin: Callable[[int], bool] = lambda _: True) -> Granted | None:
-        """Give a free engine to the first in the queue who can use it; None where there is no engine or no such one.
+        """Give a free engine to the first in the queue who can use it; None if there is no engine or nobody who can.
 
-        Those whom `still_waits` denies are struck from the queue on the way; a guild that `may_begin` denies is passed over for now.
+        Channels for which `still_waits` is False are removed from the queue. Guilds for which `may_begin` is False are skipped for now.
         """
         for place in self.queue:
             if not self._could_start(place) or not may_begin(place.guild_id):
@@ -209,7 +209,7 @@ class SessionRegistry:
         return None
 
     def withdraw(self, place: Place) -> bool:
-        """They do not wait any more. Whether they did."""
+        """Remove a channel from the queue; returns whether it was there."""
         waited = self._take_out(place) is not None
         seat = self._seats.get(place.guild_id)
         if waited and (seat is None or seat.channel_id != place.channel_id):
@@ -217,11 +217,11 @@ class SessionRegistry:
         return waited
 
     def forget_nobody(self) -> None:
-        """The process ends: what ends from now on is remembered as it stands."""
+        """The process ends: calls that end from now on stay remembered."""
         self._memory = Forgetful()
 
     def move(self, guild_id: int, channel_id: int) -> None:
-        """The guild's call is in another channel now, whose people need not wait any more."""
+        """The guild's call moved to another channel, which does not wait any more."""
         seat, after = self._seats[guild_id], Place(guild_id, channel_id)
         self.withdraw(after)
         if seat.channel_id != channel_id:
@@ -229,14 +229,14 @@ class SessionRegistry:
         seat.channel_id = channel_id
 
     def ending(self, guild_id: int) -> None:
-        """The guild's call is being torn down; `end` follows."""
+        """The guild's call is ending; `end` follows."""
         if not self._seats[guild_id].ending:
             self._seats[guild_id].ending = True
             self._numbers = None
             self._had_its_turn(guild_id)
 
     def end(self, guild_id: int) -> None:
-        """The guild's call is gone and its engine is free again. A second time does nothing."""
+        """The guild's call has ended, and its engine is free again. A second call does nothing."""
         seat = self._seats.pop(guild_id, None)
         if seat:
             self._numbers = None
@@ -244,7 +244,7 @@ class SessionRegistry:
                 self._had_its_turn(guild_id)
             self._provider.release(seat.lease)
             place = Place(guild_id, seat.channel_id)
-            if place not in self._queue:  # somebody who asked for the next call while this one was torn down is still remembered
+            if place not in self._queue:  # who asked for the next call while this one was ending is still remembered
                 self._memory.left(place)
 
     def _could_start(self, place: Place) -> bool:
@@ -276,7 +276,7 @@ class SessionRegistry:
         return ticket
 
     def _had_its_turn(self, guild_id: int) -> None:
-        """Its call ends: its other channels wait behind the guilds that wait now."""
+        """The guild's call ended: its other channels come after the guilds that wait now."""
         if guild_id in self._turns:
             del self._turns[guild_id]
             self._turns[guild_id] = None

@@ -1,4 +1,4 @@
-"""RunningCalls: the calls that run now. How they begin, move and end; not whether."""
+"""RunningCalls: starts, moves and ends the calls that run now. The dispatcher decides which."""
 
 import functools
 
@@ -14,14 +14,14 @@ from discordplex.bot.scheduling.registry import Granted
 log = structlog.get_logger()
 
 GRACE_S = 2.0
-"""How long an empty channel is kept: a client that reconnects is back within that, and whoever leaves sees us go within 5 s."""
+"""How long the bot stays in an empty channel, in case a client only reconnects. It must leave within 5 s."""
 
 FOLLOW_TIMEOUT_S = 5.0
-"""How long Discord may take to move us after the people."""
+"""How long Discord may take to move the bot."""
 
 
 class RunningCalls:
-    """Every guild's call, with the registry's seat below it. All methods: the event loop's thread."""
+    """The running call of each guild. All methods: the event loop's thread."""
 
     def __init__(self, context: SchedulingContext) -> None:
         self._guilds = context.guilds
@@ -31,20 +31,20 @@ class RunningCalls:
         self._moves = context.moves
         self._calls: dict[int, AnyCall] = {}
         self._goals: dict[int, int] = {}
-        """The channels to which calls follow their people, until they are there."""
+        """The channels that calls are moving to, by guild."""
 
     @property
     def calls(self) -> dict[int, AnyCall]:
-        """The calls by guild, those that end included."""
+        """The calls by guild, including calls that are ending."""
         return dict(self._calls)
 
     def lasting(self, guild_id: int) -> AnyCall | None:
-        """The guild's call, None where it has none or it is being torn down."""
+        """The guild's call; None if it has none, or the call is ending."""
         seat = self._registry.seat(guild_id)
         return None if seat is None or seat.ending else self._calls.get(guild_id)
 
     def make(self, granted: Granted, *, quiet: bool) -> AnyCall | None:
-        """Make the call for which an engine was granted; `run` it next. None, and the engine is free again, where its channel is gone."""
+        """Make the call for a granted engine; `run` it next. If its channel is gone, returns None and frees the engine."""
         guild_id = granted.place.guild_id
         voice_channel = self._guilds.voice_channel_at(granted.place)
         if voice_channel is None:
@@ -55,7 +55,7 @@ class RunningCalls:
         return call
 
     async def run(self, guild_id: int, call: AnyCall) -> Outcome:
-        """Run a call of `make` from start to end. When this returns, it is gone and its engine is free."""
+        """Run a call from `make` to its end. When this returns, its engine is free."""
         try:
             return await call.run()
         except Exception:  # the edge: a bug in one call must not end the others
@@ -76,7 +76,7 @@ class RunningCalls:
             call.rescue()
 
     def follow(self, guild_id: int, channel_id: int) -> None:
-        """Go with the people into another channel; where that is impossible, say so and hang up."""
+        """Move with the people into another channel. If that is not possible, say so and end the call."""
         call, voice_channel = self._calls[guild_id], self._guilds.voice_channel_at(Place(guild_id, channel_id))
         problem = texts.calls.INTERNAL if voice_channel is None else voice_channel.obstacle()
         if voice_channel is None or problem:
@@ -90,14 +90,14 @@ class RunningCalls:
         self._moves.when_possible(guild_id, functools.partial(self._move, guild_id))
 
     def moved(self, guild_id: int, channel_id: int) -> None:
-        """Discord has moved us: after the people whom we follow, or because a moderator dragged us."""
+        """Discord moved the bot: after its people, or because a moderator moved it."""
         call, voice_channel = self.lasting(guild_id), self._guilds.voice_channel_at(Place(guild_id, channel_id))
         if call is None or voice_channel is None:
             return
         self._timers.cancel(("follow", guild_id))
         call.voice_channel = voice_channel
         if self._goals.get(guild_id, channel_id) != channel_id:
-            return  # the people have gone on meanwhile, and the next move is to where they are
+            return  # the people have moved again meanwhile; the next move goes there
         self._goals.pop(guild_id, None)
         self._registry.move(guild_id, channel_id)
         self.hang_up_where_unwanted(guild_id)
@@ -105,18 +105,18 @@ class RunningCalls:
             self.hang_up_when_empty(guild_id)
 
     def hang_up_where_unwanted(self, guild_id: int) -> None:
-        """Hang up, and say why, where the rules, or our rights, do not let us stay in the call's channel."""
+        """End the call, and say why, if the rules or the permissions do not allow the bot to stay in its channel."""
         call = self.lasting(guild_id)
         if call and (reason := call.voice_channel.unwanted or call.voice_channel.closed_to_us):
             self._notices.say_once(call.voice_channel, texts.calls.left_because(call.voice_channel.place.channel_id, reason))
             self.hang_up(guild_id)
 
     def hang_up_when_empty(self, guild_id: int) -> None:
-        """Hang up after the grace, unless somebody is back by then."""
+        """End the call after `GRACE_S`, unless somebody is back by then."""
         self._timers.later(("grace", guild_id), GRACE_S, functools.partial(self.hang_up_if_empty, guild_id))
 
     def hang_up_if_empty(self, guild_id: int) -> None:
-        """Hang up if nobody is there, or where the call is about to follow to."""
+        """End the call if nobody is in its channel, or in the one that it is moving to."""
         call, seat = self._calls.get(guild_id), self._registry.seat(guild_id)
         if call is None or seat is None:
             return
@@ -137,7 +137,7 @@ class RunningCalls:
             self.hang_up(guild_id)
 
     def _move(self, guild_id: int) -> None:
-        """Go where the call's people are by now."""
+        """Move to the channel of the call's people."""
         call, goal = self.lasting(guild_id), self._goals.get(guild_id)
         voice_channel = None if goal is None else self._guilds.voice_channel_at(Place(guild_id, goal))
         if call is None or voice_channel is None or call.voice_channel.place == voice_channel.place:

@@ -1,25 +1,25 @@
-"""The time box: whose call ends so that others get their turn. Pure: facts in, verdicts out."""
+"""The time limit: which call ends so that others get an engine. Pure: facts in, verdicts out."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 NOTICE_S = 60.0
-"""How long before its end a call is told; half of the box where that is shorter."""
+"""How long before its end a call gets a notice; half of the limit if that is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A call as it is now."""
+    """The state of a call."""
 
     guild_id: int
     age_s: float
     box_s: float
-    """After so long it ends when others wait; 0 is never."""
+    """The time limit while others wait; 0 is none."""
 
     @property
     def notice_s(self) -> float:
-        """How long before its end it is told."""
+        """How long before its end it gets a notice."""
         return min(NOTICE_S, self.box_s / 2)
 
 
@@ -33,7 +33,7 @@ class Warn:
 
 @dataclass(frozen=True, slots=True)
 class Reprieve:
-    """Nobody waits any more: tell them that it goes on."""
+    """Nobody waits any more: tell people that the call continues."""
 
     guild_id: int
 
@@ -49,15 +49,15 @@ Verdict: TypeAlias = Warn | Reprieve | End
 
 
 class TimeBox:
-    """Who was told that their call ends, and when it does."""
+    """Which calls got a notice, and when they end."""
 
     def __init__(self) -> None:
         self._ends: dict[int, float] = {}
 
     def judge(self, now: float, calls: Iterable[Running], *, waiting: int, wanted: Collection[int] = ()) -> list[Verdict]:
-        """What is to be done now. Of the calls that had their time the oldest end first, one for each who waits.
+        """What to do now. Of the calls over their limit, the oldest end first, one for each guild that waits.
 
-        `waiting` guilds wait for any engine; of the guilds in `wanted` another channel waits for its own guild's call to end.
+        `waiting` is how many guilds wait for an engine. In the guilds of `wanted`, another channel waits for the guild's own call to end.
         """
         running = {call.guild_id: call for call in calls}
         self._ends = {guild_id: end for guild_id, end in self._ends.items() if guild_id in running}

@@ -1,4 +1,4 @@
-"""Named things that happen later, or beside: each name at most once, none left behind."""
+"""Named timers and background tasks: each name at most once, and none is left at the end."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -24,11 +24,11 @@ class Timers:
 
     @property
     def names(self) -> tuple[Hashable, ...]:
-        """What is still to come."""
+        """The names of what is pending."""
         return tuple(self._named)
 
     def later(self, name: Hashable, delay_s: float, then: Callable[[], None]) -> None:
-        """Call `then` after `delay_s`, in place of what had this name."""
+        """Call `then` after `delay_s`. It replaces what had this name."""
         deadline = self._clock.now() + delay_s
 
         async def wait() -> None:
@@ -39,7 +39,7 @@ class Timers:
         self.beside(name, wait())
 
     def beside(self, name: Hashable, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` beside everything else, in place of what had this name. Its failure is logged."""
+        """Run `work` in the background. It replaces what had this name. A failure is logged."""
         self.cancel(name)
         task = asyncio.create_task(work, name=f"bot:{name}")
         self._named[name] = task
@@ -47,13 +47,13 @@ class Timers:
         task.add_done_callback(lambda done: self._finished(name, done))
 
     def cancel(self, name: Hashable) -> None:
-        """It shall not happen. A name that is unknown, or whose time has come, does nothing."""
+        """Cancel a timer or task. Does nothing if the name is unknown or the timer has fired."""
         task = self._named.pop(name, None)
         if task and task is not asyncio.current_task():
             task.cancel()
 
     async def close(self) -> None:
-        """Cancel everything and wait until it is gone."""
+        """Cancel everything and wait for its end."""
         for name in self.names:
             self.cancel(name)
         if self._alive:

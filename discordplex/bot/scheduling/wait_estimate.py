@@ -1,4 +1,4 @@
-"""How long somebody will wait for an engine, as far as that can honestly be told. Pure."""
+"""Estimates how long somebody will wait for an engine. Pure."""
 
 import heapq
 from collections import deque
@@ -7,27 +7,27 @@ from collections.abc import Sequence
 from discordplex.bot.texts.waiting import Estimate
 
 FEWEST_CALLS = 3
-"""Calls after which their mean says something."""
+"""There is no estimate before this many calls have ended."""
 
 MOST_CALLS = 20
-"""The newest ones count: what was usual yesterday need not be today."""
+"""How many of the newest calls count."""
 
 
 class Lengths:
-    """How long recent calls have lasted."""
+    """The lengths of recent calls."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=MOST_CALLS)
 
     def add(self, seconds: float) -> None:
-        """A call in which people were heard has ended."""
+        """A call that heard people has ended after this long."""
         self._seconds.append(seconds)
 
     def left_s(self, age_s: float) -> float | None:
-        """How much longer a call of this age will last; None where too little is known.
+        """How much longer a call of this age will probably last; None if too little is known.
 
-        It is the mean of what those calls still had before them that grew older than this one is. A call that is older than all of them
-        is expected to last as long again as it has.
+        It is the mean remaining time of the recent calls that lasted longer than this age. If none did, the call is expected to last twice
+        its age.
         """
         if len(self._seconds) < FEWEST_CALLS:
             return None
@@ -36,9 +36,9 @@ class Lengths:
 
 
 def estimate(number: int, *, ages_s: Sequence[float], lengths: Lengths, box_s: float = 0.0) -> Estimate | None:
-    """When the engine of a call that runs now, or of a later one, is free for the `number`th in the queue; None where nobody can tell.
+    """When an engine will be free for the `number`th in the queue; None if that is unknown.
 
-    `ages_s` are the running calls', `box_s` is the time after which a call ends when others wait, 0 where there is none.
+    `ages_s` are the ages of the running calls. `box_s` is the time limit of calls while others wait; 0 is none.
     """
     whole_s = lengths.left_s(0.0)
     if not ages_s or (whole_s is None and not box_s):

@@ -1,4 +1,4 @@
-"""WaitingList: the queue as people meet it. They are told their place and what to expect, and served when it is their turn."""
+"""WaitingList: tells people their place in the queue and the expected wait, and serves them when it is their turn."""
 
 from collections.abc import Collection, Iterable, Iterator
 
@@ -17,10 +17,10 @@ log = structlog.get_logger()
 
 
 class WaitingList:
-    """The registry's queue with its manners. All methods: the event loop's thread."""
+    """The registry's queue, with the messages to people. All methods: the event loop's thread."""
 
     def __init__(self, context: SchedulingContext, running: RunningCalls) -> None:
-        """`running` tells how long calls have lasted, for estimates."""
+        """`running` has the ages of calls, for estimates."""
         self._guilds = context.guilds
         self._registry = context.registry
         self._notices = context.notices
@@ -31,16 +31,19 @@ class WaitingList:
         self._told: dict[Ticket, int] = {}
         self._settled = True
         self.closed = False
-        """Nobody is served any more."""
+        """Whether the queue is closed: nobody is served any more."""
 
     def remember(self, order: Iterable[tuple[Place, int | None]]) -> bool:
-        """Who had a call or waited before a restart goes first, if they still sit there. Whether there are any: `settle` has to follow."""
+        """Channels that had a call or waited before a restart come first, if their people are still there.
+
+        Returns whether there are any; then call `settle` later.
+        """
         self._registry.restore(order)
         self._settled = not self._registry.queue
         return not self._settled
 
     def settle(self) -> bool:
-        """Every guild is known by now: whoever was remembered and sits nowhere is forgotten. Whether this was still to be done."""
+        """Every guild is known: forget remembered channels without people. Returns whether this was still to be done."""
         if self._settled:
             return False
         self._settled = True
@@ -50,14 +53,14 @@ class WaitingList:
         return True
 
     def ask(self, place: Place, asker: int | None) -> Answer:
-        """Somebody wants a call here, and nothing speaks against it. They are granted an engine, or wait."""
+        """Somebody wants a call here, and it is allowed: they get an engine, or wait."""
         answer = self._registry.ask(place, asker)
         if self._settled and not isinstance(answer, Granted):
-            self._correct()  # a guild that comes new goes before another one's second channel
+            self._correct()  # a new guild comes before the second channel of another one
         return answer
 
     def tell(self, place: Place, answer: Answer) -> None:
-        """Say in the channel what they wait for."""
+        """Post in the channel what it waits for."""
         voice_channel = self._guilds.voice_channel_at(place)
         if voice_channel and isinstance(answer, Waiting):
             self._tell_number(voice_channel)
@@ -65,11 +68,11 @@ class WaitingList:
             self._notices.say_once(voice_channel, texts.calls.elsewhere(answer.channel_id))
 
     def sentence(self, place: Place, number: int) -> str:
-        """What `tell` says of a number in the queue."""
+        """What `tell` posts about a number in the queue."""
         return texts.waiting.waiting(number, self.expected(place))
 
     def expected(self, place: Place) -> Estimate | None:
-        """How long they will wait; None where nobody can tell, or they do not wait for an engine."""
+        """The expected wait; None if it is unknown, or the channel does not wait for an engine."""
         number = self._registry.number(place)
         if number is None or self._registry.seat(place.guild_id):
             return None
@@ -78,7 +81,7 @@ class WaitingList:
         return estimate(number, ages_s=[now - call.since for call in calls], lengths=self._lengths, box_s=max(boxes_s, default=0.0))
 
     def serve(self) -> Iterator[Granted]:
-        """Grant free engines to those who wait, in their order; begin the call of each before the next is granted."""
+        """Give free engines to the queue, in its order. Start each call before the next step of this iterator."""
         if self.closed or not self._settled:
             return
         before = self._registry.queue
@@ -89,16 +92,16 @@ class WaitingList:
             self.tell_all()
 
     def learn(self, length_s: float) -> None:
-        """A call in which people were heard has ended after so long: estimates follow."""
+        """A call that heard people has ended after this long: update the estimates."""
         self._lengths.add(length_s)
 
     def withdraw(self, place: Place) -> None:
-        """Nobody is there any more."""
+        """Everybody has left this channel: remove it from the queue."""
         if self._registry.withdraw(place):
             self.tell_all()
 
     def leave(self, guild_id: int, channels: Collection[int]) -> bool:
-        """Nobody in these channels of a guild wants to wait any more; whether somebody did."""
+        """Remove these channels of a guild from the queue; returns whether any of them was there."""
         gone = [place for place in self._registry.queue if place.guild_id == guild_id and place.channel_id in channels]
         for place in gone:
             self._registry.withdraw(place)
@@ -123,7 +126,7 @@ class WaitingList:
             self._notices.say(voice_channel, texts.waiting.YOUR_TURN, key=("queue", ticket.serial))
 
     def tell_all(self) -> None:
-        """Correct what those read who wait for an engine: their number has changed, or there is none any more."""
+        """Update the messages of all who wait for an engine."""
         waiting = {self._registry.ticket(place) for place in self._registry.queue}
         self._told = {ticket: number for ticket, number in self._told.items() if ticket in waiting}
         if self.closed or not self._settled:
@@ -134,14 +137,14 @@ class WaitingList:
                 self._tell_number(voice_channel)
 
     def _correct(self) -> None:
-        """Correct what those read who were told another number."""
+        """Update the messages with a number that has changed."""
         for place in self._registry.queue:
             voice_channel, ticket = self._guilds.voice_channel_at(place), self._registry.ticket(place)
             if voice_channel and ticket in self._told and not self._registry.seat(place.guild_id):
                 self._tell_number(voice_channel)
 
     def _tell_number(self, voice_channel: VoiceChannel) -> None:
-        """One message for each time that they wait, changed in place when their number changes."""
+        """Post or edit the message of this wait: one message, edited when the number changes."""
         ticket, number = self._registry.ticket(voice_channel.place), self._registry.number(voice_channel.place)
         if self._settled and ticket and number and self._told.get(ticket) != number:
             self._told[ticket] = number
