@@ -43,7 +43,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A talk both ways during which the wire was lost three times."""
+    """A talk both ways during which the connection was lost three times."""
 
     cause: str
     heard_by_person: int
@@ -112,12 +112,12 @@ async def booth_alone() -> AsyncIterator[Booth]:
     async with LoopbackDiscord() as loopback, logged_in(loopback, loopback.bots[0]) as bot:
         os.environ["SSL_CERT_FILE"] = str(loopback.ca_file)
         metrics = Metrics()
-        with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
-            yield Booth(loopback, bot, wire, metrics)
+        with MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
+            yield Booth(loopback, bot, media_threads, metrics)
 
 
 async def repair(cause: int | None) -> Repair:
-    """Talk both ways for nine seconds, and lose the wire three times: by a close code, or by a TCP reset where there is none."""
+    """Talk both ways for nine seconds, and lose the connection three times: by a close code, or by a TCP reset where there is none."""
     taps = (
         patch("discordplex.voice.rtp.stream.OpusDecoder", TappedDecoder),
         patch("discordplex.voice.rtp.sender.OpusEncoder", TappedEncoder),

@@ -56,18 +56,18 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
                 # If the database cannot be opened, calls still work: settings are kept in memory, and people are told so.
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
-                    wire = stack.enter_context(MediaThreads(clock=clock, metrics=metrics))
-                    await serve(config, store=store, wire=wire, clock=clock, metrics=metrics, asked=asked)
+                    media_threads = stack.enter_context(MediaThreads(clock=clock, metrics=metrics))
+                    await serve(config, store=store, media_threads=media_threads, clock=clock, metrics=metrics, asked=asked)
     finally:
         if report is not None:
             write_report(report, metrics, uptime_s=clock.now() - started)
     return 0
 
 
-async def serve(config: Config, *, store: Store, wire: MediaThreads, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
+async def serve(config: Config, *, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
     """Run the bot with these parts until `asked` is set."""
     provider = engine_provider(config, clock)
-    application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
+    application = BotApplication(config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=metrics)
     beside = [
         asyncio.create_task(log_stats(metrics, clock), name="stats"),
         asyncio.create_task(stop_when(asked, application), name="stop"),

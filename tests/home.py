@@ -1,4 +1,4 @@
-"""The whole bot at home on the loopback Discord: real py-cord, the real voice wire, a real engine client, a stand-in engine."""
+"""The whole bot at home on the loopback Discord: real py-cord, the real voice connection, a real engine client, a stand-in engine."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -146,10 +146,10 @@ class Home:
         config = config or self.config()
         clock = SystemClock()
         async with open_store(self.store_url, volatile=True, busy_s=0.2) as self.store:
-            with MediaThreads(clock=clock, metrics=self.metrics) as wire:
+            with MediaThreads(clock=clock, metrics=self.metrics) as media_threads:
                 provider = engine_provider(config, clock)
                 application = BotApplication(
-                    config=config, provider=provider, store=self.store, wire=wire, clock=clock, metrics=self.metrics
+                    config=config, provider=provider, store=self.store, media_threads=media_threads, clock=clock, metrics=self.metrics
                 )
                 self.task = asyncio.create_task(application.run(), name="bot")
                 try:

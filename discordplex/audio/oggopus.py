@@ -1,4 +1,4 @@
-"""OggOpus streams: PCM to pages for an engine's ears, pages to PCM from its mouth.
+"""OggOpus streams: PCM to pages on the way to an engine, pages to PCM on the way from it.
 
 The codec behind the container is sphn where it can be imported, else libopus; both were read by each other in tests. Neither direction
 trims the pre-skip, and nor do PersonaPlex and sphn: sample n in is sample n out, later by the encoder's lookahead alone, so that the two

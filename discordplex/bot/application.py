@@ -34,13 +34,13 @@ class BotApplication:
     """`run` it, `stop` it. Thread: loop, for both and for making it."""
 
     def __init__(
-        self, *, config: Config, provider: EngineProvider, store: Store, wire: MediaThreads, clock: Clock, metrics: Metrics
+        self, *, config: Config, provider: EngineProvider, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics
     ) -> None:
         self._order = StoredOrder(store.queue, clock=clock)
         self._parts = Parts(
             config=config,
             provider=provider,
-            wire=wire,
+            media_threads=media_threads,
             clock=clock,
             metrics=metrics,
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),

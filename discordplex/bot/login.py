@@ -82,7 +82,7 @@ class Parts:
 
     config: Config
     provider: EngineProvider
-    wire: MediaThreads
+    media_threads: MediaThreads
     clock: Clock
     metrics: Metrics
     preferences: StoredPreferences
@@ -252,7 +252,7 @@ class Login:
             notices=self._notices,
             preferences=self._preferences,
             persona=self._persona,
-            wire=parts.wire,
+            media_threads=parts.media_threads,
             clock=parts.clock,
             metrics=parts.metrics,
             transcripts=self._transcripts,

@@ -1,7 +1,7 @@
-"""VoiceConnection: py-cord's voice protocol, spoken by ourselves. It owns a call's sockets and mends them.
+"""VoiceConnection: our implementation of py-cord's voice protocol. It owns a call's sockets and repairs them.
 
-py-cord makes it (`channel.connect(cls=functools.partial(VoiceConnection, wire=..., ...))`), passes it the main gateway's two voice events,
-and is asked for nothing else: no private name of the library is used.
+py-cord makes it (`channel.connect(cls=functools.partial(VoiceConnection, ...))`), passes it the main gateway's two voice events,
+and uses nothing else of it: no private name of the library is used.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         client: discord.Client,
         channel: discord.VoiceChannel | discord.StageChannel,
         *,
-        wire: MediaThreads,
+        media_threads: MediaThreads,
         sink: PcmSink,
         source: PcmSource,
         metrics: Metrics,
@@ -62,7 +62,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._place = channel
         self._channel_id: int = channel.id
         self._user_id = client.user.id
-        self._wire = wire
+        self._media_threads = media_threads
         self._sink = sink
         self._metrics = metrics
         self._clock = clock
@@ -105,21 +105,21 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     def ignore(self, user_ids: Iterable[int]) -> None:
         """From now on these people, and nobody else, are dropped before anything of theirs is opened; what is held of them goes too."""
         self._ignored = frozenset(user_ids)
-        self._choose_ears()
+        self._apply_ignored()
 
     def deafen(self, *, deaf: bool) -> None:
         """While deaf, everybody is dropped before anything of theirs is opened; what is held of them goes too."""
         self._deaf = deaf
-        self._choose_ears()
+        self._apply_ignored()
 
     @property
     def _dropped(self) -> Container[int | None]:
         return EVERYBODY if self._deaf else self._ignored
 
-    def _choose_ears(self) -> None:
+    def _apply_ignored(self) -> None:
         if self._session:
             self._session.receiver.ignore(self._dropped)
-            self._wire.wake()
+            self._media_threads.wake()
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
         """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
@@ -170,7 +170,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def session_live(self) -> None:
         """Audio flows; see `VoiceSessionListener`."""
-        self._wire.pace(self._sender)
+        self._media_threads.pace(self._sender)
         self._live.set()
         log.info("voice connected", guild=self._guild.id, channel=self._channel_id, ssrc=self.ssrc)
         self._lost = False
@@ -214,16 +214,16 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def _open_session(self, info: ConnectionInfo) -> DiscordVoiceSession:
         credentials = Credentials(self._guild.id, self._user_id, info.session_id, info.token)
-        shared = VoiceServices(self._wire, self._sink, self._sender, self._metrics, self._clock, self._tls)
+        shared = VoiceServices(self._media_threads, self._sink, self._sender, self._metrics, self._clock, self._tls)
         self._members.new_session()
         self._session = DiscordVoiceSession(
             credentials=credentials, endpoint=info.endpoint, channel_id=lambda: self._channel_id, owner=self, shared=shared
         )
-        self._choose_ears()
+        self._apply_ignored()
         return self._session
 
     def _note_loss(self, closing: Closing) -> None:
-        """Say once that the wire is lost, but not for a mere move."""
+        """Report once that the connection is lost, but not for a mere move."""
         self._live.clear()
         log.warning("voice connection lost", guild=self._guild.id, code=closing.code, repair=closing.repair.name)
         self._setback = closing
@@ -279,7 +279,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._released = True
             self._live.clear()
             self._sender.detach()
-            self._wire.unpace(self._sender)
+            self._media_threads.unpace(self._sender)
             self.cleanup()
 
     def _speaking(self, speaking: bool) -> None:  # noqa: FBT001 - the word itself, and a callback

@@ -1,13 +1,13 @@
-"""Is the bot deaf? From what was counted to a verdict: new keys, a new session, a word to the people, or nothing. Pure.
+"""Is somebody not heard? From packet counts to a verdict: new keys, a new session, a message to people, or nothing. Pure.
 
-A bot that hears nothing looks like one that nobody talks to. Three symptoms tell them apart:
+A bot that receives nothing looks like one that nobody talks to. Three symptoms tell them apart:
 
 * **unreadable**: somebody's packets arrive and none of them becomes sound;
 * **absent**: somebody is said to speak, and nothing arrives from anybody;
 * **dead path**: the voice server answered keep-alives in this session, answers them no more, and nothing else arrives either.
 
-A stream that ends without the packets that mark the end of speech is none: many clients, and every lost packet, end one like that. It
-only makes the path worth asking (`Deafness.in_doubt`). Who is silent, muted or opted out gives no symptom.
+A stream that ends without the packets that mark the end of speech is no symptom: many clients end streams like that, and packets get
+lost. It is only a reason to test the path (`Deafness.in_doubt`). A person who is silent, muted or opted out gives no symptom.
 
 `verdict` is the table of what follows. A new session costs everybody a moment, so there is none for one speaker while others are heard.
 Each remedy has a budget, per speaker and per call: nobody can force the bot to repeat it by sending what cannot be read.
@@ -26,10 +26,10 @@ UNREADABLE_PACKETS = 25
 """At least half a second of speech, so that a late rest of the last sentence is no proof."""
 
 ABSENT_S = 3.0
-"""From the word that somebody speaks."""
+"""From the message that somebody speaks."""
 
-LATE_WORD_S = 1.0
-"""The word that somebody speaks may come so long after their packets; then it is about these."""
+LATE_MESSAGE_S = 1.0
+"""The message that somebody speaks may come this long after their packets; it is then about these packets."""
 
 DEAD_PATH_S = 3.0
 """From the first keep-alive that was not answered; the watchdog sends one twice a second then."""
@@ -38,16 +38,16 @@ GRACE_S = 1.5
 """What Discord says of speakers in the first moments of a session may be old; it gives names, and proves nothing."""
 
 HEARD_S = 10.0
-"""Who was heard so recently counts as heard: people pause between sentences."""
+"""A person who was heard this recently counts as heard: people pause between sentences."""
 
 RETRY_S = 60.0
-"""Where nobody at all is heard, a new session is tried again after so long."""
+"""While nobody at all is heard, a new session is tried again after this long."""
 
 BUDGET_S = 600.0
 """The time over which remedies are counted."""
 
 MAX_SPEAKERS = 1024
-"""People who are remembered. The one that was counted longest ago makes room."""
+"""The most people that are remembered. The one who was counted longest ago is dropped."""
 
 
 class Remedy(enum.Enum):
@@ -58,7 +58,7 @@ class Remedy(enum.Enum):
     RECONNECT = enum.auto()
     """Leave the channel and join it again."""
     TELL = enum.auto()
-    """Let people know who is not heard."""
+    """Tell people who is not heard."""
 
 
 SPEAKER_BUDGET: Mapping[Remedy, int] = MappingProxyType({Remedy.REKEY: 3, Remedy.RECONNECT: 2, Remedy.TELL: 2})
@@ -89,7 +89,7 @@ class StreamCounts:
     """The last packet was one of these."""
 
     def with_another(self, other: "StreamCounts") -> "StreamCounts":
-        """Both of one person's streams together: clients take a new SSRC when they reconnect."""
+        """Two streams of one person, added up: a client gets a new SSRC when it reconnects."""
         return StreamCounts(
             ssrc=self.ssrc,
             user_id=self.user_id,
@@ -102,7 +102,7 @@ class StreamCounts:
 
 
 class Symptom(enum.Enum):
-    """How somebody is not heard."""
+    """In what way somebody is not heard."""
 
     UNREADABLE = enum.auto()
     ABSENT = enum.auto()
@@ -121,7 +121,7 @@ class NotHeard:
 
 @dataclass(frozen=True, slots=True)
 class HeardAgain:
-    """Somebody of whom people were told is heard."""
+    """A person who was reported as not heard is heard."""
 
     speaker: int
 
@@ -131,23 +131,23 @@ Finding: TypeAlias = NotHeard | HeardAgain
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verdict is made of."""
+    """The facts for a verdict."""
 
     symptom: Symptom
     encrypted: bool
     """The call has keys that can be changed."""
     others_heard: bool
-    """Somebody else is heard, so that the way to us is open and our keys serve."""
+    """Somebody else is heard, so the path is open and our keys work."""
     tried: Remedy | None = None
-    """The strongest remedy since this speaker was heard last."""
+    """The strongest remedy that was tried since this speaker was last heard."""
     told: bool = False
-    """People know already that this speaker is not heard."""
+    """People have been told that this speaker is not heard."""
     retry_due: bool = False
     """Nobody at all has been heard for `RETRY_S` since they were told."""
 
 
 def verdict(facts: Evidence) -> Remedy | None:
-    """What the facts ask for, budgets aside; None for nothing."""
+    """The remedy for these facts, without regard to budgets; None for no remedy."""
     if facts.symptom is Symptom.DEAD_PATH:
         return Remedy.RECONNECT
     if facts.told:
@@ -181,7 +181,7 @@ class RemedyBudget:
 
 
 class SpeakerRecord:
-    """What is remembered of somebody, over sessions."""
+    """What is remembered about one speaker, over all sessions."""
 
     __slots__ = (
         "announced",
@@ -207,7 +207,7 @@ class SpeakerRecord:
         self.begin()
 
     def begin(self) -> None:
-        """A new session: the receiver counts from nothing."""
+        """A new session begins: the receiver counts from zero."""
         self.announced = self.arrived = self.read = self.silences = 0
         self.ended = True
         self.arrived_at = self.read_at = float("-inf")
@@ -215,18 +215,18 @@ class SpeakerRecord:
         self.clear_suspicion()
 
     def clear_suspicion(self) -> None:
-        """Nothing so far speaks for deafness."""
+        """Forget the evidence so far."""
         self.unread = 0
         self.announced_at: float | None = None
         self.unread_at: float | None = None
 
 
 class Deafness:
-    """A call's judgement of its own ears. Ask it twice a second; not thread-safe."""
+    """Decides whether people in a call are heard. Call `look` twice a second. Not thread-safe."""
 
     def __init__(self) -> None:
         self.in_doubt = False
-        """Somebody broke off, or is said to speak and does not arrive: ask whether the path is alive."""
+        """Somebody stopped without an end marker, or is said to speak and does not arrive: test whether the path is alive."""
         self._speakers: dict[int, SpeakerRecord] = {}
         self._since = 0.0
         self._arrived_at = self._read_at = float("-inf")
@@ -235,7 +235,7 @@ class Deafness:
         self._path_budget = RemedyBudget(PATH_BUDGET)
 
     def begin_session(self, now: float) -> None:
-        """Another receiver counts from now on; what was tried is remembered."""
+        """A new session's receiver counts from now on. What was tried is remembered."""
         self._since = now
         for speaker in self._speakers.values():
             speaker.begin()
@@ -249,7 +249,7 @@ class Deafness:
         encrypted: bool,
         path_silent_s: float = 0.0,
     ) -> list[Finding]:
-        """Take in what was counted until now, and say what follows.
+        """Take what was counted until now, and return what follows.
 
         `excused`: who need not be heard. `path_silent_s`: how long keep-alives have gone unanswered with nothing else arriving, 0.0 where
         the path is alive, or where this voice server has never answered any.
@@ -274,7 +274,7 @@ class Deafness:
         return found + self._judge(now, encrypted=encrypted)
 
     def _remember(self, counted: Mapping[int, StreamCounts], now: float) -> None:
-        """Keep a record of everybody who is counted, and of those whom a remedy was used for."""
+        """Keep a record of everybody who is counted, and of everybody for whom a remedy was used."""
         kept = {key: speaker for key, speaker in self._speakers.items() if key in counted or speaker.tried or speaker.budget.in_use(now)}
         for key, counts in counted.items():
             if key not in kept:
@@ -285,9 +285,9 @@ class Deafness:
 
     def _take(self, speaker: SpeakerRecord, counts: StreamCounts, now: float) -> None:
         arrived, read = counts.arrived - speaker.arrived, counts.read - speaker.read
-        about_last_words = now - speaker.arrived_at <= LATE_WORD_S
-        if counts.announced > speaker.announced and now >= self._since + GRACE_S and not about_last_words:
-            speaker.announced_at = speaker.announced_at or now  # who is announced again and again is still the same who is missed
+        about_last_packets = now - speaker.arrived_at <= LATE_MESSAGE_S
+        if counts.announced > speaker.announced and now >= self._since + GRACE_S and not about_last_packets:
+            speaker.announced_at = speaker.announced_at or now  # a repeated announcement does not restart the wait
         if arrived > 0 or counts.silences > speaker.silences:
             self._arrived_at = speaker.arrived_at = now
             speaker.announced_at = None
@@ -330,7 +330,7 @@ class Deafness:
             return Symptom.UNREADABLE
         if speaker.announced_at is None or now - speaker.announced_at < ABSENT_S:
             return None
-        # Where others arrive the way to us is open: it is their own that is not.
+        # If others arrive, our path is open and only theirs is not.
         return Symptom.ABSENT if self._arrived_at <= speaker.announced_at else None
 
     def _facts(self, speaker: SpeakerRecord, symptom: Symptom, now: float, *, encrypted: bool) -> Evidence:
@@ -347,7 +347,7 @@ class Deafness:
         )
 
     def _affordable(self, speaker: SpeakerRecord, remedy: Remedy | None, now: float) -> Remedy | None:
-        """The remedy where it is within its budgets; else, people are told, once."""
+        """The remedy, if it is within its budgets; otherwise, once, telling people."""
         wanted = (remedy,) if speaker.told_at is not None else (remedy, Remedy.TELL)
         for one in wanted:
             if one and speaker.budget.allows(one, now) and self._call_budget.allows(one, now):
@@ -355,7 +355,7 @@ class Deafness:
         return None
 
     def _try(self, speaker: SpeakerRecord, remedy: Remedy, now: float) -> None:
-        """A remedy is for everybody whom we do not hear; whether it helped, only what comes after it can show."""
+        """Note the remedy for everybody who is not heard. Only packets that come after it can show whether it helped."""
         speaker.budget.use(remedy, now)
         self._call_budget.use(remedy, now)
         if remedy is Remedy.TELL or speaker.told_at is not None:

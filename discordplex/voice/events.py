@@ -1,4 +1,4 @@
-"""What a call may hear from its voice connection."""
+"""The events of a voice connection."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The wire is lost. `final`: for good, the bot is out of the channel; otherwise it is being mended already."""
+    """The voice connection is lost. `final`: for good, and the bot has left the channel; otherwise it is being repaired already."""
 
     reason: str
     """A plain sentence."""

@@ -1,4 +1,4 @@
-"""Keeping a call on the wire: resume what lives, enter anew what is gone, follow a move, and know when to give up."""
+"""Keeping a call connected: resume a session that lives, join again when it is gone, follow a move, and give up in time."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol

@@ -70,7 +70,7 @@ class VoiceSessionListener(Protocol):
 class VoiceServices:
     """The services that every voice session of one call shares."""
 
-    wire: MediaThreads
+    media_threads: MediaThreads
     sink: PcmSink
     sender: Sender
     metrics: Metrics
@@ -131,7 +131,9 @@ class DiscordVoiceSession:
         self._channel_id = channel_id
         self._owner = owner
         self._shared = shared
-        self._media = MediaSocket(wire=shared.wire, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee)
+        self._media = MediaSocket(
+            media_threads=shared.media_threads, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee
+        )
         self.receiver = self._media.receiver
         self._opened_before = 0
         self._complained = False
@@ -329,7 +331,7 @@ class DiscordVoiceSession:
     def _handle_people(self, event: VoiceEvent | None) -> None:
         if isinstance(event, Speaking):
             self.receiver.name(event.ssrc, event.user_id, speaking=event.speaking)
-            self._shared.wire.wake()
+            self._shared.media_threads.wake()
         elif isinstance(event, PeopleJoined):
             self.e2ee.join(event.user_ids)
             self._owner.people_joined(event.user_ids)

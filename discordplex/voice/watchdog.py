@@ -1,4 +1,4 @@
-"""The watchdog of a call's ears: looks twice a second whether we are deaf, mends what it can, and says what it cannot."""
+"""The watchdog of a call: checks twice a second whether people are heard, repairs what it can, and reports what it cannot."""
 
 from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Protocol, TypeVar
@@ -43,7 +43,7 @@ class VoiceFlags(Protocol):
 
 
 class Watchdog:
-    """One call's. It outlives the call's lines. For the loop only."""
+    """Watches one call over all of its voice sessions. For the loop only."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Watchdog:
         metrics: Metrics,
     ) -> None:
         """`live_session`: the session with audio, if there is one. `excused`: who need not be heard, given whose streams have a name."""
-        self._live_line = live_session
+        self._live_session = live_session
         self._excused = excused
         self._tell = tell
         self._clock = clock
@@ -74,7 +74,7 @@ class Watchdog:
     async def _run(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + LOOK_S)
-            session = self._live_line()
+            session = self._live_session()
             if session is not None:
                 self._look(session)
 

@@ -300,7 +300,7 @@ def unconnected(preferences: Preferences, clock: FakeClock) -> CallContext:
         notices=Notices(clock=clock, metrics=Metrics()),
         preferences=preferences,
         persona=PERSONA,
-        wire=cast("Any", None),
+        media_threads=cast("Any", None),
         clock=clock,
         metrics=Metrics(),
     )

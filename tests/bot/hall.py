@@ -82,7 +82,7 @@ class Hall:
             notices=self.notices,
             preferences=self.preferences,
             persona=PERSONA,
-            wire=cast("Any", None),  # nothing is connected here
+            media_threads=cast("Any", None),  # nothing is connected here
             clock=self.clock,
             metrics=self.metrics,
             transcripts=self.transcripts,

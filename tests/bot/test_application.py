@@ -1,4 +1,4 @@
-"""The whole bot on the loopback Discord: real py-cord, real voice wire, real PersonaPlex client, a stand-in engine."""
+"""The whole bot on the loopback Discord: real py-cord, real voice connection, real PersonaPlex client, a stand-in engine."""
 
 import asyncio
 import errno
@@ -268,9 +268,11 @@ async def run_to_its_end(home: Home, config: Config) -> None:
     """The bot, until it ends by itself."""
     clock = SystemClock()
     async with open_store("sqlite://") as store:
-        with MediaThreads(clock=clock, metrics=home.metrics) as wire:
+        with MediaThreads(clock=clock, metrics=home.metrics) as media_threads:
             provider = PersonaPlexPool(config.personaplex, clock=clock)
-            application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=home.metrics)
+            application = BotApplication(
+                config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=home.metrics
+            )
             await timeouts.wait_for(application.run(), 10)
 
 

@@ -110,8 +110,10 @@ async def test_a_wrong_token_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         config = Config(discord=DiscordConfig(token=SecretStr("not-a-token"), api_url=discord.api_url + "/v10"))
         clock, metrics = SystemClock(), Metrics()
         async with open_store("sqlite://") as store:
-            with MediaThreads(clock=clock, metrics=metrics) as wire:
+            with MediaThreads(clock=clock, metrics=metrics) as media_threads:
                 provider = PersonaPlexPool(config.personaplex, clock=clock)
-                application = BotApplication(config=config, provider=provider, store=store, wire=wire, clock=clock, metrics=metrics)
+                application = BotApplication(
+                    config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=metrics
+                )
                 with pytest.raises(LoginError, match="token"):
                     await application.run()

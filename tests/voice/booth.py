@@ -34,7 +34,7 @@ SOAK = "DISCORDPLEX_SOAK" in os.environ
 Library = Literal["libdave", "davey"]
 
 NOW = threading.local()
-"""What a thread of the wire is about: the packet that it decoded last, the mouth whose frame it took last."""
+"""What a media thread is about: the packet that it decoded last, the mouth whose frame it took last."""
 
 
 class TappedDecoder(OpusDecoder):
@@ -151,7 +151,7 @@ class Booth:
 
     loopback: LoopbackDiscord
     bot: discord.Bot
-    wire: MediaThreads
+    media_threads: MediaThreads
     metrics: Metrics
     mouth: Mouth = field(default_factory=lambda: Mouth(after=b""))
     events: list[ConnectionEvent] = field(default_factory=list)
@@ -225,7 +225,7 @@ class Booth:
         assert isinstance(place, discord.VoiceChannel)
         made = functools.partial(
             self._make,
-            wire=self.wire,
+            media_threads=self.media_threads,
             sink=self.ear,
             source=self.mouth,
             metrics=self.metrics,

@@ -42,8 +42,8 @@ def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenB
         async with LoopbackDiscord(**options) as loopback, logged_in(loopback, loopback.bots[0]) as bot:
             monkeypatch.setenv("SSL_CERT_FILE", str(loopback.ca_file))
             metrics = Metrics()
-            with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
-                booth = Booth(loopback, bot, wire, metrics)
+            with MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
+                booth = Booth(loopback, bot, media_threads, metrics)
                 try:
                     yield booth
                 finally:
@@ -72,13 +72,13 @@ async def booth(open_booth: OpenBooth) -> AsyncIterator[Booth]:
 
 
 @pytest.fixture
-def wire(no_stray_threads: None) -> Iterator[MediaThreads]:
+def media_threads(no_stray_threads: None) -> Iterator[MediaThreads]:
     del no_stray_threads
     with MediaThreads(clock=SystemClock(), metrics=Metrics()) as opened:
         yield opened
 
 
 @pytest.fixture
-async def rig(authority: trustme.CA, wire: MediaThreads) -> AsyncIterator[Rig]:
-    async with open_rig(authority, wire) as opened:
+async def rig(authority: trustme.CA, media_threads: MediaThreads) -> AsyncIterator[Rig]:
+    async with open_rig(authority, media_threads) as opened:
         yield opened

@@ -123,7 +123,7 @@ async def silence(connection: ServerConnection) -> None:
 
 
 @asynccontextmanager
-async def open_rig(authority: trustme.CA, wire: MediaThreads) -> AsyncIterator[Rig]:
+async def open_rig(authority: trustme.CA, media_threads: MediaThreads) -> AsyncIterator[Rig]:
     server_tls, client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server_tls)
     authority.configure_trust(client_tls)
@@ -151,7 +151,7 @@ async def open_rig(authority: trustme.CA, wire: MediaThreads) -> AsyncIterator[R
                 endpoint=f"127.0.0.1:{port}",
                 channel_id=lambda: 7,
                 owner=owner,
-                shared=VoiceServices(wire, ear, sender, metrics, clock, client_tls),
+                shared=VoiceServices(media_threads, ear, sender, metrics, clock, client_tls),
             )
             made.append(Rig(session, owner=owner, ear=ear, clock=clock, metrics=metrics, udp=udp))
             yield made[0]

@@ -98,7 +98,7 @@ async def test_a_cancelled_connect_leaves_nothing(booth: Booth) -> None:
 
 
 async def test_disconnect_in_the_middle_of_a_repair(booth: Booth) -> None:
-    """Leaving while the wire is being mended, and leaving twice at once, ends both and tells of no final loss."""
+    """Leaving while the connection is being repaired, and leaving twice at once, ends both and tells of no final loss."""
     link = await booth.connect()
     booth.loopback.voice.close_connection(booth.bot_id, 4006)
     await booth.until(lambda: "Lost" in kinds(booth))

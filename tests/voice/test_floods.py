@@ -164,30 +164,30 @@ def test_a_flooded_call_leaves_the_others_their_turn(sockets: Callable[[], tuple
     """Of a socket that is never empty a few milliseconds' worth is read, and then it is the next one's turn."""
     taken: list[str] = []
     clock = FakeClock()
-    wire = MediaThreads(clock=clock, metrics=Metrics())
+    media_threads = MediaThreads(clock=clock, metrics=Metrics())
     for name, datagrams in (("flooded", BATCH_DATAGRAMS), ("calm", 1)):
         near, far = sockets()
         for _ in range(datagrams):
             far.send(b"x")
-        with wire_changes(wire):
-            wire.listen(near, Flooded(name, taken, clock))
-    with wire:
+        with unstarted(media_threads):
+            media_threads.listen(near, Flooded(name, taken, clock))
+    with media_threads:
         while len(taken) <= BATCH_DATAGRAMS:
-            wire.wake()
+            media_threads.wake()
     assert taken.index("calm") <= BATCH_S / 0.001 + 2
 
 
-class wire_changes:  # noqa: N801 - used as a function
-    """A wire that has not begun yet only notes who listens."""
+class unstarted:  # noqa: N801 - used as a function
+    """Threads that have not started yet only note who listens."""
 
-    def __init__(self, wire: MediaThreads) -> None:
-        self._wire = wire
+    def __init__(self, media_threads: MediaThreads) -> None:
+        self._media_threads = media_threads
 
     def __enter__(self) -> None:
-        self._wake, self._wire.wake = self._wire.wake, lambda: None  # type: ignore[method-assign]
+        self._wake, self._media_threads.wake = self._media_threads.wake, lambda: None  # type: ignore[method-assign]
 
     def __exit__(self, *_: object) -> None:
-        self._wire.wake = self._wake  # type: ignore[method-assign]
+        self._media_threads.wake = self._wake  # type: ignore[method-assign]
 
 
 def test_a_hundred_thousand_ids_leave_a_receiver_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""Sixteen thousand hostile datagrams through a real socket and the wire's real thread; `make soak` sends forty times as many.
+"""Sixteen thousand hostile datagrams through a real socket and the real receive thread; `make soak` sends forty times as many.
 
 Hypothesis chooses the seeds, and shows the one that breaks something.
 """
@@ -27,9 +27,9 @@ SPEECH = packets_of(noise(20))
 
 
 class Target:
-    """A receiver in an encrypted call, on a real socket and the wire's real thread, and whoever sends to it."""
+    """A receiver in an encrypted call, on a real socket and the real receive thread, and whoever sends to it."""
 
-    def __init__(self, wire: MediaThreads) -> None:
+    def __init__(self, media_threads: MediaThreads) -> None:
         self.delivery, (self.ann, self.bob, _) = call_of(ANN, BOB, CAT)
         self.studio = Studio(self.ann.e2ee)
         self.studio.receiver.name(SSRC, BOB)
@@ -43,7 +43,7 @@ class Target:
         self._near.setblocking(False)
         self._near.connect(self._far.getsockname())
         self._far.connect(self._near.getsockname())
-        wire.listen(self._near, self)
+        media_threads.listen(self._near, self)
 
     @property
     def due(self) -> float | None:
@@ -92,11 +92,11 @@ class Target:
 def target(no_stray_threads: None) -> Iterator[Target]:
     del no_stray_threads
     metrics = Metrics()
-    with MediaThreads(clock=SystemClock(), metrics=metrics) as wire:
-        made = Target(wire)
+    with MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
+        made = Target(media_threads)
         yield made
         made.close()
-    assert metrics.counter("voice.wire.faults").value == 0
+    assert metrics.counter("voice.faults").value == 0
 
 
 def hostile_datagram(dice: random.Random, target: Target) -> bytes:

@@ -70,7 +70,7 @@ async def useless_keys(booth: Booth) -> None:
 
 
 async def new_keys_do_not_help(booth: Booth) -> None:
-    """Where the keys stay useless, the bot leaves and enters again; the call has lost its wire for that moment, and says so."""
+    """Where the keys stay useless, the bot leaves and enters again; the call has lost its connection for that moment, and says so."""
     async with booth.person(e2ee="libdave") as ada:
         await booth.connect()
         await booth.settled(2, ada)

@@ -43,7 +43,7 @@ class CallContext:
     preferences: Preferences
     persona: Persona
     """Who the engine is until it is known whom the people of a call prefer."""
-    wire: MediaThreads
+    media_threads: MediaThreads
     clock: Clock
     metrics: Metrics
     transcripts: TranscriptWriter | None = None
@@ -335,7 +335,7 @@ class Call:
         self._link = VoiceConnection(
             client,
             channel,
-            wire=self._context.wire,
+            media_threads=self._context.media_threads,
             sink=self._hearing.sink,
             source=self._source,
             metrics=self.metrics,

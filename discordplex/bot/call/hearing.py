@@ -1,4 +1,4 @@
-"""CallHearing: whom a call hears. Who opted out, and other bots, are dropped on the wire, before anything of theirs is opened."""
+"""CallHearing: whom a call hears. People who opted out, and other bots, are dropped before any packet of theirs is opened."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -31,7 +31,7 @@ class HeardLink(Protocol):
 
 
 class CallHearing:
-    """One call's sink, the noise gate behind it, and the rule by which the wire drops people. Thread: loop."""
+    """One call's sink, the noise gate behind it, and the rule by which the voice connection drops people. Thread: loop."""
 
     def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
         """`duck` learns of every sound as it comes, for an engine that takes turns."""

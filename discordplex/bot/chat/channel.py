@@ -130,7 +130,7 @@ class VoiceChannel(Protocol):
         ...
 
     async def connect(self, make: Callable[[discord.Client, Any], Link], *, timeout_s: float) -> Link:
-        """Join it. Raises what py-cord and the voice wire raise."""
+        """Join it. Raises what py-cord and `VoiceConnection.connect` raise."""
         ...
 
     async def move_voice_here(self) -> None:

@@ -1,7 +1,7 @@
-"""The seam of end-to-end encryption: what stands between a payload on the wire and Opus.
+"""DaveSession: the end-to-end encryption between an RTP payload and an Opus packet.
 
 Three threads meet here: the loop feeds the gateway's events, receive decrypts, send encrypts. One short lock keeps them apart; the group's
-mathematics happens outside of it, and only the keys that come of it are put into place inside.
+computation is done outside of it, and only the keys that result are set inside.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Voice gateway v8 on the wire: what the server says becomes typed events, what we say becomes text or bytes. Pure.
+"""The messages of voice gateway v8: the server's become typed events, ours become text or bytes. Pure.
 
 JSON messages are `{op, d, seq?}`; the server's binary ones `u16 seq | u8 op | payload`, ours `u8 op | payload`.
 The server is not trusted: everything that breaks the protocol raises RemoteProtocolError, and nothing else is raised.

@@ -93,13 +93,13 @@ class Receiver:
     def ignore(self, user_ids: Container[int | None]) -> None:
         """From now on drop these people before anything of theirs is opened; None stands for who has no name yet. Thread: loop.
 
-        Wake the wire afterwards: what waits of theirs, and their decoders, go with the receive thread's next step.
+        Call `MediaThreads.wake` afterwards: their waiting packets and decoders are dropped in the receive thread's next step.
         """
         self._ignored = user_ids
         self._must_purge = True
 
     def name(self, ssrc: int, user_id: int, *, speaking: bool = True) -> None:
-        """This SSRC is this person's. Wake the wire afterwards, so that what was held is heard now. Thread: loop."""
+        """This SSRC is this person's. Call `MediaThreads.wake` afterwards, so that held packets are heard at once. Thread: loop."""
         self._news.append((user_id, ssrc))
         if len(self._announced) < MAX_NAMES or ssrc in self._announced:
             self._announced[ssrc] = (user_id, self._announced.get(ssrc, (0, 0))[1] + speaking)
@@ -141,7 +141,7 @@ class Receiver:
             self._count(fault.reason)
 
     def failed(self, error: Exception) -> None:
-        """A bug of ours was met while taking a datagram; the wire has logged it and the call goes on. Thread: receive."""
+        """A bug of ours: taking a datagram raised. It has been logged, and the call goes on. Thread: receive."""
         del error
         self._count("faults")
 

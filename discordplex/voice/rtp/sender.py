@@ -1,7 +1,7 @@
-"""What we say: 20 ms pacing on absolute deadlines, from the source's frame to the socket.
+"""Sender: our sound, from the source's frame to the socket, every 20 ms on absolute deadlines.
 
-RTP timestamps follow the clock, silence included; sequence numbers count what is sent. The beat slides to where the source's frames wait
-no longer than its jitter asks for, within one frame of the timestamps; each stretch of sound begins with timestamps that are true again.
+RTP timestamps follow the clock, silence included; sequence numbers count what is sent. The deadlines slide to where the source's frames
+wait no longer than its jitter requires, within one frame of the timestamps. Each stretch of sound begins with exact timestamps.
 """
 
 import math
@@ -63,7 +63,7 @@ class SendPath:
 
 
 class Sender:
-    """One call's mouth; it survives its voice sessions. `tick` belongs to the send thread, everything else to the loop."""
+    """Sends one call's sound, over all of its voice sessions. `tick` is for the send thread, everything else for the loop."""
 
     def __init__(
         self, *, source: PcmSource, clock: Clock, metrics: Metrics, on_speaking: Callable[[bool], None], alone: Callable[[], bool]
@@ -112,7 +112,7 @@ class Sender:
             self._speaking = False
 
     def failed(self, error: Exception) -> None:
-        """A bug of ours was met while sending; the wire has logged it and the call goes on. Thread: send."""
+        """A bug of ours: sending raised. It has been logged, and the call goes on. Thread: send."""
         del error
         self._metrics.counter("voice.tx.faults").add()
 

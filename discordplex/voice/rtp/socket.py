@@ -32,12 +32,12 @@ KEEPALIVE_STARTS = 1 << 31
 class MediaSocket:
     """The datagram side of one session. For the loop only; what the threads touch is the receiver and the sender."""
 
-    def __init__(self, *, wire: MediaThreads, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: DaveSession) -> None:
+    def __init__(self, *, media_threads: MediaThreads, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: DaveSession) -> None:
         self.receiver = Receiver(e2ee=e2ee, sink=sink, metrics=metrics, on_discovery=self._discovered)
         self.ssrc: int | None = None
         self._loop = asyncio.get_running_loop()
         self._address: asyncio.Future[tuple[str, int]] = self._loop.create_future()
-        self._wire = wire
+        self._media_threads = media_threads
         self._sender = sender
         self._e2ee = e2ee
         self._socket: socket.socket | None = None
@@ -49,7 +49,7 @@ class MediaSocket:
         """Open the socket and find out how the world sees it: address and port. Raises VoiceError where that fails, after 3 s at most."""
         self.close()
         self._socket = connected_socket(ready.host, ready.port)
-        self._wire.listen(self._socket, self.receiver)
+        self._media_threads.listen(self._socket, self.receiver)
         self.ssrc = ready.ssrc
         self._address = self._loop.create_future()
         request = DISCOVERY.pack(DISCOVERY_REQUEST, DISCOVERY_LENGTH, ready.ssrc, b"", 0)
@@ -101,7 +101,7 @@ class MediaSocket:
         """Stop sending and give the socket back. Idempotent."""
         if self._socket is not None:
             self._sender.detach()
-            self._wire.unlisten(self.receiver)
+            self._media_threads.unlisten(self.receiver)
             self._socket = None
 
     def _send(self, datagram: bytes) -> None:

@@ -34,7 +34,7 @@ WINDOWS_NAP_S = 0.005
 
 
 class DatagramReceiver(Protocol):
-    """Who hears a socket."""
+    """Takes the datagrams of one socket."""
 
     @property
     def due(self) -> float | None:
@@ -50,12 +50,12 @@ class DatagramReceiver(Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """Hear once that `receive` or `tick` raised. Thread: receive."""
+        """Called once, after `receive` or `tick` has raised. Thread: receive."""
         ...
 
 
 class PacedSender(Protocol):
-    """Who sends at deadlines."""
+    """Sends at deadlines."""
 
     @property
     def deadline(self) -> float:
@@ -67,7 +67,7 @@ class PacedSender(Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """Hear once that `tick` raised. Thread: send."""
+        """Called once, after `tick` has raised. Thread: send."""
         ...
 
 
@@ -113,7 +113,7 @@ class MediaThreads:
         self._selector.close()
 
     def listen(self, sock: socket.socket, listener: DatagramReceiver) -> None:
-        """Read this non-blocking datagram socket from now on. The socket belongs to the wire, which closes it."""
+        """Read this non-blocking datagram socket from now on. The socket then belongs to this object, which closes it."""
         self._change(lambda: self._guard(listener, self._add_listener, sock, listener))
 
     def unlisten(self, listener: DatagramReceiver) -> None:
@@ -133,7 +133,7 @@ class MediaThreads:
 
     def wake(self) -> None:
         """Have every listener's `tick` called now. Thread: any."""
-        with contextlib.suppress(BlockingIOError):  # so many wakes wait already that one more tells nothing new
+        with contextlib.suppress(BlockingIOError):  # the buffer is full of wakes: one more changes nothing
             self._wake_out.send(b"\x00")
 
     def _change(self, change: Callable[[], None]) -> None:
@@ -219,11 +219,11 @@ class MediaThreads:
             self._nap.release()
 
     def _guard(self, who: DatagramReceiver | PacedSender, work: Callable[..., None], *arguments: object) -> None:
-        """Do it, and survive whatever it raises: one call's fault must not silence the others."""
+        """Do it and catch whatever it raises: a fault in one call must not silence the others."""
         try:
             work(*arguments)
         except Exception as error:
-            self._metrics.counter("voice.wire.faults").add()
+            self._metrics.counter("voice.faults").add()
             if id(who) not in self._complained:
                 self._complained.add(id(who))
                 log.exception("voice thread failed", who=type(who).__name__)
