@@ -1,6 +1,7 @@
 """What the official SDK's types make of an event, in the words in which OpenAI refuses one. Pure."""
 
 import functools
+import importlib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -27,11 +28,9 @@ class Objection:
 def client_objection(event: Mapping[str, Any]) -> Objection | None:
     """Why OpenAI would refuse this event of a client; None where it would take it."""
     kind = event.get("type")
-    if kind is None:
-        return missing("type")
     model = client_events().get(kind) if isinstance(kind, str) else None
     if model is None:
-        return not_among("type", kind, list(client_events()))
+        return not_among("type", kind, list(client_events())) if "type" in event else missing("type")
     if kind == "session.update" and isinstance(event.get("session"), dict):
         return session_objection(event["session"])
     return objection(model, event)
@@ -48,6 +47,31 @@ def server_complaint(event: Mapping[str, Any]) -> str:
     if model is None:
         return "no such event"
     found = objection(model, event, allowed=SESSION_FIELDS)
+    return found.message if found else ""
+
+
+def additive_complaint(event: Mapping[str, Any]) -> str:
+    """The same for a server that adds events and fields of its own: what the types name must be as they say."""
+    model = server_events().get(str(event.get("type")))
+    found = None if model is None else objection(model, event)
+    return found.message if found and found.code != "unknown_parameter" else ""
+
+
+def live_objection(event: Mapping[str, Any]) -> Objection | None:
+    """Why GPT-Live would refuse this event of a client."""
+    kind = event.get("type")
+    model = live_events()[0].get(kind) if isinstance(kind, str) else None
+    if model is None:
+        return not_among("type", kind, list(live_events()[0])) if "type" in event else missing("type")
+    return objection(model, event)
+
+
+def live_complaint(event: Mapping[str, Any]) -> str:
+    """What is wrong with an event of a GPT-Live server; empty where nothing is."""
+    model = live_events()[1].get(str(event.get("type")))
+    if model is None:
+        return "no such event"
+    found = objection(model, event)
     return found.message if found else ""
 
 
@@ -110,6 +134,13 @@ def client_events() -> Mapping[str, type[BaseModel]]:
 def server_events() -> Mapping[str, type[BaseModel]]:
     """The SDK's types of what a server sends, by `type`."""
     return by_type(RealtimeServerEvent)
+
+
+@functools.cache
+def live_events() -> tuple[Mapping[str, type[BaseModel]], Mapping[str, type[BaseModel]]]:
+    """The same two of GPT-Live. Raises ImportError where the SDK is too old to know it."""
+    types_of_live = importlib.import_module("openai.types.live")
+    return by_type(types_of_live.ClientEvent), by_type(types_of_live.ServerEvent)
 
 
 def by_type(alias: Any) -> Mapping[str, type[BaseModel]]:

@@ -38,6 +38,10 @@ class ResponseOwner(Protocol):
         """The id of the item before this one."""
         ...
 
+    def status_details(self, details: Mapping[str, Any] | None) -> Any:
+        """What `response.done` says about its status."""
+        ...
+
     def ended(self, response: "ServedResponse") -> None:
         """A response is over."""
         ...
@@ -157,7 +161,7 @@ class ServedResponse:
             "object": "realtime.response",
             "id": self.id,
             "status": status,
-            "status_details": details,
+            "status_details": self._session.status_details(details),
             "output": [self._item.shape] if self._stage == "over" and self._item.shape["content"] else [],
             "conversation_id": f"conv_{self._wire.number}",
             "output_modalities": self._modalities,

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
 from typing_extensions import Self
@@ -18,9 +18,13 @@ from discordplex.loopback.openai import shapes
 from discordplex.loopback.openai.realtime import log
 from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.judge import Objection
-from discordplex.loopback.openai.realtime.options import RealtimeOptions
+from discordplex.loopback.openai.realtime.live import LiveSession
+from discordplex.loopback.openai.realtime.options import DEFAULTS, DialectName, RealtimeOptions
+from discordplex.loopback.openai.realtime.replies import KnownItem
 from discordplex.loopback.openai.realtime.session import ServedSession
+from discordplex.loopback.openai.realtime.vllm_omni import VllmOmniSession
 from discordplex.loopback.openai.realtime.wire import SessionWire
+from discordplex.loopback.openai.realtime.xai import XaiSession
 from discordplex.loopback.sockets import listen
 
 LARGEST_MESSAGE_BYTES: Final = 32 << 20
@@ -34,16 +38,51 @@ BETA_GONE: Final = Objection(
 WELL: Final = RealtimeFault()
 
 
-class RealtimeServer:
-    """`async with RealtimeServer() as server:` listens at `server.url`; clients add `/realtime?model=...`.
+class Session(Protocol):
+    """One client's session, in whichever dialect."""
 
-    `key` is the only key that is taken; by default any is. Assign `options` to change what it says and how fast. `sessions` are all that
-    there were, oldest first, for a test to ask what each knew; `log` is what happened, with times on `clock`.
+    items: list[KnownItem]
+    """What it knows, in order."""
+    wire: SessionWire
+
+    @property
+    def instructions(self) -> str:
+        """The instructions in force."""
+        ...
+
+    @property
+    def voice(self) -> str:
+        """The voice in force."""
+        ...
+
+    def start(self) -> None:
+        """The connection is made."""
+        ...
+
+    def receive(self, event: Mapping[str, Any]) -> None:
+        """Handle one event of the client."""
+        ...
+
+    def refuse(self, event: Mapping[str, Any], objection: Objection) -> None:
+        """Answer a client's event with an error."""
+        ...
+
+    async def end(self) -> None:
+        """The connection is over."""
+        ...
+
+
+class RealtimeServer:
+    """`async with RealtimeServer() as server:` listens at `server.url`; clients add `/realtime?model=...` or `/live/sessions`.
+
+    `key` is the only key that is taken; by default any is, and `vllm-omni` wants none. Each of `changes` is an option, such as
+    `replies=talk(10)`; assign `options` to change what it says and how fast. `sessions` are all that there were, oldest first, for a test
+    to ask what each knew; `log` is what happened, with times on `clock`.
     """
 
     def __init__(
         self,
-        options: RealtimeOptions | None = None,
+        dialect: DialectName = "openai",
         *,
         key: str = "",
         host: str = "127.0.0.1",
@@ -52,8 +91,10 @@ class RealtimeServer:
         **changes: Any,
     ) -> None:
         self.log = Log()
-        self.sessions: list[ServedSession] = []
-        self.options = replace(options or RealtimeOptions(), **changes)
+        self.sessions: list[Session] = []
+        self.options: RealtimeOptions = replace(DEFAULTS[dialect], **changes)
+        self._dialect: DialectName = dialect
+        self._slots: set[VllmOmniSession] = set()
         self._key = key
         self._host, self._port = host, port
         self._clock = clock or SystemClock()
@@ -67,7 +108,7 @@ class RealtimeServer:
     @property
     def url(self) -> str:
         """The base URL of clients, /v1 included."""
-        return f"ws://{self._host}:{self._port}/v1"
+        return f"ws://{self._host}:{self._port}{'/openai' if self._dialect == 'azure' else ''}/v1"
 
     @property
     def violations(self) -> list[log.EventRefused | log.InvalidEventSent]:
@@ -96,9 +137,10 @@ class RealtimeServer:
     async def __aenter__(self) -> Self:
         """Listen. Raises OSError where the port is not available."""
         app = web.Application()
-        app.router.add_get("/v1/realtime", self._connect)
-        app.router.add_get("/v1/models", self._list_models)
-        app.router.add_get("/v1/models/{name}", self._show_model)
+        base = "/openai/v1" if self._dialect == "azure" else "/v1"
+        app.router.add_get(base + ("/live/sessions" if self._dialect == "gpt-live" else "/realtime"), self._connect)
+        app.router.add_get(base + "/models", self._list_models)
+        app.router.add_get(base + "/models/{name}", self._show_model)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         await self._runner.setup()
         try:
@@ -118,8 +160,9 @@ class RealtimeServer:
     # Requests
 
     def _refuse_key(self, request: web.Request) -> web.Response | None:
-        key = key_of(request)
-        if key and key == (self._key or key):
+        key = key_of(request, self._dialect)
+        wants_one = self._key or self._dialect != "vllm-omni"
+        if not wants_one or (key and key == (self._key or key)):
             return None
         return web.json_response(shapes.error(401, key=key), status=401)
 
@@ -144,7 +187,7 @@ class RealtimeServer:
         websocket = web.WebSocketResponse(timeout=CLOSE_S, max_msg_size=LARGEST_MESSAGE_BYTES)
         await websocket.prepare(request)
         wire = SessionWire(number, websocket, request, self.log, self._clock)
-        wire.add(log.SessionConnected, path=request.path, query=dict(request.query), key=key_of(request))
+        wire.add(log.SessionConnected, path=request.path, query=dict(request.query), key=key_of(request, self._dialect))
         self._wires.add(wire)
         try:
             await self._serve(wire, websocket, request, fault)
@@ -166,24 +209,39 @@ class RealtimeServer:
         by: Literal["client", "server", "network"] = "server" if wire.closed_with else "client" if client_code else "network"
         wire.add(log.SessionClosed, code=wire.closed_with or client_code or 1006, by=by)
 
-    def _open(self, wire: SessionWire, request: web.Request, fault: RealtimeFault) -> ServedSession | None:
+    def _open(self, wire: SessionWire, request: web.Request, fault: RealtimeFault) -> Session | None:
         """The session that this request opens; None where it gets none, and is told so."""
-        model = request.query.get("model", "")
-        if request.headers.get("OpenAI-Beta"):
-            turn_away(wire, BETA_GONE, 4000)
-            return None
-        if model not in self.options.models:
-            message = f'Model "{model}" not found or you do not have access to it.' if model else "You must provide a model parameter."
-            turn_away(wire, Objection("invalid_model" if model else "missing_model", message), 4000)
-            return None
-        session = ServedSession(wire, self.options, model, fault)
+        session: Session
+        if self._dialect == "gpt-live":
+            session = LiveSession(wire, self.options, fault)
+        elif self._dialect == "vllm-omni":
+            session = VllmOmniSession(wire, self.options, request.query, fault, self._slots)
+        else:
+            model = request.query.get("model", "")
+            objection = self._objection(model, request.headers)
+            if objection is not None:
+                turn_away(wire, objection, 4000)
+                return None
+            session = (XaiSession if self._dialect == "xai" else ServedSession)(wire, self.options, model, fault)
         self.sessions.append(session)
         session.start()
         return session
 
+    def _objection(self, model: str, headers: Mapping[str, str]) -> Objection | None:
+        """Why a request gets no session, although it was upgraded."""
+        if headers.get("OpenAI-Beta"):
+            return BETA_GONE
+        if not model:
+            return Objection("missing_model", "You must provide a model parameter.")
+        if model not in self.options.models:
+            return Objection("invalid_model", f'Model "{model}" not found or you do not have access to it.')
+        return None
 
-def key_of(request: web.Request) -> str:
-    """The key that a request came with."""
+
+def key_of(request: web.Request, dialect: DialectName) -> str:
+    """The key that a request came with; Azure has a header of its own for it."""
+    if dialect == "azure" and "api-key" in request.headers:
+        return request.headers["api-key"]
     return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
@@ -193,7 +251,7 @@ def turn_away(wire: SessionWire, objection: Objection, code: int) -> None:
     wire.close(code, f"{objection.type}.{objection.code}")
 
 
-async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: ServedSession | None) -> int | None:
+async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: Session | None) -> int | None:
     """Receive until the connection ends; the code that the client closed with, None where it did not."""
     while True:
         message = await websocket.receive()
@@ -202,16 +260,16 @@ async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: Ser
         if message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
             return None
         if session is not None and wire.closed_with is None:
-            receive(message, wire, session)
+            receive(message, session)
 
 
-def receive(message: WSMessage, wire: SessionWire, session: ServedSession) -> None:
+def receive(message: WSMessage, session: Session) -> None:
     """One message of the client."""
     event: Mapping[str, Any] | None = None
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(message.data) if message.type is WSMsgType.TEXT else None
         event = found if isinstance(found, dict) else None
     if event is None:
-        wire.refuse({}, Objection("invalid_json", "The event could not be parsed: a JSON object in a text message is expected."))
+        session.refuse({}, Objection("invalid_json", "The event could not be parsed: a JSON object in a text message is expected."))
     else:
         session.receive(event)

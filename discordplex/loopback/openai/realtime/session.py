@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ class ServedSession:
     def __init__(self, wire: SessionWire, options: RealtimeOptions, model: str, fault: RealtimeFault) -> None:
         self.items: list[KnownItem] = []
         """What the session knows, in order."""
-        self.config = defaults(f"sess_{wire.number}", model, int(wire.clock.now() + options.session_s))
+        self.config = defaults(f"sess_{wire.number}", model, options.voices[0], int(time.time() + options.session_s))
         self.has_spoken = False
         self.fault = fault
         self.options = options
@@ -73,11 +74,6 @@ class ServedSession:
         """The voice in force."""
         return voice_of(self.config)
 
-    @property
-    def responding(self) -> bool:
-        """Whether a response runs."""
-        return self._response is not None
-
     # The connection's side
 
     def start(self) -> None:
@@ -91,7 +87,11 @@ class ServedSession:
             self.wire.add(log.EventReceived, type=str(kind), event=event)
         objection = client_objection(event) or self._handlers[str(kind)](event)
         if objection is not None:
-            self.wire.refuse(event, objection)
+            self.refuse(event, objection)
+
+    def refuse(self, event: Mapping[str, Any], objection: Objection) -> None:
+        """Answer a client's event with an error."""
+        self.wire.refuse(event, objection)
 
     async def end(self) -> None:
         """The connection is over."""
@@ -116,6 +116,10 @@ class ServedSession:
         index = self.items.index(item)
         return self.items[index - 1].id if index else None
 
+    def status_details(self, details: Mapping[str, Any] | None) -> Any:
+        """What `response.done` says about its status."""
+        return details
+
     def ended(self, response: ServedResponse) -> None:
         """A response is over."""
         if self._response is response:
@@ -123,9 +127,13 @@ class ServedSession:
 
     # Session and input buffer
 
+    def objection_to_update(self, session: Mapping[str, Any]) -> Objection | None:
+        """Why an update is refused, None where it is not."""
+        return update_objection(session, self.config, voices=self.options.voices, has_spoken=self.has_spoken)
+
     def _update(self, event: Mapping[str, Any]) -> Objection | None:
         session = event["session"]
-        objection = update_objection(session, self.config, voices=self.options.voices, has_spoken=self.has_spoken)
+        objection = self.objection_to_update(session)
         if objection is not None:
             return objection
         self.config = updated(self.config, session)

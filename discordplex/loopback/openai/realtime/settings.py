@@ -34,7 +34,7 @@ RANGES: Final[Mapping[str, tuple[float, float]]] = {
 """The least and the greatest value. OpenAI documents those of the threshold and the speed; the others are assumed."""
 
 
-def defaults(session_id: str, model: str, expires_at: int) -> dict[str, Any]:
+def defaults(session_id: str, model: str, voice: str, expires_at: int) -> dict[str, Any]:
     """The session that `session.created` shows."""
     return {
         "type": "realtime",
@@ -52,7 +52,7 @@ def defaults(session_id: str, model: str, expires_at: int) -> dict[str, Any]:
         "expires_at": expires_at,
         "audio": {
             "input": {"format": dict(PCM), "transcription": None, "noise_reduction": None, "turn_detection": dict(SERVER_VAD)},
-            "output": {"format": dict(PCM), "voice": "alloy", "speed": 1.0},
+            "output": {"format": dict(PCM), "voice": voice, "speed": 1.0},
         },
         "include": None,
     }
