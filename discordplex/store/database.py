@@ -1,7 +1,9 @@
 """All access to the database: each piece of work is one transaction with a time limit, and a failure is one plain sentence."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -11,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from discordplex.errors import StoreError
 from discordplex.store.backends import Backend, Insert, join_failed
 from discordplex.store.reasons import SILENT, code, is_of_the_database, lost_connection, may_pass, reason
-from discordplex.store.turns import PrioritySemaphore
 
 log = structlog.get_logger()
 
@@ -30,6 +31,49 @@ CLOSE_S = 1.0
 
 SCRUB_BUSY_MS = 200
 """How long emptying the journal waits for a reader."""
+
+
+class PrioritySemaphore:
+    """Lets `places` pieces of work use the connections at once. All methods: the event loop's thread.
+
+    Ordinary work leaves `reserved` places free. Urgent work comes first; otherwise the order is first come, first served.
+    """
+
+    def __init__(self, places: int, *, reserved: int = 0) -> None:
+        self._free = places
+        self._reserved = reserved
+        self._urgent: deque[asyncio.Future[None]] = deque()
+        self._ordinary: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def turn(self, *, urgent: bool = False) -> AsyncIterator[None]:
+        """Wait for a place, and hold it inside the `with` block."""
+        mine = asyncio.get_running_loop().create_future()
+        (self._urgent if urgent else self._ordinary).append(mine)
+        self._admit()
+        try:
+            await mine
+            yield
+        finally:
+            if not mine.done():
+                mine.cancel()
+            if not mine.cancelled():
+                self._free += 1
+            self._admit()
+
+    def _admit(self) -> None:
+        while (queue := self._next()) is not None:
+            first = queue.popleft()
+            if not first.done():
+                first.set_result(None)
+                self._free -= 1
+
+    def _next(self) -> deque[asyncio.Future[None]] | None:
+        if self._urgent and self._free > 0:
+            return self._urgent
+        if self._ordinary and self._free > self._reserved:
+            return self._ordinary
+        return None
 
 
 @dataclass(slots=True)
