@@ -1,4 +1,4 @@
-"""Announcer: what one call says in its channel. The call tells it facts; the sentences are in `texts`."""
+"""Announcer: the notices of one call in its channel. The call gives it facts; the sentences are in `texts`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,19 +19,19 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Announcer:
-    """One call's words. Everything here returns at once; the channel's writer does the rest. Thread: loop."""
+    """The notices of one call. Every method returns at once; the channel's writer does the rest. Thread: loop."""
 
     state: CallState
     notices: Notices
     disclosure: Disclosure
-    """What people were told of what is done with their words."""
+    """The notice that tells people what is done with their words."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below the greeting."""
     ready: bool = False
-    """People are heard."""
+    """Whether people are heard already."""
     privacy_code: str | None = None
     rules: Rules = field(default_factory=Rules)
-    """What holds in the guild."""
+    """The rules of the guild."""
     _opens_long: bool = False
     _greets: bool = False
     _engine_fault: str | None = None
@@ -40,15 +40,15 @@ class Announcer:
 
     @property
     def practice(self) -> Practice:
-        """What the settings want done with people's words, told or not."""
+        """What the settings want done with people's words, whether people were told or not."""
         captions, state = self.notices.captions_channel(self.state.voice_channel), self.state
         captions_in = captions.id if captions is not None else None
         return Practice.of(self.rules, engine=state.engine, transcribes=state.transcribes, captions_in=captions_in)
 
     def greet(self) -> None:
-        """Say who listens, to whom people talk, where their voices go; again with what is known by now, in the same message.
+        """Post the greeting: who listens, with which persona, where voices go. Called again, it updates the same message.
 
-        Where something has come to be done with people's words that the message did not say, it is a new one.
+        If more is now done with people's words than the message said, it is a new message.
         """
         self._greets = True
         self.disclosure.show(Notice(self.state.voice_channel, self.practice, self._introduce, self.panel() if self.panel else None))
@@ -68,75 +68,75 @@ class Announcer:
         return texts.calls.listening(about) if self.ready else texts.calls.hello(about)
 
     def listens(self, *, moved: bool = False) -> None:
-        """The engine is there for the first time: people are heard from now on. `moved`: it is another server than the first one tried."""
+        """The engine is open for the first time: people are heard from now on. `moved`: on another server than the first one tried."""
         self.notices.forget(self.state.voice_channel.place)
         self.engine_back(moved=moved)
         self.ready = True
         self.greet()
 
     def code_is(self, privacy_code: str | None) -> None:
-        """The call's encryption shows this code; a greeting that showed another one is corrected."""
+        """The call's encryption has this code now: update the greeting."""
         if privacy_code != self.privacy_code:
             self.privacy_code = privacy_code
             if self.ready:
                 self.greet()
 
     def rules_changed(self, rules: Rules) -> None:
-        """What holds in the guild now, and who is there: people are told where that changes what is done with their words."""
+        """The rules of the guild or the people changed: tell people if more or less is now done with their words."""
         self.rules = rules
         if self._greets:
             self.greet()
 
     def ended(self, seconds: float) -> None:
-        """The call is over after so long: nothing of it says any more that somebody listens."""
+        """The call ended after this long: no message of it claims to listen any more."""
         self._greets = False
         self.disclosure.end(texts.calls.ended(seconds))
         self.notices.finish(self.state.number)
 
     def changes(self) -> None:
-        """The engine is being opened anew with another persona."""
+        """The engine is being opened again with another persona."""
         self._changes += 1
         self._tell_change(texts.calls.PERSONA_KEPT if self.state.keeps_persona else texts.calls.changing(self.state.persona))
 
     def changed(self) -> None:
-        """It is there with the new persona."""
+        """The engine is open with the new persona."""
         self._tell_change(texts.calls.PERSONA_KEPT if self.state.keeps_persona else texts.calls.changed(self.state.persona))
         self.greet()
 
     def stopped(self, name: str) -> None:
-        """A person of this name stopped the call without ending it."""
+        """A person of this name paused the call."""
         self.notices.say_about(self.state.voice_channel, texts.calls.stopped(name), texts.calls.stopped(texts.waiting.SOMEBODY))
 
     def goes_on(self, name: str) -> None:
-        """A person of this name let it go on."""
+        """A person of this name resumed the call."""
         self.notices.say_about(self.state.voice_channel, texts.calls.goes_on(name), texts.calls.goes_on(texts.waiting.SOMEBODY))
 
     def trouble(self, message: str) -> None:
-        """Something failed and the call goes on."""
+        """Something failed, and the call continues."""
         self.notices.say_once(self.state.voice_channel, texts.calls.trouble(message))
 
     def cannot_hear(self, speaker: int, reason: str) -> None:
-        """Somebody speaks and is not heard, whatever was tried; changed in place when they are."""
+        """Somebody speaks and is not heard, and every remedy was tried. The message is edited when they are heard again."""
         named, unnamed = texts.calls.cannot_hear(speaker, reason), texts.calls.cannot_hear(NOBODY_KNOWN, reason)
         self.notices.say_about(self.state.voice_channel, named, unnamed, key=(self.state.number, "deaf", speaker))
 
     def hears_again(self, speaker: int) -> None:
-        """They are."""
+        """The speaker is heard again."""
         named, unnamed = texts.calls.hears_again(speaker), texts.calls.hears_again(NOBODY_KNOWN)
         self.notices.say_about(self.state.voice_channel, named, unnamed, key=(self.state.number, "deaf", speaker))
 
     def still_opening(self) -> None:
-        """The engine takes long to open. Told once; changed in place when it is there, or could not be opened."""
+        """The engine takes long to open. Posted once; edited when it is open, or could not be opened."""
         self._opens_long = True
         self._tell_engine(texts.calls.STILL_OPENING, again=True)
 
     def engine_lost(self, reason: str) -> None:
-        """The engine could not be opened or went away, and is tried again."""
+        """The engine could not be opened or was lost, and is tried again."""
         self._engine_fault = reason
         self._tell_engine(texts.calls.engine_lost(reason))
 
     def engine_back(self, *, moved: bool = False) -> None:
-        """It is there, again where it was there before; `moved`: at another server, and which one nobody is told."""
+        """The engine is open, maybe again. `moved`: on another server, whose address is not posted."""
         if moved and self.ready:
             self.greet()
         if self._engine_fault or self._opens_long:
@@ -145,7 +145,7 @@ class Announcer:
         self._engine_fault, self._opens_long = None, False
 
     def _how_it_came(self, *, moved: bool) -> str:
-        """What replaces the message about an engine that was away or late."""
+        """The text that replaces the message about a lost or late engine."""
         if not self._engine_fault:
             return texts.calls.ENGINE_READY
         if not self.ready:
@@ -153,18 +153,18 @@ class Announcer:
         return texts.calls.engine_moved(self._engine_fault) if moved else texts.calls.engine_back(self._engine_fault)
 
     def gave_up(self, reason: str) -> None:
-        """The call is over although nobody wanted it to be."""
+        """The call ended because something failed."""
         self._tell_engine(texts.calls.gave_up(reason))
 
     def could_not_join(self, reason: str) -> None:
-        """No call came about."""
+        """The bot could not join."""
         self.notices.say_once(self.state.voice_channel, texts.calls.could_not_join(self.state.voice_channel.place.channel_id, reason))
 
     def _tell_engine(self, text: str, *, again: bool = False) -> None:
-        """One message for each time the engine is away, changed in place; `again` although the same was said before."""
+        """Post or edit one message for each time that the engine is lost; `again`: even if the same text was posted before."""
         say = self.notices.say if again else self.notices.say_once
         say(self.state.voice_channel, text, key=(self.state.number, "engine", self._engine_episode))
 
     def _tell_change(self, text: str) -> None:
-        """One message for each change of the persona, changed in place."""
+        """Post or edit one message for each change of the persona."""
         self.notices.say(self.state.voice_channel, text, key=(self.state.number, "persona", self._changes))

@@ -1,4 +1,4 @@
-"""Call: one guild's call. Joins the channel, runs the conversation, tells what happens, takes everything down in the right order."""
+"""Call: the call of one guild. It joins the channel, runs the conversation, posts what happens, and ends everything in the right order."""
 
 import asyncio
 import contextlib
@@ -37,34 +37,34 @@ from discordplex.voice.rtp.threads import MediaThreads
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Where a call gets everything that is not its own."""
+    """The services and settings that a call needs."""
 
     notices: Notices
     preferences: Preferences
     persona: Persona
-    """Who the engine is until it is known whom the people of a call prefer."""
+    """The persona until the one that people chose is known."""
     media_threads: MediaThreads
     clock: Clock
     metrics: Metrics
     transcripts: TranscriptWriter | None = None
-    """Keeps what may be kept; without it nothing is."""
+    """Writes transcripts; without it nothing is kept."""
     panel: Callable[[], discord.ui.View] | None = None
-    """Makes the buttons below a call's greeting."""
+    """Makes the buttons below the greeting."""
     engine_name: str = ""
-    """Where people's voices go, as they are told; empty: by the kind of the engine."""
+    """The name of the engine that people read; empty: the kind of the engine."""
 
 
 log = structlog.get_logger()
 
 DISCLOSE_S = 4.0
-"""How long an admin waits to learn whether the people in a call could be told: some writes, at one a second."""
+"""How long an admin waits for the answer whether the people in a call could be told. That takes some writes, one per second."""
 
 ENGINE_CLOSE_S = 1.5
-"""An engine that does not say goodbye within this time does not keep us in the channel."""
+"""How long the engine may take to close before the bot leaves the channel anyway."""
 
 
 class Call:
-    """One call. `run` is its whole life; everything else may be used meanwhile. Thread: loop."""
+    """One call. `run` runs it from start to end; everything else may be called meanwhile. Thread: loop."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class Call:
         quiet: bool,
         asker: int | None = None,
     ) -> None:
-        """Neither joined nor connected yet.
+        """Make a call that has not joined yet.
 
-        `number` differs for each call; `quiet` says hello only once it works; `asker` is whose persona it shall have, None for nobody's in
-        particular.
+        `number` is unique for each call. With `quiet`, it greets only when the call works. `asker` is the person whose persona it uses,
+        or None.
         """
         takes_turns = isinstance(lease, TurnTakingLease)
         notices, clock = context.notices, context.clock
@@ -130,11 +130,11 @@ class Call:
         self._joined: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.refresh()
 
-    # What is known of it
+    # State
 
     @property
     def voice_channel(self) -> VoiceChannel:
-        """Where it is."""
+        """The voice channel of the call."""
         return self.state.voice_channel
 
     @voice_channel.setter
@@ -145,64 +145,64 @@ class Call:
 
     @property
     def asker(self) -> int | None:
-        """For whom the bot came; None for nobody in particular."""
+        """The person the bot came for; None if unknown."""
         return self.state.asker
 
     @property
     def paused(self) -> bool:
-        """Whether it neither hears nor speaks until `resume`."""
+        """Whether the call is paused until `resume`."""
         return self.state.paused
 
     @property
     def phase(self) -> str:
-        """What it is doing, in a word or two."""
+        """The state of the call in one or two words."""
         return self._conversation.phase
 
     @property
     def engine(self) -> str:
-        """The engine as people are told of it."""
+        """The name of the engine that people read."""
         return self.state.engine
 
     @property
     def persona(self) -> Persona | None:
-        """Who the engine is; None where it keeps a voice and a role of its own."""
+        """The persona of the engine; None if the engine keeps its own."""
         return None if self.state.keeps_persona else self.state.persona
 
     @property
     def lost_since(self) -> float | None:
-        """Since when the engine is away; None while it is there, or was not there yet."""
+        """When the engine was lost; None while it is open, or was never open."""
         return self._conversation.lost_since
 
     @property
     def quiet_s(self) -> float:
-        """For how long nobody has spoken. Who speaks while it is paused does not count, since nobody listens."""
+        """For how many seconds nobody has spoken. Speech during a pause does not count."""
         return self._hearing.gate.quiet_s
 
     async def joined(self) -> str | None:
-        """Return once it is known whether we got into the channel: None where we did, else why not."""
+        """Wait until the bot is in the channel; returns None, or why it could not join."""
         return await asyncio.shield(self._joined)
 
-    # What people wish
+    # Requests
 
     def hang_up(self, after: Next = Next.DONE) -> None:
-        """End the call as asked; its outcome says that `after` comes next, the newest wish where it is asked twice."""
+        """End the call; its outcome says `after`. If called again, the newest `after` counts."""
         self._hung_up, self._after = True, after
         if self._work:
             self._work.cancel()
 
     async def follow(self, voice_channel: VoiceChannel) -> None:
-        """Go with the people into another channel of the guild."""
+        """Move with the people into another channel of the guild."""
         await self._status.clear()
         self.voice_channel = voice_channel
         await voice_channel.move_voice_here()
 
     @property
     def practice(self) -> Practice:
-        """What is done with people's words in it, as they were told."""
+        """What is done with people's words in this call, as they were told."""
         return self._disclosure.in_force or self._announcer.practice.without_records()
 
     async def disclosed(self) -> bool:
-        """Whether what the settings want done with people's words is done; returns once people were told of it, or could not be."""
+        """Whether what the settings want done with people's words is done. Waits until people were told, or could not be told."""
         disclosure = self._disclosure
         if not self._announcer.practice.needs_notice:
             return True
@@ -211,7 +211,7 @@ class Call:
         return not disclosure.falls_short
 
     async def pause(self, name: str) -> None:
-        """Stay in the channel, and until `resume` neither hear anybody nor say anything, at the wish of a person of this name."""
+        """Stay in the channel, but hear nobody and say nothing until `resume`. `name` is the person who asked."""
         self.state.paused = True
         self._hearing.deafen(deaf=True)
         self._captions.drop_people()
@@ -226,16 +226,16 @@ class Call:
         self._announcer.goes_on(name)
 
     def restart(self, persona: Persona) -> None:
-        """Go on as `persona`: the conversation begins anew, in the same call with the same engine."""
+        """Continue as `persona`: a new conversation in the same call, with the same engine."""
         self.state.persona = self._chosen = persona
         self._conversation.restart()
 
     def rescue(self) -> bool:
-        """Take a healthy engine where its own is gone and another one is free; whether it did."""
+        """If the engine is lost, take a healthy free one; returns whether there was one."""
         return self.lost_since is not None and self._conversation.rescue()
 
     def show_status(self, text: str) -> None:
-        """What the voice channel's status line shall say, from when people are heard; the greeting shows the privacy code of now."""
+        """Set the status line of the voice channel, from when people are heard. Also updates the privacy code in the greeting."""
         if self._conversation.listening_since is not None and not self._hung_up:
             self._status.show(self.voice_channel, text)
             self._announcer.code_is(self._link.privacy_code if self._link else None)
@@ -243,7 +243,7 @@ class Call:
             self._report_untold()
 
     def _report_untold(self) -> None:
-        """Tell the admins and the log, once a call: the settings want a record, and there is none, since people could not be told."""
+        """Tell the admins and the log, once per call, that nothing is recorded because people could not be told."""
         disclosure = self._disclosure
         if disclosure.settled.is_set() and disclosure.falls_short and not self._reported_untold:
             self._reported_untold = True
@@ -251,14 +251,14 @@ class Call:
             log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
     def forget(self) -> bool:
-        """Let the engine forget what was said; whether it is one that remembers."""
+        """Make the engine forget what was said; returns False if it remembers nothing anyway."""
         if not isinstance(self._lease, TurnTakingLease):
             return False
         self._lease.reset()
         return True
 
     def refresh(self) -> None:
-        """Somebody came, went or changed their mind, or the rules of the guild changed: hear whom we may hear, and nobody else."""
+        """People, opt-outs or the guild's rules changed: update whom the call hears."""
         rules = self._context.preferences.rules(self.voice_channel.place.guild_id)
         self._hearing.refresh(self.voice_channel)
         self._context.notices.divert(self.voice_channel.place, self._thread if rules.captions.where == "thread" else None)
@@ -274,11 +274,11 @@ class Call:
         self._opted_out = opted_out
 
     async def forget_speaker(self, speaker: SpeakerId) -> None:
-        """Drop all that the call and its engine hold of somebody who opted out: sound, words, and requests in flight that carry either."""
+        """Drop everything of somebody who opted out, in the call and its engine: sound, words, and running requests with either."""
         await self._conversation.forget(speaker)
 
     async def _ask_to_speak(self) -> None:
-        """A moderator brought us onto a stage, or into its audience: ask once, and leave where nobody lets us speak."""
+        """A moderator moved the bot onto a stage or into its audience: ask to speak once, and leave if nobody allows it."""
         refused = await take_the_stage(self.voice_channel, notices=self._context.notices, changed=self._changed, ask=True)
         if refused and self._work:
             self._lost = refused
@@ -289,12 +289,12 @@ class Call:
         if not task.cancelled() and (fault := task.exception()):
             log.error("engine did not forget a speaker", exc_info=fault, **self._conversation.ids)
 
-    # Its life
+    # From start to end
 
     async def run(self) -> Outcome:
-        """Join, talk, leave; the failure, if any, has been told in the channel when this returns.
+        """Join, talk, leave. When this returns, a failure has been posted in the channel.
 
-        However it ends, nothing of it goes on saying that somebody listens.
+        However the call ends, no message of it claims to listen any more.
         """
         try:
             return await self._run()
@@ -331,7 +331,7 @@ class Call:
         return Outcome(reason, Next.RETRY if reason else Next.DONE)
 
     def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
-        """What py-cord calls to get its voice client; it ignores whom it must from its first packet on."""
+        """py-cord calls this to get its voice client. From its first packet on, it drops people who must not be heard."""
         self._link = VoiceConnection(
             client,
             channel,
@@ -346,7 +346,7 @@ class Call:
         return self._link
 
     async def _take_down(self, work: asyncio.Task[Outcome]) -> Outcome:
-        """The conversation first, for its last captions; then the voice channel, whether or not the engine has said goodbye."""
+        """End the conversation first, for its last captions; then leave the voice channel, even if the engine is not closed yet."""
         work.cancel()
         await asyncio.gather(asyncio.wait({work}, timeout=ENGINE_CLOSE_S), self._status.clear())
         if self._link:

@@ -1,4 +1,4 @@
-"""CallCaptions: what becomes of a caption of one call: written into a channel, kept in the transcript, or dropped."""
+"""CallCaptions: writes a caption into a channel, keeps it in the transcript, or drops it."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ from discordplex.plaintext import one_line
 
 
 class CallCaptions:
-    """One call's captions. What somebody says goes where people were told that it goes, and nowhere else. Thread: loop."""
+    """The captions of one call. What people say goes only where people were told that it goes. Thread: loop."""
 
     def __init__(
         self, state: CallState, *, disclosure: Disclosure, notices: Notices, preferences: Preferences, transcripts: TranscriptWriter | None
     ) -> None:
-        """Without `transcripts` nothing is kept, whatever the settings say."""
+        """Without `transcripts`, nothing is kept, whatever the settings say."""
         self._state = state
         self._disclosure = disclosure
         self._notices = notices
@@ -27,7 +27,7 @@ class CallCaptions:
         self._transcripts = transcripts
 
     def show(self, caption: Caption) -> None:
-        """A stretch of speech as text, so far: the newest of its key."""
+        """Handle a caption: the text so far of one stretch of speech."""
         by_person = caption.role == "person"
         caption = replace(caption, text=one_line(caption.text))
         if by_person and (self._state.paused or caption.speaker in self._preferences.opted_out):
@@ -42,7 +42,7 @@ class CallCaptions:
             self._publish(caption)
 
     def drop_people(self) -> None:
-        """What people said and is neither written nor saved yet is neither."""
+        """Drop what people said, if it is not written or saved yet."""
         self._notices.drop_captions(call=self._state.number)
         if self._transcripts:
             self._transcripts.drop_people(self._state)

@@ -1,4 +1,4 @@
-"""Conversation: what a call has with its engine, from the first try to open it to the last caption; and how people bend it."""
+"""Conversation: a call's conversation with its engine, from the first try to open it to the last caption; pause, restart, rescue."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ LISTENING = "listening"
 
 
 class Conversation:
-    """One call's conversation with its engine. `run` it once; everything else may be called before and meanwhile. Thread: loop."""
+    """The conversation of one call with its engine. `run` it once; other methods may be called before and meanwhile. Thread: loop."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Conversation:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`announcer` says what happens, `captions` gets what is said."""
+        """`announcer` posts what happens; `captions` gets what is said."""
         self.phase = "joining"
         self.listening_since: float | None = None
-        """Since when people are heard; None while they never were."""
+        """When people were first heard; None before."""
         self.lost_since: float | None = None
-        """Since when the engine is away; None while it is there, or was not there yet."""
+        """When the engine was lost; None while it is open, or was never open."""
         self._state = state
         self._announcer = announcer
         self._captions = captions
@@ -63,7 +63,7 @@ class Conversation:
         self._changing = False
 
     async def run(self, *, sink: HearingSink, link: VoiceLink, quiet: bool) -> str | None:
-        """Converse until the engine is lost for good (why), or until cancelled. `quiet` greets only once it works."""
+        """Run until the engine is lost for good, and return why; or until cancelled. With `quiet`, greet only when it works."""
         self.phase = WAITING
         if not quiet:
             self._announcer.greet()
@@ -93,31 +93,31 @@ class Conversation:
         return ended[0] if ended else None
 
     async def pause(self) -> None:
-        """Neither hear nor speak until `resume`."""
+        """Hear nobody and say nothing until `resume`."""
         if self._session:
             await self._session.pause()
 
     async def forget(self, speaker: SpeakerId) -> None:
-        """Drop all that is held of this speaker's sound and words, because they opted out; also what the engine holds."""
+        """Drop all sound and words of this speaker, who opted out, also in the engine."""
         if isinstance(self._lease, TurnTakingLease):
             self._lease.forget(speaker)
         if self._session:
             await self._session.forget(speaker)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         if self._session:
             self._session.resume()
 
     def restart(self) -> None:
-        """Go on with the call's persona of now, with an engine that is opened anew."""
+        """Open the engine again, with the call's current persona."""
         if self._session:
             self._changing = True
             self._announcer.changes()
             self._session.restart(self._state.persona)
 
     def rescue(self) -> bool:
-        """Go to a healthy engine that is free, where this one's server is set aside; whether there was one."""
+        """If this engine's server is out of use, switch to a healthy free one; returns whether there was one."""
         if not (isinstance(self._lease, MovableLease) and self._lease.relocate()):
             return False
         if self._session:
@@ -126,7 +126,7 @@ class Conversation:
 
     @property
     def ids(self) -> dict[str, Any]:
-        """What names the call in a log."""
+        """The ids of the call for log lines."""
         place = self._state.voice_channel.place
         return {"guild": place.guild_id, "channel": place.channel_id, "engine": self._lease.name, "call": self._state.number}
 
@@ -146,7 +146,7 @@ class Conversation:
         elif isinstance(event, PersonaIgnored):
             if not self._state.keeps_persona:
                 self._state.keeps_persona = True
-                self._announcer.greet()  # the greeting named the persona that was asked for
+                self._announcer.greet()  # the greeting had named the requested persona
         elif isinstance(event, EngineLost):
             self.phase = WAITING
             self.lost_since = self._clock.now() if self.lost_since is None else self.lost_since
@@ -156,7 +156,7 @@ class Conversation:
             self._on_engine(first=isinstance(event, Listening))
 
     def _on_engine(self, *, first: bool) -> None:
-        """It is there."""
+        """The engine is open."""
         self.phase = LISTENING
         self.lost_since = None
         moved, self._server = self._lease.name != self._server, self._lease.name

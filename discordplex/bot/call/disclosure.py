@@ -1,4 +1,4 @@
-"""Disclosure: the notice that tells the people in a call what is done with their words, and that nothing is done before it is delivered."""
+"""Disclosure: the notice about what is done with people's words. Nothing is recorded before it is delivered."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,34 +21,34 @@ from discordplex.engine import SpeakerId
 log = structlog.get_logger()
 
 MOST_NOTICES = 20
-"""New notices in one call for the sake of a record. Where moderators delete them, or people come who cannot read back, nothing more is
-recorded in that call, and the channel is told so once."""
+"""The most new notices in one call. After that (moderators delete them, or people come who cannot read back), nothing more is recorded in
+that call, and the channel is told so once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is to be said."""
+    """The content of a notice."""
 
     voice_channel: VoiceChannel
     practice: Practice
     """What the settings want."""
     text: Callable[[Practice, Any], str]
-    """Words a practice for the channel that it is said in."""
+    """Makes the text for a practice and the channel where it is posted."""
     view: discord.ui.View | None = None
 
 
 class Disclosure:
-    """One call's notice. `show` writes it, `may_keep` and `may_publish` say what may be done with a caption. Thread: loop.
+    """The notice of one call. `show` posts it; `may_keep` and `may_publish` say what may be done with a caption. Thread: loop.
 
-    A notice counts once Discord has taken it as a new message (an edit notifies nobody), in a channel that everybody in the call can see,
-    what was written before they came included. Where no such channel is open to us the notice promises, and the bot does, none of it.
+    A notice counts when Discord has accepted it as a new message (an edit notifies nobody) in a channel that everybody in the call can see,
+    including what was written before they came. Without such a channel, the notice says that nothing is recorded, and nothing is.
     """
 
     def __init__(self, notices: Notices, number: int, *, speaking: Callable[[], AbstractSet[SpeakerId]] = frozenset) -> None:
-        """`number` is the call's; `speaking` tells who speaks right now."""
+        """`number` is the number of the call; `speaking` gives who is speaking now."""
         self._speaking = speaking
         self.settled = asyncio.Event()
-        """It is known whether people could be told of what the settings want."""
+        """Set when it is known whether people could be told."""
         self._notices = notices
         self._number = number
         self._serial = 0
@@ -63,22 +63,22 @@ class Disclosure:
         self._ended_record = False
         self._unkept = self._unpublished = 0
         self._kept_since = self._published_since = notices.clock.now()
-        """Since when people know that their words are."""
+        """Since when people know that their words are kept, and published."""
         self._mid_speech: set[SpeakerId] = set()
 
     @property
     def in_force(self) -> Practice | None:
-        """What people were told, and so what is done; None where nothing was delivered."""
+        """What people were told, and so what is done; None if no notice was delivered."""
         return self._in_force
 
     @property
     def falls_short(self) -> bool:
-        """Whether the settings want something that cannot be told to everybody in the call, and so is not done."""
+        """Whether the settings want a record that is not made, because not everybody in the call could be told."""
         wanted = self._wanted.practice if self._wanted else None
         return wanted is not None and wanted.needs_notice and (self._in_force is None or wanted.beyond(self._in_force))
 
     def show(self, notice: Notice) -> None:
-        """Say what holds: in the message of before, unless people have to be notified of more."""
+        """Post the notice: edit the last message, or post a new one if people must be notified of more."""
         self._wanted = notice
         practice, channel = notice.practice, None
         if practice.needs_notice:
@@ -89,7 +89,7 @@ class Disclosure:
         if channel is None:
             practice, channel = practice.without_records(), self._seen_by_anybody(notice.voice_channel)
         if self._stated and self._stated.published_in is not None and practice.published_in is None:
-            self._notices.drop_captions(call=self._number)  # what waits is not written either
+            self._notices.drop_captions(call=self._number)  # captions that wait are not written either
         if channel is None:
             self._leave(texts.calls.CONTINUED)
             self._channel = self._stated = None
@@ -106,41 +106,41 @@ class Disclosure:
         self._judge(notice.voice_channel)
 
     def _tell_end_of_record(self, channel: Any) -> None:
-        """Once a call: so many notices were posted that no further one is, and so nothing is recorded any more."""
+        """Post once per call that no further notice is posted, and so nothing more is recorded."""
         if not self._ended_record:
             self._ended_record = True
             log.warning("nothing more is recorded in a call", cause="too many notices", channel=channel.id, call=self._number)
             self._notices.say_in(channel, texts.calls.END_OF_RECORD, key=(self._number, "end of record"))
 
     def look_again(self) -> None:
-        """People may see other channels than before."""
+        """The channels that people can see may have changed."""
         if self._wanted and self._wanted.practice.needs_notice:
             self.show(self._wanted)
 
     def may_keep(self, caption: Caption) -> bool:
-        """Whether this stretch may be stored: all of it was said after people had been told."""
+        """Whether this caption may be stored: all of it was said after people had been told."""
         now = self._in_force
         if now is None or not (now.kept if caption.role == "engine" else now.keeps_people):
             self._unkept = max(self._unkept, caption.key)
         return caption.key > self._unkept and self._was_said_since(self._kept_since, caption)
 
     def may_publish(self, caption: Caption) -> bool:
-        """Whether what a person says in this stretch may be written into the captions: likewise."""
+        """Whether what a person says in this caption may be published, by the same rule."""
         if self._in_force is None or self._in_force.published_in is None:
             self._unpublished = max(self._unpublished, caption.key)
         return caption.key > self._unpublished and self._was_said_since(self._published_since, caption)
 
     def _was_said_since(self, since: float, caption: Caption) -> bool:
-        """Words come when they are transcribed, which may be long after they were said."""
+        """Whether it was said after `since`. A transcription may come long after the words."""
         return caption.speaker not in self._mid_speech and (caption.began_at is None or caption.began_at >= since)
 
     def passed(self, caption: Caption) -> None:
-        """Both were asked of this stretch. Who was speaking when people were told is taken down from the next stretch on."""
+        """Call this after both questions. A person who was speaking when people were told is recorded from their next caption on."""
         if caption.final and caption.speaker is not None:
             self._mid_speech.discard(caption.speaker)
 
     def end(self, text: str) -> None:
-        """The call is over: the notice says so from now on. The buttons below it stay, since a wish holds for later calls too."""
+        """The call is over: the notice says so. Its buttons stay, because an opt-out also applies to later calls."""
         self._leave(text)
         self._wanted = self._channel = self._stated = None
         self.settled.set()
@@ -153,7 +153,7 @@ class Disclosure:
         return practice.beyond(self._stated) or (self._told is not None and not self._seen(voice_channel, channel))
 
     def _seen(self, voice_channel: VoiceChannel, channel: Any) -> bool:
-        """Whether everybody in the call could see the notice: who was there when it came, and who may read back."""
+        """Whether everybody in the call could see the notice: they were there when it came, or can read back."""
         return voice_channel.people <= (self._witnesses & voice_channel.viewers(channel)) | voice_channel.readers(channel)
 
     def _seen_by_everybody(self, voice_channel: VoiceChannel) -> Any | None:
@@ -201,7 +201,7 @@ class Disclosure:
             self.show(self._wanted)
 
     def _judge(self, voice_channel: VoiceChannel) -> None:
-        """What people know, and so what is done."""
+        """Decide what people know, and so what may be done."""
         known = self._told is not None and self._stated is not None and not self._stated.beyond(self._told)
         seen = known and (not (self._stated and self._stated.needs_notice) or self._seen(voice_channel, self._channel))
         before, self._in_force = self._in_force, self._stated if seen else None
@@ -211,7 +211,7 @@ class Disclosure:
             self._published_since = self._notices.clock.now()
 
     def _leave(self, text: str) -> None:
-        """Let the notice of now say something else for good."""
+        """Replace the text of the current notice for good."""
         if self._channel is not None:
             self._notices.say_in(self._channel, text, key=self._key, last=True)
         self._told = self._in_force = None

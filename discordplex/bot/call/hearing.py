@@ -14,19 +14,19 @@ from discordplex.voice.rtp.receiver import EVERYBODY
 
 
 class HeardLink(Protocol):
-    """What it needs of a `voice.connection.VoiceConnection`."""
+    """What it needs from a `voice.connection.VoiceConnection`."""
 
     @property
     def people(self) -> frozenset[int]:
-        """Everybody in the call but ourselves."""
+        """Everybody in the call except the bot itself."""
         ...
 
     def ignore(self, user_ids: Iterable[int]) -> None:
-        """Drop these people, and nobody else, before anything of theirs is opened."""
+        """Drop packets of these people, and of nobody else, unopened."""
         ...
 
     def deafen(self, *, deaf: bool) -> None:
-        """Drop everybody, for a while."""
+        """Drop all packets while `deaf`."""
         ...
 
 
@@ -34,7 +34,7 @@ class CallHearing:
     """One call's sink, the noise gate behind it, and the rule by which the voice connection drops people. Thread: loop."""
 
     def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
-        """`duck` learns of every sound as it comes, for an engine that takes turns."""
+        """`duck` gets every sound as it arrives; it is for an engine that takes turns."""
         self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
         self.gate = GatedSink(self.sink, clock=clock)
         self._preferences = preferences
@@ -43,15 +43,15 @@ class CallHearing:
         self._deaf = False
 
     def attach(self, link: HeardLink, voice_channel: VoiceChannel) -> None:
-        """Hear this connection, whose first packet has not come yet."""
+        """Use this connection. Call it before its first packet."""
         self._link = link
         link.deafen(deaf=self._deaf)
         self.refresh(voice_channel)
 
     def deafen(self, *, deaf: bool) -> None:
-        """Hear nobody for a while, and drop what was heard and not taken yet.
+        """Hear nobody while `deaf`, and drop sound that was not taken yet.
 
-        Such a while counts as one in which nobody spoke, until it ends.
+        That time counts as silence.
         """
         self._deaf = deaf
         if self._link:
@@ -61,9 +61,9 @@ class CallHearing:
             self.gate.restart()
 
     def refresh(self, voice_channel: VoiceChannel) -> None:
-        """Somebody came, went or changed their mind, or the rules of the guild changed.
+        """People, opt-outs or the guild's rules changed: update whom the call hears.
 
-        Who is in the call and not in the channel, as far as Discord has told, may be a bot: nobody hears them until that is known.
+        A user who is in the call, but not in the channel by Discord's events so far, may be a bot. They are not heard until that is known.
         """
         rules = self._preferences.rules(voice_channel.place.guild_id)
         strangers = (self._link.people if self._link else frozenset()) - voice_channel.people - voice_channel.bots

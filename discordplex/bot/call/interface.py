@@ -1,4 +1,4 @@
-"""What the dispatcher needs of a call, and what a call reports when it has ended."""
+"""What scheduling and commands need from a call, and what a call reports at its end."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -15,11 +15,11 @@ class Next(Enum):
     """What happens after a call."""
 
     DONE = "done"
-    """Nothing, until somebody enters or asks."""
+    """Nothing, until somebody enters or uses /join."""
     RETRY = "retry"
-    """Another call is tried in the same channel after a pause, without anybody asking."""
+    """Another call is tried in the same channel after a pause."""
     REQUEUE = "requeue"
-    """The people of the call wait for their next turn, at the end of the queue."""
+    """The channel goes to the end of the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,104 +27,104 @@ class Outcome:
     """How a call ended, and what happens next."""
 
     reason: str | None = None
-    """Why it failed, as a sentence; None where it ended as asked."""
+    """Why it failed, as a sentence; None if it ended as requested."""
     next: Next = Next.DONE
     listened_s: float = 0.0
-    """For how long people were heard in it."""
+    """For how many seconds people were heard."""
 
 
 class AnyCall(Protocol):
-    """What the dispatcher needs of a `call.Call`."""
+    """What scheduling and commands need from a `call.Call`."""
 
     voice_channel: VoiceChannel
     since: float
 
     @property
     def paused(self) -> bool:
-        """Whether it neither hears nor speaks until `resume`."""
+        """Whether the call is paused until `resume`."""
         ...
 
     @property
     def asker(self) -> int | None:
-        """Whose persona it has; None for nobody's in particular."""
+        """The person whose persona it uses; None if unknown."""
         ...
 
     @property
     def phase(self) -> str:
-        """What it is doing, in a word or two."""
+        """The state of the call in one or two words."""
         ...
 
     @property
     def engine(self) -> str:
-        """It, as people are told of it."""
+        """The name of the engine that people read."""
         ...
 
     @property
     def persona(self) -> Persona | None:
-        """Who the engine is in it; None where it keeps a voice and a role of its own."""
+        """The persona of the engine; None if the engine keeps its own."""
         ...
 
     @property
     def metrics(self) -> Metrics:
-        """What was measured in it."""
+        """The metrics of the call."""
         ...
 
     async def joined(self) -> str | None:
-        """Return once it is known whether we got into the channel: None where we did, else why not."""
+        """Wait until the bot is in the channel; returns None, or why it could not join."""
         ...
 
     def hang_up(self, after: Next = Next.DONE) -> None:
-        """End it as asked; `after` is what its outcome says happens next."""
+        """End the call; its outcome says `after`."""
         ...
 
     def forget(self) -> bool:
-        """Let the engine forget what was said; whether it is one that remembers."""
+        """Make the engine forget what was said; returns False if it remembers nothing anyway."""
         ...
 
     async def run(self) -> Outcome:
-        """Its whole life."""
+        """Run the call from start to end. Call it once."""
         ...
 
     async def follow(self, voice_channel: VoiceChannel) -> None:
-        """Go with the people into another channel."""
+        """Move with the people into another channel."""
         ...
 
     @property
     def quiet_s(self) -> float:
-        """For how long nobody has spoken."""
+        """For how many seconds nobody has spoken."""
         ...
 
     def rescue(self) -> bool:
-        """Take a healthy engine where its own is gone and another one is free; whether it did."""
+        """If the engine is lost, take a healthy free one; returns whether there was one."""
         ...
 
     def refresh(self) -> None:
-        """Somebody came, went or changed their mind, or the rules changed."""
+        """People, opt-outs or rules changed."""
         ...
 
     @property
     def practice(self) -> Practice:
-        """What is done with people's words in it, as they were told."""
+        """What is done with people's words in this call, as they were told."""
         ...
 
     async def disclosed(self) -> bool:
-        """Whether what the settings want done with people's words is done; returns once that is known."""
+        """Whether what the settings want done with people's words is done. Waits until that is known."""
         ...
 
     def show_status(self, text: str) -> None:
-        """What the voice channel's status line shall say."""
+        """Set the status line of the voice channel."""
         ...
 
     async def pause(self, name: str) -> None:
-        """Neither hear nor speak for now, at the wish of a person of this name."""
+        """Hear nobody and say nothing until `resume`. `name` is the person who asked."""
         ...
 
     async def resume(self, name: str) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         ...
 
     def restart(self, persona: Persona) -> None:
-        """Go on as somebody else, from now on."""
+        """Continue with another persona."""
         ...
 
 

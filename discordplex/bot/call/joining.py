@@ -1,4 +1,4 @@
-"""Joining: from wanting to be in a voice channel to being allowed to speak there."""
+"""Joining a voice channel, and being allowed to speak there."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,10 +20,10 @@ log = structlog.get_logger()
 
 
 PATIENCE_S = 60.0
-"""How long a moderator has to let us speak: meanwhile we keep an engine from others."""
+"""How long a moderator may take to let the bot speak. Meanwhile the call holds an engine that others wait for."""
 
 JOIN_TIMEOUT_S = 15.0
-"""Where Discord does not want us it stays silent. A join takes 0.3 s when all is well, and some seconds when Discord is slow."""
+"""Discord does not answer if the bot may not join. A join takes 0.3 s normally, and some seconds when Discord is slow."""
 
 
 async def enter(
@@ -34,9 +34,9 @@ async def enter(
     changed: asyncio.Event,
     ids: dict[str, Any],
 ) -> Outcome | None:
-    """Enter the channel with a connection that `make` makes, and on a stage be let speak; None where that worked, else how it ended.
+    """Join the channel with a connection from `make`; on a stage, wait for permission to speak. Returns None, or how it failed.
 
-    `changed` is set whenever something about who is in the channel changes; `ids` name the call in the log.
+    `changed` is set whenever a voice state in the channel changes; `ids` identify the call in the log.
     """
     try:
         await voice_channel.connect(make, timeout_s=JOIN_TIMEOUT_S)
@@ -53,10 +53,10 @@ async def enter(
 
 
 async def take_the_stage(voice_channel: VoiceChannel, *, notices: Notices, changed: asyncio.Event, ask: bool = False) -> Outcome | None:
-    """Return None once we may speak in this channel, at once where it is no stage; else why not, after `PATIENCE_S`.
+    """Wait until the bot may speak in this channel, and return None; at once if it is no stage. After `PATIENCE_S`, return why not.
 
-    `changed` is set whenever something about who is in the channel changes. With `ask` a moderator has to let us, even where we could let
-    ourselves. A call that was not let speak is not tried again by itself: that would ask again.
+    `changed` is set whenever a voice state in the channel changes. With `ask`, a moderator must allow it, even if the bot could do so
+    itself. A call that was not allowed to speak is not tried again by itself, because that would ask again.
     """
     if not voice_channel.suppressed:
         return None

@@ -1,4 +1,4 @@
-"""CallState: what one call is. The call decides it; what it is made of reads it here."""
+"""CallState: the state of one call. The call changes it; its parts read it."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,26 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.engine import Persona
 
 NOBODY_KNOWN = 0
-"""A speaker who cannot be told apart from others, or may not be named. No Discord user has this id."""
+"""A speaker who is unknown or may not be named. No Discord user has this id."""
 
 
 @dataclass(eq=False)
 class CallState:
-    """One call's facts. Only `Call` changes them; `keeps_persona` its conversation. Thread: loop."""
+    """The state of one call. Only `Call` changes it, except `keeps_persona`, which its conversation sets. Thread: loop."""
 
     number: int
-    """Differs for each call of a login; its messages are known by it."""
+    """Unique for each call of a login; it identifies the messages of the call."""
     voice_channel: VoiceChannel
-    """Where it is. It changes when the call moves, and when the rules of the guild change."""
+    """The voice channel. It changes when the call moves or the guild's rules change."""
     engine: str
-    """Where people's voices go, as people are told. No address."""
+    """The name of the engine that people read. No address."""
     transcribes: bool
     """Whether the engine writes down what people say."""
     persona: Persona
-    """Who the engine is asked to be."""
+    """The requested persona."""
     asker: int | None = None
-    """For whom the bot came, and whose persona it has; None for nobody in particular."""
+    """The person the bot came for, whose persona it uses; None if unknown."""
     keeps_persona: bool = False
-    """The engine has a voice and a role of its own, whatever was asked for."""
+    """Whether the engine always keeps its own voice and role."""
     paused: bool = False
-    """Nobody is heard and nothing is said, until somebody lets it go on."""
+    """Whether the call is paused: it hears nobody and says nothing."""

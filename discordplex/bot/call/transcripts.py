@@ -1,4 +1,4 @@
-"""TranscriptWriter: keeps what is said in calls, where the admins of a server switched transcripts on, and nowhere else."""
+"""TranscriptWriter: saves transcripts of calls, only for servers whose admins switched them on."""
 
 import asyncio
 import uuid
@@ -22,10 +22,10 @@ from discordplex.store.records import Owner, TranscriptLine
 log = structlog.get_logger()
 
 MOST_BYTES = 1_000_000
-"""Text that waits for a slow database; then the oldest lines are dropped, and counted."""
+"""The most text that waits for a slow database. After that the oldest lines are dropped and counted."""
 
 BATCH = 100
-"""Lines that are saved at once: others want to use the database too."""
+"""The most lines in one transaction, so that other work can use the database in between."""
 
 LAST_LINES_S = 1.0
 """How long the last lines may take at the end."""
@@ -39,13 +39,13 @@ class UnsavedLine:
     line: TranscriptLine
     bytes: int
     forgotten: bool = False
-    """Somebody asked for its deletion; it is not saved."""
+    """Somebody asked for its deletion, so it is not saved."""
 
 
 class TranscriptWriter:
-    """Writes finished captions into the store, beside the calls. `hear` returns at once. Thread: loop.
+    """Writes finished captions into the store in the background. `hear` returns at once. Thread: loop.
 
-    It hears only of captions that may be kept (see `Disclosure`), and looks at the setting again itself, as the store does.
+    It gets only captions that may be kept (see `Disclosure`). It checks the setting again itself, and so does the store.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TranscriptWriter:
         notices: Notices,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        """`notices` say in a call's channel that its transcript is not kept, and why."""
+        """`notices` is for telling a call's channel that its transcript is not kept, and why."""
         self._preferences = preferences
         self._notices = notices
         self._now = now
@@ -69,7 +69,7 @@ class TranscriptWriter:
         preferences.forgetting.add(self.forget)
 
     def hear(self, call: CallState, caption: Caption) -> None:
-        """A caption of a call; kept once it is final."""
+        """Take a caption of a call; it is kept when it is final."""
         guild_id = call.voice_channel.place.guild_id
         if not caption.final or not self._preferences.rules(guild_id).transcripts:
             return
@@ -82,14 +82,14 @@ class TranscriptWriter:
             self._task = asyncio.create_task(self._write(), name="bot:transcripts")
 
     def forget(self, owner: Owner, call: str | None = None) -> None:
-        """Save nothing of a person or guild, or of one call in a guild, that was said up to now."""
+        """Drop all unsaved lines of a person, of a guild, or of one call of a guild."""
         for one in (*self._saving, *self._waiting):
             theirs = owner.id == (one.line.user_id if owner.kind == "person" else one.line.guild_id)
             one.forgotten |= theirs and call in (None, one.line.call)
         self._let_go()
 
     def drop_people(self, call: CallState) -> None:
-        """Save nothing of what people said in a call up to now."""
+        """Drop all unsaved lines of people in a call."""
         for one in (*self._saving, *self._waiting):
             one.forgotten |= one.call is call and one.line.user_id is not None
         self._let_go()
@@ -100,7 +100,7 @@ class TranscriptWriter:
             self._bytes -= one.bytes
 
     async def close(self) -> None:
-        """Write what waits, if that does not take long."""
+        """Try to save what waits, for a moment."""
         self._preferences.forgetting.discard(self.forget)
         if self._task:
             await asyncio.wait({self._task}, timeout=LAST_LINES_S)
@@ -131,5 +131,5 @@ class TranscriptWriter:
         self._dropped.add()
 
     def _name(self, call: CallState) -> str:
-        """The call's own name in the store, the same for all its lines, in the order of time."""
+        """The name of the call in the store: the same for all its lines, and sortable by time."""
         return self._names.setdefault(call, f"{self._now():%Y-%m-%d %H:%M} {uuid.uuid4().hex[:8]}")

@@ -1,4 +1,4 @@
-"""VoiceStatus: the line below a voice channel's name, for as long as a call is there."""
+"""VoiceStatus: the status line of a voice channel during a call."""
 
 import asyncio
 import contextlib
@@ -13,17 +13,17 @@ from discordplex.clock import Clock
 log = structlog.get_logger()
 
 INTERVAL_S = 10.0
-"""At most one change in so long: each is an event for every member of the guild, and nobody reads the line more often. Discord documents no
-limit of its own for it; its headers are obeyed all the same, by the library."""
+"""At most one change per interval: each change is an event for every member of the guild. Discord documents no limit for it; the library
+obeys its rate limit headers."""
 
 CLEAR_S = 1.0
-"""How long clearing it may take. It cannot wait for its turn: once we have left the channel we are not allowed to any more."""
+"""How long clearing may take. It cannot wait for its interval: after leaving the channel, the bot may not clear it any more."""
 
 FAULTS = (discord.HTTPException, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
 class VoiceStatus:
-    """Keeps one channel's line at the newest wish. Thread: loop. A channel in which we may not write it is left alone."""
+    """Keeps the line of one channel up to date, if the bot may write it. Thread: loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,13 +34,13 @@ class VoiceStatus:
         self._task: asyncio.Task[None] | None = None
 
     def show(self, voice_channel: VoiceChannel, text: str) -> None:
-        """Say this from now on; at once, or when it is time for another change."""
+        """Show this text, at once or when the next change is allowed."""
         self._voice_channel, self._wanted = voice_channel, text
         if text != self._shown and voice_channel.may_set_status and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._write(), name=f"voice status:{voice_channel.place.channel_id}")
 
     async def clear(self) -> None:
-        """Leave the line empty, if we wrote it; returns in about `CLEAR_S` in any case."""
+        """Clear the line, if the bot wrote it; takes at most about `CLEAR_S`."""
         self._wanted = None
         if self._task:
             self._task.cancel()
@@ -55,7 +55,7 @@ class VoiceStatus:
             await self._clock.sleep_until(self._next_at)
             voice_channel, text = self._voice_channel, self._wanted
             self._next_at = self._clock.now() + INTERVAL_S
-            self._shown = text  # also where it is cancelled or fails half way: then it may stand there
+            self._shown = text  # even if it is cancelled or fails: it may have been written
             try:
                 await voice_channel.set_status(text)
             except FAULTS as fault:

@@ -1,4 +1,4 @@
-"""Notices: which poster writes for which voice channel, and what has been said there already."""
+"""Notices: which poster writes for which voice channel, and what was already posted there."""
 
 import asyncio
 import functools
@@ -20,26 +20,26 @@ from discordplex.metrics import Metrics
 log = structlog.get_logger()
 
 MOST_POSTERS = 500
-"""Channels whose writer is kept. Then those that have nothing to write go, the one that was used longest ago first."""
+"""The most posters that are kept. After that, idle ones are dropped, the least recently used first."""
 
 MOST_PLACES, MOST_TOLD = 1000, 50
-"""Voice channels of which it is known what was said there, and sentences for each. What is forgotten may be said again."""
+"""The most voice channels whose notices are remembered, and the most notices of each. A forgotten notice may be posted again."""
 
 
 class UnfinishedNotices(Protocol):
-    """Where the messages that say that a call goes on are remembered, so that they are edited although the process was killed."""
+    """Remembers the messages that say that a call is running, so that they can be edited even if the process is killed."""
 
     def began(self, guild_id: int, channel_id: int, message_id: int) -> None:
-        """This message says that a call goes on. Calling it again for the same message does nothing."""
+        """This message says that a call is running. Calling it again for the same message does nothing."""
         ...
 
     def ended(self, message_id: int) -> None:
-        """It does not say so any more, or it is gone."""
+        """The message no longer says so, or is gone."""
         ...
 
 
 class LeftMessage:
-    """A message that an earlier process wrote into a channel: to be edited, without its buttons."""
+    """A message of an earlier process in a channel, which can be edited and loses its buttons."""
 
     def __init__(self, channel: Any, message_id: int) -> None:
         """`channel` is py-cord's."""
@@ -47,7 +47,7 @@ class LeftMessage:
         self._message = channel.get_partial_message(message_id)
 
     async def edit(self, *, content: str, allowed_mentions: discord.AllowedMentions) -> None:
-        """Replace its text and take its buttons away."""
+        """Replace its text and remove its buttons."""
         await self._message.edit(content=content, view=None, suppress=True, allowed_mentions=allowed_mentions)
 
     async def delete(self) -> None:
@@ -56,10 +56,10 @@ class LeftMessage:
 
 
 class Notices:
-    """Captions and notices of every voice channel, each into the channel that the setting names for it. Thread: loop."""
+    """Writes the captions and notices of every voice channel into the channel of its setting. Thread: loop."""
 
     def __init__(self, *, clock: Clock, metrics: Metrics, unfinished: UnfinishedNotices | None = None) -> None:
-        """`unfinished` remembers the messages that say that a call goes on."""
+        """`unfinished` remembers the messages that say that a call is running."""
         self.clock = clock
         self._unfinished = unfinished
         self._metrics = metrics
@@ -67,17 +67,17 @@ class Notices:
         self._spares: dict[int, Any | None] = {}
         self._diverted: dict[Place, Any] = {}
         self._told: dict[Place, dict[int, None]] = {}
-        """Hashes of what was said, oldest first."""
+        """Hashes of what was posted, the oldest first."""
 
     def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
-        """Write a notice; the same `key` again replaces it. Where we may not write, nothing is said."""
+        """Post a notice; the same `key` again replaces it. If the bot may not write there, nothing is posted."""
         poster = self._poster(voice_channel.notices_channel)
         if poster:
             self._spares[poster.channel.id] = voice_channel.spare_channel
             poster.notice(text, key=key)
 
     def say_about(self, voice_channel: VoiceChannel, named: str, unnamed: str, *, key: Hashable = None) -> None:
-        """Write a notice about a person: `named` where all who read it can see the voice channel, `unnamed` elsewhere."""
+        """Post a notice about a person: `named` if everybody who reads it can see the voice channel, else `unnamed`."""
         poster = self._poster(voice_channel.notices_channel)
         if poster is None:
             return
@@ -91,7 +91,7 @@ class Notices:
         poster.notice(named if voice_channel.readers_see_it else unnamed, key=key, on_delivery=on_delivery)
 
     def say_once(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
-        """Write a notice unless these very words were said there since `forget`."""
+        """Post a notice, unless the same text was posted there since `forget`."""
         told = self._told.pop(voice_channel.place, {})
         self._told[voice_channel.place] = told  # used last
         if hash(text) not in told:
@@ -111,9 +111,9 @@ class Notices:
         on_delivery: Callable[[DeliveryStatus], None] | None = None,
         call_in: int | None = None,
     ) -> None:
-        """Write a notice into this very channel, as `Poster.notice` does.
+        """Post a notice into this channel, as `Poster.notice` does.
 
-        One that says that a call goes on names the call's guild, `call_in`: it is remembered until a `last` one has replaced it.
+        For a notice that says that a call is running, `call_in` is the guild of the call: it is remembered until a `last` one replaces it.
         """
 
         def delivered(status: DeliveryStatus, message_id: int | None) -> None:
@@ -131,7 +131,7 @@ class Notices:
             poster.notice(text, key=key, view=view, last=last, on_delivery=told)
 
     def replace(self, channel: Any, message_id: int, text: str) -> None:
-        """Let an unfinished notice that an earlier process left say this, without buttons. One that is gone or closed is forgotten."""
+        """Replace the text of an unfinished notice of an earlier process, and remove its buttons. If it is gone, it is forgotten."""
 
         def delivered(_status: DeliveryStatus, _message_id: int | None) -> None:
             if self._unfinished:
@@ -142,48 +142,48 @@ class Notices:
             poster.replace(LeftMessage(channel, message_id), text, on_delivery=delivered)
 
     def caption(self, voice_channel: VoiceChannel, key: Hashable, text: str, *, final: bool, speaker: int | None = None) -> None:
-        """Write what somebody says: the whole stretch so far."""
+        """Write a caption: the whole stretch of speech so far."""
         poster = self._poster(self.captions_channel(voice_channel))
         if poster:
             poster.caption(key, text, final=final, speaker=speaker)
 
     def captions_channel(self, voice_channel: VoiceChannel) -> Any | None:
-        """Where captions of this voice channel go; None where nowhere."""
+        """Where captions of this voice channel go; None if nowhere."""
         return self._diverted.get(voice_channel.place) or voice_channel.captions_channel
 
     def drop_captions(self, *, speaker: int | None = None, call: int | None = None) -> None:
-        """Write nothing more of what this person, or anybody in this call, has said."""
+        """Drop unwritten captions of this person, or of everybody in this call."""
         for poster in self._posters.values():
             poster.drop_captions(lambda key, who: speaker == who or (call is not None and is_of(key, call)))
 
     def deleted(self, channel_id: int, message_ids: Collection[int]) -> None:
-        """Somebody deleted these messages."""
+        """These messages were deleted."""
         poster = self._posters.get(channel_id)
         if poster:
             poster.deleted(message_ids)
 
     def finish(self, call: int) -> None:
-        """The call is over: nothing of it changes any more once it is written."""
+        """The call is over: forget its messages when they are written."""
         for poster in self._posters.values():
             poster.finish(lambda key: is_of(key, call))
 
     def divert(self, place: Place, channel: Any | None) -> None:
-        """Captions of this place go into another channel, such as a thread; None ends that."""
+        """Write captions of this voice channel into another channel, such as a thread; None ends that."""
         if channel is None:
             self._diverted.pop(place, None)
         else:
             self._diverted[place] = channel
 
     def forget(self, place: Place) -> None:
-        """Nobody is there any more who has read it, or it is not true any more: everything may be said again."""
+        """Forget what was posted there, so that everything may be posted again."""
         self._told.pop(place, None)
 
     async def flush(self) -> None:
-        """Return when all that was said is written."""
+        """Return when everything is written."""
         await asyncio.gather(*(poster.flush() for poster in self._posters.values()))
 
     async def close(self) -> None:
-        """Stop writing everywhere; what is not written stays so, and is logged as a number."""
+        """Stop writing everywhere. What is not written is dropped; its number is logged."""
         unwritten = sum(not poster.idle for poster in self._posters.values())
         await asyncio.gather(*(poster.close() for poster in self._posters.values()))
         self._posters.clear()
@@ -202,14 +202,14 @@ class Notices:
         return poster
 
     def _make_room(self) -> None:
-        """Let go of writers that have nothing to do and may write again at once: a new one keeps the pace."""
+        """Drop idle posters that may write again at once, so that a new one for the channel keeps Discord's pace."""
         idle = [channel_id for channel_id, poster in self._posters.items() if poster.forgettable]
         for channel_id in idle[: max(0, len(self._posters) - MOST_POSTERS + 1)]:
             del self._posters[channel_id]
             self._spares.pop(channel_id, None)
 
     def _say_elsewhere(self, channel_id: int, text: str) -> None:
-        """Discord refused a notice although nothing spoke against it."""
+        """Discord refused a notice: post it in the spare channel."""
         spare = self._spares.get(channel_id)
         poster = self._poster(spare) if spare is not None and spare.id != channel_id else None
         if poster:
@@ -217,14 +217,14 @@ class Notices:
 
 
 def is_of(key: Hashable, call: int) -> bool:
-    """Whether what is kept under a key is a call's: it begins with the call's number."""
+    """Whether a key belongs to a call: such keys start with its number."""
     return isinstance(key, tuple) and key[:1] == (call,)
 
 
 async def open_captions_thread(voice_channel: VoiceChannel, notices: Notices, ids: dict[str, Any]) -> Any | None:
-    """Open a thread, send the captions of this place there, and say where it is; None where that is impossible.
+    """Open a thread, send the captions of this voice channel there, and post where it is; None if that fails.
 
-    `ids` name the call in the log.
+    `ids` identify the call in the log.
     """
     try:
         thread = await voice_channel.open_thread()

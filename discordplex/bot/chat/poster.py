@@ -1,4 +1,4 @@
-"""The one writer per channel: captions and notices, one message per stretch of speech, edited in place while it grows."""
+"""Poster: the only writer of a channel. It writes captions and notices: one message per stretch of speech, edited while it grows."""
 
 import asyncio
 import itertools
@@ -21,40 +21,40 @@ from discordplex.retry import Backoff
 log = structlog.get_logger()
 
 WRITE_INTERVAL_S = 1.05
-"""From the end of one write to the start of the next: never more than one a second, as Discord sees it."""
+"""The pause from the end of one write to the start of the next, so that Discord sees at most one per second."""
 
 MOST_MESSAGES = 256
-"""Messages that are kept for writing or for further edits. Then the oldest unwritten one is dropped, and counted."""
+"""The most messages that are kept for writing or editing. After that, the oldest unwritten one is dropped and counted."""
 
 LONGEST_STRETCH = 20_000
-"""Characters of one stretch of speech that are shown: a quarter of an hour without a pause. An engine that floods gets no more."""
+"""The most characters of one stretch of speech: a quarter of an hour without a pause."""
 
 MOST_DELETED = 1000
-"""Deleted messages that are remembered while one is being written."""
+"""The most deleted messages that are remembered during a write."""
 
 LONGEST_PAUSE_S = 32 * WRITE_INTERVAL_S
-"""Pauses after writes that failed double from `WRITE_INTERVAL_S` to this one."""
+"""The pause after a failed write doubles from `WRITE_INTERVAL_S` to this."""
 
 MOST_FAILURES = 6
-"""Tries of one write before it is given up. With the pauses between them, and the library's own five tries in each, that is minutes."""
+"""The most tries of one write. With the pauses, and the library's own five tries in each, they take minutes."""
 
 SILENCE_WHEN_REFUSED_S = 60.0
-"""How long nothing is tried after Discord refused us a channel: 10,000 refused requests in ten minutes ban the whole address."""
+"""The pause after Discord refused a channel. It bans an address after 10,000 refused requests in ten minutes."""
 
 NO_MENTIONS = discord.AllowedMentions.none()
 
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, zlib.error)
-"""What py-cord raises where Discord, or what answers in its place, sends something of another shape: a page, nothing, other JSON."""
+"""What py-cord raises if an answer has a wrong shape: a web page, nothing, other JSON."""
 
 ARCHIVED = 50083
-"""Error code of the REST API (documented): nothing can be changed in an archived thread, though something new can be written."""
+"""Error code of the REST API (documented): messages in an archived thread cannot be edited. New ones can be written."""
 
 FAULTS = (discord.HTTPException, aiohttp.ClientError, OSError, asyncio.TimeoutError, *UNREADABLE)
-"""What a write may fail of without any fault of ours."""
+"""Exceptions of a write that are not bugs of ours."""
 
 
 class SentMessage(Protocol):
-    """A message of ours in a channel."""
+    """A message of the bot in a channel."""
 
     id: int
 
@@ -63,12 +63,12 @@ class SentMessage(Protocol):
         ...
 
     async def delete(self) -> None:
-        """Take it back."""
+        """Delete it."""
         ...
 
 
 class TextChannel(Protocol):
-    """What a poster needs of a channel; py-cord's text, voice and thread channels have it."""
+    """What a poster needs from a channel; py-cord's text, voice and thread channels have it."""
 
     id: int
 
@@ -89,28 +89,28 @@ class TextChannel(Protocol):
 
 @runtime_checkable
 class Thread(Protocol):
-    """What a thread has beyond that."""
+    """What a poster also needs from a thread."""
 
     async def unarchive(self) -> Any:
-        """Open it again."""
+        """Open the archived thread again."""
         ...
 
 
 Key: TypeAlias = Hashable
 Name: TypeAlias = tuple[Literal["notice", "caption", "packed"], Key]
 Part: TypeAlias = tuple[Name, int]
-"""One message: which text, and its how manieth piece."""
+"""One message: the key of its text, and the number of the piece."""
 
 DeliveryStatus: TypeAlias = Literal["taken", "refused", "deleted"]
-"""What became of a notice: Discord took it, or does not let us write there, or somebody deleted it. `taken` comes again with each edit."""
+"""The state of a notice: Discord accepted it, refused it, or somebody deleted it. `taken` comes again with each edit."""
 
 OnDelivery: TypeAlias = Callable[[DeliveryStatus, "int | None"], None]
-"""Told what became of a notice, and the id of its message; None where there is none."""
+"""Called with the state of a notice and the id of its message, or None."""
 
 
 @dataclass(slots=True, eq=False)
 class Draft:
-    """One message: what it shall say, what it says."""
+    """One message: its wanted text, and its written text."""
 
     wanted: str
     written: str = ""
@@ -119,21 +119,21 @@ class Draft:
     backoff: Backoff = field(default_factory=lambda: Backoff(WRITE_INTERVAL_S, LONGEST_PAUSE_S))
     nonce: str = ""
     view: discord.ui.View | None = None
-    """The buttons below it."""
+    """The buttons of the message."""
     gone: bool = False
-    """Somebody deleted it: it is not written again."""
+    """Whether somebody deleted it: then it is not written again."""
     speaker: int | None = None
-    """Whose words it is, None for the engine's and for notices."""
+    """Who says it; None for the engine and for notices."""
     on_delivery: OnDelivery | None = None
     last: bool = False
-    """It says that something is over: at the end of everything it is written before the rest."""
+    """Whether it says that something is over: at the end it is written before the others."""
 
 
 class Poster:
-    """Writes into one channel, at most once a second, always the newest state of the message that waits longest.
+    """Writes into one channel, at most once a second: the newest text of the message that has waited longest.
 
-    `notice` and `caption` return at once. All methods: the event loop's thread. `on_refused` gets each notice that Discord does not let
-    us write here, so that it can be said elsewhere.
+    `notice` and `caption` return at once. All methods: the event loop's thread. `on_refused` gets each notice that Discord refuses here, so
+    that it can be posted elsewhere.
     """
 
     def __init__(self, channel: TextChannel, *, clock: Clock, metrics: Metrics, on_refused: Callable[[str], None] = lambda _: None) -> None:
@@ -149,16 +149,16 @@ class Poster:
         self._task: asyncio.Task[None] | None = None
         self._writing: Part | None = None
         self._deleted: set[int] = set()
-        """Messages that were deleted while one was being written: Discord may tell of that before it answers the write."""
+        """Messages that were deleted during a write: Discord may report that before it answers the write."""
 
     @property
     def idle(self) -> bool:
-        """Everything that was asked for is written."""
+        """Whether everything is written."""
         return not self._waiting
 
     @property
     def forgettable(self) -> bool:
-        """A new one in its place would do the same: nothing is to be written or changed, and it may write at once."""
+        """Whether a new poster could replace this one: nothing is pending, and it may write at once."""
         return not self._drafts and self._clock.now() >= max(self._next_write, self._silent_until)
 
     def notice(
@@ -170,10 +170,10 @@ class Poster:
         last: bool = False,
         on_delivery: OnDelivery | None = None,
     ) -> None:
-        """Say something of ours, markdown included, with the buttons of `view`. The same `key` again replaces what it said.
+        """Post a notice, which may contain markdown, with the buttons of `view`. The same `key` again replaces its text.
 
-        `on_delivery` is told what became of it; then `on_refused` is not called. With `last` nothing more comes for the key;
-        what was never sent under it is not sent any more, and one whose buttons people may still need keeps them.
+        `on_delivery` gets the state of the notice; `on_refused` is not called then. With `last`, nothing more comes for the key: if nothing
+        was sent under it, nothing is sent. Buttons that people may still need stay.
         """
         name: Name = ("notice", next(self._numbers) if key is None else key)
         if last and self._unsent(name):
@@ -182,20 +182,20 @@ class Poster:
             self._want(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_delivery=on_delivery))
 
     def replace(self, message: SentMessage, text: str, *, on_delivery: OnDelivery) -> None:
-        """Let a message that an earlier process wrote say this from now on."""
+        """Replace the text of a message of an earlier process."""
         name: Name = ("notice", next(self._numbers))
         self._drafts[(name, 0)] = Draft("", message=message)
         self._want(name, [text], Draft("", final=True, last=True, on_delivery=on_delivery))
 
     def caption(self, key: Key, text: str, *, final: bool, speaker: int | None = None) -> None:
-        """What somebody says: the whole stretch so far, whatever it contains. `speaker` is whose words it is, None for the engine's."""
+        """Write a caption: the whole stretch of speech so far. `speaker` is who says it; None is the engine."""
         shown = text if len(text) <= LONGEST_STRETCH else f"{text[:LONGEST_STRETCH]}…"
         self._want(("caption", key), list(split(harmless(shown))), Draft("", final=final, speaker=speaker))
 
     def drop_captions(self, whose: Callable[[Key, int], bool]) -> None:
-        """Write nothing more of the captions of these people; `whose` is asked with a caption's key and its speaker.
+        """Drop unwritten captions for which `whose` (called with the key and the speaker) is true.
 
-        What is written stays as it is. What is being written right now is deleted as soon as it is there.
+        Written text stays. A message that is being written right now is deleted as soon as it is there.
         """
         for (key, part), draft in list(self._drafts.items()):
             if draft.speaker is None or not whose(key[1], draft.speaker):
@@ -207,12 +207,12 @@ class Poster:
                 self._drafts.pop((key, part))
 
     def deleted(self, message_ids: Collection[int]) -> None:
-        """Somebody deleted these messages of the channel. Those of ours among them are not written again, and `on_delivery` is told."""
+        """These messages of the channel were deleted. The bot's own are not written again, and `on_delivery` is called."""
         if self._writing is not None and len(self._deleted) < MOST_DELETED:
             self._deleted.update(message_ids)
         ours = [part for part, draft in self._drafts.items() if draft.message is not None and draft.message.id in message_ids]
         for part in ours:
-            if part in self._drafts:  # `on_delivery` may have forgotten it
+            if part in self._drafts:  # `on_delivery` may have removed it
                 self._gone(part, self._drafts[part])
 
     def _gone(self, part: Part, draft: Draft) -> None:
@@ -225,31 +225,31 @@ class Poster:
             draft.on_delivery("deleted", draft.message.id if draft.message else None)
 
     def finish(self, whose: Callable[[Key], bool]) -> None:
-        """Nothing more comes for these keys: forget their messages once they are written."""
+        """Nothing more comes for these keys: forget their messages when they are written."""
         for (key, part), draft in list(self._drafts.items()):
             if whose(key[1]):
                 draft.final = True
                 self._tidy((key, part))
 
     async def flush(self) -> None:
-        """Return when everything is written. What no message holds yet is packed into as few as possible, since time is short."""
+        """Return when everything is written. Unwritten texts are joined into as few messages as possible, because time is short."""
         self._pack()
         if self._task:
             await asyncio.wait({self._task})
 
     async def close(self) -> None:
-        """Stop writing; what is not written stays so."""
+        """Stop writing; what is not written is dropped."""
         if self._task:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     def _unsent(self, key: Name) -> bool:
-        """Whether Discord has seen nothing of a notice."""
+        """Whether nothing of a notice was sent."""
         draft = self._drafts.get((key, 0))
         return draft is None or (draft.message is None and not draft.nonce and self._writing != (key, 0))
 
     def _want(self, key: Name, pieces: list[str], like: Draft) -> None:
-        """Let the messages of a key say this, one for each piece; the rest of what they are is as in `like`."""
+        """Set the texts of the messages of a key, one for each piece. Everything else is as in `like`."""
         known = next(part for part in itertools.count() if (key, part) not in self._drafts)
         for part in range(max(known, len(pieces))):
             wanted = pieces[part] if part < len(pieces) else ""
@@ -274,7 +274,7 @@ class Poster:
             pause_s = WRITE_INTERVAL_S
             try:
                 pause_s = await self._write(key, self._drafts[key])
-            except Exception:  # the edge: one bad message must not silence the channel
+            except Exception:  # one bad message must not stop the others
                 log.exception("message not written", channel=self.channel.id)
                 self._drop(key)
             self._writing = None
@@ -282,7 +282,7 @@ class Poster:
             self._next_write = self._clock.now() + pause_s
 
     async def _write(self, key: Part, draft: Draft) -> float:
-        """Bring one message up to date; the seconds until the next write."""
+        """Write or edit one message; returns the seconds until the next write."""
         if self._clock.now() < self._silent_until:
             self._give_back()
             return 0.0
@@ -305,7 +305,7 @@ class Poster:
         if draft.wanted == draft.written or draft.gone:
             self._waiting.pop(key, None)
             self._tidy(key)
-        elif key in self._waiting:  # it grew meanwhile: behind those who wait longer
+        elif key in self._waiting:  # it grew meanwhile: queue it behind the others
             del self._waiting[key]
             self._waiting[key] = None
         if on_delivery and not draft.gone:
@@ -314,12 +314,12 @@ class Poster:
 
     async def _send(self, draft: Draft, text: str) -> None:
         if draft.message is None:
-            draft.nonce = draft.nonce or secrets.token_hex(12)  # a second try of a write that did arrive makes no second message
+            draft.nonce = draft.nonce or secrets.token_hex(12)  # so a second try makes no second message if the first arrived
             buttons = {"view": draft.view} if draft.view else {}
             draft.message = await self.channel.send(
                 text, allowed_mentions=NO_MENTIONS, silent=True, suppress_embeds=True, nonce=draft.nonce, enforce_nonce=True, **buttons
             )
-            draft.written = getattr(draft.message, "content", None) or text  # of an earlier try, where that arrived after all
+            draft.written = getattr(draft.message, "content", None) or text  # the text of an earlier try, if that arrived
         elif text:
             await self._change(draft.message.edit, content=text, allowed_mentions=NO_MENTIONS)
             draft.written = text
@@ -328,7 +328,7 @@ class Poster:
             draft.gone = True
 
     async def _change(self, change: Callable[..., Awaitable[Any]], **to: Any) -> None:
-        """Change a message; where its thread was archived meanwhile, reopen that first."""
+        """Change a message; if its thread was archived, open the thread first."""
         try:
             await change(**to)
         except discord.HTTPException as fault:
@@ -355,7 +355,7 @@ class Poster:
         return pause_s
 
     def _pack(self) -> None:
-        """Join the messages that are not begun yet; what says that something is over goes first."""
+        """Join the messages that are not written yet; those that say that something is over come first."""
         for key in sorted(self._waiting, key=lambda key: not self._drafts[key].last):
             self._waiting[key] = self._waiting.pop(key)
         unbegun = [key for key in self._waiting if key != self._writing and self._drafts[key].message is None]
@@ -371,11 +371,11 @@ class Poster:
             self._drop(min(self._drafts, key=self._worth))
 
     def _worth(self, key: Part) -> tuple[bool, bool]:
-        """Captions go before notices, which may have to change later; of each, what is written already goes first, then the oldest."""
+        """The order for dropping: captions before notices, which may have to change later; of each, written ones first, then the oldest."""
         return key[0][0] == "notice", key in self._waiting
 
     def _give_back(self) -> None:
-        """Nothing can be written here: the notices that wait go to whoever may know another place."""
+        """Nothing can be written here: give waiting notices to `on_refused`."""
         notices = [self._drafts[key] for key in self._waiting if key[0][0] == "notice"]
         for key in list(self._waiting):
             self._drop(key)
@@ -392,7 +392,7 @@ class Poster:
         self._drafts.pop(key, None)
 
     def _tidy(self, key: Part) -> None:
-        """Forget a message to which nothing more can happen."""
+        """Forget a message that cannot change any more."""
         draft = self._drafts.get(key)
         if draft and draft.final and key not in self._waiting:
             del self._drafts[key]
