@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import gzip
 import json
+import math
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from discordplex.audio.format import MODEL
 from discordplex.cascade.clients import READ_BYTES, Clients
 from discordplex.cascade.faults import ServiceError
-from discordplex.cascade.response import MOST_JSON_VALUES, MOST_LINES, NoJsonError, parsed
+from discordplex.cascade.response import MOST_JSON_VALUES, MOST_LINES, NoJsonError, ServiceResponse, parsed
 from discordplex.cascade.service import Service, ServiceName
 from discordplex.cascade.sound import RateConverter, SpeechSound, TooMuchSoundError, UnknownSoundError
 from discordplex.cascade.speak import longest_ms
@@ -89,6 +90,27 @@ async def test_over_budget_is_one_sentence(server: StandInOpenAI, name: ServiceN
     assert len(server.log.of(RequestReceived)) == 1
     assert await services.use(name)()
     await clients.close()
+
+
+class LongAnswer:
+    """As the HTTP library gives it: 100 MiB."""
+
+    headers: dict[str, str] = {}  # noqa: RUF012 -- nothing is written into it
+
+    async def aiter_raw(self) -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(1 << 20)
+
+
+async def test_no_answer_is_longer_than_the_longest_sound() -> None:
+    """Whatever kind it is of, reading ends at 64 MiB."""
+    response = ServiceResponse(LongAnswer(), Service("speak", "http://a/v1", "m"), FakeClock(), math.inf)
+    blocks, count = response.blocks(), 0
+    while count < 64 << 20:
+        count += len(await anext(blocks))
+    with pytest.raises(ServiceError) as caught:
+        await anext(blocks)
+    assert caught.value.cause == "too much data"
 
 
 def slow_stages(server: StandInOpenAI, clock: FakeClock, **settings: float) -> tuple[Clients, Services]:

@@ -194,8 +194,9 @@ async def test_a_closed_store_says_so(url: str) -> None:
     """Who asks after the end gets a sentence."""
     async with open_store(url) as store:
         pass
-    with pytest.raises(StoreError, match=r"^The setting was not saved: the bot is stopping\.$"):
+    with pytest.raises(StoreError, match=r"^The setting was not saved: the bot is stopping\.$") as caught:
         await store.guilds.change(1, lambda now: now)
+    assert caught.value.retry, "nothing is wrong with the setting"
 
 
 async def test_closing_finishes_what_runs(url: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from discordplex.bot import texts
-from discordplex.engine import Persona, PersonaIgnored
+from discordplex.engine import Closed, Persona, PersonaIgnored
 from discordplex.loopback.clock import FakeClock
 from tests.bot.hall import hall
 from tests.bridge.scripted import PERSONA
@@ -38,3 +38,17 @@ async def test_an_engine_that_keeps_its_persona(clock: FakeClock, *, moved: bool
         assert it.call.persona == (PIRATE if moved else None)
         assert (PIRATE.voice in it.greeting()) == moved
         assert (texts.calls.changed(PIRATE) in it.posted) == moved
+
+
+@pytest.mark.parametrize("well", [False, True], ids=["nothing better", "another server"])
+async def test_a_rescue_does_not_wait_for_the_next_try(clock: FakeClock, monkeypatch: pytest.MonkeyPatch, *, well: bool) -> None:
+    """Where the lease finds a server that is well the engine there is opened at once; where none is, the pause goes on."""
+    async with hall(clock, transcribes=False) as it:
+        monkeypatch.setattr(it.lease, "relocate", lambda: False, raising=False)
+        it.engine.does(Closed("Gone."))
+        await clock.advance(0.05)
+        assert it.call.lost_since is not None
+        monkeypatch.setattr(it.lease, "relocate", lambda: well)
+        assert it.call.rescue() == well
+        await clock.advance(0.05)
+        assert (it.next_engine.opened_at is not None) == well

@@ -394,6 +394,21 @@ async def test_guilds_that_threw_the_bot_out_while_it_was_away_are_forgotten(pre
     assert await preferences.store.privacy.guilds() == {1, 3}
 
 
+@pytest.mark.parametrize("owner", [Owner("person", ANNA), Owner("guild", GUILD)], ids=["person", "guild"])
+async def test_personas_that_were_not_saved_yet_are_forgotten_too(
+    hasty: StoredPreferences, database: Path, clock: FakeClock, owner: Owner
+) -> None:
+    """Neither shown while the database is away, nor saved once it is back."""
+    with locked(database):
+        pirate = SavedPersona(owner, "Pirate", Persona("NATM1.pt", "You are a pirate."))
+        assert not (await hasty.change_personas(owner, {"pirate": pirate})).saved
+        assert pirate in await hasty.personas(owner)
+        await (hasty.forget(ANNA) if owner.kind == "person" else hasty.forget_guild(GUILD))
+        assert await hasty.personas(owner) == ()
+    await saved(hasty, clock)
+    assert await hasty.store.personas.list(owner) == ()
+
+
 async def test_a_closed_database_costs_no_call(database: Path, engines: CountedEngines) -> None:
     """Nothing can be read any more: the configuration holds, and is asked again later."""
     async with open_store(f"sqlite:///{database}") as store:
