@@ -46,7 +46,9 @@ async def test_bytes_count_whatever_leaves() -> None:
     assert fifo.newest is None
 
 
-@pytest.mark.parametrize("leave", [lambda fifo: fifo.drop(), lambda fifo: fifo.drop_oldest()])
+@pytest.mark.parametrize(
+    "leave", [lambda fifo: fifo.drop(), lambda fifo: fifo.drop_oldest(), lambda fifo: asyncio.ensure_future(fifo.take())]
+)
 async def test_whoever_waits_for_a_place_hears_of_each_that_is_free(leave: Callable[[Fifo[int]], object]) -> None:
     """It goes on once an item was taken or dropped, and not because of an earlier one."""
     fifo: Fifo[int] = Fifo()
@@ -61,3 +63,22 @@ async def test_whoever_waits_for_a_place_hears_of_each_that_is_free(leave: Calla
         await settle()
         assert waiting.done() is (step is leave)
         waiting.cancel()
+
+
+async def test_a_consumer_waits_again_once_all_was_taken() -> None:
+    """After the queue was emptied the next `take` waits for the next item, and lets others run meanwhile."""
+    fifo: Fifo[int] = Fifo()
+    fifo.put(1)
+    assert await fifo.take() == 1
+    taking = asyncio.create_task(fifo.take())
+    await settle()
+    assert not taking.done()
+    fifo.put(2)
+    assert await taking == 2
+
+
+def test_items_count_for_nothing_unless_told() -> None:
+    """Without sizes the queue holds no bytes."""
+    fifo: Fifo[bytes] = Fifo()
+    fifo.put(b"123")
+    assert (len(fifo), fifo.held_bytes) == (1, 0)

@@ -3,7 +3,7 @@
 import asyncio
 
 from discordplex.engine import Audio, Closed, EngineReady, Text
-from discordplex.personaplex.mailbox import CAPACITY_EVENTS, Mailbox
+from discordplex.personaplex.mailbox import CAPACITY_BYTES, CAPACITY_EVENTS, Mailbox
 
 
 async def test_events_come_out_in_order() -> None:
@@ -35,3 +35,22 @@ async def test_text_alone_is_bounded_too() -> None:
     for _ in range(CAPACITY_EVENTS + 5):
         mailbox.put(Text("x"))
     assert mailbox.dropped == 5
+
+
+async def test_sound_is_bounded_in_bytes_too() -> None:
+    """Blocks that are longer than usual fill it sooner; words beside them count for nothing, and a block alone always fits."""
+    mailbox = Mailbox()
+    mailbox.put(Audio(bytes(CAPACITY_BYTES // 2)))
+    mailbox.put(Audio(bytes(CAPACITY_BYTES - CAPACITY_BYTES // 2)))
+    mailbox.put(Text("x"))
+    assert mailbox.dropped == 0
+    mailbox.put(Audio(b"1"))
+    assert mailbox.dropped == 1
+    mailbox.put(Audio(bytes(3 * CAPACITY_BYTES)))
+    assert mailbox.dropped == 3
+    assert [await mailbox.take(), await mailbox.take()] == [Text("x"), Audio(bytes(3 * CAPACITY_BYTES))]
+
+
+def test_the_bounds_are_eight_seconds() -> None:
+    """A hundred blocks of 80 ms; and twice the bytes of eight seconds at 48 kHz."""
+    assert (CAPACITY_EVENTS, CAPACITY_BYTES) == (100, 1_536_000)
