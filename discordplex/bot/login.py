@@ -295,8 +295,10 @@ class Login:
             self._dispatcher.enter(Place(guild.id, channel_id), asker=alone)
 
     async def _finish_left(self) -> None:
-        """Edit the notices of calls that an earlier process or login could not end."""
+        """Edit the notices of calls that an earlier process or login could not end, in the guilds of this login."""
         for notice in self._unfinished.left:
+            if self._client.get_guild(notice.guild_id) is None:
+                continue  # it is deleted with its guild
             known = self._client.get_channel(notice.channel_id)
             channel = known if isinstance(known, discord.abc.Messageable) else self._client.get_partial_messageable(notice.channel_id)
             self._notices.replace(channel, notice.message_id, texts.calls.INTERRUPTED)

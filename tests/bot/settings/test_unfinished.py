@@ -111,11 +111,11 @@ def post(home: Home, index: int) -> ChatMessage:
 async def test_what_a_killed_process_left_is_ended_at_the_start(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message gets its sentence and loses its buttons.
 
-    Messages and channels that are gone, or closed to us, are forgotten; those of another bot are its own.
+    Messages and channels that are gone, or closed to us, are forgotten, and so are servers that are gone; those of another bot are its own.
     """
     monkeypatch.setattr(login, "LEFT_PAUSE_S", 0.0)
     home.store_url = f"sqlite:///{tmp_path}/settings.db"
-    left, deleted, others = post(home, 0), post(home, 0), post(home, 1)
+    left, deleted, elsewhere, others = post(home, 0), post(home, 0), post(home, 0), post(home, 1)
     home.discord.world.chat.delete(deleted)
     closed = home.discord.world.chat.post(home.study.id, home.bot.id, {"content": "I am listening in"})
     home.discord.deny(home.guild, home.study, home.bot, "view_channel")
@@ -124,6 +124,7 @@ async def test_what_a_killed_process_left_is_ended_at_the_start(home: Home, tmp_
         for message in (left, deleted, closed):
             await store.notices.add(UnfinishedNotice(int(message.id), int(message.channel_id), guild_id, bot_id))
         await store.notices.add(UnfinishedNotice(int(left.id) + 1, 4, guild_id, bot_id))
+        await store.notices.add(UnfinishedNotice(int(elsewhere.id), int(elsewhere.channel_id), 999, bot_id))
         theirs = UnfinishedNotice(int(others.id), int(others.channel_id), guild_id, int(home.discord.bots[1].id))
         await store.notices.add(theirs)
     async with home.bot_running():
@@ -133,4 +134,4 @@ async def test_what_a_killed_process_left_is_ended_at_the_start(home: Home, tmp_
                 await anyio.sleep(0.02)
     assert left.content == INTERRUPTED
     assert left.body["components"] == []
-    assert closed.content == others.content == "I am listening in"
+    assert elsewhere.content == closed.content == others.content == "I am listening in"
