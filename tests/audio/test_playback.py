@@ -2,7 +2,7 @@
 
 import pytest
 
-from discordplex.cascade.playback import LAG_S, Playback
+from discordplex.audio.playback import LAG_S, Playback
 
 
 def test_sound_is_played_from_when_it_came() -> None:

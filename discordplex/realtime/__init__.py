@@ -1,0 +1,4 @@
+"""ENGINE: the OpenAI Realtime protocol and its dialects, over one WebSocket for each session.
+
+Start at `engine.py`; `conversation.py` is the protocol without IO, `dialects.py` what differs between services. Others import `provider.py`.
+"""

@@ -1,0 +1,284 @@
+"""RealtimeClient: one WebSocket and the task that reads it; what a session means is `conversation.py`'s."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import anyio
+import structlog
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidState, InvalidStatus, ProtocolError
+from websockets.exceptions import WebSocketException
+
+from discordplex.budget import Allowance
+from discordplex.clock import Clock
+from discordplex.errors import EngineError, RemoteProtocolError
+from discordplex.logs import place_of
+from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
+from discordplex.realtime import endings, messages
+from discordplex.realtime.conversation import Conversation, Fact, Over, Refused
+from discordplex.realtime.dialects import Dialect
+from discordplex.realtime.endings import Ending
+
+UPGRADE_TIMEOUT_S: Final = 10.0
+SESSION_TIMEOUT_S: Final = 10.0
+"""How long a server may take from the upgrade to a session."""
+SILENT_S: Final = 3.0
+"""A server that has said nothing for so long waits for us to speak first."""
+CLOSE_TIMEOUT_S: Final = 1.0
+MAX_MESSAGE_BYTES: Final = 2 << 20
+"""Thirty seconds of sound in one message, as base64."""
+WRITE_LIMIT_BYTES: Final = 1 << 20
+"""Above this `send` would wait for the peer; sound is dropped long before."""
+LONGEST_WAIT_S: Final = 120.0
+"""Of what a server may ask us to wait."""
+
+FAILURES: Final = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketException)
+
+log = structlog.get_logger()
+
+
+class SilentServerError(EngineError):
+    """The server says nothing of itself."""
+
+
+class RealtimeClient:
+    """One session, from `open` to `close`. `on_fact` is called on the loop with each fact, in order; it must not block."""
+
+    def __init__(self, dialect: Dialect, *, url: str, headers: Mapping[str, str], clock: Clock, on_fact: Callable[[Fact], None]) -> None:
+        self.retry_after_s = 0.0
+        """How long the server asked to be left alone, when it refused to open a session."""
+        self._dialect = dialect
+        self._url = url
+        self._headers = dict(headers)
+        self._clock = clock
+        self._on_fact = on_fact
+        self._conversation = Conversation(dialect)
+        self._socket: ClientConnection | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._ending: Ending | None = None
+        self._bytes = Allowance(per_second=512 << 10, burst=16 << 20)
+        self._frames = Allowance(per_second=400, burst=4000)
+        self._faults = Allowance(per_second=2, burst=20)
+        self._exceeded = ""
+        self._refused: Refused | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether sound can be sent now."""
+        return self._conversation.ready and not self._conversation.over and self._socket is not None
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What we sent and the kernel has not taken yet, because the server does not read."""
+        return self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
+
+    async def open(self, opening: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+        """Connect and return once the session is as `opening` asks, or `plain` where the server does not know all of that.
+
+        Raises EngineError with a sentence; then everything is closed again. SilentServerError where it waits for us to speak first.
+        """
+        try:
+            await self._dial()
+            self._reading = asyncio.create_task(self._read(), name=f"realtime read: {self._dialect.name}")
+            if not self._dialect.speaks_first:
+                await self._until(lambda: self._conversation.greeted, SILENT_S)
+                if not self._conversation.greeted:
+                    raise SilentServerError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
+            self.send(messages.encode(opening))
+            await self._until(lambda: self._conversation.ready or self._refused is not None, SESSION_TIMEOUT_S)
+            if not self._conversation.ready and self._refused is not None:
+                log.info("the server refuses a part of the session", server=self._dialect.service, cause=self._refused.code)
+                self.send(messages.encode(plain))
+                await self._until(lambda: self._conversation.ready, SESSION_TIMEOUT_S)
+            if not self._conversation.ready:
+                self._fail(endings.silent(self._dialect.service, SESSION_TIMEOUT_S))
+                self._raise()
+        except BaseException:
+            await self.close()
+            raise
+
+    def send(self, text: str) -> None:
+        """Send a message. Never waits for the peer; does nothing once the session is over."""
+        if self._socket is None or self._conversation.over:
+            return
+        # Without the layers of `socket.send`, which would wait for the peer; see `personaplex.client`.
+        with contextlib.suppress(ProtocolError, InvalidState, OSError):
+            self._socket.protocol.send_text(text.encode())
+            self._socket.send_data()
+
+    def exceed(self, what: str) -> None:
+        """Give up: the server sends more `what` than a call can take."""
+        self._exceeded = self._exceeded or what
+        self._fail(endings.over_budget(self._dialect.service, what))
+        self._abort()
+
+    def stalled(self, waited_s: float) -> None:
+        """Give up: nothing comes."""
+        self._fail(endings.stalled(self._dialect.service, waited_s))
+        self._abort()
+
+    async def close(self) -> None:
+        """Hang up and leave nothing behind, within about a second. A second time does nothing."""
+        with anyio.CancelScope(shield=True):
+            if self._dialect.speaks_first and self.live:
+                self.send(messages.encode(messages.CLOSE))
+            self._fail(endings.left(self._dialect.service), quietly=True)
+            try:
+                if self._socket is not None:
+                    await self._socket.close()
+            except BaseException:
+                self._abort()
+                raise
+            finally:
+                if self._reading is not None:
+                    self._reading.cancel()
+                    await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _dial(self) -> None:
+        options: dict[str, Any] = {}
+        try:
+            if self._url.startswith("wss:"):
+                # Reading the certificates takes tens of milliseconds, and other calls run on this loop.
+                options["ssl"] = await asyncio.to_thread(tls_context)
+            self._socket = await open_websocket(
+                self._url,
+                guard=self._may_come,
+                additional_headers=self._headers,
+                compression=None,
+                open_timeout=UPGRADE_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                max_size=MAX_MESSAGE_BYTES,
+                write_limit=WRITE_LIMIT_BYTES,
+                **options,
+            )
+        except FAILURES as error:
+            ending = self._ending_of(error)
+            raise EngineError(ending.reason, retry=ending.retry, cause=ending.cause) from None  # its cause could quote the request
+
+    def _ending_of(self, error: BaseException) -> Ending:
+        service = self._dialect.service
+        if isinstance(error, NetworkSettingError | ProxyFailedError):
+            return Ending(str(error), retry=isinstance(error, ProxyFailedError), cause=error.cause)
+        if out_of_descriptors():
+            return endings.no_descriptors(service)
+        if isinstance(error, InvalidStatus):
+            self.retry_after_s = retry_after_of(error)
+            return endings.refused(service, error.response.status_code)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return endings.untrusted(service)
+        if isinstance(error, ssl.SSLError):
+            return endings.no_tls(service)
+        if isinstance(error, socket.gaierror):
+            return endings.unknown_host(service)
+        if isinstance(error, InvalidMessage | InvalidHandshake):
+            return endings.not_realtime(service)
+        return endings.unreachable(service)
+
+    async def _until(self, settled: Callable[[], bool], timeout_s: float) -> None:
+        """Return when `settled`, or after `timeout_s`. Raises EngineError where the session ends before."""
+        deadline = asyncio.create_task(self._sleep(timeout_s), name="realtime deadline")
+        try:
+            while not settled() and self._ending is None and not deadline.done():
+                self._changed.clear()
+                change = asyncio.create_task(self._changed.wait(), name="realtime change")
+                await asyncio.wait({change, deadline}, return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+        finally:
+            deadline.cancel()
+        if self._ending is not None:
+            self._raise()
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._clock.sleep_until(self._clock.now() + seconds)
+
+    def _raise(self) -> None:
+        if self._ending is not None:
+            raise EngineError(self._ending.reason, retry=self._ending.retry, cause=self._ending.cause)
+
+    async def _read(self) -> None:
+        """Take messages until the socket ends. The one place that knows why it did."""
+        socket_ = self._socket
+        if socket_ is None:
+            return
+        try:
+            while True:
+                self._receive(await socket_.recv())
+                await asyncio.sleep(0)
+        except ConnectionClosed as closed:
+            self._lost(closed)
+        except Exception:
+            # A bug of ours must end the session, not leave it deaf.
+            log.exception("realtime reader failed")
+            self._fail(endings.closed(self._dialect.service, 1006))
+
+    def _receive(self, message: str | bytes) -> None:
+        try:
+            self._conversation.receive(message)
+        except RemoteProtocolError as fault:
+            log.info("the server sent a message that makes no sense", server=self._dialect.service, cause=place_of(fault))
+            if not self._faults.take(1, self._clock.now()):
+                self.exceed("damaged messages")
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        for fact in self._conversation.take_facts():
+            if isinstance(fact, Over):
+                self._fail(fact.ending)
+                continue
+            if isinstance(fact, Refused):
+                self._refused = fact
+            self._on_fact(fact)
+        self._changed.set()
+
+    def _lost(self, closed: ConnectionClosed) -> None:
+        code = closed.rcvd.code if closed.rcvd is not None else 1006
+        if self._exceeded:
+            self._fail(endings.over_budget(self._dialect.service, self._exceeded))
+        elif closed.rcvd is None and closed.sent is not None and closed.sent.code == 1009:
+            self._fail(endings.over_budget(self._dialect.service, "data in one message"))
+        else:
+            self._fail(endings.closed(self._dialect.service, code))
+
+    def _fail(self, ending: Ending, *, quietly: bool = False) -> None:
+        """The session is over; only the first reason counts."""
+        if self._ending is None:
+            self._ending = ending
+            self._conversation.over = True
+            if not quietly:
+                self._on_fact(Over(ending))
+        self._changed.set()
+
+    def _may_come(self, size: int, frames: int) -> bool:
+        now = self._clock.now()
+        if size and not self._bytes.take(size, now):
+            self._exceeded = self._exceeded or "data"
+        if frames and not self._frames.take(frames, now):
+            self._exceeded = self._exceeded or "messages"
+        return not self._exceeded
+
+    def _abort(self) -> None:
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+
+def retry_after_of(error: InvalidStatus) -> float:
+    """How long the server asks to be left alone, at most `LONGEST_WAIT_S`."""
+    try:
+        return min(LONGEST_WAIT_S, max(0.0, float(error.response.headers.get("Retry-After", "0"))))
+    except ValueError:
+        return 0.0
+
+
+def out_of_descriptors() -> bool:
+    """Whether the process has as many files and sockets open as it may."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return True
+    return False

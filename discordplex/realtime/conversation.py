@@ -1,0 +1,301 @@
+"""One session with a Realtime server, without IO: its messages in, facts out. Pure.
+
+Unknown messages and fields pass, as the service's own clients let them. What is known is bounded: a text, an identifier, a piece of sound.
+"""
+
+import base64
+import binascii
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from discordplex.errors import RemoteProtocolError
+from discordplex.realtime import endings
+from discordplex.realtime.dialects import Dialect
+from discordplex.realtime.endings import Ending
+
+LONGEST_ID: Final = 200
+LONGEST_TEXT: Final = 20_000
+"""Characters of one message's text that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """The server has opened a session, with settings of its own."""
+
+    capabilities: bool
+    """It says what it can do, as vLLM-Omni does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The session is as it was asked for."""
+
+    creates_replies: bool
+    """The server answers by itself when somebody has finished."""
+    expires_at: float | None
+    """When the service will end it, in seconds since 1970, where it says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechBegan:
+    """The server hears somebody."""
+
+    item: str
+    at_ms: float
+    """On the clock of the sound that it got."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """They have finished."""
+
+    item: str
+    at_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What was said is part of the conversation now."""
+
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyBegan:
+    """The server answers."""
+
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySound:
+    """A piece of the answer: 24 kHz mono int16."""
+
+    item: str
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyWords:
+    """A piece of the answer as text."""
+
+    item: str
+    text: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PersonWords:
+    """What somebody said, as text: a piece, or with `final` all of it."""
+
+    item: str
+    text: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """The answer is complete, cut off, or failed."""
+
+    response: str
+    failure: Ending | None
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server refuses one message of ours. The session goes on."""
+
+    code: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The session is over."""
+
+    ending: Ending
+
+
+Fact: TypeAlias = (
+    Greeted
+    | Ready
+    | SpeechBegan
+    | SpeechEnded
+    | Committed
+    | ReplyBegan
+    | ReplySound
+    | ReplyWords
+    | PersonWords
+    | ReplyEnded
+    | Refused
+    | Over
+)
+
+AUDIO: Final = ("response.output_audio.delta", "session.output_audio.delta")
+WORDS: Final = ("response.output_audio_transcript.delta", "response.output_text.delta")
+WORDS_DONE: Final = ("response.output_audio_transcript.done", "response.output_text.done")
+TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
+BETA_ONLY: Final = frozenset({"modalities", "input_audio_format", "output_audio_format"})
+"""Fields of a session that only the beta had."""
+
+
+class Conversation:
+    """The state of one session. Feed it messages; it says what they mean, in order."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.greeted = self.ready = self.over = False
+        self._dialect = dialect
+        self._service = dialect.service
+        self._facts: deque[Fact] = deque()
+
+    def take_facts(self) -> list[Fact]:
+        """What has happened since the last call."""
+        facts = list(self._facts)
+        self._facts.clear()
+        return facts
+
+    def receive(self, message: str | bytes) -> None:
+        """Take one message. RemoteProtocolError where it makes no sense."""
+        try:
+            event = json.loads(message)
+        except (ValueError, RecursionError):
+            raise RemoteProtocolError("a message is not JSON") from None
+        if not isinstance(event, dict):
+            raise RemoteProtocolError("a message is not an object")
+        self._take(text_in(event, "type"), event)
+
+    def _take(self, kind: str, event: dict[str, Any]) -> None:
+        if kind in AUDIO:
+            self._tell(ReplySound(id_in(event, "item_id"), sound_in(event)))
+        elif kind in WORDS:
+            self._tell(ReplyWords(id_in(event, "item_id"), text_in(event, "delta")))
+        elif kind in WORDS_DONE:
+            self._tell(ReplyWords(id_in(event, "item_id"), "", final=True))
+        elif kind.startswith(TRANSCRIPTION):
+            self._take_transcription(kind.removeprefix(TRANSCRIPTION), event)
+        elif kind == "session.output_transcript.delta":
+            self._tell(ReplyWords("", text_in(event, "delta")))
+        elif kind == "session.input_transcript.delta":
+            self._tell(PersonWords("", text_in(event, "delta"), final=False))
+        else:
+            self._take_state(kind, event)
+
+    def _take_state(self, kind: str, event: dict[str, Any]) -> None:
+        match kind:
+            case "session.created" | "conversation.created" | "session.started" | "session.updated":
+                self._take_session(kind, event)
+            case "input_audio_buffer.speech_started":
+                self._tell(SpeechBegan(id_in(event, "item_id"), number_in(event, "audio_start_ms")))
+            case "input_audio_buffer.speech_stopped":
+                self._tell(SpeechEnded(id_in(event, "item_id"), number_in(event, "audio_end_ms")))
+            case "input_audio_buffer.committed":
+                self._tell(Committed(id_in(event, "item_id")))
+            case "response.created":
+                self._tell(ReplyBegan(id_in(object_in(event, "response"), "id")))
+            case "response.done":
+                self._take_done(object_in(event, "response"))
+            case "error":
+                self._take_error(object_in(event, "error") or event)
+            case "session.closed":
+                self._end(endings.expired(self._service))
+            case "goaway" | "go_away" | "GoAway":
+                self._end(endings.expired(self._service))
+
+    def _take_session(self, kind: str, event: dict[str, Any]) -> None:
+        session = object_in(event, "session")
+        if kind != "session.updated" and not self.greeted:
+            self.greeted = True
+            self._tell(Greeted(capabilities=isinstance(session.get("capabilities"), dict)))
+        if kind == "session.created" and not self._dialect.full_duplex and BETA_ONLY & session.keys() and "audio" not in session:
+            self._end(endings.old_server(self._service))
+        elif not self.ready and (kind in ("session.updated", "session.started") or (self._dialect.full_duplex and kind == "session.created")):
+            self.ready = True
+            self._tell(Ready(creates_replies(session), number_in(session, "expires_at") or None))
+
+    def _take_transcription(self, kind: str, event: dict[str, Any]) -> None:
+        item = id_in(event, "item_id")
+        if kind == "delta":
+            self._tell(PersonWords(item, text_in(event, "delta"), final=False))
+        elif kind == "completed":
+            self._tell(PersonWords(item, text_in(event, "transcript"), final=True))
+        elif kind == "failed":
+            self._tell(PersonWords(item, "", final=True))
+
+    def _take_done(self, response: dict[str, Any]) -> None:
+        details = object_in(response, "status_details")
+        code = text_in(object_in(details, "error"), "code") or text_in(object_in(details, "error"), "type")
+        failure = None
+        if text_in(response, "status") == "failed":
+            failure = endings.of_code(self._service, code) or endings.failed(self._service, code)
+        usage = object_in(response, "usage")
+        tokens = int(number_in(usage, "input_tokens")), int(number_in(usage, "output_tokens"))
+        self._tell(ReplyEnded(id_in(response, "id"), failure, *tokens))
+
+    def _take_error(self, error: dict[str, Any]) -> None:
+        code, kind = text_in(error, "code"), text_in(error, "type")
+        ending = endings.of_code(self._service, code) or (endings.of_code(self._service, kind) if not code else None)
+        if ending:
+            self._end(ending)
+        elif "maximum duration" in text_in(error, "message"):
+            self._end(endings.expired(self._service))
+        elif code == "unknown_parameter" and text_in(error, "param") == "session.type":
+            self._end(endings.old_server(self._service))
+        else:
+            self._tell(Refused((code or kind)[:LONGEST_ID], text_in(error, "param")[:LONGEST_ID]))
+
+    def _end(self, ending: Ending) -> None:
+        if not self.over:
+            self.over = True
+            self._tell(Over(ending))
+
+    def _tell(self, fact: Fact) -> None:
+        self._facts.append(fact)
+
+
+def creates_replies(session: dict[str, Any]) -> bool:
+    """Whether the server answers by itself: unless it has confirmed that it does not."""
+    hearing = object_in(object_in(session, "audio"), "input")
+    if "turn_detection" in hearing and hearing["turn_detection"] is None:
+        return False
+    return object_in(hearing, "turn_detection").get("create_response") is not False
+
+
+def sound_in(event: dict[str, Any]) -> bytes:
+    """The sound of a message, a whole number of samples."""
+    coded = event.get("delta") or event.get("audio") or ""
+    if not isinstance(coded, str):
+        raise RemoteProtocolError("a piece of sound is not text")
+    try:
+        pcm = base64.b64decode(coded, validate=True)
+    except (binascii.Error, ValueError):
+        raise RemoteProtocolError("a piece of sound is not base64") from None
+    if len(pcm) % 2:
+        raise RemoteProtocolError("a piece of sound has half a sample")
+    return pcm
+
+
+def text_in(event: dict[str, Any], name: str) -> str:
+    """A text, "" where there is none."""
+    value = event.get(name)
+    return value[:LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def id_in(event: dict[str, Any], name: str) -> str:
+    """An identifier, "" where there is none."""
+    return text_in(event, name)[:LONGEST_ID]
+
+
+def object_in(event: dict[str, Any], name: str) -> dict[str, Any]:
+    """An object, empty where there is none."""
+    value = event.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def number_in(event: dict[str, Any], name: str) -> float:
+    """A number that is not negative, 0 where there is none."""
+    value = event.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15 else 0.0

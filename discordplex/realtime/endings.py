@@ -1,0 +1,221 @@
+"""How a session can end, each way as one plain sentence: what happened and what to do. Pure.
+
+A server's own text is never quoted: it may hold a key or somebody's words. Its error codes are those of the SDK's types and of reports.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from discordplex.engine import OVER_BUDGET
+
+BUSY: Final = "busy"
+"""The cause where the server has no session to spare."""
+
+EXPIRED: Final = "session over"
+"""The cause where a session has lasted as long as the service lets one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a session is over."""
+
+    reason: str
+    """One plain sentence."""
+    retry: bool
+    """Whether the same session can be had on another try."""
+    cause: str
+    """The same in a word or two, for logs."""
+
+
+BAD_KEY: Final = frozenset({"invalid_api_key", "incorrect_api_key", "authentication_error", "unauthorized", "missing_api_key"})
+NO_MODEL: Final = frozenset({"invalid_model", "model_not_found", "model_not_supported", "deployment_not_found", "DeploymentNotFound"})
+NO_MONEY: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"})
+TOO_FAST: Final = frozenset({"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "tokens_limit_reached"})
+OVER: Final = frozenset({"session_expired", "session_timeout", "max_duration_reached", "goaway", "go_away"})
+FULL: Final = frozenset({"resource_exhausted", "session_capacity_exhausted", "capacity_exhausted", "too_many_sessions"})
+OLD: Final = frozenset({"beta_api_shape_disabled"})
+BAD_VOICE: Final = frozenset({"invalid_voice", "voice_not_found", "unsupported_voice"})
+HARMLESS: Final = frozenset(
+    {
+        "response_cancel_not_active",
+        "conversation_already_has_active_response",
+        "input_audio_buffer_commit_empty",
+        "item_truncate_invalid_item_id",
+        "item_delete_invalid_item_id",
+        "item_not_found",
+    }
+)
+"""What a server says about a message that crossed one of its own on the way."""
+
+
+def of_code(service: str, code: str) -> Ending | None:
+    """What an error code means where it ends a session; None for one that does not."""
+    kinds = (
+        (BAD_KEY, bad_key),
+        (NO_MODEL, no_model),
+        (NO_MONEY, no_money),
+        (TOO_FAST, too_fast),
+        (OVER, expired),
+        (FULL, busy),
+        (OLD, old_client),
+        (BAD_VOICE, bad_voice),
+    )
+    return next((ending(service) for codes, ending in kinds if code in codes), None)
+
+
+def left(service: str) -> Ending:
+    """The bot ended the session."""
+    return Ending(f"The session with {service} was ended.", retry=False, cause="left")
+
+
+def bad_key(service: str) -> Ending:
+    """The key is wrong, or none was sent."""
+    return Ending(f"{service} refuses the API key: check realtime.api_key.", retry=False, cause="bad key")
+
+
+def forbidden(service: str) -> Ending:
+    """The key may not do this."""
+    reason = f"{service} does not let this API key open a session: check the key's rights, realtime.model and the country the bot runs in."
+    return Ending(reason, retry=False, cause="HTTP 403")
+
+
+def not_found(service: str) -> Ending:
+    """Neither path nor model are known there."""
+    reason = f"{service} knows no Realtime session at this address or for this model: check realtime.url and realtime.model."
+    return Ending(reason, retry=False, cause="HTTP 404")
+
+
+def no_model(service: str) -> Ending:
+    """The model is not known, or not for this account."""
+    return Ending(f"{service} does not have this model for this key: check realtime.model.", retry=False, cause="no such model")
+
+
+def no_money(service: str) -> Ending:
+    """The account's credit or quota is used up."""
+    reason = f"The account's credit or quota at {service} is used up: add credit or raise its limit, then call me again."
+    return Ending(reason, retry=False, cause="no quota")
+
+
+def too_fast(service: str) -> Ending:
+    """Too many requests or sessions for now."""
+    return Ending(f"{service} limits how much this account may use at a time. I try again a little later.", retry=True, cause="rate limit")
+
+
+def busy(service: str) -> Ending:
+    """Every session of the server is taken."""
+    return Ending(f"{service} has no session to spare right now.", retry=True, cause=BUSY)
+
+
+def expired(service: str) -> Ending:
+    """The session has lasted as long as the service lets one."""
+    return Ending(f"{service} ended the session because it lasted as long as one may. I open another.", retry=True, cause=EXPIRED)
+
+
+def old_client(service: str) -> Ending:
+    """The server says that only the old beta was spoken to it."""
+    reason = f"{service} refuses the session as one of the old beta: a proxy in between may rewrite it. Check realtime.url."
+    return Ending(reason, retry=False, cause="beta refused")
+
+
+def old_server(service: str) -> Ending:
+    """The server only speaks the old beta."""
+    reason = f"{service} speaks only the old beta of the Realtime protocol: update that server, or choose another in realtime.url."
+    return Ending(reason, retry=False, cause="beta server")
+
+
+def bad_voice(service: str) -> Ending:
+    """The server does not have the voice."""
+    return Ending(f"{service} does not have this voice: choose another with /voice, or change realtime.voice.", retry=False, cause="bad voice")
+
+
+def unreachable(service: str) -> Ending:
+    """Nothing listens there, or the network does not reach it."""
+    return Ending(f"{service} cannot be reached: check realtime.url and the network.", retry=True, cause="unreachable")
+
+
+def unknown_host(service: str) -> Ending:
+    """The name does not resolve."""
+    return Ending(f"{service} cannot be reached, because its host name is unknown: check realtime.url.", retry=True, cause="unknown host")
+
+
+def untrusted(service: str) -> Ending:
+    """Its certificate is not trusted."""
+    reason = f"The TLS certificate of {service} is not trusted: point SSL_CERT_FILE at its certificate, or correct realtime.url."
+    return Ending(reason, retry=False, cause="certificate")
+
+
+def no_tls(service: str) -> Ending:
+    """TLS fails."""
+    reason = f"The TLS connection to {service} failed: check realtime.url; for a server without TLS it begins with http:// or ws://."
+    return Ending(reason, retry=True, cause="TLS")
+
+
+def no_descriptors(service: str) -> Ending:
+    """The process may open no more sockets."""
+    reason = (
+        f"I could not connect to {service}, because my process has too many files and connections open: raise its limit of open files "
+        "(ulimit -n), or restart me."
+    )
+    return Ending(reason, retry=True, cause="out of descriptors")
+
+
+def not_realtime(service: str) -> Ending:
+    """Something answers there, but not with a WebSocket."""
+    return Ending(f"{service} does not answer as a Realtime server: check realtime.url.", retry=False, cause="no WebSocket")
+
+
+def redirected(service: str, status: int) -> Ending:
+    """An HTTP redirect, which is not followed: key and speech are for this server only."""
+    reason = f"{service} redirects to another address (HTTP {status}), and I do not follow: check realtime.url."
+    return Ending(reason, retry=False, cause=f"redirect {status}")
+
+
+def silent(service: str, waited_s: float) -> Ending:
+    """It took the connection and opened no session."""
+    reason = f"{service} took the connection but opened no session within {waited_s:.0f} s: check the server, or try again later."
+    return Ending(reason, retry=True, cause="no session")
+
+
+def stalled(service: str, waited_s: float) -> Ending:
+    """Nothing comes although a reply is due."""
+    return Ending(f"{service} has sent nothing for {waited_s:.0f} s in the middle of a reply.", retry=True, cause="stalled")
+
+
+def over_budget(service: str, what: str) -> Ending:
+    """It sends more than a call can take."""
+    reason = f"{service} sends far more {what} than a call can take, so I closed the connection: check realtime.url."
+    return Ending(reason, retry=True, cause=f"{OVER_BUDGET}: {what}")
+
+
+def refused(service: str, status: int) -> Ending:
+    """The HTTP status was not 101."""
+    known = {401: bad_key, 403: forbidden, 404: not_found, 429: too_fast}
+    if status in known:
+        return known[status](service)
+    if status in range(300, 400):
+        return redirected(service, status)
+    if status >= 500:
+        return Ending(f"{service} reports an error (HTTP {status}). I try again.", retry=True, cause=f"HTTP {status}")
+    reason = f"{service} refused the session (HTTP {status}): check realtime.url, realtime.model and realtime.dialect."
+    return Ending(reason, retry=False, cause=f"HTTP {status}")
+
+
+def failed(service: str, code: str) -> Ending:
+    """An error that ended the session, of a kind that is not known."""
+    return Ending(f"{service} ended the session with an error. I try again.", retry=True, cause=code[:60] or "error")
+
+
+def closed(service: str, code: int) -> Ending:
+    """The server closed the connection."""
+    if code == 3000:
+        return bad_key(service)
+    if code == 4000:
+        return no_model(service)
+    if code == 1001:
+        return expired(service)
+    if code in (1002, 1003, 1007, 1008):
+        reason = f"{service} rejected the session (close code {code}): check realtime.url, realtime.model and realtime.dialect."
+        return Ending(reason, retry=False, cause=f"close {code}")
+    if code == 1006:
+        return Ending(f"The connection to {service} was lost.", retry=True, cause="broken off")
+    return Ending(f"{service} closed the connection (close code {code}).", retry=True, cause=f"close {code}")

@@ -1,0 +1,525 @@
+"""RealtimeEngine: the engine port on the Realtime protocol. Sessions follow each other; the conversation goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final
+
+import structlog
+from typing_extensions import Self
+
+from discordplex.audio.converter import Downsampler, Upsampler
+from discordplex.audio.format import ENGINE, SAMPLE_BYTES
+from discordplex.audio.mixer import mix
+from discordplex.audio.playback import Playback
+from discordplex.audio.vad import level_dbfs
+from discordplex.clock import Clock
+from discordplex.engine import (
+    Audio,
+    Closed,
+    EngineCaps,
+    EngineEvent,
+    EngineReady,
+    Interrupted,
+    Persona,
+    PlaybackHeld,
+    PlaybackResumed,
+    Problem,
+    SpeakerId,
+    Text,
+)
+from discordplex.errors import EngineError, LocalProtocolError
+from discordplex.fifo import Fifo
+from discordplex.metrics import Metrics
+from discordplex.realtime import endings, messages
+from discordplex.realtime.client import RealtimeClient, SilentServerError
+from discordplex.realtime.conversation import (
+    Committed,
+    Fact,
+    Greeted,
+    Over,
+    PersonWords,
+    Ready,
+    Refused,
+    ReplyBegan,
+    ReplyEnded,
+    ReplySound,
+    ReplyWords,
+    SpeechBegan,
+    SpeechEnded,
+)
+from discordplex.realtime.dialects import RATE_HZ, VLLM_OMNI, Dialect
+from discordplex.realtime.memory import Memory
+from discordplex.realtime.messages import TurnDetection
+from discordplex.realtime.turns import CUT_MS, Floor, FloorWatch, Timeline
+
+log = structlog.get_logger()
+
+AUDIBLE_DBFS: Final = -45.0
+"""Where the speech gate opens too: open microphones in quiet rooms lie below."""
+MOST_BACKLOG_BYTES: Final = 64 << 10
+"""A second of sound as base64 that the server has not read: more is dropped before it is encoded."""
+MOST_EVENTS: Final = 4000
+"""Events that wait for the call, which takes them at once."""
+MOST_ITEMS: Final = 200
+"""Utterances and replies that are remembered."""
+STALL_S: Final = 15.0
+"""A reply of which nothing comes for so long has stalled."""
+DUPLEX_STALL_S: Final = 5.0
+"""A model that speaks in real time sends something, silence at least, ten times as often."""
+SHORTEST_SESSION_S: Final = 10.0
+"""A session that ends earlier was not ended by its clock, whatever the server says: the call's own rule for retries applies."""
+END_OF_SPEECH_MS: Final = messages.END_OF_SPEECH_MS
+
+
+@dataclass(slots=True)
+class Utterance:
+    """What somebody said, as the server keeps it."""
+
+    begin_ms: float
+    end_ms: float | None = None
+    over_reply: bool = False
+    """It began while the engine was heard."""
+    cut: bool = False
+    """It has cut the reply off."""
+    people: frozenset[SpeakerId] = frozenset()
+    speaker: SpeakerId | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """One item of the engine's, as far as it has come."""
+
+    received_ms: float = 0.0
+    people: frozenset[SpeakerId] = field(default_factory=frozenset)
+    """Whose words it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """What a session is opened with."""
+
+    url: str
+    key: str | None = field(repr=False)
+    model: str
+    turn_detection: TurnDetection
+    transcription_model: str
+    may_be_duplex: bool
+    """The dialect was not set: a server that says nothing by itself is taken for one of vLLM-Omni's."""
+
+
+class RealtimeEngine:
+    """One conversation; do not open it twice. What was said is in `memory`, which outlives it. Thread: loop."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        settings: SessionSettings,
+        *,
+        persona: Persona,
+        memory: Memory,
+        clock: Clock,
+        metrics: Metrics,
+        learn: Callable[[Dialect], None] = lambda _: None,
+        wait: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """`learn` hears of a dialect that turned out to be another one; `wait` for how many seconds the server wants to be left alone."""
+        self._dialect = dialect
+        self._settings = settings
+        self._persona = persona
+        self._memory = memory
+        self._clock = clock
+        self._metrics = metrics
+        self._learn = learn
+        self._wait = wait
+        self._outbox: Fifo[EngineEvent] = Fifo()
+        self._client: RealtimeClient | None = None
+        self._succession: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._ending: endings.Ending | None = None
+        self._opened = self._closed = False
+        self._frames_sent = metrics.counter("engine.frames_sent")
+        self._frames_dropped = metrics.counter("engine.frames_dropped")
+        self._tokens_in = metrics.counter("engine.tokens_in")
+        self._tokens_out = metrics.counter("engine.tokens_out")
+        self._sessions = metrics.counter("engine.sessions")
+        self._begin_session()
+
+    @property
+    def caps(self) -> EngineCaps:
+        """A model that takes turns sends whole replies at once; the others speak in real time."""
+        return EngineCaps(realtime_paced=self._dialect.full_duplex)
+
+    def _begin_session(self) -> None:
+        """Forget what belongs to one session."""
+        self._down, self._up = Downsampler(channels=1), Upsampler(channels=1)
+        self._floor, self._playback, self._timeline = FloorWatch(), Playback(), Timeline()
+        self._utterances: dict[str, Utterance] = {}
+        self._replies: dict[str, Reply] = {}
+        self._current = ""
+        self._speech: str | None = None
+        """The utterance that the server hears now."""
+        self._server_creates = True
+        self._active = self._unwanted = self._create_next = False
+        self._asked_by: frozenset[SpeakerId] = frozenset()
+        self._quiet_ms = 0
+        self._uncommitted = False
+        self._heard_at = self._clock.now()
+        self._began_at = self._clock.now()
+
+    async def __aenter__(self) -> Self:
+        """Open a session. Raises EngineError with a sentence for people."""
+        if self._opened:
+            raise LocalProtocolError("an engine is opened once; make a new one")
+        self._opened = True
+        try:
+            await self._open_session()
+        except SilentServerError:
+            if not self._settings.may_be_duplex or self._dialect.full_duplex:
+                raise
+            self._dialect = VLLM_OMNI
+            self._learn(VLLM_OMNI)
+            await self._open_session()
+        self._outbox.put(EngineReady())
+        self._succession = asyncio.create_task(self._succeed(), name="realtime sessions")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close the session, whatever happened."""
+        self._close(endings.left(self._dialect.service))
+        if self._succession is not None:
+            self._succession.cancel()
+            await asyncio.gather(self._succession, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
+
+    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        """Take one tick of what people say; see `VoiceEngine.push`."""
+        client = self._client
+        if self._closed or client is None or not client.live:
+            return
+        loud = frozenset(speaker for speaker, frame in frames.items() if level_dbfs(frame) > AUDIBLE_DBFS)
+        if client.backlog_bytes > MOST_BACKLOG_BYTES:
+            self._frames_dropped.add()
+            return
+        client.send(messages.append(self._dialect, self._down.convert(mix(frames.values()) if frames else ENGINE.silence)))
+        self._frames_sent.add()
+        self._timeline.add(ENGINE.frame_ms, loud)
+        if not self._dialect.full_duplex:
+            self._watch_floor(loud=bool(loud))
+        self._watch_server(client)
+
+    async def events(self) -> AsyncIterator[EngineEvent]:
+        """The engine's events in order, from EngineReady to Closed. One consumer."""
+        while True:
+            event = await self._outbox.take()
+            yield event
+            if isinstance(event, Closed):
+                return
+
+    async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
+        """Stop speaking: of `item` people heard `played_ms`. A model that owns its turns is not told."""
+        if self._dialect.full_duplex:
+            return
+        now = self._clock.now()
+        self._floor.release()
+        self._playback.cut(now)
+        reply = self._replies.get(item)
+        if reply is not None and played_ms is not None:
+            heard_ms = min(int(played_ms), int(reply.received_ms))
+            self._send(messages.encode(messages.truncate(item, heard_ms)))
+            self._memory.cut(item, heard_ms / reply.received_ms if reply.received_ms else 0.0)
+        self._cancel_reply()
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Drop all that can be dropped of this speaker; see `VoiceEngine`. A model that owns its turns cannot forget."""
+        self.drop(speaker)
+
+    async def pause(self) -> None:
+        """Drop what people said and nobody has answered, and stop speaking; see `VoiceEngine`."""
+        if not self._dialect.full_duplex:
+            self._send(messages.encode(messages.CLEAR))
+            self._speech, self._uncommitted = None, False
+            self._stop_speaking()
+
+    def drop(self, speaker: SpeakerId) -> None:
+        """As `forget`, at once."""
+        gone = self._memory.forget(speaker)
+        for item, utterance in self._utterances.items():
+            if speaker in utterance.people or (utterance.end_ms is None and self._is_loud_since(speaker, utterance.begin_ms)):
+                utterance.people |= {speaker}
+                gone.append(item)
+        if self._dialect.full_duplex:
+            return
+        if self._speech in gone or self._is_loud_since(speaker, self._timeline.now_ms - CUT_MS):
+            self._send(messages.encode(messages.CLEAR))
+            self._speech, self._uncommitted = None, False
+        if speaker in self._asked_by or any(item in gone for item in self._replies):
+            self._stop_speaking()
+        for item in dict.fromkeys(gone):
+            self._utterances.pop(item, None)
+            self._send(messages.encode(messages.delete(item)))
+
+    def reset(self) -> None:
+        """Forget everything that was said, and stop speaking."""
+        gone = [*self._memory.clear(), *self._utterances, *self._replies]
+        if not self._dialect.full_duplex:
+            self._send(messages.encode(messages.CLEAR))
+            self._stop_speaking()
+            for item in dict.fromkeys(gone):
+                self._send(messages.encode(messages.delete(item)))
+        self._utterances.clear()
+
+    # One session after another
+
+    async def _open_session(self) -> None:
+        self._begin_session()
+        settings, dialect = self._settings, self._dialect
+        client = RealtimeClient(
+            dialect,
+            url=dialect.url(settings.url, settings.model),
+            headers=dialect.headers(settings.key),
+            clock=self._clock,
+            on_fact=lambda fact: self._take(client, fact),
+        )
+        self._client = client
+        wishes = {"model": settings.model, "turn_detection": settings.turn_detection, "transcription_model": settings.transcription_model}
+        try:
+            await client.open(
+                messages.opening(dialect, self._persona, **wishes),  # type: ignore[arg-type] # the three are what it asks for
+                messages.opening(dialect, self._persona, **wishes, plain=True),  # type: ignore[arg-type] # likewise
+            )
+        except EngineError:
+            self._wait(client.retry_after_s)
+            raise
+        self._sessions.add()
+        if not dialect.full_duplex:
+            for item in messages.remembered(self._memory):
+                client.send(messages.encode(item))
+        log.info("engine listens", server=dialect.service, dialect=dialect.name)
+
+    async def _succeed(self) -> None:
+        """Where a session ends by the service's clock, open the next; every other end is the call's to judge."""
+        while True:
+            await self._over.wait()
+            self._over.clear()
+            ending = self._ending or endings.left(self._dialect.service)
+            if self._client is not None:
+                await self._client.close()
+            if ending.cause != endings.EXPIRED or self._clock.now() - self._began_at < SHORTEST_SESSION_S:
+                self._close(ending)
+                return
+            self._ending = None
+            log.info("a session is over, the next one begins", server=self._dialect.service)
+            try:
+                await self._open_session()
+            except EngineError as fault:
+                self._close(endings.Ending(str(fault), retry=fault.retry, cause=fault.cause))
+                return
+            except Exception:
+                log.exception("the next session failed")
+                self._close(endings.failed(self._dialect.service, "internal"))
+                return
+
+    # What the server says
+
+    def _take(self, client: RealtimeClient, fact: Fact) -> None:
+        if client is not self._client or self._closed:
+            return
+        self._heard_at = self._clock.now()
+        match fact:
+            case ReplySound():
+                self._take_sound(client, fact)
+            case ReplyWords(item, text, final):
+                self._take_words(item, text, final=final)
+            case PersonWords(item, text, final):
+                self._take_transcript(item, text, final=final)
+            case SpeechBegan(item, at_ms):
+                self._speech = item
+                self._keep(item, Utterance(at_ms, over_reply=self._is_sounding, cut=self._floor_was_cut))
+            case SpeechEnded(item, at_ms):
+                self._speech = None
+                if item in self._utterances:
+                    self._utterances[item].end_ms = at_ms
+            case Committed(item):
+                self._take_commit(item)
+            case ReplyBegan():
+                self._active = True
+                if self._unwanted:
+                    self._send(messages.encode(messages.CANCEL))
+            case ReplyEnded():
+                self._take_end(fact)
+            case Ready(creates_replies, _):
+                self._server_creates = creates_replies
+            case Over(ending):
+                self._ending = ending
+                self._over.set()
+            case Refused(code, parameter):
+                if code not in endings.HARMLESS:
+                    log.info("the server refuses a message", server=self._dialect.service, cause=code, parameter=parameter)
+            case Greeted():
+                pass
+
+    def _take_sound(self, client: RealtimeClient, fact: ReplySound) -> None:
+        if self._unwanted or not fact.pcm:
+            return
+        if fact.item not in self._replies:
+            self._replies[fact.item] = Reply(people=self._asked_by)
+            while len(self._replies) > MOST_ITEMS:
+                del self._replies[next(iter(self._replies))]
+            self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
+            self._memory.open("assistant", fact.item, self._asked_by)
+        length_ms = len(fact.pcm) / SAMPLE_BYTES / RATE_HZ * 1000
+        self._replies[fact.item].received_ms += length_ms
+        self._current = fact.item
+        self._playback.add(length_ms, self._clock.now())
+        if len(self._outbox) >= MOST_EVENTS:
+            client.exceed("sound")
+            return
+        self._outbox.put(Audio(self._up.convert(fact.pcm), item=fact.item))
+
+    def _take_words(self, item: str, text: str, *, final: bool) -> None:
+        if self._unwanted or len(self._outbox) >= MOST_EVENTS:
+            return
+        if item:
+            self._memory.open("assistant", item, self._asked_by)
+            self._memory.add(item, text)
+        if text or final:
+            self._outbox.put(Text(text, final=final, item=item))
+
+    def _take_transcript(self, item: str, text: str, *, final: bool) -> None:
+        """What somebody said. A piece is told when all of it is known: the pieces of several people come in any order."""
+        if self._dialect.live:
+            now_ms = self._timeline.now_ms
+            self._outbox.put(Text(text, role="person", speaker=self._timeline.speaker(now_ms - 2000, now_ms)))
+            return
+        utterance = self._utterances.get(item)
+        if not final or utterance is None or not text:
+            return
+        self._memory.put(item, text)
+        self._outbox.put(Text(text, role="person", speaker=utterance.speaker, final=True, item=item, began_at=self._moment(utterance.begin_ms)))
+
+    def _take_commit(self, item: str) -> None:
+        """Somebody has finished: answer, unless it was a sound over a reply that did not cut it off."""
+        utterance = self._utterances.get(item)
+        if utterance is None:
+            utterance = Utterance(max(0.0, self._timeline.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS))
+            self._keep(item, utterance)
+        begin_ms = utterance.begin_ms
+        end_ms = self._timeline.now_ms if utterance.end_ms is None else utterance.end_ms
+        utterance.end_ms = end_ms
+        utterance.people, utterance.speaker = self._timeline.speakers(begin_ms, end_ms), self._timeline.speaker(begin_ms, end_ms)
+        if utterance.over_reply and not utterance.cut:
+            self._send(messages.encode(messages.delete(item)))
+            self._unwanted = self._server_creates
+            del self._utterances[item]
+            return
+        self._asked_by = utterance.people
+        self._memory.open("user", item, utterance.people)
+        if self._server_creates:
+            return
+        if self._active:
+            self._create_next = True
+            self._send(messages.encode(messages.CANCEL))
+        else:
+            self._create()
+
+    def _create(self) -> None:
+        self._create_next = False
+        self._unwanted = False
+        self._send(messages.encode(messages.CREATE))
+
+    def _take_end(self, fact: ReplyEnded) -> None:
+        self._active = self._unwanted = False
+        self._tokens_in.add(fact.tokens_in)
+        self._tokens_out.add(fact.tokens_out)
+        if fact.failure is not None:
+            if fact.failure.retry:
+                self._outbox.put(Problem(f"{self._dialect.service} could not answer. Ask again.", service="engine", cause=fact.failure.cause))
+            else:
+                self._ending = fact.failure
+                self._over.set()
+        if self._create_next:
+            self._create()
+
+    # Whose turn it is
+
+    @property
+    def _is_sounding(self) -> bool:
+        return self._playback.is_sounding(self._clock.now())
+
+    @property
+    def _floor_was_cut(self) -> bool:
+        """Whether the speech that goes on has cut a reply off before the server heard it."""
+        return self._cut_at_ms is not None and self._floor.speaking
+
+    _cut_at_ms: float | None = None
+
+    def _watch_floor(self, *, loud: bool) -> None:
+        by_server = self._settings.turn_detection != "none"
+        decision = self._floor.tick(loud=loud, sounding=self._is_sounding, server_hears=self._speech is not None or not by_server)
+        now = self._clock.now()
+        if decision is Floor.HOLD:
+            self._playback.hold(now)
+            self._outbox.put(PlaybackHeld())
+        elif decision is Floor.RESUME:
+            self._playback.resume(now)
+            self._outbox.put(PlaybackResumed())
+        elif decision is Floor.CUT:
+            self._cut_at_ms = self._timeline.now_ms
+            if self._speech in self._utterances:
+                self._utterances[self._speech].cut = True
+            self._stop_speaking()
+        if not by_server:
+            self._commit_after_pause(loud=loud)
+
+    def _commit_after_pause(self, *, loud: bool) -> None:
+        """Without a detector at the server, a pause ends what was said."""
+        self._quiet_ms = 0 if loud else self._quiet_ms + ENGINE.frame_ms
+        self._uncommitted = self._uncommitted or self._floor.voiced_ms >= CUT_MS // 2 and self._floor.speaking
+        if self._uncommitted and self._quiet_ms >= END_OF_SPEECH_MS:
+            self._uncommitted = False
+            self._send(messages.encode(messages.COMMIT))
+
+    def _stop_speaking(self) -> None:
+        """Be silent: the call says how much of the reply was heard, by `interrupt`."""
+        self._floor.release()
+        if self._is_sounding or self._playback.held:
+            self._playback.cut(self._clock.now())
+            self._outbox.put(Interrupted(self._current))
+        self._cancel_reply()
+
+    def _cancel_reply(self) -> None:
+        self._create_next = False
+        if self._active and not self._dialect.full_duplex:
+            self._send(messages.encode(messages.CANCEL))
+
+    def _watch_server(self, client: RealtimeClient) -> None:
+        patience_s = DUPLEX_STALL_S if self._dialect.full_duplex else STALL_S
+        waited_s = self._clock.now() - self._heard_at
+        if waited_s >= patience_s and (self._dialect.full_duplex or self._active):
+            client.stalled(waited_s)
+
+    # Small things
+
+    def _send(self, text: str) -> None:
+        if self._client is not None and not self._closed:
+            self._client.send(text)
+
+    def _keep(self, item: str, utterance: Utterance) -> None:
+        self._utterances[item] = utterance
+        while len(self._utterances) > MOST_ITEMS:
+            del self._utterances[next(iter(self._utterances))]
+
+    def _is_loud_since(self, speaker: SpeakerId, begin_ms: float) -> bool:
+        return speaker in self._timeline.speakers(begin_ms, self._timeline.now_ms)
+
+    def _moment(self, at_ms: float) -> float:
+        """When so much of the session's sound had been sent, in seconds of the clock; a pause of ours makes it an estimate."""
+        return self._clock.now() - (self._timeline.now_ms - at_ms) / 1000
+
+    def _close(self, ending: endings.Ending) -> None:
+        if not self._closed:
+            self._closed = True
+            self._outbox.put(Closed(ending.reason, retry=ending.retry, cause=ending.cause))

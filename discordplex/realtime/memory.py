@@ -1,0 +1,88 @@
+"""Memory: what was said in one call, for the session that follows another. Bounded. Pure."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from discordplex.engine import SpeakerId
+from discordplex.plaintext import one_line
+
+MOST_TURNS: Final = 24
+MOST_CHARACTERS: Final = 6000
+"""What a new session is told of: the newest turns that fit into both."""
+LONGEST_TURN: Final = 2000
+
+
+@dataclass(slots=True)
+class SpokenTurn:
+    """What one party said."""
+
+    role: Literal["user", "assistant"]
+    item: str
+    text: str = ""
+    people: frozenset[SpeakerId] = field(default_factory=frozenset)
+    """Whose words it holds, or, for an answer, whose it answers."""
+
+
+class Memory:
+    """The newest turns of one call. It outlives its sessions."""
+
+    def __init__(self) -> None:
+        self._turns: deque[SpokenTurn] = deque(maxlen=MOST_TURNS)
+
+    def open(self, role: Literal["user", "assistant"], item: str, people: frozenset[SpeakerId]) -> None:
+        """A turn has its place now; its words may come later."""
+        if self._find(item) is None:
+            self._turns.append(SpokenTurn(role, item, people=people))
+
+    def add(self, item: str, text: str) -> None:
+        """A piece of a turn's words."""
+        turn = self._find(item)
+        if turn is not None and len(turn.text) < LONGEST_TURN:
+            turn.text += text
+
+    def put(self, item: str, text: str) -> None:
+        """All of a turn's words."""
+        turn = self._find(item)
+        if turn is not None:
+            turn.text = text[:LONGEST_TURN]
+
+    def cut(self, item: str, share: float) -> None:
+        """Only this share of a turn was heard."""
+        turn = self._find(item)
+        if turn is not None:
+            words = turn.text.split()
+            turn.text = " ".join(words[: round(len(words) * min(1.0, max(0.0, share)))])
+
+    def drop(self, item: str) -> None:
+        """Forget one turn."""
+        self._turns = deque((turn for turn in self._turns if turn.item != item), maxlen=MOST_TURNS)
+
+    def forget(self, speaker: SpeakerId) -> list[str]:
+        """Forget what this person said and what was answered to it; which items that were."""
+        gone = [turn.item for turn in self._turns if speaker in turn.people]
+        self._turns = deque((turn for turn in self._turns if speaker not in turn.people), maxlen=MOST_TURNS)
+        return gone
+
+    def clear(self) -> list[str]:
+        """Forget everything; which items that were."""
+        gone = [turn.item for turn in self._turns]
+        self._turns.clear()
+        return gone
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Role and words of the newest turns, the oldest first."""
+        kept: list[tuple[str, str]] = []
+        left = MOST_CHARACTERS
+        for turn in reversed(self._turns):
+            words = one_line(turn.text)
+            left -= len(words)
+            if left < 0:
+                break
+            if words:
+                kept.append((turn.role, words))
+        return reversed(kept)
+
+    def _find(self, item: str) -> SpokenTurn | None:
+        return next((turn for turn in reversed(self._turns) if turn.item == item), None)
