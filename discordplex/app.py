@@ -18,7 +18,6 @@ from typing_extensions import ParamSpec
 from discordplex import __version__
 from discordplex.bot.application import BotApplication
 from discordplex.bot.client import until
-from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider
@@ -114,7 +113,13 @@ async def stop_when(asked: asyncio.Event, application: BotApplication) -> None:
 def engine_provider(config: Config, clock: Clock) -> EngineProvider:
     """The engines of the configured kind. Raises ConfigError if they cannot be made."""
     if config.engine.kind == "cascade":
+        from discordplex.cascade.provider import CascadeProvider  # noqa: PLC0415 -- an engine that is not configured costs nothing
+
         return CascadeProvider(config.cascade, clock=clock)
+    if config.engine.kind == "realtime":
+        from discordplex.realtime.provider import RealtimeProvider  # noqa: PLC0415 -- likewise
+
+        return RealtimeProvider(config.realtime, clock=clock)
     return PersonaPlexPool(config.personaplex, clock=clock)
 
 

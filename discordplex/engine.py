@@ -35,6 +35,20 @@ class EngineCaps:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is known of an engine before anything is opened."""
+
+    description: str
+    """Where voices go, in people's words. No address."""
+    transcribes: bool
+    """It writes down what people say."""
+
+
+BUSY = "busy"
+"""The cause of an EngineError, and of a `Closed`, where the server has no place to spare: people wait for one in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineReady:
     """The engine listens from now on."""
 
@@ -161,6 +175,7 @@ class EngineLease(Protocol):
 
     name: str
     """For logs and people: which server, without secrets."""
+    info: EngineInfo
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
         """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
@@ -213,6 +228,11 @@ class EngineProvider(Protocol):
     @property
     def free(self) -> int:
         """How many leases `acquire` would give right now."""
+        ...
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the next lease's engine is."""
         ...
 
     @property

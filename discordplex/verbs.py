@@ -135,6 +135,11 @@ def config_check(args: argparse.Namespace) -> int:
     persona = config.default_persona
     if config.engine.kind == "cascade":
         problems = [check_persona(persona.voice, persona.text_prompt)]
+    elif config.engine.kind == "realtime":
+        from discordplex.clock import SystemClock
+        from discordplex.realtime.provider import RealtimeProvider
+
+        problems = [RealtimeProvider(config.realtime, clock=SystemClock()).check(persona.voice, persona.text_prompt)]
     else:
         problems = [check_voice(persona.voice), check_prompt(persona.text_prompt)]
     found = [f"persona: {problem}" for problem in problems if problem]

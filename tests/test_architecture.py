@@ -18,7 +18,7 @@ LAYERS = {
         ["config", "metrics", "clock", "fifo", "logs", "pycord", "network"],
         ["audio"],
         ["engine"],
-        ["voice", "personaplex", "cascade"],
+        ["voice", "personaplex", "realtime", "cascade"],
         ["bridge", "store"],
         ["bot"],
         ["loopback"],
@@ -59,8 +59,8 @@ LAYERS = {
 """Each room with its parts, from the ground up. A part may import those below it and itself, never one beside or above it."""
 
 WALLS = {
-    "bridge": {"voice", "personaplex", "cascade"},
-    "bot": {"personaplex", "cascade"},
+    "bridge": {"voice", "personaplex", "realtime", "cascade"},
+    "bot": {"personaplex", "realtime", "cascade"},
 }
 """Rooms below that are closed all the same: a call knows the engine port, and Discord meets engines through their provider."""
 
@@ -238,7 +238,7 @@ def test_the_loopback_shares_only_pure_modules() -> None:
         for path in MODULES
         if name_of(path).split(".")[0] == "loopback"
         for target in own_imports_of(path)
-        if target.split(".")[0] in ("voice", "personaplex", "bridge", "bot", "cascade") and is_file(target)
+        if target.split(".")[0] in ("voice", "personaplex", "realtime", "bridge", "bot", "cascade") and is_file(target)
     }
     assert used <= LOOPBACK_MAY_USE
 

@@ -336,9 +336,8 @@ class Login:
             return call.practice
         rules, engine = self._preferences.rules(guild_id), self._parts.config.engine
         where = None if rules.captions.where == "off" else rules.captions.channel_id or SOMEWHERE
-        transcribes = engine.kind == "cascade"
-        named = texts.calls.engine_named(engine.name, transcribes=transcribes)
-        return Practice.of(rules, engine=named, transcribes=transcribes, captions_in=where)
+        info = self._parts.provider.info
+        return Practice.of(rules, engine=engine.name or info.description, transcribes=info.transcribes, captions_in=where)
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means, after which py-cord does not reconnect."""

@@ -72,6 +72,8 @@ class Ended:
 
     reason: str | None
     """A plain sentence, None where the call ended as asked."""
+    busy: bool = False
+    """The engine's server had no place to spare, and nobody was heard."""
 
 
 CallEvent: TypeAlias = Opening | StillOpening | Listening | EngineLost | EngineBack | PersonaIgnored | Caption | Trouble | Ended

@@ -16,12 +16,15 @@ from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
-from discordplex.engine import OVER_BUDGET, Closed, EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import BUSY, OVER_BUDGET, Closed, EngineLease, Persona, SpeakerId, VoiceEngine
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 
 log = structlog.get_logger()
+
+SILENT_PER_HEALTHY = 6.0
+"""An engine that waits to be spoken to shows in six times as long, without a sound, that it is well."""
 
 INTERNAL_ERROR = "The call ended because of an internal error; the log has the cause."
 
@@ -73,18 +76,19 @@ class VoiceSession:
         without one after `stop`. A cancellation from outside reports `Ended(None)` and is passed on. However the call ends, the last
         captions are told, the engine is closed, and no task is left.
         """
-        reason: str | None = None
+        ended = Ended(None)
         try:
             with self._scope:
                 await anyio.lowlevel.checkpoint()  # stopped before it began: nothing is opened
-                reason = await self._live()
+                lost = await self._live()
+                ended = Ended(lost.reason, busy=lost.cause == BUSY)
         except Exception as error:  # the outer edge of a call: a bug in one must not end the others
             log.exception("call failed", engine=self._lease.name, exc_info=cause_of(error))
-            reason = INTERNAL_ERROR
+            ended = Ended(INTERNAL_ERROR)
         finally:
             for caption in self._captions.close():
                 self._tell(caption)
-            self._tell(Ended(reason))
+            self._tell(ended)
 
     def stop(self) -> None:
         """End the call as asked: `run` returns soon. Does nothing a second time, or after the end."""
@@ -154,15 +158,15 @@ class VoiceSession:
         self._captions.cut(heard=self._source.played_samples)
         self._source.flush()
 
-    async def _live(self) -> str:
-        """Run all of the call's tasks; returns why the engine is lost for good. The failure of one task ends the others."""
+    async def _live(self) -> Closed:
+        """Run all of the call's tasks; returns how the engine was lost for good. The failure of one task ends the others."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._uplink.run, name="bridge:uplink")
-            reason = await self._converse()
+            lost = await self._converse()
             tasks.cancel_scope.cancel()
-        return reason
+        return lost
 
-    async def _converse(self) -> str:
+    async def _converse(self) -> Closed:
         """Keep an engine in the call as long as possible; returns why that ended."""
         self._tell(Opening())
         while True:
@@ -176,14 +180,15 @@ class VoiceSession:
                 return lost
             self._captions.end_stretch()
 
-    async def _try_once(self) -> str | None:
+    async def _try_once(self) -> Closed | None:
         """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
         lost = await self._hold_engine()
         self._captions.end_stretch()
-        retry_in_s = self._retry.failed(self._clock.now()) if lost.retry else None
+        is_full = lost.cause == BUSY and not self._listened
+        retry_in_s = self._retry.failed(self._clock.now()) if lost.retry and not is_full else None
         log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=retry_in_s)
         if retry_in_s is None:
-            return lost.reason
+            return lost
         self._tell(EngineLost(lost.reason, retry_in_s))
         await self._clock.sleep_until(self._clock.now() + retry_in_s)
         return None
@@ -203,6 +208,7 @@ class VoiceSession:
         self._tell(EngineBack() if self._listened else Listening())
         self._listened = True
         self._engine = engine
+        began_at = self._clock.now()
         try:
             while self._to_forget:
                 await engine.forget(self._to_forget.pop())
@@ -211,7 +217,8 @@ class VoiceSession:
         finally:
             self._engine = None
         if not closed.cause.startswith(OVER_BUDGET):  # audio of a flood does not count as healthy
-            self._retry.received(self._downlink.received_s)
+            lasted_s = 0.0 if engine.caps.realtime_paced else (self._clock.now() - began_at) / SILENT_PER_HEALTHY
+            self._retry.received(max(self._downlink.received_s, lasted_s))
         return closed
 
     def _do_chores(self) -> None:

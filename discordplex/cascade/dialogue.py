@@ -11,11 +11,11 @@ import anyio
 import structlog
 from typing_extensions import Self
 
+from discordplex.audio.playback import LAG_S, Playback
 from discordplex.cascade.bargein import BargeIn
 from discordplex.cascade.faults import ServiceError
 from discordplex.cascade.history import History, Message
 from discordplex.cascade.outbox import Outbox
-from discordplex.audio.playback import LAG_S, Playback
 from discordplex.cascade.reply import Reply
 from discordplex.cascade.segmenter import Utterance
 from discordplex.cascade.transcribe import Transcriber

@@ -14,7 +14,7 @@ from discordplex.cascade.reasoning import ReasoningFormat
 from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
-from discordplex.engine import EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import EngineInfo, EngineLease, Persona, SpeakerId, VoiceEngine
 from discordplex.errors import ConfigError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
@@ -27,6 +27,9 @@ ENDS_A_NAME: Final = re.compile(r"[:\uff1a\ufe55\ufe13\ua789\u2236*_`<>|]")
 """Colons of all kinds, and markup: they end a name in front of somebody's words."""
 MOST_NUMBERED: Final = 100
 """People without a name who keep their number during a call."""
+
+
+INFO: Final = EngineInfo("the cascade (speech recognition, a language model and a synthetic voice)", transcribes=True)
 
 
 class CascadeProvider:
@@ -50,6 +53,11 @@ class CascadeProvider:
     def free(self) -> int:
         """How many leases `acquire` would give right now."""
         return self._config.max_calls - len(self._leases)
+
+    @property
+    def info(self) -> EngineInfo:
+        """Three services, of which the first writes down what people say."""
+        return INFO
 
     @property
     def voices(self) -> Sequence[str]:
@@ -87,6 +95,7 @@ class CascadeLease:
         self._next_number = itertools.count(1)
         self._open: CascadeEngine | None = None
         self.name = f"the cascade at {Service.of(config, 'think').host}"
+        self.info = INFO
         self.name_of: Callable[[SpeakerId], str] = self.number_of
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:

@@ -12,7 +12,18 @@ from discordplex.config.settings import (
     EngineConfig,
     PersonaConfig,
     PersonaPlexConfig,
+    RealtimeConfig,
     ServiceConfig,
 )
 
-__all__ = ["BotConfig", "CascadeConfig", "Config", "DiscordConfig", "EngineConfig", "PersonaConfig", "PersonaPlexConfig", "ServiceConfig"]
+__all__ = [
+    "BotConfig",
+    "CascadeConfig",
+    "Config",
+    "DiscordConfig",
+    "EngineConfig",
+    "PersonaConfig",
+    "PersonaPlexConfig",
+    "RealtimeConfig",
+    "ServiceConfig",
+]

@@ -21,7 +21,20 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import Self
 
 from discordplex.config.sources import Given, from_dotenv, from_environ, from_overrides, from_toml, list_of, nest, table_of, unknown
-from discordplex.config.values import ApiKey, ApiUrl, BaseUrl, BotToken, Captions, EngineName, EngineUrls, Ids, Prefix, Text
+from discordplex.config.values import (
+    ApiKey,
+    ApiUrl,
+    BaseUrl,
+    BotToken,
+    Captions,
+    EngineName,
+    EngineUrls,
+    Ids,
+    Line,
+    Prefix,
+    RealtimeUrl,
+    Text,
+)
 from discordplex.errors import ConfigError
 from discordplex.redact import MASK, redact, shown_url
 
@@ -29,6 +42,10 @@ CONFIG_FILE = Path("discordplex.toml")
 """Read where no other file is named; may be missing."""
 
 DOTENV_FILE = Path(".env")
+
+
+FRIEND = "You are a playful friend in a voice channel: you joke, you tease kindly, you are curious about people, you keep it short."
+"""Who the cascade and Realtime models are unless told otherwise."""
 
 
 class Section(BaseModel):
@@ -74,7 +91,7 @@ class BotConfig(Section):
 class EngineConfig(Section):
     """Which engine answers."""
 
-    kind: Literal["personaplex", "cascade"] = "personaplex"
+    kind: Literal["personaplex", "realtime", "cascade"] = "personaplex"
     name: EngineName = ""
     """How people are told where their voice goes; empty: by the kind of the engine."""
 
@@ -85,6 +102,23 @@ class PersonaPlexConfig(Section):
     urls: EngineUrls = ("ws://localhost:8998/api/chat",)
     handshake_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     verify_tls: bool = True
+
+
+class RealtimeConfig(Section):
+    """A server that speaks the OpenAI Realtime protocol."""
+
+    url: RealtimeUrl = "https://api.openai.com/v1"
+    api_key: ApiKey | None = None
+    model: Line = "gpt-realtime-2.1-mini"
+    dialect: Literal["auto", "openai", "azure", "xai", "vllm-omni", "gpt-live"] = "auto"
+    voice: Line = ""
+    """Empty: the service's own."""
+    instructions: Text = FRIEND
+    max_calls: int = Field(default=4, gt=0, le=1000)
+    turn_detection: Literal["server_vad", "semantic_vad", "none"] = "server_vad"
+    """Who tells that somebody has finished: the server by pauses, the server by what was said, or the bot by pauses."""
+    transcription_model: Line = "gpt-transcribe"
+    """Which model writes down what people say; empty: none does."""
 
 
 class ServiceConfig(Section):
@@ -129,9 +163,7 @@ class CascadeConfig(Section):
 
     base_url: BaseUrl = "https://api.openai.com/v1"
     api_key: ApiKey | None = None
-    text_prompt: Text = (
-        "You are a playful friend in a voice channel: you joke, you tease kindly, you are curious about people, you keep it short."
-    )
+    text_prompt: Text = FRIEND
     max_calls: int = Field(default=4, gt=0, le=1000)
     end_of_speech_ms: int = Field(default=500, gt=0, le=10000)
     history_tokens: int = Field(default=4000, gt=0, le=10000000)
@@ -163,6 +195,7 @@ class Config(BaseSettings):
     bot: BotConfig = BotConfig()
     engine: EngineConfig = EngineConfig()
     personaplex: PersonaPlexConfig = PersonaPlexConfig()
+    realtime: RealtimeConfig = RealtimeConfig()
     cascade: CascadeConfig = CascadeConfig()
     persona: PersonaConfig = PersonaConfig()
     store: StoreConfig = StoreConfig()
@@ -170,6 +203,8 @@ class Config(BaseSettings):
     @property
     def default_persona(self) -> PersonaConfig:
         """The configured engine's default persona: voices of one engine mean nothing to another."""
+        if self.engine.kind == "realtime":
+            return PersonaConfig.model_construct(voice=self.realtime.voice, text_prompt=self.realtime.instructions)
         if self.engine.kind == "cascade":
             return PersonaConfig(voice=self.cascade.speak.voice, text_prompt=self.cascade.text_prompt)
         return self.persona
@@ -249,6 +284,10 @@ CLEAR = frozenset(
         "engine.name",
         "persona.voice",
         "persona.text_prompt",
+        "realtime.model",
+        "realtime.voice",
+        "realtime.instructions",
+        "realtime.transcription_model",
         "cascade.text_prompt",
         "cascade.transcribe.model",
         "cascade.think.model",

@@ -67,6 +67,19 @@ def base_url(value: str) -> str:
     return url(value, "https", "http").rstrip("/")
 
 
+def realtime_url(value: str) -> str:
+    """The base URL of a Realtime server, without a slash at the end."""
+    return url(value, "https", "http", "wss", "ws").rstrip("/")
+
+
+def line(value: str) -> str:
+    """One line without surrounding white space; may be empty."""
+    word = value.strip()
+    if not word.isprintable():
+        raise ValueError("must be one line")
+    return word
+
+
 def engine_urls(value: tuple[str, ...]) -> tuple[str, ...]:
     """WebSocket servers, at least one, no duplicates."""
     urls = tuple(url(one, "ws", "wss") for one in value)
@@ -130,6 +143,8 @@ BotToken = Annotated[SecretStr, AfterValidator(token)]
 ApiKey = Annotated[SecretStr, AfterValidator(api_key)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
 ApiUrl = Annotated[str, AfterValidator(api_url)]
+RealtimeUrl = Annotated[str, AfterValidator(realtime_url)]
+Line = Annotated[str, AfterValidator(line)]
 EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]
 Prefix = Annotated[str, AfterValidator(prefix)]

@@ -42,4 +42,5 @@ def addresses(config: Config) -> list[str]:
     """The servers that the bot talks to with these settings."""
     cascade = config.cascade
     stages = [stage.base_url or cascade.base_url for stage in (cascade.transcribe, cascade.think, cascade.speak)]
-    return [config.discord.api_url, *(stages if config.engine.kind == "cascade" else config.personaplex.urls)]
+    servers = {"cascade": stages, "realtime": [config.realtime.url]}.get(config.engine.kind, config.personaplex.urls)
+    return [config.discord.api_url, *servers]

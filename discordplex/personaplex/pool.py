@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from discordplex.clock import Clock
 from discordplex.config import PersonaPlexConfig
-from discordplex.engine import EngineLease, Persona, VoiceEngine
+from discordplex.engine import EngineInfo, EngineLease, Persona, VoiceEngine
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.personaplex.client import handshake_deadline_s
@@ -62,6 +62,9 @@ class Server:
         log.info("engine server paused after a failure", server=self.endpoint.name, failures=self.backoff.failures)
 
 
+INFO = EngineInfo("PersonaPlex", transcribes=False)
+
+
 class PersonaPlexPool:
     """The EngineProvider over the configured servers. Raises ConfigError for an invalid address. Thread: loop, for all methods."""
 
@@ -87,6 +90,11 @@ class PersonaPlexPool:
     def busy(self) -> int:
         """How many servers a call holds, or has not yet left."""
         return sum(not server.free for server in self._servers)
+
+    @property
+    def info(self) -> EngineInfo:
+        """PersonaPlex, which writes down only what it says itself."""
+        return INFO
 
     @property
     def voices(self) -> Sequence[str]:
@@ -144,6 +152,7 @@ class PersonaPlexLease:
         self._pool = pool
         self._server: Server | None = server
         self.name = server.endpoint.name
+        self.info = INFO
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
         """A new conversation, not yet connected; on another free server where this one has just failed.

@@ -11,10 +11,16 @@ from typing import Any, Final
 import anyio
 import structlog
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidState, InvalidStatus, ProtocolError
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidState,
+    InvalidStatus,
+    ProtocolError,
+    WebSocketException,
+)
 
-from discordplex.budget import Allowance
 from discordplex.clock import Clock
 from discordplex.errors import EngineError, RemoteProtocolError
 from discordplex.logs import place_of
@@ -23,6 +29,7 @@ from discordplex.realtime import endings, messages
 from discordplex.realtime.conversation import Conversation, Fact, Over, Refused
 from discordplex.realtime.dialects import Dialect
 from discordplex.realtime.endings import Ending
+from discordplex.token_bucket import TokenBucket
 
 UPGRADE_TIMEOUT_S: Final = 10.0
 SESSION_TIMEOUT_S: Final = 10.0
@@ -36,6 +43,14 @@ WRITE_LIMIT_BYTES: Final = 1 << 20
 """Above this `send` would wait for the peer; sound is dropped long before."""
 LONGEST_WAIT_S: Final = 120.0
 """Of what a server may ask us to wait."""
+
+MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Ending]], ...]] = (
+    ((ssl.SSLCertVerificationError,), endings.untrusted),
+    ((ssl.SSLError,), endings.no_tls),
+    ((socket.gaierror,), endings.unknown_host),
+    ((InvalidMessage, InvalidHandshake), endings.not_realtime),
+)
+"""What a failure to connect means. Each of the first three is an OSError: the order matters."""
 
 FAILURES: Final = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketException)
 
@@ -62,9 +77,9 @@ class RealtimeClient:
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._ending: Ending | None = None
-        self._bytes = Allowance(per_second=512 << 10, burst=16 << 20)
-        self._frames = Allowance(per_second=400, burst=4000)
-        self._faults = Allowance(per_second=2, burst=20)
+        self._bytes = TokenBucket(per_second=512 << 10, burst=16 << 20)
+        self._frames = TokenBucket(per_second=400, burst=4000)
+        self._faults = TokenBucket(per_second=2, burst=20)
         self._exceeded = ""
         self._refused: Refused | None = None
 
@@ -88,8 +103,7 @@ class RealtimeClient:
             self._reading = asyncio.create_task(self._read(), name=f"realtime read: {self._dialect.name}")
             if not self._dialect.speaks_first:
                 await self._until(lambda: self._conversation.greeted, SILENT_S)
-                if not self._conversation.greeted:
-                    raise SilentServerError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
+                self._require_greeting()
             self.send(messages.encode(opening))
             await self._until(lambda: self._conversation.ready or self._refused is not None, SESSION_TIMEOUT_S)
             if not self._conversation.ready and self._refused is not None:
@@ -162,23 +176,15 @@ class RealtimeClient:
             raise EngineError(ending.reason, retry=ending.retry, cause=ending.cause) from None  # its cause could quote the request
 
     def _ending_of(self, error: BaseException) -> Ending:
-        service = self._dialect.service
         if isinstance(error, NetworkSettingError | ProxyFailedError):
             return Ending(str(error), retry=isinstance(error, ProxyFailedError), cause=error.cause)
         if out_of_descriptors():
-            return endings.no_descriptors(service)
+            return endings.no_descriptors(self._dialect.service)
         if isinstance(error, InvalidStatus):
             self.retry_after_s = retry_after_of(error)
-            return endings.refused(service, error.response.status_code)
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return endings.untrusted(service)
-        if isinstance(error, ssl.SSLError):
-            return endings.no_tls(service)
-        if isinstance(error, socket.gaierror):
-            return endings.unknown_host(service)
-        if isinstance(error, InvalidMessage | InvalidHandshake):
-            return endings.not_realtime(service)
-        return endings.unreachable(service)
+            return endings.refused(self._dialect.service, error.response.status_code)
+        ending = next((ending for kinds, ending in MEANINGS if isinstance(error, kinds)), endings.unreachable)
+        return ending(self._dialect.service)
 
     async def _until(self, settled: Callable[[], bool], timeout_s: float) -> None:
         """Return when `settled`, or after `timeout_s`. Raises EngineError where the session ends before."""
@@ -196,6 +202,10 @@ class RealtimeClient:
 
     async def _sleep(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now() + seconds)
+
+    def _require_greeting(self) -> None:
+        if not self._conversation.greeted:
+            raise SilentServerError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
 
     def _raise(self) -> None:
         if self._ending is not None:
@@ -215,7 +225,7 @@ class RealtimeClient:
         except Exception:
             # A bug of ours must end the session, not leave it deaf.
             log.exception("realtime reader failed")
-            self._fail(endings.closed(self._dialect.service, 1006))
+            self._fail(endings.closed(self._dialect.service, endings.ABNORMAL_CLOSURE))
 
     def _receive(self, message: str | bytes) -> None:
         try:
@@ -237,10 +247,10 @@ class RealtimeClient:
         self._changed.set()
 
     def _lost(self, closed: ConnectionClosed) -> None:
-        code = closed.rcvd.code if closed.rcvd is not None else 1006
+        code = closed.rcvd.code if closed.rcvd is not None else endings.ABNORMAL_CLOSURE
         if self._exceeded:
             self._fail(endings.over_budget(self._dialect.service, self._exceeded))
-        elif closed.rcvd is None and closed.sent is not None and closed.sent.code == 1009:
+        elif closed.rcvd is None and closed.sent is not None and closed.sent.code == endings.TOO_BIG:
             self._fail(endings.over_budget(self._dialect.service, "data in one message"))
         else:
             self._fail(endings.closed(self._dialect.service, code))

@@ -16,6 +16,8 @@ from discordplex.realtime.dialects import Dialect
 from discordplex.realtime.endings import Ending
 
 LONGEST_ID: Final = 200
+LARGEST: Final = 1e15
+"""Numbers beyond it are nobody's milliseconds or tokens."""
 LONGEST_TEXT: Final = 20_000
 """Characters of one message's text that are looked at."""
 
@@ -212,7 +214,9 @@ class Conversation:
             self._tell(Greeted(capabilities=isinstance(session.get("capabilities"), dict)))
         if kind == "session.created" and not self._dialect.full_duplex and BETA_ONLY & session.keys() and "audio" not in session:
             self._end(endings.old_server(self._service))
-        elif not self.ready and (kind in ("session.updated", "session.started") or (self._dialect.full_duplex and kind == "session.created")):
+        elif not self.ready and (
+            kind in ("session.updated", "session.started") or (self._dialect.full_duplex and kind == "session.created")
+        ):
             self.ready = True
             self._tell(Ready(creates_replies(session), number_in(session, "expires_at") or None))
 
@@ -298,4 +302,4 @@ def object_in(event: dict[str, Any], name: str) -> dict[str, Any]:
 def number_in(event: dict[str, Any], name: str) -> float:
     """A number that is not negative, 0 where there is none."""
     value = event.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15 else 0.0
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST else 0.0

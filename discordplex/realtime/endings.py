@@ -6,10 +6,7 @@ A server's own text is never quoted: it may hold a key or somebody's words. Its 
 from dataclasses import dataclass
 from typing import Final
 
-from discordplex.engine import OVER_BUDGET
-
-BUSY: Final = "busy"
-"""The cause where the server has no session to spare."""
+from discordplex.engine import BUSY, OVER_BUDGET
 
 EXPIRED: Final = "session over"
 """The cause where a session has lasted as long as the service lets one."""
@@ -125,7 +122,9 @@ def old_server(service: str) -> Ending:
 
 def bad_voice(service: str) -> Ending:
     """The server does not have the voice."""
-    return Ending(f"{service} does not have this voice: choose another with /voice, or change realtime.voice.", retry=False, cause="bad voice")
+    return Ending(
+        f"{service} does not have this voice: choose another with /voice, or change realtime.voice.", retry=False, cause="bad voice"
+    )
 
 
 def unreachable(service: str) -> Ending:
@@ -192,9 +191,9 @@ def refused(service: str, status: int) -> Ending:
     known = {401: bad_key, 403: forbidden, 404: not_found, 429: too_fast}
     if status in known:
         return known[status](service)
-    if status in range(300, 400):
+    if status in REDIRECTS:
         return redirected(service, status)
-    if status >= 500:
+    if status in SERVER_ERRORS:
         return Ending(f"{service} reports an error (HTTP {status}). I try again.", retry=True, cause=f"HTTP {status}")
     reason = f"{service} refused the session (HTTP {status}): check realtime.url, realtime.model and realtime.dialect."
     return Ending(reason, retry=False, cause=f"HTTP {status}")
@@ -202,20 +201,31 @@ def refused(service: str, status: int) -> Ending:
 
 def failed(service: str, code: str) -> Ending:
     """An error that ended the session, of a kind that is not known."""
-    return Ending(f"{service} ended the session with an error. I try again.", retry=True, cause=code[:60] or "error")
+    return Ending(f"{service} ended the session with an error. I try again.", retry=True, cause=code[:LONGEST_CAUSE] or "error")
 
 
 def closed(service: str, code: int) -> Ending:
     """The server closed the connection."""
-    if code == 3000:
-        return bad_key(service)
-    if code == 4000:
-        return no_model(service)
-    if code == 1001:
-        return expired(service)
-    if code in (1002, 1003, 1007, 1008):
+    if code in CLOSE_CODES:
+        return CLOSE_CODES[code](service)
+    if code in REFUSALS:
         reason = f"{service} rejected the session (close code {code}): check realtime.url, realtime.model and realtime.dialect."
         return Ending(reason, retry=False, cause=f"close {code}")
-    if code == 1006:
-        return Ending(f"The connection to {service} was lost.", retry=True, cause="broken off")
     return Ending(f"{service} closed the connection (close code {code}).", retry=True, cause=f"close {code}")
+
+
+def broken_off(service: str) -> Ending:
+    """The connection was lost."""
+    return Ending(f"The connection to {service} was lost.", retry=True, cause="broken off")
+
+
+REDIRECTS: Final = range(300, 400)
+SERVER_ERRORS: Final = range(500, 600)
+LONGEST_CAUSE: Final = 60
+
+TOO_BIG: Final = 1009
+ABNORMAL_CLOSURE: Final = 1006
+REFUSALS: Final = frozenset({1002, 1003, 1007, 1008})
+"""Close codes that say we did wrong: RFC 6455, section 7.4.1. The same session would meet them again."""
+CLOSE_CODES: Final = {1001: expired, ABNORMAL_CLOSURE: broken_off, 3000: bad_key, 4000: no_model}
+"""OpenAI's own codes, and what it closes a session with that has lasted for 60 minutes."""

@@ -14,6 +14,7 @@ from discordplex.audio.format import ENGINE, SAMPLE_BYTES
 from discordplex.audio.mixer import mix
 from discordplex.audio.playback import Playback
 from discordplex.audio.vad import level_dbfs
+from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock
 from discordplex.engine import (
     Audio,
@@ -125,7 +126,7 @@ class RealtimeEngine:
         wait: Callable[[float], None] = lambda _: None,
     ) -> None:
         """`learn` hears of a dialect that turned out to be another one; `wait` for how many seconds the server wants to be left alone."""
-        self._dialect = dialect
+        self._speak(dialect)
         self._settings = settings
         self._persona = persona
         self._memory = memory
@@ -146,10 +147,10 @@ class RealtimeEngine:
         self._sessions = metrics.counter("engine.sessions")
         self._begin_session()
 
-    @property
-    def caps(self) -> EngineCaps:
-        """A model that takes turns sends whole replies at once; the others speak in real time."""
-        return EngineCaps(realtime_paced=self._dialect.full_duplex)
+    def _speak(self, dialect: Dialect) -> None:
+        """Use this dialect. A model that takes turns sends whole replies at once; the others speak in real time."""
+        self._dialect = dialect
+        self.caps = EngineCaps(realtime_paced=dialect.full_duplex)
 
     def _begin_session(self) -> None:
         """Forget what belongs to one session."""
@@ -157,7 +158,7 @@ class RealtimeEngine:
         self._floor, self._playback, self._timeline = FloorWatch(), Playback(), Timeline()
         self._utterances: dict[str, Utterance] = {}
         self._replies: dict[str, Reply] = {}
-        self._current = ""
+        self._current = self._cut_item = ""
         self._speech: str | None = None
         """The utterance that the server hears now."""
         self._server_creates = True
@@ -178,7 +179,7 @@ class RealtimeEngine:
         except SilentServerError:
             if not self._settings.may_be_duplex or self._dialect.full_duplex:
                 raise
-            self._dialect = VLLM_OMNI
+            self._speak(VLLM_OMNI)
             self._learn(VLLM_OMNI)
             await self._open_session()
         self._outbox.put(EngineReady())
@@ -225,6 +226,7 @@ class RealtimeEngine:
         now = self._clock.now()
         self._floor.release()
         self._playback.cut(now)
+        self._cut_item = item or self._current
         reply = self._replies.get(item)
         if reply is not None and played_ms is not None:
             heard_ms = min(int(played_ms), int(reply.received_ms))
@@ -337,7 +339,8 @@ class RealtimeEngine:
                 self._take_transcript(item, text, final=final)
             case SpeechBegan(item, at_ms):
                 self._speech = item
-                self._keep(item, Utterance(at_ms, over_reply=self._is_sounding, cut=self._floor_was_cut))
+                over_reply = self._is_sounding or (self._floor.speaking and self._floor.over_reply)
+                self._keep(item, Utterance(at_ms, over_reply=over_reply, cut=self._floor.has_cut and self._floor.speaking))
             case SpeechEnded(item, at_ms):
                 self._speech = None
                 if item in self._utterances:
@@ -362,12 +365,11 @@ class RealtimeEngine:
                 pass
 
     def _take_sound(self, client: RealtimeClient, fact: ReplySound) -> None:
-        if self._unwanted or not fact.pcm:
+        if self._unwanted or not fact.pcm or (fact.item and fact.item == self._cut_item):
             return
         if fact.item not in self._replies:
             self._replies[fact.item] = Reply(people=self._asked_by)
-            while len(self._replies) > MOST_ITEMS:
-                del self._replies[next(iter(self._replies))]
+            drop_oldest(self._replies, MOST_ITEMS)
             self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
             self._memory.open("assistant", fact.item, self._asked_by)
         length_ms = len(fact.pcm) / SAMPLE_BYTES / RATE_HZ * 1000
@@ -380,7 +382,7 @@ class RealtimeEngine:
         self._outbox.put(Audio(self._up.convert(fact.pcm), item=fact.item))
 
     def _take_words(self, item: str, text: str, *, final: bool) -> None:
-        if self._unwanted or len(self._outbox) >= MOST_EVENTS:
+        if self._unwanted or len(self._outbox) >= MOST_EVENTS or (item and item == self._cut_item):
             return
         if item:
             self._memory.open("assistant", item, self._asked_by)
@@ -398,13 +400,16 @@ class RealtimeEngine:
         if not final or utterance is None or not text:
             return
         self._memory.put(item, text)
-        self._outbox.put(Text(text, role="person", speaker=utterance.speaker, final=True, item=item, began_at=self._moment(utterance.begin_ms)))
+        self._outbox.put(
+            Text(text, role="person", speaker=utterance.speaker, final=True, item=item, began_at=self._moment(utterance.begin_ms))
+        )
 
     def _take_commit(self, item: str) -> None:
         """Somebody has finished: answer, unless it was a sound over a reply that did not cut it off."""
         utterance = self._utterances.get(item)
         if utterance is None:
-            utterance = Utterance(max(0.0, self._timeline.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS))
+            begin_ms = max(0.0, self._timeline.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS)
+            utterance = Utterance(begin_ms, over_reply=self._floor.over_reply, cut=self._floor.has_cut)
             self._keep(item, utterance)
         begin_ms = utterance.begin_ms
         end_ms = self._timeline.now_ms if utterance.end_ms is None else utterance.end_ms
@@ -415,6 +420,7 @@ class RealtimeEngine:
             self._unwanted = self._server_creates
             del self._utterances[item]
             return
+        self._unwanted = False
         self._asked_by = utterance.people
         self._memory.open("user", item, utterance.people)
         if self._server_creates:
@@ -436,7 +442,9 @@ class RealtimeEngine:
         self._tokens_out.add(fact.tokens_out)
         if fact.failure is not None:
             if fact.failure.retry:
-                self._outbox.put(Problem(f"{self._dialect.service} could not answer. Ask again.", service="engine", cause=fact.failure.cause))
+                self._outbox.put(
+                    Problem(f"{self._dialect.service} could not answer. Ask again.", service="engine", cause=fact.failure.cause)
+                )
             else:
                 self._ending = fact.failure
                 self._over.set()
@@ -449,13 +457,6 @@ class RealtimeEngine:
     def _is_sounding(self) -> bool:
         return self._playback.is_sounding(self._clock.now())
 
-    @property
-    def _floor_was_cut(self) -> bool:
-        """Whether the speech that goes on has cut a reply off before the server heard it."""
-        return self._cut_at_ms is not None and self._floor.speaking
-
-    _cut_at_ms: float | None = None
-
     def _watch_floor(self, *, loud: bool) -> None:
         by_server = self._settings.turn_detection != "none"
         decision = self._floor.tick(loud=loud, sounding=self._is_sounding, server_hears=self._speech is not None or not by_server)
@@ -467,7 +468,6 @@ class RealtimeEngine:
             self._playback.resume(now)
             self._outbox.put(PlaybackResumed())
         elif decision is Floor.CUT:
-            self._cut_at_ms = self._timeline.now_ms
             if self._speech in self._utterances:
                 self._utterances[self._speech].cut = True
             self._stop_speaking()
@@ -477,7 +477,7 @@ class RealtimeEngine:
     def _commit_after_pause(self, *, loud: bool) -> None:
         """Without a detector at the server, a pause ends what was said."""
         self._quiet_ms = 0 if loud else self._quiet_ms + ENGINE.frame_ms
-        self._uncommitted = self._uncommitted or self._floor.voiced_ms >= CUT_MS // 2 and self._floor.speaking
+        self._uncommitted = self._uncommitted or (self._floor.voiced_ms >= CUT_MS // 2 and self._floor.speaking)
         if self._uncommitted and self._quiet_ms >= END_OF_SPEECH_MS:
             self._uncommitted = False
             self._send(messages.encode(messages.COMMIT))
@@ -487,6 +487,7 @@ class RealtimeEngine:
         self._floor.release()
         if self._is_sounding or self._playback.held:
             self._playback.cut(self._clock.now())
+            self._cut_item = self._current
             self._outbox.put(Interrupted(self._current))
         self._cancel_reply()
 
@@ -509,8 +510,7 @@ class RealtimeEngine:
 
     def _keep(self, item: str, utterance: Utterance) -> None:
         self._utterances[item] = utterance
-        while len(self._utterances) > MOST_ITEMS:
-            del self._utterances[next(iter(self._utterances))]
+        drop_oldest(self._utterances, MOST_ITEMS)
 
     def _is_loud_since(self, speaker: SpeakerId, begin_ms: float) -> bool:
         return speaker in self._timeline.speakers(begin_ms, self._timeline.now_ms)

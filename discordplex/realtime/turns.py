@@ -41,6 +41,10 @@ class FloorWatch:
         self.voiced_ms = 0
         """Sound in the speech that goes on."""
         self._quiet_ms = PAUSE_MS
+        self.has_cut = False
+        """The speech that goes on has cut the engine off."""
+        self.over_reply = False
+        """The speech that goes on began while the engine was heard."""
         self._held = self._settled = False
 
     @property
@@ -53,16 +57,17 @@ class FloorWatch:
         if not loud:
             return self._tick_quiet()
         if not self.speaking:
-            self.voiced_ms, self._settled = 0, False
+            self.voiced_ms, self.over_reply = 0, sounding
+            self.has_cut = self._settled = False
         self._quiet_ms = 0
         self.voiced_ms += ENGINE.frame_ms
-        if self._held and self.voiced_ms >= CUT_MS and server_hears:
-            self._held, self._settled = False, True
+        if sounding and not self.has_cut and self.voiced_ms >= CUT_MS and server_hears:
+            self._held, self.has_cut = False, True
             return Floor.CUT
         if self._held and self.voiced_ms >= DOUBT_MS:
             self._held, self._settled = False, True
             return Floor.RESUME
-        if sounding and not self._held and not self._settled and self.voiced_ms >= HOLD_MS:
+        if sounding and not (self._held or self._settled or self.has_cut) and self.voiced_ms >= HOLD_MS:
             self._held = True
             return Floor.HOLD
         return None

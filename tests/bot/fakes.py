@@ -11,7 +11,7 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Preferences, Rules
 from discordplex.config import Config
-from discordplex.engine import EngineLease, Persona, VoiceEngine
+from discordplex.engine import EngineInfo, EngineLease, Persona, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import PERSONA
@@ -103,6 +103,7 @@ class CountedLease:
     """A place at an engine that does not exist."""
 
     name: str
+    info: EngineInfo = EngineInfo("PersonaPlex", transcribes=False)
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
         raise NotImplementedError
@@ -120,6 +121,10 @@ class CountedEngines:
     @property
     def free(self) -> int:
         return self.capacity - len(self.held)
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("PersonaPlex", transcribes=False)
 
     @property
     def voices(self) -> Sequence[str]:

@@ -14,7 +14,7 @@ from discordplex.bot.place import Place
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
 from discordplex.config import Config
-from discordplex.engine import SpeakerId, Text
+from discordplex.engine import EngineInfo, SpeakerId, Text
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.store.records import CaptionsSetting
@@ -32,6 +32,7 @@ class TalkingLease(ScriptedLease):
     """A lease of an engine that takes turns and writes down what people say."""
 
     name = "gpu.example:8998"
+    info = EngineInfo("the cascade", transcribes=True)
 
     def __init__(self, *engines: ScriptedEngine) -> None:
         super().__init__(*engines)

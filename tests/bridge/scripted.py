@@ -8,7 +8,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from discordplex.audio.format import ENGINE
-from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineInfo, EngineReady, Persona, SpeakerId, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 
@@ -85,6 +85,7 @@ class ScriptedLease:
     """A lease that opens the engines a test made, in turn."""
 
     name = "scripted"
+    info = EngineInfo("PersonaPlex", transcribes=False)
 
     def __init__(self, *engines: ScriptedEngine) -> None:
         self.waiting = deque(engines)

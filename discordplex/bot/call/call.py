@@ -86,8 +86,8 @@ class Call:
         self.state = state = CallState(
             number=number,
             voice_channel=voice_channel,
-            engine=texts.calls.engine_named(context.engine_name, transcribes=takes_turns),
-            transcribes=takes_turns,
+            engine=context.engine_name or lease.info.description,
+            transcribes=lease.info.transcribes,
             persona=context.persona,
             asker=asker,
         )
@@ -327,8 +327,10 @@ class Call:
             self._thread = await open_captions_thread(self.voice_channel, notices, self._conversation.ids)
         preferred = await self._context.preferences.persona(self.voice_channel.place.guild_id, self.asker)
         self.state.persona = self._chosen or preferred
-        reason = await self._conversation.run(sink=self._hearing.gate, link=self._link, quiet=self._quiet)
-        return Outcome(reason, Next.RETRY if reason else Next.DONE)
+        ended = await self._conversation.run(sink=self._hearing.gate, link=self._link, quiet=self._quiet)
+        if ended.busy:
+            return Outcome(next=Next.WAIT)
+        return Outcome(ended.reason, Next.RETRY if ended.reason else Next.DONE)
 
     def _make_link(self, client: discord.Client, channel: discord.VoiceChannel | discord.StageChannel) -> VoiceConnection:
         """py-cord calls this to get its voice client. From its first packet on, it drops people who must not be heard."""

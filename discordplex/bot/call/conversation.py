@@ -62,18 +62,18 @@ class Conversation:
         self._session: VoiceSession | None = None
         self._changing = False
 
-    async def run(self, *, sink: HearingSink, link: VoiceLink, quiet: bool) -> str | None:
+    async def run(self, *, sink: HearingSink, link: VoiceLink, quiet: bool) -> Ended:
         """Run until the engine is lost for good, and return why; or until cancelled. With `quiet`, greet only when it works."""
         self.phase = WAITING
         if not quiet:
             self._announcer.greet()
         if isinstance(self._lease, TurnTakingLease):
             self._lease.name_of = self._name_of
-        ended: list[str | None] = []
+        ended: list[Ended] = []
 
         def on_event(event: CallEvent) -> None:
             if isinstance(event, Ended):
-                ended.append(event.reason)
+                ended.append(event)
             else:
                 self._on_event(event)
 
@@ -90,7 +90,7 @@ class Conversation:
         if self._state.paused:
             await self._session.pause()
         await self._session.run()
-        return ended[0] if ended else None
+        return ended[0] if ended else Ended(None)
 
     async def pause(self) -> None:
         """Hear nobody and say nothing until `resume`."""

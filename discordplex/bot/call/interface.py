@@ -18,6 +18,8 @@ class Next(Enum):
     """Nothing, until somebody enters or uses /join."""
     RETRY = "retry"
     """Another call is tried in the same channel after a pause."""
+    WAIT = "wait"
+    """There was no engine after all: its people wait at the front of the queue."""
     REQUEUE = "requeue"
     """The channel goes to the end of the queue."""
 

@@ -320,6 +320,9 @@ class Dispatcher:
             self._waiting.learn(self._clock.now() - call.since)
         if outcome.listened_s >= GOOD_CALL_S:
             self._pauses.forget(place)
+        if outcome.next is Next.WAIT:
+            self._registry.return_to_queue(place, call.asker)
+            self._poll_later()
         self._serve()
         if outcome.next is Next.RETRY:
             self._timers.later(RetryTimer(place), self._pauses.pause_s(place), functools.partial(self._want, place, call.asker, quiet=True))

@@ -247,6 +247,14 @@ class SessionRegistry:
             if place not in self._queue:  # who asked for the next call while this one was ending is still remembered
                 self._memory.left(place)
 
+    def return_to_queue(self, place: Place, asker: int | None) -> None:
+        """They were granted an engine that there was not: they wait in front of everybody."""
+        if place not in self._queue:
+            self._memory.entered(place, asker)
+            self._queue = {place: Ticket(next(self._serials), asker), **self._queue}
+            self._turns = dict.fromkeys((place.guild_id, *self._turns))
+            self._numbers = None
+
     def _could_start(self, place: Place) -> bool:
         return place.guild_id not in self._seats
 

@@ -58,10 +58,6 @@ ROLE_LENGTH = 120
 
 # What is said in the captions channel
 
-PERSONAPLEX = "PersonaPlex"
-CASCADE = "the cascade (speech recognition, a language model and a synthetic voice)"
-"""What the engines are called where `engine.name` is empty."""
-
 MOST_NAMED = 3
 """How many people a greeting names."""
 
@@ -105,11 +101,6 @@ def as_it_stands(sentence: str, standing: SaveStatus) -> str:
     if not standing.saved:
         return f"{sentence} This applies now but is not saved yet. I save it as soon as the database works again. {told(standing.why)}"
     return sentence if standing.clean else f"{sentence} {STILL_IN_THE_JOURNAL}"
-
-
-def engine_named(name: str, *, transcribes: bool) -> str:
-    """What people read as the engine's name; `name` is what its operator calls it."""
-    return name or (CASCADE if transcribes else PERSONAPLEX)
 
 
 def hello(about: Introduction) -> str:

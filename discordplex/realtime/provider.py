@@ -1,0 +1,217 @@
+"""RealtimeProvider: leases for as many sessions as the settings and the server allow, each with its own memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from discordplex.clock import Clock
+from discordplex.config import RealtimeConfig
+from discordplex.engine import BUSY, EngineInfo, EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.errors import EngineError, LocalProtocolError
+from discordplex.metrics import Metrics
+from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
+from discordplex.realtime.endings import Ending
+from discordplex.realtime.engine import RealtimeEngine, SessionSettings
+from discordplex.realtime.memory import Memory
+
+LONGEST_VOICE: Final = 100
+LONGEST_PROMPT: Final = 20_000
+"""Characters. GPT-Live takes 16,384 tokens."""
+
+LEARNED_S: Final = 300.0
+"""How long a server is believed to have no more places than it had when it refused one."""
+FULL_S: Final = 15.0
+"""The same where it had none at all: others use it, and may leave at any moment."""
+
+
+class RealtimeProvider:
+    """The EngineProvider over one Realtime server. Thread: loop, for all methods."""
+
+    def __init__(self, config: RealtimeConfig, *, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._dialect = dialect_of(config.dialect, config.url, config.model)
+        self._leases: set[RealtimeLease] = set()
+        self._most = config.max_calls
+        self._most_until = float("-inf")
+        self._left_alone_until = float("-inf")
+
+    @property
+    def capacity(self) -> int:
+        """How many calls can be held at once, as far as is known."""
+        return min(self._config.max_calls, self._most) if self._clock.now() < self._most_until else self._config.max_calls
+
+    @property
+    def free(self) -> int:
+        """How many leases `acquire` would give right now."""
+        return max(0, self.capacity - len(self._leases))
+
+    @property
+    def info(self) -> EngineInfo:
+        """The service, and whether people's words come back as text."""
+        return info_of(self._dialect, self._config)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """The service's voices; empty where only the server knows them."""
+        return self._dialect.voices
+
+    def check(self, voice: str, text_prompt: str) -> str | None:
+        """Why this persona cannot be used, as a plain sentence; None where it can, as far as is known without asking the server."""
+        return check_persona(voice, text_prompt, self._dialect)
+
+    def acquire(self) -> EngineLease | None:
+        """A lease, or None while all are taken."""
+        if self.free <= 0:
+            return None
+        kind = DuplexLease if self._dialect.full_duplex else TurnLease
+        lease = kind(self, self._dialect, info_of(self._dialect, self._config))
+        self._leases.add(lease)
+        return lease
+
+    def release(self, lease: EngineLease) -> None:
+        """Give a lease back; a second time does nothing."""
+        if isinstance(lease, RealtimeLease):
+            self._leases.discard(lease)
+
+    def engine(self, dialect: Dialect, persona: Persona, memory: Memory, metrics: Metrics) -> "LeasedEngine":
+        """A conversation, not yet connected."""
+        config = self._config
+        settings = SessionSettings(
+            url=config.url,
+            key=config.api_key.get_secret_value() if config.api_key else None,
+            model=config.model,
+            turn_detection=config.turn_detection,
+            transcription_model=config.transcription_model,
+            may_be_duplex=config.dialect == "auto" and not dialect.voices,
+        )
+        return LeasedEngine(
+            dialect, settings, provider=self, persona=persona, memory=memory, clock=self._clock, metrics=metrics, learn=self._learn
+        )
+
+    def is_full(self) -> None:
+        """The server has refused a session because it has no more."""
+        held = sum(lease.is_open for lease in self._leases)
+        self._most = held
+        self._most_until = self._clock.now() + (LEARNED_S if held else FULL_S)
+
+    def leave_alone(self, seconds: float) -> None:
+        """The server wants no new session for so long."""
+        self._left_alone_until = max(self._left_alone_until, self._clock.now() + seconds)
+
+    async def wait(self) -> None:
+        """Return once the server may be asked for a session."""
+        await self._clock.sleep_until(self._left_alone_until)
+
+    def _learn(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+
+class RealtimeLease:
+    """The right to hold one call, until released."""
+
+    def __init__(self, provider: RealtimeProvider, dialect: Dialect, info: EngineInfo) -> None:
+        self._provider = provider
+        self._dialect = dialect
+        self._memory = Memory()
+        self._open: LeasedEngine | None = None
+        self.name = dialect.service
+        self.info = info
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a session."""
+        return self._open is not None and self._open.is_open
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        """A new conversation that remembers the last one, not yet connected."""
+        if self.is_open:
+            raise LocalProtocolError("leave the last conversation before opening another")
+        self._open = self._provider.engine(self._dialect, persona, self._memory, metrics)
+        return self._open
+
+
+class DuplexLease(RealtimeLease):
+    """A lease on a model that owns its turns."""
+
+
+class TurnLease(RealtimeLease):
+    """A lease on a model that takes turns. A TurnTakingLease."""
+
+    def __init__(self, provider: RealtimeProvider, dialect: Dialect, info: EngineInfo) -> None:
+        super().__init__(provider, dialect, info)
+        self.name_of: Callable[[SpeakerId], str] = str
+
+    def reset(self) -> None:
+        """Forget what was said in this call."""
+        self._memory.clear()
+        if self._open is not None:
+            self._open.reset()
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Forget what this person said, and what was answered to it."""
+        if self._open is not None:
+            self._open.drop(speaker)
+        self._memory.forget(speaker)
+
+
+class LeasedEngine(RealtimeEngine):
+    """A conversation that tells its provider when the server is full."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        settings: SessionSettings,
+        *,
+        provider: RealtimeProvider,
+        persona: Persona,
+        memory: Memory,
+        clock: Clock,
+        metrics: Metrics,
+        learn: Callable[[Dialect], None],
+    ) -> None:
+        self._provider = provider
+        self.is_open = False
+        super().__init__(
+            dialect,
+            settings,
+            persona=persona,
+            memory=memory,
+            clock=clock,
+            metrics=metrics,
+            learn=learn,
+            wait=provider.leave_alone,
+        )
+
+    async def _open_session(self) -> None:
+        await self._provider.wait()
+        try:
+            await super()._open_session()
+        except EngineError as fault:
+            self.is_open = False
+            if fault.cause == BUSY:
+                self._provider.is_full()
+            raise
+        self.is_open = True
+
+    def _close(self, ending: Ending) -> None:
+        self.is_open = False
+        super()._close(ending)
+
+
+def info_of(dialect: Dialect, config: RealtimeConfig) -> EngineInfo:
+    """What is known of the engine before a call."""
+    transcribes = dialect.live or (dialect is not VLLM_OMNI and bool(config.transcription_model))
+    return EngineInfo(f"{dialect.service} ({config.model})" if config.model else dialect.service, transcribes=transcribes)
+
+
+def check_persona(voice: str, text_prompt: str, dialect: Dialect) -> str | None:
+    """Why no session could have this persona, None where one may."""
+    if len(voice) > LONGEST_VOICE or not (voice.isprintable() and voice == voice.strip()):
+        return f"A voice is a name that {dialect.service} knows: one line, at most {LONGEST_VOICE} characters."
+    if voice and dialect.voices and voice not in dialect.voices:
+        return f"{dialect.service} has no voice {voice!r}. Its voices are {', '.join(dialect.voices)}."
+    if not text_prompt.strip():
+        return "The text prompt is empty: describe who the engine is."
+    if len(text_prompt) > LONGEST_PROMPT:
+        return f"The text prompt has {len(text_prompt)} characters. The limit is {LONGEST_PROMPT}."
+    return None
