@@ -64,7 +64,7 @@ class VoiceSession:
         self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
         self._retry = EngineRetries(chance=chance, rule=retry_rule)
         self._scope = anyio.CancelScope()
-        self._attempt: asyncio.Task[str | None] | None = None
+        self._attempt: asyncio.Task[Closed | None] | None = None
         self._engine: VoiceEngine | None = None
         self._listened = False
         self._to_forget: set[SpeakerId] = set()

@@ -1,4 +1,4 @@
-"""RealtimeClient: one WebSocket and the task that reads it; what a session means is `conversation.py`'s."""
+"""RealtimeClient: one WebSocket and the task that reads it; what a session means is `protocol.py`'s."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ from discordplex.errors import EngineError, RemoteProtocolError
 from discordplex.logs import place_of
 from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
 from discordplex.realtime import endings, messages
-from discordplex.realtime.conversation import Conversation, Fact, Over, Refused
 from discordplex.realtime.dialects import Dialect
-from discordplex.realtime.endings import Ending
+from discordplex.realtime.endings import SessionEnding
+from discordplex.realtime.protocol import Fact, MessageRefused, Over, RealtimeProtocol
 from discordplex.token_bucket import TokenBucket
 
 UPGRADE_TIMEOUT_S: Final = 10.0
@@ -44,7 +44,7 @@ WRITE_LIMIT_BYTES: Final = 1 << 20
 LONGEST_WAIT_S: Final = 120.0
 """Of what a server may ask us to wait."""
 
-MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[str], Ending]], ...]] = (
+MEANINGS: Final[tuple[tuple[tuple[type[BaseException], ...], Callable[[str], SessionEnding]], ...]] = (
     ((ssl.SSLCertVerificationError,), endings.untrusted),
     ((ssl.SSLError,), endings.no_tls),
     ((socket.gaierror,), endings.unknown_host),
@@ -72,21 +72,21 @@ class RealtimeClient:
         self._headers = dict(headers)
         self._clock = clock
         self._on_fact = on_fact
-        self._conversation = Conversation(dialect)
+        self._protocol = RealtimeProtocol(dialect)
         self._socket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._ending: Ending | None = None
+        self._ending: SessionEnding | None = None
         self._bytes = TokenBucket(per_second=512 << 10, burst=16 << 20)
         self._frames = TokenBucket(per_second=400, burst=4000)
         self._faults = TokenBucket(per_second=2, burst=20)
         self._exceeded = ""
-        self._refused: Refused | None = None
+        self._refused: MessageRefused | None = None
 
     @property
     def live(self) -> bool:
         """Whether sound can be sent now."""
-        return self._conversation.ready and not self._conversation.over and self._socket is not None
+        return self._protocol.ready and not self._protocol.over and self._socket is not None
 
     @property
     def backlog_bytes(self) -> int:
@@ -102,15 +102,15 @@ class RealtimeClient:
             await self._dial()
             self._reading = asyncio.create_task(self._read(), name=f"realtime read: {self._dialect.name}")
             if not self._dialect.speaks_first:
-                await self._until(lambda: self._conversation.greeted, SILENT_S)
+                await self._until(lambda: self._protocol.greeted, SILENT_S)
                 self._require_greeting()
             self.send(messages.encode(opening))
-            await self._until(lambda: self._conversation.ready or self._refused is not None, SESSION_TIMEOUT_S)
-            if not self._conversation.ready and self._refused is not None:
+            await self._until(lambda: self._protocol.ready or self._refused is not None, SESSION_TIMEOUT_S)
+            if not self._protocol.ready and self._refused is not None:
                 log.info("the server refuses a part of the session", server=self._dialect.service, cause=self._refused.code)
                 self.send(messages.encode(plain))
-                await self._until(lambda: self._conversation.ready, SESSION_TIMEOUT_S)
-            if not self._conversation.ready:
+                await self._until(lambda: self._protocol.ready, SESSION_TIMEOUT_S)
+            if not self._protocol.ready:
                 self._fail(endings.silent(self._dialect.service, SESSION_TIMEOUT_S))
                 self._raise()
         except BaseException:
@@ -119,7 +119,7 @@ class RealtimeClient:
 
     def send(self, text: str) -> None:
         """Send a message. Never waits for the peer; does nothing once the session is over."""
-        if self._socket is None or self._conversation.over:
+        if self._socket is None or self._protocol.over:
             return
         # Without the layers of `socket.send`, which would wait for the peer; see `personaplex.client`.
         with contextlib.suppress(ProtocolError, InvalidState, OSError):
@@ -175,9 +175,9 @@ class RealtimeClient:
             ending = self._ending_of(error)
             raise EngineError(ending.reason, retry=ending.retry, cause=ending.cause) from None  # its cause could quote the request
 
-    def _ending_of(self, error: BaseException) -> Ending:
+    def _ending_of(self, error: BaseException) -> SessionEnding:
         if isinstance(error, NetworkSettingError | ProxyFailedError):
-            return Ending(str(error), retry=isinstance(error, ProxyFailedError), cause=error.cause)
+            return SessionEnding(str(error), retry=isinstance(error, ProxyFailedError), cause=error.cause)
         if out_of_descriptors():
             return endings.no_descriptors(self._dialect.service)
         if isinstance(error, InvalidStatus):
@@ -204,7 +204,7 @@ class RealtimeClient:
         await self._clock.sleep_until(self._clock.now() + seconds)
 
     def _require_greeting(self) -> None:
-        if not self._conversation.greeted:
+        if not self._protocol.greeted:
             raise SilentServerError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
 
     def _raise(self) -> None:
@@ -229,7 +229,7 @@ class RealtimeClient:
 
     def _receive(self, message: str | bytes) -> None:
         try:
-            self._conversation.receive(message)
+            self._protocol.receive(message)
         except RemoteProtocolError as fault:
             log.info("the server sent a message that makes no sense", server=self._dialect.service, cause=place_of(fault))
             if not self._faults.take(1, self._clock.now()):
@@ -237,11 +237,11 @@ class RealtimeClient:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        for fact in self._conversation.take_facts():
+        for fact in self._protocol.take_facts():
             if isinstance(fact, Over):
                 self._fail(fact.ending)
                 continue
-            if isinstance(fact, Refused):
+            if isinstance(fact, MessageRefused):
                 self._refused = fact
             self._on_fact(fact)
         self._changed.set()
@@ -255,11 +255,11 @@ class RealtimeClient:
         else:
             self._fail(endings.closed(self._dialect.service, code))
 
-    def _fail(self, ending: Ending, *, quietly: bool = False) -> None:
+    def _fail(self, ending: SessionEnding, *, quietly: bool = False) -> None:
         """The session is over; only the first reason counts."""
         if self._ending is None:
             self._ending = ending
-            self._conversation.over = True
+            self._protocol.over = True
             if not quietly:
                 self._on_fact(Over(ending))
         self._changed.set()

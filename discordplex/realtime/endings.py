@@ -13,7 +13,7 @@ EXPIRED: Final = "session over"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class SessionEnding:
     """Why a session is over."""
 
     reason: str
@@ -45,7 +45,7 @@ HARMLESS: Final = frozenset(
 """What a server says about a message that crossed one of its own on the way."""
 
 
-def of_code(service: str, code: str) -> Ending | None:
+def of_code(service: str, code: str) -> SessionEnding | None:
     """What an error code means where it ends a session; None for one that does not."""
     kinds = (
         (BAD_KEY, bad_key),
@@ -60,133 +60,137 @@ def of_code(service: str, code: str) -> Ending | None:
     return next((ending(service) for codes, ending in kinds if code in codes), None)
 
 
-def left(service: str) -> Ending:
+def left(service: str) -> SessionEnding:
     """The bot ended the session."""
-    return Ending(f"The session with {service} was ended.", retry=False, cause="left")
+    return SessionEnding(f"The session with {service} was ended.", retry=False, cause="left")
 
 
-def bad_key(service: str) -> Ending:
+def bad_key(service: str) -> SessionEnding:
     """The key is wrong, or none was sent."""
-    return Ending(f"{service} refuses the API key: check realtime.api_key.", retry=False, cause="bad key")
+    return SessionEnding(f"{service} refuses the API key: check realtime.api_key.", retry=False, cause="bad key")
 
 
-def forbidden(service: str) -> Ending:
+def forbidden(service: str) -> SessionEnding:
     """The key may not do this."""
     reason = f"{service} does not let this API key open a session: check the key's rights, realtime.model and the country the bot runs in."
-    return Ending(reason, retry=False, cause="HTTP 403")
+    return SessionEnding(reason, retry=False, cause="HTTP 403")
 
 
-def not_found(service: str) -> Ending:
+def not_found(service: str) -> SessionEnding:
     """Neither path nor model are known there."""
     reason = f"{service} knows no Realtime session at this address or for this model: check realtime.url and realtime.model."
-    return Ending(reason, retry=False, cause="HTTP 404")
+    return SessionEnding(reason, retry=False, cause="HTTP 404")
 
 
-def no_model(service: str) -> Ending:
+def no_model(service: str) -> SessionEnding:
     """The model is not known, or not for this account."""
-    return Ending(f"{service} does not have this model for this key: check realtime.model.", retry=False, cause="no such model")
+    return SessionEnding(f"{service} does not have this model for this key: check realtime.model.", retry=False, cause="no such model")
 
 
-def no_money(service: str) -> Ending:
+def no_money(service: str) -> SessionEnding:
     """The account's credit or quota is used up."""
     reason = f"The account's credit or quota at {service} is used up: add credit or raise its limit, then call me again."
-    return Ending(reason, retry=False, cause="no quota")
+    return SessionEnding(reason, retry=False, cause="no quota")
 
 
-def too_fast(service: str) -> Ending:
+def too_fast(service: str) -> SessionEnding:
     """Too many requests or sessions for now."""
-    return Ending(f"{service} limits how much this account may use at a time. I try again a little later.", retry=True, cause="rate limit")
+    return SessionEnding(
+        f"{service} limits how much this account may use at a time. I try again a little later.", retry=True, cause="rate limit"
+    )
 
 
-def busy(service: str) -> Ending:
+def busy(service: str) -> SessionEnding:
     """Every session of the server is taken."""
-    return Ending(f"{service} has no session to spare right now.", retry=True, cause=BUSY)
+    return SessionEnding(f"{service} has no session to spare right now.", retry=True, cause=BUSY)
 
 
-def expired(service: str) -> Ending:
+def expired(service: str) -> SessionEnding:
     """The session has lasted as long as the service lets one."""
-    return Ending(f"{service} ended the session because it lasted as long as one may. I open another.", retry=True, cause=EXPIRED)
+    return SessionEnding(f"{service} ended the session because it lasted as long as one may. I open another.", retry=True, cause=EXPIRED)
 
 
-def old_client(service: str) -> Ending:
+def old_client(service: str) -> SessionEnding:
     """The server says that only the old beta was spoken to it."""
     reason = f"{service} refuses the session as one of the old beta: a proxy in between may rewrite it. Check realtime.url."
-    return Ending(reason, retry=False, cause="beta refused")
+    return SessionEnding(reason, retry=False, cause="beta refused")
 
 
-def old_server(service: str) -> Ending:
+def old_server(service: str) -> SessionEnding:
     """The server only speaks the old beta."""
     reason = f"{service} speaks only the old beta of the Realtime protocol: update that server, or choose another in realtime.url."
-    return Ending(reason, retry=False, cause="beta server")
+    return SessionEnding(reason, retry=False, cause="beta server")
 
 
-def bad_voice(service: str) -> Ending:
+def bad_voice(service: str) -> SessionEnding:
     """The server does not have the voice."""
-    return Ending(
+    return SessionEnding(
         f"{service} does not have this voice: choose another with /voice, or change realtime.voice.", retry=False, cause="bad voice"
     )
 
 
-def unreachable(service: str) -> Ending:
+def unreachable(service: str) -> SessionEnding:
     """Nothing listens there, or the network does not reach it."""
-    return Ending(f"{service} cannot be reached: check realtime.url and the network.", retry=True, cause="unreachable")
+    return SessionEnding(f"{service} cannot be reached: check realtime.url and the network.", retry=True, cause="unreachable")
 
 
-def unknown_host(service: str) -> Ending:
+def unknown_host(service: str) -> SessionEnding:
     """The name does not resolve."""
-    return Ending(f"{service} cannot be reached, because its host name is unknown: check realtime.url.", retry=True, cause="unknown host")
+    return SessionEnding(
+        f"{service} cannot be reached, because its host name is unknown: check realtime.url.", retry=True, cause="unknown host"
+    )
 
 
-def untrusted(service: str) -> Ending:
+def untrusted(service: str) -> SessionEnding:
     """Its certificate is not trusted."""
     reason = f"The TLS certificate of {service} is not trusted: point SSL_CERT_FILE at its certificate, or correct realtime.url."
-    return Ending(reason, retry=False, cause="certificate")
+    return SessionEnding(reason, retry=False, cause="certificate")
 
 
-def no_tls(service: str) -> Ending:
+def no_tls(service: str) -> SessionEnding:
     """TLS fails."""
     reason = f"The TLS connection to {service} failed: check realtime.url; for a server without TLS it begins with http:// or ws://."
-    return Ending(reason, retry=True, cause="TLS")
+    return SessionEnding(reason, retry=True, cause="TLS")
 
 
-def no_descriptors(service: str) -> Ending:
+def no_descriptors(service: str) -> SessionEnding:
     """The process may open no more sockets."""
     reason = (
         f"I could not connect to {service}, because my process has too many files and connections open: raise its limit of open files "
         "(ulimit -n), or restart me."
     )
-    return Ending(reason, retry=True, cause="out of descriptors")
+    return SessionEnding(reason, retry=True, cause="out of descriptors")
 
 
-def not_realtime(service: str) -> Ending:
+def not_realtime(service: str) -> SessionEnding:
     """Something answers there, but not with a WebSocket."""
-    return Ending(f"{service} does not answer as a Realtime server: check realtime.url.", retry=False, cause="no WebSocket")
+    return SessionEnding(f"{service} does not answer as a Realtime server: check realtime.url.", retry=False, cause="no WebSocket")
 
 
-def redirected(service: str, status: int) -> Ending:
+def redirected(service: str, status: int) -> SessionEnding:
     """An HTTP redirect, which is not followed: key and speech are for this server only."""
     reason = f"{service} redirects to another address (HTTP {status}), and I do not follow: check realtime.url."
-    return Ending(reason, retry=False, cause=f"redirect {status}")
+    return SessionEnding(reason, retry=False, cause=f"redirect {status}")
 
 
-def silent(service: str, waited_s: float) -> Ending:
+def silent(service: str, waited_s: float) -> SessionEnding:
     """It took the connection and opened no session."""
     reason = f"{service} took the connection but opened no session within {waited_s:.0f} s: check the server, or try again later."
-    return Ending(reason, retry=True, cause="no session")
+    return SessionEnding(reason, retry=True, cause="no session")
 
 
-def stalled(service: str, waited_s: float) -> Ending:
+def stalled(service: str, waited_s: float) -> SessionEnding:
     """Nothing comes although a reply is due."""
-    return Ending(f"{service} has sent nothing for {waited_s:.0f} s in the middle of a reply.", retry=True, cause="stalled")
+    return SessionEnding(f"{service} has sent nothing for {waited_s:.0f} s in the middle of a reply.", retry=True, cause="stalled")
 
 
-def over_budget(service: str, what: str) -> Ending:
+def over_budget(service: str, what: str) -> SessionEnding:
     """It sends more than a call can take."""
     reason = f"{service} sends far more {what} than a call can take, so I closed the connection: check realtime.url."
-    return Ending(reason, retry=True, cause=f"{OVER_BUDGET}: {what}")
+    return SessionEnding(reason, retry=True, cause=f"{OVER_BUDGET}: {what}")
 
 
-def refused(service: str, status: int) -> Ending:
+def refused(service: str, status: int) -> SessionEnding:
     """The HTTP status was not 101."""
     known = {401: bad_key, 403: forbidden, 404: not_found, 429: too_fast}
     if status in known:
@@ -194,29 +198,29 @@ def refused(service: str, status: int) -> Ending:
     if status in REDIRECTS:
         return redirected(service, status)
     if status in SERVER_ERRORS:
-        return Ending(f"{service} reports an error (HTTP {status}). I try again.", retry=True, cause=f"HTTP {status}")
+        return SessionEnding(f"{service} reports an error (HTTP {status}). I try again.", retry=True, cause=f"HTTP {status}")
     reason = f"{service} refused the session (HTTP {status}): check realtime.url, realtime.model and realtime.dialect."
-    return Ending(reason, retry=False, cause=f"HTTP {status}")
+    return SessionEnding(reason, retry=False, cause=f"HTTP {status}")
 
 
-def failed(service: str, code: str) -> Ending:
+def failed(service: str, code: str) -> SessionEnding:
     """An error that ended the session, of a kind that is not known."""
-    return Ending(f"{service} ended the session with an error. I try again.", retry=True, cause=code[:LONGEST_CAUSE] or "error")
+    return SessionEnding(f"{service} ended the session with an error. I try again.", retry=True, cause=code[:LONGEST_CAUSE] or "error")
 
 
-def closed(service: str, code: int) -> Ending:
+def closed(service: str, code: int) -> SessionEnding:
     """The server closed the connection."""
     if code in CLOSE_CODES:
         return CLOSE_CODES[code](service)
     if code in REFUSALS:
         reason = f"{service} rejected the session (close code {code}): check realtime.url, realtime.model and realtime.dialect."
-        return Ending(reason, retry=False, cause=f"close {code}")
-    return Ending(f"{service} closed the connection (close code {code}).", retry=True, cause=f"close {code}")
+        return SessionEnding(reason, retry=False, cause=f"close {code}")
+    return SessionEnding(f"{service} closed the connection (close code {code}).", retry=True, cause=f"close {code}")
 
 
-def broken_off(service: str) -> Ending:
+def broken_off(service: str) -> SessionEnding:
     """The connection was lost."""
-    return Ending(f"The connection to {service} was lost.", retry=True, cause="broken off")
+    return SessionEnding(f"The connection to {service} was lost.", retry=True, cause="broken off")
 
 
 REDIRECTS: Final = range(300, 400)

@@ -35,14 +35,16 @@ from discordplex.fifo import Fifo
 from discordplex.metrics import Metrics
 from discordplex.realtime import endings, messages
 from discordplex.realtime.client import RealtimeClient, SilentServerError
-from discordplex.realtime.conversation import (
+from discordplex.realtime.dialects import RATE_HZ, VLLM_OMNI, Dialect
+from discordplex.realtime.memory import Memory
+from discordplex.realtime.messages import TurnDetection
+from discordplex.realtime.protocol import (
     Committed,
     Fact,
-    Greeted,
+    MessageRefused,
     Over,
     PersonWords,
     Ready,
-    Refused,
     ReplyBegan,
     ReplyEnded,
     ReplySound,
@@ -50,10 +52,7 @@ from discordplex.realtime.conversation import (
     SpeechBegan,
     SpeechEnded,
 )
-from discordplex.realtime.dialects import RATE_HZ, VLLM_OMNI, Dialect
-from discordplex.realtime.memory import Memory
-from discordplex.realtime.messages import TurnDetection
-from discordplex.realtime.turns import CUT_MS, Floor, FloorWatch, Timeline
+from discordplex.realtime.turns import CUT_MS, Floor, FloorWatch, SpokenTimes
 
 log = structlog.get_logger()
 
@@ -75,7 +74,7 @@ END_OF_SPEECH_MS: Final = messages.END_OF_SPEECH_MS
 
 
 @dataclass(slots=True)
-class Utterance:
+class HeardItem:
     """What somebody said, as the server keeps it."""
 
     begin_ms: float
@@ -89,7 +88,7 @@ class Utterance:
 
 
 @dataclass(slots=True)
-class Reply:
+class ReplyItem:
     """One item of the engine's, as far as it has come."""
 
     received_ms: float = 0.0
@@ -138,7 +137,7 @@ class RealtimeEngine:
         self._client: RealtimeClient | None = None
         self._succession: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
-        self._ending: endings.Ending | None = None
+        self._ending: endings.SessionEnding | None = None
         self._opened = self._closed = False
         self._frames_sent = metrics.counter("engine.frames_sent")
         self._frames_dropped = metrics.counter("engine.frames_dropped")
@@ -155,9 +154,9 @@ class RealtimeEngine:
     def _begin_session(self) -> None:
         """Forget what belongs to one session."""
         self._down, self._up = Downsampler(channels=1), Upsampler(channels=1)
-        self._floor, self._playback, self._timeline = FloorWatch(), Playback(), Timeline()
-        self._utterances: dict[str, Utterance] = {}
-        self._replies: dict[str, Reply] = {}
+        self._floor, self._playback, self._spoken = FloorWatch(), Playback(), SpokenTimes()
+        self._utterances: dict[str, HeardItem] = {}
+        self._replies: dict[str, ReplyItem] = {}
         self._current = self._cut_item = ""
         self._speech: str | None = None
         """The utterance that the server hears now."""
@@ -206,7 +205,7 @@ class RealtimeEngine:
             return
         client.send(messages.append(self._dialect, self._down.convert(mix(frames.values()) if frames else ENGINE.silence)))
         self._frames_sent.add()
-        self._timeline.add(ENGINE.frame_ms, loud)
+        self._spoken.add(ENGINE.frame_ms, loud)
         if not self._dialect.full_duplex:
             self._watch_floor(loud=bool(loud))
         self._watch_server(client)
@@ -254,7 +253,7 @@ class RealtimeEngine:
                 gone.append(item)
         if self._dialect.full_duplex:
             return
-        if self._speech in gone or self._is_loud_since(speaker, self._timeline.now_ms - CUT_MS):
+        if self._speech in gone or self._is_loud_since(speaker, self._spoken.now_ms - CUT_MS):
             self._send(messages.encode(messages.CLEAR))
             self._speech, self._uncommitted = None, False
         if speaker in self._asked_by or any(item in gone for item in self._replies):
@@ -317,7 +316,7 @@ class RealtimeEngine:
             try:
                 await self._open_session()
             except EngineError as fault:
-                self._close(endings.Ending(str(fault), retry=fault.retry, cause=fault.cause))
+                self._close(endings.SessionEnding(str(fault), retry=fault.retry, cause=fault.cause))
                 return
             except Exception:
                 log.exception("the next session failed")
@@ -337,10 +336,23 @@ class RealtimeEngine:
                 self._take_words(item, text, final=final)
             case PersonWords(item, text, final):
                 self._take_transcript(item, text, final=final)
+            case Over(ending):
+                self._ending = ending
+                self._over.set()
+            case Ready(creates_replies, _):
+                self._server_creates = creates_replies
+            case MessageRefused(code, parameter) if code not in endings.HARMLESS:
+                log.info("the server refuses a message", server=self._dialect.service, cause=code, parameter=parameter)
+            case _:
+                self._take_turn(fact)
+
+    def _take_turn(self, fact: Fact) -> None:
+        """Who speaks, as the server sees it."""
+        match fact:
             case SpeechBegan(item, at_ms):
                 self._speech = item
                 over_reply = self._is_sounding or (self._floor.speaking and self._floor.over_reply)
-                self._keep(item, Utterance(at_ms, over_reply=over_reply, cut=self._floor.has_cut and self._floor.speaking))
+                self._keep(item, HeardItem(at_ms, over_reply=over_reply, cut=self._floor.has_cut and self._floor.speaking))
             case SpeechEnded(item, at_ms):
                 self._speech = None
                 if item in self._utterances:
@@ -353,22 +365,12 @@ class RealtimeEngine:
                     self._send(messages.encode(messages.CANCEL))
             case ReplyEnded():
                 self._take_end(fact)
-            case Ready(creates_replies, _):
-                self._server_creates = creates_replies
-            case Over(ending):
-                self._ending = ending
-                self._over.set()
-            case Refused(code, parameter):
-                if code not in endings.HARMLESS:
-                    log.info("the server refuses a message", server=self._dialect.service, cause=code, parameter=parameter)
-            case Greeted():
-                pass
 
     def _take_sound(self, client: RealtimeClient, fact: ReplySound) -> None:
         if self._unwanted or not fact.pcm or (fact.item and fact.item == self._cut_item):
             return
         if fact.item not in self._replies:
-            self._replies[fact.item] = Reply(people=self._asked_by)
+            self._replies[fact.item] = ReplyItem(people=self._asked_by)
             drop_oldest(self._replies, MOST_ITEMS)
             self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
             self._memory.open("assistant", fact.item, self._asked_by)
@@ -393,8 +395,8 @@ class RealtimeEngine:
     def _take_transcript(self, item: str, text: str, *, final: bool) -> None:
         """What somebody said. A piece is told when all of it is known: the pieces of several people come in any order."""
         if self._dialect.live:
-            now_ms = self._timeline.now_ms
-            self._outbox.put(Text(text, role="person", speaker=self._timeline.speaker(now_ms - 2000, now_ms)))
+            now_ms = self._spoken.now_ms
+            self._outbox.put(Text(text, role="person", speaker=self._spoken.speaker(now_ms - 2000, now_ms)))
             return
         utterance = self._utterances.get(item)
         if not final or utterance is None or not text:
@@ -408,13 +410,13 @@ class RealtimeEngine:
         """Somebody has finished: answer, unless it was a sound over a reply that did not cut it off."""
         utterance = self._utterances.get(item)
         if utterance is None:
-            begin_ms = max(0.0, self._timeline.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS)
-            utterance = Utterance(begin_ms, over_reply=self._floor.over_reply, cut=self._floor.has_cut)
+            begin_ms = max(0.0, self._spoken.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS)
+            utterance = HeardItem(begin_ms, over_reply=self._floor.over_reply, cut=self._floor.has_cut)
             self._keep(item, utterance)
         begin_ms = utterance.begin_ms
-        end_ms = self._timeline.now_ms if utterance.end_ms is None else utterance.end_ms
+        end_ms = self._spoken.now_ms if utterance.end_ms is None else utterance.end_ms
         utterance.end_ms = end_ms
-        utterance.people, utterance.speaker = self._timeline.speakers(begin_ms, end_ms), self._timeline.speaker(begin_ms, end_ms)
+        utterance.people, utterance.speaker = self._spoken.speakers(begin_ms, end_ms), self._spoken.speaker(begin_ms, end_ms)
         if utterance.over_reply and not utterance.cut:
             self._send(messages.encode(messages.delete(item)))
             self._unwanted = self._server_creates
@@ -508,18 +510,18 @@ class RealtimeEngine:
         if self._client is not None and not self._closed:
             self._client.send(text)
 
-    def _keep(self, item: str, utterance: Utterance) -> None:
+    def _keep(self, item: str, utterance: HeardItem) -> None:
         self._utterances[item] = utterance
         drop_oldest(self._utterances, MOST_ITEMS)
 
     def _is_loud_since(self, speaker: SpeakerId, begin_ms: float) -> bool:
-        return speaker in self._timeline.speakers(begin_ms, self._timeline.now_ms)
+        return speaker in self._spoken.speakers(begin_ms, self._spoken.now_ms)
 
     def _moment(self, at_ms: float) -> float:
         """When so much of the session's sound had been sent, in seconds of the clock; a pause of ours makes it an estimate."""
-        return self._clock.now() - (self._timeline.now_ms - at_ms) / 1000
+        return self._clock.now() - (self._spoken.now_ms - at_ms) / 1000
 
-    def _close(self, ending: endings.Ending) -> None:
+    def _close(self, ending: endings.SessionEnding) -> None:
         if not self._closed:
             self._closed = True
             self._outbox.put(Closed(ending.reason, retry=ending.retry, cause=ending.cause))

@@ -9,7 +9,7 @@ from discordplex.engine import BUSY, EngineInfo, EngineLease, Persona, SpeakerId
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
-from discordplex.realtime.endings import Ending
+from discordplex.realtime.endings import SessionEnding
 from discordplex.realtime.engine import RealtimeEngine, SessionSettings
 from discordplex.realtime.memory import Memory
 
@@ -73,7 +73,7 @@ class RealtimeProvider:
         if isinstance(lease, RealtimeLease):
             self._leases.discard(lease)
 
-    def engine(self, dialect: Dialect, persona: Persona, memory: Memory, metrics: Metrics) -> "LeasedEngine":
+    def engine(self, dialect: Dialect, persona: Persona, memory: Memory, metrics: Metrics) -> "ProvidedEngine":
         """A conversation, not yet connected."""
         config = self._config
         settings = SessionSettings(
@@ -84,7 +84,7 @@ class RealtimeProvider:
             transcription_model=config.transcription_model,
             may_be_duplex=config.dialect == "auto" and not dialect.voices,
         )
-        return LeasedEngine(
+        return ProvidedEngine(
             dialect, settings, provider=self, persona=persona, memory=memory, clock=self._clock, metrics=metrics, learn=self._learn
         )
 
@@ -113,7 +113,7 @@ class RealtimeLease:
         self._provider = provider
         self._dialect = dialect
         self._memory = Memory()
-        self._open: LeasedEngine | None = None
+        self._open: ProvidedEngine | None = None
         self.name = dialect.service
         self.info = info
 
@@ -154,7 +154,7 @@ class TurnLease(RealtimeLease):
         self._memory.forget(speaker)
 
 
-class LeasedEngine(RealtimeEngine):
+class ProvidedEngine(RealtimeEngine):
     """A conversation that tells its provider when the server is full."""
 
     def __init__(
@@ -193,7 +193,7 @@ class LeasedEngine(RealtimeEngine):
             raise
         self.is_open = True
 
-    def _close(self, ending: Ending) -> None:
+    def _close(self, ending: SessionEnding) -> None:
         self.is_open = False
         super()._close(ending)
 

@@ -82,7 +82,7 @@ class FloorWatch:
         return Floor.RESUME if not self.speaking and self.release() else None
 
 
-class Timeline:
+class SpokenTimes:
     """Who was loud when, on the clock of the sound that one session got."""
 
     def __init__(self) -> None:

@@ -98,12 +98,15 @@ class FakeChannel:
         return [message.text for message in self.messages if not message.deleted]
 
 
+COUNTED = EngineInfo("PersonaPlex", transcribes=False)
+
+
 @dataclass(eq=False)
 class CountedLease:
     """A place at an engine that does not exist."""
 
     name: str
-    info: EngineInfo = EngineInfo("PersonaPlex", transcribes=False)
+    info: EngineInfo = COUNTED
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
         raise NotImplementedError
@@ -124,7 +127,7 @@ class CountedEngines:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo("PersonaPlex", transcribes=False)
+        return COUNTED
 
     @property
     def voices(self) -> Sequence[str]:

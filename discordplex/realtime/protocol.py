@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from discordplex.errors import RemoteProtocolError
 from discordplex.realtime import endings
 from discordplex.realtime.dialects import Dialect
-from discordplex.realtime.endings import Ending
+from discordplex.realtime.endings import SessionEnding
 
 LONGEST_ID: Final = 200
 LARGEST: Final = 1e15
@@ -102,13 +102,13 @@ class ReplyEnded:
     """The answer is complete, cut off, or failed."""
 
     response: str
-    failure: Ending | None
+    failure: SessionEnding | None
     tokens_in: int
     tokens_out: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class MessageRefused:
     """The server refuses one message of ours. The session goes on."""
 
     code: str
@@ -119,7 +119,7 @@ class Refused:
 class Over:
     """The session is over."""
 
-    ending: Ending
+    ending: SessionEnding
 
 
 Fact: TypeAlias = (
@@ -133,7 +133,7 @@ Fact: TypeAlias = (
     | ReplyWords
     | PersonWords
     | ReplyEnded
-    | Refused
+    | MessageRefused
     | Over
 )
 
@@ -145,7 +145,7 @@ BETA_ONLY: Final = frozenset({"modalities", "input_audio_format", "output_audio_
 """Fields of a session that only the beta had."""
 
 
-class Conversation:
+class RealtimeProtocol:
     """The state of one session. Feed it messages; it says what they mean, in order."""
 
     def __init__(self, dialect: Dialect) -> None:
@@ -249,9 +249,9 @@ class Conversation:
         elif code == "unknown_parameter" and text_in(error, "param") == "session.type":
             self._end(endings.old_server(self._service))
         else:
-            self._tell(Refused((code or kind)[:LONGEST_ID], text_in(error, "param")[:LONGEST_ID]))
+            self._tell(MessageRefused((code or kind)[:LONGEST_ID], text_in(error, "param")[:LONGEST_ID]))
 
-    def _end(self, ending: Ending) -> None:
+    def _end(self, ending: SessionEnding) -> None:
         if not self.over:
             self.over = True
             self._tell(Over(ending))
