@@ -122,6 +122,8 @@ TESTED_IN = {
     "personaplex.budget": "personaplex/test_hostile_server.py",
     "personaplex.dialing": "personaplex/test_client.py",
     "personaplex.endings": "personaplex/test_connection.py",
+    "realtime.client": "realtime/test_engine.py",
+    "realtime.endings": "realtime/test_protocol.py",
     "store.backends": "store/test_database.py",
     "store.migrations": "store/test_schema.py",
     "store.tables": "store/test_schema.py",

@@ -260,6 +260,7 @@ class RealtimeEngine:
             self._stop_speaking()
         for item in dict.fromkeys(gone):
             self._utterances.pop(item, None)
+            self._replies.pop(item, None)  # what does not exist any more is not truncated
             self._send(messages.encode(messages.delete(item)))
 
     def reset(self) -> None:
@@ -271,6 +272,7 @@ class RealtimeEngine:
             for item in dict.fromkeys(gone):
                 self._send(messages.encode(messages.delete(item)))
         self._utterances.clear()
+        self._replies.clear()
 
     # One session after another
 

@@ -208,7 +208,7 @@ WRONG = [
         'bot.allow_channels must be a list of ids, as in ["123456789012345678"], but ["general"] was given',
     ),
     ("[bot]\ndeny_roles = 7", 'bot.deny_roles must be a list of ids, as in ["123456789012345678"], but 7 was given'),
-    ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex", "realtime" or "cascade", but "parrot" was given'),
+    ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex" or "realtime" or "cascade", but "parrot" was given'),
     (
         "[personaplex]\nhandshake_timeout_s = 0",
         "personaplex.handshake_timeout_s must be a number above 0 and at most 3600, but 0 was given",

@@ -135,6 +135,24 @@ async def test_a_failed_call_is_tried_again_after_growing_pauses(town: Town, clo
         assert town.calls[-1].quiet
 
 
+async def test_a_call_whose_engine_was_taken_after_all_waits_in_front(town: Town, clock: FakeClock) -> None:
+    """Its people are told their place, and are served before those who came later, as soon as there is an engine."""
+    town.engines.capacity = 2
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, B1)
+    await settle()
+    town.move(CARA, None, C1)
+    town.engines.capacity = 1
+    town.calls[1].outcome.set_result(Outcome(next=Next.WAIT))
+    await clock.advance(2)
+    assert town.board.queue_lines(B1.guild_id)[0].startswith(texts.waiting.in_queue(B1.channel_id, 1, None)[:20])
+    assert town.live == [A1]
+    assert "1" in town.said(B1)[-1]
+    await town.end(call=town.calls[0])
+    await clock.advance(QUEUE_POLL_S)
+    assert town.live == [B1]
+
+
 async def test_a_new_entry_does_not_wait_for_the_pause(town: Town, clock: FakeClock) -> None:
     """Whoever comes tries anew at once; a call that lasted makes the next failure a first one."""
     town.move(ANNA, None, A1)

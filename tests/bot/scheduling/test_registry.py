@@ -44,6 +44,21 @@ def test_an_ended_call_serves_the_next_who_still_waits(registry: SessionRegistry
     assert registry.queue == ()
 
 
+def test_who_was_granted_an_engine_that_there_was_not_is_next(engines: Callable[[int], CountedEngines]) -> None:
+    """They wait in front of everybody who has asked since, and are remembered."""
+    memory = Notebook()
+    registry = SessionRegistry(engines(1), memory)
+    for place in (A1, B1, C1):
+        registry.ask(place, 100)
+    registry.end(A1.guild_id)
+    registry.return_to_queue(A1, 100)
+    assert registry.queue == (A1, B1, C1)
+    assert list(memory.entries) == [B1, C1, A1]
+    served = registry.serve(everybody)
+    assert served is not None
+    assert (served.place, served.asker) == (A1, 100)
+
+
 def test_a_second_channel_of_a_guild_waits_for_its_own_guild(engines: Callable[[int], CountedEngines]) -> None:
     """It is told where the call is, and served when that ends, though another engine is free all the time."""
     registry = SessionRegistry(engines(2))

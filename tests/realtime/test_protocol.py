@@ -1,0 +1,143 @@
+"""What a server says, whatever it says, becomes a fact or is passed over; nothing of it raises anything else than RemoteProtocolError."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.errors import RemoteProtocolError
+from discordplex.realtime import endings
+from discordplex.realtime.dialects import GPT_LIVE, OTHER, VLLM_OMNI, Dialect
+from discordplex.realtime.protocol import (
+    Committed,
+    Fact,
+    Greeted,
+    MessageRefused,
+    Over,
+    PersonWords,
+    Ready,
+    RealtimeProtocol,
+    ReplyBegan,
+    ReplyEnded,
+    ReplySound,
+    ReplyWords,
+    SpeechBegan,
+    SpeechEnded,
+)
+
+
+def facts(*events: dict[str, Any], dialect: Dialect = OTHER) -> list[Fact]:
+    """What these events mean."""
+    protocol = RealtimeProtocol(dialect)
+    for event in events:
+        protocol.receive(json.dumps(event))
+    return protocol.take_facts()
+
+
+GA_SESSION = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": False}}}}
+OWN_TURNS = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
+
+EVENTS: list[tuple[dict[str, Any], list[Fact]]] = [
+    ({"type": "session.created", "session": GA_SESSION, "news": 1}, [Greeted(capabilities=False)]),
+    ({"type": "conversation.created"}, [Greeted(capabilities=False)]),
+    ({"type": "session.updated", "session": GA_SESSION}, [Ready(creates_replies=False, expires_at=None)]),
+    ({"type": "session.updated", "session": {**OWN_TURNS, "expires_at": 9}}, [Ready(creates_replies=True, expires_at=9.0)]),
+    ({"type": "session.updated", "session": {"audio": {"input": {"turn_detection": None}}}}, [Ready(False, None)]),
+    ({"type": "session.updated"}, [Ready(True, None)]),
+    ({"type": "input_audio_buffer.speech_started", "item_id": "a", "audio_start_ms": 7}, [SpeechBegan("a", 7.0)]),
+    ({"type": "input_audio_buffer.speech_stopped", "item_id": "a", "audio_end_ms": 9}, [SpeechEnded("a", 9.0)]),
+    ({"type": "input_audio_buffer.committed", "item_id": "a"}, [Committed("a")]),
+    ({"type": "response.created", "response": {"id": "r"}}, [ReplyBegan("r")]),
+    ({"type": "response.output_audio.delta", "item_id": "b", "delta": "AAEC/w=="}, [ReplySound("b", b"\x00\x01\x02\xff")]),
+    ({"type": "response.output_audio_transcript.delta", "item_id": "b", "delta": "Hi"}, [ReplyWords("b", "Hi")]),
+    ({"type": "response.output_audio_transcript.done", "item_id": "b", "transcript": "Hi"}, [ReplyWords("b", "", final=True)]),
+    (
+        {"type": "conversation.item.input_audio_transcription.completed", "item_id": "a", "transcript": "Hey"},
+        [PersonWords("a", "Hey", final=True)],
+    ),
+    (
+        {"type": "response.done", "response": {"id": "r", "status": "completed", "usage": {"input_tokens": 3}}},
+        [ReplyEnded("r", None, 3, 0)],
+    ),
+    ({"type": "error", "error": {"code": "odd", "param": "p"}}, [MessageRefused("odd", "p")]),
+    ({"type": "rate_limits.updated"}, []),
+    ({"type": "ping"}, []),
+    ({"type": "something.new", "item_id": {}}, []),
+    ({"type": 5}, []),
+]
+
+
+@pytest.mark.parametrize(("event", "expected"), EVENTS, ids=[str(event["type"]) for event, _ in EVENTS])
+def test_an_event_is_a_fact(event: dict[str, Any], expected: list[Fact]) -> None:
+    """One for each that matters; the others pass."""
+    assert facts(event) == expected
+
+
+ENDS = [
+    ("invalid_api_key", "bad key", False),
+    ("invalid_model", "no such model", False),
+    ("insufficient_quota", "no quota", False),
+    ("rate_limit_exceeded", "rate limit", True),
+    ("session_expired", endings.EXPIRED, True),
+    ("resource_exhausted", "busy", True),
+    ("beta_api_shape_disabled", "beta refused", False),
+]
+
+
+@pytest.mark.parametrize(("code", "cause", "retry"), ENDS)
+def test_some_errors_are_the_end(code: str, cause: str, *, retry: bool) -> None:
+    """With a sentence of ours: what the server writes may hold a key."""
+    secret = "sk-proj-0123456789abcdef"
+    (fact,) = facts({"type": "error", "error": {"code": code, "message": f"Incorrect API key provided: {secret}."}})
+    assert isinstance(fact, Over)
+    assert (fact.ending.cause, fact.ending.retry) == (cause, retry)
+    assert secret not in repr(fact)
+    if code != "session_expired":
+        (done,) = facts({"type": "response.done", "response": {"status": "failed", "status_details": {"error": {"code": code}}}})
+        assert isinstance(done, ReplyEnded)
+        assert done.failure == fact.ending
+
+
+def test_a_beta_server_is_told_as_one() -> None:
+    """By its first event, or by what it refuses."""
+    first = facts({"type": "session.created", "session": {"modalities": ["audio"], "input_audio_format": "pcm16"}})
+    refused = facts({"type": "error", "error": {"code": "unknown_parameter", "param": "session.type"}})
+    assert [fact.ending.cause for fact in (*first, *refused) if isinstance(fact, Over)] == ["beta server"] * 2
+
+
+def test_the_duplex_dialects() -> None:
+    """vLLM-Omni is ready when it has created the session that it was asked for; GPT-Live's words have no items."""
+    assert Ready(True, None) in facts({"type": "session.created", "session": {"capabilities": {}}}, dialect=VLLM_OMNI)
+    said = facts(
+        {"type": "session.started"},
+        {"type": "session.output_audio.delta", "audio": "AAE="},
+        {"type": "session.output_transcript.delta", "delta": "Hi"},
+        {"type": "session.input_transcript.delta", "delta": "Hey"},
+        dialect=GPT_LIVE,
+    )
+    assert said[1:] == [Ready(True, None), ReplySound("", b"\x00\x01"), ReplyWords("", "Hi"), PersonWords("", "Hey", final=False)]
+
+
+NAMES = st.sampled_from(["type", "item_id", "delta", "audio", "session", "response", "error", "code", "status_details", "usage"])
+PLAIN = st.none() | st.booleans() | st.floats() | st.text(max_size=20)
+JUNK = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8)
+KINDS = st.sampled_from([str(event["type"]) for event, _ in EVENTS])
+
+
+@given(st.dictionaries(NAMES, JUNK), KINDS)
+def test_no_event_does_harm(event: dict[str, Any], kind: str) -> None:
+    """Fields of any shape in events of any kind."""
+    with contextlib.suppress(RemoteProtocolError):
+        facts({**event, "type": kind})
+
+
+@pytest.mark.parametrize(
+    "message", ["", "null", "[]", "{", "[" * 100_000, b"\xff\xfe", '{"type":"response.output_audio.delta","delta":"%%%"}']
+)
+def test_what_makes_no_sense_is_an_error_of_theirs(message: str | bytes) -> None:
+    """Not JSON, no object, no base64."""
+    with pytest.raises(RemoteProtocolError):
+        RealtimeProtocol(OTHER).receive(message)

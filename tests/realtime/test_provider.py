@@ -1,0 +1,75 @@
+"""Leases of a Realtime server: as many as the settings and the server allow."""
+
+import pytest
+
+from discordplex.config import RealtimeConfig
+from discordplex.engine import TurnTakingLease
+from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.openai.realtime.server import RealtimeServer
+from discordplex.realtime.provider import FULL_S, LEARNED_S, RealtimeProvider
+from tests.realtime.harness import calling, provider_of
+
+
+def test_as_many_leases_as_the_settings_allow(clock: FakeClock) -> None:
+    """Each once; giving one back twice frees one."""
+    provider = RealtimeProvider(RealtimeConfig(max_calls=2), clock=clock)
+    leases = [provider.acquire() for _ in range(3)]
+    assert [lease is None for lease in leases] == [False, False, True]
+    assert leases[0] is not None
+    provider.release(leases[0])
+    provider.release(leases[0])
+    assert (provider.capacity, provider.free) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "description", "transcribes", "takes_turns"),
+    [
+        ({}, "OpenAI Realtime (gpt-realtime-2.1-mini)", True, True),
+        ({"transcription_model": ""}, "OpenAI Realtime (gpt-realtime-2.1-mini)", False, True),
+        ({"dialect": "vllm-omni", "model": "nvidia/personaplex-7b-v1"}, "the vLLM-Omni server (nvidia/personaplex-7b-v1)", False, False),
+        ({"model": "gpt-live-1"}, "OpenAI GPT-Live (gpt-live-1)", True, False),
+    ],
+)
+def test_what_people_are_told_of_it(
+    clock: FakeClock, changes: dict[str, str], description: str, *, transcribes: bool, takes_turns: bool
+) -> None:
+    """Before a call, and by the lease."""
+    provider = RealtimeProvider(RealtimeConfig(**changes), clock=clock)  # type: ignore[arg-type] # pydantic checks them
+    lease = provider.acquire()
+    assert lease is not None
+    assert lease.info == provider.info
+    assert (provider.info.description, provider.info.transcribes) == (description, transcribes)
+    assert isinstance(lease, TurnTakingLease) == takes_turns
+
+
+@pytest.mark.parametrize(
+    ("url", "voice", "prompt", "refused"),
+    [
+        ("https://api.openai.com/v1", "", "x", False),
+        ("https://api.openai.com/v1", "marin", "x", False),
+        ("https://api.openai.com/v1", "NATF0.pt", "x", True),
+        ("http://localhost/v1", "anything", "x", False),
+        ("http://localhost/v1", "two\nlines", "x", True),
+        ("http://localhost/v1", "v" * 101, "x", True),
+        ("http://localhost/v1", "", " ", True),
+        ("http://localhost/v1", "", "x" * 20_001, True),
+    ],
+)
+def test_a_persona_that_cannot_be_is_refused(clock: FakeClock, url: str, voice: str, prompt: str, *, refused: bool) -> None:
+    """Before anything is opened, as far as it is known."""
+    assert (RealtimeProvider(RealtimeConfig(url=url), clock=clock).check(voice, prompt) is not None) == refused
+
+
+async def test_a_server_that_is_full_is_believed_for_a_while(clock: FakeClock) -> None:
+    """It has as many places as we held; without one of ours, others use it and may leave soon."""
+    async with RealtimeServer() as server, calling(server, clock) as call:
+        provider = call.provider
+        provider.is_full()
+        assert (provider.capacity, provider.free) == (1, 0)
+        await clock.advance(LEARNED_S + 1)
+        assert provider.free == 3
+        nobody = provider_of(server, clock)
+        nobody.is_full()
+        assert nobody.free == 0
+        await clock.advance(FULL_S + 1)
+        assert nobody.free == 4
