@@ -10,7 +10,6 @@ from typing import Any, Final
 from discordplex.audio.format import MODEL, MODEL_STEP_MS
 from discordplex.audio.resampler import Resampler
 from discordplex.loopback.openai.realtime import log
-from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.judge import Objection, live_complaint, live_objection
 from discordplex.loopback.openai.realtime.options import RealtimeOptions
 from discordplex.loopback.openai.realtime.replies import KnownItem
@@ -29,14 +28,13 @@ USAGE_EVERY_MS: Final = 10_000
 class LiveSession:
     """One session, from the upgrade on. Thread: loop."""
 
-    def __init__(self, wire: SessionWire, options: RealtimeOptions, fault: RealtimeFault) -> None:
+    def __init__(self, wire: SessionWire, options: RealtimeOptions) -> None:
         self.items: list[KnownItem] = []
         """What `session.start` said of the conversation before."""
         self.appended: list[tuple[str, str]] = []
         """Instructions, thinking and commentary that came later, each with its kind."""
         self.config: dict[str, Any] | None = None
         """The session as the server shows it; None before `session.start`."""
-        self.fault = fault
         self.wire = wire
         self._options = options
         self._steps = VoiceSteps(options.model, wire.clock, lambda: options.step_ms)
@@ -78,6 +76,7 @@ class LiveSession:
     def start(self) -> None:
         """The connection is made: nothing is said before `session.start`."""
         self.wire.judge = live_complaint
+        self.wire.names_cause = False
 
     def receive(self, event: Mapping[str, Any]) -> None:
         """Handle one event of the client."""
@@ -108,7 +107,10 @@ class LiveSession:
 
     def expire(self) -> None:
         """The session has lasted as long as it may."""
-        self._closed("expired", {})
+        if self.config is not None:
+            self._closed("expired", {})
+        else:
+            self.wire.close(1000)
 
     # Session
 

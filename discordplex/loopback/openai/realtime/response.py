@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from discordplex.audio.format import MODEL
-from discordplex.loopback.openai.realtime.faults import RealtimeFault
+from discordplex.loopback.openai.realtime.faults import error_message, error_type
 from discordplex.loopback.openai.realtime.options import RealtimeOptions
 from discordplex.loopback.openai.realtime.replies import KnownItem, TurnToAnswer
 from discordplex.loopback.openai.realtime.wire import SessionWire
@@ -22,7 +22,6 @@ class ResponseOwner(Protocol):
 
     wire: SessionWire
     options: RealtimeOptions
-    fault: RealtimeFault
     config: dict[str, Any]
     has_spoken: bool
 
@@ -71,6 +70,11 @@ class ServedResponse:
         options, clock = self._session.options, self._wire.clock
         if options.first_audio_ms:
             await clock.sleep_until(clock.now() + options.first_audio_ms / 1000)
+        code = self._wire.fault.reply_code
+        if code:
+            error = {"type": error_type(code), "code": code, "message": error_message(code)}
+            self._finish("failed", {"type": "failed", "error": error})
+            return
         self._begin()
         started = clock.now()
         sent = 0

@@ -16,7 +16,7 @@ from discordplex.clock import Clock, SystemClock
 from discordplex.loopback.log import Log
 from discordplex.loopback.openai import shapes
 from discordplex.loopback.openai.realtime import log
-from discordplex.loopback.openai.realtime.faults import RealtimeFault
+from discordplex.loopback.openai.realtime.faults import RealtimeFault, error_message, error_type
 from discordplex.loopback.openai.realtime.judge import Objection
 from discordplex.loopback.openai.realtime.live import LiveSession
 from discordplex.loopback.openai.realtime.options import DEFAULTS, DialectName, RealtimeOptions
@@ -63,6 +63,10 @@ class Session(Protocol):
         """Handle one event of the client."""
         ...
 
+    def expire(self) -> None:
+        """The session has lasted as long as it may."""
+        ...
+
     def refuse(self, event: Mapping[str, Any], objection: Objection) -> None:
         """Answer a client's event with an error."""
         ...
@@ -102,6 +106,7 @@ class RealtimeServer:
         self._wires: set[SessionWire] = set()
         self._runner: web.AppRunner | None = None
         self._connections = 0
+        self._stopping = asyncio.Event()
 
     # For tests to read and change
 
@@ -152,6 +157,7 @@ class RealtimeServer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close what is still open with 1001, and stop."""
+        self._stopping.set()
         for wire in list(self._wires):
             wire.close(1001, "the server stops")
         if self._runner is not None:
@@ -180,52 +186,74 @@ class RealtimeServer:
         self._connections += 1
         number = self._connections
         fault = self._faults.popleft() if self._faults else WELL
-        refused = self._refuse_key(request)
+        if fault.hang:
+            await self._stopping.wait()
+        refused = answer_of(fault) or self._refuse_key(request)
         if refused is not None:
             self.log.add(log.UpgradeRefused(self._clock.now(), number, refused.status))
             return refused
         websocket = web.WebSocketResponse(timeout=CLOSE_S, max_msg_size=LARGEST_MESSAGE_BYTES)
         await websocket.prepare(request)
-        wire = SessionWire(number, websocket, request, self.log, self._clock)
+        wire = SessionWire(number, websocket, request, records=self.log, clock=self._clock, fault=fault)
         wire.add(log.SessionConnected, path=request.path, query=dict(request.query), key=key_of(request, self._dialect))
         self._wires.add(wire)
         try:
-            await self._serve(wire, websocket, request, fault)
+            await self._serve(wire, websocket, request)
         finally:
             self._wires.discard(wire)
         return websocket
 
-    async def _serve(self, wire: SessionWire, websocket: web.WebSocketResponse, request: web.Request, fault: RealtimeFault) -> None:
-        session = self._open(wire, request, fault)
+    async def _serve(self, wire: SessionWire, websocket: web.WebSocketResponse, request: web.Request) -> None:
+        session = self._open(wire, request)
         writer = asyncio.create_task(wire.pump())
+        watch = asyncio.create_task(self._end_in_time(wire, session))
         try:
             client_code = await read(websocket, wire, session)
         finally:
             if session is not None:
                 await session.end()
             writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await writer
-        by: Literal["client", "server", "network"] = "server" if wire.closed_with else "client" if client_code else "network"
+            watch.cancel()
+            await asyncio.gather(writer, watch, return_exceptions=True)
+        ours = wire.closed_with is not None or wire.was_reset
+        by: Literal["client", "server", "network"] = "server" if ours else "client" if client_code else "network"
         wire.add(log.SessionClosed, code=wire.closed_with or client_code or 1006, by=by)
 
-    def _open(self, wire: SessionWire, request: web.Request, fault: RealtimeFault) -> Session | None:
+    def _open(self, wire: SessionWire, request: web.Request) -> Session | None:
         """The session that this request opens; None where it gets none, and is told so."""
         session: Session
+        code = wire.fault.code
+        if code:
+            wire.error(Objection(code, error_message(code), type=error_type(code)))
+            if wire.fault.close:
+                wire.close(wire.fault.close, f"{error_type(code)}.{code}")
+            return None
         if self._dialect == "gpt-live":
-            session = LiveSession(wire, self.options, fault)
+            session = LiveSession(wire, self.options)
         elif self._dialect == "vllm-omni":
-            session = VllmOmniSession(wire, self.options, request.query, fault, self._slots)
+            session = VllmOmniSession(wire, self.options, request.query, self._slots)
         else:
             model = request.query.get("model", "")
             objection = self._objection(model, request.headers)
             if objection is not None:
-                turn_away(wire, objection, 4000)
+                wire.error(objection)
+                wire.close(4000, f"{objection.type}.{objection.code}")
                 return None
-            session = (XaiSession if self._dialect == "xai" else ServedSession)(wire, self.options, model, fault)
+            session = (XaiSession if self._dialect == "xai" else ServedSession)(wire, self.options, model)
         self.sessions.append(session)
         session.start()
         return session
+
+    async def _end_in_time(self, wire: SessionWire, session: Session | None) -> None:
+        """End a session by the service's clock."""
+        started, fault = wire.clock.now(), wire.fault
+        if session is None:
+            return
+        if fault.go_away_s is not None:
+            await wire.clock.sleep_until(started + fault.go_away_s)
+            wire.inject(json.dumps({"goAway": {"timeLeft": "5s"}}))
+        await wire.clock.sleep_until(started + (fault.session_s or self.options.session_s))
+        session.expire()
 
     def _objection(self, model: str, headers: Mapping[str, str]) -> Objection | None:
         """Why a request gets no session, although it was upgraded."""
@@ -245,10 +273,14 @@ def key_of(request: web.Request, dialect: DialectName) -> str:
     return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
-def turn_away(wire: SessionWire, objection: Objection, code: int) -> None:
-    """After the upgrade: an error event and a close code."""
-    wire.error(objection)
-    wire.close(code, f"{objection.type}.{objection.code}")
+def answer_of(fault: RealtimeFault) -> web.Response | None:
+    """The HTTP answer that a fault gives instead of an upgrade."""
+    if fault.status is None:
+        return None
+    headers = {**fault.headers, **({} if fault.retry_after_s is None else {"Retry-After": f"{fault.retry_after_s:g}"})}
+    if fault.html:
+        return web.Response(body=shapes.PAGE, status=fault.status, content_type="text/html", headers=headers)
+    return web.json_response(shapes.error(fault.status, code=fault.code), status=fault.status, headers=headers)
 
 
 async def read(websocket: web.WebSocketResponse, wire: SessionWire, session: Session | None) -> int | None:

@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from discordplex.audio.format import MODEL
 from discordplex.loopback.openai.realtime import log
-from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.judge import Objection, client_objection
 from discordplex.loopback.openai.realtime.options import RealtimeOptions
 from discordplex.loopback.openai.realtime.replies import KnownItem, TurnToAnswer
 from discordplex.loopback.openai.realtime.response import ServedResponse
-from discordplex.loopback.openai.realtime.settings import defaults, update_objection, updated, voice_of
+from discordplex.loopback.openai.realtime.settings import beta_defaults, defaults, update_objection, updated, voice_of
 from discordplex.loopback.openai.realtime.vad import EnergyVad, VadStarted
-from discordplex.loopback.openai.realtime.wire import SessionWire
+from discordplex.loopback.openai.realtime.wire import SessionWire, expire
 from discordplex.loopback.openai.shapes import tokens
 
 LARGEST_APPEND_BYTES: Final = 15 << 20
@@ -30,12 +29,11 @@ SEMANTIC_SILENCE_MS: Final = 500
 class ServedSession:
     """One session, from `session.created` on. Thread: loop."""
 
-    def __init__(self, wire: SessionWire, options: RealtimeOptions, model: str, fault: RealtimeFault) -> None:
+    def __init__(self, wire: SessionWire, options: RealtimeOptions, model: str) -> None:
         self.items: list[KnownItem] = []
         """What the session knows, in order."""
         self.config = defaults(f"sess_{wire.number}", model, options.voices[0], int(time.time() + options.session_s))
         self.has_spoken = False
-        self.fault = fault
         self.options = options
         self.wire = wire
         self._numbers = itertools.count(1)
@@ -78,14 +76,25 @@ class ServedSession:
 
     def start(self) -> None:
         """The connection is made."""
+        if self.wire.fault.beta:
+            self.wire.judge = lambda _: ""
+            self.config = beta_defaults(self.config)
         self.wire.emit("session.created", session=self.config)
+
+    def expire(self) -> None:
+        """The session has lasted as long as it may."""
+        expire(self.wire, self.wire.fault.session_s or self.options.session_s)
 
     def receive(self, event: Mapping[str, Any]) -> None:
         """Handle one event of the client."""
         kind = event.get("type")
         if kind != "input_audio_buffer.append":
             self.wire.add(log.EventReceived, type=str(kind), event=event)
-        objection = client_objection(event) or self._handlers[str(kind)](event)
+        if self.wire.fault.beta and kind == "session.update":
+            objection: Objection | None = Objection("unknown_parameter", "Unknown parameter: 'session.type'.", "session.type")
+        else:
+            objection = client_objection(event)
+        objection = objection or self._handlers[str(kind)](event)
         if objection is not None:
             self.refuse(event, objection)
 
@@ -235,6 +244,10 @@ class ServedSession:
             await self.wire.clock.sleep_until(self.wire.clock.now() + self.options.transcription_ms / 1000)
         kind = "conversation.item.input_audio_transcription"
         place = {"item_id": item.id, "content_index": 0}
+        if self.wire.fault.transcription_fails:
+            error = {"type": "server_error", "code": "transcription_failed", "message": "Input transcription failed.", "param": None}
+            self.wire.emit(f"{kind}.failed", **place, error=error)
+            return
         text = self.options.hears(item.duration_ms)
         for token in tokens(text):
             self.wire.emit(f"{kind}.delta", **place, delta=token)

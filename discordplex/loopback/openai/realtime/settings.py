@@ -58,6 +58,23 @@ def defaults(session_id: str, model: str, voice: str, expires_at: int) -> dict[s
     }
 
 
+def beta_defaults(session: Mapping[str, Any]) -> dict[str, Any]:
+    """The same session in the shape of the beta."""
+    kept = {name: session[name] for name in ("id", "object", "model", "instructions", "tools", "tool_choice", "expires_at")}
+    detection = session["audio"]["input"]["turn_detection"]
+    return {
+        **kept,
+        "modalities": ["audio", "text"],
+        "voice": session["audio"]["output"]["voice"],
+        "input_audio_format": "pcm16",
+        "output_audio_format": "pcm16",
+        "input_audio_transcription": None,
+        "turn_detection": detection,
+        "temperature": 0.8,
+        "max_response_output_tokens": "inf",
+    }
+
+
 def update_objection(
     session: Mapping[str, Any], current: Mapping[str, Any], *, voices: Sequence[str], has_spoken: bool
 ) -> Objection | None:

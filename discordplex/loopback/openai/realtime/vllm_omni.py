@@ -11,7 +11,6 @@ import numpy as np
 
 from discordplex.audio.samples import pcm_of
 from discordplex.loopback.openai.realtime import log
-from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.judge import Objection, additive_complaint
 from discordplex.loopback.openai.realtime.options import RealtimeOptions
 from discordplex.loopback.openai.realtime.replies import KnownItem
@@ -57,14 +56,12 @@ class VllmOmniSession:
         wire: SessionWire,
         options: RealtimeOptions,
         query: Mapping[str, str],
-        fault: RealtimeFault,
         taken: set["VllmOmniSession"],
     ) -> None:
         self.items: list[KnownItem] = []
         """Always empty: the model knows what it hears."""
         self.instructions = ""
         self.voice = ""
-        self.fault = fault
         self.wire = wire
         self._options = options
         self._query = query
@@ -108,6 +105,11 @@ class VllmOmniSession:
             self.wire.send({"type": "error", "error": "Realtime API is not available", "code": "not_available"})
         elif "model" in self._query and self._query.get("autostart") != "0":
             self._open({})
+
+    def expire(self) -> None:
+        """The session has lasted as long as it may."""
+        self._emit("session.expired", session_id=self._id, reason="idle_ttl_expired")
+        self.wire.close(1000)
 
     def receive(self, event: Mapping[str, Any]) -> None:
         """Handle one event of the client."""
