@@ -1,4 +1,4 @@
-"""What a voice gateway's close code asks of us, and the sentence a person may read about it. Pure."""
+"""The close codes of a voice gateway: what each requires of us, and the sentence that people may read about it. Pure."""
 
 import enum
 from dataclasses import dataclass

@@ -99,16 +99,16 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     @property
     def privacy_code(self) -> str | None:
-        """The end-to-end encryption's digits that everybody in the call sees, None without an encrypted group."""
+        """The digits of the end-to-end encryption that everybody in the call sees, None without an encrypted group."""
         return self._session.e2ee.privacy_code if self._session else None
 
     def ignore(self, user_ids: Iterable[int]) -> None:
-        """From now on these people, and nobody else, are dropped before anything of theirs is opened; what is held of them goes too."""
+        """Drop the packets of these people, and of nobody else, unopened from now on; drop what is held of them as well."""
         self._ignored = frozenset(user_ids)
         self._apply_ignored()
 
     def deafen(self, *, deaf: bool) -> None:
-        """While deaf, everybody is dropped before anything of theirs is opened; what is held of them goes too."""
+        """While deaf, drop everybody's packets unopened; drop what is held as well."""
         self._deaf = deaf
         self._apply_ignored()
 
@@ -122,7 +122,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._media_threads.wake()
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
-        """Enter the channel and return when audio can flow. Raises VoiceError with a sentence; then nothing is left behind."""
+        """Join the channel and return when audio can flow. Raises VoiceError with a sentence for people, and leaves nothing behind."""
         try:
             # Fresh, so that an SSL_CERT_FILE set since the start is honoured; in a thread, since it reads a hundred certificates (17 ms).
             self._tls = await asyncio.to_thread(tls_context)
@@ -142,14 +142,14 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             raise refusal
 
     async def disconnect(self, *, force: bool = False) -> None:
-        """Leave the channel and give everything back, whatever state it is in. Idempotent; returns when it is done."""
+        """Leave the channel and release everything, in any state. Idempotent; returns when it is done."""
         del force  # there is no gentler way
         if self._leaving is None:
             self._leaving = asyncio.create_task(self._leave(), name="voice disconnect")
         await asyncio.shield(self._leaving)
 
     async def on_voice_state_update(self, data: discord.RawVoiceStateUpdateEvent) -> None:
-        """Hear where Discord says that we are."""
+        """Take our own voice state from py-cord: the channel that we are in, or none."""
         if self._leaving:
             return
         if data.channel_id is None:
@@ -164,7 +164,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             log.info("voice channel changed", guild=self._guild.id, channel=self._channel_id)
 
     async def on_voice_server_update(self, data: discord.RawVoiceServerUpdateEvent) -> None:
-        """Hear which server carries the channel's voice; a new one replaces the one in use."""
+        """Take the voice server of the channel from py-cord. A new one replaces the one in use."""
         if self._info_collector.served(data.token, data.endpoint) and self._session:
             self._session.stop(Closing(Repair.WAIT, "Discord named another voice server"))
 
@@ -181,15 +181,15 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._tell(PersonJoined(user_id))
 
     def person_left(self, user_id: int, /) -> None:
-        """Somebody is not any more; see `VoiceSessionListener`."""
+        """A person has left; see `VoiceSessionListener`."""
         self._members.left(user_id)
 
     def people_listed(self) -> None:
-        """Who was not named again is gone; see `VoiceSessionListener`."""
+        """Everybody has been named; see `VoiceSessionListener`."""
         self._members.settled()
 
     async def _run(self, *, reconnect: bool) -> None:
-        """From entering the channel until nothing can be mended any more."""
+        """Run from joining the channel until nothing can be repaired any more."""
         reconnector = Reconnector(
             info_collector=self._info_collector,
             open_session=self._open_session,
@@ -274,7 +274,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             await asyncio.wait_for(self._guild.change_voice_state(channel=None), LEAVE_TIMEOUT_S)
 
     def _release(self) -> None:
-        """Give everything back, py-cord's registration last. Idempotent."""
+        """Release everything, py-cord's registration last. Idempotent."""
         if not self._released:
             self._released = True
             self._live.clear()

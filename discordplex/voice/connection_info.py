@@ -1,4 +1,4 @@
-"""What Discord's main gateway says about our place in a voice channel, gathered until it suffices to open a voice session."""
+"""Collects what the main gateway says about our place in a voice channel, until it suffices to open a voice session."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """Everything that the voice server wants to hear, and where it is."""
+    """The voice server's address, and what it requires to identify us."""
 
     number: int
     session_id: str = field(repr=False)
@@ -35,7 +35,7 @@ class ConnectionInfoCollector:
         return ConnectionInfo(self._number, self._session_id, self._token, self._endpoint)
 
     def expect_reentry(self) -> None:
-        """We leave and enter again: what we know is void, and the next empty voice state is our own doing."""
+        """We leave and join again: forget what is known, and expect one empty voice state that is our own."""
         self._session_id = self._token = self._endpoint = None
         self._absence_expected = self.in_channel
 
@@ -47,7 +47,7 @@ class ConnectionInfoCollector:
         self._news.set()
 
     def left(self) -> bool:
-        """Our voice state is empty. True where somebody else did it."""
+        """Our voice state is empty. Returns whether somebody else caused it."""
         self.in_channel = False
         if self._absence_expected:
             self._absence_expected = False
@@ -57,7 +57,7 @@ class ConnectionInfoCollector:
         return True
 
     def served(self, token: str, endpoint: str | None) -> bool:
-        """Discord names our voice server, None for one that is gone. True where there is a new complete connection info."""
+        """Discord names our voice server; `endpoint` is None if it is gone. Returns whether there is a new complete connection info."""
         if (token, endpoint) == (self._token, self._endpoint):
             return False
         self._token, self._endpoint = token, endpoint

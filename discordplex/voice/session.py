@@ -1,7 +1,7 @@
-"""One voice session of Discord's: its gateway, its group, its datagrams, over as many WebSockets as it takes.
+"""One voice session: its gateway, its encrypted group and its UDP socket, over any number of WebSockets.
 
-The shell around `gateway/protocol.py`: it moves messages, asks for our address, beats the heart, and says how each WebSocket ended. What to
-do then is decided in `connection.py`.
+The IO around `gateway/protocol.py`: it moves messages, discovers our address, sends heartbeats, and returns how each WebSocket ended.
+`reconnect.py` decides what follows.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class VoiceSessionListener(Protocol):
         ...
 
     def person_left(self, user_id: int, /) -> None:
-        """This person is not any more."""
+        """This person has left."""
         ...
 
     def people_listed(self) -> None:
@@ -152,21 +152,21 @@ class DiscordVoiceSession:
 
     @property
     def flows(self) -> bool:
-        """Whether this WebSocket has carried a heartbeat's answer, or audio has arrived while it lived."""
+        """Whether this WebSocket has brought a heartbeat's answer, or audio has arrived during its life."""
         return self.proven or self.receiver.opened > self._opened_before
 
     def say_goodbye(self, closing: Closing) -> None:
-        """The task that serves this session is about to be cancelled: the WebSocket shall be closed in good order."""
+        """Close the WebSocket in good order when the task that serves this session is cancelled, which is about to happen."""
         self._ending = closing
 
     def stop(self, closing: Closing) -> None:
-        """End `run` or `rest`; the present `run`, or else the next one, then gives this."""
+        """End `run` or `rest`. The present `run`, or else the next one, returns this."""
         self._ending = self._ending or closing
         if self._scope is not None:
             self._scope.cancel()
 
     def close(self) -> None:
-        """Give the datagram socket back. Idempotent."""
+        """Close the UDP socket. Idempotent."""
         self._media.close()
 
     def say_speaking(self, *, speaking: bool) -> None:
@@ -186,11 +186,11 @@ class DiscordVoiceSession:
         return self._media.path_silent_s
 
     def ask_path(self) -> None:
-        """Send a keep-alive: an answer proves that datagrams get to the voice server and back."""
+        """Send a keep-alive: its answer proves that datagrams reach the voice server and come back."""
         self._media.keep_alive(self._shared.clock.now())
 
     def rejoin_group(self) -> None:
-        """Ask for new keys all round; nothing where the call is not encrypted."""
+        """Ask for new keys for everybody. Does nothing in a call without encryption."""
         self._say(self.e2ee.rejoin())
 
     async def rest(self, seconds: float) -> None:
@@ -200,7 +200,7 @@ class DiscordVoiceSession:
                 await self._shared.clock.sleep_until(self._shared.clock.now() + seconds)
 
     async def run(self) -> Closing:
-        """Open one WebSocket, serve it to its end, and say how it ended. Raises nothing that a network can cause."""
+        """Open one WebSocket, serve it to its end, and return how it ended. Raises nothing that a network can cause."""
         self.proven = False
         self._opened_before = self.receiver.opened
         code: int | None = None
@@ -249,7 +249,7 @@ class DiscordVoiceSession:
         )
 
     def _may_come(self, size: int, frames: int) -> bool:
-        """Whether the server may send so much more; the connection is cut by the caller where not."""
+        """Whether the server may send this much more. If not, the caller cuts the connection."""
         now = self._shared.clock.now()
         unread = self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
         if unread <= MOST_UNREAD_BYTES and self._bytes.take(size, now) and self._frames.take(frames, now):
@@ -292,7 +292,7 @@ class DiscordVoiceSession:
                 await asyncio.sleep(0)  # messages that are there already are taken without a wait, and others want the loop too
 
     def _count_bad(self, fault: RemoteProtocolError) -> None:
-        """Each is counted, the first of a session is logged: a server gone wrong may send many."""
+        """Count each bad message and log the first of a session: a broken server may send many."""
         self._shared.metrics.counter("voice.gateway.bad_messages").add()
         if not self._complained:
             self._complained = True
@@ -312,7 +312,7 @@ class DiscordVoiceSession:
             self.stop(Closing(Repair.RESUME, "Discord's voice server accepted the connection and then said nothing useful"))
 
     def _handle(self, event: VoiceEvent | None, tasks: anyio.abc.TaskGroup) -> None:
-        """One event of the gateway: each kind has its one place here."""
+        """Handle one event of the gateway."""
         if isinstance(event, Hello):
             tasks.start_soon(self._beat, event.heartbeat_interval_s, name="voice heartbeat")
         elif isinstance(event, GatewayReady):
@@ -367,7 +367,7 @@ class DiscordVoiceSession:
             self._owner.session_live()
 
     def _say(self, commands: Iterable[E2eeCommand]) -> None:
-        """What the encrypted group has to tell the server."""
+        """Send the encrypted group's messages to the server."""
         for command in commands:
             self.gateway.command(command)
         self._outgoing.set()

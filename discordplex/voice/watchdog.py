@@ -33,7 +33,7 @@ RECONNECTS = {
 
 
 class VoiceFlags(Protocol):
-    """What Discord knows of somebody in the channel; `discord.VoiceState` is one."""
+    """The voice state of a person in the channel, as `discord.VoiceState` has it."""
 
     mute: bool
     self_mute: bool
@@ -64,7 +64,7 @@ class Watchdog:
         self._session: DiscordVoiceSession | None = None
 
     async def during(self, life: Awaitable[Life]) -> Life:
-        """Look until `life` is over, and give what it gives."""
+        """Watch until `life` is over, and return its result."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, name="voice watchdog")
             given = await life
@@ -108,7 +108,7 @@ class Watchdog:
 
 
 def why_not_heard(symptom: Symptom, *, encrypted: bool, named: bool) -> str:
-    """The part of a sentence that tells people why somebody is not heard. In a call without encryption nothing fails to decrypt."""
+    """The part of a sentence that says why somebody is not heard."""
     if symptom is Symptom.ABSENT:
         return ABSENT
     if encrypted:
@@ -119,10 +119,10 @@ def why_not_heard(symptom: Symptom, *, encrypted: bool, named: bool) -> str:
 def excused(
     flags: Mapping[int, VoiceFlags], *, own_id: int, ignored: Container[int | None], named: Container[int | None]
 ) -> Container[int | None]:
-    """Who need not be heard: who is muted, and everybody while we are deaf ourselves or were told to ignore everybody.
+    """The people who need not be heard: those who are muted, and everybody while we are deaf or have to ignore everybody.
 
-    None, which stands for streams without a name, is among them where somebody in the channel is ignored and has no stream of theirs
-    `named`: it may be theirs.
+    None stands for streams without a name. It is included if somebody in the channel is ignored and has no `named` stream: the stream may
+    be theirs.
     """
     own = flags.get(own_id)
     if ignored is EVERYBODY or (own is not None and (own.deaf or own.self_deaf)):

@@ -1,11 +1,11 @@
 """The encrypted group of one call: Discord's DAVE protocol on top of MLS, spoken by libdave. No threads, no clock; for the loop only.
 
-It follows the gateway's events, answers them, and hands out keys: one per sender and transition, to be used when the transition says so.
+It takes the gateway's events, answers them, and gives out keys: one per sender and transition, for use when the transition says so.
 
 * A commit or a welcome makes new keys: everybody's are for receiving at once, our own is for sending from op 22 (ExecuteTransition) on,
   and not before: others may not be able to open it yet.
 * PreparedTransition 0 is executed at once and not confirmed.
-* libdave reports rosters as differences and keeps its own over a reset, so none is kept here: who is in the channel is what counts.
+* libdave reports rosters as differences and keeps its own over a reset, so none is kept here: the people in the channel are the members.
 """
 
 import itertools
@@ -48,14 +48,14 @@ CODE_DIGITS, CODE_GROUP = 30, 5
 
 
 class KeyConsumer(Protocol):
-    """Who uses the keys."""
+    """Uses the keys."""
 
     def set_receive_keys(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
-        """From now on, open what these people send with these keys (and, for ten seconds, with the last ones); `clear_too`: or without."""
+        """Open these people's frames with these keys from now on (the last ones serve ten seconds more). `clear_too`: also unencrypted."""
         ...
 
     def set_send_key(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
-        """From now on, send with this key: None for nothing to send with; version 0 for sending in the clear."""
+        """Send with this key from now on. None: there is none to send with; version 0: send unencrypted."""
         ...
 
 
@@ -92,11 +92,11 @@ class MlsGroup:
 
     @property
     def members(self) -> frozenset[int]:
-        """Who may be in the group, ourselves left out."""
+        """The people who may be in the group, without ourselves."""
         return frozenset(self._members - {self._user_id})
 
     def start(self, *, channel_id: int, protocol_version: int) -> list[E2eeCommand]:
-        """The session is described: be in the clear, or ask to be let into the group."""
+        """The session is described: send unencrypted, or ask to be added to the group."""
         self._channel_id = channel_id
         self.protocol_version = protocol_version
         self._pending.clear()
@@ -114,11 +114,11 @@ class MlsGroup:
         self._members.discard(user_id)
 
     def rejoin(self) -> list[E2eeCommand]:
-        """Ask to be removed and added again, although nothing says that our state is wrong; nothing where the call is not encrypted."""
+        """Ask to be removed and added again, although no state of ours is known to be wrong. Does nothing in a call without encryption."""
         return self._recover(self._newest) if self.protocol_version else []
 
     def receive(self, event: E2eeEvent) -> list[E2eeCommand]:
-        """Follow one event and give the answers, in order."""
+        """Handle one event and return the answers, in order."""
         if isinstance(event, ExternalSender):
             if event.package:  # libdave 1.1.0 dereferences the first byte of an empty one, and the process is gone
                 self._session.set_external_sender(event.package)  # it keeps it over a reset
@@ -147,7 +147,7 @@ class MlsGroup:
         return self._prepare(event.transition_id, self._group_version)
 
     def _prepare(self, transition_id: int, protocol_version: int) -> list[E2eeCommand]:
-        """Be able to receive what the transition brings, and remember what to send with."""
+        """Take the keys for receiving after the transition, and keep the key for sending until it is executed."""
         ratchets = {} if protocol_version == 0 else self._ratchets()
         self._keyring.set_receive_keys(ratchets, clear_too=protocol_version == 0 or self.protocol_version == 0)
         ratchet = None if protocol_version == 0 else self._session.get_key_ratchet(str(self._user_id))
@@ -171,14 +171,14 @@ class MlsGroup:
             self._session.reset()
 
     def _recover(self, transition_id: int) -> list[E2eeCommand]:
-        """What made the group's next epoch could not be read: ask to be removed and added again. Until then the last keys serve."""
+        """A commit or welcome could not be read: ask to be removed and added again. Until then the last keys are used."""
         if self._group_version == 0:  # a call that was never encrypted has no group to come back to
             return []
         self._metrics.counter("voice.e2ee.recoveries").add()
         return [SendInvalidCommitWelcome(transition_id), *self._new_group(self._group_version)]
 
     def _new_group(self, protocol_version: int) -> list[E2eeCommand]:
-        """Throw the group away and offer ourselves to the next one."""
+        """Discard the group and send a key package for the next one."""
         self._group_version = protocol_version
         self._session.reset()
         self._session.init(protocol_version, self._channel_id, str(self._user_id))
@@ -193,6 +193,6 @@ class MlsGroup:
         return {str(user_id) for user_id in (*self._members, self._user_id)}
 
     def _failed(self, source: str, reason: str) -> None:
-        """Libdave could not do something; what it returned then says what follows."""
+        """Count a failure that libdave reports. What follows is decided by what its call returns."""
         del source, reason
         self._metrics.counter("voice.e2ee.mls_failures").add()

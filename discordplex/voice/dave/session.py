@@ -47,7 +47,7 @@ class DaveSession:
 
     @property
     def ready(self) -> bool:
-        """Whether `encrypt` can give something that may be sent. Thread: any."""
+        """Whether `encrypt` can return something to send. Thread: any."""
         return self._version == 0 or (self._version is not None and self._encryptor.has_key_ratchet())
 
     @property
@@ -65,11 +65,11 @@ class DaveSession:
         return self._group.start(channel_id=channel_id, protocol_version=protocol_version)
 
     def receive(self, event: E2eeEvent) -> list[E2eeCommand]:
-        """Follow one event of the gateway and give what has to be answered, in order. Never raises. Thread: loop."""
+        """Handle one event of the gateway and return the answers, in order. Never raises. Thread: loop."""
         return self._group.receive(event)
 
     def rejoin(self) -> list[E2eeCommand]:
-        """Ask for new keys all round, with what has to be sent for it; the present ones serve until then. Thread: loop."""
+        """Ask for new keys for everybody; returns what has to be sent. The present keys are used until then. Thread: loop."""
         return self._group.rejoin()
 
     def join(self, user_ids: Iterable[int]) -> None:
@@ -99,7 +99,7 @@ class DaveSession:
             self._encryptor.set_key_ratchet(ratchet)
 
     def encrypt(self, payload: bytes) -> bytes | None:
-        """What may be sent for one Opus packet; None where it must not be sent at all. Thread: send."""
+        """What to send for one Opus packet; None if it must not be sent at all. Thread: send."""
         with self._lock:
             if self._version == 0 or payload == SILENCE_PACKET:
                 return payload
@@ -108,11 +108,11 @@ class DaveSession:
             return self._encryptor.encrypt(AUDIO, self._ssrc, payload)
 
     def may_be_clear(self, payload: bytes) -> bool:
-        """Whether this is no encrypted frame and need not be one: then no key tells whose it is. Thread: receive."""
+        """Whether this frame is not encrypted and may be so: then no key can tell its sender. Thread: receive."""
         return self._version == 0 or (self._clear_accepted and not payload.endswith(MARKER))
 
     def decrypt(self, user_id: int, payload: bytes) -> bytes | None:
-        """The Opus packet in what this person sent; None where it does not open, or is not encrypted and should be. Thread: receive."""
+        """The Opus packet in this person's frame; None if it does not open, or is unencrypted and must not be. Thread: receive."""
         with self._lock:
             return self._decrypt(user_id, payload)
 
@@ -126,9 +126,9 @@ class DaveSession:
         return None in ignored or not set(named).issuperset(user_id for user_id in self._present if user_id in ignored)
 
     def candidates(self, named: Container[int], ignored: Container[int | None]) -> list[int]:
-        """Whose key may open a stream that has no name, the most likely first. Thread: receive.
+        """The people whose key may open a stream without a name, the most likely first. Thread: receive.
 
-        Nobody who is ignored is among them. Empty where everybody whose streams are not `named` yet is ignored: it is one of theirs.
+        It contains nobody who is ignored. It is empty if everybody without a `named` stream is ignored: then the stream is one of theirs.
         """
         unnamed = [user_id for user_id in self._present if user_id not in named]
         if unnamed and all(user_id in ignored for user_id in unnamed):
@@ -138,7 +138,7 @@ class DaveSession:
         return sorted((user_id for user_id in keys if user_id not in ignored), key=named.__contains__)
 
     def find_sender(self, payload: bytes, candidates: Iterable[int]) -> tuple[int, bytes] | None:
-        """Whose key of these opens the payload, and what is in it: how a sender is known before Discord names it. Thread: receive."""
+        """The candidate whose key opens the payload, and the opened payload; None if no key opens it. Thread: receive."""
         if not payload.endswith(MARKER):
             return None
         with self._lock:

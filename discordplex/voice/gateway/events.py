@@ -1,4 +1,4 @@
-"""What a voice gateway's server says, and what an encrypted group says back, as facts. Pure."""
+"""The events of a voice gateway, and the encrypted group's answers to them. Pure."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -44,7 +44,7 @@ class HeartbeatAcked:
 
 @dataclass(frozen=True, slots=True)
 class Speaking:
-    """Whose SSRC this is. That somebody stops is not reliably said."""
+    """The person with this SSRC starts or stops speaking. Stops are not reported reliably."""
 
     user_id: int
     ssrc: int
@@ -82,7 +82,7 @@ class ExecuteTransition:
 
 @dataclass(frozen=True, slots=True)
 class PrepareEpoch:
-    """A new epoch; epoch 1 throws the group away."""
+    """A new epoch. Epoch 1 discards the group."""
 
     protocol_version: int
     epoch: int
@@ -90,7 +90,7 @@ class PrepareEpoch:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSender:
-    """Who signs the proposals that add and remove members."""
+    """The signer of the proposals that add and remove members."""
 
     package: bytes
 
@@ -112,7 +112,7 @@ class AnnounceCommit:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Our way into the group."""
+    """Adds us to the group."""
 
     transition_id: int
     welcome: bytes

@@ -1,7 +1,7 @@
 """The voice gateway's client, version 8: messages in, events and messages out. No socket, no clock, no thread.
 
 Contract: `connected` when a WebSocket has opened, `receive` for each message on it, `lost` when it has closed; after each call send what
-`messages_to_send` gives, in order. One object is one voice session: it survives its WebSockets and is thrown away with the session.
+`messages_to_send` gives, in order. One object is one voice session: it outlives its WebSockets and ends with the session.
 """
 
 import enum

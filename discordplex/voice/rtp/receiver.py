@@ -1,7 +1,7 @@
-"""From a datagram to somebody's sound; every datagram that is not sound is counted with its reason.
+"""Receiver: from a datagram to a person's sound. Every datagram that is not sound is counted with its reason.
 
-Order of work per datagram: whose it is, budget, transport, extension, padding, replay, duplicate, end-to-end encryption, order, Opus, sink.
-The SSRC that says whose it is lies in the clear: what somebody sends who is ignored is dropped before anything of it is opened.
+Order of work per datagram: its person, budget, transport, extension, padding, replay, duplicate, end-to-end encryption, order, Opus, sink.
+The SSRC, which tells the person, is not encrypted: packets of people who are ignored are dropped unopened.
 Counters are `voice.rx.<reason>`. Nothing a network can send raises here.
 """
 
@@ -44,7 +44,7 @@ KEEPALIVE = struct.Struct("<Q")
 
 
 class Everybody:
-    """Contains everybody, also who is not known yet."""
+    """Contains everybody, also people who are not known yet."""
 
     def __contains__(self, user_id: object) -> bool:
         del user_id
@@ -55,7 +55,7 @@ EVERYBODY = Everybody()
 
 
 class PcmSink(Protocol):
-    """Where sound goes: 48 kHz stereo int16, any length, with the id of who said it."""
+    """Takes sound: 48 kHz stereo int16 of any length, with the id of the speaker."""
 
     def write(self, data: bytes, user: int, /) -> None:
         """Keep it. Thread: receive. Never blocks, never raises."""
@@ -63,7 +63,7 @@ class PcmSink(Protocol):
 
 
 class Receiver:
-    """What one voice session hears. `receive` and `tick` belong to the receive thread, everything else to the loop."""
+    """Receives for one voice session. `receive` and `tick` are for the receive thread, everything else for the loop."""
 
     def __init__(self, *, e2ee: DaveSession, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
         self.transport: Transport | None = None
@@ -91,7 +91,7 @@ class Receiver:
         self._frames = metrics.counter("voice.rx.frames")
 
     def ignore(self, user_ids: Container[int | None]) -> None:
-        """From now on drop these people before anything of theirs is opened; None stands for who has no name yet. Thread: loop.
+        """Drop the packets of these people unopened from now on; None stands for streams without a name. Thread: loop.
 
         Call `MediaThreads.wake` afterwards: their waiting packets and decoders are dropped in the receive thread's next step.
         """
@@ -122,12 +122,12 @@ class Receiver:
 
     @property
     def due(self) -> float | None:
-        """When a gap is given up although nothing more arrives. Thread: receive."""
+        """When a gap is given up if nothing more arrives. Thread: receive."""
         dues = [due for stream in self._streams.values() if (due := stream.reorder.due) is not None]
         return min(dues, default=None)
 
     def tick(self, now: float) -> None:
-        """Decide what waited for a name or for time. Thread: receive."""
+        """Handle packets that waited for a name, and gaps whose time is over. Thread: receive."""
         self._take_news(now)
         for stream in self._streams.values():
             self._deliver(stream, now)
@@ -206,16 +206,16 @@ class Receiver:
         return stream is None or stream.reorder.look(packet.sequence) is not Arrival.WANTED
 
     def _has_room(self, now: float) -> bool:
-        """Whether one more packet of nobody known may be looked at: a flood of them takes nothing from those who have a stream.
+        """Whether one more packet of an unknown stream may be handled. A flood of them takes nothing from known streams.
 
-        Only what came from the voice server takes room, as far as that can be known.
+        Only packets of the voice server take room, as far as that can be known.
         """
         self._room = min(MAX_STRANGE_PACKETS, self._room + (now - self._room_at) * MAX_STRANGE_PACKETS)
         self._room_at = now
         return self._room >= 1
 
     def _candidates(self) -> list[int]:
-        """Whose key may open a stream without a name: nobody's who is ignored."""
+        """The people whose key may open a stream without a name; nobody who is ignored."""
         return self._e2ee.candidates(frozenset(self._users.values()), self._ignored)
 
     def _keep_unnamed(self, packet: RtpPacket, transport: Transport) -> None:
@@ -287,7 +287,7 @@ class Receiver:
         return stream
 
     def _open(self, ssrc: int, stream: SpeakerStream, sequence: int, payload: bytes, now: float) -> None:
-        """Decrypt a payload, put it into its place, and pass on what is in order now."""
+        """Decrypt a payload, put it in order, and deliver what is due."""
         opened: bytes | None = payload
         exempt = payload in (b"", SILENCE_PACKET)  # the voice server sends both in the clear, inside encrypted calls too
         if not exempt:
@@ -306,7 +306,7 @@ class Receiver:
         self._deliver(stream, now)
 
     def _name_by_key(self, ssrc: int, user_id: int, now: float) -> SpeakerStream:
-        """A stream is of the person whose key opens it, whatever Discord has said of it or not."""
+        """Give a stream to the person whose key opens it, whatever Discord has said about it."""
         if self._streams[ssrc].user_id is not None:
             del self._streams[ssrc]  # what another person has said is nothing to fill a gap of theirs from
         self._note_name(ssrc, user_id)
@@ -343,7 +343,7 @@ class Receiver:
         self._write(stream, pcm)
 
     def _conceal(self, stream: SpeakerStream, missing: Missing) -> None:
-        """Fill a gap in, the frame before the next packet from that packet's FEC; of a long gap, only what is still worth it."""
+        """Fill a gap: the last frame from the FEC of the packet behind it, the others by concealment, at most `MAX_CONCEALED`."""
         self._metrics.counter("voice.rx.lost").add(missing.count)
         for left in range(min(missing.count, MAX_CONCEALED - stream.concealed), 0, -1):
             if stream.credit_ms <= 0:
@@ -372,7 +372,7 @@ class Receiver:
                 self._name(ssrc, user_id, now)
 
     def _purge(self) -> None:
-        """Drop what is held of those who are ignored: packets that wait, and decoders, which remember the last sound."""
+        """Drop what is held of people who are ignored: waiting packets, and decoders, which remember the last sound."""
         self._must_purge = False
         for ssrc in [ssrc for ssrc, stream in self._streams.items() if stream.user_id in self._ignored]:
             del self._streams[ssrc]

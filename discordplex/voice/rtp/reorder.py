@@ -24,7 +24,7 @@ RESYNC_PACKETS = 100
 
 
 class Arrival(enum.Enum):
-    """What the sequence number of a packet says before anybody has decrypted it."""
+    """What the sequence number of a packet says, before decryption."""
 
     WANTED = enum.auto()
     DUPLICATE = enum.auto()

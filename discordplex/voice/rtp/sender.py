@@ -45,7 +45,7 @@ HOLD_FRAMES = 10
 
 
 class PcmSource(Protocol):
-    """Where our sound comes from."""
+    """Gives our sound."""
 
     def read(self) -> bytes:
         """The next 20 ms of 48 kHz stereo int16, b"" once it has ended. Thread: send. Never blocks."""
@@ -54,7 +54,7 @@ class PcmSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SendPath:
-    """One voice session's way out."""
+    """What one voice session sends with."""
 
     ssrc: int
     transport: Transport

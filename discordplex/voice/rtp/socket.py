@@ -1,4 +1,4 @@
-"""One voice session's datagrams: a socket that is made, seen from outside, given its key, kept open, and given back."""
+"""MediaSocket: one voice session's UDP socket, from IP discovery over its key and keep-alives to its end."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ KEEPALIVE_STARTS = 1 << 31
 
 
 class MediaSocket:
-    """The datagram side of one session. For the loop only; what the threads touch is the receiver and the sender."""
+    """The UDP side of one session. For the loop only; the threads use the receiver and the sender."""
 
     def __init__(self, *, media_threads: MediaThreads, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: DaveSession) -> None:
         self.receiver = Receiver(e2ee=e2ee, sink=sink, metrics=metrics, on_discovery=self._discovered)
@@ -46,7 +46,7 @@ class MediaSocket:
         self._asked_at = self._asked_last_at = float("-inf")
 
     async def open(self, ready: GatewayReady) -> tuple[str, int]:
-        """Open the socket and find out how the world sees it: address and port. Raises VoiceError where that fails, after 3 s at most."""
+        """Open the socket and discover its public address and port. Raises VoiceError if that fails, after 3 s at most."""
         self.close()
         self._socket = connected_socket(ready.host, ready.port)
         self._media_threads.listen(self._socket, self.receiver)
@@ -61,9 +61,9 @@ class MediaSocket:
         raise VoiceError("Discord's voice server does not answer over UDP; a firewall may block it.")
 
     def start(self, description: SessionDescription) -> bool:
-        """Use the session's key from now on, both ways. False where it is in use already: its nonces must not be used twice.
+        """Use the session's key from now on, both ways. Returns False if it is in use already.
 
-        Raises VoiceError for a description that cannot be.
+        Raises VoiceError for a description that is invalid.
         """
         if self._socket is None or self.ssrc is None:
             raise VoiceError("Discord's voice server described a session before it had our address.")
@@ -79,7 +79,7 @@ class MediaSocket:
         return True
 
     def keep_alive(self, now: float) -> None:
-        """Send one keep-alive: routers forget a silent address after half a minute or more, and its answer proves the path."""
+        """Send one keep-alive. It keeps the address open in routers, and its answer proves that the path is alive."""
         if self._asked_at <= self.receiver.alive_at:
             self._asked_at = now
         self._asked_last_at = now
@@ -89,16 +89,16 @@ class MediaSocket:
 
     @property
     def path_owes_answer(self) -> bool:
-        """Whether nothing has come since the last keep-alive, from a server that has answered one before."""
+        """Whether nothing has arrived since the last keep-alive, from a server that has answered one before."""
         return self.receiver.echoes > 0 and self._asked_at > self.receiver.alive_at
 
     @property
     def path_silent_s(self) -> float:
-        """Over what time keep-alives were sent that got no answer; 0.0 for a single one: this process may have slept meanwhile."""
+        """For how long keep-alives have had no answer; 0.0 for a single one, since this process may have been suspended."""
         return self._asked_last_at - self._asked_at if self.path_owes_answer else 0.0
 
     def close(self) -> None:
-        """Stop sending and give the socket back. Idempotent."""
+        """Stop sending and close the socket. Idempotent."""
         if self._socket is not None:
             self._sender.detach()
             self._media_threads.unlisten(self.receiver)
@@ -110,7 +110,7 @@ class MediaSocket:
                 self._socket.send(datagram)
 
     def _discovered(self, address: str, port: int) -> None:
-        """The voice server says where our datagrams come from. Thread: receive."""
+        """Take our public address from the voice server. Thread: receive."""
         self._loop.call_soon_threadsafe(self._resolve, address, port)
 
     def _resolve(self, address: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""What the receiver keeps of one SSRC. Touched by the receive thread; its counts may be read by any."""
+"""What the receiver keeps for one SSRC. For the receive thread; any thread may read the counts."""
 
 from collections import deque
 
@@ -24,7 +24,7 @@ SOUND_BURST_MS = 2000.0
 
 
 class SpeakerStream:
-    """Its order, its decoder, and whose it is once that is known."""
+    """The order and the decoder of one stream, and its person once that is known."""
 
     __slots__ = (
         "arrived",

@@ -46,7 +46,7 @@ class DatagramReceiver(Protocol):
         ...
 
     def tick(self, now: float) -> None:
-        """Decide what waited. Thread: receive."""
+        """Handle what is due. Thread: receive."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -117,7 +117,7 @@ class MediaThreads:
         self._change(lambda: self._guard(listener, self._add_listener, sock, listener))
 
     def unlisten(self, listener: DatagramReceiver) -> None:
-        """Stop reading its socket and close it, soon: a datagram that is being taken is taken to its end. Idempotent."""
+        """Stop reading its socket and close it soon; a datagram that is being handled is handled to its end. Idempotent."""
         self._change(lambda: self._remove_listener(listener))
 
     def pace(self, talker: PacedSender) -> None:
@@ -127,7 +127,7 @@ class MediaThreads:
             self._wake_sender()
 
     def unpace(self, talker: PacedSender) -> None:
-        """Call it no more, except for a call that is under way. Idempotent."""
+        """Stop calling it; a call that is under way goes to its end. Idempotent."""
         self._talkers = tuple(other for other in self._talkers if other is not talker)
         self._complained.discard(id(talker))
 
