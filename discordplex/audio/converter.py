@@ -1,4 +1,4 @@
-"""48 kHz and 24 kHz, stereo and mono: what an engine wants, made of what Discord carries, and back.
+"""Conversion between 48 and 24 kHz, stereo and mono: from Discord's format to an engine's, and back.
 
 The path to and from PersonaPlex needs none of it (Opus itself decodes at either rate); engines that take raw PCM do.
 

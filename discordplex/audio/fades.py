@@ -18,7 +18,7 @@ _DOWN: Final = _UP[::-1].copy()
 
 
 def is_quiet(pcm: bytes) -> bool:
-    """Whether nobody would miss it."""
+    """Whether it is so quiet that nobody would miss it."""
     return energy_of(pcm) < QUIET_RMS**2 * max(1, len(pcm) // ENGINE.sample_bytes)
 
 
@@ -41,9 +41,9 @@ def fade_in(frame: bytes) -> bytes:
 
 
 def fade_out(last: bytes) -> bytes:
-    """A frame that ends what `last` left hanging: its end again, backwards and falling, then silence.
+    """A frame that fades `last` out: the end of `last` again, backwards and falling, then silence.
 
-    Backwards, because the wave then goes on from where it stopped.
+    Backwards, because the wave then continues from where it stopped.
     """
     tail = int16_of(last)[: -RAMP_SAMPLES - 1 : -1] * _DOWN
     return bytes(tail.astype("<i2").tobytes()).ljust(ENGINE.frame_bytes, b"\0")

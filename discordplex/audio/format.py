@@ -1,4 +1,4 @@
-"""AudioFormat: every rate, length and byte count of the house is derived here and typed nowhere else."""
+"""AudioFormat: every rate, length and byte count of the package is derived here and typed nowhere else."""
 
 from dataclasses import dataclass
 

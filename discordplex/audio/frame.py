@@ -18,7 +18,7 @@ class Reframer:
         return len(self._rest)
 
     def push(self, pcm: bytes) -> Iterator[bytes]:
-        """Take a batch and give every frame that is now whole, in order."""
+        """Take a batch and return every frame that is now complete, in order."""
         if not self._rest and len(pcm) == self._frame_bytes:
             return iter((bytes(pcm),))
         self._rest += pcm
@@ -28,11 +28,11 @@ class Reframer:
         return (ready[start : start + self._frame_bytes] for start in range(0, whole, self._frame_bytes))
 
     def take_rest(self) -> bytes:
-        """Give up waiting: what is there of the unfinished frame, without its end."""
+        """Return the unfinished frame's bytes and stop waiting for its end."""
         rest = bytes(self._rest)
         self._rest.clear()
         return rest
 
     def clear(self) -> None:
-        """Throw away what waits for the rest of its frame."""
+        """Drop the bytes that wait for the rest of their frame."""
         self._rest.clear()

@@ -139,7 +139,7 @@ class PacketReader:
         return self._pending.startswith(CAPTURE)
 
     def _a_page_follows(self) -> bool:
-        """Whether a sound page lies behind the one we wait for: then its header lied about its length, and waiting makes us deaf."""
+        """Whether a page with sound follows the awaited one: then that one's header gave a wrong length, and waiting would lose sound."""
         start = self._pending.find(CAPTURE, len(CAPTURE))
         while start > 0 and self._work <= _MOST_WORK:
             if isinstance(self._parse(start), Page):

@@ -6,7 +6,7 @@ the playout once it runs:
 
 * a hole (nothing there to pop, and more came later) puts it off, and what must be expected is then waited for: one hole, not many;
 * too much held is dropped: quiet frames at once, others one by one with a crossfade, the quietest of the next few each time;
-* too little held is mended by playing a quiet frame twice, before a hole does it.
+* if too little is held, a quiet frame is played twice, before a hole appears.
 
 Whole frames are dropped and played twice: a chunk's first frame leaves at a tick, so a finer step would delay sound and protect nothing.
 """
@@ -110,7 +110,7 @@ class PlayoutBuffer:
             return self._play(now)
 
     def flush(self) -> int:
-        """Throw away what was not played; how many samples that were. Thread: either. What is known of the link stays known."""
+        """Drop what was not played; returns how many samples that were. Thread: either. What is known of the link is kept."""
         with self._lock:
             waiting = self._waiting_bytes()
             self._frames.clear()

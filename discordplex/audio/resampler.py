@@ -1,4 +1,4 @@
-"""Any usual rate to any other: what a detector wants of what Discord carries, what Discord carries of what a speech server sends.
+"""Resampling from any usual rate to any other: for detectors, and for what speech servers send.
 
 Converting a signal in pieces gives the same samples as converting it whole: the taps are whole numbers, so are the sums, and float64 holds
 them exactly in whatever order they are added. Between 48 and 24 kHz `converter.py` does the same for a fraction of the work.

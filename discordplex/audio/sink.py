@@ -1,4 +1,4 @@
-"""Sink: what people said, one frame per speaker and tick."""
+"""Sink: people's sound, one frame per speaker and tick."""
 
 import threading
 from collections.abc import Container
@@ -7,7 +7,7 @@ from typing import Any, Final
 from discord.sinks.core import Sink as LibrarySink
 
 from discordplex.audio.converter import downmix
-from discordplex.audio.duck import Duck
+from discordplex.audio.ducking import Ducking
 from discordplex.audio.fades import fade_in, fade_out, is_quiet
 from discordplex.audio.format import DISCORD
 from discordplex.audio.frame import Reframer
@@ -53,18 +53,18 @@ class SpeakerBuffer:
 
 
 class Sink(LibrarySink):
-    """py-cord's receiving end of a call. One thread writes, another takes; neither waits for the other.
+    """The receiving end of a call, as py-cord knows it. One thread writes, another takes; neither waits for the other.
 
     Metrics: `sink.*` of all speakers together; `sink.nobody` counts batches without a known speaker, `sink.evicted` speakers who made room.
     Measured: write 20 us for a frame, take 4 us for a speaker.
     """
 
-    def __init__(self, *, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
-        """`duck` hears everything that is written, so that the voice of an engine that takes turns steps back at once."""
+    def __init__(self, *, clock: Clock, metrics: Metrics, ducking: Ducking | None = None) -> None:
+        """`ducking` gets everything that is written, for an engine that takes turns: its voice is lowered at once."""
         super().__init__()  # type: ignore[no-untyped-call]  # py-cord's sinks carry no types
         self._clock = clock
         self._metrics = metrics
-        self._duck = duck
+        self._ducking = ducking
         self._lock = threading.Lock()  # guards who there is; each speaker's buffer has a lock of its own
         self._speakers: dict[int, SpeakerBuffer] = {}
         self._last_arrival: float | None = None
@@ -77,7 +77,7 @@ class Sink(LibrarySink):
     def write(self, data: Any, user: Any) -> None:
         """Keep 48 kHz stereo int16 PCM of any length: `bytes`, or py-cord's VoiceData. Thread: receive. Never blocks, never raises.
 
-        `user` is an id or anything with an `id`; a batch of nobody is counted and dropped, one of somebody who is ignored is dropped.
+        `user` is an id or anything with an `id`; a batch without a user is counted and dropped, one of an ignored user is dropped.
         """
         speaker_id = user if isinstance(user, int) else getattr(user, "id", None)
         if speaker_id is None:
@@ -88,8 +88,8 @@ class Sink(LibrarySink):
             speaker = None if self._closed or speaker_id in self._ignored else self._speaker(speaker_id, now)
         if speaker is None:
             return
-        if self._duck is not None:
-            self._duck.hear(pcm)
+        if self._ducking is not None:
+            self._ducking.hear(pcm)
         speaker.write(pcm, now)
 
     def take(self) -> dict[int, bytes]:
@@ -127,21 +127,21 @@ class Sink(LibrarySink):
         return self._surplus_s
 
     def ignore(self, user_ids: Container[int]) -> None:
-        """From now on keep nothing of these people, and of nobody else; what was not taken of theirs is dropped. Thread: any.
+        """Drop the sound of these people, and of nobody else, from now on; sound of theirs that was not taken is dropped too. Thread: any.
 
-        A batch of theirs that is being written meanwhile is not taken any more.
+        A batch of theirs that is being written at this moment is dropped as well.
         """
         with self._lock:
             self._ignored = user_ids
             self._speakers = {user_id: speaker for user_id, speaker in self._speakers.items() if user_id not in user_ids}
 
     def forget(self, user_id: int) -> None:
-        """Drop a speaker and what was not taken of theirs. Thread: any. Who writes again is new."""
+        """Drop a speaker and their sound that was not taken. Thread: any. A speaker who returns gets a fresh buffer."""
         with self._lock:
             self._speakers.pop(user_id, None)
 
     def close(self) -> None:
-        """Drop everything; what is written afterwards is ignored. Thread: any; a second time does nothing."""
+        """Drop everything; later writes are ignored. Thread: any. Idempotent."""
         with self._lock:
             self._closed = True
             self._speakers.clear()

@@ -1,9 +1,9 @@
-"""StreamingPlaybackSource: what the engine says, for whoever sends it to Discord, 20 ms at a time."""
+"""StreamingPlaybackSource: the engine's sound for Discord, 20 ms at a time."""
 
 import discord
 
 from discordplex.audio.converter import upmix
-from discordplex.audio.duck import Duck
+from discordplex.audio.ducking import Ducking
 from discordplex.audio.fades import fade_in, fade_out, with_gain
 from discordplex.audio.format import DISCORD
 from discordplex.audio.pacing import STREAM, Profile
@@ -21,14 +21,14 @@ class StreamingPlaybackSource(discord.AudioSource):
     Measured: read 6 us.
     """
 
-    def __init__(self, *, clock: Clock, metrics: Metrics, profile: Profile = STREAM, duck: Duck | None = None) -> None:
-        """`profile` is REPLIES for an engine that hands over whole replies, `duck` says how loud to be. Metrics: `playout.*`."""
+    def __init__(self, *, clock: Clock, metrics: Metrics, profile: Profile = STREAM, ducking: Ducking | None = None) -> None:
+        """`profile` is REPLIES for an engine that sends whole replies at once; `ducking` gives the gain. Metrics: `playout.*`."""
         self._clock = clock
         self._playout = PlayoutBuffer(profile=profile, metrics=metrics, name="playout")
         self._sounding: bytes | None = None
         self._closed = False
         self._held = False
-        self._duck = duck
+        self._ducking = ducking
         self._gain = 1.0
 
     def push(self, pcm: bytes) -> None:
@@ -36,15 +36,15 @@ class StreamingPlaybackSource(discord.AudioSource):
         self._playout.push(pcm, self._clock.now())
 
     def flush(self) -> int:
-        """Throw away what was not read; how many samples that were. Thread: loop. What sounds ends within 5 ms of the next read."""
+        """Drop what was not read; returns how many samples that were. Thread: loop. The sound ends within 5 ms of the next read."""
         return self._playout.flush()
 
     def hold(self) -> None:
-        """Be silent and keep what waits, until `go_on`. Thread: loop. What sounds ends within 5 ms of the next read."""
+        """Be silent until `go_on` and keep what waits. Thread: loop. The sound ends within 5 ms of the next read."""
         self._held = True
 
     def go_on(self) -> None:
-        """Play on from where it was held. Thread: loop; without `hold` it does nothing."""
+        """Play on from where `hold` stopped. Thread: loop. Does nothing without `hold`."""
         self._held = False
 
     def read(self) -> bytes:
@@ -58,10 +58,10 @@ class StreamingPlaybackSource(discord.AudioSource):
         return upmix(self._ducked(fade_in(frame) if before is None else frame))
 
     def _ducked(self, frame: bytes) -> bytes:
-        """As loud as people leave room for."""
-        if self._duck is None:
+        """The frame at the gain of the ducking."""
+        if self._ducking is None:
             return frame
-        before, self._gain = self._gain, self._duck.gain
+        before, self._gain = self._gain, self._ducking.gain
         return with_gain(frame, before, self._gain)
 
     @property
@@ -74,7 +74,7 @@ class StreamingPlaybackSource(discord.AudioSource):
         return False
 
     def close(self) -> None:
-        """End the stream: every later read gives `b""`. Thread: any; a second time does nothing."""
+        """End the stream: every later read returns `b""`. Thread: any. Idempotent."""
         self._closed = True
 
     def cleanup(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.audio.converter import downmix
-from discordplex.audio.duck import DUCKED_GAIN, HOLD_S, Duck
+from discordplex.audio.ducking import DUCKED_GAIN, HOLD_S, Ducking
 from discordplex.audio.fades import fade_in, fade_out
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.sink import MAX_SPEAKERS, Sink
@@ -55,14 +55,14 @@ def test_of_the_ignored_nothing_is_kept() -> None:
 
 
 def test_the_ignored_do_not_turn_the_voice_down() -> None:
-    """A duck hears nobody who is not to be heard."""
+    """The ducking gets no sound of people who are ignored."""
     clock = SetClock()
-    duck = Duck(clock=clock)
-    sink = Sink(clock=clock, metrics=Metrics(), duck=duck)
+    ducking = Ducking(clock=clock)
+    sink = Sink(clock=clock, metrics=Metrics(), ducking=ducking)
     sink.ignore(frozenset({7}))
     for _ in range(10):
         sink.write(FRAME, 7)
-    assert duck.gain == 1.0
+    assert ducking.gain == 1.0
 
 
 def test_it_is_a_sink_of_the_library() -> None:
@@ -263,12 +263,12 @@ def test_a_frame_has_the_engines_length() -> None:
 def test_what_is_written_ducks_the_voice() -> None:
     """A loud packet is known to the other thread at once; a quiet one, and one of nobody, change nothing."""
     clock = SetClock()
-    duck = Duck(clock=clock)
-    sink = Sink(clock=clock, metrics=Metrics(), duck=duck)
+    ducking = Ducking(clock=clock)
+    sink = Sink(clock=clock, metrics=Metrics(), ducking=ducking)
     sink.write(stereo(tone(0.02, peak=100)), 1)
     sink.write(FRAME, None)
-    assert duck.gain == 1.0
+    assert ducking.gain == 1.0
     sink.write(FRAME, 1)
-    assert duck.gain == DUCKED_GAIN
+    assert ducking.gain == DUCKED_GAIN
     clock.time += HOLD_S
-    assert duck.gain == 1.0
+    assert ducking.gain == 1.0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.audio.duck import DUCKED_GAIN, Duck
+from discordplex.audio.ducking import DUCKED_GAIN, Ducking
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.pacing import REPLIES
 from discordplex.audio.source import StreamingPlaybackSource
@@ -166,11 +166,11 @@ def test_held_sound_can_be_thrown_away() -> None:
 def test_the_voice_steps_back_within_one_read_and_5_ms() -> None:
     """From the first read after a person was audible the sound is 12 dB down after 5 ms; it comes back 300 ms after they fell silent."""
     clock = SetClock()
-    duck = Duck(clock=clock)
-    source = StreamingPlaybackSource(clock=clock, metrics=Metrics(), profile=REPLIES, duck=duck)
+    ducking = Ducking(clock=clock)
+    source = StreamingPlaybackSource(clock=clock, metrics=Metrics(), profile=REPLIES, ducking=ducking)
     source.push(pcm(tone(2.0, hz=311)))
     loud = reads(source, clock, 10)
-    duck.hear(stereo(tone(0.02)))
+    ducking.hear(stereo(tone(0.02)))
     first, *rest = reads(source, clock, 10)
     assert samples(loud[-1], 0, 2).max() > 7900
     assert samples(first, 0, 2)[240:].max() < 8000 * DUCKED_GAIN + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from discordplex.audio.converter import upmix
-from discordplex.audio.duck import DUCKED_GAIN, Duck
+from discordplex.audio.ducking import DUCKED_GAIN, Ducking
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.pacing import REPLIES
 from discordplex.audio.sink import Sink
@@ -41,9 +41,9 @@ class Room:
         self.listening = asyncio.Event()
         self.heard: list[bytes] = []
         """What the bot sent, a frame each tick."""
-        duck = Duck(clock=self.clock)
-        self.sink = Sink(clock=self.clock, metrics=self.metrics, duck=duck)
-        self.source = StreamingPlaybackSource(clock=self.clock, metrics=self.metrics, profile=REPLIES, duck=duck)
+        ducking = Ducking(clock=self.clock)
+        self.sink = Sink(clock=self.clock, metrics=self.metrics, ducking=ducking)
+        self.source = StreamingPlaybackSource(clock=self.clock, metrics=self.metrics, profile=REPLIES, ducking=ducking)
         self.pool = detectors()
         lease = CascadeProvider(config, clock=self.clock, detectors=self.pool).acquire()
         assert lease is not None

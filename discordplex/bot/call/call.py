@@ -9,7 +9,7 @@ from typing import Any
 import discord
 import structlog
 
-from discordplex.audio.duck import Duck
+from discordplex.audio.ducking import Ducking
 from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bot import texts
@@ -97,10 +97,10 @@ class Call:
         self._lease = lease
         self._quiet = quiet
         self._link: VoiceConnection | None = None
-        duck = Duck(clock=clock) if takes_turns else None
+        ducking = Ducking(clock=clock) if takes_turns else None
         profile = REPLIES if takes_turns else STREAM
-        self._source = StreamingPlaybackSource(clock=clock, metrics=self.metrics, profile=profile, duck=duck)
-        self._hearing = CallHearing(preferences=context.preferences, clock=clock, metrics=self.metrics, duck=duck)
+        self._source = StreamingPlaybackSource(clock=clock, metrics=self.metrics, profile=profile, ducking=ducking)
+        self._hearing = CallHearing(preferences=context.preferences, clock=clock, metrics=self.metrics, ducking=ducking)
         self._disclosure = Disclosure(notices, number, speaking=lambda: self._hearing.gate.speaking)
         self._announcer = Announcer(state, notices, self._disclosure, panel=context.panel)
         self._captions = CallCaptions(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from discordplex.audio.duck import Duck
+from discordplex.audio.ducking import Ducking
 from discordplex.audio.sink import Sink
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.rules import Preferences
@@ -14,28 +14,28 @@ from discordplex.voice.rtp.receiver import EVERYBODY
 
 
 class HeardLink(Protocol):
-    """What it needs from a `voice.connection.VoiceConnection`."""
+    """What it needs of a `voice.connection.VoiceConnection`."""
 
     @property
     def people(self) -> frozenset[int]:
-        """Everybody in the call except the bot itself."""
+        """Everybody in the call but ourselves."""
         ...
 
     def ignore(self, user_ids: Iterable[int]) -> None:
-        """Drop packets of these people, and of nobody else, unopened."""
+        """Drop these people, and nobody else, before anything of theirs is opened."""
         ...
 
     def deafen(self, *, deaf: bool) -> None:
-        """Drop all packets while `deaf`."""
+        """Drop everybody, for a while."""
         ...
 
 
 class CallHearing:
     """One call's sink, the noise gate behind it, and the rule by which the voice connection drops people. Thread: loop."""
 
-    def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, duck: Duck | None = None) -> None:
-        """`duck` gets every sound as it arrives; it is for an engine that takes turns."""
-        self.sink = Sink(clock=clock, metrics=metrics, duck=duck)
+    def __init__(self, *, preferences: Preferences, clock: Clock, metrics: Metrics, ducking: Ducking | None = None) -> None:
+        """`ducking` gets every sound as it arrives, for an engine that takes turns."""
+        self.sink = Sink(clock=clock, metrics=metrics, ducking=ducking)
         self.gate = GatedSink(self.sink, clock=clock)
         self._preferences = preferences
         self._link: HeardLink | None = None
@@ -43,15 +43,15 @@ class CallHearing:
         self._deaf = False
 
     def attach(self, link: HeardLink, voice_channel: VoiceChannel) -> None:
-        """Use this connection. Call it before its first packet."""
+        """Hear this connection, whose first packet has not come yet."""
         self._link = link
         link.deafen(deaf=self._deaf)
         self.refresh(voice_channel)
 
     def deafen(self, *, deaf: bool) -> None:
-        """Hear nobody while `deaf`, and drop sound that was not taken yet.
+        """Hear nobody for a while, and drop what was heard and not taken yet.
 
-        That time counts as silence.
+        Such a while counts as one in which nobody spoke, until it ends.
         """
         self._deaf = deaf
         if self._link:
@@ -61,9 +61,9 @@ class CallHearing:
             self.gate.restart()
 
     def refresh(self, voice_channel: VoiceChannel) -> None:
-        """People, opt-outs or the guild's rules changed: update whom the call hears.
+        """Somebody came, went or changed their mind, or the rules of the guild changed.
 
-        A user who is in the call, but not in the channel by Discord's events so far, may be a bot. They are not heard until that is known.
+        Who is in the call and not in the channel, as far as Discord has told, may be a bot: nobody hears them until that is known.
         """
         rules = self._preferences.rules(voice_channel.place.guild_id)
         strangers = (self._link.people if self._link else frozenset()) - voice_channel.people - voice_channel.bots
