@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable, Collection, Hashable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import aiohttp
 import discord
@@ -12,6 +12,7 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.poster import DeliveryStatus, Poster
+from discordplex.bot.cooldowns import Cooldowns, Rate
 from discordplex.bot.place import Place
 from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock
@@ -55,6 +56,10 @@ class LeftMessage:
         await self._message.delete()
 
 
+REPEATS: Final = Rate(burst=3, interval_s=60.0)
+"""How often the same is said in a voice channel to those who enter it: who goes in and out again and again fills no chat."""
+
+
 class Notices:
     """Writes the captions and notices of every voice channel into the channel of its setting. Thread: loop."""
 
@@ -66,8 +71,9 @@ class Notices:
         self._posters: dict[int, Poster] = {}
         self._spares: dict[int, Any | None] = {}
         self._diverted: dict[Place, Any] = {}
-        self._told: dict[Place, dict[int, None]] = {}
-        """Hashes of what was posted, the oldest first."""
+        self._told: dict[Place, dict[int, bool]] = {}
+        """Hashes of what was posted, oldest first; True where all who read it have left."""
+        self._repeated = Cooldowns()
 
     def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
         """Post a notice; the same `key` again replaces it. If the bot may not write there, nothing is posted."""
@@ -94,8 +100,8 @@ class Notices:
         """Post a notice, unless the same text was posted there since `forget`."""
         told = self._told.pop(voice_channel.place, {})
         self._told[voice_channel.place] = told  # used last
-        if hash(text) not in told:
-            told[hash(text)] = None
+        if told.get(hash(text), True) and self.may_repeat(voice_channel.place, hash(text)):
+            told[hash(text)] = False
             self.say(voice_channel, text, key=key)
         drop_oldest(told, MOST_TOLD)
         drop_oldest(self._told, MOST_PLACES)
@@ -177,6 +183,19 @@ class Notices:
     def forget(self, place: Place) -> None:
         """Forget what was posted there, so that everything may be posted again."""
         self._told.pop(place, None)
+
+    def readers_left(self, place: Place) -> None:
+        """Nobody is there any more who has read it: everything may be said again, as often as `REPEATS` allows."""
+        told = self._told.get(place, {})
+        told.update(dict.fromkeys(told, True))
+
+    def may_repeat(self, place: Place, what: Hashable) -> bool:
+        """Whether something of this kind may be said there once more, to whoever came; counts it if so."""
+        key, now = (place, what), self.clock.now()
+        may = not self._repeated.wait_s(key, REPEATS, now)
+        if may:
+            self._repeated.use(key, REPEATS, now)
+        return may
 
     async def flush(self) -> None:
         """Return when everything is written."""

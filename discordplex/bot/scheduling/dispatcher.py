@@ -334,7 +334,7 @@ class Dispatcher:
         self._waiting.withdraw(place)
         self._moves.forget(place.guild_id, [place.channel_id])
         self._pauses.forget(place)
-        self._notices.forget(place)
+        self._notices.readers_left(place)
         self._timers.cancel(RetryTimer(place))
 
     async def _reply(self, place: Place, answer: Answer) -> str:

@@ -12,8 +12,13 @@ from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Tick
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.wait_estimate import Lengths, estimate
 from discordplex.bot.texts.waiting import Estimate
+from discordplex.bounded import drop_oldest
 
 log = structlog.get_logger()
+
+
+MOST_MESSAGES = 1000
+"""Channels whose newest message about the queue is known."""
 
 
 class WaitingList:
@@ -29,6 +34,8 @@ class WaitingList:
         self._running = running
         self._lengths = Lengths()
         self._told: dict[Ticket, int] = {}
+        self._messages: dict[Place, int] = {}
+        """By which ticket's serial number the newest message about the queue in a channel is known."""
         self._settled = True
         self.closed = False
         """Whether the queue is closed: nobody is served any more."""
@@ -121,9 +128,10 @@ class WaitingList:
         return not self._moves.wait_s(guild_id)
 
     def _greet(self, granted: Granted) -> None:
-        voice_channel, ticket = self._guilds.voice_channel_at(granted.place), granted.ticket
-        if voice_channel and ticket and ticket in self._told:
-            self._notices.say(voice_channel, texts.waiting.YOUR_TURN, key=("queue", ticket.serial))
+        voice_channel, message = self._guilds.voice_channel_at(granted.place), self._messages.get(granted.place)
+        if voice_channel and message and granted.ticket in self._told:
+            del self._messages[granted.place]
+            self._notices.say(voice_channel, texts.waiting.YOUR_TURN, key=("queue", message))
 
     def tell_all(self) -> None:
         """Update the messages of all who wait for an engine."""
@@ -144,8 +152,13 @@ class WaitingList:
                 self._tell_number(voice_channel)
 
     def _tell_number(self, voice_channel: VoiceChannel) -> None:
-        """Post or edit the message of this wait: one message, edited when the number changes."""
+        """Post or edit the message of this wait. It is edited when the number changes, and where people come back very often."""
         ticket, number = self._registry.ticket(voice_channel.place), self._registry.number(voice_channel.place)
         if self._settled and ticket and number and self._told.get(ticket) != number:
-            self._told[ticket] = number
-            self._notices.say(voice_channel, self.sentence(voice_channel.place, number), key=("queue", ticket.serial))
+            place = voice_channel.place
+            message = self._messages.pop(place, None)
+            if ticket not in self._told and self._notices.may_repeat(place, "queue"):
+                message = None
+            self._messages[place], self._told[ticket] = message or ticket.serial, number
+            drop_oldest(self._messages, MOST_MESSAGES)
+            self._notices.say(voice_channel, self.sentence(place, number), key=("queue", self._messages[place]))

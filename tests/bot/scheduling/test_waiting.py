@@ -44,6 +44,21 @@ async def test_who_comes_back_into_the_queue_gets_a_new_message(town: Town, cloc
     assert town.said(B1) == [texts.waiting.waiting(1, None)] * 2
 
 
+@pytest.mark.parametrize(
+    ("place", "sentence"), [(B1, texts.waiting.waiting(1, None)), (A2, texts.calls.elsewhere(A1.channel_id))], ids=["queue", "elsewhere"]
+)
+async def test_who_goes_in_and_out_fills_no_chat(town: Town, clock: FakeClock, place: Place, sentence: str) -> None:
+    """In three minutes three messages, and one a minute after that, whether the engine is busy or the bot elsewhere; and they do know."""
+    town.move(ANNA, None, A1)
+    for _ in range(60):
+        town.move(BERT, None, place)
+        await clock.advance(1.5)
+        town.move(BERT, place, None)
+        await clock.advance(1.5)
+    assert 1 <= len(town.said(place)) <= 6
+    assert set(town.said(place)) == {sentence}
+
+
 async def test_the_estimate_comes_from_recent_calls(town: Town, clock: FakeClock) -> None:
     """Three calls of 120 s, one that is 30 s old: 90 s to wait. One in which nobody was heard says nothing."""
     for seconds, listened_s in ((120.0, 110.0), (1.0, 0.0), (120.0, 110.0), (120.0, 110.0)):
