@@ -36,6 +36,8 @@ class Announcer:
     _greets: bool = False
     _engine_fault: str | None = None
     _engine_episode: int = 0
+    _episode_told: bool = False
+    """The message about the engine's present absence was written."""
     _changes: int = 0
 
     @property
@@ -140,8 +142,11 @@ class Announcer:
         if moved and self.ready:
             self.greet()
         if self._engine_fault or self._opens_long:
-            self._tell_engine(self._how_it_came(moved=moved), again=self._opens_long)
+            if self._episode_told or not self.ready:
+                self._tell_engine(self._how_it_came(moved=moved))
+            self.notices.forget(self.state.voice_channel.place)  # it may go away again
             self._engine_episode += 1
+            self._episode_told = False
         self._engine_fault, self._opens_long = None, False
 
     def _how_it_came(self, *, moved: bool) -> str:
@@ -162,8 +167,12 @@ class Announcer:
 
     def _tell_engine(self, text: str, *, again: bool = False) -> None:
         """Post or edit one message for each time that the engine is lost; `again`: even if the same text was posted before."""
-        say = self.notices.say if again else self.notices.say_once
-        say(self.state.voice_channel, text, key=(self.state.number, "engine", self._engine_episode))
+        key = (self.state.number, "engine", self._engine_episode)
+        if again or self._episode_told:
+            self.notices.say(self.state.voice_channel, text, key=key)
+            self._episode_told = True
+        else:
+            self._episode_told = self.notices.say_once(self.state.voice_channel, text, key=key)
 
     def _tell_change(self, text: str) -> None:
         """Post or edit one message for each change of the persona."""

@@ -96,15 +96,17 @@ class Notices:
 
         poster.notice(named if voice_channel.readers_see_it else unnamed, key=key, on_delivery=on_delivery)
 
-    def say_once(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
-        """Post a notice, unless the same text was posted there since `forget`."""
+    def say_once(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> bool:
+        """Post a notice, unless the same text was posted there since `forget`, or very often lately. Returns whether it is posted."""
         told = self._told.pop(voice_channel.place, {})
         self._told[voice_channel.place] = told  # used last
-        if told.get(hash(text), True) and self.may_repeat(voice_channel.place, hash(text)):
+        is_new = told.get(hash(text), True) and self.may_repeat(voice_channel.place, hash(text))
+        if is_new:
             told[hash(text)] = False
             self.say(voice_channel, text, key=key)
         drop_oldest(told, MOST_TOLD)
         drop_oldest(self._told, MOST_PLACES)
+        return is_new
 
     def say_in(
         self,
