@@ -1,7 +1,7 @@
-"""Who may call the bot, where it talks, and who may do what to a call. Pure.
+"""Who may call the bot, where it talks, and who may use which command. Pure.
 
-`RIGHTS` and `RATES` are the whole policy: every slash command, written command and button stands there, and what does not is refused.
-`docs/using.md` shows the same table, and a test holds both against what the bot registers.
+`RIGHTS` and `LIMITS` are the whole policy: they list every slash command, prefix command and button. Anything else is refused.
+`docs/using.md` shows the same table; a test compares both with what the bot registers.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,16 +12,16 @@ from typing import Final
 from discordplex.bot.cooldowns import Rate
 from discordplex.bot.rules import Rules
 
-# Lists of channels and roles: a denial goes before a permission, and an empty list permits everything.
+# Lists of channels and roles: a denial takes precedence, and an empty list of allowed ones allows everything.
 
 
 def may_talk_in(rules: Rules, channel_id: int) -> bool:
-    """Whether the bot talks in this channel, by itself or by anybody's wish."""
+    """Whether the bot may talk in this channel at all."""
     return channel_id not in rules.deny_channels and (not rules.allow_channels or channel_id in rules.allow_channels)
 
 
 def may_call(rules: Rules, role_ids: Collection[int]) -> bool:
-    """Whether the bot comes for somebody with these roles. Every member has the role whose id is the guild's."""
+    """Whether a member with these roles may call the bot. Every member also has the role with the guild's id."""
     held = frozenset(role_ids)
     return not held & rules.deny_roles and (not rules.allow_roles or bool(held & rules.allow_roles))
 
@@ -41,17 +41,17 @@ class Right(Enum):
 
 
 MODERATING: Final = ("move_members", "manage_channels", "manage_guild", "administrator")
-"""Permissions in a voice channel, each of which makes somebody its moderator."""
+"""Any of these permissions in a voice channel makes a member its moderator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What one person is in a guild."""
+    """The rights of one person in a guild."""
 
     sits_in: int | None
-    """The voice channel in which they sit."""
+    """The voice channel that they are in."""
     moderates: frozenset[int]
-    """The voice channels, of those that are asked about, that they moderate."""
+    """The voice channels that they moderate, of those in question."""
     admin: bool
     """Whether they have Manage Server."""
 
@@ -61,17 +61,17 @@ class Standing:
 
 
 def may_use(right: Right, who: Standing, *, call: int | None, waiting: Collection[int]) -> bool:
-    """Whether somebody may use what asks for this right.
+    """Whether somebody may use a command with this right.
 
-    `call` is the channel of the guild's call, None where it has none; `waiting` are its channels in the queue, or whose call is tried
-    again. Where there is nothing to change, anybody may ask and is told so.
+    `call` is the channel of the guild's call, or None. `waiting` are its channels in the queue, or whose call is tried again. If there is
+    nothing to change, anybody may use the command, and its answer says so.
     """
     if right is Right.ADMIN:
         return who.admin
     if right in (Right.CALL, Right.QUEUE):
         concerned = [call] if call is not None and right is Right.CALL else waiting
         return not concerned or any(who.has_a_say_in(channel_id) for channel_id in concerned)
-    return True  # CALLER included: whoever sits nowhere, or may not call, is told so by the command itself
+    return True  # also CALLER: the command itself answers people who are in no channel or may not call
 
 
 RIGHTS: Final[Mapping[str, Right]] = {
@@ -118,15 +118,15 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "/settings forget-transcripts": Right.ADMIN,
     "/settings reset": Right.ADMIN,
 }
-"""Commands by their whole name, a switch of theirs after it; written commands with `!`; buttons by what stands on them."""
+"""Commands by their whole name, with an option that has its own right; prefix commands with `!`; buttons by their label."""
 
 
 JOINING: Final = frozenset({"/listen", "!listen"})
-"""What calls the bot, as `/join` does, where the guild has no call."""
+"""Commands that work like `/join` if the guild has no call."""
 
 
 def right_to(use: str, call: int | None) -> Right | None:
-    """What is asked of who uses this where the guild's call is in the channel `call` (None: it has none); None where nobody may."""
+    """The right for a command when the guild's call is in the channel `call` (or None); None if nobody may use it."""
     return Right.CALLER if use in JOINING and call is None else RIGHTS.get(use)
 
 
@@ -135,10 +135,10 @@ def right_to(use: str, call: int | None) -> Right | None:
 
 @dataclass(frozen=True, slots=True)
 class UseLimit:
-    """How often something may be used, by one person anywhere and by all of one guild together."""
+    """How often something may be used, by one person in all guilds, and by all people of a guild together."""
 
     kind: str
-    """Uses of one kind count together."""
+    """Uses of the same kind count together."""
     person: Rate
     guild: Rate
 
@@ -148,7 +148,7 @@ REOPENING: Final = UseLimit("reopening", person=Rate(3, 20.0), guild=Rate(6, 10.
 SAVING: Final = UseLimit("saving", person=Rate(5, 12.0), guild=Rate(20, 3.0))
 POSTING: Final = UseLimit("posting", person=Rate(6, 10.0), guild=Rate(6, 10.0))
 ANSWERING: Final = UseLimit("answering", person=Rate(8, 10.0), guild=Rate(16, 5.0))
-"""Answers to written commands, which everybody reads."""
+"""Answers to prefix commands, which everybody can read."""
 
 LIMITS: Final[Mapping[str, UseLimit]] = {
     **dict.fromkeys(("/join", "!join", "/listen", "!listen"), CALLING),
@@ -156,5 +156,5 @@ LIMITS: Final[Mapping[str, UseLimit]] = {
     **dict.fromkeys(("/persona import", "/persona import server", "/persona save", "/persona save server"), SAVING),
     **dict.fromkeys(("/settings transcripts", "/settings captions-of-people", "/settings captions"), POSTING),
 }
-"""What joins a channel, opens an engine, writes or posts again. `/leave`, `/stop` and everything about privacy are never refused for being
-asked too often: what follows them needs one of these first."""
+"""Commands that join a channel, open an engine, save or post. `/leave`, `/stop` and everything about privacy have no limit: to use them
+again with an effect, somebody must use one of these first."""

@@ -1,4 +1,4 @@
-"""BotApplication: the whole bot, login after login, until it is told to stop."""
+"""BotApplication: the whole bot. It logs in, and again after a failure, until it is told to stop."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,11 +27,11 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
-"""Pauses between tries to reach Discord, doubling from the one to the other; after sessions that did not last, those of `Pace`."""
+"""The pause between tries to reach Discord doubles from the first to the longest. After short sessions, the pauses of `Pace` apply."""
 
 
 class BotApplication:
-    """`run` it, `stop` it. Thread: loop, for both and for making it."""
+    """`run` it, `stop` it. Thread: loop, also for making it."""
 
     def __init__(
         self, *, config: Config, provider: EngineProvider, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics
@@ -51,11 +51,11 @@ class BotApplication:
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
-        """Make `run` return: out of every channel, engines closed, gateway and HTTP closed, within five seconds. Again does nothing."""
+        """Make `run` leave every channel, close engines, gateway and HTTP, and return, within five seconds. A second call does nothing."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Be the bot until `stop`. While Discord cannot be reached it is tried again, with growing pauses.
+        """Run the bot until `stop`. While Discord cannot be reached, it tries again with growing pauses.
 
         Raises:
             ConfigError: there is no token.
@@ -73,7 +73,7 @@ class BotApplication:
         while not self._stop.is_set():
             try:
                 login = Login(self._parts)
-            except OSError as fault:  # no file can be opened, say: that may pass, as Discord's being away may
+            except OSError as fault:  # for example the limit of open files: like an outage of Discord, that may pass
                 cause: str | None = cause_of(fault)
             else:
                 cause = await login.run(token, self._stop)

@@ -1,23 +1,23 @@
-"""Cooldowns: how often each of many people and guilds may do something. Pure: the time is a parameter."""
+"""Cooldowns: limits how often each person and guild may do something. Pure: the time is a parameter."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 MOST = 4096
-"""Keys that are remembered. Beyond that the least recently used one is forgotten, and may do everything again."""
+"""The most keys that are remembered. After that, the least recently used one is forgotten and starts again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and one more after each interval."""
+    """`burst` uses at once, and one more after each interval."""
 
     burst: int
     interval_s: float
 
 
 class Cooldowns:
-    """For each key one rate, and how much of it is used up. A key that has used nothing takes no memory."""
+    """How much of its rate each key has used. A key that has used nothing takes no memory."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -28,7 +28,7 @@ class Cooldowns:
         return len(self._used_until)
 
     def wait_s(self, key: Hashable, rate: Rate, now: float) -> float:
-        """Seconds until the key may do it again; 0 where it may now."""
+        """Seconds until the next use is allowed; 0 if it is allowed now."""
         return max(0.0, self._used_until.get(key, now) - now - (rate.burst - 1) * rate.interval_s)
 
     def use(self, key: Hashable, rate: Rate, now: float) -> None:

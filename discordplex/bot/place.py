@@ -1,4 +1,4 @@
-"""TODO."""
+"""Place: a voice channel by its ids. Pure."""
 
 from dataclasses import dataclass
 

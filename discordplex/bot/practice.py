@@ -1,4 +1,4 @@
-"""Practice: what is done with what people say in a call. Pure. Every sentence about privacy is made from it, and so is what is done."""
+"""Practice: what is done with what people say in a call. Pure. The sentences about privacy and the actual recording both follow it."""
 
 from dataclasses import dataclass, replace
 
@@ -7,29 +7,29 @@ from typing_extensions import Self
 from discordplex.bot.rules import Rules
 
 SOMEWHERE = 0
-"""The channel of the captions, where that is not a certain one: each call has its own. No Discord channel has this id."""
+"""Stands for the captions channel if each call has its own. No Discord channel has this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Practice:
-    """What the settings in force make of people's words in one call."""
+    """What the settings in force do with people's words in one call."""
 
     engine: str
-    """Where their voices go, as people are told."""
+    """The name of the engine that people read."""
     transcribes: bool
-    """The engine writes down what people say; otherwise it only tells what it says itself."""
+    """Whether the engine transcribes what people say."""
     published_in: int | None = None
-    """The channel into which people's words are written; None where they are not."""
+    """The channel where people's words are written; None if nowhere."""
     kept: bool = False
-    """There is a transcript: of what the engine says, and of what people say where it `transcribes`."""
+    """Whether a transcript is kept: of what the engine says, and, if it `transcribes`, of what people say."""
     forgetful: bool = False
-    """Who asked earlier not to be heard is not known, since the settings cannot be read."""
+    """Whether earlier opt-outs are unknown, because the settings cannot be read."""
 
     @classmethod
     def of(cls, rules: Rules, *, engine: str, transcribes: bool, captions_in: int | None) -> Self:
-        """What `rules` make of it where captions are written into the channel `captions_in`, or (None) nowhere.
+        """The practice by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
 
-        While it is not known who asked not to be heard, nothing is kept and nobody's words are published.
+        While opt-outs are unknown, nothing is kept and nobody's words are published.
         """
         published = transcribes and rules.captions_of_people and not rules.forgetful
         return cls(
@@ -42,7 +42,7 @@ class Practice:
 
     @property
     def needs_notice(self) -> bool:
-        """Whether something outlives the call that people must have been told of before."""
+        """Whether something is recorded, so that people must be told before."""
         return self.kept or self.published_in is not None
 
     @property
@@ -51,10 +51,10 @@ class Practice:
         return self.kept and self.transcribes
 
     def without_records(self) -> Self:
-        """The same where nothing is kept and nobody's words are published."""
+        """The same, but nothing is kept and nobody's words are published."""
         return replace(self, published_in=None, kept=False)
 
     def beyond(self, told: Self) -> bool:
-        """Whether it does something with people's words that a notice about `told` did not say."""
+        """Whether it does more with people's words than a notice about `told` says."""
         more_kept = (self.kept and not told.kept) or (self.keeps_people and not told.keeps_people)
         return more_kept or (self.published_in is not None and self.published_in != told.published_in)

@@ -1,4 +1,4 @@
-"""Bounds for the rate limits that Discord's answers tell: py-cord waits as long as they say, whatever that is."""
+"""Limits the waits in Discord's rate limits, because py-cord waits as long as an answer says."""
 
 import json
 import math
@@ -12,16 +12,16 @@ from typing_extensions import Self
 log = structlog.get_logger()
 
 LONGEST_WAIT_S = 60.0
-"""Nobody is made to wait longer before a request is tried again, whatever Discord, or what answers in its place, says."""
+"""The longest wait before a request is tried again, whatever the answer says."""
 
 WAIT_WITHOUT_NUMBER_S = 1.0
-"""The wait where none is told, or something that is no number of seconds."""
+"""The wait if the answer has no valid number of seconds."""
 
 TOO_MANY = 429
 
 
 def bounded_wait_s(told: object) -> float:
-    """Seconds to wait where an answer tells `told`: at most `LONGEST_WAIT_S`, and `WAIT_WITHOUT_NUMBER_S` for what is no such number."""
+    """The seconds to wait if an answer says `told`: at most `LONGEST_WAIT_S`; `WAIT_WITHOUT_NUMBER_S` if it is no valid number."""
     if isinstance(told, bool) or not isinstance(told, int | float | str):
         return WAIT_WITHOUT_NUMBER_S
     try:
@@ -32,14 +32,14 @@ def bounded_wait_s(told: object) -> float:
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """An answer whose rate limits are bounded before py-cord reads them, in the headers and in the body of a 429."""
+    """An answer whose rate limits, in the headers and the body of a 429, are bounded before py-cord reads them."""
 
     async def start(self, connection: Connection) -> Self:
         """Read the headers."""
         await super().start(connection)
         if "X-Ratelimit-Remaining" in self._headers:
             headers = self._headers.copy()
-            # py-cord takes this one and leaves the clock's, X-Ratelimit-Reset, alone.
+            # py-cord uses this header and ignores X-Ratelimit-Reset, which depends on the clock.
             headers["X-Ratelimit-Reset-After"] = str(bounded_wait_s(headers.get("X-Ratelimit-Reset-After")))
             self._headers = type(self._headers)(headers)
         return self
@@ -51,7 +51,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 def bounded_body(text: str) -> str:
-    """The body of a 429 with a wait that is bounded; JSON of another shape, or none, is one with the wait alone."""
+    """The body of a 429 with a bounded wait. If it is no JSON of the right shape, a body with only the wait."""
     try:
         body: Any = json.loads(text)
     except (ValueError, RecursionError):

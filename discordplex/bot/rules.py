@@ -1,4 +1,4 @@
-"""What holds in a guild, and whose wish counts: the settings as calls and the dispatcher see them, wherever they come from."""
+"""Rules: the settings of a guild as calls and the scheduler see them, wherever they come from."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -11,7 +11,7 @@ from discordplex.config import BotConfig
 from discordplex.engine import Persona
 
 MINUTE_S = 60.0
-"""What a minute of the rules below is; the tests of a whole evening make it shorter."""
+"""The length of a minute in the rules below; one test makes it shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class CaptionsPlace:
     where: Literal["voice", "channel", "thread", "off"] = "voice"
     """The voice channel's own chat, a text channel, a new thread for each call (notices stay in the voice chat), or nowhere."""
     channel_id: int | None = None
-    """Which text channel; for `thread`, None is one that fits."""
+    """The text channel; None with `thread` means a suitable one."""
 
     @classmethod
     def parse(cls, setting: str) -> Self:
@@ -33,45 +33,45 @@ class CaptionsPlace:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds in one guild."""
+    """The rules of one guild."""
 
     auto_join: bool = True
     captions: CaptionsPlace = CaptionsPlace()
     allow_channels: frozenset[int] = frozenset()
-    """Where the bot talks; empty for everywhere."""
+    """Where the bot talks; empty: everywhere."""
     deny_channels: frozenset[int] = frozenset()
     allow_roles: frozenset[int] = frozenset()
-    """Who may call it; empty for everybody."""
+    """Who may call it; empty: everybody."""
     deny_roles: frozenset[int] = frozenset()
     idle_minutes: float = 0
-    """Without speech for so long, it leaves; 0 is never."""
+    """The bot leaves after this long without speech; 0 is never."""
     busy_idle_minutes: float = 5
     """The same while others wait; 0 is never."""
     max_minutes: float = 0
-    """When others wait, a call ends after so long; 0 is never."""
+    """When others wait, a call ends after this long; 0 is never."""
     hear_bots: bool = False
     noise_gate: bool = False
     voice_status: bool = True
     transcripts: bool = False
-    """Whether what is said in calls is stored, where the engine writes it down."""
+    """Whether transcripts are kept."""
     captions_of_people: bool = False
-    """Whether what people say is written into the captions too, where the engine writes it down."""
+    """Whether captions also show what people say, if the engine transcribes it."""
     forgetful: bool = False
-    """Who asked earlier not to be heard is not known: the settings could not be read."""
+    """Whether earlier opt-outs are unknown, because the settings could not be read."""
 
     def idle_limit_minutes(self, *, others_wait: bool) -> float:
-        """Without speech for so long, it leaves now; 0 is never."""
+        """The limit without speech that applies now; 0 is none."""
         limits = (self.idle_minutes, self.busy_idle_minutes if others_wait else 0)
         return min((minutes for minutes in limits if minutes), default=0)
 
     @property
     def max_s(self) -> float:
-        """The same in seconds."""
+        """`max_minutes` in seconds."""
         return self.max_minutes * MINUTE_S
 
     @classmethod
     def configured(cls, bot: BotConfig) -> Self:
-        """As the configuration says."""
+        """The rules of the configuration."""
         return cls(
             auto_join=bot.auto_join,
             captions=CaptionsPlace.parse(bot.captions),
@@ -90,27 +90,27 @@ class Rules:
 
 
 class Preferences(Protocol):
-    """Where rules and wishes come from. All methods: the event loop's thread."""
+    """Gives rules, opt-outs and personas. All methods: the event loop's thread."""
 
     @property
     def opted_out(self) -> AbstractSet[int]:
-        """Who is never to be heard, in any guild. Whoever changes it tells `Dispatcher.preferences_changed`."""
+        """The people who must not be heard, in any guild. After a change, `Dispatcher.preferences_changed` must be called."""
         ...
 
     async def learn(self, guild_id: int) -> None:
-        """Make sure that a guild's rules are known; it is awaited before anything is decided there. Never raises."""
+        """Make sure that a guild's rules are known. Await it before anything is decided there. Never raises."""
         ...
 
     def knows(self, guild_id: int) -> bool:
-        """Whether they are."""
+        """Whether the guild's rules are known."""
         ...
 
     def rules(self, guild_id: int) -> Rules:
-        """What holds in a guild now. At once: it is asked with every event."""
+        """The rules of a guild. Returns at once, because it is called for every event."""
         ...
 
     async def persona(self, guild_id: int, person_id: int | None) -> Persona:
-        """Who the engine shall be in a call that this person (None: nobody in particular) began. The engine takes it."""
+        """The persona for a call that this person (or None) started. The engine takes it."""
         ...
 
 

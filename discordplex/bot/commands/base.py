@@ -1,4 +1,4 @@
-"""What slash commands, buttons and prefix commands share: the services they call, who may use them, how they reply."""
+"""What slash commands, buttons and prefix commands share: services, rights, answers."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -29,32 +29,32 @@ NOT_THEIRS: Final[Mapping[Right, str]] = {
     Right.CALL: texts.waiting.NOT_YOUR_CALL,
     Right.QUEUE: texts.waiting.NOT_YOUR_PLACE,
 }
-"""What somebody without the right is told."""
+"""The answer to somebody without the right."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class CallControl(Protocol):
-    """What is asked about calls; `scheduling.dispatcher` implements it."""
+    """What commands need from the scheduler; `scheduling.dispatcher` implements it."""
 
     async def join(self, place: Place, asker: int | None = None) -> str:
-        """Call us into a channel, at this person's wish; what came of it."""
+        """Join a channel, for this person; returns the answer."""
         ...
 
     async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
-        """Send us away from these channels, at the wish of a person of this name; what came of it."""
+        """Leave these channels, for a person of this name; returns the answer."""
         ...
 
     def status(self, guild_id: int) -> texts.calls.Status:
-        """How things are."""
+        """The status of a guild."""
         ...
 
     def queue_lines(self, guild_id: int) -> Sequence[str]:
-        """A sentence for each channel of the guild that waits, with what it may expect."""
+        """A sentence for each channel of the guild that waits, with the expected wait."""
         ...
 
     def leave_queue(self, guild_id: int, channels: Collection[int]) -> str:
-        """Nobody in these channels waits any more; what came of it."""
+        """Take these channels out of the queue; returns the answer."""
         ...
 
     def waiting(self, guild_id: int) -> Collection[int]:
@@ -62,29 +62,29 @@ class CallControl(Protocol):
         ...
 
     def call(self, guild_id: int) -> AnyCall | None:
-        """The guild's call, None where it has none."""
+        """The guild's call; None if it has none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CommandServices:
-    """Whom commands ask."""
+    """The services that commands use."""
 
     calls: CallControl
     preferences: StoredPreferences
     personas: PersonaCatalog
     voices: tuple[str, ...]
-    """The engine's voices; none where it takes any."""
+    """The engine's voices; empty if it takes any."""
     practice: Callable[[int], Practice]
-    """What is done in a guild with what people say: in the call that runs, else in the next one."""
+    """What is done in a guild with what people say, in the running call or the next one."""
     handling: Callable[[], AbstractContextManager[None]]
-    """Around everything that the way out shall wait for."""
+    """A context for work that the end of the client waits for."""
     clock: Clock
     used: Cooldowns = field(default_factory=Cooldowns)
-    """How often people and guilds have used what is limited."""
+    """How often people and guilds have used limited commands."""
 
     def admit(self, use: str, guild_id: int, member: Any) -> None:
-        """Count a person's use of what has this name in `access.RIGHTS`. Raises RefusedError where they may not, or not so soon."""
+        """Check and count the use of a command, by its name in `access.RIGHTS`. Raises RefusedError if it is not allowed, or too soon."""
         call, waiting = self.calls.call(guild_id), self.calls.waiting(guild_id)
         channel_id = call.voice_channel.place.channel_id if call else None
         right = right_to(use, channel_id)
@@ -99,7 +99,7 @@ class CommandServices:
                 raise RefusedError(texts.waiting.too_often(wait_s))
 
     def count(self, limit: UseLimit, guild_id: int, user_id: int) -> float:
-        """Count one more use and give 0; or, where that would be one too many, the seconds until it is not."""
+        """Count a use and return 0; if it is one too many, count nothing and return the seconds until it is allowed."""
         now = self.clock.now()
         keys = [((limit.kind, "person", user_id), limit.person), ((limit.kind, "guild", guild_id), limit.guild)]
         wait_s = max(self.used.wait_s(key, rate, now) for key, rate in keys)
@@ -109,34 +109,34 @@ class CommandServices:
         return wait_s
 
     def own_channels(self, guild_id: int, member: Any) -> frozenset[int]:
-        """The channels, of those that have the call or wait, in which a person has a say."""
+        """The guild's channels with a call or in the queue that this person may decide about."""
         call = self.calls.call(guild_id)
         concerned = {*self.calls.waiting(guild_id), *([call.voice_channel.place.channel_id] if call else [])}
         who = standing_of(member, concerned)
         return frozenset(channel_id for channel_id in concerned if who.has_a_say_in(channel_id))
 
     def call_with(self, guild_id: int, member: Any) -> AnyCall | None:
-        """The call in whose channel this member sits, None where there is none."""
+        """The call in the voice channel of this member; None if there is none."""
         call, channel_id = self.calls.call(guild_id), voice_channel_id(member)
         return call if call and call.voice_channel.place.channel_id == channel_id else None
 
 
 def option(name: str, kind: Any, description: str, **more: Any) -> Callable[[Command], Command]:
-    """One option of a slash command; py-cord's own decorator carries no types."""
+    """One option of a slash command; py-cord's own decorator has no types."""
     return discord.option(name, kind, description=description, **more)  # type: ignore[no-untyped-call, no-any-return] # see above
 
 
 def voice_channel_id(member: Any) -> int | None:
-    """The voice channel in which a member sits, None where in none."""
+    """The voice channel of a member; None if they are in none."""
     voice = getattr(member, "voice", None)
     return int(voice.channel.id) if voice and voice.channel else None
 
 
 def standing_of(member: Any, channels: Collection[int]) -> Standing:
-    """What a person is in their guild, as to these channels. Who is no member has no rights in it.
+    """The rights of a person in their guild and these channels. A user who is no member has none.
 
-    Discord takes from a member in timeout every permission but to see channels and read their history, unless they are an administrator or
-    own the guild; py-cord does not.
+    A member in timeout has only the permissions to see channels and read their history, except an administrator or the owner. py-cord does
+    not take that into account.
     """
     if not isinstance(member, discord.Member):
         return Standing(sits_in=None, moderates=frozenset(), admin=False)
@@ -153,9 +153,9 @@ def guild_id_of(context: Any) -> int:
 
 
 async def reply(context: discord.ApplicationContext, text: str, **more: Any) -> None:
-    """Answer a command; nobody but the caller sees it, and it mentions nobody. `more` are buttons or a file. Never raises.
+    """Answer a command. Only the caller sees it, and it mentions nobody. `more` are buttons or a file. Never raises.
 
-    Discord has been asked for time already, and may have refused: a command does its work whatever became of that.
+    The deferral of the answer may have failed; the command does its work anyway.
     """
     if not isinstance(context, CommandContext):
         raise TypeError(type(context))
@@ -163,19 +163,19 @@ async def reply(context: discord.ApplicationContext, text: str, **more: Any) -> 
 
 
 def sentence_about(error: BaseException) -> str:
-    """What a person is told of a failure: its own sentence where it has one. Anything else is a bug, which the log explains."""
+    """The answer after a failure: its own sentence, if it has one. Anything else is a bug, and the log has the details."""
     cause = getattr(error, "original", error)
     return texts.calls.told(str(cause)) if isinstance(cause, DiscordplexError) else texts.calls.COMMAND_FAILED
 
 
 async def reply_to_failure(context: discord.ApplicationContext, error: BaseException) -> None:
-    """A command raised: log it, and say so as long as Discord lets us."""
+    """A command raised: log it and answer."""
     note_failure(str(context.command), context.guild_id, error)
     await reply(context, sentence_about(error))
 
 
 def note_failure(what: str, guild_id: int | None, error: BaseException) -> None:
-    """Log what a command or button met: one line where it was foreseen, everything where it was not."""
+    """Log the failure of a command or button: one line if it was expected, the whole traceback if not."""
     cause = getattr(error, "original", error)
     if isinstance(cause, DiscordplexError):
         log.info("command refused", command=what, guild=guild_id, kind=type(cause).__name__)

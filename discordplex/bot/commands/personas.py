@@ -1,4 +1,4 @@
-"""Slash commands about whom people talk with: voices, roles, saved personas."""
+"""Slash commands about personas: voices, roles, saved personas."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,10 @@ from discordplex.store.personafile import FILE_BYTES
 from discordplex.store.records import Choice, Owner
 
 APPLY_ID = "discordplex:apply-persona"
-"""It stands below old messages: never change it."""
+"""Old messages have buttons with this id: never change it."""
 
 FILE_S = 20.0
-"""How long Discord may take to hand over a file. Then it counts as a failure of ours."""
+"""How long the download of a file from Discord may take."""
 
 CHUNK_BYTES = 16_384
 
@@ -32,16 +32,16 @@ Completion: TypeAlias = Callable[[discord.AutocompleteContext], Coroutine[Any, A
 
 
 class ApplyPanel(Panel):
-    """Below what a person has just chosen, while a call is running."""
+    """The button *Change now*, below the answer to a choice while a call is running."""
 
     @discord.ui.button(label=texts.personas.APPLY_NOW, style=discord.ButtonStyle.primary, custom_id=APPLY_ID)
     async def apply(self, _: Any, interaction: discord.Interaction) -> None:
-        """Give the call the presser's persona."""
+        """Give the call the persona of the person who pressed."""
         await self.answer(interaction, apply_now(self.services, guild_id_of(interaction), interaction.user))
 
 
 async def apply_now(services: CommandServices, guild_id: int, member: Any) -> str:
-    """Open the engine of the guild's call anew as whom this member prefers."""
+    """Open the engine of the guild's call again, with this member's persona."""
     call = services.calls.call(guild_id)
     if call is None:
         return texts.personas.NO_CALL_HERE
@@ -144,7 +144,7 @@ def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> No
 
 
 async def content_of(file: discord.Attachment, http: discord.http.HTTPClient) -> bytes:
-    """What is in a file. Raises StoreError where that is too much, by the size that Discord names or by what arrives."""
+    """The content of a file. Raises StoreError if it is too large, by Discord's size or by what arrives."""
     content = bytearray()
     if file.size <= FILE_BYTES:
         async with contextlib.aclosing(http.stream_from_cdn(file.url, CHUNK_BYTES)) as chunks:
@@ -157,18 +157,18 @@ async def content_of(file: discord.Attachment, http: discord.http.HTTPClient) ->
     return bytes(content)
 
 
-# What several of them do
+# Shared by several commands
 
 
 async def show(context: discord.ApplicationContext, services: CommandServices) -> None:
-    """Say whom the caller talks with in the calls that they begin."""
+    """Answer with the persona of the calls that the caller starts."""
     persona = await services.preferences.persona(guild_id_of(context), context.author.id)
     own = (await services.preferences.person(context.author.id)).choice
     await reply(context, texts.personas.in_force(persona, own, services.preferences.guild(guild_id_of(context)).choice))
 
 
 async def set_choice(context: discord.ApplicationContext, services: CommandServices, **wanted: str | None) -> None:
-    """Save the caller's choice and say from when it holds. Raises StoreError where there is none such or the engine would refuse it."""
+    """Save the caller's choice and answer when it applies. Raises StoreError if there is no such persona, or the engine would refuse it."""
     if not any(wanted.values()):
         await reply(context, texts.personas.NOTHING_GIVEN)
         return
@@ -180,7 +180,7 @@ async def set_choice(context: discord.ApplicationContext, services: CommandServi
 
 
 async def tell_choice(context: discord.ApplicationContext, services: CommandServices, sentence: Callable[[Persona], str]) -> None:
-    """Say who it will be, with a button where a call is running that could change now."""
+    """Answer with the chosen persona, and with a button if a running call could change now."""
     persona = await services.preferences.persona(guild_id_of(context), context.author.id)
     running = services.call_with(guild_id_of(context), context.author)
     more = {"view": ApplyPanel()} if running else {}
@@ -188,21 +188,21 @@ async def tell_choice(context: discord.ApplicationContext, services: CommandServ
 
 
 def own_of(context: Any) -> Owner:
-    """The caller's library."""
+    """The owner of the caller's personas."""
     return Owner("person", context.author.id)
 
 
 def guild_of(context: Any) -> Owner:
-    """The server's library."""
+    """The owner of the server's personas."""
     return Owner("guild", guild_id_of(context))
 
 
 def owner_of(context: discord.ApplicationContext, *, server: bool) -> Owner:
-    """Whose library is changed."""
+    """The owner whose personas are changed."""
     return guild_of(context) if server else own_of(context)
 
 
-# What is offered while somebody types
+# Completions while somebody types
 
 
 def saved_persona_option(services: CommandServices) -> Callable[[Command], Command]:
@@ -211,7 +211,7 @@ def saved_persona_option(services: CommandServices) -> Callable[[Command], Comma
 
 
 def own_words_options(services: CommandServices) -> Callable[[Command], Command]:
-    """The options `role` and `voice` of a command: a persona in one's own words."""
+    """The options `role` and `voice` of a command."""
 
     def decorate(function: Command) -> Command:
         role = option("role", str, description="The role, in your own words.", required=False, max_length=PROMPT_CHARACTERS)
@@ -221,7 +221,7 @@ def own_words_options(services: CommandServices) -> Callable[[Command], Command]
 
 
 def names_of(services: CommandServices) -> Completion:
-    """Completion by every persona that the person can choose."""
+    """Completes every persona that the person can choose."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         user = context.interaction.user
@@ -231,7 +231,7 @@ def names_of(services: CommandServices) -> Completion:
 
 
 def own_names_of(services: CommandServices) -> Completion:
-    """Completion by the person's own personas, or the server's where that option is set."""
+    """Completes the person's own personas, or the server's if that option is set."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         user, guild_id = context.interaction.user, guild_id_of(context.interaction)
@@ -242,7 +242,7 @@ def own_names_of(services: CommandServices) -> Completion:
 
 
 def voices_of(services: CommandServices) -> Completion:
-    """Completion by the engine's voices."""
+    """Completes the engine's voices."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         return offers(services.voices, str(context.value or ""))

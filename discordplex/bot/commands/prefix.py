@@ -1,4 +1,4 @@
-"""Commands that are written as messages, where `bot.prefix` is set: they do what the slash commands of the same name do."""
+"""Prefix commands: messages such as `!join`, if `bot.prefix` is set. They do the same as the slash commands."""
 
 from collections.abc import Awaitable, Callable, Collection
 
@@ -18,7 +18,7 @@ Act = Callable[[int, discord.Member], Awaitable[str]]
 
 
 class WrittenCommands:
-    """`!join`, `!listen`, `!stop`, `!leave`. Every other message is left alone. Thread: loop."""
+    """`!join`, `!listen`, `!stop`, `!leave`. Every other message is ignored. Thread: loop."""
 
     def __init__(self, prefix: str, services: CommandServices) -> None:
         self._prefix = prefix.casefold()
@@ -32,13 +32,13 @@ class WrittenCommands:
 
     @property
     def words(self) -> Collection[str]:
-        """What may follow the prefix."""
+        """The words that may follow the prefix."""
         return self._acts.keys()
 
     async def read(self, message: discord.Message) -> None:
-        """Do what a message asks for, if it asks for something, and answer it where it was written.
+        """If a message is a command, run it and answer in the same channel.
 
-        The answers are read by everybody, so who asks for very many gets none; what they asked for happens as ever.
+        Everybody can read the answers, so there is a limit for answers per person. Beyond it, commands still run, without an answer.
         """
         word, guild, member = self._word(message.content), message.guild, message.author
         if word not in self._acts or guild is None or not isinstance(member, discord.Member):
@@ -50,7 +50,7 @@ class WrittenCommands:
             note_failure("written command", guild.id, error)
             text = sentence_about(error)
         if self._desk.count(ANSWERING, guild.id, member.id):
-            return  # it was done all the same
+            return  # the command has run
         try:
             for part in messages(text):
                 await message.reply(part, mention_author=False, allowed_mentions=NO_MENTIONS)
@@ -58,6 +58,6 @@ class WrittenCommands:
             log.warning("prefix command not answered", cause=type(fault).__name__)
 
     def _word(self, content: str) -> str:
-        """What stands after the prefix; empty where a message does not begin with it."""
+        """The word after the prefix; empty if the message does not start with it."""
         word = content.strip().casefold()
         return word.removeprefix(self._prefix) if word.startswith(self._prefix) else ""

@@ -1,4 +1,4 @@
-"""Who is not to be heard, and what is stored about people: the buttons below a greeting, and /privacy."""
+"""Opt-outs, and what is stored about people: the buttons below a greeting, and /privacy."""
 
 from typing import Any
 
@@ -12,32 +12,32 @@ from discordplex.bot.texts.calls import as_it_stands
 from discordplex.errors import StoreError
 
 DONT_LISTEN_ID, LISTEN_ID = "discordplex:dont-listen", "discordplex:listen"
-"""They stand below old messages: never change them."""
+"""Old messages have buttons with these ids: never change them."""
 
 FORGET_ID = "discordplex:forget-me"
-"""It stands below old messages: never change it."""
+"""Old messages have buttons with this id: never change it."""
 
 
 class ConsentPanel(Panel):
-    """Below the greeting of every call."""
+    """The buttons below the greeting of every call."""
 
     @discord.ui.button(label=texts.privacy.DONT_LISTEN, style=discord.ButtonStyle.secondary, custom_id=DONT_LISTEN_ID)
     async def dont_listen(self, _: Any, interaction: discord.Interaction) -> None:
-        """Whoever presses is not heard from now on."""
+        """The person who presses is not heard from now on."""
         await self.answer(interaction, dont_listen(self.services.preferences, presser(interaction)))
 
     @discord.ui.button(label=texts.privacy.LISTEN_AGAIN, style=discord.ButtonStyle.secondary, custom_id=LISTEN_ID)
     async def listen(self, _: Any, interaction: discord.Interaction) -> None:
-        """Whoever presses may be heard again."""
+        """The person who presses may be heard again."""
         await self.answer(interaction, listen(self.services.preferences, presser(interaction)))
 
 
 class PrivacyPanel(ConsentPanel):
-    """Below what /privacy says: the consent's buttons, and one to delete everything."""
+    """The buttons below the answer of /privacy: those of `ConsentPanel`, and one to delete everything."""
 
     @discord.ui.button(label=texts.privacy.FORGET_ME, style=discord.ButtonStyle.danger, custom_id=FORGET_ID)
     async def forget(self, _: Any, interaction: discord.Interaction) -> None:
-        """Delete what is stored about whoever presses."""
+        """Delete what is stored about the person who presses."""
         await self.answer(interaction, forget(self.services, presser(interaction)))
 
 
@@ -49,19 +49,19 @@ def presser(interaction: discord.Interaction) -> int:
 
 
 async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
-    """Never hear this person again; what they are told."""
+    """Do not hear this person any more; returns the answer."""
     return as_it_stands(texts.privacy.NOT_HEARD, await preferences.silence(user_id))
 
 
 async def listen(preferences: StoredPreferences, user_id: int) -> str:
-    """Hear this person again; what they are told."""
+    """Hear this person again; returns the answer."""
     if preferences.opt_outs_known and user_id not in preferences.opted_out:
         return texts.privacy.HEARD_ALREADY
     return as_it_stands(texts.privacy.HEARD_AGAIN, await preferences.listen(user_id))
 
 
 async def forget(services: CommandServices, user_id: int) -> str:
-    """Delete what is stored about a person; what they are told. Raises StoreError."""
+    """Delete what is stored about a person; returns the answer. Raises StoreError."""
     deleted = await services.preferences.forget(user_id)
     if not deleted.standing.saved:
         return texts.privacy.to_be_forgotten(deleted.standing)
@@ -79,6 +79,6 @@ def add_privacy_commands(bot: discord.Bot, services: CommandServices) -> None:
         practice = services.practice(guild_id_of(context))
         try:
             text = texts.privacy.about_person(await services.preferences.store.privacy.what_is_stored(context.author.id), practice)
-        except StoreError as fault:  # the buttons work all the same
+        except StoreError as fault:  # the buttons work anyway
             text = texts.privacy.not_read(practice, str(fault))
         await reply(context, text, view=PrivacyPanel())

@@ -1,7 +1,7 @@
-"""The slash commands, all of them: what `add_commands` gives to a bot. Each kind has a file of its own beside this one.
+"""Adds all slash commands and buttons to a bot. Each group has its own file beside this one.
 
-None of them defers: `gateway` asks Discord for time beside the command (`answer.Answer`), so that no command waits for Discord before its
-work is done. Only who calls one sees the reply: the channel is for what everybody should know.
+No command defers its answer itself: the client does that at the same time (`reply.DeferredReply`), so that no command waits for Discord.
+Only the caller sees the answer; a channel is for what everybody should know.
 """
 
 import discord
@@ -14,15 +14,15 @@ from discordplex.bot.commands.settings import add_settings_commands
 from discordplex.errors import RefusedError
 
 PANELS = (ConsentPanel, ApplyPanel, PrivacyPanel)
-"""Every row of buttons."""
+"""All panels."""
 
 
 def add_commands(bot: discord.Bot, services: CommandServices) -> None:
-    """Give `bot` its slash commands, and let each be used by whom it may."""
+    """Add the slash commands to `bot`, with a check of rights for each."""
 
     async def allowed(context: discord.ApplicationContext) -> bool:
         if isinstance(context.command, discord.SlashCommandGroup):
-            return True  # the command in it is asked about next
+            return True  # this is a group; its command is checked next
         try:
             services.admit(use_of(context), guild_id_of(context), context.author)
         except RefusedError as refusal:
@@ -37,13 +37,13 @@ def add_commands(bot: discord.Bot, services: CommandServices) -> None:
 
 
 def use_of(context: discord.ApplicationContext) -> str:
-    """What is used, by its name in `access.RIGHTS`: the command, and a switch that is set."""
+    """The name in `access.RIGHTS` of what is used: the command, and an option that is set."""
     switches = [str(option["name"]) for option in context.selected_options or () if option.get("value") is True]
     name = context.command.qualified_name if context.command else ""
     return " ".join([f"/{name}", *switches])
 
 
 def add_buttons(bot: discord.Bot, services: CommandServices) -> None:
-    """Let `bot` answer buttons, also those of an earlier run. The event loop must be running."""
+    """Make `bot` answer buttons, also those of an earlier run. The event loop must be running."""
     for panel in PANELS:
         bot.add_view(panel(services))

@@ -1,4 +1,4 @@
-"""How one command or button is answered. Discord is asked for time beside the work, never before it."""
+"""The answer to a command or button. It is deferred while the work runs, not before."""
 
 import asyncio
 from typing import Any
@@ -15,17 +15,17 @@ log = structlog.get_logger()
 NO_MENTIONS = discord.AllowedMentions.none()
 
 ANSWER_WITHIN_S = 3.0
-"""Discord takes a first answer for so long (documented). A request that hangs is not waited for any longer."""
+"""Discord accepts a first answer within this time (documented), so a deferral is not waited for any longer."""
 
 FAULTS = (discord.DiscordException, aiohttp.ClientError, OSError, asyncio.TimeoutError, *UNREADABLE)
-"""What asking and answering may fail of without any fault of ours: among them 10062 (too late), 40060 (answered already)."""
+"""Exceptions of deferring and answering that are not bugs of ours, such as 10062 (too late) and 40060 (already answered)."""
 
 
 class DeferredReply:
-    """The answer to one interaction, which only who used it reads. Thread: loop.
+    """The answer to one interaction. Only the person who used it can read it. Thread: loop.
 
-    Making it begins to ask Discord for time and returns at once. What the interaction asked for is done meanwhile: whether Discord takes
-    the request decides whether the person reads an answer, and nothing else.
+    Making it starts the deferral and returns at once. The work of the interaction runs meanwhile. If the deferral fails, the person reads
+    no answer; the work is done anyway.
     """
 
     def __init__(self, interaction: discord.Interaction) -> None:
@@ -52,7 +52,7 @@ class DeferredReply:
 
 
 class CommandContext(discord.ApplicationContext):
-    """What a slash command is called with. Its answer is begun before the command is."""
+    """The context of a slash command. Its answer is deferred before the command runs."""
 
     def __init__(self, bot: discord.Bot, interaction: discord.Interaction) -> None:
         super().__init__(bot, interaction)
@@ -60,5 +60,5 @@ class CommandContext(discord.ApplicationContext):
 
 
 def cause_of(fault: BaseException) -> str:
-    """Why Discord did not take an answer, in a word or two."""
+    """Why Discord did not accept an answer, in one or two words."""
     return f"code {fault.code}" if isinstance(fault, discord.HTTPException) else type(fault).__name__

@@ -1,4 +1,4 @@
-"""/settings: what the admins of a server decide. Discord shows it to who has Manage Server, and `access` asks for that again."""
+"""/settings, for the admins of a server. Discord shows it to members with Manage Server, and `access` checks that again."""
 
 import io
 from collections.abc import Callable
@@ -141,16 +141,16 @@ def add_limits(group: discord.SlashCommandGroup, services: CommandServices) -> N
         )
 
 
-# What all of them do
+# Shared by all of them
 
 
 async def change(context: discord.ApplicationContext, services: CommandServices, what: Callable[[GuildSettings], GuildSettings]) -> None:
-    """Make a change and show what holds now. Raises StoreError, and nothing has changed."""
+    """Make a change and answer with the settings in force. If it raises StoreError, nothing has changed."""
     await tell(context, services, await services.preferences.change_guild(guild_id_of(context), what))
 
 
 async def tell(context: discord.ApplicationContext, services: CommandServices, standing: SaveStatus | None = None) -> None:
-    """Show what holds, and how a change stands."""
+    """Answer with the settings in force, and whether a change is saved."""
     guild_id, preferences = guild_id_of(context), services.preferences
     if standing is None or standing.saved:
         await preferences.read_guild(guild_id)
@@ -163,13 +163,13 @@ async def tell(context: discord.ApplicationContext, services: CommandServices, s
 
 
 def name_in(guild: discord.Guild | None, user_id: int) -> str:
-    """What a person is called in a server as one harmless line, as far as that is known."""
+    """The name of a person in a server as one harmless line, if it is known."""
     member = guild.get_member(user_id) if guild else None
     return (one_line(member.display_name, LONGEST_NAME) if member else "") or str(user_id)
 
 
 def calls_of(services: CommandServices) -> Completion:
-    """Completion by the calls of which there are transcripts, the newest first."""
+    """Completes the calls with a transcript, the newest first."""
 
     async def complete(context: discord.AutocompleteContext) -> list[str]:
         if not context.interaction.permissions.manage_guild:
@@ -181,12 +181,12 @@ def calls_of(services: CommandServices) -> Completion:
 
 
 async def set_rule(context: discord.ApplicationContext, services: CommandServices, kind: RuleKind, target_id: int, rule: str) -> None:
-    """Allow or deny a channel or role, or neither."""
+    """Allow or deny a channel or role, or remove its rule."""
     await change(context, services, lambda now: now.with_rule(kind, target_id, allowed=RULES[rule]))
 
 
 def captions_of(where: Any, channel: Any | None) -> CaptionsSetting:
-    """What the options of /settings captions mean. Raises StoreError where they do not fit together, or we may not write there."""
+    """The setting for the options of /settings captions. Raises StoreError if they do not fit together, or the bot may not write there."""
     if where not in ("channel", "thread"):
         return CaptionsSetting(where)
     if channel is None:

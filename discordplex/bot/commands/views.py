@@ -11,10 +11,10 @@ from discordplex.errors import RefusedError
 
 
 class Panel(discord.ui.View):
-    """Buttons that also work below messages of an earlier run: who pressed, and where, is all that they need to know.
+    """Buttons that also work below messages of an earlier run, because they only need to know who pressed, and where.
 
-    One with a services is registered once (`discord.Bot.add_view`) and answers. Those without are sent: they only look like it, and cost
-    nothing when their message is forgotten.
+    A panel with `services` is registered once (`discord.Bot.add_view`) and answers all presses. Panels without `services` are sent with
+    messages: they have the same ids and need no memory.
     """
 
     def __init__(self, services: CommandServices | None = None) -> None:
@@ -23,13 +23,13 @@ class Panel(discord.ui.View):
 
     @property
     def services(self) -> CommandServices:
-        """Whom the buttons ask."""
+        """The services that the buttons use."""
         if self._desk is None:
             raise RuntimeError("a panel that was only sent does not answer")
         return self._desk
 
     async def answer(self, interaction: discord.Interaction, sentence: Awaitable[str], **more: Any) -> None:
-        """Do what `sentence` stands for, whether or not Discord takes our answer; then tell who pressed, and nobody else, what it gives."""
+        """Run `sentence`, whether or not Discord accepts the answer, and show what it returns to the person who pressed."""
         with self.services.handling():
             answer = DeferredReply(interaction)
             try:
@@ -40,7 +40,7 @@ class Panel(discord.ui.View):
             await answer.send(text, **more)
 
     async def interaction_check(self, interaction: discord.Interaction) -> bool:
-        """Whether the presser may use the button; otherwise they are told why not."""
+        """Whether the person may use the button; if not, they are told why."""
         buttons = (item for item in self.children if isinstance(item, discord.ui.Button))
         label = next(button.label for button in buttons if button.custom_id == interaction.custom_id)
         try:
@@ -51,13 +51,13 @@ class Panel(discord.ui.View):
         return True
 
     async def on_check_failure(self, interaction: discord.Interaction) -> None:
-        """They were told already."""
+        """Nothing to do: `interaction_check` has answered."""
 
     async def on_error(self, error: Exception, item: Any, interaction: discord.Interaction) -> None:
-        """A bug in a button: what is foreseen ends in `answer`."""
+        """A bug in a button: expected failures end in `answer`."""
         note_failure(str(item.custom_id), interaction.guild_id, error)
 
 
 async def refused(refusal: RefusedError) -> str:
-    """Why a button did nothing, as its answer."""
+    """The refusal as the answer of a button."""
     raise refusal

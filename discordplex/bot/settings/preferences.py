@@ -1,4 +1,4 @@
-"""StoredPreferences: what is in force for a guild, a person, a call. The store over the configuration, kept at hand in memory."""
+"""StoredPreferences: the settings in force for a guild, a person, a call: the store over the configuration, cached in memory."""
 
 import asyncio
 import contextlib
@@ -34,18 +34,18 @@ from discordplex.store.store import Store
 log = structlog.get_logger()
 
 MOST_PEOPLE = 1000
-"""People whose settings are kept at hand, a kilobyte each; who was asked for longest ago makes room."""
+"""The most people whose settings are cached, a kilobyte each. The least recently used is dropped."""
 
 
 MOST_CHANGES = 20
-"""Changes to one guild or person, whose settings were never read, that wait while the database is away."""
+"""The most changes that wait for one guild or person whose settings were never read, while the database cannot be reached."""
 
 NOTICE_BYTES = 200
-"""What an unfinished notice takes while it waits for the database."""
+"""The size that an unfinished notice counts as while it waits for the database."""
 
 CHECK_S = 1.0
 LONGEST_CHECK_S = 30.0
-"""Pauses between tries to open a database that could not be opened, and to empty a journal that could not be emptied."""
+"""The longest pause between tries to open the database, or to empty its journal."""
 
 T = TypeVar("T", GuildSettings, PersonSettings)
 Change: TypeAlias = Callable[[T], T]
@@ -54,24 +54,23 @@ Change: TypeAlias = Callable[[T], T]
 class StoredPreferences:
     """Settings of guilds and people. All methods: the event loop's thread.
 
-    `load` it before the first call, and `learn` each guild before anything is decided there. `changed` is called after every change that
-    a call must follow, also one that another process made.
+    Call `load` before the first call, and `learn` for each guild before anything is decided there. `changed` is called after every change
+    that calls must follow, also after a change of another process.
 
-    Every change holds in memory as soon as its method is called, and is saved afterwards, also when nobody awaits what the method gives:
-    how the change stands. While the database is away it waits there, and `SaveStatus.saved` is False. Only where the database will never
-    take it, or too many changes wait, is StoreError raised, with a sentence for people, and then nothing has changed.
-    Where the database fails, reading gives what is known already, else the configuration.
-    `async with` it while the bot runs: then a database that was away is opened again by itself.
+    Every change applies in memory as soon as its method is called, and is saved afterwards, even if nobody awaits the result. The result
+    says whether it is saved. While the database cannot be reached, the change waits, and `SaveStatus.saved` is False. StoreError, with a
+    sentence for people, is raised only if the database will never accept the change, or too many changes wait; then nothing has changed.
+    If the database fails, reading gives what is cached, else the configuration.
+    Use it with `async with` while the bot runs: then the database is opened again by itself after a failure.
     """
 
     def __init__(self, *, config: Config, provider: EngineProvider, store: Store, clock: Clock | None = None) -> None:
         self.store = store
         self.changed: Callable[[], None] = lambda: None
         self.forgetting: set[Callable[[Owner, str | None], None]] = set()
-        """Called at once when a person or guild, or the transcript of one call in a guild, is to be forgotten: whoever holds something
-        of theirs in memory drops it."""
+        """Called at once when data of a person, a guild, or a call's transcript is deleted, so that everybody drops it from memory."""
         self.opt_outs_known = True
-        """Whether who opted out earlier could be read, from whatever state the database is in; `load` finds out."""
+        """Whether earlier opt-outs could be read; set by `load`."""
         self._clock = clock or SystemClock()
         self._provider = provider
         self._configured = Rules.configured(config.bot)
@@ -81,7 +80,7 @@ class StoredPreferences:
         self._loading = asyncio.Lock()
         self._changed_elsewhere = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        # What the store says, and what waits to be saved: the second holds over the first.
+        # What is stored, and what waits to be saved. The second takes precedence.
         self._read_opted_out: frozenset[int] = frozenset()
         self._saved_wishes: dict[int, bool] | None = None
         self._wishes: dict[int, bool] = {}
@@ -99,7 +98,7 @@ class StoredPreferences:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Save what waits, for a moment."""
+        """Try to save what waits, for a moment."""
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
@@ -110,11 +109,11 @@ class StoredPreferences:
 
     @property
     def opted_out(self) -> frozenset[int]:
-        """Who is never to be heard, in any guild."""
+        """The people who must not be heard, in any guild."""
         return self._opted_out
 
     def knows(self, guild_id: int) -> bool:
-        """Whether `learn` has come back for this guild."""
+        """Whether the guild's settings are known (`learn` has finished)."""
         return guild_id in self._guilds
 
     @property
@@ -123,11 +122,11 @@ class StoredPreferences:
         return len(self._behind)
 
     def guild(self, guild_id: int) -> GuildSettings:
-        """What the guild's admins decided, as far as it is known."""
+        """The settings of the guild's admins, as far as they are known."""
         return applied(self._guild_changes.get(guild_id, ()), self._guilds.get(guild_id) or GuildSettings(guild_id))
 
     def rules(self, guild_id: int) -> Rules:
-        """What holds in a guild now: its admins' word, else the configuration's. What the configuration denies stays denied."""
+        """The rules of a guild: its admins' settings, else the configuration. What the configuration denies stays denied."""
         own, base = self.guild(guild_id), self._configured
         return replace(
             base,
@@ -137,7 +136,7 @@ class StoredPreferences:
             allow_roles=own.allowed_roles or base.allow_roles,
             deny_roles=own.denied_roles | base.deny_roles,
             idle_minutes=base.idle_minutes if own.idle_minutes is None else own.idle_minutes,
-            # The operator's time box is there for the other servers: a server may make its own shorter, not longer.
+            # The operator's time limit protects the other servers: a server may make its own shorter, not longer.
             max_minutes=min((minutes for minutes in (base.max_minutes, own.max_minutes) if minutes), default=0),
             transcripts=own.transcripts,
             captions_of_people=base.captions_of_people if own.captions_of_people is None else own.captions_of_people,
@@ -145,14 +144,14 @@ class StoredPreferences:
         )
 
     def guild_persona(self, guild_id: int) -> Persona:
-        """Who the engine is for people who chose nobody: the guild's choice over the configuration's, where the engine takes it."""
+        """The persona for people who chose none: the guild's choice if the engine takes it, else the configuration's."""
         wanted = self.guild(guild_id).choice.over(self._default)
         return self._default if self.refusal(wanted) else wanted
 
     async def persona(self, guild_id: int, person_id: int | None) -> Persona:
-        """Who the engine shall be in a call that this person (None: nobody in particular) began. The engine takes it.
+        """The persona for a call that this person (or None) started. The engine takes it.
 
-        A choice that was good for an engine which is no longer configured is passed over.
+        A choice that only another engine would take is ignored.
         """
         default = self.guild_persona(guild_id)
         if person_id is None:
@@ -161,11 +160,11 @@ class StoredPreferences:
         return default if self.refusal(wanted) else wanted
 
     def refusal(self, persona: Persona) -> str | None:
-        """Why the engine would refuse this persona, as a plain sentence; None where it would not."""
+        """Why the engine would refuse this persona, as a sentence; None if it would take it."""
         return self._provider.check(persona.voice, persona.text_prompt)
 
     async def person(self, user_id: int) -> PersonSettings:
-        """What the person decided; of what is stored nothing, where the database does not answer."""
+        """The settings of the person; without stored ones if the database does not answer."""
         found = self._people.get(user_id)
         if found is None:
             found = PersonSettings(user_id, opted_out=user_id in self._opted_out)
@@ -180,17 +179,17 @@ class StoredPreferences:
         return replace(settings, opted_out=user_id in self._opted_out)
 
     async def personas(self, owner: Owner) -> tuple[SavedPersona, ...]:
-        """An owner's saved personas, by name, those that wait to be saved among them. Raises StoreError where they cannot be read."""
+        """An owner's personas, sorted by name, including unsaved ones. Raises StoreError if they cannot be read."""
         waiting = self._personas.get(owner, {})
         gone = self._behind.holds(EVERYTHING, owner)
         stored = () if gone else await self.store.personas.list(owner)
         found = {key(one.name): one for one in stored} | waiting
         return tuple(one for _, one in sorted(found.items()) if one)
 
-    # What is read before
+    # Reading
 
     async def load(self) -> None:
-        """Read who is not to be heard; it holds from the first packet on. Where nobody can say, `opt_outs_known` is False."""
+        """Read the opt-outs, which apply from the first packet on. If they cannot be read, `opt_outs_known` is False."""
         async with self._loading:
             self._saved_wishes = {}
             try:
@@ -203,7 +202,7 @@ class StoredPreferences:
                 meanwhile, self._saved_wishes = self._saved_wishes, None
         found = with_wishes(found, meanwhile)
         if not self.store.shared:
-            # Nobody else takes wishes back: who is missing is so because the file is an older one.
+            # Nobody else removes opt-outs: if one is missing, the file is an older copy.
             for user_id in self._read_opted_out - found - self._wishes.keys():
                 self._wish(user_id, out=True)
         self._read_opted_out = found
@@ -213,7 +212,7 @@ class StoredPreferences:
         self._weigh_wishes()
 
     async def learn(self, guild_id: int) -> None:
-        """Read a guild's settings, unless that was done. Where it fails the configuration holds there, until the next call of this."""
+        """Read a guild's settings once. If that fails, the configuration applies there until the next call of this."""
         if guild_id not in self._guilds or guild_id in self._unread:
             try:
                 await self.read_guild(guild_id)
@@ -228,10 +227,10 @@ class StoredPreferences:
             self._guilds[guild_id] = await self.store.guilds.get(guild_id)
         self._unread.discard(guild_id)
 
-    # What people change
+    # Changes
 
     def change_guild(self, guild_id: int, change: Change[GuildSettings]) -> Awaitable[SaveStatus]:
-        """Make of a guild's settings what `change` does."""
+        """Apply `change` to a guild's settings."""
         before = self._guild_changes.get(guild_id, ())
         known = guild_id in self._guilds and guild_id not in self._unread
         self._guild_changes[guild_id] = added(before, change, self.guild(guild_id) if known else None)
@@ -247,7 +246,7 @@ class StoredPreferences:
         return standing
 
     def change_person(self, user_id: int, change: Change[PersonSettings]) -> Awaitable[SaveStatus]:
-        """Make of a person's settings what `change` does; whether they are heard is not among them."""
+        """Apply `change` to a person's settings, except their opt-out."""
         before, known = self._person_changes.get(user_id, ()), self._people.get(user_id)
         self._person_changes[user_id] = added(before, change, known and applied(before, known))
         try:
@@ -257,7 +256,7 @@ class StoredPreferences:
             raise
 
     def change_personas(self, owner: Owner, changes: Mapping[str, SavedPersona | None]) -> Awaitable[SaveStatus]:
-        """Keep or (None) delete personas by the `store.personas.key` of their names, all or none."""
+        """Save or (None) delete personas, by the `store.personas.key` of their names: all or none."""
         before = self._personas.get(owner, {})
         if len(before.keys() | changes.keys()) > 2 * PER_OWNER:
             raise StoreError("The persona was not saved: too many changes wait for the database already.")
@@ -270,7 +269,7 @@ class StoredPreferences:
             raise
 
     def silence(self, user_id: int) -> Awaitable[SaveStatus]:
-        """Never hear this person again, from this moment on. It is saved by itself; how it stands."""
+        """Do not hear this person any more, from now on. It is saved afterwards; the result says whether it is."""
         return self._wish(user_id, out=True)
 
     def listen(self, user_id: int) -> Awaitable[SaveStatus]:
@@ -278,7 +277,7 @@ class StoredPreferences:
         return self._wish(user_id, out=False)
 
     def forget(self, user_id: int) -> Awaitable[Deleted]:
-        """Delete what is stored about a person, but for a wish not to be heard."""
+        """Delete what is stored about a person, except an opt-out."""
         owner = Owner("person", user_id)
         self._behind.drop(owner)
         self._person_changes.pop(user_id, None)
@@ -301,18 +300,18 @@ class StoredPreferences:
         return self._delete(Owner("guild", guild_id), what, call, lambda: self.store.transcripts.delete(guild_id, call))
 
     def remember_notice(self, notice: UnfinishedNotice) -> None:
-        """Save that a message says that a call goes on."""
+        """Remember that a message says that a call is running."""
         self._save_notice(notice, functools.partial(self.store.notices.add, notice))
 
     def forget_notice(self, notice: UnfinishedNotice) -> None:
-        """Save that it does not any more."""
+        """Forget that message."""
         self._save_notice(notice, functools.partial(self.store.notices.remove, notice.message_id))
 
     async def forget_guilds_but(self, present: Iterable[int], is_gone: Callable[[int], Awaitable[bool]]) -> None:
-        """Delete what is stored about guilds that threw the bot out while it was not looking.
+        """Delete what is stored about guilds that removed the bot while it was offline.
 
-        `present` are all that it is in, those that are unavailable too. `is_gone` asks Discord about each of the others, and answers
-        False where that is not certain.
+        `present` are all its guilds, including unavailable ones. `is_gone` asks Discord about each other guild, and returns False if that
+        is not certain.
         """
         try:
             missing = await self.store.privacy.guilds() - frozenset(present)
@@ -324,7 +323,7 @@ class StoredPreferences:
                 log.info("settings of a removed guild deleted", guild=guild_id)
                 await self.forget_guild(guild_id)
 
-    # How it is saved
+    # Saving
 
     def _wish(self, user_id: int, *, out: bool) -> Awaitable[SaveStatus]:
         self._wishes[user_id] = out
@@ -335,7 +334,7 @@ class StoredPreferences:
         )
 
     def _weigh_wishes(self) -> None:
-        """Who is not to be heard: what is stored, and what was wished since."""
+        """Update the opt-outs: the stored ones, and changes since."""
         before = self._opted_out
         self._opted_out = with_wishes(self._read_opted_out, self._wishes)
         if self._opted_out != before:
@@ -344,7 +343,7 @@ class StoredPreferences:
     async def _save_wish(self, user_id: int) -> bool:
         out = self._wishes.get(user_id)
         if out is None:
-            return True  # it was saved with an earlier one
+            return True  # it was saved with an earlier change
         await (self.store.people.opt_out if out else self.store.people.opt_in)(user_id)
         self._read_opted_out = with_wishes(self._read_opted_out, {user_id: out})
         if self._saved_wishes is not None:
@@ -427,16 +426,16 @@ class StoredPreferences:
 
         return self._behind.put(Key(what, owner), save, deleted, urgent=True)
 
-    # While the bot runs
+    # Background work
 
     async def _recover(self) -> None:
-        """Open the database again, and read again who is not to be heard. Raises StoreError."""
+        """Open the database again, and read the opt-outs again. Raises StoreError."""
         async with self._recovering:
             await self.store.recover()
             await self.load()
 
     async def _keep_up(self) -> None:
-        """Take a database back that could not be opened, and empty a journal that somebody read."""
+        """Try to open a database that could not be opened, and to empty a journal that another program was reading."""
         pause_s, backoff = CHECK_S, Backoff(2 * CHECK_S, LONGEST_CHECK_S)
         while True:
             await self._clock.sleep_until(self._clock.now() + pause_s)
@@ -458,7 +457,7 @@ class StoredPreferences:
                 backoff.reset()
 
     async def _watch(self) -> None:
-        """Follow what other processes change about people."""
+        """Apply changes of other processes to people's data."""
         async with self.store.watched(self._clock, self._other_process_changed):
             while True:
                 await self._changed_elsewhere.wait()
@@ -485,24 +484,24 @@ class StoredPreferences:
 
 
 def is_final(fault: Exception) -> bool:
-    """Whether the database will never take a change that failed with this."""
+    """Whether the database will never accept a change that failed with this."""
     return not (isinstance(fault, StoreError) and fault.retry)
 
 
 def as_it_stands(standing: SaveStatus) -> SaveStatus:
-    """Nothing else is to be told."""
+    """The result without anything else."""
     return standing
 
 
 def with_wishes(opted_out: frozenset[int], wishes: Mapping[int, bool]) -> frozenset[int]:
-    """Who is not to be heard after these wishes (True: not to be heard)."""
+    """The opt-outs after these wishes (True: opted out)."""
     return (opted_out - wishes.keys()) | {user_id for user_id, out in wishes.items() if out}
 
 
 def added(before: tuple[Callable[[T], T], ...], change: Callable[[T], T], now: T | None) -> tuple[Callable[[T], T], ...]:
-    """The changes that wait, with one more; as a single one where the settings as they are `now`, with those before, are known.
+    """The waiting changes plus `change`; only `change` if the settings `now`, with the earlier changes applied, are known.
 
-    Raises StoreError where too many wait.
+    Raises StoreError if too many wait.
     """
     if before and now is not None:
         settled = change(now)
@@ -513,5 +512,5 @@ def added(before: tuple[Callable[[T], T], ...], change: Callable[[T], T], now: T
 
 
 def applied(changes: Iterable[Callable[[T], T]], settings: T) -> T:
-    """What the changes make of the settings, one after the other."""
+    """The settings after the changes, applied in order."""
     return functools.reduce(lambda now, change: change(now), changes, settings)

@@ -1,4 +1,4 @@
-"""StoredUnfinishedNotices: the messages that say that a call goes on, so that they are edited although the process was killed."""
+"""StoredUnfinishedNotices: remembers messages that say that a call is running, so that they are edited even if the process is killed."""
 
 import structlog
 
@@ -12,9 +12,9 @@ log = structlog.get_logger()
 
 
 class StoredUnfinishedNotices:
-    """An `UnfinishedNotices`: those of one login, and those that earlier logins and processes of the same bot left. Thread: loop.
+    """An `UnfinishedNotices`: those of one login, and those of earlier logins and processes of the same bot. Thread: loop.
 
-    They are saved behind, as settings are: nobody waits for the database.
+    They are saved in the background, like settings.
     """
 
     def __init__(self, preferences: StoredPreferences) -> None:
@@ -24,7 +24,7 @@ class StoredUnfinishedNotices:
         self._left: dict[int, UnfinishedNotice] = {}
 
     async def load(self) -> None:
-        """Read what was left; before the login, so that nothing of its own is among it."""
+        """Read the old notices. Call it before the login, so that none of its own are among them."""
         try:
             found = await self._preferences.store.notices.list()
         except StoreError as fault:
@@ -33,16 +33,16 @@ class StoredUnfinishedNotices:
         self._left = {notice.message_id: notice for notice in found}
 
     def logged_in(self, bot_id: int) -> None:
-        """Which bot this is."""
+        """Set the id of this bot."""
         self._bot_id = bot_id
 
     @property
     def left(self) -> tuple[UnfinishedNotice, ...]:
-        """The messages that earlier logins of this bot left. Each is to be edited, and then `ended`."""
+        """The messages of earlier logins of this bot. Edit each, then call `ended`."""
         return tuple(notice for notice in self._left.values() if notice.bot_id == self._bot_id)
 
     def began(self, guild_id: int, channel_id: int, message_id: int) -> None:
-        """This message says that a call goes on. Calling it again for the same message does nothing."""
+        """This message says that a call is running. Calling it again for the same message does nothing."""
         if self._bot_id is None or message_id in self._open:
             return
         self._open[message_id] = notice = UnfinishedNotice(message_id, channel_id, guild_id, self._bot_id)
@@ -50,7 +50,7 @@ class StoredUnfinishedNotices:
         drop_oldest(self._open, MOST_NOTICES)
 
     def ended(self, message_id: int) -> None:
-        """It does not say so any more, or it is gone."""
+        """The message no longer says so, or is gone."""
         notice = self._open.pop(message_id, None) or self._left.pop(message_id, None)
         if notice:
             self._preferences.forget_notice(notice)

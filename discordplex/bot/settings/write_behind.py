@@ -1,4 +1,4 @@
-"""WriteBehind: changes that hold in memory at once and are saved as soon as the database takes them."""
+"""WriteBehind: saves changes in the background. They already apply in memory."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -15,17 +15,17 @@ from discordplex.store.records import Owner, SaveStatus
 log = structlog.get_logger()
 
 MOST_WAITING = 10_000
-"""Changes that wait for the database, in each lane; further ones are refused with a sentence."""
+"""The most changes that wait in each queue. Further ones are refused with a sentence."""
 
 MOST_BYTES = 50_000_000
-"""Text of ordinary changes that wait, about."""
+"""The most text of ordinary changes that wait, about."""
 
 CHANGE_BYTES = 10_000
-"""What one change is taken for that does not say how large it is: the longest role that a command takes."""
+"""The size that a change counts as if it does not say: the longest role that a command accepts."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-"""Pauses between tries while the database is away, doubling from the one to the other."""
+"""The pause between tries doubles from the first to the longest while the database cannot be reached."""
 
 LAST_WRITES_S = 1.0
 """How long the process waits for the last changes when it ends."""
@@ -33,22 +33,22 @@ LAST_WRITES_S = 1.0
 
 T = TypeVar("T")
 Write: TypeAlias = Callable[[], Awaitable[bool]]
-"""Saves a change; whether the database's files are clean. Raises StoreError."""
+"""Saves a change; returns whether deleted data is gone from the database's files. Raises StoreError."""
 
 
 EVERYTHING = "everything"
-"""What a deletion of all that is stored about somebody is about."""
+"""The `what` of a deletion of everything about somebody."""
 
 
 class Key(NamedTuple):
-    """What a change is about. A later change with the same key replaces one that still waits."""
+    """The subject of a change. A later change with the same key replaces one that still waits."""
 
     what: str
     subject: Owner
 
 
 class PendingResult(Generic[T]):
-    """How a change stands, to await or to leave alone; who waits and is cancelled cancels nothing."""
+    """The result of a change. It need not be awaited, and cancelling an await does not cancel the change."""
 
     def __init__(self, future: asyncio.Future[SaveStatus], then: Callable[[SaveStatus], T]) -> None:
         self._future = future
@@ -67,30 +67,30 @@ class PendingWrite:
     asked: list[asyncio.Future[SaveStatus]] = field(default_factory=list)
 
     def answer(self, standing: SaveStatus) -> None:
-        """Tell everybody who asked."""
+        """Give the result to everybody who awaits it."""
         for one in self.asked:
             if not one.done():
                 one.set_result(standing)
         self.asked.clear()
 
     def refuse(self, fault: Exception) -> None:
-        """Tell everybody who asked that it can never be saved."""
+        """Tell everybody who awaits it that it can never be saved."""
         for one in self.asked:
             if not one.done():
                 one.set_exception(fault)
-                one.exception()  # whoever waits still gets it; nobody need wait
+                one.exception()  # mark it as retrieved: awaiting the result is optional
         self.asked.clear()
 
 
 class WriteBehind:
-    """Saves changes in two lanes: those about privacy never wait for the others. All methods: the event loop's thread."""
+    """Saves changes in two queues, so that those about privacy never wait for the others. All methods: the event loop's thread."""
 
     def __init__(self, clock: Clock, recover: Callable[[], Awaitable[None]]) -> None:
-        """`recover` opens a database again that failed; it is called before each new try and raises StoreError where it cannot."""
+        """`recover` opens the database again after a failure. It is called before each new try, and raises StoreError if it fails."""
         self._clock = clock
         self._recover = recover
         self.trouble: str | None = None
-        """Why the last try failed, as a sentence for people; None where it did not."""
+        """Why the last try failed, as a sentence for people; None if it succeeded."""
         self._urgent = WriteQueue(self)
         self._ordinary = WriteQueue(self)
 
@@ -101,15 +101,15 @@ class WriteBehind:
     def put(
         self, key: Key, write: Write, then: Callable[[SaveStatus], T], *, urgent: bool = False, size: int = CHANGE_BYTES
     ) -> Awaitable[T]:
-        """Save a change, also when nobody awaits what this gives: what `then` makes of how it stands.
+        """Save a change, even if nobody awaits the result. The result is what `then` makes of the `SaveStatus`.
 
-        That is known after the first try, and at once while the database is away. Awaiting it raises StoreError where the database will
-        never take the change. Raises StoreError where too many changes wait.
+        It is known after the first try, and at once while the database cannot be reached. Awaiting it raises StoreError if the database
+        will never accept the change. This method raises StoreError if too many changes wait.
         """
         return PendingResult((self._urgent if urgent else self._ordinary).put(key, write, 0 if urgent else size), then)
 
     def drop(self, subject: Owner) -> None:
-        """Forget the ordinary changes of somebody that still wait: they are to be deleted."""
+        """Drop the waiting ordinary changes of somebody, because their data is being deleted."""
         for key in [key for key in self._ordinary.waiting if key.subject == subject]:
             self._ordinary.waiting.pop(key).answer(SaveStatus(saved=False, why="It was deleted."))
 
@@ -125,23 +125,23 @@ class WriteBehind:
             log.error("changes not saved", changes=len(self))
 
     async def before(self, key: Key) -> None:
-        """Wait until this change may be saved: a deletion comes after what is just being saved about the same subject."""
+        """Wait until this change may be saved: a deletion waits for a running write about the same subject."""
         while key.what == EVERYTHING and self._ordinary.busy_with == key.subject:
             await self._ordinary.step()
 
     def may_go(self, lane: "WriteQueue", key: Key) -> bool:
-        """Whether no deletion about the same subject has to be done first."""
+        """Whether no deletion of the same subject must be done first."""
         return lane is self._urgent or Key(EVERYTHING, key.subject) not in self._urgent.waiting
 
     def tell(self, trouble: str) -> None:
-        """Tell everybody who waits that the database is away."""
+        """Tell everybody who waits that the database cannot be reached."""
         self.trouble = trouble
         for lane in (self._urgent, self._ordinary):
             for entry in lane.waiting.values():
                 entry.answer(SaveStatus(saved=False, why=trouble))
 
     async def urgent_step(self) -> None:
-        """Wait until an urgent change was tried."""
+        """Wait until one urgent change was tried."""
         await self._urgent.step()
 
     async def recover(self) -> None:
@@ -149,12 +149,12 @@ class WriteBehind:
         await self._recover()
 
     async def pause(self, seconds: float) -> None:
-        """Leave the database alone."""
+        """Pause before the next try."""
         await self._clock.sleep_until(self._clock.now() + seconds)
 
 
 class WriteQueue:
-    """Changes that are saved one after the other, the first asked for first."""
+    """Changes that are saved one after the other, in their order."""
 
     def __init__(self, parent: WriteBehind) -> None:
         self.waiting: dict[Key, PendingWrite] = {}
@@ -164,7 +164,7 @@ class WriteQueue:
         self._stepped = asyncio.Event()
 
     def put(self, key: Key, write: Write, size: int) -> asyncio.Future[SaveStatus]:
-        """Add a change, or put it in the place of one with the same key."""
+        """Add a change, or replace one with the same key."""
         earlier = self.waiting.get(key)
         others = sum(entry.bytes for entry in self.waiting.values() if entry is not earlier) if size else 0
         if (earlier is None and len(self.waiting) >= MOST_WAITING) or others + size > MOST_BYTES:
@@ -179,15 +179,15 @@ class WriteQueue:
         return answer
 
     async def step(self) -> None:
-        """Wait until a change was tried."""
+        """Wait until one change was tried."""
         self._stepped.clear()
         await self._stepped.wait()
 
     async def close(self) -> None:
-        """Let the last changes be tried once more."""
+        """Try the last changes once more."""
         if self._task is None or self._task.done():
             return
-        if self._parent.trouble is not None:  # it sleeps between two tries
+        if self._parent.trouble is not None:  # it is pausing between two tries
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = asyncio.create_task(self._drain(), name="bot:write-behind")
@@ -219,7 +219,7 @@ class WriteQueue:
                 backoff.reset()
 
     async def _save(self, key: Key) -> None:
-        """Try one change. Raises StoreError where the database is away; then the change waits behind the others."""
+        """Try one change. Raises StoreError if the database cannot be reached; then the change waits behind the others."""
         entry = self.waiting.get(key)
         if entry is None:
             return
