@@ -142,8 +142,9 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
-        self._dispatcher.remember(await until(stop, self._parts.queue_memory.load()) or ())
-        await until(stop, self._unfinished.load())
+        # At the same time: a database that does not answer delays the login once.
+        loaded = await until(stop, asyncio.gather(self._parts.queue_memory.load(), self._unfinished.load()))
+        self._dispatcher.remember(loaded[0] if loaded else ())
         try:
             async with self._client:
                 try:
