@@ -1,8 +1,8 @@
-"""The port every engine stands behind: what a call asks of an engine, and what an engine tells a call.
+"""The engine port: what a call asks of an engine, and the events that an engine reports.
 
-PCM crosses the port as `audio.format.ENGINE` (48 kHz mono int16) both ways; an engine converts inside. `VoiceEngine` serves a
-full-duplex model, which hears one mix and speaks when it likes, as well as a turn-taking one, which wants each speaker apart and hands
-over whole replies.
+PCM crosses the port as `audio.format.ENGINE` (48 kHz mono int16) both ways; an engine converts inside. `VoiceEngine` fits a full-duplex
+model, which hears one mix and speaks at any time, as well as a turn-taking one, which needs each speaker separately and sends whole
+replies.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class EngineCaps:
     """What a call may expect of an engine."""
 
     realtime_paced: bool
-    """Its audio arrives as fast as it is to be played; otherwise whole replies come at once and wait in the playout."""
+    """Its audio arrives as fast as it is played; otherwise whole replies come at once and wait in the playout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class EngineInfo:
 
 
 BUSY = "busy"
-"""The cause of an EngineError, and of a `Closed`, where the server has no place to spare: people wait for one in the queue."""
+"""Which reply it belongs to, "" where the engine does not distinguish replies."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """The engine listens from now on."""
+    """A piece of text, to be appended to the earlier ones without separators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Audio:
 
     pcm: bytes
     item: str = ""
-    """Which reply it belongs to, "" where the engine has no such notion."""
+    """When a person began to say it, in seconds of the process's clock; None where the engine does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of text to be joined to its predecessors without separators."""
+    """A person interrupted the engine: audio of `item` ("" for all) that is not yet played has to be dropped."""
 
     text: str
     role: Literal["engine", "person"] = "engine"
@@ -95,17 +95,17 @@ class PlaybackResumed:
 
 @dataclass(frozen=True, slots=True)
 class PersonaIgnored:
-    """This engine keeps its own voice and role: nobody is to be told that it has the persona's. Comes after EngineReady, mostly soon."""
+    """The beginning of a `Closed.cause` where the engine sent more than a call may have to process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something failed and the call goes on. `message` is a plain sentence for people."""
+    """The engine is gone; the last event. `reason` is a plain sentence; `retry` says whether opening again can help."""
 
     message: str
     service: str = ""
     cause: str = ""
-    """The same as a short code for logs, such as "HTTP 500". The sentence may quote a server, and a log must not."""
+    """A short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
 
 
 OVER_BUDGET = "over budget"
@@ -163,10 +163,7 @@ class VoiceEngine(Protocol):
         ...
 
     async def pause(self) -> None:
-        """Drop all that people said and that was not answered yet, and stop speaking: `/stop` was called.
-
-        Requests in flight are cancelled and no event of theirs follows. The conversation's history stays. `push` goes on with silence.
-        """
+        """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
         ...
 
 
@@ -178,7 +175,7 @@ class EngineLease(Protocol):
     info: EngineInfo
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
+        """Forget what was said in this call, answered or not. An open engine cancels its requests and stops speaking."""
         ...
 
 
@@ -207,7 +204,7 @@ class TurnTakingLease(EngineLease, Protocol):
 
 @runtime_checkable
 class MovableLease(EngineLease, Protocol):
-    """A lease that is not bound to the server on which it began."""
+    """How many calls can be held at once."""
 
     def relocate(self) -> bool:
         """Take a server that is well and free in place of one that has failed; whether there was one, and need for it.

@@ -108,3 +108,20 @@ async def test_nothing_of_a_forgotten_person_is_left(parcels: list[tuple[set[Spe
     outbox.forget(ANNA)
     assert outbox.held_bytes == sum(len(pcm) for sources, pcm in parcels if ANNA not in sources)
     assert await taken(outbox) == [Audio(pcm) for sources, pcm in parcels if ANNA not in sources]
+
+
+async def test_what_people_said_and_nobody_saw_is_dropped() -> None:
+    """Their words go; sound, the engine's words and problems stay in their order."""
+    outbox = Outbox()
+    for event in (Text("hers", role="person", speaker=ANNA), Audio(b"12", item="a"), Text("t", item="a"), Problem("p")):
+        outbox.put(event)
+    outbox.drop_unanswered()
+    assert await taken(outbox) == [Audio(b"12", item="a"), Text("t", item="a"), Problem("p")]
+
+
+def test_a_character_counts_as_four_bytes_and_news_as_none() -> None:
+    """As much as a character can take; a hold and a problem are few."""
+    outbox = Outbox()
+    for event, held_bytes in ((Text("abc"), 12), (Audio(b"12"), 14), (PlaybackHeld(), 14), (Problem("p"), 14)):
+        outbox.put(event)
+        assert outbox.held_bytes == held_bytes
