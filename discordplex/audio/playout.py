@@ -27,13 +27,13 @@ _PATIENCE_S: Final = 0.5
 _BITE_S: Final = 0.1
 _BITE_CHOICE: Final = 5
 """A bite takes the quietest of so many frames: within a word, its end and the gap before a plosive are missed least."""
+_HURRY_FRAMES: Final = 4
+_HURRY_S: Final = 0.05
+"""More excess than this is what a stall left. Of a person's speech every third frame then goes, without patience (the time lies between two
+and three ticks, which are uneven): one and a half times its speed, and all words are there."""
 _BACKLOG_FRAMES: Final = 8
-"""More excess than this is a backlog."""
-_BACKLOG_BITE_S: Final = 0.06
-"""Of a backlog, every third frame goes, without patience: speech at one and a half times its speed, whose words are all there."""
 _BACKLOG_PATIENCE_S: Final = 1.0
-"""How long a backlog waits where it goes at one cut, which takes words with it."""
-_EPSILON_S: Final = 1e-6
+"""More than this of an engine's speech waits for so long for quiet frames, and then goes at one cut, which takes words with it."""
 _STALE_S: Final = 2 * FRAME_S
 """After so long nothing will complete a frame's beginning: it is played as it is, and silence after it."""
 
@@ -205,13 +205,13 @@ class PlayoutBuffer:
         if self._excess_since is None:
             self._excess_since = now
         waited_s = now - self._excess_since
-        is_backlog = excess > _BACKLOG_FRAMES
-        if self._profile.cuts_backlog and is_backlog:
+        must_hurry = not self._profile.cuts_backlog and excess > _HURRY_FRAMES
+        if self._profile.cuts_backlog and excess > _BACKLOG_FRAMES:
             if waited_s >= _BACKLOG_PATIENCE_S:
                 self._cut(excess)
         elif self._profile.cuts_backlog and (over_ceiling := min(self._pacing.frames_over_ceiling, excess)):
             self._cut(over_ceiling)
-        elif (is_backlog or waited_s >= _PATIENCE_S) and self._may_bite(now, _BACKLOG_BITE_S if is_backlog else _BITE_S):
+        elif (must_hurry or waited_s >= _PATIENCE_S) and self._may_bite(now, _HURRY_S if must_hurry else _BITE_S):
             self._bite()
 
     def _is_to_stretch(self, now: float) -> bool:
@@ -221,7 +221,7 @@ class PlayoutBuffer:
         return is_quiet(self._frames[0].pcm) or (thinness is Thinness.TOO_LITTLE and self._may_bite(now))
 
     def _may_bite(self, now: float, interval_s: float = _BITE_S) -> bool:
-        if now - self._bitten_at < interval_s - _EPSILON_S:
+        if now - self._bitten_at < interval_s:
             return False
         self._bitten_at = now
         return True
