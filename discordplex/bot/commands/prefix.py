@@ -22,7 +22,7 @@ class WrittenCommands:
 
     def __init__(self, prefix: str, services: CommandServices) -> None:
         self._prefix = prefix.casefold()
-        self._desk = services
+        self._services = services
         self._acts: dict[str, Act] = {
             "join": lambda guild_id, member: call_in(services, guild_id, member),
             "listen": lambda guild_id, member: go_on(services, guild_id, member),
@@ -44,12 +44,12 @@ class WrittenCommands:
         if word not in self._acts or guild is None or not isinstance(member, discord.Member):
             return
         try:
-            self._desk.admit(f"!{word}", guild.id, member)
+            self._services.admit(f"!{word}", guild.id, member)
             text = await self._acts[word](guild.id, member)
         except Exception as error:  # noqa: BLE001 -- the edge: a command that fails says so, in the log with its cause
             note_failure("written command", guild.id, error)
             text = sentence_about(error)
-        if self._desk.count(ANSWERING, guild.id, member.id):
+        if self._services.count(ANSWERING, guild.id, member.id):
             return  # the command has run
         try:
             for part in messages(text):

@@ -19,14 +19,14 @@ class Panel(discord.ui.View):
 
     def __init__(self, services: CommandServices | None = None) -> None:
         super().__init__(timeout=None, store=services is not None)
-        self._desk = services
+        self._services = services
 
     @property
     def services(self) -> CommandServices:
         """The services that the buttons use."""
-        if self._desk is None:
+        if self._services is None:
             raise RuntimeError("a panel that was only sent does not answer")
-        return self._desk
+        return self._services
 
     async def answer(self, interaction: discord.Interaction, sentence: Awaitable[str], **more: Any) -> None:
         """Run `sentence`, whether or not Discord accepts the answer, and show what it returns to the person who pressed."""
