@@ -16,8 +16,13 @@ NO_LINGER = struct.pack("ii", 1, 0)
 async def listen(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[web.TCPSite, int]:
     """Listen with a runner that is set up; return the site and its port. Raises OSError if the address is not available."""
     site = web.TCPSite(runner, host, port, ssl_context=tls)
-    await site.start()
-    if not runner.addresses:  # asyncio skips a socket that the process may not open
+    try:
+        await site.start()
+    except OSError as fault:
+        if fault.errno is None:  # how asyncio says from Python 3.13 on that there was no socket
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from fault
+        raise
+    if not runner.addresses:  # before, it skips a socket that the process may not open
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return site, int(runner.addresses[0][1])
 

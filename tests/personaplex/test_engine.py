@@ -303,7 +303,7 @@ async def test_a_server_that_is_too_slow_is_told_once() -> None:
             for _ in range(6):  # 120 ms of each second
                 server.inject(b"\x01" + voice.write(ENGINE.silence))
             await call.until(functools.partial(has_more, than=said))
-            assert len(problems(call)) == (second >= 12)
+            assert (second > 12) <= len(problems(call)) <= (second >= 10)
         assert "cannot keep up" in problems(call)[0]
         assert not isinstance(call.events[-1], Closed)
 
