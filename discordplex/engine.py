@@ -39,18 +39,18 @@ class EngineInfo:
     """What is known of an engine before anything is opened."""
 
     description: str
-    """Where voices go, in people's words. No address."""
+    """What people are told of where their voice goes. No address."""
     transcribes: bool
-    """It writes down what people say."""
+    """Whether it writes down what people say."""
 
 
 BUSY = "busy"
-"""Which reply it belongs to, "" where the engine does not distinguish replies."""
+"""The cause of an EngineError, and of a `Closed`, where the server has no place to spare: people wait for one in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """A piece of text, to be appended to the earlier ones without separators."""
+    """The engine listens from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Audio:
 
     pcm: bytes
     item: str = ""
-    """When a person began to say it, in seconds of the process's clock; None where the engine does not know."""
+    """Which reply it belongs to, "" where the engine does not distinguish replies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A person interrupted the engine: audio of `item` ("" for all) that is not yet played has to be dropped."""
+    """A piece of text, to be appended to the earlier ones without separators."""
 
     text: str
     role: Literal["engine", "person"] = "engine"
@@ -78,55 +78,55 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A person cut the engine short: audio not yet played of `item` ("" for all) is to be thrown away."""
+    """A person interrupted the engine: audio of `item` ("" for all) that is not yet played has to be dropped."""
 
     item: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackHeld:
-    """A person speaks while the engine does: its audio is to stop at once and to be kept, until `PlaybackResumed` or `Interrupted`."""
+    """A person speaks while the engine does: hold its audio at once and keep it, until `PlaybackResumed` or `Interrupted`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaybackResumed:
-    """It was a cough or an "mm-hm": the audio goes on where it was `PlaybackHeld`."""
+    """It was a cough or an "mm-hm": continue the audio where it was held."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonaIgnored:
-    """The beginning of a `Closed.cause` where the engine sent more than a call may have to process."""
+    """This engine keeps its own voice and role, so people must not be told otherwise. Comes after EngineReady, usually soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The engine is gone; the last event. `reason` is a plain sentence; `retry` says whether opening again can help."""
+    """Something failed and the call continues. `message` is a plain sentence for people."""
 
     message: str
     service: str = ""
     cause: str = ""
-    """A short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
+    """A short code for logs, such as "HTTP 500". The sentence may quote a server, and a log must not."""
 
 
 OVER_BUDGET = "over budget"
-"""How the cause of a `Closed` begins where the engine sent more than a call may have to bear."""
+"""The beginning of a `Closed.cause` where the engine sent more than a call may have to process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The engine is gone; the last event. `reason` is a plain sentence; `retry` tells whether opening again can help."""
+    """The engine is gone; the last event. `reason` is a plain sentence; `retry` says whether opening again can help."""
 
     reason: str
     retry: bool = True
     cause: str = ""
-    """The same as a short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
+    """A short code for logs, such as "stalled". The sentence may quote a server, and a log must not."""
 
 
 EngineEvent: TypeAlias = EngineReady | Audio | Text | PlaybackHeld | PlaybackResumed | Interrupted | PersonaIgnored | Problem | Closed
 
 
 class VoiceEngine(Protocol):
-    """One conversation with an engine. All methods: the event loop's thread.
+    """One conversation with an engine. Thread: loop, for all methods.
 
     `async with` connects and returns once the engine listens; it raises EngineError with a sentence for people. Leaving it closes the
     connection whatever happened, and never raises.
@@ -139,83 +139,86 @@ class VoiceEngine(Protocol):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
     async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
-        """What people said in one 20 ms tick: one ENGINE frame for each active speaker, `{}` for silence.
+        """Take what people said in one 20 ms tick: one ENGINE frame for each active speaker, `{}` for silence.
 
-        Called every 20 ms without exception: for a full-duplex model this is its clock. Never waits for a stalled peer: what cannot be
-        sent now is dropped before it is encoded, and counted. Does nothing once the engine has closed.
+        Called every 20 ms without exception: for a full-duplex model this is its clock. Never waits for a stalled peer: what cannot be sent
+        now is dropped before it is encoded, and counted. Does nothing once the engine has closed.
         """
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
-        """What the engine does, in order, beginning with EngineReady, ending after Closed. One consumer."""
+        """The engine's events in order, from EngineReady to Closed. One consumer."""
         ...
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
-        """Stop speaking: the people's side cut `item` short after `played_ms` of it. Does nothing where the engine has no turns."""
+        """Stop speaking: `item` was interrupted after `played_ms` of it. Does nothing where the engine has no turns."""
         ...
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all that is held of this speaker, because they opted out: sound, words and requests in flight that carry either.
 
-        When it returns, nothing of theirs that the engine's server does not hold yet will reach it, no event with their words follows,
-        and the history that later requests carry is free of what they said. A reply that was made from their words is stopped.
+        When this returns, nothing of theirs that the engine's server does not have yet will reach it, no event with their words follows,
+        and the history in later requests contains nothing that they said. A reply that was made from their words is stopped.
         """
         ...
 
     async def pause(self) -> None:
-        """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
+        """Drop all that people said and that was not answered yet, and stop speaking: `/stop` was called.
+
+        Requests in flight are cancelled and none of their events follow. The conversation's history stays. `push` continues with silence.
+        """
         ...
 
 
 class EngineLease(Protocol):
-    """The right to hold one call on one engine server, until released to its provider."""
+    """The right to hold one call on one engine server, until it is released."""
 
     name: str
-    """For logs and people: which server, without secrets."""
+    """The server, for logs and people, without secrets."""
     info: EngineInfo
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        """Forget what was said in this call, answered or not. An open engine cancels its requests and stops speaking."""
+        """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
         ...
 
 
 @runtime_checkable
 class TurnTakingLease(EngineLease, Protocol):
-    """A lease on an engine that takes turns: it hands over whole replies, wants people's names, and remembers what was said.
+    """A lease on an engine that takes turns: it sends whole replies, needs people's names, and keeps a history.
 
-    The memory belongs to the lease, so that it outlives an engine that is lost and opened again.
+    The history belongs to the lease, so that it outlives an engine that is lost and opened again.
     """
 
     name_of: Callable[[SpeakerId], str]
-    """What to call a person; to be set before `open`. Until then people have numbers."""
+    """What to call a person; set it before `open`. Until then people have numbers."""
 
     def reset(self) -> None:
-        """Forget what was said in this call, answered or not. An engine that is open cancels its requests and stops speaking."""
+        """Forget what was said in this call, answered or not. An open engine cancels its requests and stops speaking."""
         ...
 
     def forget(self, speaker: SpeakerId) -> None:
         """Forget what this person said, because they opted out.
 
-        To be called beside `VoiceEngine.forget`, which does the same for an engine that is open and waits until its requests have ended:
-        the memory outlives the engine, and somebody may opt out while none is open.
+        Call it in addition to `VoiceEngine.forget`, which does the same for an open engine and waits until its requests have ended: the
+        history outlives the engine, and somebody may opt out while none is open.
         """
         ...
 
 
 @runtime_checkable
 class MovableLease(EngineLease, Protocol):
-    """How many calls can be held at once."""
+    """A lease that can move to another server."""
 
     def relocate(self) -> bool:
-        """Take a server that is well and free in place of one that has failed; whether there was one, and need for it.
+        """Take a free server that works in place of one that has failed; whether that was needed and possible.
 
-        The next `open` goes there. A conversation that is still being opened on the failed one may be left afterwards.
+        The next `open` uses it. A conversation that is still being opened on the failed server may be left afterwards.
         """
         ...
 
 
 class EngineProvider(Protocol):
-    """Where calls get their engines. It knows no people and keeps no queue. All methods: the event loop's thread."""
+    """Leases engines to calls. It knows no people and keeps no queue. Thread: loop, for all methods."""
 
     @property
     def capacity(self) -> int:
@@ -246,5 +249,5 @@ class EngineProvider(Protocol):
         ...
 
     def release(self, lease: EngineLease) -> None:
-        """Give a lease back; a second time does nothing."""
+        """Give a lease back; a second call does nothing."""
         ...
