@@ -7,8 +7,9 @@
     opus, libopus                  Opus, with FEC and concealment (`voice/rtp/receiver.py` calls it for lost packets)
     oggopus, ogg, oggheaders       Ogg Opus for PersonaPlex; sphncodec uses the package sphn where it is installed
     mixer, converter, resampler    speakers to one signal, 48/24 kHz, other rates
-    vad, ducking, fades, phase        speech detection, lower volume for interruptions, ramps, the phase of ticks
-    wav, wavreader, samples, frame WAV files and helpers
+    vad, ducking, fades, phase     speech detection, lower volume for interruptions, ramps, the phase of ticks
+    wav, wavreader                 WAV files
+    samples, frame, playback       helpers
 
 Every package above may import any module from here; nothing here imports them.
 """

@@ -58,10 +58,10 @@ SIDE: Final = (
     66,
     -24,
 )
-"""The half-band filter that both directions share, from its middle outwards: `firwin(159, 0.5, window=("kaiser", 10))` times 2**24.
+"""The half-band filter of both directions, from its middle outwards: `firwin(159, 0.5, window=("kaiser", 10))` times 2**24.
 
-Every second tap of a half-band filter is zero, so its 159 taps cost 80 and let the pass band reach 11 kHz unharmed, where 127 ordinary ones
-must begin to fall at 9. From 13 kHz on it stops 99 dB, below an int16's last bit. It delays by 79 samples at 48 kHz, 1.65 ms.
+Every second tap of a half-band filter is zero, so 159 taps cost 80. The pass band reaches 11 kHz; with 127 ordinary taps it would end at 9.
+From 13 kHz on the filter attenuates by 99 dB, below the last bit of an int16. It delays by 79 samples at 48 kHz, 1.65 ms.
 """
 
 _EVEN: Final = np.array([*reversed(SIDE), *SIDE], dtype=np.float64)
@@ -69,13 +69,13 @@ _MIDDLE: Final = float(1 << (SCALE_BITS - 1))
 _REACH: Final = len(SIDE)
 
 _CANCELLED: Final = 0.05
-"""Left and right cancel where their mean has less than this part of the left's power (-13 dB); strangers keep half of it."""
+"""Left and right cancel if the power of their mean is below this part of the left's (-13 dB). For unrelated signals it is half."""
 
 
 class Downsampler:
     """48 kHz int16 in, 24 kHz mono int16 out. One stream, one thread at a time.
 
-    Channels are averaged as they are; `downmix` first where left and right may be inverted.
+    Channels are averaged. If one may be inverted, use `downmix` first.
     """
 
     def __init__(self, channels: int = DISCORD.channels) -> None:
@@ -85,7 +85,7 @@ class Downsampler:
         self._odd = np.zeros(_REACH)
 
     def convert(self, pcm: bytes) -> bytes:
-        """PCM of any length; gives every output sample that it completes."""
+        """Take PCM of any length; returns every complete output sample."""
         pcm = self._rest + pcm
         whole = len(pcm) - len(pcm) % (4 * self._channels)
         self._rest = pcm[whole:]
@@ -100,7 +100,7 @@ class Downsampler:
 
 
 class Upsampler:
-    """24 kHz mono int16 in, 48 kHz int16 out with the mono in each channel. One stream, one thread at a time."""
+    """24 kHz mono int16 in, 48 kHz int16 out, the same in each channel. One stream, one thread at a time."""
 
     def __init__(self, channels: int = DISCORD.channels) -> None:
         self._channels = channels
@@ -108,7 +108,7 @@ class Upsampler:
         self._past = np.zeros(2 * _REACH - 1)
 
     def convert(self, pcm: bytes) -> bytes:
-        """PCM of any length; gives two output samples for each whole one."""
+        """Take PCM of any length; returns two output samples for each whole input sample."""
         pcm = self._rest + pcm
         whole = len(pcm) // 2 * 2
         self._rest = pcm[whole:]
@@ -123,11 +123,11 @@ class Upsampler:
 
 
 def downmix(stereo: bytes) -> bytes:
-    """Stereo to mono: the mean; where left and right cancel each other, as from an inverted microphone cable, the left alone.
+    """Stereo to mono: the mean; only the left if left and right cancel each other, as with an inverted microphone cable.
 
-    Decided for the whole of `stereo`, so give it a frame at a time.
+    It decides once for all of `stereo`, so call it for each frame.
     """
-    # As bytes first: most people speak through one microphone, and what numpy does for that costs more than all the rest.
+    # Compare bytes first: most people have one microphone, and the check with numpy costs more than everything else here.
     channels = memoryview(stereo).cast("h")
     alone = channels[::2].tobytes()
     if alone == channels[1::2].tobytes():
@@ -147,7 +147,7 @@ def upmix(mono: bytes) -> bytes:
 
 
 def _int16(sums: NDArray[np.float64], bits: int, channels: int) -> NDArray[np.int16]:
-    """Sums of samples times taps as samples: rounded, clipped, never wrapped."""
+    """Sums of samples times taps, as int16: rounded, and clipped instead of wrapped."""
     sums /= (1 << bits) * channels
     np.rint(sums, out=sums)
     np.clip(sums, -32_768, 32_767, out=sums)

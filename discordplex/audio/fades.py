@@ -1,4 +1,4 @@
-"""Joins, ends and changes of level that do not click."""
+"""Ramps, so that joins, ends and changes of level do not click."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ from discordplex.audio.format import ENGINE
 from discordplex.audio.samples import int16_of
 
 RAMP_SAMPLES: Final = ENGINE.rate_hz * 5 // 1000
-"""5 ms: long enough not to click, shorter than any sound of speech."""
+"""The length of a ramp, 5 ms: long enough not to click, shorter than any sound of speech."""
 
 QUIET_RMS: Final = 160
-"""-46 dB of full scale: breath and a codec's idle noise lie below, speech above."""
+"""-46 dB of full scale: breath and the idle noise of codecs are below, speech is above."""
 
 _UP: Final = ((np.arange(RAMP_SAMPLES) + 0.5) / RAMP_SAMPLES).astype(np.float32)
 _DOWN: Final = _UP[::-1].copy()
@@ -29,13 +29,13 @@ def energy_of(pcm: bytes) -> float:
 
 
 def crossfade(leaving: bytes, coming: bytes) -> bytes:
-    """`coming`, begun with a ramp from `leaving`, which would have been heard at this moment. Both: a frame."""
+    """`coming`, with a ramp at its start from `leaving`, which would have been played now. Both are frames."""
     blended = int16_of(leaving)[:RAMP_SAMPLES] * _DOWN + int16_of(coming)[:RAMP_SAMPLES] * _UP
     return bytes(blended.astype("<i2").tobytes()) + coming[RAMP_SAMPLES * ENGINE.sample_bytes :]
 
 
 def fade_in(frame: bytes) -> bytes:
-    """`frame` from silence."""
+    """`frame` with a ramp from silence at its start."""
     ramped = int16_of(frame)[:RAMP_SAMPLES] * _UP
     return bytes(ramped.astype("<i2").tobytes()) + frame[RAMP_SAMPLES * ENGINE.sample_bytes :]
 
@@ -50,7 +50,7 @@ def fade_out(last: bytes) -> bytes:
 
 
 def with_gain(frame: bytes, before: float, now: float) -> bytes:
-    """`frame` at the factor `now`, from 0.0 to 1.0: a lower one than `before` within 5 ms, a higher one over the whole of the frame."""
+    """`frame` with the gain `now` (0.0 to 1.0). A lower gain than `before` is reached in 5 ms, a higher one over the whole frame."""
     if before == now == 1.0:
         return frame
     samples = int16_of(frame)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 SAMPLE_BYTES = 2
-"""All PCM here is little-endian signed 16 bit."""
+"""All PCM is little-endian signed 16 bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class AudioFormat:
 
     @property
     def frame_seconds(self) -> float:
-        """A frame's length in seconds."""
+        """The length of a frame in seconds."""
         return self.frame_ms / 1000
 
     @property
@@ -45,22 +45,22 @@ class AudioFormat:
         return bytes(self.frame_bytes)
 
     def duration_ms(self, pcm_bytes: int) -> float:
-        """How long `pcm_bytes` bytes of this format last."""
+        """The duration of `pcm_bytes` bytes of this format."""
         return pcm_bytes / self.sample_bytes / self.rate_hz * 1000
 
     def bytes_of_ms(self, duration_ms: float) -> int:
-        """Bytes of `duration_ms` of this format, rounded down to whole samples."""
+        """The bytes of `duration_ms` in this format, rounded down to whole samples."""
         return int(self.rate_hz * duration_ms / 1000) * self.sample_bytes
 
 
 DISCORD = AudioFormat(rate_hz=48_000, channels=2)
-"""What Discord's voice carries and what py-cord's sinks and sources speak."""
+"""The format of Discord's voice, and of py-cord's sinks and sources."""
 
 ENGINE = AudioFormat(rate_hz=48_000, channels=1)
-"""What crosses the engine port, both ways."""
+"""The format of the engine interface, in both directions."""
 
 MODEL = AudioFormat(rate_hz=24_000, channels=1)
-"""What a Moshi-family model hears and speaks inside its codec."""
+"""The format inside the codec of a model of the Moshi family."""
 
 MODEL_STEP_MS = 80
-"""A Moshi-family model steps once for each 80 ms of input (12.5 Hz), one step in, one step out."""
+"""A model of the Moshi family makes one step for each 80 ms of input (12.5 Hz), and outputs 80 ms."""

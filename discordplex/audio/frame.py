@@ -1,4 +1,4 @@
-"""Reframer: cut PCM of any length into frames of 20 ms. Pure."""
+"""Reframer: cuts PCM of any length into frames of 20 ms. Pure."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from discordplex.audio.format import AudioFormat
 
 
 class Reframer:
-    """Bytes of any length in, exact frames out; what is left waits for more. Not thread-safe."""
+    """Bytes of any length in, whole frames out; the rest waits for more. Not thread-safe."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._frame_bytes = audio_format.frame_bytes
@@ -14,7 +14,7 @@ class Reframer:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that wait for the rest of their frame; always less than a frame."""
+        """The bytes of the unfinished frame; always less than a frame."""
         return len(self._rest)
 
     def push(self, pcm: bytes) -> Iterator[bytes]:

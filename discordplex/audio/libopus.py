@@ -1,8 +1,8 @@
-"""The few functions of libopus that we call, bound by ctypes.
+"""The functions of libopus that the codecs use, with ctypes.
 
-ctypes releases the GIL around each call, so that encoding and decoding run beside the event loop. The library is the
-one that `opuslib_next` has in its wheel, or else the system's. The functions are fetched by subscription, which gives each caller objects
-of its own: the prototypes of `opuslib_next` stay as they are.
+ctypes releases the GIL during each call, so encoding and decoding run beside the event loop. The library is the one in the wheel of
+`opuslib_next`, or else the system's. The functions are fetched with `library["name"]`, which gives new objects, so the prototypes of
+`opuslib_next` do not change.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from typing import Any, Final
 from discordplex.errors import DiscordplexError, LocalProtocolError
 
 APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
-"""What the encoder optimises for: OPUS_APPLICATION_VOIP, _AUDIO, _RESTRICTED_LOWDELAY."""
+"""The purpose that the encoder optimises for: OPUS_APPLICATION_VOIP, _AUDIO, _RESTRICTED_LOWDELAY."""
 
 SET_BITRATE: Final = 4002
 SET_COMPLEXITY: Final = 4010
@@ -22,7 +22,7 @@ SET_PACKET_LOSS_PERC: Final = 4014
 GET_LOOKAHEAD: Final = 4027
 
 MAX_PACKET_BYTES: Final = 4000
-"""What opus.h recommends as room for one packet; three 20 ms frames of the highest rate would fit."""
+"""The buffer size that opus.h recommends for one packet; three 20 ms frames of the highest rate fit."""
 MAX_PACKET_MS: Final = 120
 """The longest packet that RFC 6716 allows."""
 
@@ -33,7 +33,7 @@ MISSING: Final = (
 
 
 def load() -> tuple[Any, str]:
-    """The library, and where it comes from. Raises DiscordplexError with a sentence where there is none that loads."""
+    """Load the library; returns it and its origin. Raises DiscordplexError, with a sentence, if none can be loaded."""
     try:
         from opuslib_next.api import libopus  # noqa: PLC0415 - it loads the library, which may be absent
     except Exception:  # noqa: BLE001 - not installed, without a library, or with one for another machine: each has its own exception
@@ -52,7 +52,7 @@ def _load_system_library() -> tuple[Any, str]:
 
 
 _library, origin = load()
-"""`origin` names the library in use, as a part of a sentence."""
+"""`origin` is the origin of the library, as a part of a sentence."""
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Any:
@@ -69,7 +69,7 @@ packet_get_nb_samples = _function("opus_packet_get_nb_samples", c_int, c_char_p,
 encoder_get_size = _function("opus_encoder_get_size", c_int, c_int)
 encoder_init = _function("opus_encoder_init", c_int, c_void_p, c_int32, c_int, c_int)
 encode = _function("opus_encode", c_int32, c_void_p, c_char_p, c_int, c_void_p, c_int32)
-# Variadic: only the fixed arguments are declared, which is what ctypes needs to know on Apple's arm64.
+# Variadic: on Apple's arm64, ctypes needs only the fixed arguments declared.
 encoder_ctl = _function("opus_encoder_ctl", c_int, c_void_p, c_int)
 decoder_get_size = _function("opus_decoder_get_size", c_int, c_int)
 decoder_init = _function("opus_decoder_init", c_int, c_void_p, c_int32, c_int)
@@ -77,17 +77,17 @@ decode = _function("opus_decode", c_int, c_void_p, c_char_p, c_int32, _pcm, c_in
 
 
 def explain(code: int) -> str:
-    """What libopus calls this negative result."""
+    """The message of libopus for a negative result."""
     return str(strerror(code), "ascii")
 
 
 def check(code: int, doing: str) -> int:
-    """`code` where it is a result; LocalProtocolError where libopus refused what we asked for."""
+    """Return `code` if it is a result; raise LocalProtocolError if libopus refused the call."""
     if code < 0:
         raise LocalProtocolError(f"libopus refused to {doing}: {explain(code)}")
     return code
 
 
 def state(size_bytes: int) -> ctypes.Array[ctypes.c_char]:
-    """Memory for a codec's state, freed with the object that holds it."""
+    """Memory for the state of a codec, freed with the object that holds it."""
     return ctypes.create_string_buffer(size_bytes)

@@ -1,4 +1,4 @@
-"""Several speakers as one: a sum whose peaks are bent instead of clipped."""
+"""Mixes several speakers: their sum, with soft-clipped peaks."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,13 +10,13 @@ from discordplex.audio.format import ENGINE
 from discordplex.audio.samples import float_of, pcm_of
 
 KNEE: Final = 0.75
-"""Up to this part of full scale (-2.5 dB) a level passes as it is; what is louder approaches full scale and never reaches it."""
+"""Up to this part of full scale (-2.5 dB) the signal is unchanged; above it approaches full scale and never reaches it."""
 
 
 def mix(frames: Iterable[bytes]) -> bytes:
-    """The sum of ENGINE frames, soft-clipped; silence where there is none.
+    """The sum of ENGINE frames, soft-clipped; silence if there are none.
 
-    One frame passes untouched. Measured: 10 us for two speakers, 20 for five.
+    A single frame is not changed. Measured: 10 us for two speakers, 20 for five.
     """
     heard = list(frames)
     if not heard:
@@ -30,7 +30,7 @@ def mix(frames: Iterable[bytes]) -> bytes:
 
 
 def soft_clip(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bend what is over the knee: the curve and its slope are continuous, and full scale is its limit."""
+    """Compress what is above the knee. The curve and its slope are continuous; its limit is full scale."""
     if float(np.abs(samples).max()) <= KNEE:
         return samples
     room = 1 - KNEE

@@ -1,6 +1,6 @@
 """The Ogg container (RFC 3533): packets to pages and back.
 
-`PageWriter` puts packets on pages. `PacketReader` takes bytes however they were cut and gives whole packets, skipping what is damaged.
+`PageWriter` puts packets on pages. `PacketReader` takes bytes in pieces of any size, gives whole packets, and skips damage.
 """
 
 import struct
@@ -23,13 +23,13 @@ _SHORT: Final = tuple(bytes((size,)) for size in range(_LACING_FULL))
 _MAX_SEGMENTS: Final = 255
 _MAX_PAGE_BYTES: Final = 27 + _MAX_SEGMENTS + _MAX_SEGMENTS * 255
 _MAX_PACKET_BYTES: Final = 1 << 18
-"""A packet over several pages may grow to this; a comment header with a picture is the largest honest one."""
+"""The largest packet over several pages. A comment header with a picture is the largest useful one."""
 _MOST_WORK: Final = 1 << 18
-"""Bytes that one `read` looks at, pages looked at again included. A stream in good order needs its own length, whatever it is cut into."""
+"""The most bytes that one `read` examines, including repeated ones. An undamaged stream needs only its own length."""
 _LEAST_WORK: Final = 512
-"""What a page costs at least, however short it is: 20 us."""
+"""The least that a page counts as, even if it is shorter: it takes 20 us."""
 _SEGMENT_WORK: Final = 64
-"""What each segment of a page costs: there may be 255 packets without a byte on one."""
+"""What each segment of a page counts as: a page may have 255 empty packets."""
 _MIRRORED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ALL_ONES: Final = 0xFFFF_FFFF
 
@@ -37,22 +37,22 @@ _ALL_ONES: Final = 0xFFFF_FFFF
 def crc(page: bytes) -> int:
     """Ogg's CRC of a page whose CRC field is zero.
 
-    The polynomial is zlib's with the bits of each byte the other way round and no inversion at either end, so zlib can do the work:
-    2 us for a page of 250 bytes where a table in Python takes 23.
+    The polynomial is zlib's with reversed bits and no inversion at either end, so zlib can compute it: 2 us for a page of 250 bytes,
+    where a table in Python takes 23.
     """
     mirrored = zlib.crc32(page.translate(_MIRRORED), _ALL_ONES) ^ _ALL_ONES
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRRORED), "big")
 
 
 class PageWriter:
-    """Pages of one logical stream, numbered from 0."""
+    """Writes the pages of one logical stream, numbered from 0."""
 
     def __init__(self, serial: int) -> None:
         self._serial = serial
         self._sequence = 0
 
     def page(self, packets: list[bytes], *, granule: int, bos: bool = False, eos: bool = False) -> bytes:
-        """One page that holds `packets` whole. LocalProtocolError where they do not fit on one."""
+        """One page with all of `packets`. Raises LocalProtocolError if they do not fit."""
         lacing = b"".join([_FULL * (len(packet) // _LACING_FULL) + _SHORT[len(packet) % _LACING_FULL] for packet in packets])
         if len(lacing) > _MAX_SEGMENTS:
             raise LocalProtocolError(f"{sum(map(len, packets))} bytes in {len(packets)} packets do not fit on one Ogg page")
@@ -65,7 +65,7 @@ class PageWriter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page as it was read: its flags, its place in the stream, its segments."""
+    """One page: its flags, its number in the stream, its segments."""
 
     flags: int
     granule: int
@@ -76,7 +76,7 @@ class Page:
 
 
 class PacketReader:
-    """Bytes in, whole packets out. Damage is skipped and told in `take_faults`; nothing here raises."""
+    """Bytes in, whole packets out. Damage is skipped and reported by `take_faults`; nothing raises."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
@@ -88,9 +88,9 @@ class PacketReader:
         self._spent = 0
 
     def read(self, data: bytes) -> list[bytes]:
-        """Take some bytes of the stream, cut anywhere, and give every packet that is now whole.
+        """Take bytes of the stream, cut anywhere, and return every packet that is now complete.
 
-        Bytes that would cost too much to look through (thousands of empty pages, or of headers that lie) are dropped as damage.
+        Bytes that would cost too much to examine (thousands of empty pages or false headers) are dropped as damage.
         """
         self._pending += data
         self._work = 0
@@ -101,12 +101,12 @@ class PacketReader:
         return packets
 
     def take_work(self) -> int:
-        """How many bytes were looked at since the last call, at least 512 for each page or damaged header."""
+        """How many bytes were examined since the last call; at least 512 for each page or damaged header."""
         work, self._spent = self._spent, 0
         return work
 
     def take_faults(self) -> list[str]:
-        """What was wrong since the last call, in order: one entry for each damaged stretch."""
+        """The damage since the last call, in order: one entry for each damaged stretch."""
         faults, self._faults = self._faults, []
         return faults
 
@@ -129,7 +129,7 @@ class PacketReader:
 
     def _seek_capture(self) -> bool:
         start = self._pending.find(CAPTURE)
-        if start < 0:  # keep what may be the beginning of the next capture pattern
+        if start < 0:  # keep a possible start of the next capture pattern
             start = max(0, len(self._pending) - len(CAPTURE) + 1)
             while start < len(self._pending) and not CAPTURE.startswith(self._pending[start:]):
                 start += 1
@@ -176,7 +176,7 @@ class PacketReader:
         return packets
 
     def _continuation(self, page: Page) -> bytearray | None:
-        """What the page's first segment belongs to; None where its packet began on a page that we do not have."""
+        """The packet that the first segment continues; None if its start is on a page that is missing."""
         expected = self._partial_of == (page.serial, page.sequence)
         if not page.flags & CONTINUED:
             if self._partial is not None:
@@ -189,7 +189,7 @@ class PacketReader:
 
 
 def parse_page(data: bytes | bytearray, start: int) -> Page | str | None:
-    """The page that begins at `start`; what is wrong with it; or None where more bytes are needed to tell."""
+    """The page at `start`; or what is wrong with it; or None if more bytes are needed."""
     if len(data) < start + _HEADER.size:
         return None
     _, version, flags, granule, serial, sequence, checksum, segments = _HEADER.unpack_from(data, start)

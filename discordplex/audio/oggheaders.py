@@ -9,7 +9,7 @@ VENDOR: Final = b"discordplex"
 
 
 def head_packet(*, rate_hz: int, pre_skip: int, channels: int = 1) -> bytes:
-    """The identification header. `pre_skip` is counted at 48 kHz whatever `rate_hz` was encoded from."""
+    """The identification header. `pre_skip` is counted at 48 kHz, whatever `rate_hz` is."""
     return struct.pack("<8sBBHIhB", HEAD_MAGIC, 1, channels, pre_skip, rate_hz, 0, 0)
 
 
@@ -19,10 +19,10 @@ def tags_packet() -> bytes:
 
 
 def is_head(packet: bytes) -> bool:
-    """Whether a stream begins here."""
+    """Whether the packet starts a stream."""
     return packet.startswith(HEAD_MAGIC)
 
 
 def is_header(packet: bytes) -> bool:
-    """Whether the packet holds a header and no sound. No audio packet can begin so: it would be shorter than its TOC byte says."""
+    """Whether the packet is a header and no audio. No audio packet starts like this: it would be shorter than its TOC byte says."""
     return packet.startswith((HEAD_MAGIC, TAGS_MAGIC))

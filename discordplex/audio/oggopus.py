@@ -23,10 +23,10 @@ from discordplex.errors import LocalProtocolError, RemoteProtocolError
 Backend = Literal["sphn", "libopus"]
 
 BACKEND: Final[Backend] = "sphn" if sphncodec.AVAILABLE else "libopus"
-"""What serves where nobody asks for one."""
+"""The default codec."""
 
 GRANULE_HZ: Final = 48_000
-"""Granule positions and pre-skip are counted at this rate, whatever was encoded (RFC 7845, section 4)."""
+"""Granule positions and pre-skip are counted at this rate, whatever the encoded rate is (RFC 7845, section 4)."""
 
 
 class PagesOfPcm(Protocol):
@@ -41,14 +41,14 @@ class PcmOfPackets(Protocol):
     """Packets of one stream in, PCM out."""
 
     def decode(self, packet: bytes) -> bytes:
-        """The packet's PCM; RemoteProtocolError where it is corrupt, and the next one is welcome."""
+        """The packet's PCM. Raises RemoteProtocolError if it is corrupt; the next one can be decoded."""
         ...
 
 
 class OggOpusWriter:
-    """One mono stream from its first page on. One thread at a time.
+    """One mono stream, from its first page. One thread at a time.
 
-    A peer that lost the first page cannot read the rest: make a new writer for each connection. Drop PCM before `write`, never pages.
+    A peer without the first page cannot read the others: make a new writer for each connection. Drop PCM before `write`, never pages.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OggOpusWriter:
         complexity: int | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """`packet_ms`, `bitrate`, `application` and `complexity` other than the defaults are served by libopus alone, so they choose it."""
+        """Other values than the defaults of `packet_ms`, `bitrate`, `application` and `complexity` select libopus."""
         plain = sphncodec.PACKET_MS.get(rate_hz) == packet_ms and (bitrate, application, complexity) == (None, "voip", None)
         chosen = backend or (BACKEND if plain else "libopus")
         if chosen == "sphn" and not plain:
@@ -74,20 +74,20 @@ class OggOpusWriter:
             self._pages = LibopusPages(rate_hz, bitrate=bitrate, application=application, complexity=complexity)
 
     def write(self, pcm: bytes) -> bytes:
-        """PCM of any length in; every page that it completes out, one packet on each, the two header pages before the first."""
+        """Take PCM of any length; returns every complete page, with one packet each, and the two header pages before the first."""
         return b"".join(self._pages.encode(packet) for packet in self._packets.push(pcm))
 
 
 PACKET_COST_MS: Final = 10.0
-"""What a packet is accounted for at least: 2.5 ms of sound cost more to decode than a quarter of 10 ms."""
+"""The least that a packet counts as: decoding 2.5 ms costs more than a quarter of 10 ms."""
 RESTART_COST_MS: Final = 200.0
-"""What a new stream is accounted for: it gets a new decoder."""
+"""What a new stream counts as, because it gets a new decoder."""
 WORK_BYTES_PER_MS: Final = 256
-"""What looking through pages is accounted for."""
+"""How many examined bytes count as a millisecond."""
 
 
 class TooMuchError(RemoteProtocolError):
-    """The stream would make us decode more than `may_decode` allows. Nothing of it was decoded."""
+    """The stream needs more decoding than `may_decode` allows. Nothing of it was decoded."""
 
 
 def anything(milliseconds: float) -> bool:  # noqa: ARG001 -- the shape of `may_decode`
@@ -96,12 +96,12 @@ def anything(milliseconds: float) -> bool:  # noqa: ARG001 -- the shape of `may_
 
 
 class OggOpusReader:
-    """One stream after another, however the pages were cut. One thread at a time.
+    """Reads one stream after another, from pieces of any size. One thread at a time.
 
-    Before anything is decoded `may_decode` is asked with what it costs, in milliseconds of sound: the packets' own lengths, which their
-    first bytes tell, and more for what is work without sound. Some bytes can stand for minutes.
+    Before decoding, `may_decode` is called with the cost in milliseconds of sound: the lengths of the packets, which are in their first
+    bytes, plus an amount for work without sound. A few bytes can be minutes of sound.
 
-    Needs no header page: a reader that is made in the middle of a stream decodes from there. A header page starts a new stream.
+    It needs no header page: in the middle of a stream, it decodes from there. A header page starts a new stream.
     """
 
     def __init__(self, rate_hz: int = 48_000, *, backend: Backend | None = None, may_decode: Callable[[float], bool] = anything) -> None:
@@ -113,10 +113,10 @@ class OggOpusReader:
         self._open()
 
     def read(self, pages: bytes) -> bytes:
-        """The PCM (mono int16) of every packet that is now whole.
+        """The PCM (mono int16) of every packet that is now complete.
 
-        RemoteProtocolError once for each input that was damaged; what was sound in it comes with the next call, and `read(b"")` is one.
-        TooMuchError where `may_decode` refused; then all of it is dropped.
+        Raises RemoteProtocolError once for each damaged input; its undamaged part comes with the next call, for example `read(b"")`. Raises
+        TooMuchError if `may_decode` refused; then all of it is dropped.
         """
         packets = self._packets.read(pages)
         self._ask(packets)
@@ -134,8 +134,8 @@ class OggOpusReader:
         return bytes(pcm)
 
     def _ask(self, packets: list[bytes]) -> None:
-        """Raise TooMuchError where these packets may not be decoded."""
-        # First by their number: to look at each of 60,000 is work, too.
+        """Raise TooMuchError if these packets may not be decoded."""
+        # Check their number first, because examining each of 60,000 costs time too.
         least_ms = self._packets.take_work() / WORK_BYTES_PER_MS + PACKET_COST_MS * len(packets)
         if not self._may_decode(least_ms):
             raise TooMuchError(TOO_MUCH)
@@ -159,7 +159,7 @@ TOO_MUCH: Final = "the engine's audio stream would decode to more than a call ca
 
 
 def extra_cost_ms(packet: bytes) -> float:
-    """What a packet costs beyond `PACKET_COST_MS`. One that cannot be decoded costs no more."""
+    """What a packet costs beyond `PACKET_COST_MS`; 0 for one that cannot be decoded."""
     if is_head(packet):
         return RESTART_COST_MS
     try:
@@ -169,7 +169,7 @@ def extra_cost_ms(packet: bytes) -> float:
 
 
 class LibopusPages:
-    """A mono stream of our own making: libopus and the pager. TCP carries it, so it spends no bits on FEC."""
+    """A mono stream made with libopus and `PageWriter`. It goes over TCP, so it uses no FEC."""
 
     def __init__(self, rate_hz: int, *, bitrate: int | None, application: Application, complexity: int | None) -> None:
         self._rate_hz = rate_hz
@@ -180,7 +180,7 @@ class LibopusPages:
         self._granule = 0
 
     def encode(self, pcm: bytes) -> bytes:
-        """One packet on a page of its own, the header pages before the first."""
+        """One packet on its own page; the header pages come before the first."""
         headers = b"" if self._granule else self._headers()
         self._granule += len(pcm) // 2 * GRANULE_HZ // self._rate_hz
         return headers + self._pages.page([self._encoder.encode(pcm)], granule=self._granule)

@@ -1,7 +1,7 @@
 """Opus packets to PCM and back, with forward error correction and concealment.
 
-Measured on one core, speech, per 20 ms frame of 48 kHz stereo: decoding 25 to 40 us; encoding 50 us (CELT), twice as much where
-`expected_loss_percent` over 0 makes libopus choose hybrid packets, the only ones here that can carry FEC.
+Measured on one core, speech, per 20 ms frame of 48 kHz stereo: decoding 25 to 40 us; encoding 50 us (CELT), and twice that if
+`expected_loss_percent` is over 0: then libopus uses hybrid packets, which can have FEC.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from discordplex.audio.format import SAMPLE_BYTES
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 
 SILENCE_PACKET: Final = b"\xf8\xff\xfe"
-"""20 ms of digital silence, stereo; five of them end a stretch of speech on Discord."""
+"""20 ms of digital silence, stereo. On Discord, five of them end a stretch of speech."""
 
 Application = Literal["audio", "voip", "lowdelay"]
 
@@ -23,7 +23,7 @@ instead: stereo speech at 128 kbit/s with 2 has a segmental SNR of 28.0 dB in 52
 
 
 def packet_samples(packet: bytes, rate_hz: int = 48_000) -> int:
-    """Samples per channel that `packet` decodes to at `rate_hz`. RemoteProtocolError where it is no Opus packet."""
+    """Samples per channel of `packet` at `rate_hz`. Raises RemoteProtocolError if it is no Opus packet."""
     if not packet:
         raise RemoteProtocolError("an Opus packet is empty")
     samples: int = libopus.packet_get_nb_samples(packet, len(packet), rate_hz)
@@ -33,7 +33,7 @@ def packet_samples(packet: bytes, rate_hz: int = 48_000) -> int:
 
 
 class OpusDecoder:
-    """One stream's decoder. Carries the stream's state: one speaker, one decoder, one thread at a time."""
+    """The decoder of one stream. It keeps the stream's state: one decoder per speaker, one thread at a time."""
 
     def __init__(self, rate_hz: int = 48_000, channels: int = 2) -> None:
         self._sample_bytes = SAMPLE_BYTES * channels
@@ -44,13 +44,13 @@ class OpusDecoder:
         libopus.check(libopus.decoder_init(self._state, rate_hz, channels), f"decode {rate_hz} Hz with {channels} channels")
 
     def decode(self, packet: bytes) -> bytes:
-        """The packet's PCM, 2.5 to 120 ms. RemoteProtocolError where it is corrupt; the decoder lives on."""
-        if not packet:  # libopus would take it for a lost packet and conceal as much as there is room for
+        """The packet's PCM, 2.5 to 120 ms. Raises RemoteProtocolError if it is corrupt; the decoder can still be used."""
+        if not packet:  # libopus would treat it as a lost packet and conceal as much as fits
             raise RemoteProtocolError("an Opus packet is empty")
         return self._taken(libopus.decode(self._state, packet, len(packet), self._pcm, self._room_samples, 0))
 
     def conceal(self, next_packet: bytes | None = None, samples: int = 960) -> bytes:
-        """What `samples` lost samples per channel may have been: from the FEC in `next_packet` if it carries any, else extrapolated.
+        """Replace `samples` lost samples per channel: with the FEC in `next_packet`, if there is any, else extrapolated.
 
         Then decode `next_packet` as usual. `samples` is a multiple of 2.5 ms and at most 120 ms.
         """
@@ -58,7 +58,7 @@ class OpusDecoder:
             raise LocalProtocolError(f"cannot conceal {samples} samples at once")
         if next_packet:
             recovered = libopus.decode(self._state, next_packet, len(next_packet), self._pcm, samples, 1)
-            if recovered > 0:  # without FEC inside, libopus has extrapolated; a corrupt packet falls through
+            if recovered > 0:  # without FEC, libopus has extrapolated; a corrupt packet continues below
                 return self._taken(recovered)
         return self._taken(libopus.check(libopus.decode(self._state, None, 0, self._pcm, samples, 0), f"conceal {samples} samples"))
 
@@ -69,10 +69,10 @@ class OpusDecoder:
 
 
 class OpusEncoder:
-    """One stream's encoder. One thread at a time.
+    """The encoder of one stream. One thread at a time.
 
-    With `fec`, a packet with speech repeats the one before in low quality, but only while `expected_loss_percent` is over 0: at 0 libopus
-    chooses CELT packets, which have no room for it (measured at 64 and 128 kbit/s). "lowdelay" is always CELT.
+    With `fec`, a packet with speech also has the one before in low quality, but only if `expected_loss_percent` is over 0: at 0 libopus
+    uses CELT packets, which cannot have FEC (measured at 64 and 128 kbit/s). "lowdelay" is always CELT.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class OpusEncoder:
         expected_loss_percent: int = 5,
         complexity: int | None = None,
     ) -> None:
-        """`bitrate` in bits per second and `complexity`, None for libopus's own choice."""
+        """`bitrate` (bits per second) and `complexity`: None lets libopus choose."""
         self._sample_bytes = SAMPLE_BYTES * channels
         self._packet = ctypes.create_string_buffer(libopus.MAX_PACKET_BYTES)
         self._encoded = memoryview(self._packet).cast("B")
@@ -102,13 +102,13 @@ class OpusEncoder:
 
     @property
     def lookahead_samples(self) -> int:
-        """Samples by which the decoded sound lags behind the input, at the encoder's rate."""
+        """The delay of the decoded sound after the input, in samples at the encoder's rate."""
         found = ctypes.c_int32()
         libopus.check(libopus.encoder_ctl(self._state, libopus.GET_LOOKAHEAD, ctypes.byref(found)), "tell its lookahead")
         return found.value
 
     def encode(self, pcm: bytes) -> bytes:
-        """One frame of 2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms as one packet. LocalProtocolError for any other length."""
+        """Encode a frame of 2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms as one packet. Raises LocalProtocolError for another length."""
         samples, odd_bytes = divmod(len(pcm), self._sample_bytes)
         if odd_bytes:
             raise LocalProtocolError(f"{len(pcm)} bytes are no whole number of samples")

@@ -1,6 +1,6 @@
-"""PhaseAdjuster: a steady beat of 20 ms that moves, a little each time, to where its frames wait no longer than they must. Pure.
+"""PhaseAdjuster: shifts the phase of a 20 ms tick in small steps, so that frames wait no longer than necessary. Pure.
 
-A consumer that may choose its phase follows what its buffer says of the last frame: how much earlier it could have been taken.
+The buffer says how much earlier the last frame could have been taken, and the consumer moves its ticks by that.
 """
 
 from typing import Final
@@ -9,30 +9,30 @@ from discordplex.audio.format import ENGINE
 
 PERIOD_S: Final = ENGINE.frame_seconds
 SLIDE_S: Final = 0.0005
-"""The most one tick moves: 20 ms that are 2.5 % short or long on the wall's clock, which nobody hears."""
+"""The most that one tick moves: the tick is 2.5 % shorter or longer, which is not audible."""
 TOLERANCE_S: Final = 0.00125
-"""A beat this near to its place stays where it is, so that jitter does not make it hunt."""
+"""A phase this near to its target does not move, so that it does not follow jitter."""
 SETTLED_S: Final = 0.00025
-"""A slide that began ends this near to its place."""
+"""A move ends this near to its target."""
 END_STEPS: Final = 50
-"""A beat that has been held up by the early end of its range for so many steps goes back by a period: the same phase, with room before it.
-Frames then wait a period longer until their buffer drops one; else they would wait too long for as long as the sound lasts."""
+"""After this many steps at the early end of its range, the tick goes back by a period: the same phase, with room to move. Frames then wait
+a period longer until their buffer drops one. Without this, they would wait too long until the sound ends."""
 
 
 class PhaseAdjuster:
-    """How far one beat lies off its grid, and its next step. One owner."""
+    """The offset of a tick from its grid, and its next step. One owner."""
 
     def __init__(self, range_s: float) -> None:
-        """`range_s`: how far it may leave the grid, either way; one period at least."""
+        """`range_s`: the largest offset in either direction; at least one period."""
         self.offset_s = 0.0
-        """How far it is off now; negative is early."""
+        """The current offset; negative is early."""
         self._range_s = range_s
         self._sliding = False
         self._steps_at_end = 0
         self._back_to_s: float | None = None
 
     def step(self, surplus_s: float | None) -> float:
-        """The step after a frame that could have been taken `surplus_s` earlier; 0.0 where that is None or near enough."""
+        """The step after a frame that could have been taken `surplus_s` earlier; 0.0 if that is None or near enough."""
         if self._back_to_s is not None:
             return self._go_back(self._back_to_s, surplus_s)
         error_s = -(surplus_s or 0.0)
@@ -45,12 +45,12 @@ class PhaseAdjuster:
         return step_s
 
     def towards(self, offset_s: float) -> float:
-        """One step on the way to that offset."""
+        """One step towards that offset."""
         self._back_to_s = None
         return self._slide(offset_s)
 
     def _go_back(self, offset_s: float, surplus_s: float | None) -> float:
-        """One step of the way back; there, the beat waits for the buffer to drop a frame."""
+        """One step back. At its end, the tick waits until the buffer drops a frame."""
         step_s = self._slide(offset_s)
         if not step_s and (surplus_s or 0.0) < PERIOD_S:
             self._back_to_s = None

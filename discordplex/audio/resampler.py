@@ -17,24 +17,24 @@ from discordplex.audio.samples import int16_of
 from discordplex.errors import LocalProtocolError
 
 _REACH: Final = 32
-"""Zero crossings on each side of the filter's middle: with the window below it falls by 80 dB within 8 % of the lower rate."""
+"""Zero crossings on each side of the filter's middle. With the window below, it falls by 80 dB within 8 % of the lower rate."""
 _KAISER_BETA: Final = 8.0
 _EDGE: Final = 0.48
-"""The filter's middle, as a part of the lower rate: from 0.52 on nothing is left to fold back."""
+"""The middle of the filter's edge, as a part of the lower rate: from 0.52 on nothing is left to alias."""
 _SCALE: Final = float(1 << 22)
 _MOST_PHASES: Final = 1000
-"""44.1 kHz to 48 needs 160, 11.025 needs 640; beyond this a rate is a mistake."""
+"""44.1 kHz to 48 needs 160, 11.025 needs 640; a rate that needs more is a mistake."""
 
 
 class Resampler:
-    """Mono int16 of one rate in, of another out. One stream, one thread at a time.
+    """Mono int16 of one rate in, of another rate out. One stream, one thread at a time.
 
     It delays by 31.5 samples of the lower rate (95.5 samples at 48 kHz on the way to 16). Measured per 20 ms: 30 us from 48 to 16 kHz,
     130 us from 22.05 to 48.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
-        """Raises LocalProtocolError for two rates that have no small common measure."""
+        """Raises LocalProtocolError for two rates that would need more than `_MOST_PHASES` phases."""
         common = math.gcd(from_hz, to_hz)
         self._up, self._down = to_hz // common, from_hz // common
         if self._up > _MOST_PHASES:
@@ -44,10 +44,10 @@ class Resampler:
         self._held = np.zeros(self._length - 1)
         self._rest = b""
         self._offset = 0
-        """The next output sample's place, in steps of the common rate, from the first sample that is not yet filtered away."""
+        """The position of the next output sample, in steps of the common rate, from the first buffered input sample."""
 
     def convert(self, pcm: bytes) -> bytes:
-        """PCM of any length, odd bytes too; gives every output sample that it completes."""
+        """Take PCM of any length, also odd; returns every complete output sample."""
         pcm = self._rest + pcm
         whole = len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES
         self._rest = pcm[whole:]
@@ -71,7 +71,7 @@ class Resampler:
 
 @functools.lru_cache(maxsize=16)
 def phases(up: int, down: int) -> NDArray[np.float64]:
-    """The low-pass's taps, one row for each place that an output sample may have between two input samples, oldest sample first."""
+    """The taps of the low-pass filter: one row for each position of an output sample between two input samples, the oldest sample first."""
     reach = math.ceil(_REACH * max(1.0, down / up))
     grid = (np.arange(2 * reach) - reach + 1)[np.newaxis, ::-1] + (np.arange(up) / up - 0.5)[:, np.newaxis]
     width = 2 * _EDGE * min(1.0, up / down)

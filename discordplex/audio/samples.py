@@ -1,4 +1,4 @@
-"""PCM bytes as numbers and back; where a level is bent, it is bent here."""
+"""PCM bytes as numbers, and back."""
 
 import math
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL_SCALE = 32_768.0
-"""An int16 sample's absolute maximum; 1.0 as float."""
+"""The largest magnitude of an int16 sample; 1.0 as float."""
 
 
 INT16 = np.dtype("<i2")
-"""What PCM is; made once, since reading its name for each frame takes longer than the view does."""
+"""The type of PCM samples, made once, because parsing its name for each frame takes longer than the view itself."""
 
 
 def int16_of(pcm: bytes) -> NDArray[np.int16]:
@@ -19,26 +19,26 @@ def int16_of(pcm: bytes) -> NDArray[np.int16]:
 
 
 def peak_of(pcm: bytes) -> int:
-    """The largest magnitude in `pcm`, 0 where it is empty. The bare reductions: the methods of arrays pass through Python first."""
+    """The largest magnitude in `pcm`; 0 if it is empty. It uses the ufuncs directly, which are faster than the array methods."""
     samples = int16_of(pcm)
     return max(int(np.maximum.reduce(samples)), -int(np.minimum.reduce(samples))) if len(samples) else 0
 
 
 def rms_of(pcm: bytes) -> float:
-    """The root mean square of `pcm`, 1.0 being full scale; 0.0 where it is empty. Measured: 6 us for a frame."""
+    """The root mean square of `pcm`; 1.0 is full scale, 0.0 if it is empty. Measured: 6 us for a frame."""
     samples = int16_of(pcm).astype("f4")
     return math.sqrt(float(samples @ samples) / len(samples)) / FULL_SCALE if len(samples) else 0.0
 
 
 def float_of(pcm: bytes) -> NDArray[np.float32]:
-    """The samples of `pcm` as float32 in -1.0 up to 1.0."""
+    """The samples of `pcm` as float32, from -1.0 to 1.0."""
     samples = int16_of(pcm).astype(np.float32)
     samples *= 1 / FULL_SCALE
     return samples
 
 
 def pcm_of(samples: NDArray[np.float32]) -> bytes:
-    """float32 in -1.0 to 1.0 as PCM, rounded; what is louder is clipped, never wrapped."""
+    """float32 from -1.0 to 1.0 as PCM, rounded; louder samples are clipped, not wrapped."""
     scaled = samples * FULL_SCALE
     np.rint(scaled, out=scaled)
     np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled)

@@ -1,4 +1,4 @@
-"""SpeechGate: is this speech. Level with hysteresis, and whether packets come at all."""
+"""SpeechGate: is this speech? By level with hysteresis, and by whether packets come at all."""
 
 import math
 from typing import Final
@@ -7,11 +7,11 @@ from discordplex.audio.format import ENGINE
 from discordplex.audio.samples import rms_of
 
 FLOOR_DBFS: Final = -100.0
-"""What digital silence is said to have."""
+"""The level of digital silence."""
 
 
 def level_dbfs(pcm: bytes) -> float:
-    """The root mean square of some PCM, in dB of full scale; `FLOOR_DBFS` at least."""
+    """The root mean square of PCM, in dB of full scale; at least `FLOOR_DBFS`."""
     rms = rms_of(pcm)
     return max(FLOOR_DBFS, 20 * math.log10(rms)) if rms else FLOOR_DBFS
 
@@ -20,16 +20,16 @@ OPEN_DBFS: Final = -45.0
 CLOSE_DBFS: Final = -52.0
 
 ATTACK_TICKS: Final = 40 // ENGINE.frame_ms
-"""A click is shorter and does not open the gate."""
+"""How long the level must last to open the gate. A click is shorter."""
 
 HOLD_TICKS: Final = 300 // ENGINE.frame_ms
-"""The pauses between words are shorter and do not close it."""
+"""How long it must be quiet to close the gate. Pauses between words are shorter."""
 
 
 class SpeechGate:
-    """One speaker's gate, updated once a tick. Opens on a level that lasts, closes when it was low, or no packet came, for a while.
+    """The gate of one speaker, updated once per tick. It opens on a level that lasts, and closes after a time of low level or no packets.
 
-    Discord's clients send packets only while they hear something, so a tick without a packet is as good as silence.
+    Discord's clients send packets only while they hear something, so a tick without a packet counts as silence.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class SpeechGate:
 
     @property
     def lets_pass(self) -> bool:
-        """Whether the frame of the last `update` may be speech: the gate is open, or this frame alone is loud enough to open it."""
+        """Whether the frame of the last `update` may be speech: the gate is open, or this frame is loud enough to open it."""
         return self._is_open or self._is_loud
 
     def update(self, frame: bytes | None) -> bool:
-        """One tick: the speaker's frame, or None where there was none. Whether they are speaking."""
+        """One tick, with the speaker's frame or None; returns whether they are speaking."""
         level = FLOOR_DBFS if frame is None else level_dbfs(frame)
         self._is_loud = level > OPEN_DBFS
         speaks = level > (CLOSE_DBFS if self._is_open else OPEN_DBFS)

@@ -1,4 +1,4 @@
-"""WAV files to ENGINE PCM, and mono PCM to WAV files. Whole files at once: nothing for the hot path."""
+"""WAV files to ENGINE PCM, and mono PCM to WAV files. It works on whole files, not for real time."""
 
 import io
 import itertools
@@ -20,15 +20,15 @@ _HALF_TAPS: Final = 32
 """Zero crossings of the resampling filter's sinc on each side."""
 _KAISER_BETA: Final = 9.0
 _PASS_BAND: Final = 0.92
-"""Of the lower rate's Nyquist frequency; with the taps and the window above the rest fades to -90 dB just beyond it."""
+"""The pass band, as a part of the lower rate's Nyquist frequency. Just beyond it, the filter attenuates by 90 dB."""
 _RATES_HZ: Final = range(8_000, 384_001)
 _PIECE_BYTES: Final = 1 << 20
 
 
 def read_wav(path: str | Path) -> bytes:
-    """A WAV file's sound as ENGINE PCM: channels averaged, resampled, rounded. Files that were joined to one are read one after the other.
+    """The sound of a WAV file as ENGINE PCM: channels averaged, resampled, rounded. Joined files are read one after the other.
 
-    Raises ConfigError, since a person named the file, where it cannot be read.
+    Raises ConfigError if it cannot be read, because a person named the file.
     """
     reader = WavReader()
     try:
@@ -49,7 +49,7 @@ def read_wav(path: str | Path) -> bytes:
 
 
 def wav_of(pcm: bytes, rate_hz: int) -> bytes:
-    """Mono int16 PCM as a whole WAV file."""
+    """A complete WAV file with this mono int16 PCM."""
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
         file.setnchannels(1)
@@ -60,7 +60,7 @@ def wav_of(pcm: bytes, rate_hz: int) -> bytes:
 
 
 def resample(samples: NDArray[np.float64], from_hz: int, to_hz: int) -> NDArray[np.float64]:
-    """The whole signal at another rate, linear-phase and without delay: sample n of the result is the signal at n / `to_hz`."""
+    """The whole signal at another rate, linear-phase and without delay: sample n is the signal at n / `to_hz`."""
     if from_hz == to_hz or not len(samples):
         return samples
     common = gcd(from_hz, to_hz)
@@ -71,7 +71,7 @@ def resample(samples: NDArray[np.float64], from_hz: int, to_hz: int) -> NDArray[
     padded = np.concatenate([np.zeros(reach), samples, np.zeros(reach + 1)])
     windows = sliding_window_view(padded, 2 * reach + 1)
     made = np.empty(count)
-    for phase in range(up):  # outputs of one phase lie at the same fraction between input samples, and share their taps
+    for phase in range(up):  # outputs of one phase have the same position between input samples, and the same taps
         start, rest = divmod(phase * down, up)
         outputs = len(range(phase, count, up))
         made[phase::up] = windows[start::down][:outputs] @ _sinc_taps(rest / up, reach, cutoff)
@@ -79,7 +79,7 @@ def resample(samples: NDArray[np.float64], from_hz: int, to_hz: int) -> NDArray[
 
 
 def _sinc_taps(fraction: float, reach: int, cutoff: float) -> NDArray[np.float64]:
-    """Weights of the input samples around a place `fraction` behind one of them."""
+    """The weights of the input samples around a position `fraction` after one of them."""
     distance = np.arange(-reach, reach + 1) - fraction
     inside = np.clip(1 - (distance / (reach + 1)) ** 2, 0, None)
     taps = cutoff * np.sinc(cutoff * distance) * np.i0(_KAISER_BETA * np.sqrt(inside)) / np.i0(_KAISER_BETA)

@@ -1,8 +1,8 @@
 """WavReader: WAVE bytes to samples, cut anywhere. Pure.
 
-One reader for files that a person names and for what a speech server streams. Lengths in a file are taken as hints, since whoever writes
-while it sends does not know them: the form's is ignored; sound whose chunk claims no length (0 or all ones) goes on until another chunk,
-another file or the end; and so does sound that goes on behind the end that its chunk claimed.
+One reader for files that a person names and for streams of a speech server. Lengths in a file are only hints, because a streaming writer
+does not know them. The length of the form is ignored. A sound chunk without a length (0 or all ones) ends at another chunk, another file or
+the end. So does sound that continues after the claimed end of its chunk.
 """
 
 import struct
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from discordplex.errors import RemoteProtocolError
 
 FORMS: Final = (b"RIFF", b"RF64", b"BW64")
-"""What a WAVE file begins with; the last two are for files over 4 GB and otherwise the same."""
+"""The first bytes of a WAVE file; the last two are for files over 4 GB and otherwise the same."""
 
 _KNOWN_CHUNKS: Final = frozenset(
     b"fmt |data|LIST|fact|JUNK|junk|PAD |FLLR|id3 |ID3 |bext|cue |smpl|inst|PEAK|iXML|axml|chna|umid|cart|acid|DISP|plst|ds64".split(b"|")
 )
 _NAME_BYTES: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_ ")
 _LONGEST_UNKNOWN_CHUNK: Final = 1 << 20
-"""Four samples of sound may look like a name, but then the next two hardly look like so short a length."""
+"""Four bytes of sound may look like a chunk name, but the next four rarely look like such a short length."""
 _LONGEST_FORMAT: Final = 1 << 12
 _MOST_CHUNKS: Final = 10_000
 _MOST_CHANNELS: Final = 32
@@ -29,31 +29,31 @@ _HEAD_BYTES: Final = 12
 _CHUNK_BYTES: Final = 8
 _SHORTEST_FORMAT: Final = 16
 _SUB_FORMAT: Final = 24
-"""Where an extensible format names the true one."""
+"""The offset of the true format in an extensible format."""
 _UNKNOWN_LENGTH: Final = 0xFFFF_FFFF
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _WIDTHS: Final = {_PCM: (1, 2, 3, 4), _FLOAT: (4, 8)}
-"""Bytes of a sample that are understood of each format."""
+"""The supported bytes per sample of each format."""
 
 Run: TypeAlias = tuple[int, NDArray[np.float32]]
-"""Samples that follow each other: their rate in Hz, and the mean of their channels in -1.0 to 1.0."""
+"""Consecutive samples: their rate in Hz, and the mean of their channels, from -1.0 to 1.0."""
 State: TypeAlias = Literal["form", "chunk", "format", "skip", "pad", "data", "after data"]
 
 
 class WavReader:
-    """WAVE files, one after the other. One thread at a time.
+    """Reads WAVE files, one after the other. One thread at a time.
 
-    8, 16, 24 and 32 bit integers, 32 and 64 bit floats, plain or extensible, of any rate. No more than a header and a frame is held back.
+    8, 16, 24 and 32 bit integers, 32 and 64 bit floats, plain or extensible, of any rate. It buffers at most a header and a frame.
     """
 
     def __init__(self) -> None:
         self._state: State = "form"
         self._buffer = bytearray()
         self._left: int | None = 0
-        """Bytes of the present chunk that are still to come; None for sound without a known end."""
+        """The remaining bytes of the current chunk; None for sound without a known end."""
         self._odd = False
-        """Whether a pad byte belongs behind the present chunk."""
+        """Whether a pad byte follows the current chunk."""
         self._chunks = 0
         self._rest = b""
         self._format: tuple[int, int, int, int] | None = None
@@ -61,7 +61,7 @@ class WavReader:
         self._found = False
 
     def feed(self, data: bytes) -> list[Run]:
-        """The next bytes; every whole frame of sound in them. RemoteProtocolError names what makes it no file that is understood."""
+        """Take the next bytes; returns every whole frame of sound. Raises RemoteProtocolError, with the reason, for an unknown file."""
         self._buffer += data
         runs: list[Run] = []
         while self._step(runs, last=False):
@@ -69,7 +69,7 @@ class WavReader:
         return runs
 
     def finish(self) -> list[Run]:
-        """No more comes: what was held back. RemoteProtocolError where there was no sound chunk at all."""
+        """The end: returns the buffered rest. Raises RemoteProtocolError if there was no sound chunk."""
         runs: list[Run] = []
         while self._buffer and self._step(runs, last=True):
             pass
@@ -78,7 +78,7 @@ class WavReader:
         return runs
 
     def _step(self, runs: list[Run], *, last: bool) -> bool:
-        """Read one part of a file; whether the next one may be in the buffer."""
+        """Read one part of a file; returns whether the next one may be in the buffer."""
         match self._state:
             case "data":
                 return self._read_sound(runs, last=last)
@@ -163,7 +163,7 @@ class WavReader:
         return True
 
     def _skip_pad(self, *, last: bool) -> bool:
-        """A chunk of odd length is followed by a byte of padding, which some writers leave out."""
+        """Skip the pad byte after a chunk of odd length, which some writers omit."""
         if self._odd:
             if len(self._buffer) < _CHUNK_BYTES and not last:
                 return False
@@ -187,7 +187,7 @@ class WavReader:
         return False
 
     def _judge_end(self, *, last: bool) -> bool:
-        """Behind the end that a sound chunk claimed: another chunk, another file, or more of the sound because the claim was wrong."""
+        """Decide what follows the claimed end of a sound chunk: another chunk, another file, or more sound because the claim was wrong."""
         if len(self._buffer) <= _HEAD_BYTES and not last:
             return False
         for pad in (1, 0) if self._odd else (0,):
@@ -213,7 +213,7 @@ class WavReader:
 
 
 def is_form(head: bytes) -> bool:
-    """Whether a WAVE file begins with these 12 bytes."""
+    """Whether these 12 bytes start a WAVE file."""
     return head.startswith(FORMS) and head[8:_HEAD_BYTES] == b"WAVE"
 
 
@@ -228,9 +228,9 @@ def is_chunk(head: bytes) -> bool:
 
 
 def next_form(data: bytearray, count: int, *, last: bool) -> tuple[int, bool]:
-    """How many of the first `count` bytes are certainly sound, and whether another file begins behind them.
+    """How many of the first `count` bytes are certainly sound, and whether another file starts after them.
 
-    Unless they are the last ones, the beginning of what may be a file is not.
+    A possible start of a file does not count as sound, unless these are the `last` bytes.
     """
     for name in FORMS:
         start = data.find(name, 0, count)
@@ -248,7 +248,7 @@ def next_form(data: bytearray, count: int, *, last: bool) -> tuple[int, bool]:
 
 
 def floats(data: bytes, width: int, *, is_float: bool) -> NDArray[np.float32]:
-    """Whole samples of 8 (unsigned), 16, 24 or 32 bits, or of 32 or 64 bits as floats, in -1.0 to 1.0; what is no number is silence."""
+    """Whole samples of 8 (unsigned), 16, 24 or 32 bits, or of 32 or 64 bit floats, as -1.0 to 1.0; NaN is silence."""
     if is_float:
         with np.errstate(over="ignore"):
             given = np.frombuffer(data, f"<f{width}").astype(np.float32)
