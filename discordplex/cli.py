@@ -175,6 +175,7 @@ def add_doctor(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`doctor`."""
     doctor = commands.add_parser("doctor", parents=[settings(), logging()], help="check what `run` needs, and say how to fix what is wrong")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.add_argument("--deep", action="store_true", help="also open a session with a Realtime service, which may cost money")
     doctor.set_defaults(run=verbs.doctor)
 
 

@@ -93,7 +93,7 @@ def doctor(args: argparse.Namespace) -> int:
     from discordplex import doctor as checks
     from discordplex.config.settings import settings_files
 
-    return int(checks.run(config, as_json=args.json, files=settings_files(args.config)))
+    return int(checks.run(config, as_json=args.json, files=settings_files(args.config), deep=args.deep))
 
 
 def config_show(args: argparse.Namespace) -> int:

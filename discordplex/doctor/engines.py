@@ -12,6 +12,7 @@ import aiohttp
 from discordplex.config import Config
 from discordplex.doctor.cascade import check_cascade
 from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.doctor.realtime import check_realtime
 from discordplex.network import DEFAULT_PORTS, Connector, NetworkSettingError, ProxyFailedError, proxy_for, tls_context
 from discordplex.personaplex.endpoint import check_prompt, check_voice
 
@@ -20,10 +21,12 @@ BAD_GATEWAY = (502, 503, 504)
 """What a proxy answers where it cannot reach the server."""
 
 
-async def check_engines(config: Config) -> list[Finding]:
+async def check_engines(config: Config, *, deep: bool = False) -> list[Finding]:
     """Check the persona and every server. A call can work while one PersonaPlex server answers."""
     if config.engine.kind == "cascade":
         return await check_cascade(config)
+    if config.engine.kind == "realtime":
+        return await check_realtime(config, deep=deep)
     findings = [
         check_persona(config),
         *[await check_server(url, verify_tls=config.personaplex.verify_tls) for url in config.personaplex.urls],

@@ -24,9 +24,12 @@ Findings: TypeAlias = Finding | list[Finding]
 Check: TypeAlias = Callable[[], Findings | Awaitable[Findings]]
 
 
-def run(config: Config, *, as_json: bool, files: Sequence[Path] = ()) -> int:
-    """Check everything and print it; 0 when a call can work, 1 when not. `files` are the settings files that were read."""
-    findings = [*examine_all(config), *check_files(files)]
+def run(config: Config, *, as_json: bool, files: Sequence[Path] = (), deep: bool = False) -> int:
+    """Check everything and print it; 0 when a call can work, 1 when not. `files` are the settings files that were read.
+
+    `deep` opens a session with a service that may charge for it.
+    """
+    findings = [*examine_all(config, deep=deep), *check_files(files)]
     can_work = all(finding.verdict != "failure" for finding in findings)
     if as_json:
         content = {"ok": can_work, "findings": [asdict(finding) for finding in findings]}
@@ -37,24 +40,24 @@ def run(config: Config, *, as_json: bool, files: Sequence[Path] = ()) -> int:
     return 0 if can_work else 1
 
 
-def examine_all(config: Config) -> list[Finding]:
+def examine_all(config: Config, *, deep: bool = False) -> list[Finding]:
     """Run every check. A machine that cannot even begin to run them gets that as a finding."""
     try:
         check_room_for_loop()
     except OSError as fault:
         return [broken("machine", fault)]
-    return asyncio.run(examine(config))
+    return asyncio.run(examine(config, deep=deep))
 
 
-async def examine(config: Config) -> list[Finding]:
+async def examine(config: Config, *, deep: bool = False) -> list[Finding]:
     """Run every check, in the order in which a call needs them. One that crashes, even on import, does not stop the others."""
     found: list[Finding] = []
-    for name, check in checks(config):
+    for name, check in checks(config, deep=deep):
         found += await isolated(name, check)
     return found
 
 
-def checks(config: Config) -> list[tuple[str, Check]]:
+def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
     """Each check with its name. Their modules are imported when they run, so that a missing library fails only one check."""
 
     def machine(name: str) -> Check:
@@ -79,7 +82,7 @@ def checks(config: Config) -> list[tuple[str, Check]]:
     def engines() -> Awaitable[Findings]:
         from discordplex.doctor.engines import check_engines
 
-        return check_engines(config)
+        return check_engines(config, deep=deep)
 
     return [
         ("python", machine("check_python")),

@@ -57,8 +57,8 @@ FAILURES: Final = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocket
 log = structlog.get_logger()
 
 
-class SilentServerError(EngineError):
-    """The server says nothing of itself."""
+class OtherDialectError(EngineError):
+    """The server waits for us to speak first, or has opened a session of its own: it speaks vLLM-Omni's dialect."""
 
 
 class RealtimeClient:
@@ -96,14 +96,14 @@ class RealtimeClient:
     async def open(self, opening: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
         """Connect and return once the session is as `opening` asks, or `plain` where the server does not know all of that.
 
-        Raises EngineError with a sentence; then everything is closed again. SilentServerError where it waits for us to speak first.
+        Raises EngineError with a sentence; then everything is closed again. OtherDialectError where the server speaks another dialect.
         """
         try:
             await self._dial()
             self._reading = asyncio.create_task(self._read(), name=f"realtime read: {self._dialect.name}")
             if not self._dialect.speaks_first:
                 await self._until(lambda: self._protocol.greeted, SILENT_S)
-                self._require_greeting()
+                self._require_dialect()
             self.send(messages.encode(opening))
             await self._until(lambda: self._protocol.ready or self._refused is not None, SESSION_TIMEOUT_S)
             if not self._protocol.ready and self._refused is not None:
@@ -203,9 +203,9 @@ class RealtimeClient:
     async def _sleep(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now() + seconds)
 
-    def _require_greeting(self) -> None:
-        if not self._protocol.greeted:
-            raise SilentServerError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
+    def _require_dialect(self) -> None:
+        if not self._protocol.greeted or self._protocol.is_duplex:
+            raise OtherDialectError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
 
     def _raise(self) -> None:
         if self._ending is not None:

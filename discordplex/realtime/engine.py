@@ -34,7 +34,7 @@ from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.fifo import Fifo
 from discordplex.metrics import Metrics
 from discordplex.realtime import endings, messages
-from discordplex.realtime.client import RealtimeClient, SilentServerError
+from discordplex.realtime.client import OtherDialectError, RealtimeClient
 from discordplex.realtime.dialects import RATE_HZ, VLLM_OMNI, Dialect
 from discordplex.realtime.memory import Memory
 from discordplex.realtime.messages import TurnDetection
@@ -64,6 +64,8 @@ MOST_EVENTS: Final = 4000
 """Events that wait for the call, which takes them at once."""
 MOST_ITEMS: Final = 200
 """Utterances and replies that are remembered."""
+MOST_REFUSALS: Final = 20
+"""Kinds of refusals that are logged."""
 STALL_S: Final = 15.0
 """A reply of which nothing comes for so long has stalled."""
 DUPLEX_STALL_S: Final = 5.0
@@ -139,6 +141,7 @@ class RealtimeEngine:
         self._over = asyncio.Event()
         self._ending: endings.SessionEnding | None = None
         self._opened = self._closed = False
+        self._refusals: set[str] = set()
         self._frames_sent = metrics.counter("engine.frames_sent")
         self._frames_dropped = metrics.counter("engine.frames_dropped")
         self._tokens_in = metrics.counter("engine.tokens_in")
@@ -175,7 +178,7 @@ class RealtimeEngine:
         self._opened = True
         try:
             await self._open_session()
-        except SilentServerError:
+        except OtherDialectError:
             if not self._settings.may_be_duplex or self._dialect.full_duplex:
                 raise
             self._speak(VLLM_OMNI)
@@ -343,8 +346,8 @@ class RealtimeEngine:
                 self._over.set()
             case Ready(creates_replies, _):
                 self._server_creates = creates_replies
-            case MessageRefused(code, parameter) if code not in endings.HARMLESS:
-                log.info("the server refuses a message", server=self._dialect.service, cause=code, parameter=parameter)
+            case MessageRefused(code, parameter):
+                self._note_refusal(code, parameter)
             case _:
                 self._take_turn(fact)
 
@@ -454,6 +457,12 @@ class RealtimeEngine:
                 self._over.set()
         if self._create_next:
             self._create()
+
+    def _note_refusal(self, code: str, parameter: str) -> None:
+        """Once for each code: a server may refuse every piece of sound."""
+        if code not in endings.HARMLESS and code not in self._refusals and len(self._refusals) < MOST_REFUSALS:
+            self._refusals.add(code)
+            log.warning("the server refuses a message", server=self._dialect.service, cause=code, parameter=parameter)
 
     # Whose turn it is
 

@@ -26,9 +26,6 @@ LONGEST_TEXT: Final = 20_000
 class Greeted:
     """The server has opened a session, with settings of its own."""
 
-    capabilities: bool
-    """It says what it can do, as vLLM-Omni does."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -150,6 +147,8 @@ class RealtimeProtocol:
 
     def __init__(self, dialect: Dialect) -> None:
         self.greeted = self.ready = self.over = False
+        self.is_duplex = False
+        """The server says what it can do, as vLLM-Omni does."""
         self._dialect = dialect
         self._service = dialect.service
         self._facts: deque[Fact] = deque()
@@ -211,7 +210,8 @@ class RealtimeProtocol:
         session = object_in(event, "session")
         if kind != "session.updated" and not self.greeted:
             self.greeted = True
-            self._tell(Greeted(capabilities=isinstance(session.get("capabilities"), dict)))
+            self.is_duplex = isinstance(session.get("capabilities"), dict)
+            self._tell(Greeted())
         if kind == "session.created" and not self._dialect.full_duplex and BETA_ONLY & session.keys() and "audio" not in session:
             self._end(endings.old_server(self._service))
         elif not self.ready and (

@@ -23,7 +23,7 @@ def test_the_exit_code_says_whether_a_call_can_work(
 ) -> None:
     """Only a failure keeps a call from working; each finding is a line, its mend below."""
 
-    async def examine(_: Config) -> list[Finding]:
+    async def examine(_: Config, **_more: bool) -> list[Finding]:
         return findings
 
     monkeypatch.setattr(report, "examine", examine)
@@ -75,7 +75,7 @@ async def test_a_check_that_crashes_hides_no_other(number: int, fault: Exception
     for crashing in (crash, crash_later):
         found: list[tuple[str, report.Check]] = [(name, functools.partial(well, name)) for name in names]
         found[number] = (names[number], crashing)
-        monkeypatch.setattr(report, "checks", lambda _, found=found: found)
+        monkeypatch.setattr(report, "checks", lambda _, found=found, **_more: found)
         findings = await report.examine(Config())
         assert [finding.check for finding in findings] == names
         assert [finding.verdict for finding in findings].count("failure") == 1

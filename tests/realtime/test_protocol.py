@@ -41,8 +41,8 @@ GA_SESSION = {"type": "realtime", "audio": {"input": {"turn_detection": {"type":
 OWN_TURNS = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
 
 EVENTS: list[tuple[dict[str, Any], list[Fact]]] = [
-    ({"type": "session.created", "session": GA_SESSION, "news": 1}, [Greeted(capabilities=False)]),
-    ({"type": "conversation.created"}, [Greeted(capabilities=False)]),
+    ({"type": "session.created", "session": GA_SESSION, "news": 1}, [Greeted()]),
+    ({"type": "conversation.created"}, [Greeted()]),
     ({"type": "session.updated", "session": GA_SESSION}, [Ready(creates_replies=False, expires_at=None)]),
     ({"type": "session.updated", "session": {**OWN_TURNS, "expires_at": 9}}, [Ready(creates_replies=True, expires_at=9.0)]),
     ({"type": "session.updated", "session": {"audio": {"input": {"turn_detection": None}}}}, [Ready(False, None)]),

@@ -181,7 +181,8 @@ def moved(channel_id: int) -> str:
 
 def who(persona: Persona) -> str:
     """A persona in a sentence."""
-    return f"the voice **{harmless(persona.voice)}** (“{harmless(one_line(persona.text_prompt, ROLE_LENGTH))}”)"
+    voice = f"the voice **{harmless(persona.voice)}**" if persona.voice else "its usual voice"
+    return f"{voice} (“{harmless(one_line(persona.text_prompt, ROLE_LENGTH))}”)"
 
 
 def grouped(digits: str) -> str:
@@ -363,7 +364,7 @@ def status(now: Status) -> str:
 def call_line(call: CallStatus) -> str:
     """The call of one guild in one line."""
     since = f"for {call.minutes} min" if call.minutes else "just now"
-    voice = f"with the voice **{harmless(call.persona.voice)}** " if call.persona else ""
+    voice = f"with the voice **{harmless(call.persona.voice)}** " if call.persona and call.persona.voice else ""
     return f"In <#{call.channel_id}>: {call.phase}, {since}, {voice}on {harmless(call.engine)}."
 
 
