@@ -1,7 +1,7 @@
-"""How unevenly audio arrives, measured against its own sample clock. Pure: times come in, numbers come out.
+"""Measures how unevenly audio arrives, against its own sample clock. Pure: times come in, numbers come out.
 
-A chunk's offset is its arrival minus its place in the stream. On a perfect link all offsets are equal; how far the latest lies behind
-the earliest is what a playout must hold so that nobody hears the jitter.
+The offset of a chunk is its arrival minus its place in the stream. On a perfect link all offsets are equal. The distance from the earliest
+to the latest is what a playout buffer must hold.
 """
 
 from bisect import bisect_left, insort
@@ -11,21 +11,21 @@ from typing import Final
 from discordplex.audio.format import MODEL_STEP_MS
 
 WINDOW_S: Final = 2.5
-"""Audio, not time, after which a chunk is forgotten: a pause forgets nothing. An engine whose first steps were slow, and a network that was
-bad for a while, shall not delay for long what comes after; the 31 blocks of a model's 80 ms show nineteen twentieths of a link's range."""
+"""The window, in seconds of audio, so that a pause forgets nothing. It is short, so that slow first steps of an engine or a bad time of the
+network do not delay later sound for long. Its 31 blocks of 80 ms show nineteen twentieths of a link's range."""
 
 _TOGETHER: Final = 1 / 4
-"""A chunk that follows another within this part of its own length came with it; within a model's step its arrival says nothing new."""
+"""A chunk that follows another within this part of its own length arrived together with it, and says nothing new."""
 _STEP_S: Final = MODEL_STEP_MS / 1000 + 1e-6
 _CATCHING_UP: Final = 1 / 8
-"""A chunk that comes sooner after the last than it lasts, by this part of its length, is sent by a producer that catches up."""
+"""If the time between two chunks is shorter than the chunk by this part of its length, the producer is catching up."""
 
 
 class JitterEstimator:
-    """Offsets over a sliding window. Offsets further apart than `band_s` are not jitter: the producer paused, stalled or caught up."""
+    """The offsets in a sliding window. A difference above `band_s` is no jitter: the producer paused, stalled or caught up."""
 
     def __init__(self, band_s: float, tolerated: float = 0.0) -> None:
-        """`tolerated`: the part of the chunks, the latest ones, that nobody waits for."""
+        """`tolerated`: the part of the chunks, the latest ones, that are not waited for."""
         self._band_s = band_s
         self._tolerated = tolerated
         self._window: deque[tuple[float, float]] = deque()
@@ -36,17 +36,17 @@ class JitterEstimator:
         self._step_s = 0.0
         self._catching_up = False
         self.earliest = 0.0
-        """The least offset of the window: the arrival of a chunk that was not late."""
+        """The smallest offset of the window: that of a chunk that was not late."""
         self.heard_s = 0.0
-        """Audio observed so far."""
+        """The seconds of audio observed so far."""
 
     @property
     def spread(self) -> float:
-        """How late the latest chunk that is waited for was against the earliest, in seconds, or what is remembered."""
+        """The delay of the latest chunk that is waited for, against the earliest, in seconds; or the remembered one."""
         return max(self._seen_spread, self._remembered[0][1] if self._remembered else 0.0)
 
     def late_by(self, place_s: float, now: float) -> float:
-        """How late a chunk is that arrives now."""
+        """The delay of a chunk that arrives now."""
         return now - place_s - self.earliest if self._window else 0.0
 
     def observe(self, place_s: float, length_s: float, now: float) -> None:
@@ -64,13 +64,13 @@ class JitterEstimator:
         self._enter(place_s, offset)
 
     def remember(self, spread_s: float) -> None:
-        """Take the link for this bad until the window has passed."""
+        """Use at least this spread until the window has passed."""
         while self._remembered and self._remembered[-1][1] <= spread_s:
             self._remembered.pop()
         self._remembered.append((self.heard_s, spread_s))
 
     def restart(self) -> None:
-        """The producer paused: its next chunk is not late, whenever it comes. What the link is like stays known."""
+        """The producer paused: its next chunk is not late, whenever it comes. The measured spread stays."""
         if self._window:
             self.remember(self._seen_spread)
         self._clear()
@@ -100,9 +100,9 @@ class JitterEstimator:
         self._ordered.clear()
 
     def _drop_strangers(self, offset: float, length_s: float) -> None:
-        """Forget offsets that say nothing about the one that has come.
+        """Forget offsets that cannot be compared with the new one.
 
-        After a jump ahead, a stalled producer may catch up: while chunks come faster than they last, only the newest counts.
+        After a stall, the producer may catch up. While chunks come faster than they last, only the newest counts.
         """
         if not self._window:
             return

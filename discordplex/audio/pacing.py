@@ -1,6 +1,6 @@
-"""Pacing: how long a playout buffer shall hold its frames. Pure arithmetic on times and places; `playout.py` does what it says.
+"""Pacing: how long a playout buffer holds its frames. Pure arithmetic on times and places; `playout.py` applies it.
 
-A place is seconds of audio since the stream began. What is held is measured from the earliest arrivals: `now - place - earliest`.
+A place is the position in the stream, in seconds of audio. The hold is measured from the earliest arrivals: `now - place - earliest`.
 """
 
 import enum
@@ -15,74 +15,74 @@ from discordplex.audio.jitter import JitterEstimator
 FRAME_S: Final = ENGINE.frame_seconds
 _EPSILON_S: Final = 1e-6
 _TICKS_MEASURED: Final = 5
-"""A consumer's late tick makes everything look held too long; the least of so many does not."""
+"""The smallest hold of this many ticks counts, because a late tick of the consumer makes every hold look too long."""
 _LEARNING_S: Final = 5.0
-"""Audio after which a link's calm is believed."""
+"""After this much audio, a calm link counts as calm."""
 _MILD_S: Final = 0.030
 _BEYOND_MILD: Final = 0.45
-"""The widest spread seen in a few seconds falls short of the widest there is: expect this part of what is over 30 ms beyond it, and the
+"""The spread of a few seconds is smaller than the largest that will come. So expect more: this part of what is above 30 ms, and the
 profile's part of all of it."""
 _SEVERE_S: Final = 0.060
-"""From this spread on, a frame stretched within speech is the lesser evil than trusting what was seen so far."""
+"""From this spread on, repeating a frame within speech is better than a hole."""
 _AFTER_HOLE: Final = (2.2, 0.020)
-"""A hole says that what was seen is not all: expect so many times the spread and so many seconds.
+"""After a hole, expect this many times the spread, plus this many seconds.
 
-Simulated, 200 calls with blocks late by 0 to 150 ms at random: at most one hole each; with 1.5 and 10 ms two calls had two; without any
-such caution 31 had two and one had three."""
+Simulated, 200 calls with blocks late by 0 to 150 ms at random: at most one hole each. With 1.5 and 10 ms, two calls had two; without this
+rule, 31 had two and one had three."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What kind of producer a buffer serves."""
+    """The kind of producer that a buffer has."""
 
     initial_ms: float
-    """Held beyond the earliest arrival while the link is unknown."""
+    """The hold after the earliest arrival while the link is unknown."""
     floor_ms: float
-    """The same, once the link is known to be calm."""
+    """The same when the link is known to be calm."""
     ceiling_ms: float
-    """The most that is held against jitter; later than this is a stall."""
+    """The largest hold against jitter; a longer delay is a stall."""
     beyond: float
-    """The part of the spread that is expected beyond what was seen of it."""
+    """The part of the measured spread that is added to it, because more is expected."""
     margin_ms: float
-    """Held beyond what the spread, once there is one, makes fear."""
+    """The hold that is added to the expected spread."""
     capacity_ms: float
-    """What is older, or more than this, is dropped, oldest first."""
+    """The most audio that is kept. Beyond it, the oldest is dropped."""
     trim: bool = True
-    """Whether backlog goes. False keeps whole whatever was pushed, and begins at once."""
+    """Whether a backlog is dropped. False keeps everything that was pushed, and starts at once."""
     wary: bool = False
-    """Whether a hole makes it expect worse than it has seen, and thin cover is mended within silence."""
+    """Whether it expects more jitter after a hole, and extends a short hold during silence."""
     pauses: bool = False
-    """Whether the producer may just stop after a quiet frame: then that is no hole to learn from."""
+    """Whether the producer may stop after a quiet frame. Then that is no hole."""
     tolerated: float = 0.0
-    """The part of the chunks that may come too late: what is held shall cover the others."""
+    """The part of the chunks that may come too late. The hold covers the others."""
     cuts_backlog: bool = True
-    """Whether a backlog goes at one cut, with words in it; else it is played faster until it is gone."""
+    """Whether a backlog is cut at once, with words in it. Otherwise it is played faster until it is gone."""
 
 
 STREAM: Final = Profile(initial_ms=20, floor_ms=18, ceiling_ms=150, beyond=0.25, margin_ms=2, capacity_ms=2000, wary=True)
 """An engine that speaks in real time. PersonaPlex's blocks were measured 71 to 98 ms apart: 18 ms late now and then, on a calm link.
 Simulated, 60 calls of 15 s with that spacing: a quarter beyond what was seen leaves no hole, a tenth leaves one in one call."""
 REPLIES: Final = Profile(initial_ms=0, floor_ms=0, ceiling_ms=0, beyond=0, margin_ms=0, capacity_ms=180_000, trim=False, pauses=True)
-"""An engine that hands over whole replies."""
+"""An engine that sends whole replies at once."""
 SPEAKER: Final = Profile(
     initial_ms=0, floor_ms=0, ceiling_ms=80, beyond=0.1, margin_ms=1, capacity_ms=600, pauses=True, tolerated=0.02, cuts_backlog=False
 )
-"""A person's packets, already in order. A late one costs 20 ms of silence in what a model hears; were the latest of 125 waited for, one
-hiccup of a network would delay all that is said in the next seconds."""
+"""A person's packets, already in order. A late one costs the model 20 ms of silence. If the buffer waited for the latest of 125, one
+short problem of the network would delay everything in the next seconds."""
 
 
 class Thinness(enum.Enum):
-    """How well what is held covers the link's jitter."""
+    """How well the hold covers the jitter of the link."""
 
     ENOUGH = enum.auto()
     LITTLE = enum.auto()
-    """Just what was seen."""
+    """It covers only the measured jitter."""
     TOO_LITTLE = enum.auto()
-    """The next chunk as late as the latest one leaves a hole."""
+    """Another chunk as late as the latest one would leave a hole."""
 
 
 class Pacing:
-    """What is held, what should be, and the difference in frames."""
+    """The hold, its target, and the difference in frames."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
@@ -92,7 +92,7 @@ class Pacing:
 
     @property
     def target_s(self) -> float:
-        """What shall be held beyond the earliest arrivals."""
+        """The target of the hold after the earliest arrivals."""
         profile = self._profile
         calm_ms = profile.initial_ms if self._jitter.heard_s < _LEARNING_S else profile.floor_ms
         spread = self._jitter.spread
@@ -101,7 +101,7 @@ class Pacing:
         return min(max(calm_ms / 1000, feared), self._ceiling_s)
 
     def arrived(self, place_s: float, length_s: float, now: float) -> None:
-        """A chunk has come in."""
+        """A chunk has arrived."""
         self._jitter.observe(place_s, length_s, now)
 
     def paused(self) -> None:
@@ -109,7 +109,7 @@ class Pacing:
         self._jitter.restart()
 
     def hole(self, place_s: float, length_s: float, now: float) -> bool:
-        """A chunk has come in that was missed. Whether it was late by what a buffer can learn to cover; if not, the producer stalled."""
+        """A chunk has arrived after a hole. Returns whether a buffer can cover this delay; if not, the producer stalled."""
         learnt = self._jitter.late_by(place_s, now) <= self._ceiling_s + FRAME_S
         self._jitter.observe(place_s, length_s, now)
         if learnt and self._profile.wary:
@@ -118,7 +118,7 @@ class Pacing:
         return learnt
 
     def may_begin(self, place_s: float, arrived: float, now: float) -> bool:
-        """Whether the frame at `place_s`, which came at `arrived`, may be played, and all after it in step."""
+        """Whether the frame at `place_s`, which arrived at `arrived`, may be played now, and the ones after it at each tick."""
         self._ticks.clear()
         held_s = max(now - arrived, now - place_s - self._jitter.earliest)
         return not self._profile.trim or held_s + _EPSILON_S >= self.target_s
@@ -128,27 +128,27 @@ class Pacing:
         self._ticks.append(now - place_s)
 
     def put_off(self) -> None:
-        """A frame was played twice: all after it is due a tick later. What is brought forward shows at the next tick by itself."""
+        """A frame was played twice: everything after it is due a tick later. A dropped frame shows at the next tick by itself."""
         self._ticks = deque((offset + FRAME_S for offset in self._ticks), maxlen=_TICKS_MEASURED)
 
     @property
     def surplus_s(self) -> float | None:
-        """How much longer frames are held than they should be; negative where it is too short, None before enough ticks."""
+        """How much longer the hold is than its target; negative if shorter, None before enough ticks."""
         return self._held_s - self.target_s if self._is_measured else None
 
     @property
     def excess_frames(self) -> int:
-        """Frames that could be dropped with the target still held."""
+        """The frames that can be dropped without going below the target."""
         return max(0, int((self._held_s - self.target_s + _EPSILON_S) / FRAME_S)) if self._is_measured else 0
 
     @property
     def frames_over_ceiling(self) -> int:
-        """Frames that no jitter asks for, beyond the one that waits for its tick."""
+        """The frames above the ceiling, without the one that waits for its tick."""
         return max(0, math.ceil((self._held_s - self._ceiling_s - _EPSILON_S) / FRAME_S) - 1) if self._is_measured else 0
 
     @property
     def thinness(self) -> Thinness:
-        """Whether enough is held, judged by what is expected and by what was seen."""
+        """Whether the hold is long enough, by the expected and the measured jitter."""
         if not self._profile.wary or not self._is_measured:
             return Thinness.ENOUGH
         spread = self._jitter.spread

@@ -1,14 +1,14 @@
-"""PlayoutBuffer: the one place where audio crosses from a thread to another, and where uneven arrival becomes a steady beat.
+"""PlayoutBuffer: the only place where audio crosses threads, and where uneven arrival becomes a steady playout.
 
-A producer pushes chunks as they come, a consumer pops a frame every 20 ms. Each frame is held as long as the link demands (`pacing.py`,
-`jitter.py`): less than two frames' length on a calm link, up to `ceiling_ms` and the wait for the tick on a bad one. Three things move
-the playout once it runs:
+A producer pushes chunks as they come; a consumer pops a frame every 20 ms. Each frame is held as long as the link requires (`pacing.py`,
+`jitter.py`): less than two frames on a calm link, up to `ceiling_ms` plus the wait for the tick on a bad one. Three things move a running
+playout:
 
-* a hole (nothing there to pop, and more came later) puts it off, and what must be expected is then waited for: one hole, not many;
-* too much held is dropped: quiet frames at once, others one by one with a crossfade, the quietest of the next few each time;
-* if too little is held, a quiet frame is played twice, before a hole appears.
+* After a hole (nothing to pop, but more came later), the playout waits for the expected jitter, so that there is one hole and not many.
+* If too much is held, frames are dropped: quiet ones at once, others one by one with a crossfade, each time the quietest of the next few.
+* If too little is held, a quiet frame is played twice, before a hole appears.
 
-Whole frames are dropped and played twice: a chunk's first frame leaves at a tick, so a finer step would delay sound and protect nothing.
+Whole frames are dropped and played twice. The first frame of a chunk leaves at a tick, so a finer step would only delay sound.
 """
 
 import enum
@@ -23,23 +23,23 @@ from discordplex.audio.pacing import FRAME_S, Pacing, Profile, Thinness
 from discordplex.metrics import Metrics
 
 _PATIENCE_S: Final = 0.5
-"""How long loud excess waits for a quiet frame before it goes, a frame at a time, one each `_BITE_S`."""
+"""How long excess of loud frames waits for a quiet one. After that, one frame is dropped every `_BITE_S`."""
 _BITE_S: Final = 0.1
 _BITE_CHOICE: Final = 5
-"""A bite takes the quietest of so many frames: within a word, its end and the gap before a plosive are missed least."""
+"""The quietest of this many frames is dropped: within a word, its end or the gap before a plosive."""
 _HURRY_FRAMES: Final = 4
 _HURRY_S: Final = 0.05
-"""More excess than this is what a stall left. Of a person's speech every third frame then goes, without patience (the time lies between two
-and three ticks, which are uneven): one and a half times its speed, and all words are there."""
+"""More excess than this is left by a stall. Then every third frame of a person's speech is dropped: it plays at one and a half times its
+speed, and all words are there. (The time is between two and three ticks, because ticks are uneven.)"""
 _BACKLOG_FRAMES: Final = 8
 _BACKLOG_PATIENCE_S: Final = 1.0
-"""More than this of an engine's speech waits for so long for quiet frames, and then goes at one cut, which takes words with it."""
+"""How long an engine's backlog waits for quiet frames. After that it is dropped in one cut, with words in it."""
 _STALE_S: Final = 2 * FRAME_S
-"""After so long nothing will complete a frame's beginning: it is played as it is, and silence after it."""
+"""After this time, an unfinished frame is played as it is, with silence after it."""
 
 
 class PlayoutPhase(enum.Enum):
-    """FILL: nothing is played until enough is held. DRAIN: a frame each tick; running dry leads back to FILL."""
+    """FILL: nothing is played until enough is held. DRAIN: a frame at each tick. When nothing is left, DRAIN becomes FILL."""
 
     FILL = enum.auto()
     DRAIN = enum.auto()
@@ -54,11 +54,11 @@ class _Held(NamedTuple):
 class PlayoutBuffer:
     """ENGINE frames between two threads: one pushes, one pops, either may flush.
 
-    One lock guards all state. It is held for microseconds, and nothing waits within it; measured: push of 80 ms 12 us, pop 3 us.
+    One lock guards all state. It is held for microseconds, and nothing blocks inside it. Measured: push of 80 ms 12 us, pop 3 us.
     """
 
     def __init__(self, *, profile: Profile, metrics: Metrics, name: str) -> None:
-        """`name` begins the names of the metrics; several buffers of one pair of threads may share it."""
+        """`name` is the prefix of the metrics; several buffers of the same two threads may share it."""
         self._profile = profile
         self._pacing = Pacing(profile)
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class PlayoutBuffer:
         self._hold_ms = metrics.histogram(f"{name}.hold_ms")
 
     def push(self, pcm: bytes, now: float) -> None:
-        """Take ENGINE PCM of any length that arrived at `now`. Thread: producer. Never blocks; drops the oldest where there is no room."""
+        """Take ENGINE PCM of any length that arrived at `now`. Thread: producer. Never blocks; drops the oldest if it is full."""
         with self._lock:
             self._learn(len(pcm), now)
             for number, frame in enumerate(self._reframer.push(pcm)):
@@ -126,26 +126,26 @@ class PlayoutBuffer:
 
     @property
     def passed_samples(self) -> int:
-        """The place in what was pushed that the consumer has reached: played, trimmed or flushed. Thread: any."""
+        """The position of the consumer in the pushed samples: played, dropped or flushed. Thread: any."""
         with self._lock:
             return (self._pushed_bytes - self._waiting_bytes()) // ENGINE.sample_bytes
 
     @property
     def depth_ms(self) -> float:
-        """Audio that waits. Thread: any."""
+        """The milliseconds of audio in the buffer. Thread: any."""
         with self._lock:
             return ENGINE.duration_ms(self._waiting_bytes())
 
     @property
     def popped_arrival(self) -> float:
-        """When the frame that was popped last had arrived; 0.0 before the first. Thread: consumer."""
+        """The arrival time of the last popped frame; 0.0 before the first. Thread: consumer."""
         return self._popped_arrival
 
     @property
     def surplus_s(self) -> float | None:
-        """How much later than needed the last `pop` came: a consumer that may move its beat comes earlier by this. Thread: consumer.
+        """How much later than necessary the last `pop` was. A consumer moves its ticks earlier by this, if it can. Thread: consumer.
 
-        Negative where it came too early for the link's jitter; None while that is not known.
+        Negative if it was too early for the link's jitter; None while that is unknown.
         """
         return self._surplus_s
 
@@ -194,7 +194,7 @@ class PlayoutBuffer:
             self._expired.add()
 
     def _relieve(self, now: float) -> None:
-        """Drop what is held beyond the target, as gently as time allows; at least one frame stays."""
+        """Drop frames above the target, quiet ones first; at least one frame stays."""
         excess = min(self._pacing.excess_frames, len(self._frames) - 1)
         while excess > 0 and is_quiet(self._frames[0].pcm):
             self._cut(1)
@@ -227,12 +227,12 @@ class PlayoutBuffer:
         return True
 
     def _bite(self) -> None:
-        """Leave out one frame, the quietest of the next few."""
+        """Drop one frame: the quietest of the next few."""
         choice = range(min(_BITE_CHOICE, len(self._frames) - 1))
         self._cut(1, min(choice, key=lambda number: energy_of(self._frames[number].pcm)))
 
     def _cut(self, frames: int, first: int = 0) -> None:
-        """Leave out so many frames, crossing from the first of them into the one after the last."""
+        """Drop this many frames, with a crossfade from the first of them into the one after the last."""
         leaving = self._frames[first].pcm
         for _ in range(frames):
             del self._frames[first]
@@ -240,7 +240,7 @@ class PlayoutBuffer:
         self._trimmed.add(frames)
 
     def _play_twice(self) -> bytes:
-        """The last frame once more, begun with a ramp from the one that should have come."""
+        """The last frame again, with a ramp at its start from the one that would have come."""
         self._pacing.put_off()
         self._stretched.add()
         return crossfade(self._frames[0].pcm, self._last_frame)

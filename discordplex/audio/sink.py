@@ -17,28 +17,28 @@ from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 
 MAX_SPEAKERS: Final = 64
-"""Speakers remembered at once. In a fuller channel most are silent, and who spoke longest ago makes room."""
+"""The most speakers that are remembered. After that, the one who spoke longest ago is dropped."""
 
 
 class SpeakerBuffer:
-    """One person's way in: batches of any length to mono frames in a buffer that adapts from one frame."""
+    """The sound of one person: PCM of any length becomes mono frames in a playout buffer."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.heard_at = 0.0
         self.playout = PlayoutBuffer(profile=SPEAKER, metrics=metrics, name="sink")
         self._stereo = Reframer(DISCORD)
         self.is_torn = False
-        """The last frame that was taken only ended what sounded: nothing of theirs was due."""
+        """Whether the last taken frame was only a fade-out, because no frame was due."""
         self._sounding: bytes | None = None
 
     def write(self, pcm: bytes, now: float) -> None:
-        """Keep a batch of DISCORD PCM. What came together stays together, so that a batch is not taken for a burst."""
+        """Take a batch of DISCORD PCM. It is pushed at once, so that its parts do not look like a burst."""
         self.heard_at = now
         if mono := b"".join(map(downmix, self._stereo.push(pcm))):
             self.playout.push(mono, now)
 
     def take(self, now: float) -> bytes | None:
-        """The frame that is due. A hole within speech begins and ends with a ramp: the engine hears no click. Thread: loop."""
+        """The frame that is due. A hole within speech starts and ends with a ramp, so that the engine hears no click. Thread: loop."""
         frame, before = self.playout.pop(now), self._sounding
         self._sounding = frame
         if frame is None:
@@ -65,7 +65,7 @@ class Sink(LibrarySink):
         self._clock = clock
         self._metrics = metrics
         self._ducking = ducking
-        self._lock = threading.Lock()  # guards who there is; each speaker's buffer has a lock of its own
+        self._lock = threading.Lock()  # guards the set of speakers; each buffer has its own lock
         self._speakers: dict[int, SpeakerBuffer] = {}
         self._last_arrival: float | None = None
         self._surplus_s: float | None = None
@@ -93,7 +93,7 @@ class Sink(LibrarySink):
         speaker.write(pcm, now)
 
     def take(self) -> dict[int, bytes]:
-        """At most one ENGINE frame from each speaker who has one that is due. Thread: loop, once each 20 ms. Never blocks."""
+        """At most one ENGINE frame from each speaker with a frame that is due. Thread: loop, once every 20 ms. Never blocks."""
         now = self._clock.now()
         with self._lock:
             speakers = list(self._speakers.items())
@@ -115,14 +115,14 @@ class Sink(LibrarySink):
 
     @property
     def last_arrival(self) -> float | None:
-        """When the newest frame that the last `take` gave had arrived; None where it gave none. Thread: loop."""
+        """The arrival time of the newest frame of the last `take`; None if it gave none. Thread: loop."""
         return self._last_arrival
 
     @property
     def surplus_s(self) -> float | None:
-        """How much earlier the last `take` could have come for each speaker it took from; negative: it should have come later.
+        """How much earlier the last `take` could have been for all its speakers; negative: it should have been later.
 
-        None where it took nothing, or from people whose packets are not known yet. Thread: loop.
+        None if it took nothing, or the jitter of its speakers is unknown. Thread: loop.
         """
         return self._surplus_s
 

@@ -15,9 +15,9 @@ SILENCE = DISCORD.silence
 
 
 class StreamingPlaybackSource(discord.AudioSource):
-    """A source that always answers: a whole frame or silence, `b""` only once it is closed.
+    """A source that always answers: a whole frame or silence; `b""` only after it is closed.
 
-    Where the engine's audio begins, runs dry, is held or is flushed, the sound is ramped within 5 ms instead of clicking.
+    When the engine's audio starts, ends, is held or is flushed, a ramp of 5 ms avoids a click.
     Measured: read 6 us.
     """
 
@@ -66,7 +66,7 @@ class StreamingPlaybackSource(discord.AudioSource):
 
     @property
     def surplus_s(self) -> float | None:
-        """How much earlier the last `read` could have come with all sound still in time; None where unknown. Thread: send."""
+        """How much earlier the last `read` could have been, with all sound in time; None if unknown. Thread: send."""
         return self._playout.surplus_s
 
     def is_opus(self) -> bool:
@@ -88,9 +88,9 @@ class StreamingPlaybackSource(discord.AudioSource):
 
     @property
     def played_samples(self) -> int:
-        """The place in what was pushed that the sender has reached. Thread: any.
+        """The position of the sender in the pushed samples. Thread: any.
 
-        Samples that were trimmed or flushed lie behind it too, so that a caption belongs to the sound pushed with it whatever was left out.
+        Dropped and flushed samples count as played, so that a caption stays with the sound that was pushed with it.
         """
         return self._playout.passed_samples
 
