@@ -90,7 +90,6 @@ TESTED_IN = {
     "audio.libopus": "audio/test_opus.py",
     "audio.oggheaders": "audio/test_oggopus.py",
     "audio.sphncodec": "audio/test_oggopus.py",
-    "bot.call.call": "bot/test_application.py",
     "bot.call.captions": "bot/call/test_transcripts.py",
     "bot.call.interface": "bot/scheduling/test_dispatcher.py",
     "bot.call.joining": "bot/test_stage.py",
