@@ -293,7 +293,7 @@ class GatewayClient(discord.Bot):
         self._listener.guild_gone(guild.id)
 
     async def on_voice_state_update(self, member: discord.Member, before: discord.VoiceState, after: discord.VoiceState) -> None:
-        """Somebody entered, left or changed a voice channel, or was muted. Here begins every call: see `bot/__init__.py`."""
+        """Somebody entered, left or changed a voice channel, or was muted. Calls start here: see `bot/__init__.py`."""
         was = before.channel.id if before.channel else None
         now = after.channel.id if after.channel else None
         if not member.bot and was != now:

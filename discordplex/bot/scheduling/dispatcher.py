@@ -263,6 +263,7 @@ class Dispatcher:
     # How a call starts, and what follows its end
 
     def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
+        """Somebody wants a call here: start it, put the channel into the queue, or post why it is not possible."""
         voice_channel = self._guilds.voice_channel_at(place)
         if self._closing or voice_channel is None or not voice_channel.callers:
             return
@@ -303,6 +304,7 @@ class Dispatcher:
         self._poll_later()
 
     def _begin(self, granted: Granted, *, quiet: bool) -> None:
+        """Make the call for a granted engine, and run it in its own task."""
         guild_id = granted.place.guild_id
         call = self._running.make(granted, quiet=quiet)
         if call:

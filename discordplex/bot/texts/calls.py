@@ -165,8 +165,8 @@ def ended(seconds: float) -> str:
     return f"{ENDED} {length(seconds)}. I do not listen any more. The buttons also work for later calls."
 
 
-INTERRUPTED = "The call has ended: I was interrupted. Where I listen again, a newer message of mine says so."
-"""What the greeting of a call becomes whose process was killed, or lost its way to Discord."""
+INTERRUPTED = "The call has ended because I was interrupted. If I listen again, a newer message says so."
+"""The greeting of a call whose process was killed, or lost its connection to Discord."""
 
 
 def length(seconds: float) -> str:
