@@ -5,7 +5,7 @@ model, which hears one mix and speaks at any time, as well as a turn-taking one,
 replies.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
@@ -123,6 +123,15 @@ class Closed:
 
 
 EngineEvent: TypeAlias = EngineReady | Audio | Text | PlaybackHeld | PlaybackResumed | Interrupted | PersonaIgnored | Problem | Closed
+
+
+async def until_closed(take: Callable[[], Awaitable[EngineEvent]]) -> AsyncIterator[EngineEvent]:
+    """The events that `take` returns, to `Closed`: the `events` of an engine that keeps them in a queue."""
+    while True:
+        event = await take()
+        yield event
+        if isinstance(event, Closed):
+            return
 
 
 class VoiceEngine(Protocol):

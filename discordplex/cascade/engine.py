@@ -24,7 +24,7 @@ from discordplex.cascade.transcribe import Transcriber
 from discordplex.cascade.turn import ReplyOutput, Turn
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
-from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Persona, Problem, SpeakerId
+from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Persona, Problem, SpeakerId, until_closed
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 
@@ -121,13 +121,9 @@ class CascadeEngine:
         except Exception as error:  # noqa: BLE001 -- the edge of the engine: the call decides whether to open another
             self._fail(error)
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
+    def events(self) -> AsyncIterator[EngineEvent]:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
-        while True:
-            event = await self._outbox.take()
-            yield event
-            if isinstance(event, Closed):
-                return
+        return until_closed(self._outbox.take)
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Stop speaking; of the reply, remember what was heard."""

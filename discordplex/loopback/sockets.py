@@ -27,6 +27,16 @@ async def listen(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContex
     return site, int(runner.addresses[0][1])
 
 
+async def set_up(runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None = None) -> tuple[web.TCPSite, int]:
+    """Set up a runner and listen with it, as `listen` does; if that fails, the runner is cleaned up."""
+    await runner.setup()
+    try:
+        return await listen(runner, host, port, tls)
+    except OSError:
+        await runner.cleanup()
+        raise
+
+
 def reset_connection(transport: asyncio.BaseTransport | None) -> None:
     """Reset a TCP connection: no close frame, no TLS close, unsent data is lost."""
     if not isinstance(transport, asyncio.Transport) or transport.is_closing():

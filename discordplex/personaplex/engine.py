@@ -13,7 +13,19 @@ from discordplex.audio.mixer import mix
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter, TooMuchError
 from discordplex.audio.opus import LIGHT
 from discordplex.clock import Clock
-from discordplex.engine import Audio, Closed, EngineCaps, EngineEvent, EngineReady, Persona, PersonaIgnored, Problem, SpeakerId, Text
+from discordplex.engine import (
+    Audio,
+    Closed,
+    EngineCaps,
+    EngineEvent,
+    EngineReady,
+    Persona,
+    PersonaIgnored,
+    Problem,
+    SpeakerId,
+    Text,
+    until_closed,
+)
 from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from discordplex.metrics import Metrics
 from discordplex.personaplex import connection
@@ -147,13 +159,9 @@ class PersonaPlexEngine:
         self._lag.set(self._lag_tracker.lag_ms)
         self._write_time.record((now - started) * 1000)
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
+    def events(self) -> AsyncIterator[EngineEvent]:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
-        while True:
-            event = await self._mailbox.take()
-            yield event
-            if isinstance(event, Closed):
-                return
+        return until_closed(self._mailbox.take)
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Do nothing: the model hears people while it speaks, and stops by itself."""

@@ -29,6 +29,7 @@ from discordplex.engine import (
     Problem,
     SpeakerId,
     Text,
+    until_closed,
 )
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.fifo import Fifo
@@ -213,13 +214,9 @@ class RealtimeEngine:
             self._watch_floor(loud=bool(loud))
         self._watch_server(client)
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
+    def events(self) -> AsyncIterator[EngineEvent]:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
-        while True:
-            event = await self._outbox.take()
-            yield event
-            if isinstance(event, Closed):
-                return
+        return until_closed(self._outbox.take)
 
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Stop speaking: of `item` people heard `played_ms`. A model that owns its turns is not told."""

@@ -17,7 +17,7 @@ from discordplex.loopback.openai import shapes
 from discordplex.loopback.openai.faults import Delays, RequestFault, Service
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.voice import FORMATS, encoded, hum, length_ms
-from discordplex.loopback.sockets import listen
+from discordplex.loopback.sockets import set_up
 
 BLOCK_BYTES: Final = 4801
 """Odd on purpose: no block of sound ends at the end of a sample, as with the real API's chunks."""
@@ -97,12 +97,7 @@ class StandInOpenAI:
         app.router.add_post("/v1/chat/completions", self._route("think", self._think))
         app.router.add_post("/v1/audio/speech", self._route("speak", self._speak))
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=CLOSE_S, access_log=None)
-        await self._runner.setup()
-        try:
-            _, self._port = await listen(self._runner, self._host, self._port)
-        except OSError:
-            await self._runner.cleanup()
-            raise
+        _, self._port = await set_up(self._runner, self._host, self._port)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -21,7 +21,7 @@ from discordplex.loopback.personaplex.log import Connected, Refused
 from discordplex.loopback.personaplex.parrot import Parrot
 from discordplex.loopback.personaplex.talker import Talker
 from discordplex.loopback.personaplex.voice_model import Echo, Mode, VoiceModelFactory
-from discordplex.loopback.sockets import listen
+from discordplex.loopback.sockets import set_up
 from discordplex.personaplex.endpoint import DEFAULT_PATH, VOICES
 
 MODELS: Mapping[Mode, VoiceModelFactory] = {"echo": Echo, "parrot": Parrot, "talker": Talker}
@@ -150,12 +150,7 @@ class StandInServer:
         app = web.Application()
         app.router.add_get(DEFAULT_PATH, self._chat)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
-        await self._runner.setup()
-        try:
-            self._site, self._port = await listen(self._runner, self._host, self._port, self._tls)
-        except OSError:
-            await self._runner.cleanup()
-            raise
+        self._site, self._port = await set_up(self._runner, self._host, self._port, self._tls)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -25,7 +25,7 @@ from discordplex.loopback.openai.realtime.session import ServedSession
 from discordplex.loopback.openai.realtime.vllm_omni import VllmOmniSession
 from discordplex.loopback.openai.realtime.wire import SessionWire
 from discordplex.loopback.openai.realtime.xai import XaiSession
-from discordplex.loopback.sockets import listen
+from discordplex.loopback.sockets import set_up
 
 LARGEST_MESSAGE_BYTES: Final = 32 << 20
 """Well above 15 MiB of sound, so that the session and not the transport refuses what is too large."""
@@ -147,12 +147,7 @@ class RealtimeServer:
         app.router.add_get(base + "/models", self._list_models)
         app.router.add_get(base + "/models/{name}", self._show_model)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
-        await self._runner.setup()
-        try:
-            _, self._port = await listen(self._runner, self._host, self._port)
-        except OSError:
-            await self._runner.cleanup()
-            raise
+        _, self._port = await set_up(self._runner, self._host, self._port)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
