@@ -53,7 +53,7 @@ style: $(VENV)/.dev ## format and lint
 types: $(VENV)/.dev ## mypy, strict, over package, tests and benchmarks
 	$(BIN)/mypy
 
-check: style types ## what CI runs, beside interop: also style, types, asyncio's debug mode and the coverage of each room
+check: style types ## what CI runs, beside interop: also style, types, asyncio's debug mode and the coverage of each package
 	$(BIN)/python -m tests --check
 
 interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's server; needs Node 20.15 and npm
