@@ -19,7 +19,7 @@ class Next(Enum):
     RETRY = "retry"
     """Another call is tried in the same channel after a pause."""
     WAIT = "wait"
-    """There was no engine after all: its people wait at the front of the queue."""
+    """No engine was free after all: the channel waits at the front of the queue."""
     REQUEUE = "requeue"
     """The channel goes to the end of the queue."""
 
