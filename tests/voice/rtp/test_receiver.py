@@ -195,7 +195,7 @@ def test_what_may_be_of_the_ignored_is_kept_unopened_and_counts_for_nothing(stud
     studio.receiver.ignore(frozenset({BOB}))
     studio.send(range(5))
     assert opened == []
-    assert [counts.arrived for counts in studio.receiver.stream_counts()] == [0]
+    assert [(counts.announced, counts.arrived) for counts in studio.receiver.stream_counts()] == [(0, 0)]
     studio.receiver.name(SSRC, ANN)
     studio.receiver.name(SSRC + 1, BOB)
     studio.receiver.tick(studio.now)
