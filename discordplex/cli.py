@@ -5,7 +5,6 @@ quick because each verb imports only what it needs (`verbs.py`).
 """
 
 import argparse
-import errno
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from discordplex import __version__, verbs
+from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.stopping import SIGNALS, Stop, is_for_others
 
@@ -94,7 +94,7 @@ def complain(sentence: str, code: int) -> int:
 
 def plain(fault: OSError) -> str:
     """An error of the operating system as a sentence: which file, and what is wrong with it."""
-    if fault.errno in (errno.EMFILE, errno.ENFILE):
+    if says_no_descriptors(fault):
         return NO_MORE_FILES
     what = (fault.strerror or str(fault) or type(fault).__name__).lower()
     return f"{fault.filename}: {what}" if fault.filename else what

@@ -34,6 +34,7 @@ from websockets.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProx
 from websockets.protocol import Event
 from yarl import URL
 
+from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import ConfigError
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -67,9 +68,6 @@ THIS_MACHINE: Final = frozenset({"localhost", "localhost.localdomain", "localhos
 PORT_AT_END: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*):([0-9]{1,5})")
 NUMERIC_HOST: Final = re.compile(r"[0-9a-fx.]{1,40}")
 """Such as `127.1` and `0x7f000001`, which C libraries accept as addresses."""
-
-NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
-"""The machine or the process has no file descriptor left: nothing is wrong with the file."""
 
 
 LOOP_FILES: Final = 6
@@ -325,7 +323,7 @@ def check_certificates(variable: str, value: str) -> None:
     except ssl.SSLError:
         why = "no certificate can be read from it"
     except OSError as fault:
-        if fault.errno in NO_ROOM:
+        if says_no_descriptors(fault):
             raise
         why = f"it cannot be read ({(fault.strerror or 'unknown').lower()})"
     except ValueError:

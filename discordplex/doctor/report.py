@@ -1,7 +1,6 @@
 """Run every check and print the results: one line each, and what to do."""
 
 import asyncio
-import errno
 import inspect
 import json
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from discordplex.config import Config
+from discordplex.descriptors import says_no_descriptors
 from discordplex.doctor.finding import Finding, failure
 from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
 from discordplex.errors import DiscordplexError
@@ -112,7 +112,7 @@ def broken(name: str, fault: Exception) -> Finding:
     """The finding about a check that could not be run."""
     if isinstance(fault, DiscordplexError):
         return failure(name, fault.full, "Do what the sentence says, then run this again.")
-    if isinstance(fault, OSError) and fault.errno in (errno.EMFILE, errno.ENFILE):
+    if says_no_descriptors(fault):
         says = "This check could not open a file or a socket: the process or the machine has reached its limit of open files."
         return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")
     if isinstance(fault, ImportError):

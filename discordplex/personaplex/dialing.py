@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
-import os
 import re
 import socket
 import ssl
@@ -14,6 +12,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
+from discordplex.descriptors import out_of_descriptors, says_no_descriptors
 from discordplex.errors import ConfigError
 from discordplex.network import Guard, NetworkSettingError, ProxyFailedError, open_websocket, tls_context
 from discordplex.personaplex import endings
@@ -71,26 +70,9 @@ async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Guard) 
 
 def ending_of(error: BaseException, endpoint: Endpoint) -> Ending:
     """What a failure of `dial` means, as a sentence."""
-    if out_of_descriptors(error):
+    if says_no_descriptors(error) or out_of_descriptors():
         return endings.no_descriptors(endpoint.name)
     return next((meaning(error, endpoint) for kinds, meaning in MEANINGS if isinstance(error, kinds)), endings.unreachable(endpoint.name))
-
-
-def out_of_descriptors(error: BaseException) -> bool:
-    """Whether the process has as many files and sockets open as it may.
-
-    The error itself does not always say so: a name is not found and a certificate is not trusted where their files could not be opened.
-    """
-    if isinstance(error, OSError) and error.errno in FULL:
-        return True
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError as fault:
-        return fault.errno in FULL
-    return False
-
-
-FULL = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def status_ending(error: InvalidStatus, endpoint: Endpoint) -> Ending:

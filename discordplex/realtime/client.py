@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from websockets.exceptions import (
 )
 
 from discordplex.clock import Clock
+from discordplex.descriptors import out_of_descriptors, says_no_descriptors
 from discordplex.errors import EngineError, RemoteProtocolError
 from discordplex.logs import place_of
 from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
@@ -178,7 +178,7 @@ class RealtimeClient:
     def _ending_of(self, error: BaseException) -> SessionEnding:
         if isinstance(error, NetworkSettingError | ProxyFailedError):
             return SessionEnding(str(error), retry=isinstance(error, ProxyFailedError), cause=error.cause)
-        if out_of_descriptors():
+        if says_no_descriptors(error) or out_of_descriptors():
             return endings.no_descriptors(self._dialect.service)
         if isinstance(error, InvalidStatus):
             self.retry_after_s = retry_after_of(error)
@@ -283,12 +283,3 @@ def retry_after_of(error: InvalidStatus) -> float:
         return min(LONGEST_WAIT_S, max(0.0, float(error.response.headers.get("Retry-After", "0"))))
     except ValueError:
         return 0.0
-
-
-def out_of_descriptors() -> bool:
-    """Whether the process has as many files and sockets open as it may."""
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        return True
-    return False

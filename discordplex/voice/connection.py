@@ -13,9 +13,10 @@ import structlog
 from discord.voice import VoiceProtocol
 
 from discordplex.clock import Clock
+from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import LocalProtocolError, VoiceError
 from discordplex.metrics import Metrics
-from discordplex.network import NO_ROOM, NetworkSettingError, tls_context
+from discordplex.network import NetworkSettingError, tls_context
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 from discordplex.voice.events import ConnectionEvent, Lost, PersonJoined
@@ -133,7 +134,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             await self.disconnect(force=True)
             if isinstance(fault, NetworkSettingError):
                 raise VoiceError(str(fault)) from None
-            if isinstance(fault, OSError) and fault.errno in NO_ROOM:
+            if says_no_descriptors(fault):
                 raise VoiceError(f"{TOO_MANY_FILES[:1].upper()}{TOO_MANY_FILES[1:]}.") from fault
             raise
         if not self._connected:

@@ -18,10 +18,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from discordplex.clock import Clock
+from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
-from discordplex.network import NO_ROOM, NetworkSettingError, ProxyFailedError, open_websocket
+from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket
 from discordplex.token_bucket import TokenBucket
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.dave.session import DaveSession
@@ -227,7 +228,7 @@ class DiscordVoiceSession:
             return None
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             log.warning("voice server not reached", error=type(error).__name__)
-            limited = isinstance(error, OSError) and error.errno in NO_ROOM
+            limited = says_no_descriptors(error)
             self._ending = Closing(Repair.RESUME, TOO_MANY_FILES if limited else "Discord's voice server could not be reached")
             return None
         await self._serve(socket)

@@ -12,6 +12,7 @@ from aiohttp import web
 from typing_extensions import Self
 
 from discordplex.clock import Clock, SystemClock
+from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import ConfigError
 from discordplex.loopback.discord.acts import Acts
 from discordplex.loopback.discord.certificate import CA_FILE, server_context
@@ -25,7 +26,6 @@ from discordplex.loopback.discord.world.model import Guild, User
 from discordplex.loopback.discord.world.population import populate
 from discordplex.loopback.discord.world.world import World
 from discordplex.loopback.sockets import listen
-from discordplex.network import NO_ROOM
 
 GATEWAY_VERSIONS = ("9", "10")
 """Distinguishes the main gateway from the voice gateway (up to 8) where both are requested at `/`."""
@@ -100,7 +100,7 @@ class LoopbackDiscord(Acts):
         try:
             _, self.port = await listen(runner, "127.0.0.1", self.port, server_context(directory))
         except OSError as fault:
-            if fault.errno in NO_ROOM:  # no other port helps
+            if says_no_descriptors(fault):  # no other port helps
                 raise
             raise ConfigError(f"Port {self.port} of 127.0.0.1 cannot be opened: {fault.strerror}. Choose another one, or 0.") from fault
 

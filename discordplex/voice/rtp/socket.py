@@ -6,9 +6,9 @@ import ipaddress
 import secrets
 import socket
 
+from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.metrics import Metrics
-from discordplex.network import NO_ROOM
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.gateway.events import GatewayReady, SessionDescription
 from discordplex.voice.rtp.encryption import Transport
@@ -128,7 +128,7 @@ def connected_socket(host: str, port: int) -> socket.socket:
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
-        limited = error.errno in NO_ROOM
+        limited = says_no_descriptors(error)
         sentence = TOO_MANY_FILES if limited else f"this computer lets the bot open no datagram socket: {error.strerror}"
         raise VoiceError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
     try:
