@@ -175,12 +175,16 @@ class SessionRegistry:
         for place, asker in order:
             self._enter(place, asker)
 
-    def ask(self, place: Place, asker: int | None = None) -> Answer:
-        """Somebody wants a call here. If that is not possible now, the channel is in the queue, once, however often it asks."""
+    def ask(self, place: Place, asker: int | None = None, may_begin: Callable[[int], bool] = lambda _: True) -> Answer:
+        """Somebody wants a call here. If that is not possible now, the channel is in the queue, once, however often it asks.
+
+        Whoever waits already goes first, except in guilds that `may_begin` denies for now.
+        """
         seat = self._seats.get(place.guild_id)
         if seat and not seat.ending and seat.channel_id == place.channel_id:
             return Here()
-        if seat is None and not any(self._could_start(waiting) for waiting in self._queue if waiting != place):
+        others = (waiting for waiting in self._queue if waiting != place)
+        if seat is None and not any(self._could_start(waiting) and may_begin(waiting.guild_id) for waiting in others):
             granted = self._grant(place, asker)
             if granted:
                 return granted

@@ -61,7 +61,7 @@ class WaitingList:
 
     def ask(self, place: Place, asker: int | None) -> Answer:
         """Somebody wants a call here, and it is allowed: they get an engine, or wait."""
-        answer = self._registry.ask(place, asker)
+        answer = self._registry.ask(place, asker, self._may_begin)
         if self._settled and not isinstance(answer, Granted):
             self._correct()  # a new guild comes before the second channel of another one
         return answer

@@ -198,3 +198,19 @@ async def test_who_waits_until_the_bot_may_move_can_stop_waiting(worn_out: Town,
     assert worn_out.board.leave_queue(A2.guild_id, frozenset({A2.channel_id})) == texts.waiting.LEFT_THE_QUEUE
     await clock.advance(2 * GUILD.interval_s)
     assert worn_out.live == []
+
+
+async def test_who_waits_until_the_bot_may_move_holds_up_no_other_guild(town: Town, clock: FakeClock) -> None:
+    """A guild whose channel is next, and in which the bot may not move yet, keeps no free engine from a guild that comes new."""
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, A2)
+    await settle()
+    for _ in range(GUILD.burst):
+        town.board._moves.made(A1.guild_id)
+    await town.end()
+    assert town.live == []
+    town.move(CARA, None, B1)
+    await settle()
+    assert town.live == [B1]
+    await clock.advance(2)
+    assert town.said(B1) == []
