@@ -41,6 +41,6 @@ def check_proxies(config: Config) -> list[Finding]:
 def addresses(config: Config) -> list[str]:
     """The servers that the bot talks to with these settings."""
     cascade = config.cascade
-    stages = [stage.base_url or cascade.base_url for stage in (cascade.transcribe, cascade.think, cascade.speak)]
-    servers = {"cascade": stages, "realtime": [config.realtime.url]}.get(config.engine.kind, config.personaplex.urls)
+    services = [service.base_url or cascade.base_url for service in (cascade.transcribe, cascade.think, cascade.speak)]
+    servers = {"cascade": services, "realtime": [config.realtime.url]}.get(config.engine.kind, config.personaplex.urls)
     return [config.discord.api_url, *servers]
