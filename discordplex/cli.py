@@ -137,7 +137,7 @@ def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--out", type=Path, metavar="DIR", default=Path("discordplex-demo"), help="where the results go (default: %(default)s)"
     )
     demo.add_argument(
-        "--engine", default="parrot", metavar="ENGINE", help="parrot (default), echo, talker, cascade, or a server's ws:// URL"
+        "--engine", default="parrot", metavar="ENGINE", help="parrot (default), echo, talker, cascade, realtime, or a server's ws:// URL"
     )
     demo.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: after the speech and its answer)")
     demo.add_argument("--json", action="store_true", help="print only the report, as JSON")

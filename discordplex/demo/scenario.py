@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import itertools
 import json
 import os
@@ -27,11 +28,13 @@ from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Fact, Noted
-from discordplex.loopback.openai.server import StandInOpenAI, in_turn, length_as_words
+from discordplex.loopback.openai.realtime.server import RealtimeServer
+from discordplex.loopback.openai.server import API_KEY, StandInOpenAI, in_turn, length_as_words
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import MODES
 
 CASCADE = "cascade"
+REALTIME = "realtime"
 START_WITHIN_S = 30.0
 LISTEN_WITHIN_S = 90.0
 """A real server takes up to a minute to load the prompts."""
@@ -101,6 +104,11 @@ async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncEx
         server = await rooms.enter_async_context(StandInOpenAI(hears=hears))
         told = {"ENGINE__KIND": CASCADE, "CASCADE__BASE_URL": server.base_url, "CASCADE__API_KEY": server.api_key}
         return server.base_url, {f"{PREFIX}{key}": value for key, value in told.items()}
+    if engine == REALTIME:
+        hears = in_turn(speech.words) if speech.words else length_as_words
+        realtime = await rooms.enter_async_context(RealtimeServer(hears=hears))
+        told = {"ENGINE__KIND": REALTIME, "REALTIME__URL": realtime.url, "REALTIME__API_KEY": API_KEY}
+        return realtime.url, {f"{PREFIX}{key}": value for key, value in told.items()}
     mode = next((mode for mode in MODES if mode == engine), None)
     url = engine if mode is None else (await rooms.enter_async_context(StandInServer(mode))).url
     return url, {f"{PREFIX}PERSONAPLEX__URLS": json.dumps([url])}
@@ -110,8 +118,13 @@ def check_engine(engine: str) -> None:
     """Raise ConfigError where the demo cannot use such an engine."""
     if engine == CASCADE:
         CascadeProvider(CascadeConfig(), clock=SystemClock())  # the error says what is not installed
+    elif engine == REALTIME:
+        if importlib.util.find_spec("openai") is None:
+            raise ConfigError("The stand-in realtime server needs a package that is not installed. Run: pip install 'discordplex[cascade]'")
     elif engine not in MODES and not engine.startswith(("ws://", "wss://")):
-        raise ConfigError(f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade or a PersonaPlex URL (ws://...).")
+        raise ConfigError(
+            f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade, realtime or a PersonaPlex URL (ws://...)."
+        )
 
 
 class Demo:

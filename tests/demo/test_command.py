@@ -79,6 +79,13 @@ def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path, changed: dict[
         run_demo(options(tmp_path, **changed), Stop())
 
 
+def test_the_realtime_engine_says_what_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in judges by the SDK's types, which come with an extra; without it, a sentence says how to get them."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "openai" else object())
+    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[cascade\]'"):
+        run_demo(options(tmp_path, engine="realtime"), Stop())
+
+
 def test_json_is_the_only_output(
     tmp_path: Path, call: PlayedCall, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the official SDK's types make of an event, in the words in which OpenAI refuses one. Pure."""
+"""What the official SDK's types make of an event, in the words in which OpenAI refuses one. Pure; loads the SDK at the first event."""
 
 import functools
 import importlib
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent, RealtimeSessionCreateRequest
 from pydantic import BaseModel, ValidationError
 
 SESSION_FIELDS: Final = frozenset({"session.id", "session.object", "session.expires_at", "session.capabilities"})
@@ -38,7 +37,7 @@ def client_objection(event: Mapping[str, Any]) -> Objection | None:
 
 def session_objection(session: Mapping[str, Any]) -> Objection | None:
     """The same for the session of a `session.update`. The SDK's own type is a union with the transcription session, which hides errors."""
-    return missing("session.type") if "type" not in session else objection(RealtimeSessionCreateRequest, session, "session.")
+    return missing("session.type") if "type" not in session else objection(sdk().RealtimeSessionCreateRequest, session, "session.")
 
 
 def server_complaint(event: Mapping[str, Any]) -> str:
@@ -124,16 +123,21 @@ def not_among(param: str, value: object, values: list[str]) -> Objection:
     return Objection("invalid_value", f"Invalid value: '{value}'. Supported values are: {shown}.", param)
 
 
+def sdk() -> Any:
+    """The SDK's types of this protocol: hundreds of modules, which nobody loads who does not need them. It comes with an extra."""
+    return importlib.import_module("openai.types.realtime")
+
+
 @functools.cache
 def client_events() -> Mapping[str, type[BaseModel]]:
     """The SDK's types of what a client sends, by `type`."""
-    return by_type(RealtimeClientEvent)
+    return by_type(sdk().RealtimeClientEvent)
 
 
 @functools.cache
 def server_events() -> Mapping[str, type[BaseModel]]:
     """The SDK's types of what a server sends, by `type`."""
-    return by_type(RealtimeServerEvent)
+    return by_type(sdk().RealtimeServerEvent)
 
 
 @functools.cache
