@@ -117,7 +117,7 @@ async def test_an_evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speec
 async def begins_on_a_dead_engine(e: Evening, ada: Person, speech: bytes) -> None:
     """Ada enters the lounge; the engine that she gets is dead, and the call goes on at alpha. Ben has a call in the other guild."""
     await e.bot_in(e.lounge, of=e.lounge)
-    assert "No PersonaPlex server answers" in await e.says(e.lounge, "Before that")
+    assert "No PersonaPlex server answers" in await e.says(e.lounge, "What happened before")
     await e.says(e.lounge, "Go ahead")
     await e.discord.wait_for(lambda: e.lounge.status == "listening")
     await ada.say(speech[:96_000])
