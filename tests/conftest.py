@@ -18,7 +18,7 @@ LIVE = (
     "demo/test_scenario",
     "doctor/test_report",
     "doctor/test_round_trip",
-    "bridge/test_session_with",
+    "bridge/test_session_with_standin",
     "cascade/test_session",
     "voice/test_bit_exact",
     "voice/test_connection",

@@ -147,7 +147,7 @@ async def waits_for_the_time_box(e: Evening) -> None:
     await e.discord.wait_for(lambda: e.lounge.status == "busy, 2 waiting")
     assert "number 1 in the queue" in await e.queue(e.dev, e.hall)
     assert "number 2 in the queue" in await e.queue(e.cleo, e.study)
-    await e.says(e.lounge, "this conversation ends in")
+    await e.says(e.lounge, "This conversation ends in")
     await e.says(e.lounge, texts.waiting.TIME_IS_UP)
     await e.bot_in(e.hall, of=e.hall)
     await e.says(e.hall, "Go ahead")
