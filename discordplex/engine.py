@@ -42,6 +42,8 @@ class EngineInfo:
     """What people are told of where their voice goes. No address."""
     transcribes: bool
     """Whether it writes down what people say."""
+    costs_money: bool = False
+    """Whether somebody is billed for each minute or each answer."""
 
 
 BUSY = "busy"

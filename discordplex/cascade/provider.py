@@ -29,9 +29,6 @@ MOST_NUMBERED: Final = 100
 """People without a name who keep their number during a call."""
 
 
-INFO: Final = EngineInfo("the cascade (speech recognition, a language model and a synthetic voice)", transcribes=True)
-
-
 class CascadeProvider:
     """The EngineProvider of the cascade. All methods: the loop's thread."""
 
@@ -57,7 +54,7 @@ class CascadeProvider:
     @property
     def info(self) -> EngineInfo:
         """Three services, of which the first writes down what people say."""
-        return INFO
+        return info_of(self._config)
 
     @property
     def voices(self) -> Sequence[str]:
@@ -95,7 +92,7 @@ class CascadeLease:
         self._next_number = itertools.count(1)
         self._open: CascadeEngine | None = None
         self.name = f"the cascade at {Service.of(config, 'think').host}"
-        self.info = INFO
+        self.info = info_of(config)
         self.name_of: Callable[[SpeakerId], str] = self.number_of
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
@@ -131,6 +128,13 @@ class CascadeLease:
             self._numbers[speaker] = next(self._next_number)
             drop_oldest(self._numbers, MOST_NUMBERED)
         return f"Person {self._numbers[speaker]}"
+
+
+def info_of(config: CascadeConfig) -> EngineInfo:
+    """What is known of the cascade before a call. A service with a key is taken for one that bills."""
+    costs_money = any(one.api_key for one in (config, config.transcribe, config.think, config.speak))
+    description = "the cascade (speech recognition, a language model and a synthetic voice)"
+    return EngineInfo(description, transcribes=True, costs_money=costs_money)
 
 
 def check_persona(voice: str, text_prompt: str) -> str | None:

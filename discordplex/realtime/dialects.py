@@ -38,6 +38,8 @@ class Dialect:
     semantic_vad: bool = True
     voices: tuple[str, ...] = ()
     """The voices that it is known to have; empty where any name may be one."""
+    costs_money: bool = False
+    """It is a service that bills for each session."""
 
     def url(self, base: str, model: str) -> str:
         """The address of a session. `base` is an http(s) or ws(s) URL; what it ends with is not written a second time."""
@@ -59,17 +61,24 @@ class Dialect:
         return {self.key_header: key if self.key_header == "api-key" else f"Bearer {key}"}
 
 
-OPENAI: Final = Dialect("openai", "OpenAI Realtime", voices=OPENAI_VOICES)
+OPENAI: Final = Dialect("openai", "OpenAI Realtime", voices=OPENAI_VOICES, costs_money=True)
 OTHER: Final = Dialect("openai", "the Realtime server")
 """The same from a server that is nobody's service, with voices of its own."""
-AZURE: Final = Dialect("azure", "Azure OpenAI", key_header="api-key", voices=OPENAI_VOICES)
-XAI: Final = Dialect("xai", "xAI", semantic_vad=False)
+AZURE: Final = Dialect("azure", "Azure OpenAI", key_header="api-key", voices=OPENAI_VOICES, costs_money=True)
+XAI: Final = Dialect("xai", "xAI", semantic_vad=False, costs_money=True)
 VLLM_OMNI: Final = Dialect(
     "vllm-omni", "the vLLM-Omni server", query={"duplex": "1"}, model_in_url=False, speaks_first=True, full_duplex=True
 )
 """With the model in the URL the server would open a session of its own before it knows voice and role."""
 GPT_LIVE: Final = Dialect(
-    "gpt-live", "OpenAI GPT-Live", path="/live/sessions", model_in_url=False, speaks_first=True, full_duplex=True, live=True
+    "gpt-live",
+    "OpenAI GPT-Live",
+    path="/live/sessions",
+    model_in_url=False,
+    speaks_first=True,
+    full_duplex=True,
+    live=True,
+    costs_money=True,
 )
 
 DIALECTS: Final = {one.name: one for one in (OPENAI, AZURE, XAI, VLLM_OMNI, GPT_LIVE)}

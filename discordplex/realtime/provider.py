@@ -201,7 +201,8 @@ class ProvidedEngine(RealtimeEngine):
 def info_of(dialect: Dialect, config: RealtimeConfig) -> EngineInfo:
     """What is known of the engine before a call."""
     transcribes = dialect.live or (dialect is not VLLM_OMNI and bool(config.transcription_model))
-    return EngineInfo(f"{dialect.service} ({config.model})" if config.model else dialect.service, transcribes=transcribes)
+    description = f"{dialect.service} ({config.model})" if config.model else dialect.service
+    return EngineInfo(description, transcribes=transcribes, costs_money=dialect.costs_money)
 
 
 def check_persona(voice: str, text_prompt: str, dialect: Dialect) -> str | None:

@@ -37,6 +37,18 @@ def test_a_lease_takes_turns() -> None:
     lease.reset()
 
 
+@pytest.mark.parametrize("key", ["", "transcribe", "think", "speak"])
+def test_a_service_with_a_key_costs_money(key: str) -> None:
+    """One of them is enough, and the provider says the same as its leases."""
+    paid = {"api_key": "hunter2"}
+    for values, costs_money in (({key: paid} if key else paid, True), ({}, False)):
+        found = CascadeProvider(CascadeConfig.model_validate(values), clock=FakeClock())
+        lease = found.acquire()
+        assert lease is not None
+        assert lease.info == found.info
+        assert found.info.costs_money is costs_money
+
+
 def test_numbers_are_given_once_and_not_without_end() -> None:
     """Nobody gets a number that another had, and of a crowd that passes through the newest have one."""
     lease = CascadeProvider(CascadeConfig(), clock=FakeClock()).acquire()

@@ -30,6 +30,11 @@ def test_the_address_tells_the_dialect(base: str, model: str, dialect: Dialect, 
     assert dialect.url(base, model) == url
 
 
+def test_the_services_of_others_cost_money() -> None:
+    """A server of one's own does not, whatever it speaks."""
+    assert {one for one in (OPENAI, OTHER, AZURE, XAI, VLLM_OMNI, GPT_LIVE) if one.costs_money} == {OPENAI, AZURE, XAI, GPT_LIVE}
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_dialect_that_is_set_is_spoken(name: str) -> None:
     """Wherever the server is."""

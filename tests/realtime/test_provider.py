@@ -39,6 +39,7 @@ def test_what_people_are_told_of_it(
     assert lease is not None
     assert lease.info == provider.info
     assert (provider.info.description, provider.info.transcribes) == (description, transcribes)
+    assert provider.info.costs_money is ("dialect" not in changes)
     assert isinstance(lease, TurnTakingLease) == takes_turns
 
 
