@@ -127,6 +127,16 @@ class UnfinishedNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class HourOfUse:
+    """For how long a guild used engines that cost money in one hour."""
+
+    guild_id: int
+    hour: int
+    """In hours since 1970, UTC."""
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptLine:
     """One line of a transcript."""
 

@@ -22,6 +22,7 @@ from discordplex.store.personas import Personas
 from discordplex.store.privacy import Privacy
 from discordplex.store.queue import Queue
 from discordplex.store.transcripts import Transcripts
+from discordplex.store.usage import StoredUsage
 from discordplex.store.watch import Heard, watch
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ class Store:
         self.personas = Personas(database)
         self.queue = Queue(database)
         self.notices = StoredNotices(database)
+        self.usage = StoredUsage(database)
         self.transcripts = Transcripts(database)
         self.privacy = Privacy(database)
 

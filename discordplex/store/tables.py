@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """The version of every schema, the oldest first. This code reads and writes the last one."""
 
 VERSION_TABLE = "discordplex_version"
@@ -116,6 +116,14 @@ UNFINISHED_NOTICES = Table(
     Column("channel_id", BigInteger, nullable=False),
     Column("guild_id", BigInteger, nullable=False),
     Column("bot_id", BigInteger, nullable=False),
+)
+
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("seconds", Integer, nullable=False),
 )
 
 TRANSCRIPTS = Table(

@@ -174,4 +174,4 @@ class Sql:
         if self._engine.dialect.name == "sqlite":
             await self("BEGIN EXCLUSIVE")
         else:
-            await self("LOCK TABLE guilds, people, personas, queue, transcripts, unfinished_notices IN ACCESS EXCLUSIVE MODE")
+            await self("LOCK TABLE guilds, people, personas, queue, transcripts, unfinished_notices, usage IN ACCESS EXCLUSIVE MODE")

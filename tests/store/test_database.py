@@ -22,7 +22,7 @@ from discordplex.loopback import timeouts
 from discordplex.store import reasons
 from discordplex.store.backends import SERVER_CONNECTIONS
 from discordplex.store.database import BUSY_S, PATIENCE, PrioritySemaphore
-from discordplex.store.records import GuildSettings, Owner, QueueEntry, SavedPersona, TranscriptLine, UnfinishedNotice
+from discordplex.store.records import GuildSettings, HourOfUse, Owner, QueueEntry, SavedPersona, TranscriptLine, UnfinishedNotice
 from discordplex.store.store import Store, open_store
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -97,6 +97,7 @@ async def test_every_method_of_a_locked_store_raises_the_same(hasty: Store, sql:
         hasty.personas.get(Owner("guild", 1), "x"),
         hasty.queue.list(),
         hasty.notices.list(),
+        hasty.usage.list(0),
         hasty.transcripts.calls(1),
         hasty.transcripts.read(1, "a"),
         hasty.privacy.what_is_stored(1),
@@ -112,6 +113,7 @@ async def test_every_method_of_a_locked_store_raises_the_same(hasty: Store, sql:
         hasty.privacy.forget(1),
         hasty.privacy.forget_guild(1),
         hasty.notices.add(UnfinishedNotice(1, 1, 1, 1)),
+        hasty.usage.add([HourOfUse(1, 1, 1)], since_hour=0),
     ]
     async with sql() as other:
         await other.lock()
