@@ -13,7 +13,16 @@ from discordplex.app import engine_provider
 from discordplex.bot.application import BotApplication
 from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, CascadeConfig, Config, DiscordConfig, EngineConfig, PersonaConfig, PersonaPlexConfig
+from discordplex.config import (
+    BotConfig,
+    CascadeConfig,
+    Config,
+    DiscordConfig,
+    EngineConfig,
+    PersonaConfig,
+    PersonaPlexConfig,
+    RealtimeConfig,
+)
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.gateway.dispatches import ALL_INTENTS, guild_create
 from discordplex.loopback.discord.rest.interactions import Interaction
@@ -128,6 +137,7 @@ class Home:
         persona: PersonaConfig | None = None,
         handshake_timeout_s: float = 60.0,
         cascade: CascadeConfig | None = None,
+        realtime: RealtimeConfig | None = None,
     ) -> Config:
         """Settings of a bot that finds this Discord and these engines, or the cascade's servers."""
         urls = urls or tuple(engine.url for engine in self.engines) or ("ws://127.0.0.1:9",)
@@ -135,9 +145,10 @@ class Home:
             discord=DiscordConfig(token=SecretStr(token or self.bot.token), api_url=api_url or f"{self.discord.api_url}/v10"),
             bot=bot or BotConfig(),
             persona=persona or PersonaConfig(),
-            engine=EngineConfig(kind="cascade" if cascade else "personaplex"),
+            engine=EngineConfig(kind="cascade" if cascade else "realtime" if realtime else "personaplex"),
             personaplex=PersonaPlexConfig(urls=urls, handshake_timeout_s=handshake_timeout_s),
             cascade=cascade or CascadeConfig(),
+            realtime=realtime or RealtimeConfig(),
         )
 
     @asynccontextmanager

@@ -1,0 +1,65 @@
+"""Calls with a Realtime server: turns, an interruption, two guilds at once, and PersonaPlex for several callers on one server."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from discordplex.config import BotConfig, RealtimeConfig
+from discordplex.loopback.discord.person.person import Person
+from discordplex.loopback.openai.realtime.log import AudioAppended, SessionClosed
+from discordplex.loopback.openai.realtime.replies import talk
+from discordplex.loopback.openai.realtime.server import RealtimeServer
+from tests.end_to_end.sound import SECOND, level_db
+from tests.end_to_end.test_call import segments_lags
+from tests.home import Home, home_with
+
+KEY = "sk-proj-0123456789abcdef"
+
+
+def at(server: RealtimeServer, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> AbstractAsyncContextManager[Home]:
+    """A home whose bot has this server."""
+    settings = {"url": server.url, "api_key": SecretStr(KEY), **changes}
+    return home_with(monkeypatch=monkeypatch, bot=BotConfig(captions_of_people=True), realtime=RealtimeConfig(**settings))
+
+
+async def test_what_is_said_comes_back_and_a_reply_can_be_interrupted(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An echo, recognisable and at its level, with captions of both; then a long reply is cut short, and /leave hangs up."""
+    sentence = speech[: 2 * SECOND * 3 // 2]
+    async with RealtimeServer(key=KEY, hears=lambda _: "What a day it was.") as server, at(server, monkeypatch) as home:
+        discord, channel, ada = home.discord, home.lounge, home.ada
+        async with Person(discord, ada, channel.id) as person:
+            await home.says(channel, "Go ahead")
+            await person.say(sentence)
+            await home.says(channel, f"{ada.name}: What a day it was.")
+            await home.says(channel, "I heard you for")
+            await person.wait_for_audio(home.bot.id, 0.8)
+            said, heard = person.said.pcm(ada.id), person.heard.pcm(home.bot.id)
+            lags = segments_lags(heard, said)
+            assert lags
+            assert max(lags) - min(lags) <= SECOND // 100
+            assert level_db(heard) == pytest.approx(level_db(said), abs=1)
+            server.options.replies = talk(10)
+            await person.say(sentence)
+            await discord.wait_for(lambda: len(server.sent("response.done")) == 2)
+            await person.say(sentence)
+            await discord.wait_for(lambda: server.received("conversation.item.truncate"))
+            assert not server.violations
+            assert "left" in (await home.press("leave", place=channel)).content.lower()
+            await home.sits_in(None)
+        assert [record.code for record in server.log.of(SessionClosed)] == [1000]
+
+
+async def test_two_guilds_hold_two_sessions_and_the_third_is_served_when_one_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM-Omni with two places: full duplex for two guilds; the third waits in the queue, and gets the place that becomes free."""
+    async with RealtimeServer("vllm-omni", max_sessions=1) as server, at(server, monkeypatch, model="nvidia/personaplex-7b-v1") as home:
+        first, second = home.discord.guilds[0].voice_channels[0], home.discord.guilds[1].voice_channels[0]
+        async with Person(home.discord, home.ada, first.id):
+            await home.says(first, "Go ahead")
+            async with Person(home.discord, home.ben, second.id):
+                await home.says(second, "You are number 1")
+                assert server.open_sessions == 1
+                await home.press("leave", place=first)
+                await home.says(second, "Go ahead")
+                await home.discord.wait_for(lambda: server.log.of(AudioAppended, 3))
