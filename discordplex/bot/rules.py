@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from typing_extensions import Self
 
-from discordplex.config import BotConfig
+from discordplex.config import BotConfig, LimitsConfig
 from discordplex.engine import Persona
 
 MINUTE_S = 60.0
@@ -47,6 +47,8 @@ class Rules:
     """The bot leaves after this long without speech; 0 is never."""
     busy_idle_minutes: float = 5
     """The same while others wait; 0 is never."""
+    paid_idle_minutes: float = 5
+    """The same on an engine that costs money; 0 is never."""
     max_minutes: float = 0
     """When others wait, a call ends after this long; 0 is never."""
     hear_bots: bool = False
@@ -59,9 +61,9 @@ class Rules:
     forgetful: bool = False
     """Whether earlier opt-outs are unknown, because the settings could not be read."""
 
-    def idle_limit_minutes(self, *, others_wait: bool) -> float:
+    def idle_limit_minutes(self, *, others_wait: bool, costs_money: bool = False) -> float:
         """The limit without speech that applies now; 0 is none."""
-        limits = (self.idle_minutes, self.busy_idle_minutes if others_wait else 0)
+        limits = (self.idle_minutes, self.busy_idle_minutes if others_wait else 0, self.paid_idle_minutes if costs_money else 0)
         return min((minutes for minutes in limits if minutes), default=0)
 
     @property
@@ -70,7 +72,7 @@ class Rules:
         return self.max_minutes * MINUTE_S
 
     @classmethod
-    def configured(cls, bot: BotConfig) -> Self:
+    def configured(cls, bot: BotConfig, limits: LimitsConfig) -> Self:
         """The rules of the configuration."""
         return cls(
             auto_join=bot.auto_join,
@@ -81,6 +83,7 @@ class Rules:
             deny_roles=ids(bot.deny_roles),
             idle_minutes=bot.idle_minutes,
             busy_idle_minutes=bot.busy_idle_minutes,
+            paid_idle_minutes=limits.idle_minutes,
             max_minutes=bot.max_minutes,
             hear_bots=bot.hear_bots,
             noise_gate=bot.noise_gate,

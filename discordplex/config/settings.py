@@ -88,6 +88,13 @@ class BotConfig(Section):
     voice_status: bool = True
 
 
+class LimitsConfig(Section):
+    """What engines that cost money may cost. A server of one's own without a key costs nothing."""
+
+    idle_minutes: float = Field(default=5.0, ge=0, le=10080)
+    """A call on such an engine ends after this long without speech; 0 means never. The other limits without speech apply too."""
+
+
 class EngineConfig(Section):
     """Which engine answers."""
 
@@ -193,6 +200,7 @@ class Config(BaseSettings):
 
     discord: DiscordConfig = DiscordConfig()
     bot: BotConfig = BotConfig()
+    limits: LimitsConfig = LimitsConfig()
     engine: EngineConfig = EngineConfig()
     personaplex: PersonaPlexConfig = PersonaPlexConfig()
     realtime: RealtimeConfig = RealtimeConfig()

@@ -99,6 +99,7 @@ class FakeChannel:
 
 
 COUNTED = EngineInfo("PersonaPlex", transcribes=False)
+PAID = EngineInfo("OpenAI Realtime", transcribes=True, costs_money=True)
 
 
 @dataclass(eq=False)
@@ -106,7 +107,7 @@ class CountedLease:
     """A place at an engine that does not exist."""
 
     name: str
-    info: EngineInfo = COUNTED
+    info: EngineInfo
 
     def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
         raise NotImplementedError
@@ -117,6 +118,7 @@ class CountedEngines:
 
     def __init__(self, capacity: int = 1) -> None:
         self.capacity = capacity
+        self.info = COUNTED
         self.held: list[EngineLease] = []
         self._numbers = itertools.count(1)
         self.refuses: str | None = None
@@ -124,10 +126,6 @@ class CountedEngines:
     @property
     def free(self) -> int:
         return self.capacity - len(self.held)
-
-    @property
-    def info(self) -> EngineInfo:
-        return COUNTED
 
     @property
     def voices(self) -> Sequence[str]:
@@ -139,7 +137,7 @@ class CountedEngines:
     def acquire(self) -> EngineLease | None:
         if self.free < 1:
             return None
-        lease = CountedLease(f"engine {next(self._numbers)}")
+        lease = CountedLease(f"engine {next(self._numbers)}", self.info)
         self.held.append(lease)
         return lease
 
@@ -264,7 +262,7 @@ class ConfiguredPreferences:
     opted_out: AbstractSet[int] = frozenset()
 
     def __init__(self, config: Config) -> None:
-        self._rules = Rules.configured(config.bot)
+        self._rules = Rules.configured(config.bot, config.limits)
         default = config.default_persona
         self._persona = Persona(voice=default.voice, text_prompt=default.text_prompt)
 

@@ -13,7 +13,7 @@ from discordplex.bot.commands.base import CommandServices, standing_of
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.register import PANELS, add_commands
 from discordplex.bot.rules import CaptionsPlace, Rules
-from discordplex.config import BotConfig
+from discordplex.config import BotConfig, LimitsConfig
 
 ONE, TWO = frozenset({1}), frozenset({2})
 
@@ -44,11 +44,19 @@ def test_one_role_among_many_decides() -> None:
 
 def test_the_configuration_makes_rules() -> None:
     """Ids become numbers, and where captions go is understood."""
-    rules = Rules.configured(BotConfig(allow_channels=("5",), deny_roles=("6", "7"), captions="thread", idle_minutes=3, hear_bots=True))
-    assert rules == Rules(
-        allow_channels=frozenset({5}), deny_roles=frozenset({6, 7}), captions=CaptionsPlace("thread"), idle_minutes=3, hear_bots=True
+    rules = Rules.configured(
+        BotConfig(allow_channels=("5",), deny_roles=("6", "7"), captions="thread", idle_minutes=3, hear_bots=True),
+        LimitsConfig(idle_minutes=2),
     )
-    assert Rules.configured(BotConfig()) == Rules()
+    assert rules == Rules(
+        allow_channels=frozenset({5}),
+        deny_roles=frozenset({6, 7}),
+        captions=CaptionsPlace("thread"),
+        idle_minutes=3,
+        paid_idle_minutes=2,
+        hear_bots=True,
+    )
+    assert Rules.configured(BotConfig(), LimitsConfig()) == Rules()
     assert [CaptionsPlace.parse(word) for word in ("voice", "off", "12")] == [
         CaptionsPlace(),
         CaptionsPlace("off"),

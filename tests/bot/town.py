@@ -42,6 +42,7 @@ class ScriptedCall:
     """Teardown lasts until this is set."""
     join_problem: str | None = None
     quiet_s: float = 0.0
+    costs_money: bool = False
     stricken: bool = False
     """Its engine is gone, and it would like another one."""
     statuses: list[str] = field(default_factory=list)
@@ -129,7 +130,7 @@ class Town:
         return self.refused
 
     def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> ScriptedCall:
-        self.calls.append(ScriptedCall(voice_channel, lease.name, quiet, self.clock.now(), asker))
+        self.calls.append(ScriptedCall(voice_channel, lease.name, quiet, self.clock.now(), asker, costs_money=lease.info.costs_money))
         return self.calls[-1]
 
     def move(self, person: int, before: Place | None, after: Place | None) -> None:

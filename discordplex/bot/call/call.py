@@ -164,6 +164,11 @@ class Call:
         return self.state.engine
 
     @property
+    def costs_money(self) -> bool:
+        """Whether its engine costs money."""
+        return self._lease.info.costs_money
+
+    @property
     def persona(self) -> Persona | None:
         """The persona of the engine; None if the engine keeps its own."""
         return None if self.state.keeps_persona else self.state.persona

@@ -62,6 +62,11 @@ class AnyCall(Protocol):
         ...
 
     @property
+    def costs_money(self) -> bool:
+        """Whether its engine costs money."""
+        ...
+
+    @property
     def persona(self) -> Persona | None:
         """The persona of the engine; None if the engine keeps its own."""
         ...

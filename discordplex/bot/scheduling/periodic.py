@@ -54,7 +54,7 @@ class PeriodicChecks:
         wanted = self._waiting_for_any - (len(self._running.calls) - len(lasting))
         for guild_id, call in sorted(lasting.items(), key=lambda one: -one[1].quiet_s):
             own = guild_id in self._registry.wanting_their_own
-            minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0)
+            minutes = self._rules(guild_id).idle_limit_minutes(others_wait=own or wanted > 0, costs_money=call.costs_money)
             if minutes and call.quiet_s >= minutes * MINUTE_S:
                 log.info("leaving idle call", guild=guild_id, quiet_s=round(call.quiet_s))
                 self._notices.say(call.voice_channel, texts.waiting.idle(minutes))

@@ -73,7 +73,7 @@ class StoredPreferences:
         """Whether earlier opt-outs could be read; set by `load`."""
         self._clock = clock or SystemClock()
         self._provider = provider
-        self._configured = Rules.configured(config.bot)
+        self._configured = Rules.configured(config.bot, config.limits)
         self._default = Persona(voice=config.default_persona.voice, text_prompt=config.default_persona.text_prompt)
         self._behind = WriteBehind(self._clock, self._recover)
         self._recovering = asyncio.Lock()

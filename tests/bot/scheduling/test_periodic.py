@@ -11,7 +11,7 @@ from discordplex.bot.scheduling.periodic import ROUND_S
 from discordplex.bot.scheduling.time_limit import NOTICE_S
 from discordplex.bot.texts.waiting import Estimate
 from discordplex.loopback.clock import FakeClock
-from tests.bot.fakes import CountedEngines
+from tests.bot.fakes import PAID, CountedEngines
 from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
 
 WRITTEN_S = 2.5
@@ -117,6 +117,21 @@ async def test_zero_minutes_is_never(town: Town, clock: FakeClock) -> None:
     assert town.live == [A1]
 
 
+async def test_silence_that_costs_money_ends(town: Town, clock: FakeClock) -> None:
+    """After the minutes of `limits.idle_minutes`, although nobody waits; a call that costs nothing goes on."""
+    town.common_rules = Rules()
+    town.engines.capacity = 2
+    town.move(ANNA, None, A1)
+    town.engines.info = PAID
+    town.move(BERT, None, B1)
+    await clock.advance(10)
+    for call in town.calls:
+        call.quiet_s = 300.0
+    await clock.advance(WRITTEN_S)
+    assert town.live == [A1]
+    assert town.said(B1) == [texts.waiting.idle(5)]
+
+
 async def test_the_status_line_tells_how_things_are(town: Town, clock: FakeClock) -> None:
     """Listening, paused, busy with how many waiting; one call's line does not depend on another's."""
     town.move(ANNA, None, A1)
@@ -183,6 +198,10 @@ def test_the_shorter_limit_holds() -> None:
     assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=True) == 5
     assert Rules(busy_idle_minutes=0).idle_limit_minutes(others_wait=True) == 0
     assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=False) == 9
+    assert Rules().idle_limit_minutes(others_wait=False, costs_money=True) == 5
+    assert Rules(idle_minutes=2).idle_limit_minutes(others_wait=False, costs_money=True) == 2
+    assert Rules(busy_idle_minutes=3).idle_limit_minutes(others_wait=True, costs_money=True) == 3
+    assert Rules(paid_idle_minutes=0).idle_limit_minutes(others_wait=False, costs_money=True) == 0
 
 
 async def test_who_sends_the_bot_away_as_time_runs_out_does_not_wait_again(town: Town, clock: FakeClock) -> None:
