@@ -183,7 +183,7 @@ async def follows_everybody(e: Evening) -> None:
     conversations = len(e.alpha.log.of(HandshakeSent))
     await e.discord.move(e.cleo, e.lounge)
     await e.bot_in(e.lounge, of=e.lounge)
-    assert "Nobody of this server" in await e.queue(e.ada, e.lounge)
+    assert texts.waiting.NOT_IN_QUEUE in await e.queue(e.ada, e.lounge)
     assert len(e.alpha.log.of(HandshakeSent)) == conversations
 
 
