@@ -61,6 +61,16 @@ async def test_a_call_is_heard_on_both_sides(tmp_path: Path, monkeypatch: pytest
     assert show.counted
 
 
+async def test_a_call_with_a_realtime_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in Realtime server gives back what it heard, whole, and the words of both sides stand in the channel."""
+    own_settings(tmp_path, monkeypatch)
+    call = await play("realtime", SpokenClip(speech(None).pcm[: ENGINE.bytes_of_ms(1300)]), None, Watched())
+    assert call.exit_code == 0
+    assert similarity(call) > 0.9
+    assert [line.text.startswith("I heard you for") for line in call.lines if line.role == "bot"] == [True]
+    assert [line.text.startswith("I spoke for") for line in call.lines if line.role == "person"] == [True]
+
+
 def similarity(call: PlayedCall) -> float:
     """How alike the loudness of both sides is over time, at the place where they are most alike."""
     person, bot = spans(call.recording.person)[0], spans(call.recording.bot)[0]

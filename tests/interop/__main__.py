@@ -1,6 +1,6 @@
 """`make interop`: install discord.js and aimock beside the checkout, once, and play a call with each; one clear line where that cannot be.
 
-discord.js is another client in an encrypted call, aimock another server for the cascade.
+discord.js is another client in an encrypted call, aimock another server for the cascade and the realtime engine.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A call with the cascade at a server that others wrote: aimock, which checks what OpenAI checks and answers in its shapes.
+"""The cascade and the realtime engine at a server that others wrote: aimock, which checks what OpenAI checks and answers in its shapes.
 
 Run by `make interop`, which installs aimock.
 """
@@ -20,15 +20,19 @@ from pydantic import SecretStr
 
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.wav import read_wav
-from discordplex.config import BotConfig, CascadeConfig
+from discordplex.config import BotConfig, CascadeConfig, RealtimeConfig
+from discordplex.engine import Text
 from discordplex.loopback import timeouts
+from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.person.timeline import peak
 from discordplex.loopback.discord.world.model import User
+from discordplex.realtime.provider import RealtimeProvider
 from tests.audio import signals
 from tests.audio.signals import pcm, samples
 from tests.end_to_end.sound import CLIP
 from tests.home import home_with
+from tests.realtime.harness import ANNA, Call
 
 pytestmark = pytest.mark.interop
 
@@ -87,7 +91,10 @@ class Aimock:
 
 
 @asynccontextmanager
-async def aimock() -> AsyncIterator[Aimock]:
+async def aimock(fixtures: list[dict[str, Any]]) -> AsyncIterator[Aimock]:
+    """It runs, and answers from these. Skips the test where it is not installed."""
+    if not (MODULES / "@copilotkit" / "aimock").is_dir():
+        pytest.skip("aimock is not installed here; `make interop` does that")
     node = shutil.which("node")
     assert node
     environment = dict(os.environ) | {"NODE_PATH": str(MODULES), "KEY": KEY}
@@ -96,7 +103,7 @@ async def aimock() -> AsyncIterator[Aimock]:
     assert process.stdin
     assert process.stdout
     try:
-        process.stdin.write(json.dumps(fixtures()).encode() + b"\n")
+        process.stdin.write(json.dumps(fixtures).encode() + b"\n")
         line = await timeouts.wait_for(process.stdout.readline(), 20)
         assert line, "aimock did not start"
         yield Aimock(json.loads(line)["url"])
@@ -119,11 +126,9 @@ def pitch_of(pcm: bytes) -> float:
 
 async def test_a_call_is_held_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It transcribes, thinks and speaks; after a 429 with Retry-After and after a reply that breaks off, the call goes on."""
-    if not (MODULES / "@copilotkit" / "aimock").is_dir():
-        pytest.skip("aimock is not installed here; `make interop` does that")
     sentence = read_wav(CLIP)[: ENGINE.bytes_of_ms(3000)]
     async with (
-        aimock() as server,
+        aimock(fixtures()) as server,
         home_with(
             monkeypatch=monkeypatch,
             bot=BotConfig(captions_of_people=True),
@@ -147,3 +152,32 @@ async def test_a_call_is_held_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert told[1] == told[2] == [f"{ada.name}: {HEARD[0]}", ANSWER, f"{ada.name}: {HEARD[1]}"]
         assert [entry["response"]["status"] for entry in await server.journal("/audio/transcriptions")] == [200] * 4
         assert [entry["response"]["status"] for entry in await server.journal("/audio/speech")] == [200] * len(PIECES_HZ)
+
+
+async def test_the_realtime_engine_is_understood_by_it() -> None:
+    """A session, its settings, a turn and its answer; then no quota. aimock has no VAD and answers in text, so the bot ends the turns."""
+    no_more = {
+        "error": {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"},
+        "status": 429,
+    }
+    answers: list[dict[str, Any]] = [
+        {"match": {"endpoint": "realtime", "sequenceIndex": 0}, "response": {"content": ANSWER}},
+        {"match": {"endpoint": "realtime", "sequenceIndex": 1}, "response": no_more},
+    ]
+    clock = FakeClock()
+    async with aimock(answers) as server:
+        settings = RealtimeConfig(url=f"{server.url}/v1", api_key=SecretStr(KEY), model="gpt-realtime-2", turn_detection="none")
+        call = Call(RealtimeProvider(settings, clock=clock), clock)
+        async with call.engine:
+            listening = asyncio.create_task(call.listen())
+            await call.say(1000, ANNA)
+            await call.say(1500)
+            await call.until(lambda call: any(text.final for text in call.told(Text)))
+            assert "".join(text.text for text in call.told(Text)) == ANSWER
+            await call.say(1000, ANNA)
+            await call.say(1500)
+            assert (await call.closed()).cause == "no quota"
+            await listening
+        asked = await server.journal("/realtime")
+    assert [entry["response"]["status"] for entry in asked] == [200, 429]
+    assert [message["content"] for message in asked[1]["body"]["messages"]] == ["You are a test.", ANSWER]
