@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, TurnTakingLease
+from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, TurnTakingLease
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.realtime.log import SessionClosed
 from discordplex.loopback.openai.realtime.replies import talk
@@ -131,3 +131,23 @@ async def test_reset_forgets_what_was_said(clock: FakeClock) -> None:
         call.lease.reset()
         await eventually(lambda: len(server.received("conversation.item.delete")) >= 2)
         assert not list(cast("Any", call.lease)._memory)
+
+
+async def test_sessions_follow_each_other_and_the_conversation_goes_on(clock: FakeClock) -> None:
+    """The service ends a session after 20 s; after 90 s the last one knows what was said in the first, and nobody was told of a loss."""
+    hears = "My name is Anna."
+    async with RealtimeServer(session_s=20.0, hears=lambda _: hears, clock=clock) as server, calling(server, clock) as call:
+        await call.say(1000, ANNA)
+        await call.say(3000)
+        assert hears in [text for text, _ in call.words("person")]
+        for number in range(1, 5):
+            while len(server.log.of(SessionClosed)) < number:
+                await call.say(200)
+            await eventually(lambda: len(server.sessions) > len(server.log.of(SessionClosed)))
+            await call.say(1000)
+        assert any(hears in item.text for item in server.sessions[-1].items)
+        await call.say(1000, ANNA)
+        await call.say(3000)
+        assert answered(call, 2)
+        assert not call.told(Problem)
+        assert not server.violations
