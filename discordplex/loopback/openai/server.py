@@ -106,14 +106,14 @@ class StandInOpenAI:
 
     async def _list_models(self, request: web.Request) -> web.Response:
         refused = self._refuse_key(request)
-        return refused or web.json_response(shapes.models(self._models))
+        return web.json_response(shapes.models(self._models)) if refused is None else refused
 
     async def _show_model(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         refused = self._refuse_key(request)
         if refused is None and name not in self._models:
             refused = web.json_response(shapes.error(404, model=name), status=404)
-        return refused or web.json_response(shapes.model(name))
+        return web.json_response(shapes.model(name)) if refused is None else refused
 
     def _refuse_key(self, request: web.Request) -> web.Response | None:
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -131,7 +131,7 @@ class StandInOpenAI:
                 key = request.headers.get("Authorization", "").removeprefix("Bearer ")
                 self.log.add(RequestReceived(self._clock.now(), number, service, body, key))
                 exchange = HttpExchange(number, service, request, body, self._fault(service, body))
-                response = self._refuse_key(request) or await self._send_body(exchange) or self._refuse(exchange) or await answer(exchange)
+                response = await self._respond(request, exchange, answer)
                 if not response.prepared:
                     await response.prepare(request)
                 await response.write_eof()
@@ -142,6 +142,17 @@ class StandInOpenAI:
             return response
 
         return serve
+
+    async def _respond(
+        self, request: web.Request, exchange: "HttpExchange", answer: Callable[["HttpExchange"], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """The first answer that there is. Asked by `is None`: for aiohttp 3.10 a response is an empty mapping, which is false."""
+        response: web.StreamResponse | None = self._refuse_key(request)
+        if response is None:
+            response = await self._send_body(exchange)
+        if response is None:
+            response = self._refuse(exchange)
+        return await answer(exchange) if response is None else response
 
     def _fault(self, service: Service, body: Mapping[str, Any]) -> RequestFault:
         """The first fault that applies to this request; it is used up."""

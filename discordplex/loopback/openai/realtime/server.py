@@ -168,14 +168,15 @@ class RealtimeServer:
         return web.json_response(shapes.error(401, key=key), status=401)
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        return self._refuse_key(request) or web.json_response(shapes.models(self.options.models))
+        refused = self._refuse_key(request)
+        return web.json_response(shapes.models(self.options.models)) if refused is None else refused
 
     async def _show_model(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         refused = self._refuse_key(request)
         if refused is None and name not in self.options.models:
             refused = web.json_response(shapes.error(404, model=name), status=404)
-        return refused or web.json_response(shapes.model(name))
+        return web.json_response(shapes.model(name)) if refused is None else refused
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         self._connections += 1
@@ -183,7 +184,9 @@ class RealtimeServer:
         fault = self._faults.popleft() if self._faults else WELL
         if fault.hang:
             await self._stopping.wait()
-        refused = answer_of(fault) or self._refuse_key(request)
+        refused = answer_of(fault)
+        if refused is None:  # not `or`: for aiohttp 3.10 a response is an empty mapping
+            refused = self._refuse_key(request)
         if refused is not None:
             self.log.add(log.UpgradeRefused(self._clock.now(), number, refused.status))
             return refused
@@ -207,8 +210,11 @@ class RealtimeServer:
         finally:
             if session is not None:
                 await session.end()
-            writer.cancel()
             watch.cancel()
+            if wire.closed_with is not None:
+                # aiohttp ends the reader before it has sent the close frame.
+                await asyncio.wait({writer}, timeout=CLOSE_S)
+            writer.cancel()
             await asyncio.gather(writer, watch, return_exceptions=True)
         ours = wire.closed_with is not None or wire.was_reset
         by: Literal["client", "server", "network"] = "server" if ours else "client" if client_code else "network"

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import numpy as np
+import openai
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -336,3 +337,19 @@ def test_the_talker_is_as_long_as_asked() -> None:
     assert MODEL.duration_ms(len(spoken.pcm)) == 12_500
     assert np.abs(np.frombuffer(spoken.pcm, "<i2")).max() > 3000
     assert len(spoken.text.split()) > 5
+
+
+async def test_the_models_can_be_asked_without_a_session() -> None:
+    """A cheap request tells whether the key and the model are right, as with the real service."""
+    async with RealtimeServer(key="sk-right") as server:
+        base_url = server.url.replace("ws://", "http://")
+        async with openai.AsyncOpenAI(api_key="sk-right", base_url=base_url, max_retries=0) as client:
+            assert (await client.models.retrieve(MODEL_NAME)).id == MODEL_NAME
+            with pytest.raises(openai.NotFoundError):
+                await client.models.retrieve("gpt-1")
+        async with openai.AsyncOpenAI(api_key="sk-wrong", base_url=base_url, max_retries=0) as client:
+            with pytest.raises(openai.AuthenticationError):
+                await client.models.retrieve(MODEL_NAME)
+            with pytest.raises(openai.AuthenticationError):
+                await client.models.list()
+        assert not server.sessions
