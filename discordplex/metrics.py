@@ -97,6 +97,21 @@ class Metrics:
         return dict(sorted(found.items()))
 
 
+class CallCounter(Counter):
+    """The counter of a call. What it counts is also counted for the process."""
+
+    __slots__ = ("_process",)
+
+    def __init__(self, process: Counter) -> None:
+        super().__init__()
+        self._process = process
+
+    def add(self, amount: int = 1) -> None:
+        """Count `amount` more, for the call and the process. Thread: the one writer."""
+        self.value += amount
+        self._process.add(amount)
+
+
 class CallGauge(Gauge):
     """The gauge of a call. Each new value is also set on the gauge of the process."""
 
@@ -128,15 +143,15 @@ class CallHistogram(Histogram):
 
 
 class CallMetrics(Metrics):
-    """The gauges and histograms of one call. Each value also goes to those of the process. Counters exist for the process only."""
+    """The metrics of one call. Each value also goes to those of the process."""
 
     def __init__(self, process: Metrics) -> None:
         super().__init__()
         self._process = process
 
     def counter(self, name: str) -> Counter:
-        """The process's counter of that name."""
-        return self._process.counter(name)
+        """The call's counter of that name, made on first use."""
+        return self._counters.setdefault(name, CallCounter(self._process.counter(name)))
 
     def gauge(self, name: str) -> Gauge:
         """The call's gauge of that name, made on first use."""

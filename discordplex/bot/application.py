@@ -1,6 +1,7 @@
 """BotApplication: the whole bot. It logs in, and again after a failure, until it is told to stop."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from discordplex.bot import texts
 from discordplex.bot.client import pace_of_identifies, until
 from discordplex.bot.login import Login, Parts, cause_of
 from discordplex.bot.scheduling.queue_store import StoredOrder
+from discordplex.bot.scheduling.usage import Usage
+from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import Clock
 from discordplex.config import Config
@@ -37,6 +40,8 @@ class BotApplication:
         self, *, config: Config, provider: EngineProvider, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics
     ) -> None:
         self._order = StoredOrder(store.queue, clock=clock)
+        usage = Usage(time.time)
+        self._usage_memory = UsageMemory(usage, store.usage, clock=clock)
         self._parts = Parts(
             config=config,
             provider=provider,
@@ -45,9 +50,10 @@ class BotApplication:
             metrics=metrics,
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
             queue_memory=self._order,
+            usage=usage,
             identifies=pace_of_identifies(),
         )
-        self._parts.preferences.forgetting.add(self._order.forget)
+        self._parts.preferences.forgetting.update((self._order.forget, self._usage_memory.forget))
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -62,8 +68,8 @@ class BotApplication:
             LoginError: Discord refuses the token.
         """
         token = self._token()
-        await until(self._stop, self._parts.preferences.load())
-        async with side_by_side(self._parts.preferences, self._order):
+        await until(self._stop, asyncio.gather(self._parts.preferences.load(), self._usage_memory.load()))
+        async with side_by_side(self._parts.preferences, self._order, self._usage_memory):
             await self._log_in_again_and_again(token)
 
     async def _log_in_again_and_again(self, token: str) -> None:

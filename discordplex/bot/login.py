@@ -29,6 +29,7 @@ from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
+from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
@@ -87,6 +88,7 @@ class Parts:
     metrics: Metrics
     preferences: StoredPreferences
     queue_memory: QueueMemory
+    usage: Usage
     identifies: Pace
 
 
@@ -104,7 +106,7 @@ class Login:
         self._notices = Notices(clock=parts.clock, metrics=parts.metrics, unfinished=self._unfinished)
         self._timers = Timers(parts.clock)
         registry = SessionRegistry(parts.provider, parts.queue_memory)
-        self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, clock=parts.clock)
+        self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, usage=parts.usage, clock=parts.clock)
         self._transcripts = TranscriptWriter(preferences=self._preferences, notices=self._notices, metrics=parts.metrics)
         self._opted_out = frozenset(self._preferences.opted_out)
         self._sessions = 0

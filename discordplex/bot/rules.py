@@ -49,6 +49,8 @@ class Rules:
     """The same while others wait; 0 is never."""
     paid_idle_minutes: float = 5
     """The same on an engine that costs money; 0 is never."""
+    minutes_per_day: int = 0
+    """How long the guild may talk in 24 hours on engines that cost money; 0 is no limit."""
     max_minutes: float = 0
     """When others wait, a call ends after this long; 0 is never."""
     hear_bots: bool = False
@@ -71,6 +73,11 @@ class Rules:
         """`max_minutes` in seconds."""
         return self.max_minutes * MINUTE_S
 
+    @property
+    def day_s(self) -> float:
+        """`minutes_per_day` in seconds."""
+        return self.minutes_per_day * MINUTE_S
+
     @classmethod
     def configured(cls, bot: BotConfig, limits: LimitsConfig) -> Self:
         """The rules of the configuration."""
@@ -83,6 +90,7 @@ class Rules:
             deny_roles=ids(bot.deny_roles),
             idle_minutes=bot.idle_minutes,
             busy_idle_minutes=bot.busy_idle_minutes,
+            minutes_per_day=limits.minutes_per_day,
             paid_idle_minutes=limits.idle_minutes,
             max_minutes=bot.max_minutes,
             hear_bots=bot.hear_bots,

@@ -91,6 +91,8 @@ class BotConfig(Section):
 class LimitsConfig(Section):
     """What engines that cost money may cost. A server of one's own without a key costs nothing."""
 
+    minutes_per_day: int = Field(default=0, ge=0, le=1440)
+    """Call minutes that a guild may use in 24 hours on such engines; 0 means no limit."""
     idle_minutes: float = Field(default=5.0, ge=0, le=10080)
     """A call on such an engine ends after this long without speech; 0 means never. The other limits without speech apply too."""
 

@@ -48,6 +48,8 @@ PARTS = [
     texts.waiting.wait(Estimate(60, at_most=False)),
     texts.waiting.time_is_short(60),
     texts.waiting.idle(10),
+    texts.waiting.minutes_are_short(0.8, 30),
+    texts.waiting.minutes_used_up(30, 0),
     texts.waiting.busy(2),
     texts.waiting.in_queue(5, 2, None),
     texts.waiting.captions_in(5),

@@ -13,6 +13,7 @@ from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
+from discordplex.bot.scheduling.usage import Usage
 from discordplex.engine import EngineLease, Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
@@ -43,6 +44,8 @@ class ScriptedCall:
     join_problem: str | None = None
     quiet_s: float = 0.0
     costs_money: bool = False
+    open: bool = True
+    """People are heard."""
     stricken: bool = False
     """Its engine is gone, and it would like another one."""
     statuses: list[str] = field(default_factory=list)
@@ -50,6 +53,10 @@ class ScriptedCall:
 
     def __post_init__(self) -> None:
         self.close_gate.set()
+
+    @property
+    def billed(self) -> bool:
+        return self.costs_money and self.open
 
     async def joined(self) -> str | None:
         return self.join_problem
@@ -110,6 +117,7 @@ class Town:
         rules: Rules | None = None,
         places: Sequence[Place] = (A1, A2, B1, C1),
         memory: QueueMemory | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self.clock = clock
         self.engines = engines
@@ -118,7 +126,8 @@ class Town:
         self.notices = Notices(clock=clock, metrics=Metrics())
         self.refused: str | None = None
         self.common_rules = rules or Rules()
-        self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, clock=clock)
+        self.usage = usage or Usage(clock.now)
+        self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, usage=self.usage, clock=clock)
 
     def voice_channel_at(self, place: Place) -> ScriptedVoiceChannel | None:
         return self.voice_channels.get(place)

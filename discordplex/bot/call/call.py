@@ -169,6 +169,11 @@ class Call:
         return self._lease.info.costs_money
 
     @property
+    def billed(self) -> bool:
+        """Whether its engine costs money and is open now. That includes a pause, in which the engine stays open."""
+        return self.costs_money and self._conversation.listening_since is not None and self.lost_since is None
+
+    @property
     def persona(self) -> Persona | None:
         """The persona of the engine; None if the engine keeps its own."""
         return None if self.state.keeps_persona else self.state.persona

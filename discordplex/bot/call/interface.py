@@ -67,6 +67,11 @@ class AnyCall(Protocol):
         ...
 
     @property
+    def billed(self) -> bool:
+        """Whether its engine costs money and is open now."""
+        ...
+
+    @property
     def persona(self) -> Persona | None:
         """The persona of the engine; None if the engine keeps its own."""
         ...
@@ -137,10 +142,12 @@ class AnyCall(Protocol):
 
 def status_of(call: AnyCall, now: float) -> texts.calls.CallStatus:
     """A call as /status shows it."""
+    metrics = call.metrics.snapshot()
     return texts.calls.CallStatus(
         channel_id=call.voice_channel.place.channel_id,
         phase="stopped" if call.paused else call.phase,
         engine=call.engine,
         persona=call.persona,
         minutes=int((now - call.since) / 60),
+        tokens=(metrics.get("engine.tokens_in", 0), metrics.get("engine.tokens_out", 0)),
     )

@@ -8,6 +8,7 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.rules import Rules
+from discordplex.bot.scheduling.daily_limit import DailyLimit
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.registry import SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
@@ -44,4 +45,5 @@ class SchedulingContext:
     notices: Notices
     timers: Timers
     moves: Moves
+    daily_limit: DailyLimit
     clock: Clock

@@ -15,11 +15,13 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.autojoin import Follow, Join, Leave, Move, decide
 from discordplex.bot.scheduling.context import GuildAccess, SchedulingContext
+from discordplex.bot.scheduling.daily_limit import DailyLimit
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.periodic import PeriodicChecks
 from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.timers import Timers
+from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.scheduling.waiting import WaitingList
 from discordplex.clock import Clock
 from discordplex.retry import Backoff
@@ -76,15 +78,19 @@ class RetryTimer:
 class Dispatcher:
     """The calls of all guilds and the queue, by the rules of `autojoin` and `registry`. All methods: the event loop's thread."""
 
-    def __init__(self, *, guilds: GuildAccess, registry: SessionRegistry, notices: Notices, clock: Clock) -> None:
+    def __init__(self, *, guilds: GuildAccess, registry: SessionRegistry, notices: Notices, usage: Usage, clock: Clock) -> None:
         timers = Timers(clock)
         moves = Moves(clock=clock, timers=timers)
-        context = SchedulingContext(guilds=guilds, registry=registry, notices=notices, timers=timers, moves=moves, clock=clock)
+        daily_limit = DailyLimit(usage, rules=guilds.rules, costs_money=lambda: registry.costs_money)
+        context = SchedulingContext(
+            guilds=guilds, registry=registry, notices=notices, timers=timers, moves=moves, daily_limit=daily_limit, clock=clock
+        )
         self._guilds = guilds
         self._registry = registry
         self._notices = notices
         self._timers = timers
         self._moves = moves
+        self._daily_limit = daily_limit
         self._clock = clock
         self._running = RunningCalls(context)
         self._waiting = WaitingList(context, self._running)
@@ -188,6 +194,9 @@ class Dispatcher:
         if asker is not None and asker not in voice_channel.callers:
             return texts.waiting.NOT_YOU
         self._timers.cancel(RetryTimer(place))
+        used_up = self._running.used_up(place.guild_id)
+        if used_up:
+            return used_up
         wait_s = self._moves.wait_s(place.guild_id)
         if wait_s and self._registry.seat(place.guild_id) is None:
             self._want(place, asker, quiet=False)
@@ -239,6 +248,7 @@ class Dispatcher:
             queue_length=len(self._registry.queue),
             own_places=[(place.channel_id, number) for number, place in places if place.guild_id == guild_id],
             auto_join=self._guilds.rules(guild_id).auto_join,
+            minutes=self._daily_limit.minutes(guild_id),
             refused=self._guilds.refusal(),
         )
 
@@ -272,6 +282,11 @@ class Dispatcher:
         if problem:
             self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem))
             log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
+            return
+        used_up = self._running.used_up(place.guild_id)
+        if used_up:
+            self._notices.say_once(voice_channel, used_up)
+            log.info("call refused", guild=place.guild_id, channel=place.channel_id, cause="minutes used up")
             return
         if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
             self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet), place.channel_id)

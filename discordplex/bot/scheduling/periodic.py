@@ -1,4 +1,4 @@
-"""PeriodicChecks: checks every second while calls run: time limits, idle calls, the status line of voice channels."""
+"""PeriodicChecks: checks every second while calls run: time limits, minutes that cost money, idle calls, the status line."""
 
 import structlog
 
@@ -6,6 +6,7 @@ from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall, Next
 from discordplex.bot.rules import MINUTE_S
 from discordplex.bot.scheduling.context import SchedulingContext
+from discordplex.bot.scheduling.daily_limit import NOTICE_SHARE
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.time_limit import End, Reprieve, Running, TimeBox, Verdict, Warn
 
@@ -26,14 +27,20 @@ class PeriodicChecks:
         self._clock = context.clock
         self._running = running
         self._box = TimeBox()
+        self._daily_limit = context.daily_limit
+        self._counted_at = 0.0
+        self._warned: set[int] = set()
+        """Guilds whose call has got the notice that their minutes are nearly used up."""
 
     def begin(self) -> None:
         """There is a call: run the checks until there is none."""
         if "round" not in self._timers:
+            self._counted_at = self._clock.now()
             self._timers.later("round", ROUND_S, self._go_round)
 
     def _go_round(self) -> None:
-        lasting = {guild_id: call for guild_id in self._running.calls if (call := self._running.lasting(guild_id))}
+        self._count_minutes()
+        lasting = self._lasting()
         for call in lasting.values():
             call.show_status(self._status_of(call))
         self._look_for_idleness(lasting)
@@ -41,6 +48,28 @@ class PeriodicChecks:
             self._execute(verdict)
         if self._running.calls:
             self.begin()
+
+    def _lasting(self) -> dict[int, AnyCall]:
+        """The calls that are not ending, by guild."""
+        return {guild_id: call for guild_id in self._running.calls if (call := self._running.lasting(guild_id))}
+
+    def _count_minutes(self) -> None:
+        """Count the minutes that cost money; give a notice when few are left, and end the call when none is."""
+        elapsed_s = self._clock.now() - self._counted_at
+        lasting = self._lasting()
+        self._warned &= lasting.keys()
+        for guild_id, call in lasting.items():
+            if not call.billed:
+                continue
+            self._daily_limit.add(guild_id, elapsed_s)
+            share = self._daily_limit.share(guild_id)
+            if share >= 1:
+                log.info("minutes of a server used up", guild=guild_id)
+                self._notices.say(call.voice_channel, self._daily_limit.used_up(guild_id))
+                self._running.hang_up(guild_id)
+            elif share >= NOTICE_SHARE and guild_id not in self._warned:
+                self._warned.add(guild_id)
+                self._notices.say(call.voice_channel, texts.waiting.minutes_are_short(share, self._rules(guild_id).minutes_per_day))
 
     def _status_of(self, call: AnyCall) -> str:
         """The status line below the channel's name."""

@@ -136,6 +136,11 @@ class SessionRegistry:
         return self._provider.free
 
     @property
+    def costs_money(self) -> bool:
+        """Whether the engine of the next call costs money."""
+        return self._provider.info.costs_money
+
+    @property
     def calls(self) -> int:
         """How many guilds have a call, including calls that are ending."""
         return len(self._seats)

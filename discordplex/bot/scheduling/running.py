@@ -29,6 +29,7 @@ class RunningCalls:
         self._notices = context.notices
         self._timers = context.timers
         self._moves = context.moves
+        self._daily_limit = context.daily_limit
         self._calls: dict[int, AnyCall] = {}
         self._goals: dict[int, int] = {}
         """The channels that calls are moving to, by guild."""
@@ -42,6 +43,10 @@ class RunningCalls:
         """The guild's call; None if it has none, or the call is ending."""
         seat = self._registry.seat(guild_id)
         return None if seat is None or seat.ending else self._calls.get(guild_id)
+
+    def used_up(self, guild_id: int) -> str | None:
+        """Why the guild gets no other call today, as a sentence; None if it may have one, or has one that goes on."""
+        return None if self.lasting(guild_id) else self._daily_limit.refusal(guild_id)
 
     def make(self, granted: Granted, *, quiet: bool) -> AnyCall | None:
         """Make the call for a granted engine; `run` it next. If its channel is gone, returns None and frees the engine."""

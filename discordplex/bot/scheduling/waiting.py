@@ -120,9 +120,10 @@ class WaitingList:
         if voice_channel is None or not voice_channel.callers:
             return False
         problem = voice_channel.obstacle() or self._guilds.refusal()
-        if problem:
-            self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem))
-        return problem is None
+        used_up = self._running.used_up(place.guild_id)
+        if problem or used_up:
+            self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem) if problem else used_up or "")
+        return not (problem or used_up)
 
     def _may_begin(self, guild_id: int) -> bool:
         return not self._moves.wait_s(guild_id)

@@ -332,6 +332,8 @@ class CallStatus:
     persona: Persona | None
     """None if the engine keeps its own."""
     minutes: int
+    tokens: tuple[int, int] = (0, 0)
+    """What the engine took and gave, where it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +347,8 @@ class Status:
     own_places: Sequence[tuple[int, int]]
     """(channel id, number in the queue) of this guild's channels that wait."""
     auto_join: bool
+    minutes: tuple[int, int] | None = None
+    """What the guild has used of its minutes a day, and how many it has; None if there is no limit."""
     refused: str | None = None
     """Why the engine would refuse the persona; None if it would take it."""
 
@@ -353,6 +357,9 @@ def status(now: Status) -> str:
     """/status: the call, the engines in use, and the queue."""
     lines = [call_line(now.call) if now.call else "I am not in a call in this server."]
     lines.append(f"Engines: {now.calls} of {now.capacity} in use, {now.queue_length} waiting.")
+    if now.minutes:
+        used, limit = now.minutes
+        lines.append(f"Minutes of this server in the last 24 hours: {used} of {limit} used, {limit - used} left.")
     lines += [f"<#{channel_id}> is number {number} in the queue." for channel_id, number in now.own_places]
     if not now.call and not now.own_places:
         lines.append("Enter a voice channel, and I join." if now.auto_join else "Enter a voice channel and use `/join`.")
@@ -365,7 +372,8 @@ def call_line(call: CallStatus) -> str:
     """The call of one guild in one line."""
     since = f"for {call.minutes} min" if call.minutes else "just now"
     voice = f"with the voice **{harmless(call.persona.voice)}** " if call.persona and call.persona.voice else ""
-    return f"In <#{call.channel_id}>: {call.phase}, {since}, {voice}on {harmless(call.engine)}."
+    tokens = f" Tokens: {call.tokens[0]:,} in, {call.tokens[1]:,} out." if any(call.tokens) else ""
+    return f"In <#{call.channel_id}>: {call.phase}, {since}, {voice}on {harmless(call.engine)}.{tokens}"
 
 
 def told(sentence: str) -> str:

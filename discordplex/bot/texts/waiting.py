@@ -81,6 +81,21 @@ def time_is_short(in_s: float) -> str:
     return f"Others are waiting for me. This conversation ends in {'a minute' if round(in_s) == 60 else f'{in_s:.0f} seconds'}."  # noqa: PLR2004
 
 
+def minutes_are_short(share: float, limit: int) -> str:
+    """Most of the minutes that a server has in 24 hours are used."""
+    return f"This server has used {int(100 * share)} % of its {a_day(limit)}. I leave when they are used up."
+
+
+def minutes_used_up(limit: int, free_at: float) -> str:
+    """All of them are used. `free_at` is when there is another one, in seconds since 1970; Discord shows it in the reader's time zone."""
+    return f"This server has used its {a_day(limit)}: the next one is free at <t:{math.ceil(free_at)}:f>, then use `/join` or enter again."
+
+
+def a_day(limit: int) -> str:
+    """The minutes that a server has in 24 hours."""
+    return f"{limit} {'minute' if limit == 1 else 'minutes'} a day"
+
+
 def captions_in(thread_id: int) -> str:
     """The captions of the call go into a thread."""
     return f"The captions of this call are in <#{thread_id}>."

@@ -1,11 +1,15 @@
 """What a call gives when it is over."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from discordplex.bot.call.call import Call
 from discordplex.bot.call.interface import Next, Outcome
+from discordplex.engine import Closed
 from discordplex.loopback.clock import FakeClock
+from tests.bot.fakes import unconnected
 from tests.bot.hall import hall
 
 
@@ -23,3 +27,16 @@ async def test_the_outcome_says_for_how_long_people_were_heard(clock: FakeClock,
         await clock.advance(heard_s)
         outcome = await it.call._take_down(asyncio.create_task(nothing_failed()))
         assert outcome.listened_s == clock.now() - opened_at
+
+
+async def test_time_is_billed_while_an_engine_that_costs_money_is_open(clock: FakeClock) -> None:
+    """Not before people are heard, nor while the engine is lost."""
+    async with hall(clock) as it:
+        assert (it.call.costs_money, it.call.billed) == (False, False)
+        it.lease.info = replace(it.lease.info, costs_money=True)
+        assert (it.call.costs_money, it.call.billed) == (True, True)
+        it.engine.does(Closed("It is gone."))
+        await clock.advance(0.1)
+        assert (it.call.costs_money, it.call.billed) == (True, False)
+        fresh = Call(context=unconnected(it.preferences, clock), voice_channel=it.voice_channel, lease=it.lease, number=2, quiet=False)
+        assert (fresh.costs_money, fresh.billed) == (True, False)

@@ -1,0 +1,83 @@
+"""UsageMemory: saves the seconds of `Usage` in the background, so that a restart does not reset a limit."""
+
+import asyncio
+from types import TracebackType
+
+import structlog
+from typing_extensions import Self
+
+from discordplex.bot.scheduling.usage import Usage
+from discordplex.clock import Clock
+from discordplex.errors import StoreError
+from discordplex.store.records import Owner
+from discordplex.store.usage import StoredUsage
+
+log = structlog.get_logger()
+
+SAVE_S = 60.0
+"""How often the seconds are saved. A process that is killed loses those of at most this time."""
+
+LAST_WRITE_S = 1.0
+"""How long the process waits for the last write when it ends."""
+
+
+class UsageMemory:
+    """`load` it, then `async with` it. Nobody waits for the database, and its failure ends no call. Thread: loop."""
+
+    def __init__(self, usage: Usage, stored: StoredUsage, *, clock: Clock) -> None:
+        self._usage = usage
+        self._stored = stored
+        self._clock = clock
+        self._loaded = False
+        self._saved_hour = 0
+        """The oldest hour that counted at the last save: after it, older rows are deleted."""
+        self._saving = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Read what earlier processes have counted. If the database fails, it is read before the next save."""
+        try:
+            await self._load()
+        except StoreError as fault:
+            log.warning("used minutes not read", cause=fault.full)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._save_again_and_again(), name="usage memory")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Try to save the last seconds, for a moment."""
+        last = asyncio.create_task(self._save(), name="usage memory: last")
+        _, unfinished = await asyncio.wait({last}, timeout=LAST_WRITE_S)
+        tasks = [task for task in (self._task, *unfinished) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def forget(self, owner: Owner, _call: str | None = None) -> None:
+        """Forget a guild. The store does the same by itself."""
+        if owner.kind == "guild":
+            self._usage.forget(owner.id)
+
+    async def _save_again_and_again(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + SAVE_S)
+            await self._save()
+
+    async def _load(self) -> None:
+        self._usage.restore(await self._stored.list(self._usage.oldest_hour))
+        self._loaded = True
+
+    async def _save(self) -> None:
+        """Add the new seconds to the stored ones, so that those of other processes stay."""
+        async with self._saving:
+            rows, oldest_hour = self._usage.unsaved, self._usage.oldest_hour
+            try:
+                if not self._loaded:
+                    await self._load()
+                if rows or oldest_hour != self._saved_hour:
+                    await self._stored.add(rows, since_hour=oldest_hour)
+                    self._usage.saved(rows)
+                    self._saved_hour = oldest_hour
+            except StoreError as fault:
+                log.warning("used minutes not saved", cause=fault.full)

@@ -1,0 +1,88 @@
+"""Used minutes in a real store: saved behind, whatever the database does meanwhile."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from discordplex.bot.scheduling.usage import HOUR_S, HOURS, Usage
+from discordplex.bot.scheduling.usage_store import SAVE_S, UsageMemory
+from discordplex.errors import StoreError
+from discordplex.loopback.clock import FakeClock
+from discordplex.store.records import HourOfUse, Owner
+from discordplex.store.store import Store, open_store
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    async with open_store("sqlite+aiosqlite://") as store:
+        yield store
+
+
+async def stored(store: Store) -> list[HourOfUse]:
+    return sorted(await store.usage.list(0), key=lambda one: (one.guild_id, one.hour))
+
+
+async def test_a_restart_resets_nothing(store: Store, clock: FakeClock) -> None:
+    """The end of a process saves the last seconds, and the next process continues with them."""
+    for _ in range(3):
+        usage = Usage(clock.now)
+        memory = UsageMemory(usage, store.usage, clock=clock)
+        await memory.load()
+        async with memory:
+            usage.add(1, 20)
+    assert usage.used_s(1) == 60
+
+
+async def test_a_killed_process_loses_a_minute(store: Store, clock: FakeClock) -> None:
+    """The rest is saved once a minute; hours that no longer count are deleted."""
+    usage = Usage(clock.now)
+    memory = UsageMemory(usage, store.usage, clock=clock)
+    await memory.load()
+    hour = int(clock.now() // HOUR_S)
+    async with memory:
+        usage.add(1, 20.5)
+        await clock.advance(SAVE_S)
+        assert await stored(store) == [HourOfUse(1, hour, 20)]
+        usage.add(1, 20.5)
+        await clock.advance(SAVE_S)
+        assert await stored(store) == [HourOfUse(1, hour, 41)]
+        await clock.advance(HOURS * HOUR_S)
+        await stored(store)  # the database serves this after the save that runs
+        await clock.advance(SAVE_S)
+        assert await stored(store) == []
+
+
+async def test_a_database_that_fails_is_made_up_for(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was counted meanwhile goes on top of what an earlier process had saved."""
+    hour = int(clock.now() // HOUR_S)
+    await store.usage.add([HourOfUse(1, hour, 100)], since_hour=0)
+    usage = Usage(clock.now)
+    memory = UsageMemory(usage, store.usage, clock=clock)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreError("The database is locked.")
+
+    with monkeypatch.context() as broken:
+        for name in ("list", "add"):
+            broken.setattr(type(store.usage), name, fail)
+        await memory.load()
+        await memory.__aenter__()
+        usage.add(1, 20)
+        await clock.advance(SAVE_S)
+        assert usage.used_s(1) == 20
+    await clock.advance(SAVE_S)
+    await stored(store)
+    assert usage.used_s(1) == 120
+    await memory.__aexit__(None, None, None)
+    assert await stored(store) == [HourOfUse(1, hour, 120)]
+
+
+async def test_a_deleted_guild_is_not_saved_again(store: Store, clock: FakeClock) -> None:
+    """The deletion of a person's data changes nothing of a guild with the same number."""
+    usage = Usage(clock.now)
+    async with UsageMemory(usage, store.usage, clock=clock) as memory:
+        usage.add(1, 20)
+        usage.add(2, 20)
+        memory.forget(Owner("person", 1))
+        memory.forget(Owner("guild", 2))
+    assert [(one.guild_id, one.seconds) for one in await stored(store)] == [(1, 20)]
