@@ -40,6 +40,7 @@ from discordplex.realtime.dialects import RATE_HZ, VLLM_OMNI, Dialect
 from discordplex.realtime.memory import Memory
 from discordplex.realtime.messages import TurnDetection
 from discordplex.realtime.protocol import (
+    Cleared,
     Committed,
     Fact,
     MessageRefused,
@@ -74,6 +75,8 @@ DUPLEX_STALL_S: Final = 5.0
 SHORTEST_SESSION_S: Final = 10.0
 """A session that ends earlier was not ended by its clock, whatever the server says: the call's own rule for retries applies."""
 END_OF_SPEECH_MS: Final = messages.END_OF_SPEECH_MS
+LATE_MS: Final = 2000.0
+"""A server says within this time of sound that it hears somebody, and that it has cleared what it heard."""
 
 
 @dataclass(slots=True)
@@ -86,6 +89,7 @@ class HeardItem:
     """It began while the engine was heard."""
     cut: bool = False
     """It has cut the reply off."""
+    committed: bool = False
     people: frozenset[SpeakerId] = frozenset()
     speaker: SpeakerId | None = None
 
@@ -94,6 +98,7 @@ class HeardItem:
 class ReplyItem:
     """One item of the engine's, as far as it has come."""
 
+    response: str
     received_ms: float = 0.0
     people: frozenset[SpeakerId] = field(default_factory=frozenset)
     """Whose words it answers."""
@@ -148,6 +153,7 @@ class RealtimeEngine:
         self._tokens_in = metrics.counter("engine.tokens_in")
         self._tokens_out = metrics.counter("engine.tokens_out")
         self._sessions = metrics.counter("engine.sessions")
+        self._floor, self._playback = FloorWatch(), Playback()  # people go on hearing a reply when its session is over
         self._begin_session()
 
     def _speak(self, dialect: Dialect) -> None:
@@ -158,14 +164,24 @@ class RealtimeEngine:
     def _begin_session(self) -> None:
         """Forget what belongs to one session."""
         self._down, self._up = Downsampler(channels=1), Upsampler(channels=1)
-        self._floor, self._playback, self._spoken = FloorWatch(), Playback(), SpokenTimes()
+        self._spoken = SpokenTimes()
         self._utterances: dict[str, HeardItem] = {}
         self._replies: dict[str, ReplyItem] = {}
-        self._current = self._cut_item = ""
+        self._running: dict[str, frozenset[SpeakerId]] = {}
+        """The replies that are being made, and whose words each answers."""
+        self._dropped: dict[str, None] = {}
+        """Replies and items that are not wanted any more."""
         self._speech: str | None = None
         """The utterance that the server hears now."""
         self._server_creates = True
-        self._active = self._unwanted = self._create_next = False
+        self._create_next = False
+        self._unanswered = True
+        """The next reply that begins is wanted; at first it is a greeting."""
+        self._creating = 0
+        """Replies that were asked for and have not begun."""
+        self._clears = 0
+        """How often the server was told to clear what it heard, and has not said that it did."""
+        self._clears_until_ms = self._committed_ms = 0.0
         self._asked_by: frozenset[SpeakerId] = frozenset()
         self._quiet_ms = 0
         self._uncommitted = False
@@ -222,16 +238,23 @@ class RealtimeEngine:
         """Stop speaking: of `item` people heard `played_ms`. A model that owns its turns is not told."""
         if self._dialect.full_duplex:
             return
-        now = self._clock.now()
         self._floor.release()
-        self._playback.cut(now)
-        self._cut_item = item or self._current
-        reply = self._replies.get(item)
-        if reply is not None and played_ms is not None:
-            heard_ms = min(int(played_ms), int(reply.received_ms))
+        self._playback.cut(self._clock.now())
+        if item in self._replies and played_ms is not None:
+            names = list(self._replies)
+            for name in names[names.index(item) :]:
+                self._truncate(name, played_ms if name == item else 0.0)
+        self._drop_replies()
+
+    def _truncate(self, item: str, played_ms: float) -> None:
+        reply = self._replies[item]
+        heard_ms = min(int(played_ms), int(reply.received_ms))
+        if heard_ms < reply.received_ms:
             self._send(messages.encode(messages.truncate(item, heard_ms)))
-            self._memory.cut(item, heard_ms / reply.received_ms if reply.received_ms else 0.0)
-        self._cancel_reply()
+            self._memory.cut(item, heard_ms / reply.received_ms)
+            reply.received_ms = heard_ms
+        if item:
+            self._drop(item)
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all that can be dropped of this speaker; see `VoiceEngine`. A model that owns its turns cannot forget."""
@@ -240,22 +263,20 @@ class RealtimeEngine:
     async def pause(self) -> None:
         """Drop what people said and nobody has answered, and stop speaking; see `VoiceEngine`."""
         if not self._dialect.full_duplex:
-            self._send(messages.encode(messages.CLEAR))
-            self._speech, self._uncommitted = None, False
+            self._clear()
             self._stop_speaking()
 
     def drop(self, speaker: SpeakerId) -> None:
         """As `forget`, at once."""
         gone = self._memory.forget(speaker)
         for item, utterance in self._utterances.items():
-            if speaker in utterance.people or (utterance.end_ms is None and self._is_loud_since(speaker, utterance.begin_ms)):
+            if speaker in utterance.people or (not utterance.committed and self._is_loud_since(speaker, utterance.begin_ms)):
                 utterance.people |= {speaker}
                 gone.append(item)
         if self._dialect.full_duplex:
             return
-        if self._speech in gone or self._is_loud_since(speaker, self._spoken.now_ms - CUT_MS):
-            self._send(messages.encode(messages.CLEAR))
-            self._speech, self._uncommitted = None, False
+        if self._speech in gone or self._is_loud_since(speaker, max(self._committed_ms, self._spoken.now_ms - LATE_MS)):
+            self._clear()
         if speaker in self._asked_by or any(item in gone for item in self._replies):
             self._stop_speaking()
         for item in dict.fromkeys(gone):
@@ -267,7 +288,7 @@ class RealtimeEngine:
         """Forget everything that was said, and stop speaking."""
         gone = [*self._memory.clear(), *self._utterances, *self._replies]
         if not self._dialect.full_duplex:
-            self._send(messages.encode(messages.CLEAR))
+            self._clear()
             self._stop_speaking()
             for item in dict.fromkeys(gone):
                 self._send(messages.encode(messages.delete(item)))
@@ -334,8 +355,8 @@ class RealtimeEngine:
         match fact:
             case ReplySound():
                 self._take_sound(client, fact)
-            case ReplyWords(item, text, final):
-                self._take_words(item, text, final=final)
+            case ReplyWords():
+                self._take_words(fact)
             case PersonWords(item, text, final):
                 self._take_transcript(item, text, final=final)
             case Over(ending):
@@ -343,8 +364,8 @@ class RealtimeEngine:
                 self._over.set()
             case Ready(creates_replies, _):
                 self._server_creates = creates_replies
-            case MessageRefused(code, parameter):
-                self._note_refusal(code, parameter)
+            case MessageRefused():
+                self._take_refusal(fact)
             case _:
                 self._take_turn(fact)
 
@@ -352,6 +373,8 @@ class RealtimeEngine:
         """Who speaks, as the server sees it."""
         match fact:
             case SpeechBegan(item, at_ms):
+                if self._is_clearing:
+                    return
                 self._speech = item
                 over_reply = self._is_sounding or (self._floor.speaking and self._floor.over_reply)
                 self._keep(item, HeardItem(at_ms, over_reply=over_reply, cut=self._floor.has_cut and self._floor.speaking))
@@ -361,38 +384,38 @@ class RealtimeEngine:
                     self._utterances[item].end_ms = at_ms
             case Committed(item):
                 self._take_commit(item)
-            case ReplyBegan():
-                self._active = True
-                if self._unwanted:
-                    self._send(messages.encode(messages.CANCEL))
+            case Cleared():
+                self._clears = max(0, self._clears - 1)
+            case ReplyBegan(response):
+                self._begin_reply(response)
             case ReplyEnded():
                 self._take_end(fact)
 
     def _take_sound(self, client: RealtimeClient, fact: ReplySound) -> None:
-        if self._unwanted or not fact.pcm or (fact.item and fact.item == self._cut_item):
+        if not fact.pcm or fact.response in self._dropped or fact.item in self._dropped:
             return
         if fact.item not in self._replies:
-            self._replies[fact.item] = ReplyItem(people=self._asked_by)
+            people = self._running.get(fact.response, self._asked_by)
+            self._replies[fact.item] = ReplyItem(fact.response, people=people)
             drop_oldest(self._replies, MOST_ITEMS)
             self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
-            self._memory.open("assistant", fact.item, self._asked_by)
+            self._memory.open("assistant", fact.item, people)
         length_ms = len(fact.pcm) / SAMPLE_BYTES / RATE_HZ * 1000
         self._replies[fact.item].received_ms += length_ms
-        self._current = fact.item
         self._playback.add(length_ms, self._clock.now())
         if len(self._outbox) >= MOST_EVENTS:
             client.exceed("sound")
             return
         self._outbox.put(Audio(self._up.convert(fact.pcm), item=fact.item))
 
-    def _take_words(self, item: str, text: str, *, final: bool) -> None:
-        if self._unwanted or len(self._outbox) >= MOST_EVENTS or (item and item == self._cut_item):
+    def _take_words(self, fact: ReplyWords) -> None:
+        if len(self._outbox) >= MOST_EVENTS or fact.response in self._dropped or fact.item in self._dropped:
             return
-        if item:
-            self._memory.open("assistant", item, self._asked_by)
-            self._memory.add(item, text)
-        if text or final:
-            self._outbox.put(Text(text, final=final, item=item))
+        if fact.item:
+            self._memory.open("assistant", fact.item, self._running.get(fact.response, self._asked_by))
+            self._memory.add(fact.item, fact.text)
+        if fact.text or fact.final:
+            self._outbox.put(Text(fact.text, final=fact.final, item=fact.item))
 
     def _take_transcript(self, item: str, text: str, *, final: bool) -> None:
         """What somebody said. A piece is told when all of it is known: the pieces of several people come in any order."""
@@ -403,6 +426,9 @@ class RealtimeEngine:
         utterance = self._utterances.get(item)
         if not final or utterance is None or not text:
             return
+        if not utterance.committed:
+            self._find_people(utterance)
+            self._memory.open("user", item, utterance.people)
         self._memory.put(item, text)
         self._outbox.put(
             Text(text, role="person", speaker=utterance.speaker, final=True, item=item, began_at=self._moment(utterance.begin_ms))
@@ -410,53 +436,104 @@ class RealtimeEngine:
 
     def _take_commit(self, item: str) -> None:
         """Somebody has finished: answer, unless it was a sound over a reply that did not cut it off."""
+        if self._speech == item:
+            self._speech = None
         utterance = self._utterances.get(item)
         if utterance is None:
             begin_ms = max(0.0, self._spoken.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS)
             utterance = HeardItem(begin_ms, over_reply=self._floor.over_reply, cut=self._floor.has_cut)
             self._keep(item, utterance)
-        begin_ms = utterance.begin_ms
-        end_ms = self._spoken.now_ms if utterance.end_ms is None else utterance.end_ms
-        utterance.end_ms = end_ms
-        utterance.people, utterance.speaker = self._spoken.speakers(begin_ms, end_ms), self._spoken.speaker(begin_ms, end_ms)
-        if utterance.over_reply and not utterance.cut:
+        elif utterance.committed and utterance.end_ms is not None and not self._spoken.voiced_ms(utterance.end_ms, self._spoken.now_ms):
+            return  # a second time
+        utterance.committed = True
+        end_ms = self._find_people(utterance)
+        self._committed_ms = max(self._committed_ms, end_ms)
+        if self._is_clearing or self._is_cough(utterance, end_ms):
             self._send(messages.encode(messages.delete(item)))
-            self._unwanted = self._server_creates
+            self._memory.drop(item)
             del self._utterances[item]
             return
-        self._unwanted = False
-        self._asked_by = utterance.people
+        if utterance.over_reply and not utterance.cut and self._is_sounding:
+            self._stop_speaking()  # the server has heard them late
+        self._asked_by = utterance.people | (self._asked_by if self._unanswered else frozenset())
+        self._unanswered = True
         self._memory.open("user", item, utterance.people)
         if self._server_creates:
             return
-        if self._active:
+        if self._running:
             self._create_next = True
-            self._send(messages.encode(messages.CANCEL))
+            self._cancel_replies()
         else:
             self._create()
 
+    def _find_people(self, utterance: HeardItem) -> float:
+        """Note who said it, and until when."""
+        begin_ms = utterance.begin_ms
+        end_ms = self._spoken.now_ms if utterance.end_ms is None else utterance.end_ms
+        utterance.people, utterance.speaker = self._spoken.speakers(begin_ms, end_ms), self._spoken.speaker(begin_ms, end_ms)
+        if utterance.committed:
+            utterance.end_ms = end_ms
+        return end_ms
+
+    def _is_cough(self, utterance: HeardItem, end_ms: float) -> bool:
+        """Whether it was a short sound over a reply that did not cut it off."""
+        return utterance.over_reply and not utterance.cut and self._spoken.voiced_ms(utterance.begin_ms, end_ms) < CUT_MS
+
     def _create(self) -> None:
         self._create_next = False
-        self._unwanted = False
+        self._creating += 1
         self._send(messages.encode(messages.CREATE))
 
+    def _begin_reply(self, response: str) -> None:
+        """A reply to something that was said, or one that nobody wants: to a cough, or a second one where the server answers by itself."""
+        if response in self._running:
+            return
+        wanted, asked = self._unanswered or self._dialect.full_duplex, self._creating > 0
+        self._unanswered, self._creating = False, max(0, self._creating - 1)
+        self._running[response] = self._asked_by
+        drop_oldest(self._running, MOST_ITEMS)
+        self._dropped.pop(response, None)
+        if wanted:
+            return
+        self._server_creates = self._server_creates or not asked
+        self._drop(response)
+        self._send(messages.encode(messages.cancel(response)))
+
     def _take_end(self, fact: ReplyEnded) -> None:
-        self._active = self._unwanted = False
+        known = fact.response in self._running
+        due = known or self._running or self._creating
+        if known:
+            del self._running[fact.response]
+        else:
+            self._running.clear()
+            self._creating = 0
         self._tokens_in.add(fact.tokens_in)
         self._tokens_out.add(fact.tokens_out)
         if fact.failure is not None:
-            if fact.failure.retry:
-                self._outbox.put(
-                    Problem(f"{self._dialect.service} could not answer. Ask again.", service="engine", cause=fact.failure.cause)
-                )
-            else:
+            if not fact.failure.retry:
                 self._ending = fact.failure
                 self._over.set()
-        if self._create_next:
+            elif due and fact.response not in self._dropped:
+                self._tell_failure(fact.failure.cause)
+        if self._create_next and not self._running:
             self._create()
 
-    def _note_refusal(self, code: str, parameter: str) -> None:
-        """Once for each code: a server may refuse every piece of sound."""
+    def _tell_failure(self, cause: str) -> None:
+        if len(self._outbox) < MOST_EVENTS:
+            self._outbox.put(Problem(f"{self._dialect.service} could not answer. Ask again.", service="engine", cause=cause))
+
+    def _take_refusal(self, fact: MessageRefused) -> None:
+        """Logged once for each code: a server may refuse every piece of sound."""
+        code, parameter = fact.code, fact.parameter
+        if code == "conversation_already_has_active_response":
+            self._creating = 0
+        elif code == "response_cancel_not_active":
+            self._running.clear()
+            if self._create_next:
+                self._create()
+        elif fact.event == messages.CREATE["event_id"] and self._creating:
+            self._creating = 0
+            self._tell_failure(code)
         if code not in endings.HARMLESS and code not in self._refusals and len(self._refusals) < MOST_REFUSALS:
             self._refusals.add(code)
             log.warning("the server refuses a message", server=self._dialect.service, cause=code, parameter=parameter)
@@ -497,19 +574,38 @@ class RealtimeEngine:
         self._floor.release()
         if self._is_sounding or self._playback.held:
             self._playback.cut(self._clock.now())
-            self._cut_item = self._current
-            self._outbox.put(Interrupted(self._current))
-        self._cancel_reply()
+            self._outbox.put(Interrupted())
+        self._drop_replies()
 
-    def _cancel_reply(self) -> None:
-        self._create_next = False
-        if self._active and not self._dialect.full_duplex:
-            self._send(messages.encode(messages.CANCEL))
+    def _drop_replies(self) -> None:
+        """No word of the replies that are being made, or were asked for, is wanted any more."""
+        self._create_next = self._unanswered = False
+        self._cancel_replies()
+
+    def _cancel_replies(self) -> None:
+        for response in self._running:
+            self._drop(response)
+            self._send(messages.encode(messages.cancel(response)))
+
+    def _drop(self, name: str) -> None:
+        self._dropped[name] = None
+        drop_oldest(self._dropped, MOST_ITEMS)
+
+    @property
+    def _is_clearing(self) -> bool:
+        """What the server says of people is of before it was told to clear."""
+        return self._clears > 0 and self._spoken.now_ms < self._clears_until_ms
+
+    def _clear(self) -> None:
+        """Drop what the server has heard and not committed. A commit may cross this on its way."""
+        self._send(messages.encode(messages.CLEAR))
+        self._speech, self._uncommitted = None, False
+        self._clears, self._clears_until_ms = self._clears + 1, self._spoken.now_ms + LATE_MS
 
     def _watch_server(self, client: RealtimeClient) -> None:
         patience_s = DUPLEX_STALL_S if self._dialect.full_duplex else STALL_S
         waited_s = self._clock.now() - self._heard_at
-        if waited_s >= patience_s and (self._dialect.full_duplex or self._active):
+        if waited_s >= patience_s and (self._dialect.full_duplex or self._running or self._creating):
             client.stalled(waited_s)
 
     # Small things

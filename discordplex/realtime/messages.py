@@ -27,7 +27,7 @@ LONGEST_TURN: Final = 2000
 
 def encode(message: Mapping[str, Any]) -> str:
     """The text of a message."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(message, separators=(",", ":"))
 
 
 def opening(
@@ -114,10 +114,14 @@ def delete(item: str) -> dict[str, Any]:
     return {"type": "conversation.item.delete", "item_id": item}
 
 
-CANCEL: Final = {"type": "response.cancel"}
+def cancel(response: str) -> dict[str, Any]:
+    """Stop this reply."""
+    return {"type": "response.cancel", **({"response_id": response} if response else {})}
+
+
 CLEAR: Final = {"type": "input_audio_buffer.clear"}
 COMMIT: Final = {"type": "input_audio_buffer.commit"}
-CREATE: Final = {"type": "response.create"}
+CREATE: Final = {"type": "response.create", "event_id": "create"}
 CLOSE: Final = {"type": "session.close"}
 
 

@@ -6,6 +6,7 @@ Unknown messages and fields pass, as the service's own clients let them. What is
 import base64
 import binascii
 import json
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -16,6 +17,7 @@ from discordplex.realtime.dialects import Dialect
 from discordplex.realtime.endings import SessionEnding
 
 LONGEST_ID: Final = 200
+CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,59}")
 LARGEST: Final = 1e15
 """Numbers beyond it are nobody's milliseconds or tokens."""
 LONGEST_TEXT: Final = 20_000
@@ -62,6 +64,11 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """The server has dropped the sound that was not committed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyBegan:
     """The server answers."""
 
@@ -74,6 +81,7 @@ class ReplySound:
 
     item: str
     pcm: bytes
+    response: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class ReplyWords:
     item: str
     text: str
     final: bool = False
+    response: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,8 @@ class MessageRefused:
 
     code: str
     parameter: str
+    event: str = ""
+    """The `event_id` of the message, where the server names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ Fact: TypeAlias = (
     | SpeechBegan
     | SpeechEnded
     | Committed
+    | Cleared
     | ReplyBegan
     | ReplySound
     | ReplyWords
@@ -167,15 +179,16 @@ class RealtimeProtocol:
             raise RemoteProtocolError("a message is not JSON") from None
         if not isinstance(event, dict):
             raise RemoteProtocolError("a message is not an object")
-        self._take(text_in(event, "type"), event)
+        # A goodbye of Gemini's shape has a name in place of a type.
+        self._take(text_in(event, "type") or ("goAway" if "goAway" in event else ""), event)
 
     def _take(self, kind: str, event: dict[str, Any]) -> None:
         if kind in AUDIO:
-            self._tell(ReplySound(id_in(event, "item_id"), sound_in(event)))
+            self._tell(ReplySound(id_in(event, "item_id"), sound_in(event), id_in(event, "response_id")))
         elif kind in WORDS:
-            self._tell(ReplyWords(id_in(event, "item_id"), text_in(event, "delta")))
+            self._tell(ReplyWords(id_in(event, "item_id"), text_in(event, "delta"), response=id_in(event, "response_id")))
         elif kind in WORDS_DONE:
-            self._tell(ReplyWords(id_in(event, "item_id"), "", final=True))
+            self._tell(ReplyWords(id_in(event, "item_id"), "", final=True, response=id_in(event, "response_id")))
         elif kind.startswith(TRANSCRIPTION):
             self._take_transcription(kind.removeprefix(TRANSCRIPTION), event)
         elif kind == "session.output_transcript.delta":
@@ -195,15 +208,15 @@ class RealtimeProtocol:
                 self._tell(SpeechEnded(id_in(event, "item_id"), number_in(event, "audio_end_ms")))
             case "input_audio_buffer.committed":
                 self._tell(Committed(id_in(event, "item_id")))
+            case "input_audio_buffer.cleared":
+                self._tell(Cleared())
             case "response.created":
                 self._tell(ReplyBegan(id_in(object_in(event, "response"), "id")))
             case "response.done":
                 self._take_done(object_in(event, "response"))
             case "error":
                 self._take_error(object_in(event, "error") or event)
-            case "session.closed":
-                self._end(endings.expired(self._service))
-            case "goaway" | "go_away" | "GoAway":
+            case "session.closed" | "goaway" | "go_away" | "GoAway" | "goAway":
                 self._end(endings.expired(self._service))
 
     def _take_session(self, kind: str, event: dict[str, Any]) -> None:
@@ -231,7 +244,7 @@ class RealtimeProtocol:
 
     def _take_done(self, response: dict[str, Any]) -> None:
         details = object_in(response, "status_details")
-        code = text_in(object_in(details, "error"), "code") or text_in(object_in(details, "error"), "type")
+        code = code_in(object_in(details, "error"), "code") or code_in(object_in(details, "error"), "type")
         failure = None
         if text_in(response, "status") == "failed":
             failure = endings.of_code(self._service, code) or endings.failed(self._service, code)
@@ -240,7 +253,7 @@ class RealtimeProtocol:
         self._tell(ReplyEnded(id_in(response, "id"), failure, *tokens))
 
     def _take_error(self, error: dict[str, Any]) -> None:
-        code, kind = text_in(error, "code"), text_in(error, "type")
+        code, kind = code_in(error, "code"), code_in(error, "type")
         ending = endings.of_code(self._service, code) or (endings.of_code(self._service, kind) if not code else None)
         if ending:
             self._end(ending)
@@ -249,7 +262,7 @@ class RealtimeProtocol:
         elif code == "unknown_parameter" and text_in(error, "param") == "session.type":
             self._end(endings.old_server(self._service))
         else:
-            self._tell(MessageRefused((code or kind)[:LONGEST_ID], text_in(error, "param")[:LONGEST_ID]))
+            self._tell(MessageRefused(code or kind, code_in(error, "param"), id_in(error, "event_id")))
 
     def _end(self, ending: SessionEnding) -> None:
         if not self.over:
@@ -291,6 +304,12 @@ def text_in(event: dict[str, Any], name: str) -> str:
 def id_in(event: dict[str, Any], name: str) -> str:
     """An identifier, "" where there is none."""
     return text_in(event, name)[:LONGEST_ID]
+
+
+def code_in(event: dict[str, Any], name: str) -> str:
+    """A code or a parameter's name, "" where there is none. It is logged: what does not look like one may be a key or somebody's words."""
+    value = text_in(event, name)
+    return value if not value or CODE.fullmatch(value) else "unreadable"
 
 
 def object_in(event: dict[str, Any], name: str) -> dict[str, Any]:

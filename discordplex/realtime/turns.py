@@ -108,6 +108,10 @@ class SpokenTimes:
         most = max(lengths, key=lambda one: lengths[one], default=None)
         return most if most is not None and lengths[most] >= CLEARLY * total_ms else None
 
+    def voiced_ms(self, begin_ms: float, end_ms: float) -> float:
+        """For how long anybody was loud between the two."""
+        return self._lengths(begin_ms, end_ms)[1]
+
     def _lengths(self, begin_ms: float, end_ms: float) -> tuple[dict[SpeakerId, float], float]:
         """For how many milliseconds each was loud, and for how many anybody was."""
         found: dict[SpeakerId, float] = {}

@@ -55,9 +55,18 @@ class Call:
             elif isinstance(event, PlaybackHeld | PlaybackResumed):
                 self._held = isinstance(event, PlaybackHeld)
             elif isinstance(event, Interrupted):
-                self._waiting, self._held = [], False
-                await self.engine.interrupt(event.item, self.played_ms.get(event.item, 0.0))
+                await self._interrupt(event.item)
             self._changes.tell()
+
+    async def _interrupt(self, item: str) -> None:
+        """As the bridge does: drop what waits, and say how much of it was heard."""
+        heard = next((waiting for waiting, _ in self._waiting if item in ("", waiting)), None)
+        self._held = False
+        if heard is not None:
+            self._waiting = []
+            await self.engine.interrupt(heard, self.played_ms.get(heard, 0.0))
+        elif not item:
+            await self.engine.interrupt()
 
     async def tick(self, frames: dict[int, bytes]) -> None:
         """20 ms pass, in which people say this and hear what waits."""

@@ -50,7 +50,15 @@ def test_a_session_is_asked_for(dialect: Dialect, turns: TurnDetection, transcri
 def test_every_other_message_is_one_of_the_protocol() -> None:
     """Sound, truncation, deletion, what was said before, and the short ones."""
     assert base64.b64decode(valid(messages.append(OPENAI, PCM))["audio"]) == PCM
-    for message in (messages.truncate("i", 5), messages.delete("i"), messages.CANCEL, messages.CLEAR, messages.COMMIT, messages.CREATE):
+    for message in (
+        messages.truncate("i", 5),
+        messages.delete("i"),
+        messages.cancel("r"),
+        messages.cancel(""),
+        messages.CLEAR,
+        messages.COMMIT,
+        messages.CREATE,
+    ):
         valid(messages.encode(message))
     for item in messages.remembered([("user", "Hi."), ("assistant", "Hello."), ("user", "")]):
         valid(messages.encode(item))

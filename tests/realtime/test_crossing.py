@@ -1,0 +1,187 @@
+"""Messages that cross each other on their way, and servers that keep to no order."""
+
+from typing import Any, cast
+
+import pytest
+
+from discordplex.engine import Closed, Interrupted, Problem
+from discordplex.loopback.clock import FakeClock
+from discordplex.realtime.engine import STALL_S
+from tests.realtime.harness import ANNA, BERT, Call, calling
+from tests.realtime.scripted import ScriptedServer, begun, committed, done, scripted, sound, started, transcribed
+
+
+async def ask(call: Call, server: ScriptedServer, item: str = "question") -> None:
+    """Anna says something, and the server has been asked for an answer."""
+    begin_ms = cast("Any", call.engine)._spoken.now_ms
+    await call.say(1000, ANNA)
+    await server.send(started(item, begin_ms))
+    await call.say(500)
+    await server.send(*committed(item, begin_ms + 1500))
+
+
+@pytest.mark.parametrize("how", ["forget", "pause"])
+@pytest.mark.parametrize("heard", ["speaking", "padding", "stopped"])
+async def test_what_is_committed_while_it_is_cleared_is_not_answered(clock: FakeClock, how: str, heard: str) -> None:
+    """An opt-out or /stop at any instant: the commit that crosses it is deleted, and neither answered nor shown."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await call.say(1000, ANNA)
+        if heard != "padding":
+            await server.send(started("a", 0))
+        if heard == "stopped":
+            await call.say(500)
+            await server.send(committed("a", 1500)[0])
+        await (call.engine.forget(ANNA) if how == "forget" else call.engine.pause())
+        await server.send(*([started("a", 0)] if heard == "padding" else []), *committed("a", 1000), transcribed("a", "secret"))
+        await server.send({"type": "input_audio_buffer.cleared"})
+        assert len(server.received("input_audio_buffer.clear")) == 1
+        assert [event["item_id"] for event in server.received("conversation.item.delete")][-1:] == ["a"]
+        assert not server.received("response.create")
+        assert not call.words("person")
+        assert not list(cast("Any", call.lease)._memory)
+        await call.say(1000, BERT)
+        await server.send(started("b", 1600))
+        await call.say(500)
+        await server.send(*committed("b", 3000), transcribed("b", "hello"))
+        assert len(server.received("response.create")) == 1
+        assert call.words("person") == [("hello", BERT)]
+
+
+@pytest.mark.parametrize("how", ["forget", "pause", "reset"])
+async def test_a_reply_that_was_asked_for_is_not_spoken_when_it_is_not_wanted_any_more(clock: FakeClock, how: str) -> None:
+    """It had not begun: it is cancelled when it does, and the next question is answered."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        assert server.received("response.create")
+        if how == "reset":
+            cast("Any", call.lease).reset()
+        else:
+            await (call.engine.forget(ANNA) if how == "forget" else call.engine.pause())
+        await server.send({"type": "input_audio_buffer.cleared"}, begun("r1"), sound("r1", "i1", 100))
+        assert [event.get("response_id") for event in server.received("response.cancel")] == ["r1"]
+        assert not call.sound_ms
+        await server.send(done("r1"))
+        await ask(call, server, "again")
+        await server.send(begun("r2"), sound("r2", "i2", 100))
+        assert call.sound_ms == 100
+
+
+async def test_a_server_that_answers_by_itself_all_the_same_gives_one_reply(clock: FakeClock) -> None:
+    """It was told not to. The second reply is cancelled; from then on it is not asked any more."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("own"), sound("own", "i1", 100), done("own"), begun("asked"), sound("asked", "i2", 100), done("asked"))
+        assert call.sound_ms == 100
+        assert [event["response_id"] for event in server.received("response.cancel")] == ["asked"]
+        await call.say(1000)
+        await ask(call, server, "again")
+        assert len(server.received("response.create")) == 1
+        await server.send(begun("own 2"), sound("own 2", "i3", 100), done("own 2"))
+        assert call.sound_ms == 200
+
+
+async def test_a_server_that_answers_a_cough_is_not_heard_and_the_reply_goes_on(clock: FakeClock) -> None:
+    """What it was saying still comes, its answer to the cough does not."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("r1"), sound("r1", "i1", 5000))
+        await call.say(1000)
+        await call.say(160, ANNA)
+        await server.send(started("cough", 2500))
+        await call.say(500)
+        await server.send(*committed("cough", 3100), begun("r2"), sound("r2", "i2", 100), sound("r1", "i1", 300))
+        assert [event["item_id"] for event in server.received("conversation.item.delete")] == ["cough"]
+        assert [event["response_id"] for event in server.received("response.cancel")] == ["r2"]
+        assert call.sound_ms == 5300
+
+
+async def test_a_reply_of_several_items_is_truncated_where_people_heard_it(clock: FakeClock) -> None:
+    """The item that they heard is cut there, those after it are cut at nothing, and what still comes is not heard."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("r1"), sound("r1", "i1", 2000), sound("r1", "i2", 1000))
+        await call.say(1000)
+        await call.say(300, ANNA)
+        await server.send(started("b", 2500))
+        await call.say(300, ANNA)
+        await call.until(lambda call: call.told(Interrupted))
+        await server.send(sound("r1", "i3", 500))
+        assert {event["item_id"]: event["audio_end_ms"] for event in server.received("conversation.item.truncate")} == {
+            "i1": pytest.approx(1080, abs=100),
+            "i2": 0,
+        }
+        assert call.sound_ms == 3000
+
+
+async def test_a_question_that_begins_as_the_reply_ends_is_answered(clock: FakeClock) -> None:
+    """The last 60 ms are too short to be cut, and too short to make a question a cough."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("r1"), sound("r1", "i1", 300), done("r1"))
+        await call.say(340)
+        await ask(call, server, "again")
+        assert len(server.received("response.create")) == 2
+
+
+async def test_a_server_that_hears_late_still_lets_people_interrupt(clock: FakeClock) -> None:
+    """It says a second late that somebody spoke: the question is answered, and the old reply is not heard beside the new one."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("r1"), sound("r1", "i1", 10_000), done("r1"))
+        await call.say(1000)
+        await call.say(600, ANNA)
+        await call.say(400)
+        await server.send(started("b", 2500))
+        await call.say(300)
+        await server.send(*committed("b", 3600))
+        assert call.told(Interrupted)
+        assert len(server.received("response.create")) == 2
+        assert len(server.received("conversation.item.truncate")) == 1
+
+
+async def test_what_comes_twice_or_too_early_counts_once(clock: FakeClock) -> None:
+    """Words before their commit have their speaker; a second commit is not a second question; an unknown reply that ends is nobody's."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await call.say(1000, ANNA)
+        await server.send(started("a", 0))
+        await call.say(500)
+        await server.send(transcribed("a", "hello"), *committed("a", 1500), *committed("a"), begun("r1"), begun("r1"), done("other"))
+        assert call.words("person") == [("hello", ANNA)]
+        assert len(server.received("response.create")) == 1
+        assert not server.received("response.cancel")
+        assert list(cast("Any", call.lease)._memory) == [("user", "hello")]
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 5000, "", 7, None, {"a": 1}])
+async def test_an_identifier_of_any_kind_ends_no_call(clock: FakeClock, name: Any) -> None:
+    """It is a text that no encoder takes, a long one, none, or no text."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server, name)
+        await server.send(begun(name), sound(name, name, 5000), transcribed(name, "hello"))
+        await call.say(300, ANNA)
+        await server.send(started(name, -5))
+        await call.say(400, ANNA)
+        await call.engine.forget(ANNA)
+        await server.send(*committed(name, cast("Any", "1e400")), done(name))
+        assert call.sound_ms == 5000
+        assert not call.told(Closed)
+
+
+async def test_an_answer_that_never_begins_has_stalled(clock: FakeClock) -> None:
+    """As one in which nothing comes any more."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await call.say(int(STALL_S * 1000) + 40)
+        closed = await call.closed()
+        assert (closed.cause, closed.retry) == ("stalled", True)
+
+
+async def test_an_answer_that_is_refused_is_told_once(clock: FakeClock) -> None:
+    """Other refusals are not: they are about messages that crossed."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        (asked,) = server.received("response.create")
+        error = {"type": "server_error", "code": "server_error", "message": "secret", "event_id": asked["event_id"]}
+        await server.send({"type": "error", "error": error}, {"type": "error", "error": error}, {"type": "error", "error": {}})
+        assert [event.cause for event in call.told(Problem)] == ["server_error"]
+        assert not call.told(Closed)
