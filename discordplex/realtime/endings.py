@@ -43,6 +43,27 @@ HARMLESS: Final = frozenset(
     }
 )
 """What a server says about a message that crossed one of its own on the way."""
+OTHERS: Final = frozenset(
+    {
+        "invalid_request_error",
+        "invalid_event",
+        "invalid_event_id",
+        "invalid_value",
+        "invalid_type",
+        "missing_required_parameter",
+        "unknown_parameter",
+        "decimal_below_min_value",
+        "integer_above_max_value",
+        "string_above_max_length",
+        "unsupported_value",
+        "server_error",
+        "internal",
+        "internal_error",
+        "content_filter",
+    }
+)
+UNKNOWN_CODE: Final = "unknown code"
+KNOWN_CODES: Final = BAD_KEY | NO_MODEL | NO_MONEY | TOO_FAST | OVER | FULL | OLD | BAD_VOICE | HARMLESS | OTHERS
 
 
 def of_code(service: str, code: str) -> SessionEnding | None:
@@ -180,8 +201,8 @@ def silent(service: str, waited_s: float) -> SessionEnding:
 
 
 def stalled(service: str, waited_s: float) -> SessionEnding:
-    """Nothing comes although a reply is due."""
-    return SessionEnding(f"{service} has sent nothing for {waited_s:.0f} s in the middle of a reply.", retry=True, cause="stalled")
+    """Nothing comes of a reply that is due."""
+    return SessionEnding(f"{service} has sent nothing of its reply for {waited_s:.0f} s.", retry=True, cause="stalled")
 
 
 def over_budget(service: str, what: str) -> SessionEnding:
@@ -205,7 +226,7 @@ def refused(service: str, status: int) -> SessionEnding:
 
 def failed(service: str, code: str) -> SessionEnding:
     """An error that ended the session, of a kind that is not known."""
-    return SessionEnding(f"{service} ended the session with an error. I try again.", retry=True, cause=code[:LONGEST_CAUSE] or "error")
+    return SessionEnding(f"{service} ended the session with an error. I try again.", retry=True, cause=code or "no code")
 
 
 def closed(service: str, code: int) -> SessionEnding:
@@ -225,8 +246,6 @@ def broken_off(service: str) -> SessionEnding:
 
 REDIRECTS: Final = range(300, 400)
 SERVER_ERRORS: Final = range(500, 600)
-LONGEST_CAUSE: Final = 60
-
 TOO_BIG: Final = 1009
 ABNORMAL_CLOSURE: Final = 1006
 REFUSALS: Final = frozenset({1002, 1003, 1007, 1008})

@@ -64,19 +64,21 @@ MOST_BACKLOG_BYTES: Final = 64 << 10
 """A second of sound as base64 that the server has not read: more is dropped before it is encoded."""
 MOST_EVENTS: Final = 4000
 """Events that wait for the call, which takes them at once."""
-MOST_ITEMS: Final = 200
-"""Utterances and replies that are remembered."""
+MOST_ITEMS: Final = 2000
+"""Utterances and replies that can still be deleted: those of an hour, as long as a session lasts."""
 MOST_REFUSALS: Final = 20
 """Kinds of refusals that are logged."""
 STALL_S: Final = 15.0
-"""A reply of which nothing comes for so long has stalled."""
+"""A reply of which nothing comes for so long, or that does not end when it is cancelled, has stalled."""
 DUPLEX_STALL_S: Final = 5.0
 """A model that speaks in real time sends something, silence at least, ten times as often."""
 SHORTEST_SESSION_S: Final = 10.0
 """A session that ends earlier was not ended by its clock, whatever the server says: the call's own rule for retries applies."""
 END_OF_SPEECH_MS: Final = messages.END_OF_SPEECH_MS
 LATE_MS: Final = 2000.0
-"""A server says within this time of sound that it hears somebody, and that it has cleared what it heard."""
+"""A server says within this time of sound that it hears somebody, and that it has cleared what it heard.
+
+GPT-Live's words have no time: they are of this time."""
 
 
 @dataclass(slots=True)
@@ -183,9 +185,11 @@ class RealtimeEngine:
         """How often the server was told to clear what it heard, and has not said that it did."""
         self._clears_until_ms = self._committed_ms = 0.0
         self._asked_by: frozenset[SpeakerId] = frozenset()
+        self._forgotten: frozenset[SpeakerId] = frozenset()
+        """People of this session who must not be remembered: what the server says of them later was on its way."""
         self._quiet_ms = 0
         self._uncommitted = False
-        self._heard_at = self._clock.now()
+        self._heard_at = self._progress_at = self._clock.now()
         self._began_at = self._clock.now()
 
     async def __aenter__(self) -> Self:
@@ -225,6 +229,7 @@ class RealtimeEngine:
             return
         client.send(messages.append(self._dialect, self._down.convert(mix(frames.values()) if frames else ENGINE.silence)))
         self._frames_sent.add()
+        self._forgotten -= loud
         self._spoken.add(ENGINE.frame_ms, loud)
         if not self._dialect.full_duplex:
             self._watch_floor(loud=bool(loud))
@@ -269,6 +274,9 @@ class RealtimeEngine:
     def drop(self, speaker: SpeakerId) -> None:
         """As `forget`, at once."""
         gone = self._memory.forget(speaker)
+        gone += [item for item, reply in self._replies.items() if speaker in reply.people]
+        if self._is_loud_since(speaker, 0.0):
+            self._forgotten |= {speaker}
         for item, utterance in self._utterances.items():
             if speaker in utterance.people or (not utterance.committed and self._is_loud_since(speaker, utterance.begin_ms)):
                 utterance.people |= {speaker}
@@ -282,6 +290,7 @@ class RealtimeEngine:
         for item in dict.fromkeys(gone):
             self._utterances.pop(item, None)
             self._replies.pop(item, None)  # what does not exist any more is not truncated
+            self._drop(item)
             self._send(messages.encode(messages.delete(item)))
 
     def reset(self) -> None:
@@ -376,12 +385,13 @@ class RealtimeEngine:
                 if self._is_clearing:
                     return
                 self._speech = item
+                at_ms = at_ms if at_ms <= self._spoken.now_ms else self._estimated_begin_ms  # the server's clock is another one
                 over_reply = self._is_sounding or (self._floor.speaking and self._floor.over_reply)
                 self._keep(item, HeardItem(at_ms, over_reply=over_reply, cut=self._floor.has_cut and self._floor.speaking))
             case SpeechEnded(item, at_ms):
                 self._speech = None
                 if item in self._utterances:
-                    self._utterances[item].end_ms = at_ms
+                    self._utterances[item].end_ms = min(at_ms, self._spoken.now_ms)
             case Committed(item):
                 self._take_commit(item)
             case Cleared():
@@ -400,6 +410,7 @@ class RealtimeEngine:
             drop_oldest(self._replies, MOST_ITEMS)
             self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
             self._memory.open("assistant", fact.item, people)
+        self._progress_at = self._clock.now()
         length_ms = len(fact.pcm) / SAMPLE_BYTES / RATE_HZ * 1000
         self._replies[fact.item].received_ms += length_ms
         self._playback.add(length_ms, self._clock.now())
@@ -411,6 +422,8 @@ class RealtimeEngine:
     def _take_words(self, fact: ReplyWords) -> None:
         if len(self._outbox) >= MOST_EVENTS or fact.response in self._dropped or fact.item in self._dropped:
             return
+        if fact.text:
+            self._progress_at = self._clock.now()
         if fact.item:
             self._memory.open("assistant", fact.item, self._running.get(fact.response, self._asked_by))
             self._memory.add(fact.item, fact.text)
@@ -421,13 +434,18 @@ class RealtimeEngine:
         """What somebody said. A piece is told when all of it is known: the pieces of several people come in any order."""
         if self._dialect.live:
             now_ms = self._spoken.now_ms
-            self._outbox.put(Text(text, role="person", speaker=self._spoken.speaker(now_ms - 2000, now_ms)))
+            begin_ms = max(0.0, now_ms - LATE_MS)
+            if not self._forgotten & self._spoken.speakers(begin_ms, now_ms):
+                speaker = self._spoken.speaker(begin_ms, now_ms)
+                self._outbox.put(Text(text, role="person", speaker=speaker, began_at=self._moment(begin_ms)))
             return
         utterance = self._utterances.get(item)
-        if not final or utterance is None or not text:
+        if not final or utterance is None or not text or (self._forgotten and not utterance.people and utterance.committed):
             return
         if not utterance.committed:
             self._find_people(utterance)
+            if utterance.people & self._forgotten:
+                return
             self._memory.open("user", item, utterance.people)
         self._memory.put(item, text)
         self._outbox.put(
@@ -440,15 +458,15 @@ class RealtimeEngine:
             self._speech = None
         utterance = self._utterances.get(item)
         if utterance is None:
-            begin_ms = max(0.0, self._spoken.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS)
-            utterance = HeardItem(begin_ms, over_reply=self._floor.over_reply, cut=self._floor.has_cut)
+            utterance = HeardItem(self._estimated_begin_ms, over_reply=self._floor.over_reply, cut=self._floor.has_cut)
             self._keep(item, utterance)
         elif utterance.committed and utterance.end_ms is not None and not self._spoken.voiced_ms(utterance.end_ms, self._spoken.now_ms):
             return  # a second time
         utterance.committed = True
         end_ms = self._find_people(utterance)
         self._committed_ms = max(self._committed_ms, end_ms)
-        if self._is_clearing or self._is_cough(utterance, end_ms):
+        unwanted = self._is_clearing or item in self._dropped or utterance.people & self._forgotten
+        if unwanted or self._is_cough(utterance, end_ms):
             self._send(messages.encode(messages.delete(item)))
             self._memory.drop(item)
             del self._utterances[item]
@@ -470,10 +488,18 @@ class RealtimeEngine:
         """Note who said it, and until when."""
         begin_ms = utterance.begin_ms
         end_ms = self._spoken.now_ms if utterance.end_ms is None else utterance.end_ms
+        if not self._spoken.speakers(begin_ms, end_ms):  # likewise
+            begin_ms, end_ms = min(begin_ms, self._estimated_begin_ms), self._spoken.now_ms
+        utterance.begin_ms = begin_ms
         utterance.people, utterance.speaker = self._spoken.speakers(begin_ms, end_ms), self._spoken.speaker(begin_ms, end_ms)
         if utterance.committed:
             utterance.end_ms = end_ms
         return end_ms
+
+    @property
+    def _estimated_begin_ms(self) -> float:
+        """When the newest utterance began, by the sound that was sent."""
+        return max(0.0, self._spoken.now_ms - self._floor.voiced_ms - END_OF_SPEECH_MS)
 
     def _is_cough(self, utterance: HeardItem, end_ms: float) -> bool:
         """Whether it was a short sound over a reply that did not cut it off."""
@@ -482,6 +508,7 @@ class RealtimeEngine:
     def _create(self) -> None:
         self._create_next = False
         self._creating += 1
+        self._progress_at = self._clock.now()
         self._send(messages.encode(messages.CREATE))
 
     def _begin_reply(self, response: str) -> None:
@@ -491,6 +518,7 @@ class RealtimeEngine:
         wanted, asked = self._unanswered or self._dialect.full_duplex, self._creating > 0
         self._unanswered, self._creating = False, max(0, self._creating - 1)
         self._running[response] = self._asked_by
+        self._progress_at = self._clock.now()
         drop_oldest(self._running, MOST_ITEMS)
         self._dropped.pop(response, None)
         if wanted:
@@ -502,6 +530,7 @@ class RealtimeEngine:
     def _take_end(self, fact: ReplyEnded) -> None:
         known = fact.response in self._running
         due = known or self._running or self._creating
+        self._progress_at = self._clock.now()
         if known:
             del self._running[fact.response]
         else:
@@ -603,9 +632,10 @@ class RealtimeEngine:
         self._clears, self._clears_until_ms = self._clears + 1, self._spoken.now_ms + LATE_MS
 
     def _watch_server(self, client: RealtimeClient) -> None:
-        patience_s = DUPLEX_STALL_S if self._dialect.full_duplex else STALL_S
-        waited_s = self._clock.now() - self._heard_at
-        if waited_s >= patience_s and (self._dialect.full_duplex or self._running or self._creating):
+        duplex = self._dialect.full_duplex
+        since, patience_s = (self._heard_at, DUPLEX_STALL_S) if duplex else (self._progress_at, STALL_S)
+        waited_s = self._clock.now() - since
+        if waited_s >= patience_s and (duplex or self._running or self._creating):
             client.stalled(waited_s)
 
     # Small things

@@ -1,4 +1,4 @@
-"""Memory: what was said in one call, for the session that follows another. Bounded. Pure."""
+"""Memory: what was said in one call, for the session that follows another. It holds no more than it tells. Pure."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -39,14 +39,16 @@ class Memory:
     def add(self, item: str, text: str) -> None:
         """A piece of a turn's words."""
         turn = self._find(item)
-        if turn is not None and len(turn.text) < LONGEST_TURN:
-            turn.text += text
+        if turn is not None:
+            turn.text += text[: max(0, LONGEST_TURN - len(turn.text))]
+            self._trim()
 
     def put(self, item: str, text: str) -> None:
         """All of a turn's words."""
         turn = self._find(item)
         if turn is not None:
             turn.text = text[:LONGEST_TURN]
+            self._trim()
 
     def cut(self, item: str, share: float) -> None:
         """Only this share of a turn was heard."""
@@ -73,16 +75,15 @@ class Memory:
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Role and words of the newest turns, the oldest first."""
-        kept: list[tuple[str, str]] = []
+        return ((turn.role, words) for turn in self._turns if (words := one_line(turn.text)))
+
+    def _trim(self) -> None:
+        """Forget the words of the oldest turns until the others fit into `MOST_CHARACTERS`; their items stay, for whoever deletes them."""
         left = MOST_CHARACTERS
         for turn in reversed(self._turns):
-            words = one_line(turn.text)
-            left -= len(words)
+            left -= len(turn.text)
             if left < 0:
-                break
-            if words:
-                kept.append((turn.role, words))
-        return reversed(kept)
+                turn.text, left = "", 0
 
     def _find(self, item: str) -> SpokenTurn | None:
         return next((turn for turn in reversed(self._turns) if turn.item == item), None)

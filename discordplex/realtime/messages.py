@@ -26,7 +26,7 @@ LONGEST_TURN: Final = 2000
 
 
 def encode(message: Mapping[str, Any]) -> str:
-    """The text of a message."""
+    """The text of a message. It is ASCII: half a character, which a server may put into an id, has no other encoding."""
     return json.dumps(message, separators=(",", ":"))
 
 

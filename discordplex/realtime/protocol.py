@@ -6,7 +6,6 @@ Unknown messages and fields pass, as the service's own clients let them. What is
 import base64
 import binascii
 import json
-import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -17,7 +16,6 @@ from discordplex.realtime.dialects import Dialect
 from discordplex.realtime.endings import SessionEnding
 
 LONGEST_ID: Final = 200
-CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,59}")
 LARGEST: Final = 1e15
 """Numbers beyond it are nobody's milliseconds or tokens."""
 LONGEST_TEXT: Final = 20_000
@@ -153,6 +151,36 @@ TRANSCRIPTION: Final = "conversation.item.input_audio_transcription."
 BETA_ONLY: Final = frozenset({"modalities", "input_audio_format", "output_audio_format"})
 """Fields of a session that only the beta had."""
 
+OUR_FIELDS: Final = frozenset(
+    {
+        "audio",
+        "audio_end_ms",
+        "content_index",
+        "create_response",
+        "format",
+        "input",
+        "instructions",
+        "interrupt_response",
+        "item",
+        "item_id",
+        "model",
+        "output",
+        "output_modalities",
+        "prefix_padding_ms",
+        "rate",
+        "response_id",
+        "session",
+        "silence_duration_ms",
+        "transcription",
+        "turn_detection",
+        "type",
+        "voice",
+    }
+)
+"""Fields of the messages that we send."""
+MOST_PARTS: Final = 20_000
+"""Commas in one message. A message of the protocol has some dozens; a million small objects take a tenth of a second and 100 MB."""
+
 
 class RealtimeProtocol:
     """The state of one session. Feed it messages; it says what they mean, in order."""
@@ -173,6 +201,9 @@ class RealtimeProtocol:
 
     def receive(self, message: str | bytes) -> None:
         """Take one message. RemoteProtocolError where it makes no sense."""
+        parts = message.count(",") if isinstance(message, str) else message.count(b",")
+        if parts > MOST_PARTS:
+            raise RemoteProtocolError("a message has too many parts")
         try:
             event = json.loads(message)
         except (ValueError, RecursionError):
@@ -262,7 +293,7 @@ class RealtimeProtocol:
         elif code == "unknown_parameter" and text_in(error, "param") == "session.type":
             self._end(endings.old_server(self._service))
         else:
-            self._tell(MessageRefused(code or kind, code_in(error, "param"), id_in(error, "event_id")))
+            self._tell(MessageRefused(code or kind, parameter_in(error, "param"), id_in(error, "event_id")))
 
     def _end(self, ending: SessionEnding) -> None:
         if not self.over:
@@ -307,9 +338,15 @@ def id_in(event: dict[str, Any], name: str) -> str:
 
 
 def code_in(event: dict[str, Any], name: str) -> str:
-    """A code or a parameter's name, "" where there is none. It is logged: what does not look like one may be a key or somebody's words."""
+    """A code, "" where there is none. It is logged: one that is not known here may be a key or somebody's words."""
     value = text_in(event, name)
-    return value if not value or CODE.fullmatch(value) else "unreadable"
+    return value if not value or value in endings.KNOWN_CODES else endings.UNKNOWN_CODE
+
+
+def parameter_in(event: dict[str, Any], name: str) -> str:
+    """The path of a field of ours, "" for anything else. It is logged likewise."""
+    value = text_in(event, name)
+    return value if OUR_FIELDS.issuperset(value.split(".")) and len(value) <= LONGEST_ID else ""
 
 
 def object_in(event: dict[str, Any], name: str) -> dict[str, Any]:

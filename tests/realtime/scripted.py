@@ -27,7 +27,9 @@ class ScriptedServer:
             event = json.loads(message)
             if event["type"] == "session.update":
                 await connection.send(json.dumps({"type": "session.updated", "session": event["session"]}))
-            if event["type"] != "input_audio_buffer.append":
+            if event["type"] == "session.start":
+                await connection.send(json.dumps({"type": "session.started"}))
+            if not event["type"].endswith(".append"):
                 self.sent.append(event)
 
     async def send(self, *events: dict[str, Any]) -> None:

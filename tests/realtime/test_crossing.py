@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from discordplex.engine import Closed, Interrupted, Problem
+from discordplex.engine import Closed, Interrupted, Problem, Text
 from discordplex.loopback.clock import FakeClock
 from discordplex.realtime.engine import STALL_S
 from tests.realtime.harness import ANNA, BERT, Call, calling
@@ -185,3 +185,61 @@ async def test_an_answer_that_is_refused_is_told_once(clock: FakeClock) -> None:
         await server.send({"type": "error", "error": error}, {"type": "error", "error": error}, {"type": "error", "error": {}})
         assert [event.cause for event in call.told(Problem)] == ["server_error"]
         assert not call.told(Closed)
+
+
+@pytest.mark.parametrize("offset_ms", [0.0, 1.7e12], ids=["session clock", "another clock"])
+@pytest.mark.parametrize("item", ["item_1", "\ud800"], ids=["id", "half a character"])
+@pytest.mark.parametrize("when", ["before the commit", "after it"])
+async def test_an_opt_out_reaches_what_the_server_says_later(clock: FakeClock, when: str, item: str, offset_ms: float) -> None:
+    """No word is told, remembered or answered, whatever the server calls it and whenever it says that it was said."""
+    end = committed(item, offset_ms + 1000)
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await call.say(1000, ANNA)
+        await server.send(started(item, offset_ms), *(end if when == "after it" else ()))
+        await call.engine.forget(ANNA)
+        await call.say(3000)  # longer than a clear is waited for
+        await server.send(*(() if when == "after it" else end), transcribed(item, "secret"))
+        assert not call.words("person")
+        assert len(server.received("response.create")) == (when == "after it")
+        assert item in [event["item_id"] for event in server.received("conversation.item.delete")]
+        assert not list(cast("Any", call.lease)._memory)
+
+
+async def test_the_replies_to_somebody_are_deleted_however_long_ago(clock: FakeClock) -> None:
+    """Of more turns than a new session would be told of."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        for number in range(20):
+            await ask(call, server, f"q{number}")
+            await server.send(begun(f"r{number}"), sound(f"r{number}", f"i{number}", 20), done(f"r{number}"))
+        await call.engine.forget(ANNA)
+        await server.send()
+        deleted = {event["item_id"] for event in server.received("conversation.item.delete")}
+        assert deleted == {f"{kind}{number}" for kind in "qi" for number in range(20)}
+
+
+async def test_words_without_a_time_are_of_the_last_two_seconds(clock: FakeClock) -> None:
+    """GPT-Live's words: they may have begun before a notice came, and they are dropped where somebody who spoke then has opted out."""
+    async with scripted() as server, calling(cast("Any", server), clock, dialect="gpt-live") as call:
+        await call.say(3000, ANNA)
+        await server.send({"type": "session.input_transcript.delta", "delta": "Hello"})
+        assert [text.began_at for text in call.told(Text)] == [pytest.approx(clock.now() - 2.0)]
+        await call.say(500, BERT)
+        await call.engine.forget(ANNA)
+        await server.send({"type": "session.input_transcript.delta", "delta": "secret"})
+        await call.say(2500, BERT)
+        await server.send({"type": "session.input_transcript.delta", "delta": "later"})
+        assert call.words("person") == [("Hello", ANNA), ("later", BERT)]
+
+
+@pytest.mark.parametrize("begins", [False, True])
+async def test_a_server_that_says_other_things_has_stalled_too(clock: FakeClock, *, begins: bool) -> None:
+    """It hears people, and sends nothing of the reply that is due."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(*([begun("r")] if begins else []))
+        for second in range(14):
+            await call.say(1000)
+            await server.send(started(f"noise {second}", 1500))
+        assert not call.told(Closed)
+        await call.say(2500)
+        assert (await call.closed()).cause == "stalled"

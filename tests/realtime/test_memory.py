@@ -33,4 +33,5 @@ def test_it_is_bounded() -> None:
     assert len(found) <= MOST_TURNS
     assert sum(len(words) for _, words in found) <= MOST_CHARACTERS
     assert found[-1][1].startswith("999 ")
+    assert sum(len(turn.text) for turn in memory._turns) <= MOST_CHARACTERS
     assert len(memory.clear()) == MOST_TURNS

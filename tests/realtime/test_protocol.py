@@ -62,7 +62,8 @@ EVENTS: list[tuple[dict[str, Any], list[Fact]]] = [
         {"type": "response.done", "response": {"id": "r", "status": "completed", "usage": {"input_tokens": 3}}},
         [ReplyEnded("r", None, 3, 0)],
     ),
-    ({"type": "error", "error": {"code": "odd", "param": "p"}}, [MessageRefused("odd", "p")]),
+    ({"type": "error", "error": {"code": "invalid_value", "param": "session.audio"}}, [MessageRefused("invalid_value", "session.audio")]),
+    ({"type": "error", "error": {"code": "she said 4711", "param": "4711"}}, [MessageRefused("unknown code", "")]),
     ({"type": "rate_limits.updated"}, []),
     ({"type": "ping"}, []),
     ({"type": "something.new", "item_id": {}}, []),
@@ -101,6 +102,15 @@ def test_some_errors_are_the_end(code: str, cause: str, *, retry: bool) -> None:
         assert done.failure == fact.ending
 
 
+def test_no_word_of_a_server_is_a_cause() -> None:
+    """An error code may be anything: only those that are known here get into the log."""
+    error = {"code": "she said 4711"}
+    (done,) = facts({"type": "response.done", "response": {"status": "failed", "status_details": {"error": error}}})
+    assert isinstance(done, ReplyEnded)
+    assert done.failure is not None
+    assert done.failure.cause == "unknown code"
+
+
 def test_a_beta_server_is_told_as_one() -> None:
     """By its first event, or by what it refuses."""
     first = facts({"type": "session.created", "session": {"modalities": ["audio"], "input_audio_format": "pcm16"}})
@@ -135,7 +145,18 @@ def test_no_event_does_harm(event: dict[str, Any], kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["", "null", "[]", "{", "[" * 100_000, b"\xff\xfe", '{"type":"response.output_audio.delta","delta":"%%%"}']
+    "message",
+    [
+        "",
+        "null",
+        "[]",
+        "{",
+        "[" * 100_000,
+        b"\xff\xfe",
+        f"[{'{},' * 100_000}0]",
+        f"[{'{},' * 100_000}0]".encode(),
+        '{"type":"response.output_audio.delta","delta":"%%%"}',
+    ],
 )
 def test_what_makes_no_sense_is_an_error_of_theirs(message: str | bytes) -> None:
     """Not JSON, no object, no base64."""
