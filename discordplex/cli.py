@@ -117,19 +117,27 @@ def make_parser() -> argparse.ArgumentParser:
 Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse documents the object and gives its type no public name
 
 
+def add_verb(
+    commands: "Commands[argparse.ArgumentParser]", name: str, *parents: argparse.ArgumentParser, does: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """Add a verb with the options of `parents`. `does` is its line in the list of verbs, and its own help if there is no `description`."""
+    return commands.add_parser(name, parents=parents, help=does, description=description or f"{does[0].upper()}{does[1:]}.")
+
+
 def add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`run`."""
-    run = commands.add_parser("run", parents=[settings(), logging()], help="run the bot until Ctrl-C or SIGTERM")
+    run = add_verb(commands, "run", settings(), logging(), does="run the bot until Ctrl-C or SIGTERM")
     run.add_argument("--report", type=Path, metavar="FILE", help="write the measurements to FILE (JSON) at the end")
     run.set_defaults(run=verbs.run)
 
 
 def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`demo`."""
-    demo = commands.add_parser(
+    demo = add_verb(
+        commands,
         "demo",
-        parents=[logging()],
-        help="make a whole call on this machine: no token, no GPU, no network",
+        logging(),
+        does="make a whole call on this machine: no token, no GPU, no network",
         description=verbs.DEMO_DESCRIPTION,
     )
     demo.add_argument("--speech", type=Path, metavar="FILE.wav", help="what the person says (default: a short clip)")
@@ -146,7 +154,7 @@ def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_standin(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`standin`."""
-    standin = commands.add_parser("standin", parents=[logging()], help="run a server that speaks the PersonaPlex protocol, without a model")
+    standin = add_verb(commands, "standin", logging(), does="run a server that speaks the PersonaPlex protocol, without a model")
     standin.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     standin.add_argument("--port", type=port, default=8998, help="port, 0 for any (default: %(default)s)")
     standin.add_argument(
@@ -161,7 +169,7 @@ def add_standin(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`loopback`."""
-    loopback = commands.add_parser("loopback", parents=[logging()], help="run a local Discord on this machine, for any Discord library")
+    loopback = add_verb(commands, "loopback", logging(), does="run a local Discord on this machine, for any Discord library")
     loopback.add_argument("--dir", type=Path, metavar="DIR", required=True, help="where to write ca.pem and ready.json")
     loopback.add_argument("--port", type=port, default=0, help="port, 0 for any (default: %(default)s)")
     loopback.add_argument("--speaker", type=Path, metavar="FILE.wav", help="a person enters the first voice channel and speaks this file")
@@ -173,7 +181,7 @@ def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_doctor(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`doctor`."""
-    doctor = commands.add_parser("doctor", parents=[settings(), logging()], help="check what `run` needs, and say how to fix what is wrong")
+    doctor = add_verb(commands, "doctor", settings(), logging(), does="check what `run` needs, and say how to fix what is wrong")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.add_argument("--deep", action="store_true", help="also open a session with a Realtime service, which may cost money")
     doctor.set_defaults(run=verbs.doctor)
@@ -181,13 +189,13 @@ def add_doctor(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def add_config(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`config` and what it can do."""
-    config = commands.add_parser("config", help="show or check the settings, or write a file to start from")
+    config = add_verb(commands, "config", does="show or check the settings, or write a file to start from")
     actions = config.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", parents=[settings()], help="show the settings in force and where each comes from; secrets are masked")
+    show = add_verb(actions, "show", settings(), does="show the settings in force and where each comes from; secrets are masked")
     show.set_defaults(run=verbs.config_show)
-    check = actions.add_parser("check", parents=[settings()], help="check whether the settings are valid")
+    check = add_verb(actions, "check", settings(), does="check whether the settings are valid")
     check.set_defaults(run=verbs.config_check)
-    init = actions.add_parser("init", help="write a commented file to start from")
+    init = add_verb(actions, "init", does="write a commented file to start from")
     init.add_argument("file", type=Path, nargs="?", default=Path("discordplex.toml"), metavar="FILE", help="default: %(default)s")
     init.set_defaults(run=verbs.config_init)
 

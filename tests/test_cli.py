@@ -75,13 +75,16 @@ def test_a_wrong_command_line_is_2(capsys: pytest.CaptureFixture[str], argv: lis
 
 
 @pytest.mark.parametrize(
-    "argv", [["run"], ["demo"], ["standin"], ["loopback"], ["doctor"], ["config"], ["config", "show"], ["config", "init"]]
+    "argv",
+    [["run"], ["demo"], ["standin"], ["loopback"], ["doctor"], ["config"], ["config", "show"], ["config", "check"], ["config", "init"]],
 )
 def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
-    """Each verb has --help."""
+    """The help of each verb says in a sentence what it does, between the usage and the options."""
     code, out, _err = outcome(capsys, *argv, "--help")
+    usage, sentence, *_ = out.split("\n\n")
     assert code == 0
-    assert f"usage: discordplex {' '.join(argv)}" in out
+    assert usage.startswith(f"usage: discordplex {' '.join(argv)}")
+    assert sentence.endswith(".")
 
 
 def test_run_without_a_token_says_where_to_put_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,7 +128,7 @@ PEOPLES_MESSAGES = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
 """Events that come with the intent, which is needed only for deletions. They are ignored."""
 
 
-def leave_out(_data: Any) -> None:
+def ignore_event(_data: Any) -> None:
     """The parser of an ignored event."""
 
 
@@ -157,9 +157,9 @@ class GatewayClient(discord.Bot):
         parsers = self._connection.parsers
         parsers["GUILD_CREATE"] = functools.partial(self._renew_guild, parsers["GUILD_CREATE"])
         # Without READY there is no session: the caller has to start again.
-        parsers.update({name: sparing(name, parse) for name, parse in parsers.items() if name != "READY"})
+        parsers.update({name: skip_unreadable(name, parse) for name, parse in parsers.items() if name != "READY"})
         if read is None:
-            parsers.update(dict.fromkeys(PEOPLES_MESSAGES, leave_out))
+            parsers.update(dict.fromkeys(PEOPLES_MESSAGES, ignore_event))
         self._clock = clock
         self._identifies = identifies
         self._resumes = pace_of_resumes()
@@ -369,16 +369,16 @@ class GatewayClient(discord.Bot):
         log.error("event handler failed", handler=event_method, exc_info=sys.exc_info())
 
 
-def sparing(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
+def skip_unreadable(name: str, parse: Callable[[Any], None]) -> Callable[[Any], None]:
     """A parser of py-cord that skips an event of a wrong shape. Without this, such an event would end the connection and every call."""
 
-    def parse_or_leave_out(data: Any) -> None:
+    def parse_or_skip(data: Any) -> None:
         try:
             parse(data)
         except UNREADABLE as fault:
             log.warning("discord event unreadable, skipped", name=name, cause=place_of(fault))
 
-    return parse_or_leave_out
+    return parse_or_skip
 
 
 async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

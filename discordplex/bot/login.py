@@ -220,7 +220,7 @@ class Login:
 
     def voice_changed(self, guild: discord.Guild) -> None:
         """Update whom the call hears."""
-        self._dispatcher.somebody_changed(guild.id)
+        self._dispatcher.voice_changed(guild.id)
 
     def rights_changed(self, guild: discord.Guild) -> None:
         """End a call in a channel that is now closed to the bot."""

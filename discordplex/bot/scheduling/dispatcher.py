@@ -123,9 +123,9 @@ class Dispatcher:
             self._running.follow(guild_id, decision.channel_id)
         elif isinstance(decision, Leave):
             self._running.hang_up_when_empty(guild_id)
-        self.somebody_changed(guild_id)
+        self.voice_changed(guild_id)
 
-    def somebody_changed(self, guild_id: int) -> None:
+    def voice_changed(self, guild_id: int) -> None:
         """Somebody, maybe a bot, entered or left, or became known."""
         call = self._running.lasting(guild_id)
         if call:
