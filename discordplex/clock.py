@@ -23,9 +23,8 @@ class SystemClock:
     It uses `perf_counter` instead of `monotonic`, which ticks every 15.6 ms on Windows before Python 3.13.
     """
 
-    def now(self) -> float:
-        """Seconds on the most precise monotonic clock of the machine. Thread: any."""
-        return time.perf_counter()
+    now = staticmethod(time.perf_counter)
+    """Seconds on the machine's finest monotonic clock. Thread: any. Not a method of ours: every frame asks for it several times."""
 
     async def sleep_until(self, deadline: float) -> None:
         """Sleep on the running loop until `deadline`; yields once if it has passed."""

@@ -138,8 +138,15 @@ class CallHistogram(Histogram):
 
     def record(self, value: float) -> None:
         """Record one value, for the call and the process. Thread: the one writer."""
-        super().record(value)
-        self._process.record(value)
+        # Written out and not by calls: this runs with every frame.
+        process = self._process
+        self.count += 1
+        process.count += 1
+        if value > self.maximum:
+            self.maximum = value
+            process.maximum = max(process.maximum, value)
+        self.values.append(value)
+        process.values.append(value)
 
 
 class CallMetrics(Metrics):

@@ -1,45 +1,49 @@
 """AudioFormat: every rate, length and byte count of the package is derived here and typed nowhere else."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 SAMPLE_BYTES = 2
 """All PCM is little-endian signed 16 bit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AudioFormat:
-    """PCM int16 of one rate and channel count, cut into frames of `frame_ms`."""
+    """PCM int16 of one rate and channel count, cut into frames of `frame_ms`.
+
+    What is derived is kept: several of these are asked for with every frame.
+    """
 
     rate_hz: int
     channels: int
     frame_ms: int = 20
 
-    @property
+    @cached_property
     def frame_seconds(self) -> float:
         """The length of a frame in seconds."""
         return self.frame_ms / 1000
 
-    @property
+    @cached_property
     def frame_samples(self) -> int:
         """Samples per channel in a frame."""
         return self.rate_hz * self.frame_ms // 1000
 
-    @property
+    @cached_property
     def sample_bytes(self) -> int:
         """Bytes of one sample over all channels."""
         return SAMPLE_BYTES * self.channels
 
-    @property
+    @cached_property
     def frame_bytes(self) -> int:
         """Bytes of one frame over all channels."""
         return self.frame_samples * self.sample_bytes
 
-    @property
+    @cached_property
     def frames_per_second(self) -> int:
         """Frames in a second."""
         return 1000 // self.frame_ms
 
-    @property
+    @cached_property
     def silence(self) -> bytes:
         """One frame of digital silence."""
         return bytes(self.frame_bytes)
