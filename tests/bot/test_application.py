@@ -3,8 +3,11 @@
 import asyncio
 import errno
 import itertools
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -18,8 +21,9 @@ from discordplex.bot.chat import poster
 from discordplex.bot.client import GatewayClient, Pace
 from discordplex.bot.login import Login, Parts
 from discordplex.bot.scheduling import dispatcher
+from discordplex.bot.scheduling.usage import HOUR_S
 from discordplex.clock import SystemClock
-from discordplex.config import BotConfig, Config, DiscordConfig, PersonaConfig
+from discordplex.config import BotConfig, Config, DiscordConfig, LimitsConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.gateway import dispatches
@@ -28,7 +32,9 @@ from discordplex.loopback.discord.rest.api import Route
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import User
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed
+from discordplex.personaplex import pool
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.store.records import HourOfUse
 from discordplex.store.store import open_store
 from discordplex.voice.rtp.threads import MediaThreads
 from tests.home import REAL_WRITE_INTERVAL_S, Home
@@ -281,6 +287,24 @@ async def test_a_prefix_without_the_intent_is_one_sentence(home: Home) -> None:
     home.discord.gateway.sessions.privileged_intents = False
     with pytest.raises(LoginError, match=r"bot\.prefix needs.*Message Content Intent"):
         await run_to_its_end(home, home.config(bot=BotConfig(prefix="!")))
+
+
+async def test_a_server_s_minutes_outlive_the_process(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last minute of the day begins in one process, and the next one does not start over. Deleting the server's data deletes them."""
+    monkeypatch.setattr(pool, "INFO", replace(pool.INFO, costs_money=True))
+    config = home.config().model_copy(update={"limits": LimitsConfig(minutes_per_day=30)})
+    home.store_url = f"sqlite:///{tmp_path}/settings.db"
+    async with open_store(home.store_url) as store:
+        await store.usage.add([HourOfUse(int(home.guild.id), int(time.time() // HOUR_S), 29 * 60)], since_hour=0)
+    async with home.bot_running(config):
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "This server has used 96 % of its 30 minutes a day.")
+    async with home.bot_running(config) as running:
+        await home.says(home.lounge, "This server has used its 30 minutes a day")
+        assert home.where is None
+        await running._parts.preferences.forget_guild(int(home.guild.id))
+        home.discord.enter(home.ben, home.lounge)
+        await home.sits_in(home.lounge)
 
 
 async def test_discord_may_come_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
