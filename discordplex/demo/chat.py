@@ -25,20 +25,32 @@ ANYBODY = Persona(voice=PersonaConfig().voice, text_prompt=PersonaConfig().text_
 class ChatLog:
     """The chat of one voice channel with the bot and the person in it. Thread: loop."""
 
-    def __init__(self, discord: LoopbackDiscord, channel: Channel, bot: User, person: User, show: Display) -> None:
+    def __init__(
+        self, discord: LoopbackDiscord, channel: Channel, bot: User, person: User, show: Display, *, words_known: bool = False
+    ) -> None:
+        """With `words_known`, what the engine understood of the person is left out: the demo shows what was said."""
         self.origin_s = 0.0
         """Clock time of the recording's beginning."""
         self._discord, self._channel, self._bot, self._person, self._show = discord, channel, bot, person, show
         self._moves: list[TimelineEntry] = []
         self._listening = False
+        self._words_known = words_known
 
     def hear(self, fact: Fact) -> None:
         """Show a fact that concerns the channel."""
         if isinstance(fact, MessagePosted | MessageEdited) and fact.message.channel_id == self._channel.id:
             self._listening = self._listening or self._begins(fact.message)
-            self._show.line(fact.message.id, self._line_of(fact.message, spoken=self._listening and not self._is_greeting(fact.message)))
+            self._show_message(fact.message)
         elif isinstance(fact, VoiceStateChanged) and fact.after.user_id in (self._bot.id, self._person.id):
             self._move(fact)
+
+    def _show_message(self, message: ChatMessage) -> None:
+        greeting = self._is_greeting(message)
+        line = self._line_of(message, spoken=self._listening and not greeting)
+        if greeting:  # unlike a caption, which grows, it says something else with each edit
+            line = replace(line, at_s=max(0.0, message.revisions[-1].at_s - self.origin_s))
+        if line.role != "person" or not self._words_known:
+            self._show.line(message.id, line)
 
     def _move(self, fact: VoiceStateChanged) -> None:
         who = self._bot if fact.after.user_id == self._bot.id else self._person
@@ -81,7 +93,8 @@ class ChatLog:
                 continue
             line = self._line_of(message, spoken=True)
             if line.role == "person":
-                yield line
+                if not self._words_known:
+                    yield line
                 continue
             near = [span for span in spoken if span.start_s - CAPTION_BEFORE_S <= line.at_s <= span.end_s + CAPTION_AFTER_S]
             if not near or self._is_greeting(message):

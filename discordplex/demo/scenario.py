@@ -136,7 +136,7 @@ class Demo:
         self._guild = discord.guilds[0]
         self._channel = self._guild.voice_channels[0]
         self._bot, self._user = discord.bots[0], discord.people[0]
-        self._chat = ChatLog(discord, self._channel, self._bot, self._user, show)
+        self._chat = ChatLog(discord, self._channel, self._bot, self._user, show, words_known=bool(speech.words))
         self._online = asyncio.Event()
         self._stats: list[tuple[float, Mapping[str, Any]]] = []
         self._loop = asyncio.get_running_loop()
@@ -191,7 +191,7 @@ class Demo:
             "bot": self._bot.name,
             "channel": self._channel.name,
             "recording": recording,
-            "lines": [*self._spoken(recording), *self._written(recording)],
+            "lines": [*self._spoken(recording), *self._chat.lines(spans(recording.bot))],
             "said_sequences": [packet.sequence for packet in person.said.packets(self._user.id)],
             "heard_sequences": [packet.sequence for packet in person.heard.packets(self._bot.id)],
             "listened_s": begun - origin,
@@ -250,11 +250,6 @@ class Demo:
         return [
             TimelineEntry("person", self._user.name, span.start_s, word) for span, word in zip(found, itertools.cycle(words), strict=False)
         ]
-
-    def _written(self, recording: Recording) -> list[TimelineEntry]:
-        """The chat; what the engine understood of the person is left out where the words are known."""
-        lines = self._chat.lines(spans(recording.bot))
-        return [line for line in lines if line.role != "person" or not self._speech.words]
 
 
 def script(speech: SpokenClip, seconds: float | None) -> bytes:

@@ -34,14 +34,14 @@ class Shown(NoDisplay):
 class Room:
     """A channel of a Discord that is not open, with its chat log."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, words_known: bool = False) -> None:
         self.clock = FakeClock(100.0)
         self.discord = LoopbackDiscord(clock=self.clock)
         self.channel: Channel = self.discord.guilds[0].voice_channels[0]
         self.bot: User = self.discord.bots[0]
         self.person: User = self.discord.people[0]
         self.shown = Shown()
-        self.log = ChatLog(self.discord, self.channel, self.bot, self.person, self.shown)
+        self.log = ChatLog(self.discord, self.channel, self.bot, self.person, self.shown, words_known=words_known)
         self.log.origin_s = 100.0
         self.discord.world.subscribe(self.log.hear)
 
@@ -65,6 +65,25 @@ async def test_the_bot_listens_when_it_says_so(room: Room) -> None:
     await waiting
     assert room.shown.lines[message.id].role == "notice"
     assert "#Lounge" in room.shown.lines[message.id].text
+
+
+async def test_a_greeting_that_changes_is_shown_when_it_changes(room: Room) -> None:
+    """Its line has the time of the edit, while a caption keeps the time of its first word."""
+    greeting = room.discord.write(room.bot, room.channel, room.greeting(ready=True))
+    caption = room.discord.write(room.bot, room.channel, "I heard")
+    await room.clock.advance(9.0)
+    room.discord.world.chat.edit(caption, {"content": "I heard you."})
+    room.discord.world.chat.edit(greeting, {"content": texts.calls.ENDED})
+    assert [(line.role, line.at_s) for line in room.shown.lines.values()] == [("notice", 9.0), ("bot", 0.0)]
+
+
+@pytest.mark.parametrize(("words_known", "shown"), [(True, []), (False, ["Good day."])])
+async def test_what_the_engine_understood_is_shown_unless_the_words_are_known(*, words_known: bool, shown: list[str]) -> None:
+    """Otherwise each sentence would stand there twice: as it was said, and as it was understood."""
+    room = Room(words_known=words_known)
+    room.discord.write(room.bot, room.channel, "**Ada:** Good day.")
+    assert [line.text for line in room.shown.lines.values()] == shown
+    assert [line.text for line in room.log.lines([])] == shown
 
 
 async def test_a_complaint_of_the_bot_is_the_reason(room: Room) -> None:
