@@ -36,6 +36,8 @@ SESSION_TIMEOUT_S: Final = 10.0
 """How long a server may take from the upgrade to a session."""
 SILENT_S: Final = 3.0
 """A server that has said nothing for so long waits for us to speak first."""
+OPENING, PLAIN = "opening", "plain"
+"""Names of our first messages, by which a server says that it refuses one."""
 CLOSE_TIMEOUT_S: Final = 1.0
 MAX_MESSAGE_BYTES: Final = 2 << 20
 """Thirty seconds of sound in one message, as base64."""
@@ -93,29 +95,37 @@ class RealtimeClient:
         """What we sent and the kernel has not taken yet, because the server does not read."""
         return self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
 
-    async def open(self, opening: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+    async def open(self, opening: Mapping[str, Any], plain: Mapping[str, Any], *, patience_s: float = SESSION_TIMEOUT_S) -> None:
         """Connect and return once the session is as `opening` asks, or `plain` where the server does not know all of that.
 
-        Raises EngineError with a sentence; then everything is closed again. OtherDialectError where the server speaks another dialect.
+        `patience_s` is how long a server that speaks first may be silent. Raises EngineError with a sentence; then everything is closed
+        again. OtherDialectError where the server speaks another dialect.
         """
         try:
             await self._dial()
             self._reading = asyncio.create_task(self._read(), name=f"realtime read: {self._dialect.name}")
             if not self._dialect.speaks_first:
-                await self._until(lambda: self._protocol.greeted, SILENT_S)
-                self._require_dialect()
-            self.send(messages.encode(opening))
-            await self._until(lambda: self._protocol.ready or self._refused is not None, SESSION_TIMEOUT_S)
-            if not self._protocol.ready and self._refused is not None:
-                log.info("the server refuses a part of the session", server=self._dialect.service, cause=self._refused.code)
-                self.send(messages.encode(plain))
-                await self._until(lambda: self._protocol.ready, SESSION_TIMEOUT_S)
+                await self._until(lambda: self._protocol.greeted, patience_s)
+                self._require_dialect(patience_s)
+            unrefused = await self._ask({**opening, "event_id": OPENING}) or await self._ask({**plain, "event_id": PLAIN})
             if not self._protocol.ready:
-                self._fail(endings.silent(self._dialect.service, SESSION_TIMEOUT_S))
+                service = self._dialect.service
+                self._fail(endings.silent(service, SESSION_TIMEOUT_S) if unrefused else endings.rejected(service))
                 self._raise()
         except BaseException:
             await self.close()
             raise
+
+    async def _ask(self, opening: Mapping[str, Any]) -> bool:
+        """Ask for a session and wait for it; False where the server refuses to give it as it was asked for."""
+        self._refused = None
+        self.send(messages.encode(opening))
+        await self._until(lambda: self._protocol.ready or self._is_refused(opening["event_id"]), SESSION_TIMEOUT_S)
+        return self._protocol.ready or not self._is_refused(opening["event_id"])
+
+    def _is_refused(self, event: str) -> bool:
+        """Whether this message is; a server that names no message may only mean the first."""
+        return self._refused is not None and self._refused.event in (event, "" if event == OPENING else event)
 
     def send(self, text: str) -> None:
         """Send a message. Never waits for the peer; does nothing once the session is over."""
@@ -203,9 +213,9 @@ class RealtimeClient:
     async def _sleep(self, seconds: float) -> None:
         await self._clock.sleep_until(self._clock.now() + seconds)
 
-    def _require_dialect(self) -> None:
+    def _require_dialect(self, waited_s: float) -> None:
         if not self._protocol.greeted or self._protocol.is_duplex:
-            raise OtherDialectError(endings.silent(self._dialect.service, SILENT_S).reason, cause="no session")
+            raise OtherDialectError(endings.silent(self._dialect.service, waited_s).reason, cause="no session")
 
     def _raise(self) -> None:
         if self._ending is not None:

@@ -10,6 +10,8 @@ from discordplex.engine import BUSY, OVER_BUDGET
 
 EXPIRED: Final = "session over"
 """The cause where a session has lasted as long as the service lets one."""
+NO_VOICE: Final = "bad voice"
+"""The cause where the server does not have the voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,14 @@ def old_server(service: str) -> SessionEnding:
 def bad_voice(service: str) -> SessionEnding:
     """The server does not have the voice."""
     return SessionEnding(
-        f"{service} does not have this voice: choose another with /voice, or change realtime.voice.", retry=False, cause="bad voice"
+        f"{service} does not have this voice: choose another with /voice, or change realtime.voice.", retry=False, cause=NO_VOICE
     )
+
+
+def rejected(service: str) -> SessionEnding:
+    """It refuses the session's settings, down to those that every server takes."""
+    reason = f"{service} refuses the settings of the session: check realtime.model, realtime.voice and realtime.dialect."
+    return SessionEnding(reason, retry=False, cause="settings refused")
 
 
 def unreachable(service: str) -> SessionEnding:

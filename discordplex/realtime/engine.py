@@ -17,6 +17,7 @@ from discordplex.audio.vad import level_dbfs
 from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock
 from discordplex.engine import (
+    BUSY,
     Audio,
     Closed,
     EngineCaps,
@@ -35,7 +36,7 @@ from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.fifo import Fifo
 from discordplex.metrics import Metrics
 from discordplex.realtime import endings, messages
-from discordplex.realtime.client import OtherDialectError, RealtimeClient
+from discordplex.realtime.client import SESSION_TIMEOUT_S, SILENT_S, OtherDialectError, RealtimeClient
 from discordplex.realtime.dialects import RATE_HZ, VLLM_OMNI, Dialect
 from discordplex.realtime.memory import Memory
 from discordplex.realtime.messages import TurnDetection
@@ -199,12 +200,18 @@ class RealtimeEngine:
         self._opened = True
         try:
             await self._open_session()
-        except OtherDialectError:
+        except OtherDialectError as silence:
             if not self._settings.may_be_duplex or self._dialect.full_duplex:
                 raise
             self._speak(VLLM_OMNI)
+            try:
+                await self._open_session()
+            except EngineError as fault:
+                if fault.cause not in (BUSY, endings.NO_VOICE):
+                    raise silence from None  # of another kind, and slow
+                self._learn(VLLM_OMNI)
+                raise
             self._learn(VLLM_OMNI)
-            await self._open_session()
         self._outbox.put(EngineReady())
         self._succession = asyncio.create_task(self._succeed(), name="realtime sessions")
         return self
@@ -322,12 +329,14 @@ class RealtimeEngine:
             await client.open(
                 messages.opening(dialect, self._persona, **wishes),  # type: ignore[arg-type] # the three are what it asks for
                 messages.opening(dialect, self._persona, **wishes, plain=True),  # type: ignore[arg-type] # likewise
+                patience_s=SILENT_S if settings.may_be_duplex else SESSION_TIMEOUT_S,
             )
         except EngineError:
             self._wait(client.retry_after_s)
             raise
         self._sessions.add()
         if not dialect.full_duplex:
+            self._memory.begin_session()
             for item in messages.remembered(self._memory):
                 client.send(messages.encode(item))
         log.info("engine listens", server=dialect.service, dialect=dialect.name)
@@ -344,6 +353,9 @@ class RealtimeEngine:
                 self._close(ending)
                 return
             self._ending = None
+            if self._floor.release():
+                self._playback.resume(self._clock.now())
+                self._outbox.put(PlaybackResumed())
             log.info("a session is over, the next one begins", server=self._dialect.service)
             try:
                 await self._open_session()

@@ -1,5 +1,6 @@
 """Memory: what was said in one call, for the session that follows another. It holds no more than it tells. Pure."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,12 @@ class Memory:
 
     def __init__(self) -> None:
         self._turns: deque[SpokenTurn] = deque(maxlen=MOST_TURNS)
+        self._names = itertools.count(1)
+
+    def begin_session(self) -> None:
+        """Give every turn a name by which a new session can be told of it, and told to forget it. The new server may use the old ones."""
+        for turn in self._turns:
+            turn.item = f"earlier_{next(self._names)}"
 
     def open(self, role: Literal["user", "assistant"], item: str, people: frozenset[SpeakerId]) -> None:
         """A turn has its place now; its words may come later."""
@@ -73,9 +80,9 @@ class Memory:
         self._turns.clear()
         return gone
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Role and words of the newest turns, the oldest first."""
-        return ((turn.role, words) for turn in self._turns if (words := one_line(turn.text)))
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """Item, role and words of the newest turns, the oldest first."""
+        return ((turn.item, turn.role, words) for turn in self._turns if (words := one_line(turn.text)))
 
     def _trim(self) -> None:
         """Forget the words of the oldest turns until the others fit into `MOST_CHARACTERS`; their items stay, for whoever deletes them."""

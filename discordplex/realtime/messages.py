@@ -125,17 +125,18 @@ CREATE: Final = {"type": "response.create", "event_id": "create"}
 CLOSE: Final = {"type": "session.close"}
 
 
-def remembered(turns_so_far: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Items that tell a new session what was said before: pairs of `user` or `assistant`, and the words."""
+def remembered(turns_so_far: Iterable[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """Items that tell a new session what was said before: for each its id, `user` or `assistant`, and the words."""
     return [
         {
             "type": "conversation.item.create",
             "item": {
+                "id": item,
                 "type": "message",
                 "role": role,
                 "content": [{"type": "input_text" if role == "user" else "output_text", "text": words[:LONGEST_TURN]}],
             },
         }
-        for role, words in turns_so_far
+        for item, role, words in turns_so_far
         if words
     ]

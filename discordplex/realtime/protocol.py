@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from discordplex.audio.format import SAMPLE_BYTES
 from discordplex.errors import RemoteProtocolError
 from discordplex.realtime import endings
 from discordplex.realtime.dialects import Dialect
@@ -192,6 +193,7 @@ class RealtimeProtocol:
         self._dialect = dialect
         self._service = dialect.service
         self._facts: deque[Fact] = deque()
+        self._half = ("", b"")
 
     def take_facts(self) -> list[Fact]:
         """What has happened since the last call."""
@@ -215,7 +217,7 @@ class RealtimeProtocol:
 
     def _take(self, kind: str, event: dict[str, Any]) -> None:
         if kind in AUDIO:
-            self._tell(ReplySound(id_in(event, "item_id"), sound_in(event), id_in(event, "response_id")))
+            self._take_sound(event)
         elif kind in WORDS:
             self._tell(ReplyWords(id_in(event, "item_id"), text_in(event, "delta"), response=id_in(event, "response_id")))
         elif kind in WORDS_DONE:
@@ -228,6 +230,15 @@ class RealtimeProtocol:
             self._tell(PersonWords("", text_in(event, "delta"), final=False))
         else:
             self._take_state(kind, event)
+
+    def _take_sound(self, event: dict[str, Any]) -> None:
+        """A piece may end in the middle of a sample; the next one of its item has the rest."""
+        item, pcm = id_in(event, "item_id"), sound_in(event)
+        if item == self._half[0]:
+            pcm = self._half[1] + pcm
+        whole = len(pcm) - len(pcm) % SAMPLE_BYTES
+        self._half = item, pcm[whole:]
+        self._tell(ReplySound(item, pcm[:whole], id_in(event, "response_id")))
 
     def _take_state(self, kind: str, event: dict[str, Any]) -> None:
         match kind:
@@ -285,15 +296,18 @@ class RealtimeProtocol:
 
     def _take_error(self, error: dict[str, Any]) -> None:
         code, kind = code_in(error, "code"), code_in(error, "type")
+        parameter = parameter_in(error, "param")
         ending = endings.of_code(self._service, code) or (endings.of_code(self._service, kind) if not code else None)
         if ending:
             self._end(ending)
         elif "maximum duration" in text_in(error, "message"):
             self._end(endings.expired(self._service))
-        elif code == "unknown_parameter" and text_in(error, "param") == "session.type":
+        elif code == "unknown_parameter" and parameter == "session.type":
             self._end(endings.old_server(self._service))
+        elif not self.ready and parameter.endswith("voice") and code != "unknown_parameter":
+            self._end(endings.bad_voice(self._service))
         else:
-            self._tell(MessageRefused(code or kind, parameter_in(error, "param"), id_in(error, "event_id")))
+            self._tell(MessageRefused(code or kind, parameter, id_in(error, "event_id") or id_in(error, "client_event_id")))
 
     def _end(self, ending: SessionEnding) -> None:
         if not self.over:
@@ -313,17 +327,14 @@ def creates_replies(session: dict[str, Any]) -> bool:
 
 
 def sound_in(event: dict[str, Any]) -> bytes:
-    """The sound of a message, a whole number of samples."""
+    """The sound of a message."""
     coded = event.get("delta") or event.get("audio") or ""
     if not isinstance(coded, str):
         raise RemoteProtocolError("a piece of sound is not text")
     try:
-        pcm = base64.b64decode(coded, validate=True)
+        return base64.b64decode(coded, validate=True)
     except (binascii.Error, ValueError):
         raise RemoteProtocolError("a piece of sound is not base64") from None
-    if len(pcm) % 2:
-        raise RemoteProtocolError("a piece of sound has half a sample")
-    return pcm
 
 
 def text_in(event: dict[str, Any], name: str) -> str:

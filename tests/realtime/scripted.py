@@ -16,6 +16,8 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.url = ""
+        self.refuses = False
+        """Set it to refuse every setting of a session."""
         self.sent: list[dict[str, Any]] = []
         self._connection: ServerConnection | None = None
 
@@ -25,7 +27,10 @@ class ScriptedServer:
         await connection.send(json.dumps({"type": "session.created", "session": {"type": "realtime"}}))
         async for message in connection:
             event = json.loads(message)
-            if event["type"] == "session.update":
+            if event["type"] == "session.update" and self.refuses:
+                error = {"type": "invalid_request_error", "code": "invalid_value", "param": "session", "event_id": event["event_id"]}
+                await connection.send(json.dumps({"type": "error", "error": error}))
+            elif event["type"] == "session.update":
                 await connection.send(json.dumps({"type": "session.updated", "session": event["session"]}))
             if event["type"] == "session.start":
                 await connection.send(json.dumps({"type": "session.started"}))

@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from discordplex.engine import Closed, Interrupted, Problem, Text
+from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from discordplex.realtime.engine import STALL_S
 from tests.realtime.harness import ANNA, BERT, Call, calling
@@ -149,7 +150,7 @@ async def test_what_comes_twice_or_too_early_counts_once(clock: FakeClock) -> No
         assert call.words("person") == [("hello", ANNA)]
         assert len(server.received("response.create")) == 1
         assert not server.received("response.cancel")
-        assert list(cast("Any", call.lease)._memory) == [("user", "hello")]
+        assert list(cast("Any", call.lease)._memory) == [("a", "user", "hello")]
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 5000, "", 7, None, {"a": 1}])
@@ -243,3 +244,14 @@ async def test_a_server_that_says_other_things_has_stalled_too(clock: FakeClock,
         assert not call.told(Closed)
         await call.say(2500)
         assert (await call.closed()).cause == "stalled"
+
+
+async def test_a_server_that_refuses_every_setting_is_told_at_once(clock: FakeClock) -> None:
+    """Not as a silence of ten seconds."""
+    async with scripted() as server:
+        server.refuses = True
+        with pytest.raises(EngineError) as caught:
+            async with calling(cast("Any", server), clock):
+                pass
+        assert (caught.value.cause, caught.value.retry) == ("settings refused", False)
+        assert [event["type"] for event in server.sent] == ["session.update"] * 2

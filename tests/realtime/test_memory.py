@@ -4,7 +4,7 @@ from discordplex.realtime.memory import MOST_CHARACTERS, MOST_TURNS, Memory
 
 
 def told(memory: Memory) -> list[tuple[str, str]]:
-    return list(memory)
+    return [(role, words) for _, role, words in memory]
 
 
 def test_turns_come_in_order_although_words_come_late() -> None:

@@ -60,9 +60,9 @@ def test_every_other_message_is_one_of_the_protocol() -> None:
         messages.CREATE,
     ):
         valid(messages.encode(message))
-    for item in messages.remembered([("user", "Hi."), ("assistant", "Hello."), ("user", "")]):
+    for item in messages.remembered([("1", "user", "Hi."), ("2", "assistant", "Hello."), ("3", "user", "")]):
         valid(messages.encode(item))
-    assert len(messages.remembered([("user", "")])) == 0
+    assert len(messages.remembered([("1", "user", "")])) == 0
 
 
 def test_gpt_live_has_its_own() -> None:
