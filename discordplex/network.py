@@ -108,6 +108,19 @@ class RedirectedError(aiohttp.ClientError):
     """A server redirected a request that writes something to another server."""
 
 
+def unreachable_because(fault: BaseException) -> str:
+    """Why aiohttp could not reach a server, in a few words without anything secret."""
+    if isinstance(fault, ProxyFailedError):
+        return str(fault).rstrip(".")
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return "its TLS certificate is not trusted; SSL_CERT_FILE names the authorities to trust"
+    if isinstance(fault, asyncio.TimeoutError):
+        return "no answer in time"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
+    return type(fault).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A proxy, as a variable names it."""

@@ -39,7 +39,7 @@ from discordplex.engine import EngineLease, EngineProvider, Persona
 from discordplex.errors import DiscordplexError, LoginError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
-from discordplex.network import ProxyFailedError
+from discordplex.network import unreachable_because
 from discordplex.store.records import Owner
 from discordplex.voice.rtp.threads import MediaThreads
 
@@ -353,14 +353,4 @@ class Login:
 
 def cause_of(fault: BaseException) -> str:
     """Why Discord could not be reached, in a few words without anything secret."""
-    if isinstance(fault, ProxyFailedError):
-        return str(fault).rstrip(".")
-    if isinstance(fault, discord.HTTPException):
-        return f"HTTP status {fault.status}"
-    if isinstance(fault, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return "its TLS certificate is not trusted; SSL_CERT_FILE names the authorities to trust"
-    if isinstance(fault, asyncio.TimeoutError):
-        return "no answer in time"
-    if isinstance(fault, OSError) and fault.strerror:
-        return fault.strerror
-    return type(fault).__name__
+    return f"HTTP status {fault.status}" if isinstance(fault, discord.HTTPException) else unreachable_because(fault)

@@ -8,7 +8,7 @@ import aiohttp
 
 from discordplex.config import Config
 from discordplex.doctor.finding import Finding, failure, ok, warning
-from discordplex.network import Connector, ProxyFailedError
+from discordplex.network import Connector, ProxyFailedError, unreachable_because
 
 REQUEST_TIMEOUT_S = 10.0
 WANTED = {
@@ -42,19 +42,17 @@ async def check_discord(config: Config) -> list[Finding]:
             await ask(session, config.discord.api_url, token.get_secret_value(), findings)
         except ProxyFailedError as fault:
             findings.append(failure("discord", str(fault), "Start the proxy, or change the variable."))
-        except (
-            aiohttp.ClientError,
-            asyncio.TimeoutError,
-            OSError,
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RecursionError,
-        ) as fault:
-            says = f"Discord cannot be reached at {config.discord.api_url} ({type(fault).__name__})."
-            findings.append(failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE."))
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as fault:
+            findings.append(out_of_reach(config, unreachable_because(fault)))
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+            findings.append(out_of_reach(config, "the answer is not from Discord"))
     return findings
+
+
+def out_of_reach(config: Config, why: str) -> Finding:
+    """Discord cannot be reached; `run` says it in the same words."""
+    says = f"Discord cannot be reached at {config.discord.api_url} ({why})."
+    return failure("discord", says, "Check the network, discord.api_url and SSL_CERT_FILE.")
 
 
 async def ask(session: aiohttp.ClientSession, api_url: str, token: str, findings: list[Finding]) -> None:

@@ -35,7 +35,7 @@ async def test_a_refused_token_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_discord_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody there, or a certificate that nobody trusts: one sentence with the address."""
+    """Nobody there, or a certificate that nobody trusts: one sentence with the address and the reason in words."""
     async with LoopbackDiscord() as discord:
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         config = Config(discord=DiscordConfig(token=SecretStr("any"), api_url=f"{discord.api_url}/v10"))
@@ -43,6 +43,8 @@ async def test_discord_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     (gone,) = await check_discord(config)
     assert untrusted.verdict == gone.verdict == "failure"
     assert config.discord.api_url in gone.says
+    assert "its TLS certificate is not trusted" in untrusted.says
+    assert "Connect call failed" in gone.says
 
 
 HEADS = {"redirect": b"HTTP/1.1 307 Elsewhere\r\nLocation: %s\r\n", "answer": b"HTTP/1.1 200 OK\r\n"}
