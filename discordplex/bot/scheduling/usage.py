@@ -68,6 +68,10 @@ class Usage:
         self._drop_old()
         return [HourOfUse(*key, int(seconds)) for key, seconds in self._unsaved.items() if seconds >= 1]
 
+    def is_unsaved(self, row: HourOfUse) -> bool:
+        """Whether seconds of this guild and hour are not saved yet; not those of a guild that was forgotten."""
+        return (row.guild_id, row.hour) in self._unsaved
+
     def saved(self, rows: Iterable[HourOfUse]) -> None:
         """These are saved."""
         for one in rows:

@@ -76,7 +76,7 @@ class UsageMemory:
                 if not self._loaded:
                     await self._load()
                 if rows or oldest_hour != self._saved_hour:
-                    await self._stored.add(rows, since_hour=oldest_hour)
+                    await self._stored.add(rows, since_hour=oldest_hour, still=self._usage.is_unsaved)
                     self._usage.saved(rows)
                     self._saved_hour = oldest_hour
             except StoreError as fault:

@@ -1,6 +1,7 @@
 """Used minutes in a real store: saved behind, whatever the database does meanwhile."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,25 @@ async def test_a_deleted_guild_is_not_saved_again(store: Store, clock: FakeClock
         memory.forget(Owner("person", 1))
         memory.forget(Owner("guild", 2))
     assert [(one.guild_id, one.seconds) for one in await stored(store)] == [(1, 20)]
+
+
+async def test_a_guild_that_leaves_while_its_seconds_are_saved_leaves_nothing(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deletion overtakes the save, which waits for the database."""
+    usage = Usage(clock.now)
+    memory = UsageMemory(usage, store.usage, clock=clock)
+    await memory.load()
+    add = store.usage.add
+
+    async def add_later(*rows: Any, **options: Any) -> None:
+        memory.forget(Owner("guild", 1))
+        await store.privacy.forget_guild(1)
+        await add(*rows, **options)
+
+    monkeypatch.setattr(store.usage, "add", add_later)
+    usage.add(1, 20)
+    usage.add(2, 20)
+    async with memory:
+        pass
+    assert [one.guild_id for one in await stored(store)] == [2]
