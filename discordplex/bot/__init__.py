@@ -12,5 +12,5 @@ A member enters a voice channel. Read these in order:
 
 What people read is in `texts/`. Settings of guilds and people are in `settings/`, commands in `commands/`, messages in `chat/`.
 `rules.py` has the rules of a guild, `access.py` who may use which command, `practice.py` what is done with people's words.
-`application.py` logs in, and again after a failure; `app.py` imports only that.
+`application.py` logs in, and again after a failure; `app.py` and the doctor start with it.
 """

@@ -38,7 +38,6 @@ LONGEST_PAUSE_S = 300.0
 MOST = 1024
 """The most channels whose failures are remembered. After that, the one with the oldest failure is forgotten."""
 
-
 QUEUE_POLL_S = 2.0
 """How often the queue checks for an engine that became free by itself."""
 
