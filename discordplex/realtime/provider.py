@@ -1,5 +1,6 @@
 """RealtimeProvider: leases for as many sessions as the settings and the server allow, each with its own memory."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,6 +17,9 @@ from discordplex.realtime.memory import Memory
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
 """Characters. GPT-Live takes 16,384 tokens."""
+
+MODEL_NAME: Final = re.compile(r"[\w.-]{1,60}(/[\w.-]{1,60})?")
+"""A name that people may read, such as `nvidia/personaplex-7b-v1`. Some servers call a model by an address, or by a path on their machine."""
 
 LEARNED_S: Final = 300.0
 """How long a server is believed to have no more places than it had when it refused one."""
@@ -201,7 +205,7 @@ class ProvidedEngine(RealtimeEngine):
 def info_of(dialect: Dialect, config: RealtimeConfig) -> EngineInfo:
     """What is known of the engine before a call."""
     transcribes = dialect.live or (dialect is not VLLM_OMNI and bool(config.transcription_model))
-    description = f"{dialect.service} ({config.model})" if config.model else dialect.service
+    description = f"{dialect.service} ({config.model})" if MODEL_NAME.fullmatch(config.model) else dialect.service
     return EngineInfo(description, transcribes=transcribes, costs_money=dialect.costs_money)
 
 

@@ -27,6 +27,8 @@ def test_as_many_leases_as_the_settings_allow(clock: FakeClock) -> None:
         ({}, "OpenAI Realtime (gpt-realtime-2.1-mini)", True, True),
         ({"transcription_model": ""}, "OpenAI Realtime (gpt-realtime-2.1-mini)", False, True),
         ({"dialect": "vllm-omni", "model": "nvidia/personaplex-7b-v1"}, "the vLLM-Omni server (nvidia/personaplex-7b-v1)", False, False),
+        ({"dialect": "vllm-omni", "model": "/home/ann/models/x"}, "the vLLM-Omni server", False, False),
+        ({"dialect": "vllm-omni", "model": "http://10.0.0.5:8000/x"}, "the vLLM-Omni server", False, False),
         ({"model": "gpt-live-1"}, "OpenAI GPT-Live (gpt-live-1)", True, False),
     ],
 )
