@@ -19,7 +19,7 @@ LONGEST_PROMPT: Final = 20_000
 """Characters. GPT-Live takes 16,384 tokens."""
 
 MODEL_NAME: Final = re.compile(r"[\w.-]{1,60}(/[\w.-]{1,60})?")
-"""A name that people may read, such as `nvidia/personaplex-7b-v1`. Some servers call a model by an address, or by a path on their machine."""
+"""A name that people may read, such as `nvidia/personaplex-7b-v1`. Some servers call a model by a path or an address."""
 
 LEARNED_S: Final = 300.0
 """How long a server is believed to have no more places than it had when it refused one."""
