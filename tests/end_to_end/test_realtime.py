@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from websockets.asyncio.client import connect
 
 from discordplex.config import BotConfig, RealtimeConfig
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.openai.realtime.log import AudioAppended, SessionClosed
 from discordplex.loopback.openai.realtime.replies import talk
 from discordplex.loopback.openai.realtime.server import RealtimeServer
+from discordplex.realtime import provider
 from tests.end_to_end.sound import SECOND, level_db
 from tests.end_to_end.test_call import segments_lags
 from tests.home import Home, home_with
@@ -63,3 +65,20 @@ async def test_two_guilds_hold_two_sessions_and_the_third_is_served_when_one_is_
                 await home.press("leave", place=first)
                 await home.says(second, "Go ahead")
                 await home.discord.wait_for(lambda: server.log.of(AudioAppended, 3))
+
+
+async def test_who_finds_the_server_full_waits_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else has its only place: the caller is told that it is busy, nobody overtakes, and the place is theirs when it is free."""
+    monkeypatch.setattr(provider, "FULL_S", 1.0)
+    async with RealtimeServer("vllm-omni", max_sessions=1) as server, at(server, monkeypatch, model="nvidia/personaplex-7b-v1") as home:
+        first, second = home.discord.guilds[0].voice_channels[0], home.discord.guilds[1].voice_channels[0]
+        async with connect(f"{server.url}/realtime?duplex=1") as stranger:
+            await stranger.send('{"type":"session.update","session":{}}')
+            await stranger.recv()
+            async with Person(home.discord, home.ada, first.id):
+                await home.says(first, "You are number 1")
+                async with Person(home.discord, home.ben, second.id):
+                    await home.says(second, "You are number 2")
+                    await stranger.close()
+                    await home.says(first, "Go ahead")
+                    assert server.open_sessions == 1
