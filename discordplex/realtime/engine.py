@@ -56,6 +56,7 @@ from discordplex.realtime.protocol import (
     SpeechEnded,
 )
 from discordplex.realtime.turns import CUT_MS, Floor, FloorWatch, SpokenTimes
+from discordplex.token_bucket import TokenBucket
 
 log = structlog.get_logger()
 
@@ -169,6 +170,8 @@ class RealtimeEngine:
         self._down, self._up = Downsampler(channels=1), Upsampler(channels=1)
         self._spoken = SpokenTimes()
         self._utterances: dict[str, HeardItem] = {}
+        self._utterance_budget = TokenBucket(per_second=5, burst=100)
+        """Who said each of them is looked up among all that was said."""
         self._replies: dict[str, ReplyItem] = {}
         self._running: dict[str, frozenset[SpeakerId]] = {}
         """The replies that are being made, and whose words each answers."""
@@ -657,11 +660,13 @@ class RealtimeEngine:
             self._client.send(text)
 
     def _keep(self, item: str, utterance: HeardItem) -> None:
+        if not self._utterance_budget.take(1, self._clock.now()) and self._client is not None:
+            self._client.exceed("utterances")
         self._utterances[item] = utterance
         drop_oldest(self._utterances, MOST_ITEMS)
 
     def _is_loud_since(self, speaker: SpeakerId, begin_ms: float) -> bool:
-        return speaker in self._spoken.speakers(begin_ms, self._spoken.now_ms)
+        return self._spoken.is_loud_since(speaker, begin_ms)
 
     def _moment(self, at_ms: float) -> float:
         """When so much of the session's sound had been sent, in seconds of the clock; a pause of ours makes it an estimate."""

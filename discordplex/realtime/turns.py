@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final
 
 from discordplex.audio.format import ENGINE
+from discordplex.bounded import drop_oldest
 from discordplex.engine import SpeakerId
 
 HOLD_MS: Final = 80
@@ -88,15 +89,23 @@ class SpokenTimes:
     def __init__(self) -> None:
         self.now_ms = 0.0
         self._spans: deque[tuple[float, float, frozenset[SpeakerId]]] = deque(maxlen=MOST_SPANS)
+        self._last_ms: dict[SpeakerId, float] = {}
+        """When each was last loud."""
 
     def add(self, milliseconds: float, loud: frozenset[SpeakerId]) -> None:
         """More sound was sent, in which these people were loud."""
         begin, self.now_ms = self.now_ms, self.now_ms + milliseconds
         if not loud:
             return
+        self._last_ms.update(dict.fromkeys(loud, self.now_ms))
+        drop_oldest(self._last_ms, MOST_SPANS)
         if self._spans and self._spans[-1][1:] == (begin, loud):
             begin = self._spans.pop()[0]
         self._spans.append((begin, self.now_ms, loud))
+
+    def is_loud_since(self, speaker: SpeakerId, begin_ms: float) -> bool:
+        """Whether this person was loud after that."""
+        return self._last_ms.get(speaker, 0.0) > begin_ms
 
     def speakers(self, begin_ms: float, end_ms: float) -> frozenset[SpeakerId]:
         """Everybody who was loud between the two."""
@@ -116,7 +125,9 @@ class SpokenTimes:
         """For how many milliseconds each was loud, and for how many anybody was."""
         found: dict[SpeakerId, float] = {}
         total_ms = 0.0
-        for begin, end, loud in self._spans:
+        for begin, end, loud in reversed(self._spans):
+            if end <= begin_ms:
+                break
             length_ms = min(end, end_ms) - max(begin, begin_ms)
             if length_ms > 0:
                 total_ms += length_ms

@@ -1,10 +1,11 @@
 """Messages that cross each other on their way, and servers that keep to no order."""
 
+import json
 from typing import Any, cast
 
 import pytest
 
-from discordplex.engine import Closed, Interrupted, Problem, Text
+from discordplex.engine import OVER_BUDGET, Closed, Interrupted, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from discordplex.realtime.engine import STALL_S
@@ -255,3 +256,14 @@ async def test_a_server_that_refuses_every_setting_is_told_at_once(clock: FakeCl
                 pass
         assert (caught.value.cause, caught.value.retry) == ("settings refused", False)
         assert [event["type"] for event in server.sent] == ["session.update"] * 2
+
+
+async def test_a_flood_of_utterances_ends_the_session(clock: FakeClock) -> None:
+    """No room speaks in hundreds of utterances at once; a dozen are fine."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await call.say(1000, ANNA)
+        await server.send(*(started(f"a{number}", 0) for number in range(12)))
+        assert not call.told(Closed)
+        for number in range(200):
+            await cast("Any", server)._connection.send(json.dumps(started(f"b{number}", 0)))
+        assert (await call.closed()).cause == f"{OVER_BUDGET}: utterances"
