@@ -47,7 +47,7 @@ class UsageMemory:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Try to save the last seconds, for a moment."""
-        last = asyncio.create_task(self._save(), name="usage memory: last")
+        last = asyncio.create_task(self._save(cleans=False), name="usage memory: last")
         _, unfinished = await asyncio.wait({last}, timeout=LAST_WRITE_S)
         tasks = [task for task in (self._task, *unfinished) if task]
         for task in tasks:
@@ -68,14 +68,17 @@ class UsageMemory:
         self._usage.restore(await self._stored.list(self._usage.oldest_hour))
         self._loaded = True
 
-    async def _save(self) -> None:
-        """Add the new seconds to the stored ones, so that those of other processes stay."""
+    async def _save(self, *, cleans: bool = True) -> None:
+        """Add the new seconds to the stored ones, so that those of other processes stay. Old rows alone are only deleted if it `cleans`.
+
+        The end of the process does not: a database that is locked may hold each write for two seconds, and the end has five for all.
+        """
         async with self._saving:
             rows, oldest_hour = self._usage.unsaved, self._usage.oldest_hour
             try:
-                if not self._loaded:
+                if not self._loaded and (rows or cleans):
                     await self._load()
-                if rows or oldest_hour != self._saved_hour:
+                if rows or (cleans and oldest_hour != self._saved_hour):
                     await self._stored.add(rows, since_hour=oldest_hour, still=self._usage.is_unsaved)
                     self._usage.saved(rows)
                     self._saved_hour = oldest_hour
