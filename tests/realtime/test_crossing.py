@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from discordplex.engine import OVER_BUDGET, Closed, Interrupted, Problem, Text
+from discordplex.engine import OVER_BUDGET, Closed, Interrupted, Persona, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from discordplex.realtime.engine import STALL_S
@@ -267,3 +267,49 @@ async def test_a_flood_of_utterances_ends_the_session(clock: FakeClock) -> None:
         for number in range(200):
             await cast("Any", server)._connection.send(json.dumps(started(f"b{number}", 0)))
         assert (await call.closed()).cause == f"{OVER_BUDGET}: utterances"
+
+
+async def test_two_people_interrupt_at_once(clock: FakeClock) -> None:
+    """The reply is cut once; their words have no single speaker; the opt-out of one takes the words of both, and the answer with them."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("r1"), sound("r1", "i1", 5000), done("r1"))
+        await call.say(200, ANNA)
+        await server.send(started("both", 1500))
+        await call.say(600, ANNA, BERT)
+        await call.say(500)
+        await server.send(*committed("both", 2800), transcribed("both", "no, yes"), begun("r2"), sound("r2", "i2", 3000))
+        assert len(call.told(Interrupted)) == 1
+        assert len(server.received("conversation.item.truncate")) == 1
+        assert len(server.received("response.create")) == 2
+        await call.engine.forget(BERT)
+        await server.send(sound("r2", "i2", 3000))
+        assert call.sound_ms == 8000
+        assert {"both", "i2"} <= {event["item_id"] for event in server.received("conversation.item.delete")}
+        assert ("user", "no, yes") not in [(role, words) for _, role, words in cast("Any", call.lease)._memory]
+
+
+async def test_noise_that_the_server_takes_for_no_speech_does_not_cut_a_reply(clock: FakeClock) -> None:
+    """It pauses for less than a second, once."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(begun("r1"), sound("r1", "i1", 5000), done("r1"))
+        await call.say(3000, ANNA)
+        await server.send()
+        assert (len(call.told(PlaybackHeld)), len(call.told(PlaybackResumed)), len(call.told(Interrupted))) == (1, 1, 0)
+        assert not server.received("conversation.item.truncate")
+
+
+async def test_another_persona_in_the_middle_of_a_reply(clock: FakeClock) -> None:
+    """The next conversation of the call has the new role, and is told what was said so far."""
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        await server.send(transcribed("question", "hello"), begun("r1"), sound("r1", "i1", 5000))
+        await call.engine.__aexit__(None, None, None)
+        server.sent.clear()
+        async with call.lease.open(Persona("marin", "You are another."), call.metrics):
+            await server.send()
+            (opened,) = server.received("session.update")
+            assert opened["session"]["instructions"] == "You are another."
+            told = [event["item"]["content"][0]["text"] for event in server.received("conversation.item.create")]
+            assert told == ["hello"]
