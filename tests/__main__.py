@@ -51,6 +51,7 @@ FLOORS = {
     "doctor": 57,
     "loopback": 93,
     "personaplex": 98,
+    "realtime": 94,
     "store": 97,
     "voice": 95,
 }
