@@ -146,7 +146,7 @@ def handshake_late(name: str, waited_s: float) -> Ending:
 
 def stalled(name: str, waited_s: float) -> Ending:
     """Nothing comes while we send. A stopped server, a stuck lock and a broken network all look like this."""
-    reason = f"PersonaPlex at {name} has sent nothing for {waited_s:.0f} s, not even silence: it hangs or was stopped. Restart it."
+    reason = f"PersonaPlex at {name} has sent no sound for {waited_s:.0f} s, not even silence: it hangs or was stopped. Restart it."
     return Ending(reason, retry=True, cause="stalled")
 
 

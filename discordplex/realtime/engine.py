@@ -306,7 +306,9 @@ class RealtimeEngine:
     def reset(self) -> None:
         """Forget everything that was said, and stop speaking."""
         gone = [*self._memory.clear(), *self._utterances, *self._replies]
-        if not self._dialect.full_duplex:
+        if self._dialect.full_duplex:  # vLLM-Omni, found in a call that was taken for one with turns: its model begins anew
+            self._send(messages.encode(messages.cancel("")))
+        else:
             self._clear()
             self._stop_speaking()
             for item in dict.fromkeys(gone):

@@ -69,16 +69,17 @@ def turns(dialect: Dialect, wanted: TurnDetection) -> dict[str, Any] | None:
 
 def duplex_session(persona: Persona, model: str) -> dict[str, Any]:
     """What vLLM-Omni wants to know before it opens a session. Voice and role cannot change afterwards."""
-    return {
+    session = {
         "model": model,
         "modalities": ["audio", "text"],
         "input_audio_format": "pcm_f32le",
         "sample_rate_hz": RATE_HZ,
         "output_audio_format": "pcm16",
-        "voice": persona.voice,
         "instructions": persona.text_prompt,
         "turn_detection": None,
     }
+    # Without a voice the server uses its own.
+    return {**session, "voice": persona.voice} if persona.voice else session
 
 
 def live_session(persona: Persona, model: str) -> dict[str, Any]:

@@ -257,7 +257,7 @@ async def test_a_server_that_falls_silent_is_given_up(
         closed = await call.closed()
     assert closed.retry
     assert closed.cause == "stalled"
-    assert "has sent nothing for 3 s" in closed.reason
+    assert "has sent no sound for 3 s" in closed.reason
     assert problems(call) == []
     assert call.outcomes == [ServerReport.FAILED]
 

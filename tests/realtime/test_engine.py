@@ -1,5 +1,6 @@
 """The Realtime engine against the stand-in: turns, coughs, interruptions, opt-outs, and sessions that end by their clock."""
 
+import asyncio
 from typing import Any, cast
 
 import numpy as np
@@ -8,10 +9,10 @@ import pytest
 from discordplex.audio.format import ENGINE
 from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, TurnTakingLease
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.realtime.log import SessionClosed
+from discordplex.loopback.openai.realtime.log import SessionClosed, SessionConnected
 from discordplex.loopback.openai.realtime.replies import talk
 from discordplex.loopback.openai.realtime.server import RealtimeServer
-from tests.realtime.harness import ANNA, BERT, Call, calling, eventually, tone
+from tests.realtime.harness import ANNA, BERT, Call, calling, eventually, provider_of, tone
 
 
 def answered(call: Call, replies: int = 1) -> bool:
@@ -151,3 +152,17 @@ async def test_sessions_follow_each_other_and_the_conversation_goes_on(clock: Fa
         assert answered(call, 2)
         assert not call.told(Problem)
         assert not server.violations
+
+
+async def test_reset_reaches_a_model_whose_dialect_was_found_in_the_call(clock: FakeClock) -> None:
+    """The server says nothing by itself, so it speaks vLLM-Omni's dialect; its model begins anew when it is told to cancel."""
+    async with RealtimeServer("vllm-omni", voices=("marin",)) as server:
+        call = Call(provider_of(server, clock, model="some-name"), clock)
+        opening = asyncio.create_task(call.engine.__aenter__())
+        while len(server.log.of(SessionConnected)) < 2:
+            await clock.advance(0.1)
+        await opening
+        assert isinstance(call.lease, TurnTakingLease)
+        call.lease.reset()
+        await eventually(lambda: server.received("response.cancel"))
+        await call.engine.__aexit__(None, None, None)
