@@ -13,6 +13,7 @@ from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
 from discordplex.realtime.endings import SessionEnding
 from discordplex.realtime.engine import RealtimeEngine, SessionSettings
 from discordplex.realtime.memory import Memory
+from discordplex.retry import Backoff
 
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
@@ -24,7 +25,7 @@ MODEL_NAME: Final = re.compile(r"[\w.-]{1,60}(/[\w.-]{1,60})?")
 LEARNED_S: Final = 300.0
 """How long a server is believed to have no more places than it had when it refused one."""
 FULL_S: Final = 15.0
-"""The same where it had none at all: others use it, and may leave at any moment."""
+"""The same where it had none at all, since others use it; twice as long each time, up to `LEARNED_S`: each try is a visit to a channel."""
 
 
 class RealtimeProvider:
@@ -35,14 +36,18 @@ class RealtimeProvider:
         self._clock = clock
         self._dialect = dialect_of(config.dialect, config.url, config.model)
         self._leases: set[RealtimeLease] = set()
-        self._most = config.max_calls
-        self._most_until = float("-inf")
+        self._most: int | None = None
+        """How many sessions the server is known to have for us; None where it has refused none."""
+        self._full_until = float("-inf")
+        self._backoff = Backoff(FULL_S, LEARNED_S)
         self._left_alone_until = float("-inf")
 
     @property
     def capacity(self) -> int:
-        """How many calls can be held at once, as far as is known."""
-        return min(self._config.max_calls, self._most) if self._clock.now() < self._most_until else self._config.max_calls
+        """How many calls can be held at once, as far as is known. After a while one more than that is tried, and never several at once."""
+        if self._most is None:
+            return self._config.max_calls
+        return min(self._config.max_calls, self._most + (self._clock.now() >= self._full_until))
 
     @property
     def free(self) -> int:
@@ -96,7 +101,14 @@ class RealtimeProvider:
         """The server has refused a session because it has no more."""
         held = sum(lease.is_open for lease in self._leases)
         self._most = held
-        self._most_until = self._clock.now() + (LEARNED_S if held else FULL_S)
+        self._full_until = self._clock.now() + (LEARNED_S if held else self._backoff.failed())
+
+    def has_opened(self) -> None:
+        """The server has given a session: where it was full before, it may have another one for us, too."""
+        self._backoff.reset()
+        held = sum(lease.is_open for lease in self._leases)
+        if self._most is not None and held > self._most:
+            self._most = held if held < self._config.max_calls else None
 
     def leave_alone(self, seconds: float) -> None:
         """The server wants no new session for so long."""
@@ -196,6 +208,7 @@ class ProvidedEngine(RealtimeEngine):
                 self._provider.is_full()
             raise
         self.is_open = True
+        self._provider.has_opened()
 
     def _close(self, ending: SessionEnding) -> None:
         self.is_open = False

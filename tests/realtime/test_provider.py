@@ -64,15 +64,25 @@ def test_a_persona_that_cannot_be_is_refused(clock: FakeClock, url: str, voice: 
 
 
 async def test_a_server_that_is_full_is_believed_for_a_while(clock: FakeClock) -> None:
-    """It has as many places as we held; without one of ours, others use it and may leave soon."""
+    """It has as many places as we held; after a while one more is tried, and not as many as the settings allow."""
     async with RealtimeServer() as server, calling(server, clock) as call:
         provider = call.provider
         provider.is_full()
         assert (provider.capacity, provider.free) == (1, 0)
         await clock.advance(LEARNED_S + 1)
-        assert provider.free == 3
-        nobody = provider_of(server, clock)
-        nobody.is_full()
-        assert nobody.free == 0
-        await clock.advance(FULL_S + 1)
-        assert nobody.free == 4
+        assert (provider.capacity, provider.free) == (2, 1)
+        async with calling(server, clock, provider):
+            assert (provider.capacity, provider.free) == (3, 1)
+
+
+async def test_a_server_that_others_fill_is_tried_less_and_less_often(clock: FakeClock) -> None:
+    """By one caller at a time: each try is a visit to a voice channel."""
+    async with RealtimeServer() as server:
+        provider = provider_of(server, clock)
+        for pause_s in (FULL_S, 2 * FULL_S, 4 * FULL_S):
+            provider.is_full()
+            assert provider.free == 0
+            await clock.advance(pause_s - 1)
+            assert provider.free == 0
+            await clock.advance(2)
+            assert provider.free == 1
