@@ -208,6 +208,11 @@ WRONG = [
         'bot.allow_channels must be a list of ids, as in ["123456789012345678"], but ["general"] was given',
     ),
     ("[bot]\ndeny_roles = 7", 'bot.deny_roles must be a list of ids, as in ["123456789012345678"], but 7 was given'),
+    ('[realtime]\nvoice = "a\\nb"', 'realtime.voice must be one line, but "a\\nb" was given'),
+    (
+        '[realtime]\nurl = "ftp://x"',
+        'realtime.url must be a URL that begins with https:// or http:// or wss:// or ws:// and names a host, but "***" was given',
+    ),
     ('[engine]\nkind = "parrot"', 'engine.kind must be "personaplex" or "realtime" or "cascade", but "parrot" was given'),
     (
         "[personaplex]\nhandshake_timeout_s = 0",
