@@ -11,6 +11,7 @@ A member enters a voice channel. Read these in order:
     call/call.py               the call: joins the channel, talks, leaves
 
 What people read is in `texts/`. Settings of guilds and people are in `settings/`, commands in `commands/`, messages in `chat/`.
-`rules.py` has the rules of a guild, `access.py` who may use which command, `practice.py` what is done with people's words.
+`guild_rules.py` has the settings in force in a guild, `rights.py` who may use which command, `recording_policy.py` what is written down of
+a call.
 `application.py` logs in, and again after a failure; `app.py` and the doctor start with it.
 """

@@ -11,7 +11,6 @@ import discord
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.access import may_call
 from discordplex.bot.call.call import Call, CallContext
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, strangers
@@ -22,9 +21,10 @@ from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.commands.register import add_buttons, add_commands
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.practice import SOMEWHERE, Practice
-from discordplex.bot.rules import Rules
+from discordplex.bot.recording_policy import SOMEWHERE, RecordingPolicy
+from discordplex.bot.rights import may_call
 from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
@@ -118,7 +118,7 @@ class Login:
             calls=self._dispatcher,
             preferences=self._preferences,
             personas=PersonaCatalog(self._preferences),
-            practice=self._practice,
+            recording_policy=self._recording_policy,
             voices=tuple(self._parts.provider.voices),
             handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the services, and comes after it
             clock=self._parts.clock,
@@ -240,7 +240,7 @@ class Login:
             return None
         return PycordVoiceChannel(channel, self._preferences.rules(place.guild_id))
 
-    def rules(self, guild_id: int) -> Rules:
+    def rules(self, guild_id: int) -> GuildRules:
         """The rules of a guild."""
         return self._preferences.rules(guild_id)
 
@@ -332,15 +332,15 @@ class Login:
             log.info("guild membership unknown", guild=guild_id, cause=cause_of(fault))
         return False
 
-    def _practice(self, guild_id: int) -> Practice:
+    def _recording_policy(self, guild_id: int) -> RecordingPolicy:
         """What is done with people's words in a guild."""
         call = self._dispatcher.call(guild_id)
         if call:
-            return call.practice
+            return call.recording_policy
         rules, engine = self._preferences.rules(guild_id), self._parts.config.engine
         where = None if rules.captions.where == "off" else rules.captions.channel_id or SOMEWHERE
         info = self._parts.provider.info
-        return Practice.of(rules, engine=engine.name or info.description, transcribes=info.transcribes, captions_in=where)
+        return RecordingPolicy.of(rules, engine=engine.name or info.description, transcribes=info.transcribes, captions_in=where)
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means, after which py-cord does not reconnect."""

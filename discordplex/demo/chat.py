@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from discordplex.bot import texts
-from discordplex.bot.practice import Practice
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.config import PersonaConfig
 from discordplex.demo.live import Display
 from discordplex.demo.recording import Span
@@ -120,7 +120,7 @@ class ChatLog:
         return re.sub(r"\\([\\*_~`|<\[#>-])", r"\1", text).strip()
 
 
-ABOUT = texts.calls.Introduction(0, ANYBODY, Practice(engine="", transcribes=False))
+ABOUT = texts.calls.Introduction(0, ANYBODY, RecordingPolicy(engine="", transcribes=False))
 GREETING = texts.calls.listening_to(ABOUT).partition("<#")[0]
 """How the bot's notice begins while everything is well."""
 

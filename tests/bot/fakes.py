@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from discordplex.bot.call.call import CallContext
 from discordplex.bot.chat.notices import Notices
+from discordplex.bot.guild_rules import GuildRules, Preferences
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Preferences, Rules
 from discordplex.config import Config
 from discordplex.engine import EngineInfo, EngineLease, Persona, VoiceEngine
 from discordplex.loopback.clock import FakeClock
@@ -262,7 +262,7 @@ class ConfiguredPreferences:
     opted_out: AbstractSet[int] = frozenset()
 
     def __init__(self, config: Config) -> None:
-        self._rules = Rules.configured(config.bot, config.limits)
+        self._rules = GuildRules.configured(config.bot, config.limits)
         default = config.default_persona
         self._persona = Persona(voice=default.voice, text_prompt=default.text_prompt)
 
@@ -274,7 +274,7 @@ class ConfiguredPreferences:
         del guild_id
         return True
 
-    def rules(self, guild_id: int) -> Rules:
+    def rules(self, guild_id: int) -> GuildRules:
         """The same everywhere."""
         del guild_id
         return self._rules

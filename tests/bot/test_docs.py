@@ -12,8 +12,8 @@ import pytest
 from discordplex.bot import texts
 from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.register import add_commands
-from discordplex.bot.practice import Practice
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.bot.texts.waiting import Estimate
 from discordplex.engine import Persona
 from discordplex.store.records import SaveStatus
@@ -114,10 +114,10 @@ def test_every_command_says_what_it_does() -> None:
 @pytest.mark.parametrize(("transcribes", "published", "kept"), [*itertools.product([False, True], repeat=3)])
 def test_the_privacy_page_says_what_the_notice_says(*, transcribes: bool, published: bool, kept: bool) -> None:
     """For every engine and setting, the very words."""
-    rules = Rules(captions_of_people=published, transcripts=kept)
-    practice = Practice.of(rules, engine="", transcribes=transcribes, captions_in=5)
+    rules = GuildRules(captions_of_people=published, transcripts=kept)
+    policy = RecordingPolicy.of(rules, engine="", transcribes=transcribes, captions_in=5)
     settings = f"| {'yes' if transcribes else 'no'} | {'on' if published else 'off'} | {'on' if kept else 'off'} |"
-    assert f"{settings} … {texts.calls.fate(practice, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
+    assert f"{settings} … {texts.calls.use_of_speech(policy, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
 
 
 def test_privacy_is_told() -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.practice import Practice
-from discordplex.bot.rules import Rules
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
@@ -90,8 +90,8 @@ class ScriptedCall:
             self.statuses.append(text)
 
     @property
-    def practice(self) -> Practice:
-        return Practice(engine="PersonaPlex", transcribes=False)
+    def recording_policy(self) -> RecordingPolicy:
+        return RecordingPolicy(engine="PersonaPlex", transcribes=False)
 
     async def disclosed(self) -> bool:
         return True
@@ -114,7 +114,7 @@ class Town:
         clock: FakeClock,
         engines: CountedEngines,
         *,
-        rules: Rules | None = None,
+        rules: GuildRules | None = None,
         places: Sequence[Place] = (A1, A2, B1, C1),
         memory: QueueMemory | None = None,
         usage: Usage | None = None,
@@ -125,14 +125,14 @@ class Town:
         self.calls: list[ScriptedCall] = []
         self.notices = Notices(clock=clock, metrics=Metrics())
         self.refused: str | None = None
-        self.common_rules = rules or Rules()
+        self.common_rules = rules or GuildRules()
         self.usage = usage or Usage(clock.now)
         self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, usage=self.usage, clock=clock)
 
     def voice_channel_at(self, place: Place) -> ScriptedVoiceChannel | None:
         return self.voice_channels.get(place)
 
-    def rules(self, guild_id: int) -> Rules:  # noqa: ARG002 -- the same in every guild
+    def rules(self, guild_id: int) -> GuildRules:  # noqa: ARG002 -- the same in every guild
         return self.common_rules
 
     def refusal(self) -> str | None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.practice import Practice
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.demo.chat import ANYBODY, ChatLog
 from discordplex.demo.live import NoDisplay
 from discordplex.demo.recording import Span
@@ -47,7 +47,7 @@ class Room:
 
     def greeting(self, *, ready: bool) -> str:
         make = texts.calls.listening if ready else texts.calls.hello
-        return make(texts.calls.Introduction(int(self.channel.id), ANYBODY, Practice(engine="parrot", transcribes=False)))
+        return make(texts.calls.Introduction(int(self.channel.id), ANYBODY, RecordingPolicy(engine="parrot", transcribes=False)))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.bot import rules, texts
+from discordplex.bot import guild_rules, texts
 from discordplex.bot.call import voice_status
 from discordplex.bot.chat import poster
 from discordplex.bot.commands.privacy import DONT_LISTEN_ID
@@ -77,7 +77,7 @@ class Evening:
 @asynccontextmanager
 async def evening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Evening]:
     """Everything but the bot."""
-    monkeypatch.setattr(rules, "MINUTE_S", MINUTE_S)
+    monkeypatch.setattr(guild_rules, "MINUTE_S", MINUTE_S)
     monkeypatch.setattr(periodic, "MINUTE_S", MINUTE_S)
     monkeypatch.setattr(running, "GRACE_S", 0.3)
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S / SPEED)

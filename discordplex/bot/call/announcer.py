@@ -11,8 +11,8 @@ from discordplex.bot import texts
 from discordplex.bot.call.disclosure import Disclosure, Notice
 from discordplex.bot.call.state import NOBODY_KNOWN, CallState
 from discordplex.bot.chat.notices import Notices
-from discordplex.bot.practice import Practice
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
+from discordplex.bot.recording_policy import RecordingPolicy
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Announcer:
     ready: bool = False
     """Whether people are heard already."""
     privacy_code: str | None = None
-    rules: Rules = field(default_factory=Rules)
+    rules: GuildRules = field(default_factory=GuildRules)
     """The rules of the guild."""
     _opens_long: bool = False
     _greets: bool = False
@@ -41,11 +41,11 @@ class Announcer:
     _changes: int = 0
 
     @property
-    def practice(self) -> Practice:
+    def recording_policy(self) -> RecordingPolicy:
         """What the settings want done with people's words, whether people were told or not."""
         captions, state = self.notices.captions_channel(self.state.voice_channel), self.state
         captions_in = captions.id if captions is not None else None
-        return Practice.of(self.rules, engine=state.engine, transcribes=state.transcribes, captions_in=captions_in)
+        return RecordingPolicy.of(self.rules, engine=state.engine, transcribes=state.transcribes, captions_in=captions_in)
 
     def greet(self) -> None:
         """Post the greeting: who listens, with which persona, where voices go. Called again, it updates the same message.
@@ -53,16 +53,16 @@ class Announcer:
         If more is now done with people's words than the message said, it is a new message.
         """
         self._greets = True
-        self.disclosure.show(Notice(self.state.voice_channel, self.practice, self._introduce, self.panel() if self.panel else None))
+        self.disclosure.show(Notice(self.state.voice_channel, self.recording_policy, self._introduce, self.panel() if self.panel else None))
 
-    def _introduce(self, practice: Practice, channel: Any) -> str:
+    def _introduce(self, policy: RecordingPolicy, channel: Any) -> str:
         asker, voice_channel = self.state.asker, self.state.voice_channel
         people = [asker] if asker is not None and asker in voice_channel.people else sorted(voice_channel.people)
         names = [name for one in people if (name := voice_channel.name_in(channel, one))]
         about = texts.calls.Introduction(
             channel_id=voice_channel.place.channel_id,
             persona=self.state.persona if self.ready and not self.state.keeps_persona else None,
-            practice=practice,
+            policy=policy,
             here=channel.id,
             people=names,
             privacy_code=self.privacy_code,
@@ -83,7 +83,7 @@ class Announcer:
             if self.ready:
                 self.greet()
 
-    def rules_changed(self, rules: Rules) -> None:
+    def rules_changed(self, rules: GuildRules) -> None:
         """The rules of the guild or the people changed: tell people if more or less is now done with their words."""
         self.rules = rules
         if self._greets:

@@ -25,8 +25,8 @@ from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.call.voice_status import VoiceStatus
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices, open_captions_thread
-from discordplex.bot.practice import Practice
-from discordplex.bot.rules import Preferences
+from discordplex.bot.guild_rules import Preferences
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
@@ -207,14 +207,14 @@ class Call:
         await voice_channel.move_voice_here()
 
     @property
-    def practice(self) -> Practice:
+    def recording_policy(self) -> RecordingPolicy:
         """What is done with people's words in this call, as they were told."""
-        return self._disclosure.in_force or self._announcer.practice.without_records()
+        return self._disclosure.in_force or self._announcer.recording_policy.without_records()
 
     async def disclosed(self) -> bool:
         """Whether what the settings want done with people's words is done. Waits until people were told, or could not be told."""
         disclosure = self._disclosure
-        if not self._announcer.practice.needs_notice:
+        if not self._announcer.recording_policy.needs_notice:
             return True
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(disclosure.settled.wait(), DISCLOSE_S)

@@ -7,7 +7,7 @@ from discordplex.bot.call.disclosure import Disclosure
 from discordplex.bot.call.state import NOBODY_KNOWN, CallState
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.notices import Notices
-from discordplex.bot.rules import Preferences
+from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.bridge.events import Caption
 from discordplex.plaintext import one_line

@@ -14,7 +14,7 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import DeliveryStatus
 from discordplex.bot.place import Place
-from discordplex.bot.practice import Practice
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.bridge.events import Caption
 from discordplex.engine import SpeakerId
 
@@ -30,10 +30,10 @@ class Notice:
     """The content of a notice."""
 
     voice_channel: VoiceChannel
-    practice: Practice
+    policy: RecordingPolicy
     """What the settings want."""
-    text: Callable[[Practice, Any], str]
-    """Makes the text for a practice and the channel where it is posted."""
+    text: Callable[[RecordingPolicy, Any], str]
+    """Makes the text for a policy and the channel where it is posted."""
     view: discord.ui.View | None = None
 
 
@@ -54,10 +54,10 @@ class Disclosure:
         self._serial = 0
         self._wanted: Notice | None = None
         self._channel: Any | None = None
-        self._stated: Practice | None = None
-        self._told: Practice | None = None
+        self._stated: RecordingPolicy | None = None
+        self._told: RecordingPolicy | None = None
         self._witnesses: frozenset[int] = frozenset()
-        self._in_force: Practice | None = None
+        self._in_force: RecordingPolicy | None = None
         self._place: Place | None = None
         self._refused: set[int] = set()
         self._ended_record = False
@@ -67,42 +67,42 @@ class Disclosure:
         self._mid_speech: set[SpeakerId] = set()
 
     @property
-    def in_force(self) -> Practice | None:
+    def in_force(self) -> RecordingPolicy | None:
         """What people were told, and so what is done; None if no notice was delivered."""
         return self._in_force
 
     @property
     def falls_short(self) -> bool:
         """Whether the settings want a record that is not made, because not everybody in the call could be told."""
-        wanted = self._wanted.practice if self._wanted else None
-        return wanted is not None and wanted.needs_notice and (self._in_force is None or wanted.beyond(self._in_force))
+        wanted = self._wanted.policy if self._wanted else None
+        return wanted is not None and wanted.needs_notice and (self._in_force is None or wanted.records_more_than(self._in_force))
 
     def show(self, notice: Notice) -> None:
         """Post the notice: edit the last message, or post a new one if people must be notified of more."""
         self._wanted = notice
-        practice, channel = notice.practice, None
-        if practice.needs_notice:
+        policy, channel = notice.policy, None
+        if policy.needs_notice:
             channel = self._seen_by_everybody(notice.voice_channel)
-            if channel and self._needs_new(notice.voice_channel, channel, practice) and self._serial >= MOST_NOTICES:
+            if channel and self._needs_new(notice.voice_channel, channel, policy) and self._serial >= MOST_NOTICES:
                 self._tell_end_of_record(channel)
                 channel = None
         if channel is None:
-            practice, channel = practice.without_records(), self._seen_by_anybody(notice.voice_channel)
-        if self._stated and self._stated.published_in is not None and practice.published_in is None:
+            policy, channel = policy.without_records(), self._seen_by_anybody(notice.voice_channel)
+        if self._stated and self._stated.published_in is not None and policy.published_in is None:
             self._notices.drop_captions(call=self._number)  # captions that wait are not written either
         if channel is None:
             self._leave(texts.calls.CONTINUED)
             self._channel = self._stated = None
             self.settled.set()
             return
-        if self._needs_new(notice.voice_channel, channel, practice):
+        if self._needs_new(notice.voice_channel, channel, policy):
             moved = self._place != notice.voice_channel.place
             gone_on = moved and self._channel is not None and bool(self._channel.id != channel.id)
             self._leave(texts.calls.moved(notice.voice_channel.place.channel_id) if gone_on else texts.calls.CONTINUED)
             self._serial += 1
             self.settled.clear()
-        self._channel, self._place, self._stated = channel, notice.voice_channel.place, practice
-        self._write(notice, channel, practice)
+        self._channel, self._place, self._stated = channel, notice.voice_channel.place, policy
+        self._write(notice, channel, policy)
         self._judge(notice.voice_channel)
 
     def _tell_end_of_record(self, channel: Any) -> None:
@@ -114,7 +114,7 @@ class Disclosure:
 
     def look_again(self) -> None:
         """The channels that people can see may have changed."""
-        if self._wanted and self._wanted.practice.needs_notice:
+        if self._wanted and self._wanted.policy.needs_notice:
             self.show(self._wanted)
 
     def may_keep(self, caption: Caption) -> bool:
@@ -145,12 +145,12 @@ class Disclosure:
         self._wanted = self._channel = self._stated = None
         self.settled.set()
 
-    def _needs_new(self, voice_channel: VoiceChannel, channel: Any, practice: Practice) -> bool:
+    def _needs_new(self, voice_channel: VoiceChannel, channel: Any, policy: RecordingPolicy) -> bool:
         if self._channel is None or self._stated is None or self._channel.id != channel.id:
             return True
-        if not practice.needs_notice:
+        if not policy.needs_notice:
             return False
-        return practice.beyond(self._stated) or (self._told is not None and not self._seen(voice_channel, channel))
+        return policy.records_more_than(self._stated) or (self._told is not None and not self._seen(voice_channel, channel))
 
     def _seen(self, voice_channel: VoiceChannel, channel: Any) -> bool:
         """Whether everybody in the call could see the notice: they were there when it came, or can read back."""
@@ -164,32 +164,32 @@ class Disclosure:
         candidates = (voice_channel.notices_channel, voice_channel.spare_channel)
         return next((one for one in candidates if one is not None and one.id not in self._refused), None)
 
-    def _write(self, notice: Notice, channel: Any, practice: Practice) -> None:
+    def _write(self, notice: Notice, channel: Any, policy: RecordingPolicy) -> None:
         serial, voice_channel = self._serial, notice.voice_channel
 
         def on_delivery(status: DeliveryStatus) -> None:
             if serial != self._serial or self._channel != channel:
                 return
             if status == "taken":
-                self._delivered(voice_channel, practice)
+                self._delivered(voice_channel, policy)
             elif status == "refused":
                 self._refused.add(channel.id)
                 self._write_anew()
-            elif practice.needs_notice:
+            elif policy.needs_notice:
                 self._write_anew()
 
         self._notices.say_in(
             channel,
-            notice.text(practice, channel),
+            notice.text(policy, channel),
             key=self._key,
             view=notice.view,
             on_delivery=on_delivery,
             call_in=voice_channel.place.guild_id,
         )
 
-    def _delivered(self, voice_channel: VoiceChannel, practice: Practice) -> None:
+    def _delivered(self, voice_channel: VoiceChannel, policy: RecordingPolicy) -> None:
         if self._told is None:
-            self._told = practice
+            self._told = policy
             self._witnesses = voice_channel.people
             self._mid_speech = set(self._speaking())
         self.settled.set()
@@ -202,7 +202,7 @@ class Disclosure:
 
     def _judge(self, voice_channel: VoiceChannel) -> None:
         """Decide what people know, and so what may be done."""
-        known = self._told is not None and self._stated is not None and not self._stated.beyond(self._told)
+        known = self._told is not None and self._stated is not None and not self._stated.records_more_than(self._told)
         seen = known and (not (self._stated and self._stated.needs_notice) or self._seen(voice_channel, self._channel))
         before, self._in_force = self._in_force, self._stated if seen else None
         if not (before and before.keeps_people):

@@ -6,7 +6,7 @@ from typing import Protocol
 from discordplex.audio.ducking import Ducking
 from discordplex.audio.sink import Sink
 from discordplex.bot.chat.channel import VoiceChannel
-from discordplex.bot.rules import Preferences
+from discordplex.bot.guild_rules import Preferences
 from discordplex.bridge.gated_sink import GatedSink
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics

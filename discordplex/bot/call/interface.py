@@ -6,7 +6,7 @@ from typing import Protocol
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import VoiceChannel
-from discordplex.bot.practice import Practice
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.engine import Persona
 from discordplex.metrics import Metrics
 
@@ -115,7 +115,7 @@ class AnyCall(Protocol):
         ...
 
     @property
-    def practice(self) -> Practice:
+    def recording_policy(self) -> RecordingPolicy:
         """What is done with people's words in this call, as they were told."""
         ...
 

@@ -7,9 +7,9 @@ import discord
 import discord.voice
 
 from discordplex.bot import texts
-from discordplex.bot.access import may_call, may_talk_in
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Rules
+from discordplex.bot.rights import may_call, may_talk_in
 from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.plaintext import one_line
 
@@ -141,7 +141,7 @@ class VoiceChannel(Protocol):
 class PycordVoiceChannel:
     """A `VoiceChannel` with py-cord's channel."""
 
-    def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, rules: Rules) -> None:
+    def __init__(self, channel: discord.VoiceChannel | discord.StageChannel, rules: GuildRules) -> None:
         self._channel = channel
         self._rules = rules
 
@@ -367,7 +367,7 @@ def voice_channels(guild: Guild) -> Iterable[discord.VoiceChannel | discord.Stag
     return [*guild.voice_channels, *guild.stage_channels]
 
 
-def closed_channels(guild: Guild, rules: Rules) -> frozenset[int]:
+def closed_channels(guild: Guild, rules: GuildRules) -> frozenset[int]:
     """Channels that the bot never joins by itself: the AFK channel, stages, and those that the rules close."""
     afk = {guild.afk_channel.id} if guild.afk_channel else set()
     elsewhere = {channel.id for channel in voice_channels(guild) if not may_talk_in(rules, channel.id)}

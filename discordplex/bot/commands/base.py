@@ -9,12 +9,12 @@ import discord
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.access import LIMITS, MODERATING, Right, Standing, UseLimit, may_use, right_to
 from discordplex.bot.call.interface import AnyCall
 from discordplex.bot.commands.reply import CommandContext
 from discordplex.bot.cooldowns import Cooldowns
 from discordplex.bot.place import Place
-from discordplex.bot.practice import Practice
+from discordplex.bot.recording_policy import RecordingPolicy
+from discordplex.bot.rights import LIMITS, MODERATING, MemberRights, Right, UseLimit, may_use, right_to
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.clock import Clock
@@ -75,7 +75,7 @@ class CommandServices:
     personas: PersonaCatalog
     voices: tuple[str, ...]
     """The engine's voices; empty if it takes any."""
-    practice: Callable[[int], Practice]
+    recording_policy: Callable[[int], RecordingPolicy]
     """What is done in a guild with what people say, in the running call or the next one."""
     handling: Callable[[], AbstractContextManager[None]]
     """A context for work that the end of the client waits for."""
@@ -91,7 +91,7 @@ class CommandServices:
         if right is None:
             raise RefusedError(texts.waiting.NOT_KNOWN)
         concerned = [*waiting] if channel_id is None else [channel_id, *waiting]
-        if not may_use(right, standing_of(member, concerned), call=channel_id, waiting=waiting):
+        if not may_use(right, rights_of(member, concerned), call=channel_id, waiting=waiting):
             raise RefusedError(NOT_THEIRS[right])
         if use in LIMITS:
             wait_s = self.count(LIMITS[use], guild_id, member.id)
@@ -112,8 +112,8 @@ class CommandServices:
         """The guild's channels with a call or in the queue that this person may decide about."""
         call = self.calls.call(guild_id)
         concerned = {*self.calls.waiting(guild_id), *([call.voice_channel.place.channel_id] if call else [])}
-        who = standing_of(member, concerned)
-        return frozenset(channel_id for channel_id in concerned if who.has_a_say_in(channel_id))
+        who = rights_of(member, concerned)
+        return frozenset(channel_id for channel_id in concerned if who.may_change(channel_id))
 
     def call_with(self, guild_id: int, member: Any) -> AnyCall | None:
         """The call in the voice channel of this member; None if there is none."""
@@ -132,19 +132,19 @@ def voice_channel_id(member: Any) -> int | None:
     return int(voice.channel.id) if voice and voice.channel else None
 
 
-def standing_of(member: Any, channels: Collection[int]) -> Standing:
+def rights_of(member: Any, channels: Collection[int]) -> MemberRights:
     """The rights of a person in their guild and these channels. A user who is no member has none.
 
     A member in timeout has only the permissions to see channels and read their history, except an administrator or the owner. py-cord does
     not take that into account.
     """
     if not isinstance(member, discord.Member):
-        return Standing(sits_in=None, moderates=frozenset(), admin=False)
+        return MemberRights(channel_id=None, moderates=frozenset(), admin=False)
     if member.timed_out and not member.guild_permissions.administrator:
-        return Standing(voice_channel_id(member), moderates=frozenset(), admin=False)
+        return MemberRights(voice_channel_id(member), moderates=frozenset(), admin=False)
     known = [channel for channel_id in channels if (channel := member.guild.get_channel(channel_id))]
     moderates = frozenset(channel.id for channel in known if any(getattr(channel.permissions_for(member), name) for name in MODERATING))
-    return Standing(voice_channel_id(member), moderates, admin=member.guild_permissions.manage_guild)
+    return MemberRights(voice_channel_id(member), moderates, admin=member.guild_permissions.manage_guild)
 
 
 def guild_id_of(context: Any) -> int:

@@ -6,10 +6,10 @@ import aiohttp
 import discord
 import structlog
 
-from discordplex.bot.access import ANSWERING
 from discordplex.bot.commands.base import CommandServices, note_failure, sentence_about
 from discordplex.bot.commands.calls import call_in, go_on, send_away, stop_here
 from discordplex.bot.commands.reply import NO_MENTIONS
+from discordplex.bot.rights import ANSWERING
 from discordplex.bot.texts.markdown import messages
 
 log = structlog.get_logger()

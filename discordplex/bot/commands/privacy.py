@@ -76,9 +76,9 @@ def add_privacy_commands(bot: discord.Bot, services: CommandServices) -> None:
         name="privacy", description="See and delete what is stored about you, and choose whether I hear you.", contexts=IN_GUILDS
     )
     async def privacy(context: discord.ApplicationContext) -> None:
-        practice = services.practice(guild_id_of(context))
+        policy = services.recording_policy(guild_id_of(context))
         try:
-            text = texts.privacy.about_person(await services.preferences.store.privacy.what_is_stored(context.author.id), practice)
+            text = texts.privacy.about_person(await services.preferences.store.privacy.what_is_stored(context.author.id), policy)
         except StoreError as fault:  # the buttons work anyway
-            text = texts.privacy.not_read(practice, str(fault))
+            text = texts.privacy.not_read(policy, str(fault))
         await reply(context, text, view=PrivacyPanel())

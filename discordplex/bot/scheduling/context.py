@@ -6,8 +6,8 @@ from typing import Protocol
 from discordplex.bot.call.interface import AnyCall
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.daily_limit import DailyLimit
 from discordplex.bot.scheduling.move_limits import Moves
 from discordplex.bot.scheduling.registry import SessionRegistry
@@ -23,7 +23,7 @@ class GuildAccess(Protocol):
         """The voice channel; None if there is none."""
         ...
 
-    def rules(self, guild_id: int) -> Rules:
+    def rules(self, guild_id: int) -> GuildRules:
         """The rules of a guild."""
         ...
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from discordplex.bot import texts
-from discordplex.bot.rules import MINUTE_S, Rules
+from discordplex.bot.guild_rules import MINUTE_S, GuildRules
 from discordplex.bot.scheduling.usage import Usage
 
 NOTICE_SHARE = 0.8
@@ -14,7 +14,7 @@ NOTICE_SHARE = 0.8
 class DailyLimit:
     """The limit of each guild (`limits.minutes_per_day`), and what is left of it. Thread: loop."""
 
-    def __init__(self, usage: Usage, *, rules: Callable[[int], Rules], costs_money: Callable[[], bool]) -> None:
+    def __init__(self, usage: Usage, *, rules: Callable[[int], GuildRules], costs_money: Callable[[], bool]) -> None:
         """`costs_money` says whether the engine of the next call costs money."""
         self._usage = usage
         self._rules = rules

@@ -4,7 +4,7 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.call.interface import AnyCall, Next
-from discordplex.bot.rules import MINUTE_S
+from discordplex.bot.guild_rules import MINUTE_S
 from discordplex.bot.scheduling.context import SchedulingContext
 from discordplex.bot.scheduling.daily_limit import NOTICE_SHARE
 from discordplex.bot.scheduling.running import RunningCalls

@@ -94,7 +94,7 @@ class QueueMemory(Protocol):
         ...
 
 
-class Forgetful:
+class NoMemory:
     """Remembers nothing."""
 
     async def load(self) -> Iterable[tuple[Place, int | None]]:
@@ -116,7 +116,7 @@ class SessionRegistry:
 
     def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
         self._provider = provider
-        self._memory = memory or Forgetful()
+        self._memory = memory or NoMemory()
         self._seats: dict[int, Seat] = {}
         self._queue: dict[Place, Ticket] = {}
         self._turns: dict[int, None] = {}
@@ -227,7 +227,7 @@ class SessionRegistry:
 
     def forget_nobody(self) -> None:
         """The process ends: calls that end from now on stay remembered."""
-        self._memory = Forgetful()
+        self._memory = NoMemory()
 
     def move(self, guild_id: int, channel_id: int) -> None:
         """The guild's call moved to another channel, which does not wait any more."""

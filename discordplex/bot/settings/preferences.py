@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 import structlog
 from typing_extensions import Self
 
-from discordplex.bot.rules import CaptionsPlace, Rules
+from discordplex.bot.guild_rules import CaptionsPlace, GuildRules
 from discordplex.bot.settings.write_behind import EVERYTHING, Key, WriteBehind
 from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock, SystemClock
@@ -73,7 +73,7 @@ class StoredPreferences:
         """Whether earlier opt-outs could be read; set by `load`."""
         self._clock = clock or SystemClock()
         self._provider = provider
-        self._configured = Rules.configured(config.bot, config.limits)
+        self._configured = GuildRules.configured(config.bot, config.limits)
         self._default = Persona(voice=config.default_persona.voice, text_prompt=config.default_persona.text_prompt)
         self._behind = WriteBehind(self._clock, self._recover)
         self._recovering = asyncio.Lock()
@@ -125,7 +125,7 @@ class StoredPreferences:
         """The settings of the guild's admins, as far as they are known."""
         return applied(self._guild_changes.get(guild_id, ()), self._guilds.get(guild_id) or GuildSettings(guild_id))
 
-    def rules(self, guild_id: int) -> Rules:
+    def rules(self, guild_id: int) -> GuildRules:
         """The rules of a guild: its admins' settings, else the configuration. What the configuration denies stays denied."""
         own, base = self.guild(guild_id), self._configured
         return replace(
@@ -140,7 +140,7 @@ class StoredPreferences:
             max_minutes=min((minutes for minutes in (base.max_minutes, own.max_minutes) if minutes), default=0),
             transcripts=own.transcripts,
             captions_of_people=base.captions_of_people if own.captions_of_people is None else own.captions_of_people,
-            forgetful=not self.opt_outs_known,
+            opt_outs_unknown=not self.opt_outs_known,
         )
 
     def guild_persona(self, guild_id: int) -> Persona:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from discordplex.bot.practice import SOMEWHERE, Practice
+from discordplex.bot.recording_policy import SOMEWHERE, RecordingPolicy
 from discordplex.bot.texts.markdown import LONGEST_NAME, harmless
 from discordplex.bot.texts.waiting import SOMEBODY
 from discordplex.engine import Persona
@@ -69,7 +69,7 @@ class Introduction:
     channel_id: int
     persona: Persona | None
     """None if the engine does not take a persona, or if that is not known yet."""
-    practice: Practice
+    policy: RecordingPolicy
     here: int | None = None
     """The channel where the greeting is posted."""
     people: Sequence[str] = ()
@@ -78,7 +78,7 @@ class Introduction:
     """The digits that verify the call's end-to-end encryption; None without encryption."""
 
 
-FORGETFUL = "I cannot read my settings, so I do not know who asked me not to listen. If you did, please press the button again."
+OPT_OUTS_UNKNOWN = "I cannot read my settings, so I do not know who asked me not to listen. If you did, please press the button again."
 
 CONTINUED = "This message is out of date. My newest message says what applies now."
 
@@ -111,32 +111,32 @@ def hello(about: Introduction) -> str:
 def listening(about: Introduction) -> str:
     """The engine is open: the bot hears and speaks."""
     code = f" Voice privacy code (your Discord shows the same one): `{grouped(about.privacy_code)}`." if about.privacy_code else ""
-    lost = f" {FORGETFUL}" if about.practice.forgetful else ""
+    lost = f" {OPT_OUTS_UNKNOWN}" if about.policy.opt_outs_unknown else ""
     return f"{listening_to(about)}{code}{lost} Go ahead, speak."
 
 
 def listening_to(about: Introduction) -> str:
     """Who listens, where people's voices go and what is kept; then the people the bot came for, and its persona."""
-    goes_to = f"what you say goes to {harmless(about.practice.engine)}"
+    goes_to = f"what you say goes to {harmless(about.policy.engine)}"
     came_for = f" I came for {listed(about.people)}." if about.people else ""
     return (
-        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {fate(about.practice, about.here)}.{came_for}"
+        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {use_of_speech(about.policy, about.here)}.{came_for}"
         f"{f' You talk with {who(about.persona)}.' if about.persona else ''}"
     )
 
 
-def fate(practice: Practice, here: int | None = None) -> str:
+def use_of_speech(policy: RecordingPolicy, here: int | None = None) -> str:
     """What is done with people's words: the end of a sentence that is posted in the channel `here`."""
     parts = []
-    if practice.published_in is not None:
-        where = "the captions" if practice.published_in == SOMEWHERE else f"<#{practice.published_in}>"
-        where = "this channel" if practice.published_in == here else where
+    if policy.published_in is not None:
+        where = "the captions" if policy.published_in == SOMEWHERE else f"<#{policy.published_in}>"
+        where = "this channel" if policy.published_in == here else where
         parts.append(f"your words are written into {where}, where Discord keeps them")
-    if practice.keeps_people:
+    if policy.keeps_people:
         parts.append(f"a transcript is kept, {SINCE}")
     if not parts:
         parts.append("nothing of it is kept")
-    if practice.kept and not practice.transcribes:
+    if policy.kept and not policy.transcribes:
         return f"and {', and '.join(parts)}, but a transcript is kept of what I say, {SINCE}"
     return f"and {', and '.join(parts)}"
 

@@ -1,7 +1,7 @@
 """What the bot says about who is heard and what is kept. Pure."""
 
-from discordplex.bot.practice import Practice
-from discordplex.bot.texts.calls import FORGETFUL, fate, told
+from discordplex.bot.recording_policy import RecordingPolicy
+from discordplex.bot.texts.calls import OPT_OUTS_UNKNOWN, told, use_of_speech
 from discordplex.bot.texts.markdown import harmless
 from discordplex.plaintext import one_line
 from discordplex.store.records import SaveStatus, StoredAboutPerson
@@ -27,20 +27,20 @@ def to_be_forgotten(standing: SaveStatus) -> str:
     return f"It is not deleted yet. I delete it as soon as the database works again, and do not use it until then. {told(standing.why)}"
 
 
-def about_words(practice: Practice) -> str:
+def about_words(policy: RecordingPolicy) -> str:
     """What is done in this server with what people say, in the words of a call's notice."""
-    goes_to = f"What you say in calls goes to {harmless(practice.engine)}"
-    return f"{goes_to}, {fate(practice)}.{f' {FORGETFUL}' if practice.forgetful else ''}"
+    goes_to = f"What you say in calls goes to {harmless(policy.engine)}"
+    return f"{goes_to}, {use_of_speech(policy)}.{f' {OPT_OUTS_UNKNOWN}' if policy.opt_outs_unknown else ''}"
 
 
-def not_read(practice: Practice, why: str) -> str:
+def not_read(policy: RecordingPolicy, why: str) -> str:
     """/privacy while the database cannot be reached."""
-    return f"{about_words(practice)}\n{told(why)}"
+    return f"{about_words(policy)}\n{told(why)}"
 
 
-def about_person(stored: StoredAboutPerson, practice: Practice) -> str:
+def about_person(stored: StoredAboutPerson, policy: RecordingPolicy) -> str:
     """/privacy: what is done with what people say here, and all that is stored about the person who asks."""
-    lines = [about_words(practice)]
+    lines = [about_words(policy)]
     if stored.nothing:
         return f"{lines[0]}\n{NOTHING_STORED}"
     lines.append("Stored about you:")

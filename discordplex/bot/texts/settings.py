@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from discordplex.bot.rules import CaptionsPlace, Rules
+from discordplex.bot.guild_rules import CaptionsPlace, GuildRules
 from discordplex.bot.texts.calls import as_it_stands, told, who
 from discordplex.bot.texts.markdown import harmless
 from discordplex.engine import Persona
@@ -23,7 +23,7 @@ def may_not_write(channel: str, *, thread: bool) -> str:
     return f"I may not write in #{channel}. Give my role the permissions {needed} there."
 
 
-def settings(rules: Rules, persona: Persona, *, problem: str | None) -> str:
+def settings(rules: GuildRules, persona: Persona, *, problem: str | None) -> str:
     """/settings show, and the answer to every change: all settings in force."""
     lines = [
         f"- captions and notices: {captions(rules.captions)}",

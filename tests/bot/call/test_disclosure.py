@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from discordplex.bot import texts
-from discordplex.bot.practice import Practice
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.bot.texts.privacy import about_words
 from discordplex.bridge.events import Caption
 from discordplex.engine import Text
@@ -48,24 +48,24 @@ async def test_what_is_said_is_what_is_done(
         assert written == (published and transcribes and captions != "off")
         assert bool(kept) == transcripts
         assert ("this channel, where Discord keeps them" in told) == written
-        privacy = about_words(it.call.practice)
+        privacy = about_words(it.call.recording_policy)
         assert ("nothing of it is kept" in privacy) == (not written and not stored)
         assert ("your words are written into" in privacy) == written
         assert ("a transcript is kept" in privacy) == bool(kept)
         assert len(said) <= 1, "one notice tells what holds now"
 
 
-@pytest.mark.parametrize(("transcribes", "transcripts", "published", "forgetful"), [*itertools.product([True, False], repeat=4)])
-def test_sentences_come_from_the_practice(*, transcribes: bool, transcripts: bool, published: bool, forgetful: bool) -> None:
+@pytest.mark.parametrize(("transcribes", "transcripts", "published", "opt_outs_unknown"), [*itertools.product([True, False], repeat=4)])
+def test_sentences_come_from_the_policy(*, transcribes: bool, transcripts: bool, published: bool, opt_outs_unknown: bool) -> None:
     """Each sentence stands exactly where what it says is so; while nobody knows who opted out nothing is kept or published."""
-    rules = Rules(transcripts=transcripts, captions_of_people=published, forgetful=forgetful)
-    practice = Practice.of(rules, engine="PersonaPlex", transcribes=transcribes, captions_in=5)
-    words = texts.calls.fate(practice, 5)
-    assert ("your words are written into this channel" in words) == (published and transcribes and not forgetful)
-    assert ("a transcript is kept" in words) == (transcripts and not forgetful)
-    people = practice.keeps_people or practice.published_in is not None
+    rules = GuildRules(transcripts=transcripts, captions_of_people=published, opt_outs_unknown=opt_outs_unknown)
+    policy = RecordingPolicy.of(rules, engine="PersonaPlex", transcribes=transcribes, captions_in=5)
+    words = texts.calls.use_of_speech(policy, 5)
+    assert ("your words are written into this channel" in words) == (published and transcribes and not opt_outs_unknown)
+    assert ("a transcript is kept" in words) == (transcripts and not opt_outs_unknown)
+    people = policy.keeps_people or policy.published_in is not None
     assert ("nothing of it is kept" in words) == (not people)
-    assert ("a transcript is kept of what I say" in words) == (transcripts and not transcribes and not forgetful)
+    assert ("a transcript is kept of what I say" in words) == (transcripts and not transcribes and not opt_outs_unknown)
 
 
 async def test_switching_on_in_a_call_notifies_people(clock: FakeClock) -> None:

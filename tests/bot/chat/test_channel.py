@@ -10,7 +10,7 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.chat.channel import PycordVoiceChannel
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.config import BotConfig
 from discordplex.loopback.discord.world.model import TEXT
 from discordplex.store.store import open_store
@@ -37,7 +37,7 @@ def test_a_private_thread_is_not_seen_by_everybody_who_sees_its_channel(kind: di
     members = {user_id: SimpleNamespace(bot=False, id=user_id) for user_id in may}
     parent = SimpleNamespace(permissions_for=lambda member: may[member.id])
     guild = SimpleNamespace(get_member=members.get, get_channel=lambda _: parent)
-    voice_channel = PycordVoiceChannel(cast("Any", SimpleNamespace(guild=guild, voice_states=dict.fromkeys(members))), Rules())
+    voice_channel = PycordVoiceChannel(cast("Any", SimpleNamespace(guild=guild, voice_states=dict.fromkeys(members))), GuildRules())
     thread = discord.Thread.__new__(discord.Thread)
     thread.guild, thread.parent_id, thread._type = cast("Any", guild), 9, cast("Any", kind)
     assert voice_channel.viewers(thread) == voice_channel.readers(thread) == seen_by

@@ -128,8 +128,8 @@ async def test_privacy_shows_and_deletes(home: Home) -> None:
     """All that is stored about who asks; deleting leaves nothing but a wish not to be heard."""
     async with home.bot_running():
         nothing = await home.press("privacy")
-        fate = "What you say in calls goes to PersonaPlex, and nothing of it is kept."
-        assert nothing.content.splitlines() == [fate, texts.privacy.NOTHING_STORED]
+        use_of_speech = "What you say in calls goes to PersonaPlex, and nothing of it is kept."
+        assert nothing.content.splitlines() == [use_of_speech, texts.privacy.NOTHING_STORED]
         await home.press("voice", {"voice": "VARM0.pt"})
         await home.press("persona save", {"name": "Pirate"})
         shown = await home.press("privacy")

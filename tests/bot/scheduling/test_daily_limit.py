@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.scheduling.usage import HOUR_S, HOURS, Usage
 from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.loopback.clock import FakeClock
@@ -16,7 +16,7 @@ from tests.bot.town import A1, A2, ANNA, B1, BERT, CARA, Town
 
 WRITTEN_S = 2.5
 MINUTE_S = 60.0
-TEN = Rules(minutes_per_day=10)
+TEN = GuildRules(minutes_per_day=10)
 
 
 def paid(capacity: int) -> CountedEngines:
@@ -96,7 +96,7 @@ async def test_only_what_costs_counts(town: Town, clock: FakeClock) -> None:
     await clock.advance(MINUTE_S + 10)
     assert town.usage.used_s(A1.guild_id) == pytest.approx(70, abs=1.5)
     assert town.board.status(A1.guild_id).minutes == (2, 10)
-    town.common_rules = Rules()
+    town.common_rules = GuildRules()
     await clock.advance(20 * MINUTE_S)
     assert town.usage.used_s(A1.guild_id) == pytest.approx(70, abs=1.5)
     assert town.board.status(A1.guild_id).minutes is None
@@ -111,7 +111,7 @@ async def test_status_says_what_is_used(town: Town, clock: FakeClock) -> None:
     said = texts.calls.status(town.board.status(A1.guild_id)).splitlines()
     assert said[0].endswith(" Tokens: 12,345 in, 0 out.")
     assert "Minutes of this server in the last 24 hours: 2 of 10 used, 8 left." in said
-    town.common_rules = Rules()
+    town.common_rules = GuildRules()
     town.calls[0].metrics = Metrics()
     assert not {"Minutes", "Tokens"} & set(texts.calls.status(town.board.status(A1.guild_id)).replace(":", " ").split())
 

@@ -4,8 +4,8 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.call.interface import Next, Outcome
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.dispatcher import FIRST_PAUSE_S, GOOD_CALL_S, MOST, QUEUE_POLL_S, RetryPauses
 from discordplex.bot.scheduling.running import FOLLOW_TIMEOUT_S, GRACE_S
 from discordplex.loopback.clock import FakeClock, settle
@@ -304,7 +304,7 @@ async def test_join_calls_the_bot_away_from_an_empty_channel(town: Town) -> None
 
 async def test_without_auto_join_only_join_begins_a_call(clock: FakeClock) -> None:
     """People come and go unasked; a call that was asked for still ends when it is empty."""
-    town = Town(clock, CountedEngines(1), rules=Rules(auto_join=False))
+    town = Town(clock, CountedEngines(1), rules=GuildRules(auto_join=False))
     town.move(ANNA, None, A1)
     await settle()
     assert town.calls == []

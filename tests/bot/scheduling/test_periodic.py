@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.scheduling.periodic import ROUND_S
 from discordplex.bot.scheduling.time_limit import NOTICE_S
 from discordplex.bot.texts.waiting import Estimate
@@ -15,7 +15,7 @@ from tests.bot.fakes import PAID, CountedEngines
 from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, Town
 
 WRITTEN_S = 2.5
-BOX = Rules(max_minutes=3)
+BOX = GuildRules(max_minutes=3)
 
 
 def rounds() -> list[str]:
@@ -82,7 +82,7 @@ async def test_nobody_makes_way_while_an_engine_is_free(town: Town, clock: FakeC
 
 async def test_without_auto_join_they_ask_again_themselves(town: Town, clock: FakeClock) -> None:
     """Who called the bot with /join is not put into the queue unasked."""
-    town.common_rules = Rules(max_minutes=3, auto_join=False)
+    town.common_rules = GuildRules(max_minutes=3, auto_join=False)
     for place, person in ((A1, ANNA), (B1, BERT)):
         town.voice_channels[place].people = frozenset({person})
         await town.board.join(place, person)
@@ -93,7 +93,7 @@ async def test_without_auto_join_they_ask_again_themselves(town: Town, clock: Fa
 
 async def test_nobody_has_spoken_for_long(town: Town, clock: FakeClock) -> None:
     """The call ends with a sentence, does not come back by itself, and does when somebody enters."""
-    town.common_rules = Rules(idle_minutes=5)
+    town.common_rules = GuildRules(idle_minutes=5)
     town.move(ANNA, None, A1)
     await clock.advance(10)
     town.calls[0].quiet_s = 299.0
@@ -109,7 +109,7 @@ async def test_nobody_has_spoken_for_long(town: Town, clock: FakeClock) -> None:
 
 async def test_zero_minutes_is_never(town: Town, clock: FakeClock) -> None:
     """People may sit in silence for as long as they like."""
-    town.common_rules = Rules()
+    town.common_rules = GuildRules()
     town.move(ANNA, None, A1)
     await clock.advance(10)
     town.calls[0].quiet_s = 1e9
@@ -119,7 +119,7 @@ async def test_zero_minutes_is_never(town: Town, clock: FakeClock) -> None:
 
 async def test_silence_that_costs_money_ends(town: Town, clock: FakeClock) -> None:
     """After the minutes of `limits.idle_minutes`, although nobody waits; a call that costs nothing goes on."""
-    town.common_rules = Rules()
+    town.common_rules = GuildRules()
     town.engines.capacity = 2
     town.move(ANNA, None, A1)
     town.engines.info = PAID
@@ -194,14 +194,14 @@ async def test_no_more_calls_make_way_than_are_wanted(clock: FakeClock) -> None:
 
 def test_the_shorter_limit_holds() -> None:
     """A call that may be idle for two minutes anyway does not get five because others wait; and 0 is never."""
-    assert Rules(idle_minutes=2).idle_limit_minutes(others_wait=True) == 2
-    assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=True) == 5
-    assert Rules(busy_idle_minutes=0).idle_limit_minutes(others_wait=True) == 0
-    assert Rules(idle_minutes=9).idle_limit_minutes(others_wait=False) == 9
-    assert Rules().idle_limit_minutes(others_wait=False, costs_money=True) == 5
-    assert Rules(idle_minutes=2).idle_limit_minutes(others_wait=False, costs_money=True) == 2
-    assert Rules(busy_idle_minutes=3).idle_limit_minutes(others_wait=True, costs_money=True) == 3
-    assert Rules(paid_idle_minutes=0).idle_limit_minutes(others_wait=False, costs_money=True) == 0
+    assert GuildRules(idle_minutes=2).idle_limit_minutes(others_wait=True) == 2
+    assert GuildRules(idle_minutes=9).idle_limit_minutes(others_wait=True) == 5
+    assert GuildRules(busy_idle_minutes=0).idle_limit_minutes(others_wait=True) == 0
+    assert GuildRules(idle_minutes=9).idle_limit_minutes(others_wait=False) == 9
+    assert GuildRules().idle_limit_minutes(others_wait=False, costs_money=True) == 5
+    assert GuildRules(idle_minutes=2).idle_limit_minutes(others_wait=False, costs_money=True) == 2
+    assert GuildRules(busy_idle_minutes=3).idle_limit_minutes(others_wait=True, costs_money=True) == 3
+    assert GuildRules(paid_idle_minutes=0).idle_limit_minutes(others_wait=False, costs_money=True) == 0
 
 
 async def test_who_sends_the_bot_away_as_time_runs_out_does_not_wait_again(town: Town, clock: FakeClock) -> None:

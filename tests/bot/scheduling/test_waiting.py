@@ -3,8 +3,8 @@
 import pytest
 
 from discordplex.bot import texts
+from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.rules import Rules
 from discordplex.bot.scheduling.dispatcher import SETTLE_S
 from discordplex.bot.scheduling.move_limits import ALL
 from discordplex.bot.scheduling.running import GRACE_S
@@ -82,7 +82,7 @@ async def test_the_estimate_comes_from_recent_calls(town: Town, clock: FakeClock
 
 async def test_join_says_the_same_as_the_channel(town: Town) -> None:
     """The place and what to expect."""
-    town.common_rules = Rules(max_minutes=10)
+    town.common_rules = GuildRules(max_minutes=10)
     town.move(ANNA, None, A1)
     town.voice_channels[B1].people = frozenset({BERT})
     assert await town.board.join(B1, BERT) == texts.waiting.waiting(1, Estimate(600, at_most=True))
@@ -197,7 +197,7 @@ async def test_nobody_is_left_who_may_call_it(town: Town, clock: FakeClock) -> N
 
 async def test_nobody_can_tell_when_the_own_guilds_call_ends(clock: FakeClock) -> None:
     """The estimate is about engines; this one may be free all the time."""
-    town = Town(clock, CountedEngines(1), rules=Rules(max_minutes=10))
+    town = Town(clock, CountedEngines(1), rules=GuildRules(max_minutes=10))
     town.move(ANNA, None, A1)
     town.move(BERT, None, A2)
     assert town.board.queue_lines(A1.guild_id) == [texts.waiting.in_queue(A2.channel_id, 1, None)]

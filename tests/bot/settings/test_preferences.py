@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from discordplex.bot.rules import CaptionsPlace
+from discordplex.bot.guild_rules import CaptionsPlace
 from discordplex.bot.settings.preferences import MOST_CHANGES, MOST_PEOPLE, StoredPreferences
 from discordplex.config import BotConfig, Config, PersonaConfig
 from discordplex.engine import Persona
@@ -291,7 +291,7 @@ async def test_a_database_that_was_away_at_the_start_is_taken_back(database: Pat
         await preferences.load()
         assert preferences.opted_out == {ANNA}
         assert preferences.opt_outs_known
-        assert not preferences.rules(GUILD).forgetful
+        assert not preferences.rules(GUILD).opt_outs_unknown
         await preferences.__aenter__()
         assert store.volatile
         assert not (await preferences.silence(BERT)).saved
@@ -312,12 +312,12 @@ async def test_a_folder_that_appears_later(tmp_path: Path, clock: FakeClock, eng
         preferences.changed = lambda: told.append(preferences.opted_out)
         await preferences.load()
         rules = preferences.rules(GUILD)
-        assert rules.forgetful
+        assert rules.opt_outs_unknown
         await preferences.silence(BERT)
         folder.mkdir()
         (tmp_path / "settings.db").rename(folder / "settings.db")
         await saved(preferences, clock)
-        assert not preferences.rules(GUILD).forgetful
+        assert not preferences.rules(GUILD).opt_outs_unknown
         assert preferences.opted_out == {ANNA, BERT}
         assert told[-1] == {ANNA, BERT}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.practice import Practice
+from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.engine import Persona
 
 PERSONA = Persona("NATF0.pt", "You are a *wise* and friendly teacher. " * 20)
@@ -11,7 +11,7 @@ PERSONA = Persona("NATF0.pt", "You are a *wise* and friendly teacher. " * 20)
 
 def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
     """The first sentence says who listens, where it goes, that nothing is kept; markup in a role is harmless; the code can be read out."""
-    nothing = Practice(engine="PersonaPlex, run by *Ann*", transcribes=False)
+    nothing = RecordingPolicy(engine="PersonaPlex, run by *Ann*", transcribes=False)
     about = texts.calls.Introduction(5, PERSONA, nothing, people=["Ada"], privacy_code="123456789012345678901234567890")
     assert "`12345 67890 12345 67890 12345 67890`" in texts.calls.listening(about)
     for text in (texts.calls.hello(about), texts.calls.listening(about)):
@@ -22,7 +22,7 @@ def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
         assert r"You are a \*wise\* and friendly teacher." in text
         assert "I came for Ada." in text
         assert len(text) < 500
-    kept = texts.calls.listening(texts.calls.Introduction(5, PERSONA, Practice(engine="gpu", transcribes=True, kept=True)))
+    kept = texts.calls.listening(texts.calls.Introduction(5, PERSONA, RecordingPolicy(engine="gpu", transcribes=True, kept=True)))
     assert "a transcript is kept" in kept
     assert "nothing" not in kept
 

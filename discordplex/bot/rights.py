@@ -1,4 +1,4 @@
-"""Who may call the bot, where it talks, and who may use which command. Pure.
+"""Rights: who may call the bot, where it talks, who may use which command, and how often. Pure.
 
 `RIGHTS` and `LIMITS` are the whole policy: they list every slash command, prefix command and button. Anything else is refused.
 `docs/using.md` shows the same table; a test compares both with what the bot registers.
@@ -10,17 +10,17 @@ from enum import Enum
 from typing import Final
 
 from discordplex.bot.cooldowns import Rate
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
 
 # Lists of channels and roles: a denial takes precedence, and an empty list of allowed ones allows everything.
 
 
-def may_talk_in(rules: Rules, channel_id: int) -> bool:
+def may_talk_in(rules: GuildRules, channel_id: int) -> bool:
     """Whether the bot may talk in this channel at all."""
     return channel_id not in rules.deny_channels and (not rules.allow_channels or channel_id in rules.allow_channels)
 
 
-def may_call(rules: Rules, role_ids: Collection[int]) -> bool:
+def may_call(rules: GuildRules, role_ids: Collection[int]) -> bool:
     """Whether a member with these roles may call the bot. Every member also has the role with the guild's id."""
     held = frozenset(role_ids)
     return not held & rules.deny_roles and (not rules.allow_roles or bool(held & rules.allow_roles))
@@ -45,22 +45,22 @@ MODERATING: Final = ("move_members", "manage_channels", "manage_guild", "adminis
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MemberRights:
     """The rights of one person in a guild."""
 
-    sits_in: int | None
+    channel_id: int | None
     """The voice channel that they are in."""
     moderates: frozenset[int]
     """The voice channels that they moderate, of those in question."""
     admin: bool
     """Whether they have Manage Server."""
 
-    def has_a_say_in(self, channel_id: int) -> bool:
+    def may_change(self, channel_id: int) -> bool:
         """Whether they may change the call in this channel, or its place in the queue."""
-        return channel_id == self.sits_in or channel_id in self.moderates
+        return channel_id == self.channel_id or channel_id in self.moderates
 
 
-def may_use(right: Right, who: Standing, *, call: int | None, waiting: Collection[int]) -> bool:
+def may_use(right: Right, who: MemberRights, *, call: int | None, waiting: Collection[int]) -> bool:
     """Whether somebody may use a command with this right.
 
     `call` is the channel of the guild's call, or None. `waiting` are its channels in the queue, or whose call is tried again. If there is
@@ -70,7 +70,7 @@ def may_use(right: Right, who: Standing, *, call: int | None, waiting: Collectio
         return who.admin
     if right in (Right.CALL, Right.QUEUE):
         concerned = [call] if call is not None and right is Right.CALL else waiting
-        return not concerned or any(who.has_a_say_in(channel_id) for channel_id in concerned)
+        return not concerned or any(who.may_change(channel_id) for channel_id in concerned)
     return True  # also CALLER: the command itself answers people who are in no channel or may not call
 
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 import discord
 import pytest
 
-from discordplex.bot.access import LIMITS, MODERATING, RIGHTS, Right, Standing, may_call, may_talk_in, may_use, right_to
-from discordplex.bot.commands.base import CommandServices, standing_of
+from discordplex.bot.commands.base import CommandServices, rights_of
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.register import PANELS, add_commands
-from discordplex.bot.rules import CaptionsPlace, Rules
+from discordplex.bot.guild_rules import CaptionsPlace, GuildRules
+from discordplex.bot.rights import LIMITS, MODERATING, RIGHTS, MemberRights, Right, may_call, may_talk_in, may_use, right_to
 from discordplex.config import BotConfig, LimitsConfig
 
 ONE, TWO = frozenset({1}), frozenset({2})
@@ -21,15 +21,17 @@ ONE, TWO = frozenset({1}), frozenset({2})
 @pytest.mark.parametrize(
     ("rules", "welcome"),
     [
-        pytest.param(Rules(), [True, True], id="no list permits everything"),
-        pytest.param(Rules(allow_channels=ONE, allow_roles=ONE), [True, False], id="a list permits what is on it"),
-        pytest.param(Rules(deny_channels=ONE, deny_roles=ONE), [False, True], id="a denial denies"),
+        pytest.param(GuildRules(), [True, True], id="no list permits everything"),
+        pytest.param(GuildRules(allow_channels=ONE, allow_roles=ONE), [True, False], id="a list permits what is on it"),
+        pytest.param(GuildRules(deny_channels=ONE, deny_roles=ONE), [False, True], id="a denial denies"),
         pytest.param(
-            Rules(allow_channels=ONE | TWO, deny_channels=TWO, allow_roles=ONE | TWO, deny_roles=TWO), [True, False], id="and goes first"
+            GuildRules(allow_channels=ONE | TWO, deny_channels=TWO, allow_roles=ONE | TWO, deny_roles=TWO),
+            [True, False],
+            id="and goes first",
         ),
     ],
 )
-def test_lists_of_channels_and_roles(rules: Rules, welcome: list[bool]) -> None:
+def test_lists_of_channels_and_roles(rules: GuildRules, welcome: list[bool]) -> None:
     """A denial goes before a permission, and an empty list permits everything."""
     assert [may_talk_in(rules, channel_id) for channel_id in (1, 2)] == welcome
     assert [may_call(rules, {role_id}) for role_id in (1, 2)] == welcome
@@ -37,18 +39,18 @@ def test_lists_of_channels_and_roles(rules: Rules, welcome: list[bool]) -> None:
 
 def test_one_role_among_many_decides() -> None:
     """One that is allowed is enough, one that is denied is too much; who has none is nobody that is allowed."""
-    assert may_call(Rules(allow_roles=ONE), {1, 5, 7})
-    assert not may_call(Rules(deny_roles=ONE), {1, 5, 7})
-    assert not may_call(Rules(allow_roles=ONE), ())
+    assert may_call(GuildRules(allow_roles=ONE), {1, 5, 7})
+    assert not may_call(GuildRules(deny_roles=ONE), {1, 5, 7})
+    assert not may_call(GuildRules(allow_roles=ONE), ())
 
 
 def test_the_configuration_makes_rules() -> None:
     """Ids become numbers, and where captions go is understood."""
-    rules = Rules.configured(
+    rules = GuildRules.configured(
         BotConfig(allow_channels=("5",), deny_roles=("6", "7"), captions="thread", idle_minutes=3, hear_bots=True),
         LimitsConfig(idle_minutes=2),
     )
-    assert rules == Rules(
+    assert rules == GuildRules(
         allow_channels=frozenset({5}),
         deny_roles=frozenset({6, 7}),
         captions=CaptionsPlace("thread"),
@@ -56,7 +58,7 @@ def test_the_configuration_makes_rules() -> None:
         paid_idle_minutes=2,
         hear_bots=True,
     )
-    assert Rules.configured(BotConfig(), LimitsConfig()) == Rules()
+    assert GuildRules.configured(BotConfig(), LimitsConfig()) == GuildRules()
     assert [CaptionsPlace.parse(word) for word in ("voice", "off", "12")] == [
         CaptionsPlace(),
         CaptionsPlace("off"),
@@ -68,12 +70,12 @@ def test_the_configuration_makes_rules() -> None:
 
 
 CALL, OTHER = 11, 12
-NOBODY = Standing(sits_in=None, moderates=frozenset(), admin=False)
-IN_IT = Standing(sits_in=CALL, moderates=frozenset(), admin=False)
-BESIDE = Standing(sits_in=OTHER, moderates=frozenset(), admin=False)
-MODERATOR = Standing(sits_in=None, moderates=frozenset({CALL}), admin=False)
-ELSEWHERE = Standing(sits_in=OTHER, moderates=frozenset({OTHER}), admin=False)
-ADMIN = Standing(sits_in=None, moderates=frozenset({CALL, OTHER}), admin=True)
+NOBODY = MemberRights(channel_id=None, moderates=frozenset(), admin=False)
+IN_IT = MemberRights(channel_id=CALL, moderates=frozenset(), admin=False)
+BESIDE = MemberRights(channel_id=OTHER, moderates=frozenset(), admin=False)
+MODERATOR = MemberRights(channel_id=None, moderates=frozenset({CALL}), admin=False)
+ELSEWHERE = MemberRights(channel_id=OTHER, moderates=frozenset({OTHER}), admin=False)
+ADMIN = MemberRights(channel_id=None, moderates=frozenset({CALL, OTHER}), admin=True)
 EVERYONE = (NOBODY, IN_IT, BESIDE, MODERATOR, ELSEWHERE, ADMIN)
 
 
@@ -93,7 +95,7 @@ EVERYONE = (NOBODY, IN_IT, BESIDE, MODERATOR, ELSEWHERE, ADMIN)
         pytest.param(Right.ADMIN, None, set(), (ADMIN,), id="the whole server"),
     ],
 )
-def test_who_may_do_what(right: Right, call: int | None, waiting: set[int], allowed: tuple[Standing, ...]) -> None:
+def test_who_may_do_what(right: Right, call: int | None, waiting: set[int], allowed: tuple[MemberRights, ...]) -> None:
     """Each right for each kind of person."""
     assert tuple(who for who in EVERYONE if may_use(right, who, call=call, waiting=waiting)) == allowed
 
@@ -147,7 +149,7 @@ def test_what_makes_a_moderator_are_permissions_of_discord() -> None:
 
 def test_who_is_no_member_has_no_rights() -> None:
     """Discord says only a user where the server is not known."""
-    assert standing_of(object(), [CALL]) == NOBODY
+    assert rights_of(object(), [CALL]) == NOBODY
 
 
 @pytest.mark.parametrize("until_s", [None, -60, 60])
@@ -164,7 +166,7 @@ async def test_who_is_in_timeout_is_no_moderator(until_s: float | None, rights: 
     }
     member = discord.Member(data=cast("Any", {**data, "joined_at": None, "flags": 0}), guild=guild, state=guild._state)
     powerless = until_s == 60 and rights == "manage_guild"
-    assert standing_of(member, [CALL]) == (NOBODY if powerless else Standing(None, frozenset({CALL}), admin=True))
+    assert rights_of(member, [CALL]) == (NOBODY if powerless else MemberRights(None, frozenset({CALL}), admin=True))
 
 
 def guild_with(*, owner_id: int, role: int) -> discord.Guild:

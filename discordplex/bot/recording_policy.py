@@ -1,17 +1,17 @@
-"""Practice: what is done with what people say in a call. Pure. The sentences about privacy and the actual recording both follow it."""
+"""RecordingPolicy: what is written down of a call, and where. Pure. The sentences about privacy and the recording itself both follow it."""
 
 from dataclasses import dataclass, replace
 
 from typing_extensions import Self
 
-from discordplex.bot.rules import Rules
+from discordplex.bot.guild_rules import GuildRules
 
 SOMEWHERE = 0
 """Stands for the captions channel if each call has its own. No Discord channel has this id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Practice:
+class RecordingPolicy:
     """What the settings in force do with people's words in one call."""
 
     engine: str
@@ -22,22 +22,22 @@ class Practice:
     """The channel where people's words are written; None if nowhere."""
     kept: bool = False
     """Whether a transcript is kept: of what the engine says, and, if it `transcribes`, of what people say."""
-    forgetful: bool = False
+    opt_outs_unknown: bool = False
     """Whether earlier opt-outs are unknown, because the settings cannot be read."""
 
     @classmethod
-    def of(cls, rules: Rules, *, engine: str, transcribes: bool, captions_in: int | None) -> Self:
-        """The practice by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
+    def of(cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None) -> Self:
+        """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
 
         While opt-outs are unknown, nothing is kept and nobody's words are published.
         """
-        published = transcribes and rules.captions_of_people and not rules.forgetful
+        published = transcribes and rules.captions_of_people and not rules.opt_outs_unknown
         return cls(
             engine=engine,
             transcribes=transcribes,
             published_in=captions_in if published else None,
-            kept=rules.transcripts and not rules.forgetful,
-            forgetful=rules.forgetful,
+            kept=rules.transcripts and not rules.opt_outs_unknown,
+            opt_outs_unknown=rules.opt_outs_unknown,
         )
 
     @property
@@ -54,7 +54,7 @@ class Practice:
         """The same, but nothing is kept and nobody's words are published."""
         return replace(self, published_in=None, kept=False)
 
-    def beyond(self, told: Self) -> bool:
+    def records_more_than(self, told: Self) -> bool:
         """Whether it does more with people's words than a notice about `told` says."""
         more_kept = (self.kept and not told.kept) or (self.keeps_people and not told.keeps_people)
         return more_kept or (self.published_in is not None and self.published_in != told.published_in)

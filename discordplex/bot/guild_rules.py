@@ -1,4 +1,4 @@
-"""Rules: the settings of a guild as calls and the scheduler see them, wherever they come from."""
+"""GuildRules: the settings of a guild as calls and the scheduler see them, from its admins or from the configuration."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -32,7 +32,7 @@ class CaptionsPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class GuildRules:
     """The rules of one guild."""
 
     auto_join: bool = True
@@ -60,7 +60,7 @@ class Rules:
     """Whether transcripts are kept."""
     captions_of_people: bool = False
     """Whether captions also show what people say, if the engine transcribes it."""
-    forgetful: bool = False
+    opt_outs_unknown: bool = False
     """Whether earlier opt-outs are unknown, because the settings could not be read."""
 
     def idle_limit_minutes(self, *, others_wait: bool, costs_money: bool = False) -> float:
@@ -116,7 +116,7 @@ class Preferences(Protocol):
         """Whether the guild's rules are known."""
         ...
 
-    def rules(self, guild_id: int) -> Rules:
+    def rules(self, guild_id: int) -> GuildRules:
         """The rules of a guild. Returns at once, because it is called for every event."""
         ...
 
