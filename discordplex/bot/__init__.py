@@ -5,8 +5,8 @@ A member enters a voice channel. Read these in order:
     client.py                  `on_voice_state_update`: py-cord's event becomes "this person moved from here to there"
     login.py                   `person_moved` adds the guild's rules and who is in which channel
     scheduling/dispatcher.py   `person_moved` asks the rules of scheduling/autojoin.py: join, move, leave, or nothing
-    scheduling/waiting.py      `ask` asks the registry, and `tell` tells people their place in the queue
-    scheduling/registry.py     `ask` gives a free engine, or a place in the queue
+    scheduling/waiting.py      `request` passes it on to the registry, and `tell` tells people their place
+    scheduling/registry.py     `request` gives a free engine, or a place in the queue
     scheduling/running.py      starts the call
     call/call.py               the call: joins the channel, talks, leaves
 

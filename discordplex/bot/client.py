@@ -163,14 +163,14 @@ class GatewayClient(discord.Bot):
         self._clock = clock
         self._identifies = identifies
         self._resumes = pace_of_resumes()
-        self._dial: Callable[..., Awaitable[Any]] = self.http.ws_connect
+        self._pycord_ws_connect: Callable[..., Awaitable[Any]] = self.http.ws_connect
         self.http.ws_connect = self._dial_in_time  # type: ignore[method-assign] # py-cord has no hook before it connects
-        self._ask: Callable[..., Awaitable[Any]] = self.http.request
+        self._pycord_request: Callable[..., Awaitable[Any]] = self.http.request
         self.http.request = self._request  # type: ignore[method-assign] # likewise
         self._listener = listener
         self._read = read
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self._start_done = asyncio.Event()
+        self._start_done.set()
         self._handlers_running: set[asyncio.Task[Any]] = set()
         self._connecting: asyncio.Task[None] | None = None
 
@@ -202,12 +202,12 @@ class GatewayClient(discord.Bot):
             raise SessionsFailError
         await self._clock.sleep_until(self._clock.now() + wait_s)
         self._resumes.begin(self._clock.now())
-        return await self._dial(url, **options)
+        return await self._pycord_ws_connect(url, **options)
 
     async def _request(self, route: discord.http.Route, **options: Any) -> Any:
         """Make a request. If it is cancelled while it waits for the global rate limit, the other requests do not wait forever."""
         try:
-            return await self._ask(route, **options)
+            return await self._pycord_request(route, **options)
         except BaseException:
             self.http._global_over.set()  # noqa: SLF001 -- py-cord sets it only where the wait was not cut short
             raise
@@ -227,7 +227,7 @@ class GatewayClient(discord.Bot):
             await asyncio.wait({self._connecting})
         await self._close_gateway(self.ws, code=GOODBYE)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), READY_TIMEOUT_S + GOODBYE_S)
+            await asyncio.wait_for(self._start_done.wait(), READY_TIMEOUT_S + GOODBYE_S)
         await self._finish_handlers()
         await self.close()
         if self.http.connector is not None:
@@ -262,12 +262,12 @@ class GatewayClient(discord.Bot):
 
     async def on_connect(self) -> None:
         """A session began. py-cord calls `on_ready` when it has seen the guilds."""
-        self._settled.clear()
+        self._start_done.clear()
         self._listener.connected()
 
     async def on_ready(self) -> None:
         """Py-cord has finished its own start."""
-        self._settled.set()
+        self._start_done.set()
         self._listener.guilds_known()
 
     async def on_disconnect(self) -> None:

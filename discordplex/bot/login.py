@@ -13,7 +13,7 @@ import structlog
 from discordplex.bot import texts
 from discordplex.bot.call.call import Call, CallContext
 from discordplex.bot.call.transcripts import TranscriptWriter
-from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, strangers
+from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, unknown_members
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.client import GatewayClient, Pace, SessionsFailError, until
@@ -48,13 +48,13 @@ log = structlog.get_logger()
 LAST_WORDS_S = 2.4
 """How long the last captions may take after the calls have ended."""
 
-ASK_STRANGERS_S = 2.0
+MEMBERS_TIMEOUT_S = 2.0
 """How long Discord may take to say which users in a channel are bots. Without an answer, all count as people."""
 
-STRANGERS_PER_QUESTION = 100
+MEMBERS_PER_REQUEST = 100
 """The most users that Discord answers for at once (documented)."""
 
-LEFT_PAUSE_S = 0.2
+EDIT_PAUSE_S = 0.2
 """The pause between edits of two messages of earlier calls. Discord allows 50 requests a second, and people need some of them."""
 
 COMMANDS_PAUSE_S = 30.0
@@ -146,7 +146,7 @@ class Login:
         """
         # At the same time: a database that does not answer delays the login once.
         loaded = await until(stop, asyncio.gather(self._parts.queue_memory.load(), self._unfinished.load()))
-        self._dispatcher.remember(loaded[0] if loaded else ())
+        self._dispatcher.restore(loaded[0] if loaded else ())
         try:
             async with self._client:
                 try:
@@ -192,12 +192,12 @@ class Login:
 
     def guild_here(self, guild: discord.Guild) -> None:
         """People who are already in a voice channel count as entering."""
-        self._timers.beside(("sweep", guild.id), self._sweep(guild))
+        self._timers.beside(("enter channels", guild.id), self._enter_occupied_channels(guild))
 
     def guilds_known(self) -> None:
         """Drop places in the queue from before a restart whose people are in no voice channel now."""
-        self._timers.beside("settle", self._settle())
-        self._timers.beside("unfinished", self._finish_left())
+        self._timers.beside("finish restore", self._finish_restore())
+        self._timers.beside("interrupted", self._edit_interrupted_notices())
         present = [guild.id for guild in self._client.guilds]  # unavailable ones too: Discord names them at the start
         self._timers.beside("missing guilds", self._preferences.forget_guilds_but(present, self._is_gone))
 
@@ -244,8 +244,8 @@ class Login:
         """The rules of a guild."""
         return self._preferences.rules(guild_id)
 
-    def refusal(self) -> str | None:
-        """Why the engine would refuse the configured persona; None if it would take it."""
+    def persona_refusal(self) -> str | None:
+        """Why the engine refuses the configured persona, as a sentence; None if it takes it."""
         return self._parts.provider.check(self._persona.voice, self._persona.text_prompt)
 
     def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> Call:
@@ -284,43 +284,43 @@ class Login:
                 return
             await self._parts.clock.sleep_until(self._parts.clock.now() + COMMANDS_PAUSE_S)
 
-    async def _sweep(self, guild: discord.Guild) -> None:
+    async def _enter_occupied_channels(self, guild: discord.Guild) -> None:
         """Enter the channels with people: the one with most people first; the others are told where the bot is."""
         await self._preferences.learn(guild.id)
-        await self._meet_strangers(guild)
+        await self._fetch_unknown_members(guild)
         self._dispatcher.guild_here(guild.id)
         rules = self._preferences.rules(guild.id)
         if not rules.auto_join:
             return
-        seated = people_by_channel(guild)
-        for channel_id in sorted(seated.keys() - closed_channels(guild, rules), key=lambda channel_id: -len(seated[channel_id])):
-            alone = next(iter(seated[channel_id])) if len(seated[channel_id]) == 1 else None
+        people = people_by_channel(guild)
+        for channel_id in sorted(people.keys() - closed_channels(guild, rules), key=lambda channel_id: -len(people[channel_id])):
+            alone = next(iter(people[channel_id])) if len(people[channel_id]) == 1 else None
             self._dispatcher.enter(Place(guild.id, channel_id), asker=alone)
 
-    async def _finish_left(self) -> None:
+    async def _edit_interrupted_notices(self) -> None:
         """Edit the notices of calls that an earlier process or login could not end, in the guilds of this login."""
-        for notice in self._unfinished.left:
+        for notice in self._unfinished.interrupted:
             if self._client.get_guild(notice.guild_id) is None:
                 continue  # it is deleted with its guild
             known = self._client.get_channel(notice.channel_id)
             channel = known if isinstance(known, discord.abc.Messageable) else self._client.get_partial_messageable(notice.channel_id)
             self._notices.replace(channel, notice.message_id, texts.calls.INTERRUPTED)
-            await self._parts.clock.sleep_until(self._parts.clock.now() + LEFT_PAUSE_S)
+            await self._parts.clock.sleep_until(self._parts.clock.now() + EDIT_PAUSE_S)
 
-    async def _meet_strangers(self, guild: discord.Guild) -> None:
-        unknown = strangers(guild)
-        for start in range(0, len(unknown), STRANGERS_PER_QUESTION):
-            asked = unknown[start : start + STRANGERS_PER_QUESTION]
+    async def _fetch_unknown_members(self, guild: discord.Guild) -> None:
+        unknown = unknown_members(guild)
+        for start in range(0, len(unknown), MEMBERS_PER_REQUEST):
+            asked = unknown[start : start + MEMBERS_PER_REQUEST]
             try:
-                await asyncio.wait_for(guild.query_members(user_ids=asked, limit=STRANGERS_PER_QUESTION, cache=True), ASK_STRANGERS_S)
+                await asyncio.wait_for(guild.query_members(user_ids=asked, limit=MEMBERS_PER_REQUEST, cache=True), MEMBERS_TIMEOUT_S)
             except (asyncio.TimeoutError, OSError, aiohttp.ClientError):
                 log.warning("voice members unknown", guild=guild.id, users=len(asked))
 
-    async def _settle(self) -> None:
+    async def _finish_restore(self) -> None:
         """When every guild's rules are known, serve in the order from before the restart."""
         for guild in self._client.guilds:
             await self._preferences.learn(guild.id)
-        self._dispatcher.settle()
+        self._dispatcher.finish_restore()
 
     async def _is_gone(self, guild_id: int) -> bool:
         """Whether Discord says for certain that the bot is not in this guild. An outage or another refusal does not."""

@@ -85,9 +85,9 @@ async def test_who_moved(who: int, channels: tuple[int | None, int | None], fact
     members = [{"user": user(one), "roles": []} for one in (ITSELF, ANNA, OTHER_BOT)]
     parse["GUILD_CREATE"]({"id": str(GUILD), "name": "a", "channels": voice_channels, "members": members, "member_count": 3, "roles": []})
     for channel_id in channels:
-        seat = None if channel_id is None else str(channel_id)
+        sits_in = None if channel_id is None else str(channel_id)
         member = {"user": user(who), "roles": []}
-        event = {"guild_id": str(GUILD), "channel_id": seat, "user_id": str(who), "session_id": "s", "member": member}
+        event = {"guild_id": str(GUILD), "channel_id": sits_in, "user_id": str(who), "session_id": "s", "member": member}
         parse["VOICE_STATE_UPDATE"](event)
     await settle()
     assert heard.facts[-1] == fact

@@ -135,7 +135,7 @@ class Town:
     def rules(self, guild_id: int) -> GuildRules:  # noqa: ARG002 -- the same in every guild
         return self.common_rules
 
-    def refusal(self) -> str | None:
+    def persona_refusal(self) -> str | None:
         return self.refused
 
     def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> ScriptedCall:

@@ -380,7 +380,7 @@ def role_ids(guild: Guild, user_id: int) -> frozenset[int]:
     return frozenset(role.id for role in member.roles) if member else frozenset()
 
 
-def strangers(guild: Guild) -> list[int]:
+def unknown_members(guild: Guild) -> list[int]:
     """Unknown users in voice channels: Discord's first message about a guild has only their ids, and does not say who is a bot."""
-    seated = {user_id for channel in voice_channels(guild) for user_id in channel.voice_states}
-    return sorted(user_id for user_id in seated if guild.get_member(user_id) is None)
+    present = {user_id for channel in voice_channels(guild) for user_id in channel.voice_states}
+    return sorted(user_id for user_id in present if guild.get_member(user_id) is None)

@@ -179,18 +179,18 @@ class Poster:
         if last and self._unsent(name):
             self._drop((name, 0))
         else:
-            self._want(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_delivery=on_delivery))
+            self._set_texts(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_delivery=on_delivery))
 
     def replace(self, message: SentMessage, text: str, *, on_delivery: OnDelivery) -> None:
         """Replace the text of a message of an earlier process."""
         name: Name = ("notice", next(self._numbers))
         self._drafts[(name, 0)] = Draft("", message=message)
-        self._want(name, [text], Draft("", final=True, last=True, on_delivery=on_delivery))
+        self._set_texts(name, [text], Draft("", final=True, last=True, on_delivery=on_delivery))
 
     def caption(self, key: Key, text: str, *, final: bool, speaker: int | None = None) -> None:
         """Write a caption: the whole stretch of speech so far. `speaker` is who says it; None is the engine."""
         shown = text if len(text) <= LONGEST_STRETCH else f"{text[:LONGEST_STRETCH]}…"
-        self._want(("caption", key), list(split(harmless(shown))), Draft("", final=final, speaker=speaker))
+        self._set_texts(("caption", key), list(split(harmless(shown))), Draft("", final=final, speaker=speaker))
 
     def drop_captions(self, whose: Callable[[Key, int], bool]) -> None:
         """Drop unwritten captions for which `whose` (called with the key and the speaker) is true.
@@ -248,7 +248,7 @@ class Poster:
         draft = self._drafts.get((key, 0))
         return draft is None or (draft.message is None and not draft.nonce and self._writing != (key, 0))
 
-    def _want(self, key: Name, pieces: list[str], like: Draft) -> None:
+    def _set_texts(self, key: Name, pieces: list[str], like: Draft) -> None:
         """Set the texts of the messages of a key, one for each piece. Everything else is as in `like`."""
         known = next(part for part in itertools.count() if (key, part) not in self._drafts)
         for part in range(max(known, len(pieces))):
@@ -364,7 +364,7 @@ class Poster:
         text = "\n".join(self._drafts[key].wanted for key in unbegun)
         for key in unbegun:
             del self._waiting[key], self._drafts[key]
-        self._want(("packed", next(self._numbers)), list(split(text, PIECE_LIMIT)), Draft("", final=True))
+        self._set_texts(("packed", next(self._numbers)), list(split(text, PIECE_LIMIT)), Draft("", final=True))
 
     def _bound(self) -> None:
         while len(self._drafts) > MOST_MESSAGES:

@@ -9,7 +9,7 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.daily_limit import DailyLimit
-from discordplex.bot.scheduling.move_limits import Moves
+from discordplex.bot.scheduling.move_limits import MoveLimits
 from discordplex.bot.scheduling.registry import SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.clock import Clock
@@ -27,8 +27,8 @@ class GuildAccess(Protocol):
         """The rules of a guild."""
         ...
 
-    def refusal(self) -> str | None:
-        """Why no call can work at all, as a sentence; None if calls can work."""
+    def persona_refusal(self) -> str | None:
+        """Why the engine refuses the configured persona, as a sentence; None if it takes it. While it refuses, no call is started."""
         ...
 
     def new_call(self, voice_channel: VoiceChannel, lease: EngineLease, *, quiet: bool, asker: int | None) -> AnyCall:
@@ -44,6 +44,6 @@ class SchedulingContext:
     registry: SessionRegistry
     notices: Notices
     timers: Timers
-    moves: Moves
+    moves: MoveLimits
     daily_limit: DailyLimit
     clock: Clock

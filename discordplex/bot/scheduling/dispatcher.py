@@ -16,7 +16,7 @@ from discordplex.bot.place import Place
 from discordplex.bot.scheduling.autojoin import Follow, Join, Leave, Move, decide
 from discordplex.bot.scheduling.context import GuildAccess, SchedulingContext
 from discordplex.bot.scheduling.daily_limit import DailyLimit
-from discordplex.bot.scheduling.move_limits import Moves
+from discordplex.bot.scheduling.move_limits import MoveLimits
 from discordplex.bot.scheduling.periodic import PeriodicChecks
 from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
 from discordplex.bot.scheduling.running import RunningCalls
@@ -41,7 +41,7 @@ MOST = 1024
 QUEUE_POLL_S = 2.0
 """How often the queue checks for an engine that became free by itself."""
 
-SETTLE_S = 5.0
+RESTORE_S = 5.0
 """After a restart, how long places are kept for guilds that Discord has not reported yet."""
 
 
@@ -79,7 +79,7 @@ class Dispatcher:
 
     def __init__(self, *, guilds: GuildAccess, registry: SessionRegistry, notices: Notices, usage: Usage, clock: Clock) -> None:
         timers = Timers(clock)
-        moves = Moves(clock=clock, timers=timers)
+        moves = MoveLimits(clock=clock, timers=timers)
         daily_limit = DailyLimit(usage, rules=guilds.rules, costs_money=lambda: registry.costs_money)
         context = SchedulingContext(
             guilds=guilds, registry=registry, notices=notices, timers=timers, moves=moves, daily_limit=daily_limit, clock=clock
@@ -110,8 +110,8 @@ class Dispatcher:
         """
         if self._closing:
             return
-        seat = self._registry.seat(guild_id)
-        channel_id = seat.channel_id if seat and not seat.ending else None
+        registered = self._registry.call(guild_id)
+        channel_id = registered.channel_id if registered and not registered.ending else None
         if move.before is not None and not people.get(move.before):
             self._emptied(Place(guild_id, move.before))
         auto_join = self._guilds.rules(guild_id).auto_join and may_call
@@ -138,7 +138,7 @@ class Dispatcher:
         """People are in a channel, and one of them or the bot just arrived: start a call there if possible."""
         if not self._closing:
             self._timers.cancel(RetryTimer(place))
-            self._want(place, asker, quiet=False)
+            self._request_call(place, asker, quiet=False)
 
     def bot_moved(self, guild_id: int, channel_id: int) -> None:
         """Discord moved the bot to another voice channel: after the people of its call, or because a moderator moved it."""
@@ -168,15 +168,15 @@ class Dispatcher:
 
     # What a restart needs
 
-    def remember(self, order: Iterable[tuple[Place, int | None]]) -> None:
-        """Call this first: who had a call or waited when the last process ended. Until `settle`, nobody is served."""
-        if self._waiting.remember(order):
-            self._timers.later("settle", SETTLE_S, self.settle)
+    def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
+        """Call this first: who had a call or waited when the last process ended. Until `finish_restore`, nobody is served."""
+        if self._waiting.restore(order):
+            self._timers.later("restore", RESTORE_S, self.finish_restore)
 
-    def settle(self) -> None:
+    def finish_restore(self) -> None:
         """Every guild is known: forget remembered places without people, and give out engines."""
-        self._timers.cancel("settle")
-        if self._waiting.settle():
+        self._timers.cancel("restore")
+        if self._waiting.finish_restore():
             self._serve()
             self._waiting.tell_all()
 
@@ -187,7 +187,7 @@ class Dispatcher:
         voice_channel = self._guilds.voice_channel_at(place)
         if voice_channel is None:
             return texts.calls.NOT_IN_VOICE
-        problem = voice_channel.obstacle() or self._guilds.refusal()
+        problem = voice_channel.obstacle() or self._guilds.persona_refusal()
         if problem:
             return texts.calls.could_not_join(place.channel_id, problem)
         if asker is not None and asker not in voice_channel.callers:
@@ -197,10 +197,10 @@ class Dispatcher:
         if used_up:
             return used_up
         wait_s = self._moves.wait_s(place.guild_id)
-        if wait_s and self._registry.seat(place.guild_id) is None:
-            self._want(place, asker, quiet=False)
+        if wait_s and self._registry.call(place.guild_id) is None:
+            self._request_call(place, asker, quiet=False)
             return texts.waiting.moved_often(wait_s)
-        answer = self._ask(place, asker, quiet=False)
+        answer = self._start_or_queue(place, asker, quiet=False)
         return await self._reply(place, answer)
 
     async def leave(self, guild_id: int, name: str, channels: Collection[int]) -> str:
@@ -225,7 +225,7 @@ class Dispatcher:
         """The guild's channels that wait for an engine or for permission to move, or whose call is tried again."""
         retries = (timer.place for timer in self._timers.names if isinstance(timer, RetryTimer))
         queued = frozenset(place.channel_id for place in (*self._registry.queue, *retries) if place.guild_id == guild_id)
-        return queued | self._moves.wishing(guild_id)
+        return queued | self._moves.waiting_channels(guild_id)
 
     def call(self, guild_id: int) -> AnyCall | None:
         """The guild's call; None if it has none, or the call is ending."""
@@ -248,7 +248,7 @@ class Dispatcher:
             own_places=[(place.channel_id, number) for number, place in places if place.guild_id == guild_id],
             auto_join=self._guilds.rules(guild_id).auto_join,
             minutes=self._daily_limit.minutes(guild_id),
-            refused=self._guilds.refusal(),
+            refused=self._guilds.persona_refusal(),
         )
 
     def queue_lines(self, guild_id: int) -> list[str]:
@@ -271,13 +271,13 @@ class Dispatcher:
 
     # How a call starts, and what follows its end
 
-    def _want(self, place: Place, asker: int | None, *, quiet: bool) -> None:
-        """Somebody wants a call here: start it, put the channel into the queue, or post why it is not possible."""
+    def _request_call(self, place: Place, asker: int | None, *, quiet: bool) -> None:
+        """Start a call here, put the channel into the queue, or post why neither is possible."""
         voice_channel = self._guilds.voice_channel_at(place)
         if self._closing or voice_channel is None or not voice_channel.callers:
             return
         obstacle = voice_channel.obstacle()
-        problem = obstacle or self._guilds.refusal()
+        problem = obstacle or self._guilds.persona_refusal()
         if problem:
             self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem))
             log.warning("call refused", guild=place.guild_id, channel=place.channel_id, cause="channel" if obstacle else "persona")
@@ -287,16 +287,16 @@ class Dispatcher:
             self._notices.say_once(voice_channel, used_up)
             log.info("call refused", guild=place.guild_id, channel=place.channel_id, cause="minutes used up")
             return
-        if self._moves.wait_s(place.guild_id) and self._registry.seat(place.guild_id) is None:
-            self._moves.when_possible(place.guild_id, functools.partial(self._want, place, asker, quiet=quiet), place.channel_id)
+        if self._moves.wait_s(place.guild_id) and self._registry.call(place.guild_id) is None:
+            self._moves.when_possible(place.guild_id, functools.partial(self._request_call, place, asker, quiet=quiet), place.channel_id)
         else:
-            self._waiting.tell(place, self._ask(place, asker, quiet=quiet))
+            self._waiting.tell(place, self._start_or_queue(place, asker, quiet=quiet))
 
-    def _ask(self, place: Place, asker: int | None, *, quiet: bool) -> Answer:
-        """A call here is allowed: start it if an engine is free, otherwise add the channel to the queue."""
+    def _start_or_queue(self, place: Place, asker: int | None, *, quiet: bool) -> Answer:
+        """Start a call here if an engine is free, otherwise add the channel to the queue. The rules allow the call."""
         self._serve()
         self._running.hang_up_if_empty(place.guild_id)
-        answer = self._waiting.ask(place, asker)
+        answer = self._waiting.request(place, asker)
         if isinstance(answer, Granted):
             self._begin(answer, quiet=quiet)
         self._poll_later()
@@ -341,9 +341,11 @@ class Dispatcher:
             self._poll_later()
         self._serve()
         if outcome.next is Next.RETRY:
-            self._timers.later(RetryTimer(place), self._pauses.pause_s(place), functools.partial(self._want, place, call.asker, quiet=True))
+            self._timers.later(
+                RetryTimer(place), self._pauses.pause_s(place), functools.partial(self._request_call, place, call.asker, quiet=True)
+            )
         elif outcome.next is Next.REQUEUE and self._guilds.rules(place.guild_id).auto_join:
-            self._want(place, call.asker, quiet=False)
+            self._request_call(place, call.asker, quiet=False)
         self._waiting.tell_all()  # also channels that waited for this call and get none yet
 
     def _emptied(self, place: Place) -> None:

@@ -23,7 +23,7 @@ EVERYBODY = "all"
 SHORTEST_S = 0.05
 
 
-class Moves:
+class MoveLimits:
     """The moves of all guilds. Thread: loop.
 
     A guild that may not move yet has one pending move for each channel that wants a call, and one for its call: the newest of each.
@@ -33,14 +33,14 @@ class Moves:
         self._clock = clock
         self._timers = timers
         self._used = Cooldowns()
-        self._wishes: dict[int, dict[int | None, Callable[[], None]]] = {}
+        self._pending: dict[int, dict[int | None, Callable[[], None]]] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._wishes.values()))
+        return sum(map(len, self._pending.values()))
 
-    def wishing(self, guild_id: int) -> frozenset[int]:
+    def waiting_channels(self, guild_id: int) -> frozenset[int]:
         """The channels of a guild that wait until the bot may move."""
-        return frozenset(channel_id for channel_id in self._wishes.get(guild_id, ()) if channel_id is not None)
+        return frozenset(channel_id for channel_id in self._pending.get(guild_id, ()) if channel_id is not None)
 
     def wait_s(self, guild_id: int) -> float:
         """Seconds until the bot may move in this guild; 0 if it may now."""
@@ -57,25 +57,25 @@ class Moves:
 
         `move` must call `made` if it moves. Pending moves of other channels are called after it.
         """
-        self._wishes.setdefault(guild_id, {})[channel_id] = move
+        self._pending.setdefault(guild_id, {})[channel_id] = move
         self._grant()
 
     def forget(self, guild_id: int, channels: Iterable[int | None]) -> bool:
         """Drop the pending moves of these channels, or (None) of the call; returns whether there were any."""
-        wishes = self._wishes.get(guild_id, {})
-        gone = [wishes.pop(channel_id, None) for channel_id in channels]
-        if not wishes:
-            self._wishes.pop(guild_id, None)
+        pending = self._pending.get(guild_id, {})
+        gone = [pending.pop(channel_id, None) for channel_id in channels]
+        if not pending:
+            self._pending.pop(guild_id, None)
         return any(gone)
 
     def _grant(self) -> None:
         """Call the moves that are possible now, first of the guilds that moved least recently; check again when more are possible."""
-        for guild_id in sorted(self._wishes, key=self._used_lately):
+        for guild_id in sorted(self._pending, key=self._used_lately):
             if not self.wait_s(guild_id):
-                for move in self._wishes.pop(guild_id, {}).values():
+                for move in self._pending.pop(guild_id, {}).values():
                     move()
-        if self._wishes:
-            self._timers.later("moves", max(SHORTEST_S, min(map(self.wait_s, self._wishes))), self._grant)
+        if self._pending:
+            self._timers.later("moves", max(SHORTEST_S, min(map(self.wait_s, self._pending))), self._grant)
 
     def _used_lately(self, guild_id: int) -> float:
         return self._used.wait_s(("share", guild_id), SHARE, self._clock.now())

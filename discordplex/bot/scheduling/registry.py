@@ -15,8 +15,8 @@ from discordplex.errors import LocalProtocolError
 
 
 @dataclass(slots=True)
-class Seat:
-    """A guild's call: its channel and its engine. A guild has at most one, because a bot can be in one voice channel of a guild."""
+class RegisteredCall:
+    """The channel and the engine of a guild's call. A guild has at most one, because a bot can be in one voice channel of a guild."""
 
     channel_id: int
     lease: EngineLease
@@ -117,7 +117,7 @@ class SessionRegistry:
     def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
         self._provider = provider
         self._memory = memory or NoMemory()
-        self._seats: dict[int, Seat] = {}
+        self._calls: dict[int, RegisteredCall] = {}
         self._queue: dict[Place, Ticket] = {}
         self._turns: dict[int, None] = {}
         """The guilds that wait, in the order of their turns."""
@@ -143,7 +143,7 @@ class SessionRegistry:
     @property
     def calls(self) -> int:
         """How many guilds have a call, including calls that are ending."""
-        return len(self._seats)
+        return len(self._calls)
 
     @property
     def queue(self) -> tuple[Place, ...]:
@@ -153,9 +153,9 @@ class SessionRegistry:
         """
         return tuple(self._in_order())
 
-    def seat(self, guild_id: int) -> Seat | None:
+    def call(self, guild_id: int) -> RegisteredCall | None:
         """The guild's call; None if it has none."""
-        return self._seats.get(guild_id)
+        return self._calls.get(guild_id)
 
     def number(self, place: Place) -> int | None:
         """The number in the queue, 1 for the next; None if the channel does not wait."""
@@ -168,28 +168,28 @@ class SessionRegistry:
     @property
     def wanting_an_engine(self) -> int:
         """How many guilds without a call wait for one."""
-        return len({place.guild_id for place in self._queue if place.guild_id not in self._seats})
+        return len({place.guild_id for place in self._queue if place.guild_id not in self._calls})
 
     @property
     def wanting_their_own(self) -> frozenset[int]:
         """Guilds with a call and another channel that waits for its end."""
-        return frozenset(place.guild_id for place in self._queue if place.guild_id in self._seats)
+        return frozenset(place.guild_id for place in self._queue if place.guild_id in self._calls)
 
     def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
-        """Fill the queue with the channels that waited or had a call before a restart. Call this before any `ask`."""
+        """Fill the queue with the channels that waited or had a call before a restart. Call this before any `request`."""
         for place, asker in order:
             self._enter(place, asker)
 
-    def ask(self, place: Place, asker: int | None = None, may_begin: Callable[[int], bool] = lambda _: True) -> Answer:
-        """Somebody wants a call here. If that is not possible now, the channel is in the queue, once, however often it asks.
+    def request(self, place: Place, asker: int | None = None, may_begin: Callable[[int], bool] = lambda _: True) -> Answer:
+        """Request an engine for a call here. Without a free one, the channel is in the queue, once, however often this is called.
 
         Whoever waits already goes first, except in guilds that `may_begin` denies for now.
         """
-        seat = self._seats.get(place.guild_id)
-        if seat and not seat.ending and seat.channel_id == place.channel_id:
+        call = self._calls.get(place.guild_id)
+        if call and not call.ending and call.channel_id == place.channel_id:
             return Here()
         others = (waiting for waiting in self._queue if waiting != place)
-        if seat is None and not any(self._could_start(waiting) and may_begin(waiting.guild_id) for waiting in others):
+        if call is None and not any(self._could_start(waiting) and may_begin(waiting.guild_id) for waiting in others):
             granted = self._grant(place, asker)
             if granted:
                 return granted
@@ -197,10 +197,10 @@ class SessionRegistry:
             self._enter(place, asker)
             self._memory.entered(place, asker)
         number = self.number(place) or 0
-        if seat is None:
+        if call is None:
             return Waiting(number)
-        if not seat.ending:
-            return Elsewhere(seat.channel_id, number)
+        if not call.ending:
+            return Elsewhere(call.channel_id, number)
         return Soon() if number == 1 else Waiting(number)
 
     def serve(self, still_waits: Callable[[Place], bool], may_begin: Callable[[int], bool] = lambda _: True) -> Granted | None:
@@ -220,8 +220,8 @@ class SessionRegistry:
     def withdraw(self, place: Place) -> bool:
         """Remove a channel from the queue; returns whether it was there."""
         waited = self._take_out(place) is not None
-        seat = self._seats.get(place.guild_id)
-        if waited and (seat is None or seat.channel_id != place.channel_id):
+        call = self._calls.get(place.guild_id)
+        if waited and (call is None or call.channel_id != place.channel_id):
             self._memory.left(place)
         return waited
 
@@ -231,28 +231,28 @@ class SessionRegistry:
 
     def move(self, guild_id: int, channel_id: int) -> None:
         """The guild's call moved to another channel, which does not wait any more."""
-        seat, after = self._seats[guild_id], Place(guild_id, channel_id)
+        call, after = self._calls[guild_id], Place(guild_id, channel_id)
         self.withdraw(after)
-        if seat.channel_id != channel_id:
-            self._memory.moved(Place(guild_id, seat.channel_id), after)
-        seat.channel_id = channel_id
+        if call.channel_id != channel_id:
+            self._memory.moved(Place(guild_id, call.channel_id), after)
+        call.channel_id = channel_id
 
     def ending(self, guild_id: int) -> None:
         """The guild's call is ending; `end` follows."""
-        if not self._seats[guild_id].ending:
-            self._seats[guild_id].ending = True
+        if not self._calls[guild_id].ending:
+            self._calls[guild_id].ending = True
             self._numbers = None
             self._had_its_turn(guild_id)
 
     def end(self, guild_id: int) -> None:
         """The guild's call has ended, and its engine is free again. A second call does nothing."""
-        seat = self._seats.pop(guild_id, None)
-        if seat:
+        call = self._calls.pop(guild_id, None)
+        if call:
             self._numbers = None
-            if not seat.ending:
+            if not call.ending:
                 self._had_its_turn(guild_id)
-            self._provider.release(seat.lease)
-            place = Place(guild_id, seat.channel_id)
+            self._provider.release(call.lease)
+            place = Place(guild_id, call.channel_id)
             if place not in self._queue:  # who asked for the next call while this one was ending is still remembered
                 self._memory.left(place)
 
@@ -265,10 +265,10 @@ class SessionRegistry:
             self._numbers = None
 
     def _could_start(self, place: Place) -> bool:
-        return place.guild_id not in self._seats
+        return place.guild_id not in self._calls
 
     def _grant(self, place: Place, asker: int | None) -> Granted | None:
-        if place.guild_id in self._seats:
+        if place.guild_id in self._calls:
             raise LocalProtocolError(f"guild {place.guild_id} has a call already")
         lease = self._provider.acquire()
         if lease is None:
@@ -276,7 +276,7 @@ class SessionRegistry:
         ticket = self._take_out(place)
         if ticket is None:
             self._memory.entered(place, asker)
-        self._seats[place.guild_id] = Seat(place.channel_id, lease)
+        self._calls[place.guild_id] = RegisteredCall(place.channel_id, lease)
         self._numbers = None
         return Granted(place, lease, asker, ticket)
 
@@ -308,5 +308,5 @@ class SessionRegistry:
         return self._numbers
 
     def _lasts(self, guild_id: int) -> bool:
-        seat = self._seats.get(guild_id)
-        return seat is not None and not seat.ending
+        call = self._calls.get(guild_id)
+        return call is not None and not call.ending

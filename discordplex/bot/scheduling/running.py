@@ -41,8 +41,8 @@ class RunningCalls:
 
     def lasting(self, guild_id: int) -> AnyCall | None:
         """The guild's call; None if it has none, or the call is ending."""
-        seat = self._registry.seat(guild_id)
-        return None if seat is None or seat.ending else self._calls.get(guild_id)
+        registered = self._registry.call(guild_id)
+        return None if registered is None or registered.ending else self._calls.get(guild_id)
 
     def used_up(self, guild_id: int) -> str | None:
         """Why the guild gets no other call today, as a sentence; None if it may have one, or has one that goes on."""
@@ -122,10 +122,10 @@ class RunningCalls:
 
     def hang_up_if_empty(self, guild_id: int) -> None:
         """End the call if nobody is in its channel, or in the one that it is moving to."""
-        call, seat = self._calls.get(guild_id), self._registry.seat(guild_id)
-        if call is None or seat is None:
+        call, registered = self._calls.get(guild_id), self._registry.call(guild_id)
+        if call is None or registered is None:
             return
-        voice_channel = self._guilds.voice_channel_at(Place(guild_id, seat.channel_id)) or call.voice_channel
+        voice_channel = self._guilds.voice_channel_at(Place(guild_id, registered.channel_id)) or call.voice_channel
         if not voice_channel.people:
             self.hang_up(guild_id)
 

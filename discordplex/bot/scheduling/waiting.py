@@ -36,33 +36,33 @@ class WaitingList:
         self._told: dict[Ticket, int] = {}
         self._messages: dict[Place, int] = {}
         """By which ticket's serial number the newest message about the queue in a channel is known."""
-        self._settled = True
+        self._restored = True
         self.closed = False
         """Whether the queue is closed: nobody is served any more."""
 
-    def remember(self, order: Iterable[tuple[Place, int | None]]) -> bool:
+    def restore(self, order: Iterable[tuple[Place, int | None]]) -> bool:
         """Channels that had a call or waited before a restart come first, if their people are still there.
 
-        Returns whether there are any; then call `settle` later.
+        Returns whether there are any; then call `finish_restore` later.
         """
         self._registry.restore(order)
-        self._settled = not self._registry.queue
-        return not self._settled
+        self._restored = not self._registry.queue
+        return not self._restored
 
-    def settle(self) -> bool:
+    def finish_restore(self) -> bool:
         """Every guild is known: forget remembered channels without people. Returns whether this was still to be done."""
-        if self._settled:
+        if self._restored:
             return False
-        self._settled = True
+        self._restored = True
         for place in self._registry.queue:
             if not self._still_waits(place):
                 self.withdraw(place)
         return True
 
-    def ask(self, place: Place, asker: int | None) -> Answer:
-        """Somebody wants a call here, and it is allowed: they get an engine, or wait."""
-        answer = self._registry.ask(place, asker, self._may_begin)
-        if self._settled and not isinstance(answer, Granted):
+    def request(self, place: Place, asker: int | None) -> Answer:
+        """Request an engine for a call that the rules allow. Without a free one, the channel is in the queue."""
+        answer = self._registry.request(place, asker, self._may_begin)
+        if self._restored and not isinstance(answer, Granted):
             self._correct()  # a new guild comes before the second channel of another one
         return answer
 
@@ -81,7 +81,7 @@ class WaitingList:
     def expected(self, place: Place) -> Estimate | None:
         """The expected wait; None if it is unknown, or the channel does not wait for an engine."""
         number = self._registry.number(place)
-        if number is None or self._registry.seat(place.guild_id):
+        if number is None or self._registry.call(place.guild_id):
             return None
         now, calls = self._clock.now(), self._running.calls.values()
         boxes_s = [self._guilds.rules(call.voice_channel.place.guild_id).max_s for call in calls]
@@ -89,7 +89,7 @@ class WaitingList:
 
     def serve(self) -> Iterator[Granted]:
         """Give free engines to the queue, in its order. Start each call before the next step of this iterator."""
-        if self.closed or not self._settled:
+        if self.closed or not self._restored:
             return
         before = self._registry.queue
         while granted := self._registry.serve(self._still_waits, self._may_begin):
@@ -119,7 +119,7 @@ class WaitingList:
         voice_channel = self._guilds.voice_channel_at(place)
         if voice_channel is None or not voice_channel.callers:
             return False
-        problem = voice_channel.obstacle() or self._guilds.refusal()
+        problem = voice_channel.obstacle() or self._guilds.persona_refusal()
         used_up = self._running.used_up(place.guild_id)
         if problem or used_up:
             self._notices.say_once(voice_channel, texts.calls.could_not_join(place.channel_id, problem) if problem else used_up or "")
@@ -138,24 +138,24 @@ class WaitingList:
         """Update the messages of all who wait for an engine."""
         waiting = {self._registry.ticket(place) for place in self._registry.queue}
         self._told = {ticket: number for ticket, number in self._told.items() if ticket in waiting}
-        if self.closed or not self._settled:
+        if self.closed or not self._restored:
             return
         for place in self._registry.queue:
             voice_channel = self._guilds.voice_channel_at(place)
-            if voice_channel and not self._registry.seat(place.guild_id):
+            if voice_channel and not self._registry.call(place.guild_id):
                 self._tell_number(voice_channel)
 
     def _correct(self) -> None:
         """Update the messages with a number that has changed."""
         for place in self._registry.queue:
             voice_channel, ticket = self._guilds.voice_channel_at(place), self._registry.ticket(place)
-            if voice_channel and ticket in self._told and not self._registry.seat(place.guild_id):
+            if voice_channel and ticket in self._told and not self._registry.call(place.guild_id):
                 self._tell_number(voice_channel)
 
     def _tell_number(self, voice_channel: VoiceChannel) -> None:
         """Post or edit the message of this wait. It is edited when the number changes, and where people come back very often."""
         ticket, number = self._registry.ticket(voice_channel.place), self._registry.number(voice_channel.place)
-        if self._settled and ticket and number and self._told.get(ticket) != number:
+        if self._restored and ticket and number and self._told.get(ticket) != number:
             place = voice_channel.place
             message = self._messages.pop(place, None)
             if ticket not in self._told and self._notices.may_repeat(place, "queue"):

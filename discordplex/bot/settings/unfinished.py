@@ -21,7 +21,7 @@ class StoredUnfinishedNotices:
         self._preferences = preferences
         self._bot_id: int | None = None
         self._open: dict[int, UnfinishedNotice] = {}
-        self._left: dict[int, UnfinishedNotice] = {}
+        self._interrupted: dict[int, UnfinishedNotice] = {}
 
     async def load(self) -> None:
         """Read the old notices. Call it before the login, so that none of its own are among them."""
@@ -30,16 +30,16 @@ class StoredUnfinishedNotices:
         except StoreError as fault:
             log.warning("messages of earlier calls are not known", cause=fault.full)
             return
-        self._left = {notice.message_id: notice for notice in found}
+        self._interrupted = {notice.message_id: notice for notice in found}
 
     def logged_in(self, bot_id: int) -> None:
         """Set the id of this bot."""
         self._bot_id = bot_id
 
     @property
-    def left(self) -> tuple[UnfinishedNotice, ...]:
+    def interrupted(self) -> tuple[UnfinishedNotice, ...]:
         """The messages of earlier logins of this bot. Edit each, then call `ended`."""
-        return tuple(notice for notice in self._left.values() if notice.bot_id == self._bot_id)
+        return tuple(notice for notice in self._interrupted.values() if notice.bot_id == self._bot_id)
 
     def began(self, guild_id: int, channel_id: int, message_id: int) -> None:
         """This message says that a call is running. Calling it again for the same message does nothing."""
@@ -51,6 +51,6 @@ class StoredUnfinishedNotices:
 
     def ended(self, message_id: int) -> None:
         """The message no longer says so, or is gone."""
-        notice = self._open.pop(message_id, None) or self._left.pop(message_id, None)
+        notice = self._open.pop(message_id, None) or self._interrupted.pop(message_id, None)
         if notice:
             self._preferences.forget_notice(notice)

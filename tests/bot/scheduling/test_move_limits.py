@@ -7,7 +7,7 @@ import pytest
 
 from discordplex.bot import texts
 from discordplex.bot.place import Place
-from discordplex.bot.scheduling.move_limits import ALL, GUILD, Moves
+from discordplex.bot.scheduling.move_limits import ALL, GUILD, MoveLimits
 from discordplex.bot.scheduling.running import FOLLOW_TIMEOUT_S, GRACE_S
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.loopback.clock import FakeClock, settle
@@ -114,7 +114,7 @@ async def test_a_guild_that_moves_too_often_keeps_its_place_and_holds_nobody_up(
         town.board._moves.made(A1.guild_id)
     town.engines.capacity = 0
     town.voice_channels[A1].people = frozenset({ANNA})
-    town.board._registry.ask(A1, ANNA)
+    town.board._registry.request(A1, ANNA)
     town.move(BERT, None, B1)
     town.engines.capacity = 1
     await clock.advance(2.1)
@@ -129,7 +129,7 @@ async def test_a_guild_that_moves_too_often_keeps_its_place_and_holds_nobody_up(
 async def test_wishes_are_one_for_each_guild(clock: FakeClock) -> None:
     """However often they are repeated; what a guild has wished is forgotten when its call ends."""
     timers = Timers(clock)
-    all_moves = Moves(clock=clock, timers=timers)
+    all_moves = MoveLimits(clock=clock, timers=timers)
     for _ in range(ALL.burst):
         all_moves.made(1)
     granted: list[int] = []

@@ -24,18 +24,18 @@ def everybody(place: Place) -> bool:
 
 def test_the_first_gets_the_engine_the_others_their_number(registry: SessionRegistry) -> None:
     """First come, first served, and asking again neither loses nor improves a place."""
-    assert isinstance(registry.ask(A1), Granted)
-    assert registry.ask(A1) == Here()
-    assert registry.ask(B1) == Waiting(1)
-    assert registry.ask(C1) == Waiting(2)
-    assert registry.ask(B1) == Waiting(1)
+    assert isinstance(registry.request(A1), Granted)
+    assert registry.request(A1) == Here()
+    assert registry.request(B1) == Waiting(1)
+    assert registry.request(C1) == Waiting(2)
+    assert registry.request(B1) == Waiting(1)
     assert registry.queue == (B1, C1)
 
 
 def test_an_ended_call_serves_the_next_who_still_waits(registry: SessionRegistry) -> None:
     """Whoever went away meanwhile is passed over and struck off."""
     for place in (A1, B1, C1):
-        registry.ask(place)
+        registry.request(place)
     assert registry.serve(everybody) is None
     registry.end(A1.guild_id)
     served = registry.serve(lambda place: place != B1)
@@ -49,7 +49,7 @@ def test_who_was_granted_an_engine_that_there_was_not_is_next(engines: Callable[
     memory = Notebook()
     registry = SessionRegistry(engines(1), memory)
     for place in (A1, B1, C1):
-        registry.ask(place, 100)
+        registry.request(place, 100)
     registry.end(A1.guild_id)
     registry.return_to_queue(A1, 100)
     assert registry.queue == (A1, B1, C1)
@@ -62,13 +62,13 @@ def test_who_was_granted_an_engine_that_there_was_not_is_next(engines: Callable[
 def test_a_second_channel_of_a_guild_waits_for_its_own_guild(engines: Callable[[int], CountedEngines]) -> None:
     """It is told where the call is, and served when that ends, though another engine is free all the time."""
     registry = SessionRegistry(engines(2))
-    registry.ask(A1)
-    assert registry.ask(A2) == Elsewhere(A1.channel_id, 1)
-    assert isinstance(registry.ask(B1), Granted)
+    registry.request(A1)
+    assert registry.request(A2) == Elsewhere(A1.channel_id, 1)
+    assert isinstance(registry.request(B1), Granted)
     registry.end(B1.guild_id)
     assert registry.serve(everybody) is None
     registry.ending(A1.guild_id)
-    assert registry.ask(A2) == Soon()
+    assert registry.request(A2) == Soon()
     registry.end(A1.guild_id)
     served = registry.serve(everybody)
     assert served is not None
@@ -77,10 +77,10 @@ def test_a_second_channel_of_a_guild_waits_for_its_own_guild(engines: Callable[[
 
 def test_who_returns_while_the_call_is_torn_down_is_next(registry: SessionRegistry) -> None:
     """A call that ends cannot be entered any more; the same channel asks for a new one."""
-    registry.ask(A1)
+    registry.request(A1)
     registry.ending(A1.guild_id)
-    assert registry.ask(A1) == Soon()
-    assert registry.ask(B1) == Waiting(2)
+    assert registry.request(A1) == Soon()
+    assert registry.request(B1) == Waiting(2)
     registry.end(A1.guild_id)
     served = registry.serve(everybody)
     assert served is not None
@@ -91,9 +91,9 @@ def test_who_asks_again_while_the_call_is_torn_down_stays_on_record(engines: Cal
     """The end of the old call does not strike off those who wait for the next one."""
     memory = Notebook()
     registry = SessionRegistry(engines(1), memory)
-    registry.ask(A1, 7)
+    registry.request(A1, 7)
     registry.ending(A1.guild_id)
-    registry.ask(A1, 7)
+    registry.request(A1, 7)
     registry.end(A1.guild_id)
     assert memory.entries == {A1: 7}
     assert registry.withdraw(A1)
@@ -102,20 +102,20 @@ def test_who_asks_again_while_the_call_is_torn_down_stays_on_record(engines: Cal
 
 def test_a_call_that_moves_takes_its_new_channel_out_of_the_queue(registry: SessionRegistry) -> None:
     """Who waited there has the call now."""
-    registry.ask(A1)
-    registry.ask(A2)
+    registry.request(A1)
+    registry.request(A2)
     registry.move(A1.guild_id, A2.channel_id)
     assert registry.queue == ()
-    assert registry.ask(A2) == Here()
+    assert registry.request(A2) == Here()
 
 
 def test_nobody_overtakes_the_queue(engines: Callable[[int], CountedEngines]) -> None:
     """An engine that came back by itself goes to the first who waits, not to the one who happens to ask."""
     provider = engines(0)
     registry = SessionRegistry(provider)
-    registry.ask(A1)
+    registry.request(A1)
     provider.capacity = 1
-    assert registry.ask(B1) == Waiting(2)
+    assert registry.request(B1) == Waiting(2)
     served = registry.serve(everybody)
     assert served is not None
     assert served.place == A1
@@ -125,8 +125,8 @@ def test_a_lease_is_held_until_the_end_and_given_back_once(engines: Callable[[in
     """Ending twice gives back once; who does not wait any more is gone."""
     provider = engines(1)
     registry = SessionRegistry(provider)
-    registry.ask(A1)
-    registry.ask(B1)
+    registry.request(A1)
+    registry.request(B1)
     registry.ending(A1.guild_id)
     assert provider.free == 0
     registry.end(A1.guild_id)
@@ -154,22 +154,22 @@ def test_whatever_happens_the_books_balance(
     for step, place in steps:
         before = registry.queue
         if step == "ask":
-            registry.ask(place)
+            registry.request(place)
         elif step == "end":
             registry.end(place.guild_id)
         elif step == "withdraw":
             registry.withdraw(place)
         elif step == "serve":
             registry.serve(everybody)
-        elif registry.seat(place.guild_id):
+        elif registry.call(place.guild_id):
             registry.ending(place.guild_id)
         assert registry.calls + provider.free == provider.capacity
         assert set(registry.queue) - set(before) <= {place}
         assert [registry.number(waiting) for waiting in registry.queue] == list(range(1, len(registry.queue) + 1))
         for waiting in registry.queue:
-            seat = registry.seat(waiting.guild_id)
-            assert seat is None or seat.ending or seat.channel_id != waiting.channel_id
-        talking = {Place(guild_id, seat.channel_id) for guild_id in range(1, 5) if (seat := registry.seat(guild_id))}
+            call = registry.call(waiting.guild_id)
+            assert call is None or call.ending or call.channel_id != waiting.channel_id
+        talking = {Place(guild_id, call.channel_id) for guild_id in range(1, 5) if (call := registry.call(guild_id))}
         assert set(memory.entries) == talking | set(registry.queue)
 
 
@@ -181,7 +181,7 @@ def test_guilds_are_served_in_turn(engines: Callable[[int], CountedEngines]) -> 
     registry = SessionRegistry(engines(0))
     five = [Place(1, channel) for channel in range(11, 16)]
     for place in (*five, B1, C1):
-        registry.ask(place)
+        registry.request(place)
     assert registry.queue == (five[0], B1, C1, *five[1:])
     assert [registry.number(place) for place in (five[0], B1, C1, five[1])] == [1, 2, 3, 4]
 
@@ -190,10 +190,10 @@ def test_a_guild_that_had_its_turn_waits_for_the_others(engines: Callable[[int],
     """Its other channel asked before them, and talked all the time; those who come after its call has ended come after it."""
     registry = SessionRegistry(engines(1))
     for place in (A1, A2, B1):
-        registry.ask(place)
+        registry.request(place)
     assert list(registry.queue) == [B1, A2]
     registry.ending(A1.guild_id)
-    registry.ask(C1)
+    registry.request(C1)
     assert list(registry.queue) == [B1, A2, C1]
     registry.end(A1.guild_id)
     served = registry.serve(everybody)
@@ -205,10 +205,10 @@ def test_one_channel_each_is_first_come_first_served(engines: Callable[[int], Co
     """Also when a call ended before and its guild asks again."""
     registry = SessionRegistry(engines(1))
     for place in (A1, B1):
-        registry.ask(place)
+        registry.request(place)
     registry.ending(A1.guild_id)
-    registry.ask(A1)
-    registry.ask(C1)
+    registry.request(A1)
+    registry.request(C1)
     registry.end(A1.guild_id)
     assert registry.queue == (B1, A1, C1)
 
@@ -220,12 +220,12 @@ def test_nobody_is_passed_over_twice_by_the_same_guild(engines: Callable[[int], 
     since: dict[int, dict[int, int]] = {}
     for step, place in steps:
         if step == "ask":
-            answer = registry.ask(place)
+            answer = registry.request(place)
             if isinstance(answer, Granted):
                 since.pop(place.guild_id, None)
-            elif registry.seat(place.guild_id) is None:
+            elif registry.call(place.guild_id) is None:
                 since.setdefault(place.guild_id, {})
-        elif registry.seat(place.guild_id):
+        elif registry.call(place.guild_id):
             registry.end(place.guild_id)
             for waiting in registry.queue:
                 since.setdefault(waiting.guild_id, {})

@@ -5,7 +5,7 @@ import pytest
 from discordplex.bot import texts
 from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
-from discordplex.bot.scheduling.dispatcher import SETTLE_S
+from discordplex.bot.scheduling.dispatcher import RESTORE_S
 from discordplex.bot.scheduling.move_limits import ALL
 from discordplex.bot.scheduling.running import GRACE_S
 from discordplex.bot.texts.waiting import Estimate
@@ -240,13 +240,13 @@ async def test_the_order_of_before_a_restart_is_kept(clock: FakeClock) -> None:
     await before.close()
     assert list(memory.entries.items()) == [(A1, ANNA), (B1, BERT), (C1, CARA)]
     after = Town(clock, CountedEngines(2), memory=memory)
-    after.board.remember(await memory.load())
+    after.board.restore(await memory.load())
     after.move(CARA, None, C1)
     after.move(BERT, None, B1)
     await settle()
     assert after.live == []
     after.move(ANNA, None, A1)
-    after.board.settle()
+    after.board.finish_restore()
     await clock.advance(WRITTEN_S)
     assert after.live == [A1, B1]
     assert [call.asker for call in after.calls] == [ANNA, BERT]
@@ -258,11 +258,11 @@ async def test_who_has_gone_meanwhile_is_forgotten(clock: FakeClock) -> None:
     """They hold no place that others wait behind, and leave the record."""
     memory = Notebook((B1, BERT), (C1, None), (A1, ANNA))
     town = Town(clock, CountedEngines(1), memory=memory)
-    town.board.remember(await memory.load())
+    town.board.restore(await memory.load())
     town.voice_channels[C1].people = frozenset({CARA})
     town.voice_channels[B1].people = frozenset({BERT})
-    town.board.settle()
-    town.board.settle()
+    town.board.finish_restore()
+    town.board.finish_restore()
     await clock.advance(WRITTEN_S)
     assert town.live == [B1]
     assert town.said(C1) == [texts.waiting.waiting(1, None)]
@@ -273,9 +273,9 @@ async def test_who_has_gone_meanwhile_is_forgotten(clock: FakeClock) -> None:
 async def test_a_discord_that_never_says_ready_holds_nobody_up(clock: FakeClock) -> None:
     """After some seconds those who sit there are served; without anything remembered nobody waits at all."""
     town = Town(clock, CountedEngines(1))
-    town.board.remember([(A1, ANNA)])
+    town.board.restore([(A1, ANNA)])
     town.move(BERT, None, B1)
-    await clock.advance(SETTLE_S - 0.1)
+    await clock.advance(RESTORE_S - 0.1)
     assert town.live == []
     await clock.advance(0.2)
     assert town.live == [B1]

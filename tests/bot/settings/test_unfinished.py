@@ -82,9 +82,9 @@ async def test_only_this_bots_are_left(clock: FakeClock) -> None:
         await unfinished.load()
         unfinished.logged_in(1)
         unfinished.began(1, 11, 3)
-        assert [one.message_id for one in unfinished.left] == [1]
+        assert [one.message_id for one in unfinished.interrupted] == [1]
         unfinished.ended(1)
-        assert unfinished.left == ()
+        assert unfinished.interrupted == ()
         assert await remembered(it) == [2, 3, it.chat.messages[0].id]
 
 
@@ -113,7 +113,7 @@ async def test_what_a_killed_process_left_is_ended_at_the_start(home: Home, tmp_
 
     Messages and channels that are gone, or closed to us, are forgotten, and so are servers that are gone; those of another bot are its own.
     """
-    monkeypatch.setattr(login, "LEFT_PAUSE_S", 0.0)
+    monkeypatch.setattr(login, "EDIT_PAUSE_S", 0.0)
     home.store_url = f"sqlite:///{tmp_path}/settings.db"
     left, deleted, elsewhere, others = post(home, 0), post(home, 0), post(home, 0), post(home, 1)
     home.discord.world.chat.delete(deleted)

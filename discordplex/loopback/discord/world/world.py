@@ -41,7 +41,7 @@ from discordplex.loopback.discord.world.model import (
     VoiceStateChanged,
 )
 
-Seat = tuple[str, str]
+MemberKey = tuple[str, str]
 """(guild id, user id): one user has at most one place in voice per guild."""
 
 
@@ -51,8 +51,8 @@ class World(Directory):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.voice_endpoint = ""
-        self.voice_states: dict[Seat, VoiceState] = {}
-        self.voice_sessions: dict[Seat, VoiceSessionGrant] = {}
+        self.voice_states: dict[MemberKey, VoiceState] = {}
+        self.voice_sessions: dict[MemberKey, VoiceSessionGrant] = {}
         self.chat = Chat(self)
         self.files = Files(self)
 
@@ -185,13 +185,13 @@ class World(Directory):
         return member.mute, member.deaf
 
     def _set(self, before: VoiceState | None, after: VoiceState) -> None:
-        seat = (after.guild_id, after.user_id)
+        key = (after.guild_id, after.user_id)
         if after.channel_id is None:
-            self.voice_states.pop(seat, None)
+            self.voice_states.pop(key, None)
         else:
             if before and before.channel_id != after.channel_id:
-                del self.voice_states[seat]  # the newest in a channel is last
-            self.voice_states[seat] = after
+                del self.voice_states[key]  # the newest in a channel is last
+            self.voice_states[key] = after
         self.tell(VoiceStateChanged(before, after))
 
     def _start(self, state: VoiceState) -> VoiceSessionGrant:
