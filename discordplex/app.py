@@ -17,13 +17,12 @@ from typing_extensions import ParamSpec
 
 from discordplex import __version__
 from discordplex.bot.application import BotApplication
-from discordplex.bot.client import until
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
-from discordplex.stopping import Stop
+from discordplex.stopping import Stop, until
 from discordplex.store.store import Store, open_store
 from discordplex.voice.rtp.threads import MediaThreads
 

@@ -11,7 +11,7 @@ import discord.http
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.client import pace_of_identifies, until
+from discordplex.bot.client import pace_of_identifies
 from discordplex.bot.login import Login, Parts, cause_of
 from discordplex.bot.scheduling.queue_store import StoredOrder
 from discordplex.bot.scheduling.usage import Usage
@@ -23,6 +23,7 @@ from discordplex.engine import EngineProvider
 from discordplex.errors import ConfigError, LoginError
 from discordplex.metrics import Metrics
 from discordplex.retry import Backoff
+from discordplex.stopping import until
 from discordplex.store.store import Store
 from discordplex.voice.rtp.threads import MediaThreads
 

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import aiohttp
 import discord
@@ -22,10 +22,9 @@ from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
 from discordplex.network import Connector
 from discordplex.retry import Backoff
+from discordplex.stopping import until
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 READY_TIMEOUT_S = 0.1
 """How long py-cord waits for another guild before `on_ready`. Only the end of the client waits for `on_ready`."""
@@ -379,16 +378,3 @@ def skip_unreadable(name: str, parse: Callable[[Any], None]) -> Callable[[Any], 
             log.warning("discord event unreadable, skipped", name=name, cause=place_of(fault))
 
     return parse_or_skip
-
-
-async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """What `work` returns. If `stop` is set first, `work` is cancelled and this returns None. Raises what `work` raised."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)

@@ -16,7 +16,7 @@ from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, unknown_members
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import UNREADABLE
-from discordplex.bot.client import GatewayClient, Pace, SessionsFailError, until
+from discordplex.bot.client import GatewayClient, Pace, SessionsFailError
 from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.privacy import ConsentPanel
@@ -40,6 +40,7 @@ from discordplex.errors import DiscordplexError, LoginError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import unreachable_because
+from discordplex.stopping import until
 from discordplex.store.records import Owner
 from discordplex.voice.rtp.threads import MediaThreads
 
