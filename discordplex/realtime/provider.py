@@ -11,8 +11,9 @@ from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
 from discordplex.realtime.endings import SessionEnding
-from discordplex.realtime.engine import RealtimeEngine, SessionSettings
+from discordplex.realtime.engine import RealtimeEngine
 from discordplex.realtime.memory import Memory
+from discordplex.realtime.session import SessionSettings
 from discordplex.retry import Backoff
 
 LONGEST_VOICE: Final = 100

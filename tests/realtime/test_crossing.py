@@ -8,14 +8,14 @@ import pytest
 from discordplex.engine import OVER_BUDGET, Closed, Interrupted, Persona, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
-from discordplex.realtime.engine import STALL_S
+from discordplex.realtime.session import STALL_S
 from tests.realtime.harness import ANNA, BERT, Call, calling
 from tests.realtime.scripted import ScriptedServer, begun, committed, done, scripted, sound, started, transcribed
 
 
 async def ask(call: Call, server: ScriptedServer, item: str = "question") -> None:
     """Anna says something, and the server has been asked for an answer."""
-    begin_ms = cast("Any", call.engine)._spoken.now_ms
+    begin_ms = cast("Any", call.engine)._session.utterances.spoken.now_ms
     await call.say(1000, ANNA)
     await server.send(started(item, begin_ms))
     await call.say(500)

@@ -17,10 +17,11 @@ from discordplex.loopback.openai.realtime.log import SessionClosed
 from discordplex.loopback.openai.realtime.replies import talk
 from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.realtime import endings
-from discordplex.realtime.engine import SHORTEST_SESSION_S, STALL_S
+from discordplex.realtime.engine import SHORTEST_SESSION_S
 from discordplex.realtime.provider import RealtimeProvider
+from discordplex.realtime.session import STALL_S
 from tests.realtime.harness import ANNA, KEY, PERSONA, Call, calling, eventually, provider_of
-from tests.realtime.test_engine import answered
+from tests.realtime.test_session import answered
 
 OTHER_ADDRESS: Final = {"Location": f"http://127.0.0.1:9/{KEY}"}
 
