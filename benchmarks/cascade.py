@@ -20,13 +20,13 @@ from benchmarks.openai import PROMPT, served
 from benchmarks.row import Row, Spread
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
-from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.provider import CascadeProvider
-from discordplex.cascade.segmenter import SpeechStarted, Utterance
-from discordplex.cascade.speech_input import SpeechInput
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, Persona, Text, VoiceEngine
+from discordplex.hearing.detector import DetectorPool
+from discordplex.hearing.segmenter import SpeechStarted, Utterance
+from discordplex.hearing.speech_input import SpeechInput
 from discordplex.loopback.openai.faults import REALISTIC, Delays
 from discordplex.loopback.openai.server import API_KEY
 from discordplex.metrics import Metrics

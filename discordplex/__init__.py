@@ -14,7 +14,9 @@ things are.
     voice        Discord's voice: voice gateway, RTP, encryption, packet loss
     personaplex  an engine: NVIDIA's PersonaPlex over WebSocket
     cascade      an engine: speech recognition, chat model, synthetic voice
+    hearing      speech to words, for each speaker separately
     engine       the interface of every engine
+    services     servers with the OpenAI-compatible API: clients, limits, failures
     audio        formats, codecs, buffers
     config       the settings
     network      how every client reaches a server: proxies and certificates

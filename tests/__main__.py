@@ -49,9 +49,11 @@ FLOORS = {
     "config": 99,
     "demo": 86,
     "doctor": 57,
+    "hearing": 98,
     "loopback": 93,
     "personaplex": 98,
     "realtime": 94,
+    "services": 98,
     "store": 97,
     "voice": 95,
 }

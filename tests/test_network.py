@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
 from discordplex import network
-from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import ServiceError
-from discordplex.cascade.service import Service
 from discordplex.clock import SystemClock
 from discordplex.errors import ConfigError
 from discordplex.loopback.openai.server import StandInOpenAI
 from discordplex.network import Connector, NetworkSettingError, ProxyFailedError, RedirectedError, open_websocket, proxy_for, tls_context
+from discordplex.services.clients import Clients, Request
+from discordplex.services.faults import ServiceError
+from discordplex.services.service import Service
 from tests.proxies import Seen, http_proxy, socks_proxy
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SOCKS_PROXY", "NO_PROXY", *network.TRUST_VARIABLES)

@@ -13,18 +13,18 @@ from typing_extensions import Self
 
 from discordplex.audio.playback import LAG_S, Playback
 from discordplex.cascade.bargein import BargeIn
-from discordplex.cascade.faults import ServiceError
 from discordplex.cascade.history import History, Message
 from discordplex.cascade.outbox import Outbox
 from discordplex.cascade.reply import Reply
-from discordplex.cascade.segmenter import Utterance
-from discordplex.cascade.transcribe import Transcriber
 from discordplex.cascade.turn import ENDLESS, ReplyOutput, Turn
 from discordplex.clock import Clock
 from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 from discordplex.fifo import Fifo
+from discordplex.hearing.segmenter import Utterance
+from discordplex.hearing.transcriber import Transcriber
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line, visible
+from discordplex.services.faults import ServiceError
 
 log = structlog.get_logger()
 

@@ -9,24 +9,24 @@ import anyio
 import structlog
 from typing_extensions import Self
 
-from discordplex.cascade.clients import Clients
-from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.dialogue import Dialogue
 from discordplex.cascade.history import History
 from discordplex.cascade.outbox import Outbox
 from discordplex.cascade.reasoning import ReasoningFormat
-from discordplex.cascade.segmenter import Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
-from discordplex.cascade.service import Service
 from discordplex.cascade.speak import Synthesizer
-from discordplex.cascade.speech_input import SpeechInput
 from discordplex.cascade.think import ChatModel
-from discordplex.cascade.transcribe import Transcriber
 from discordplex.cascade.turn import ReplyOutput, Turn
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
 from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineReady, Persona, Problem, SpeakerId, until_closed
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
+from discordplex.hearing.detector import DetectorPool
+from discordplex.hearing.segmenter import Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.hearing.speech_input import SpeechInput
+from discordplex.hearing.transcriber import Transcriber
 from discordplex.metrics import Metrics
+from discordplex.services.clients import Clients
+from discordplex.services.service import Service
 
 log = structlog.get_logger()
 

@@ -6,18 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from discordplex.bounded import drop_oldest
-from discordplex.cascade import clients, detector
-from discordplex.cascade.detector import DetectorPool
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.history import History
 from discordplex.cascade.reasoning import ReasoningFormat
-from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
 from discordplex.engine import EngineInfo, EngineLease, Persona, SpeakerId, VoiceEngine
 from discordplex.errors import ConfigError, LocalProtocolError
+from discordplex.hearing import detector
+from discordplex.hearing.detector import DetectorPool
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
+from discordplex.services import clients
+from discordplex.services.service import Service
 
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
@@ -35,7 +36,7 @@ class CascadeProvider:
     def __init__(self, config: CascadeConfig, *, clock: Clock, detectors: DetectorPool | None = None) -> None:
         """Raises ConfigError where the extra is not installed; imports nothing of it."""
         if not (clients.is_installed() and detector.is_installed()):
-            raise ConfigError(detector.MISSING)
+            raise ConfigError(clients.MISSING)
         self._config = config
         self._clock = clock
         self._detectors = detectors or DetectorPool()

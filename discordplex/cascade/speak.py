@@ -8,13 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import failed, no_api_error, raise_error_in
-from discordplex.cascade.response import ServiceResponse
-from discordplex.cascade.response import worked as read
-from discordplex.cascade.service import Service
 from discordplex.cascade.sound import SpeechSound, TooMuchSoundError, UnknownSoundError
 from discordplex.clock import Clock
+from discordplex.services.clients import Clients, Request
+from discordplex.services.faults import failed, no_api_error, raise_error_in
+from discordplex.services.response import ServiceResponse
+from discordplex.services.response import worked as read
+from discordplex.services.service import Service
 
 PATH: Final = "/audio/speech"
 LONGEST_SOUND_MS: Final = 90_000

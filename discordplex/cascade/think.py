@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
-from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import ServiceError, failed, no_api_error, raise_error_in
-from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.plaintext import drawn
+from discordplex.services.clients import Clients, Request
+from discordplex.services.faults import ServiceError, failed, no_api_error, raise_error_in
+from discordplex.services.service import Service
 
 PATH: Final = "/chat/completions"
 MOST_CHARACTERS: Final = 200_000

@@ -11,11 +11,11 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from discordplex.cascade.chunker import FIRST_CHUNK_CHARACTERS, Chunker
-from discordplex.cascade.faults import ServiceError
 from discordplex.cascade.reasoning import ReasoningFilter, ReasoningFormat, Spoken
 from discordplex.cascade.speak import Synthesizer
 from discordplex.cascade.speakable import spoken
 from discordplex.cascade.think import ChatModel
+from discordplex.services.faults import ServiceError
 
 REQUESTS_AHEAD = 2
 """Chunks requested at once: the next one is ready when one ends, and a cut-off wastes little."""

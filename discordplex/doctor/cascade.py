@@ -2,13 +2,14 @@
 
 import datetime as dt
 
-from discordplex.cascade import clients, detector
-from discordplex.cascade.faults import NOUN
-from discordplex.cascade.models import ModelFact, examine_models
 from discordplex.cascade.provider import check_persona
 from discordplex.config import Config
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import ConfigError
+from discordplex.hearing import detector
+from discordplex.services import clients
+from discordplex.services.faults import NOUN
+from discordplex.services.models import ModelFact, examine_models
 
 INSTALL = "Run: pip install 'discordplex[cascade]'"
 

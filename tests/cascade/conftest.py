@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.cascade.clients import Clients
-from discordplex.cascade.service import Service
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.loopback.openai.server import StandInOpenAI
+from discordplex.services.clients import Clients
+from discordplex.services.service import Service
 from tests.cascade.services import Services
 
 

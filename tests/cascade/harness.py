@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.detector import Detector, DetectorPool, new_detector
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.provider import CascadeLease, CascadeProvider
 from discordplex.config import CascadeConfig
 from discordplex.engine import Audio, EngineEvent, Interrupted, Persona, Problem, SpeakerId, Text
+from discordplex.hearing.detector import Detector, DetectorPool, new_detector
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
-from tests.cascade.speech import frames_of, pause, sentences
+from tests.hearing.speech import frames_of, pause, sentences
 
 ANNA, BEN = 11, 22
 NAMES = {ANNA: "Anna", BEN: "Ben"}

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from discordplex.cascade.clients import Clients
-from discordplex.cascade.service import Service, ServiceName
 from discordplex.cascade.speak import Synthesizer
 from discordplex.cascade.think import ChatModel
-from discordplex.cascade.transcribe import Transcriber
 from discordplex.clock import Clock
+from discordplex.hearing.transcriber import Transcriber
 from discordplex.loopback import timeouts
+from discordplex.services.clients import Clients
+from discordplex.services.service import Service, ServiceName
 
 MESSAGES = [{"role": "system", "content": "Be."}, {"role": "user", "content": "Hi."}]
 ONE_SECOND = bytes(32_000)

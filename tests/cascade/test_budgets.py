@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from discordplex.audio.format import MODEL
-from discordplex.cascade.clients import READ_BYTES, Clients
-from discordplex.cascade.faults import ServiceError
-from discordplex.cascade.response import MOST_JSON_VALUES, MOST_LINES, NoJsonError, ServiceResponse, parsed
-from discordplex.cascade.service import Service, ServiceName
 from discordplex.cascade.sound import RateConverter, SpeechSound, TooMuchSoundError, UnknownSoundError
 from discordplex.cascade.speak import longest_ms
-from discordplex.cascade.transcribe import BRACKETS, has_words
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
+from discordplex.hearing.transcriber import BRACKETS, has_words
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI
+from discordplex.services.clients import READ_BYTES, Clients
+from discordplex.services.faults import ServiceError
+from discordplex.services.response import MOST_JSON_VALUES, MOST_LINES, NoJsonError, ServiceResponse, parsed
+from discordplex.services.service import Service, ServiceName
 from tests.cascade.services import Services
 
 NAMES: tuple[ServiceName, ...] = ("transcribe", "think", "speak")

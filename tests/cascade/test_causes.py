@@ -5,11 +5,11 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
-from discordplex.cascade.service import ServiceName
 from discordplex.config import CascadeConfig
 from discordplex.engine import Problem
 from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.server import StandInOpenAI
+from discordplex.services.service import ServiceName
 from tests.cascade.harness import calling
 
 WORDS = "violet hippopotamus"

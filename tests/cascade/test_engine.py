@@ -26,7 +26,7 @@ from discordplex.metrics import Metrics
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, NAMES, PERSONA, calling
 from tests.cascade.services import HASTY_S
-from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
+from tests.hearing.speech import clip, frames_of, noisy, pause, sentences
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 
@@ -533,7 +533,7 @@ async def test_leaving_ends_every_request(server: StandInOpenAI) -> None:
 
 async def test_a_bug_ends_the_engine_aloud(config: CascadeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever breaks within, in the speech_input or behind them, is one Problem and a Closed that may be tried again, never silence."""
-    for place in ("discordplex.cascade.speech_input.SpeechInput.push", "discordplex.cascade.dialogue.Dialogue._answer"):
+    for place in ("discordplex.hearing.speech_input.SpeechInput.push", "discordplex.cascade.dialogue.Dialogue._answer"):
 
         def broken(*_: object) -> None:
             raise ZeroDivisionError

@@ -21,7 +21,7 @@ from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from tests.audio.signals import samples
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, PERSONA, Call, calling
-from tests.cascade.speech import frames_of, sentences, windows_16k
+from tests.hearing.speech import frames_of, sentences, windows_16k
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 

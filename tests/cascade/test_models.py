@@ -4,10 +4,10 @@ import datetime as dt
 
 import pytest
 
-from discordplex.cascade.models import SHUTDOWN_DATES, examine_models, judge
-from discordplex.cascade.service import Service
 from discordplex.config import CascadeConfig
 from discordplex.loopback.openai.server import StandInOpenAI
+from discordplex.services.models import SHUTDOWN_DATES, examine_models, judge
+from discordplex.services.service import Service
 
 TODAY = dt.date(2026, 11, 20)
 

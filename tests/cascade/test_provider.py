@@ -3,15 +3,16 @@
 import pytest
 
 from discordplex.app import engine_provider
-from discordplex.cascade import clients, detector
 from discordplex.cascade.engine import CascadeEngine
 from discordplex.cascade.provider import MOST_NUMBERED, CascadeProvider, check_persona, plain_name
 from discordplex.config import CascadeConfig, Config
 from discordplex.engine import Persona, TurnTakingLease
 from discordplex.errors import ConfigError
+from discordplex.hearing import detector
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.services import clients
 
 
 def test_as_many_calls_as_the_settings_say() -> None:

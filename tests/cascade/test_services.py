@@ -10,18 +10,18 @@ import pytest
 
 from discordplex.audio.converter import Upsampler
 from discordplex.audio.format import ENGINE, MODEL
-from discordplex.cascade.clients import Clients
-from discordplex.cascade.faults import NOUN, ServiceError
-from discordplex.cascade.service import Service, ServiceName
-from discordplex.cascade.transcribe import HEARD_NOTHING
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
 from discordplex.errors import ConfigError
+from discordplex.hearing.transcriber import HEARD_NOTHING
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.loopback.openai.voice import encoded, hum
+from discordplex.services.clients import Clients
+from discordplex.services.faults import NOUN, ServiceError
+from discordplex.services.service import Service, ServiceName
 from tests.cascade.services import HASTY_S, MESSAGES, Services
 
 NAMES: tuple[ServiceName, ...] = ("transcribe", "think", "speak")
@@ -304,5 +304,7 @@ def test_nothing_of_the_extra_is_imported_before_a_call() -> None:
 def test_without_the_sdk_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing extra is said with the command that installs it."""
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(ConfigError, match=r"^The cascade engine needs packages .* pip install 'discordplex\[cascade\]'$"):
+    with pytest.raises(
+        ConfigError, match=r"^The cascade engine and hearing.enabled need packages .* pip install 'discordplex\[cascade\]'$"
+    ):
         Clients([Service("think", "http://x/v1", "m")])

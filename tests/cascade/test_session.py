@@ -25,7 +25,7 @@ from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import ScriptedLink
 from tests.cascade.harness import ANNA, NAMES, PERSONA, detectors
-from tests.cascade.speech import frames_of, pause, sentences
+from tests.hearing.speech import frames_of, pause, sentences
 
 REPLY = "It is a long way from here. " + "You walk along the river and over the bridge. " * 3
 MOST_TICKS = 4000

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE, MODEL
-from discordplex.cascade.clients import Clients
-from discordplex.cascade.faults import READ_LIMIT, ServiceError, server_words
-from discordplex.cascade.service import NO_KEY, Service, ServiceName
-from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from discordplex.cascade.think import OneReply, text_of
-from discordplex.cascade.transcribe import HEARD_NOTHING
 from discordplex.clock import SystemClock
+from discordplex.hearing.transcriber import HEARD_NOTHING
 from discordplex.loopback.openai.faults import RequestFault
 from discordplex.loopback.openai.server import StandInOpenAI
 from discordplex.loopback.openai.voice import encoded, hum
+from discordplex.services.clients import Clients
+from discordplex.services.faults import READ_LIMIT, ServiceError, server_words
+from discordplex.services.service import NO_KEY, Service, ServiceName
+from discordplex.services.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from tests.cascade.services import Services
 
 NAMES: tuple[ServiceName, ...] = ("transcribe", "think", "speak")

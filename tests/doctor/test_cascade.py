@@ -2,11 +2,11 @@
 
 import pytest
 
-from discordplex.cascade import clients
 from discordplex.config import Config
 from discordplex.doctor.cascade import check_cascade
 from discordplex.doctor.engines import check_engines
 from discordplex.loopback.openai.server import StandInOpenAI
+from discordplex.services import clients
 
 
 def config_of(server: StandInOpenAI) -> Config:

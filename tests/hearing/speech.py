@@ -7,7 +7,7 @@ import numpy as np
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.wav import read_wav
-from discordplex.cascade.segmenter import VAD
+from discordplex.hearing.segmenter import VAD
 from tests.audio.signals import samples
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.cascade.detector import Detector, DetectorPool, new_detector
-from discordplex.cascade.segmenter import VAD, Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
-from discordplex.cascade.speech_input import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, MOST_SPEAKERS, SpeechInput
+from discordplex.hearing.detector import Detector, DetectorPool, new_detector
+from discordplex.hearing.segmenter import VAD, Discarded, Endpointing, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.hearing.speech_input import FALL_ASLEEP_MS, FORGET_MS, LISTEN_ON_MS, MOST_SPEAKERS, SpeechInput
 from discordplex.metrics import Metrics
-from tests.cascade.speech import clip, frames_of, noisy, pause, sentences
+from tests.hearing.speech import clip, frames_of, noisy, pause, sentences
 
 ANNA, BEN = 1, 2
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.cascade.segmenter import VAD, Discarded, Endpointing, Segmenter, SegmenterEvent, SpeechStarted, Utterance
+from discordplex.hearing.segmenter import VAD, Discarded, Endpointing, Segmenter, SegmenterEvent, SpeechStarted, Utterance
 
 QUIET, SPEECH = VAD.silence, b"\1\1" * VAD.frame_samples
 END_WINDOWS = 16

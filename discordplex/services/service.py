@@ -1,4 +1,4 @@
-"""Service: one of the cascade's three services, with the server that provides it."""
+"""Service: which server transcribes, thinks or speaks, with which model. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

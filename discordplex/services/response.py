@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import anyio
 
-from discordplex.cascade.faults import HttpError, OverdueError, ServiceError, error_in_answer, failed, no_api_error
-from discordplex.cascade.service import Service
-from discordplex.cascade.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 from discordplex.clock import Clock
+from discordplex.services.faults import HttpError, OverdueError, ServiceError, error_in_answer, failed, no_api_error
+from discordplex.services.service import Service
+from discordplex.services.sse import LONGEST_EVENT_BYTES, EventReader, EventTooLongError
 
 MOST_BYTES: Final = 64 << 20
 """Limit of any answer: more than the longest sound that is played, without compression."""

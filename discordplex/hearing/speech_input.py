@@ -7,9 +7,9 @@ from typing import Final
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 from discordplex.audio.resampler import Resampler
-from discordplex.cascade.detector import Detector, DetectorPool
-from discordplex.cascade.segmenter import VAD, Endpointing, Segmenter, SegmenterEvent
 from discordplex.engine import SpeakerId
+from discordplex.hearing.detector import Detector, DetectorPool
+from discordplex.hearing.segmenter import VAD, Endpointing, Segmenter, SegmenterEvent
 from discordplex.metrics import Metrics
 
 LISTEN_ON_MS = 200

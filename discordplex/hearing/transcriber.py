@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from discordplex.audio.wav import wav_of
-from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import ServiceError, failed, no_api_error, raise_error_in
-from discordplex.cascade.response import ServiceResponse, json_messages
-from discordplex.cascade.segmenter import VAD
-from discordplex.cascade.service import Service
 from discordplex.clock import Clock
+from discordplex.hearing.segmenter import VAD
+from discordplex.services.clients import Clients, Request
+from discordplex.services.faults import ServiceError, failed, no_api_error, raise_error_in
+from discordplex.services.response import ServiceResponse, json_messages
+from discordplex.services.service import Service
 
 PATH: Final = "/audio/transcriptions"
 BRACKETS: Final = re.compile(r"\[[^\[\]]*\]|\([^()]*\)")

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from discordplex.cascade.clients import Clients, Request
-from discordplex.cascade.faults import NOUN, ServiceError, replacement, sentence
-from discordplex.cascade.response import json_messages
-from discordplex.cascade.service import Service, ServiceName
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
+from discordplex.services.clients import Clients, Request
+from discordplex.services.faults import NOUN, ServiceError, replacement, sentence
+from discordplex.services.response import json_messages
+from discordplex.services.service import Service, ServiceName
 
 PATH: Final = "/models"
 OPENAI: Final = "api.openai.com"
