@@ -31,6 +31,8 @@ NO_MODEL: Final = frozenset({"invalid_model", "model_not_found", "model_not_supp
 NO_MONEY: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"})
 TOO_FAST: Final = frozenset({"rate_limit_exceeded", "rate_limit_error", "too_many_requests", "tokens_limit_reached"})
 OVER: Final = frozenset({"session_expired", "session_timeout", "max_duration_reached", "goaway", "go_away"})
+OUTGROWN: Final = "context_length_exceeded"
+"""vLLM-Omni begins the message of an error with it, whose code only says that something failed."""
 FULL: Final = frozenset({"resource_exhausted", "session_capacity_exhausted", "capacity_exhausted", "too_many_sessions"})
 OLD: Final = frozenset({"beta_api_shape_disabled"})
 BAD_VOICE: Final = frozenset({"invalid_voice", "voice_not_found", "unsupported_voice"})
@@ -62,6 +64,11 @@ OTHERS: Final = frozenset(
         "internal",
         "internal_error",
         "content_filter",
+        "input_backpressure",
+        "persona_update_unsupported",
+        "runtime_append_failed",
+        "runtime_data_plane_stream_failed",
+        "voice_update_unsupported",
     }
 )
 UNKNOWN_CODE: Final = "unknown code"
@@ -131,6 +138,12 @@ def busy(service: str) -> SessionEnding:
 def expired(service: str) -> SessionEnding:
     """The session has lasted as long as the service lets one."""
     return SessionEnding(f"{service} ended the session because it lasted as long as one may. I open another.", retry=True, cause=EXPIRED)
+
+
+def outgrown(service: str) -> SessionEnding:
+    """The model's context is full: a session of PersonaPlex has 3,000 frames, 240 s."""
+    reason = f"The model of {service} has heard as much as it can remember, which ended the session. I open another."
+    return SessionEnding(reason, retry=True, cause=EXPIRED)
 
 
 def old_client(service: str) -> SessionEnding:

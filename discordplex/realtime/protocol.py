@@ -258,8 +258,9 @@ class RealtimeProtocol:
                 self._take_done(object_in(event, "response"))
             case "error":
                 self._take_error(object_in(event, "error") or event)
-            case "session.closed" | "goaway" | "go_away" | "GoAway" | "goAway":
-                self._end(endings.expired(self._service))
+            case "session.closed" | "session.expired" | "goaway" | "go_away" | "GoAway" | "goAway":
+                has_failed = text_in(event, "reason").endswith("failed")
+                self._end(endings.failed(self._service, code_in(event, "reason")) if has_failed else endings.expired(self._service))
 
     def _take_session(self, kind: str, event: dict[str, Any]) -> None:
         session = object_in(event, "session")
@@ -302,6 +303,8 @@ class RealtimeProtocol:
             self._end(ending)
         elif "maximum duration" in text_in(error, "message"):
             self._end(endings.expired(self._service))
+        elif text_in(error, "message").startswith(endings.OUTGROWN):
+            self._end(endings.outgrown(self._service))
         elif code == "unknown_parameter" and parameter == "session.type":
             self._end(endings.old_server(self._service))
         elif not self.ready and parameter.endswith("voice") and code != "unknown_parameter":

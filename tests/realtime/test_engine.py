@@ -2,7 +2,7 @@
 
 import asyncio
 
-from discordplex.engine import Problem, TurnTakingLease
+from discordplex.engine import Closed, Problem, TurnTakingLease
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.realtime.log import SessionClosed, SessionConnected
 from discordplex.loopback.openai.realtime.server import RealtimeServer
@@ -51,3 +51,19 @@ async def test_reset_reaches_a_model_whose_dialect_was_found_in_the_call(clock: 
         call.lease.reset()
         await eventually(lambda: server.received("response.cancel"))
         await call.engine.__aexit__(None, None, None)
+
+
+async def test_a_model_whose_context_is_full_gets_a_new_session(clock: FakeClock) -> None:
+    """As vLLM-Omni's PersonaPlex does after 240 s: the call goes on within 2 s, and nobody is told of a stall."""
+    async with (
+        RealtimeServer("vllm-omni", voices=("marin",), step_ms=0.0, frame_limit=150) as server,
+        calling(server, clock, dialect="vllm-omni") as call,
+    ):
+        while len(server.sessions) < 2:
+            await call.say(100)
+        heard_ms, since = call.sound_ms, clock.now()
+        while call.sound_ms == heard_ms:
+            await call.say(100)
+        assert clock.now() - since < 2
+        assert not call.told(Problem)
+        assert not call.told(Closed)

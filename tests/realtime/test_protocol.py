@@ -102,6 +102,23 @@ def test_some_errors_are_the_end(code: str, cause: str, *, retry: bool) -> None:
         assert done.failure == fact.ending
 
 
+@pytest.mark.parametrize(
+    ("event", "cause"),
+    [
+        ({"type": "session.closed", "reason": "client_close"}, endings.EXPIRED),
+        ({"type": "session.expired", "reason": "idle_ttl_expired"}, endings.EXPIRED),
+        ({"type": "session.closed", "reason": "runtime_append_failed"}, "runtime_append_failed"),
+        ({"type": "session.closed", "reason": "she said 4711, it failed"}, "unknown code"),
+        ({"type": "error", "error": {"code": "server_error", "message": "context_length_exceeded: 3001 tokens"}}, endings.EXPIRED),
+    ],
+)
+def test_a_session_that_the_server_ends(event: dict[str, Any], cause: str) -> None:
+    """By its clock, at the end of the model's context, or by a fault."""
+    (fact,) = facts(event, dialect=VLLM_OMNI)
+    assert isinstance(fact, Over)
+    assert (fact.ending.cause, fact.ending.retry) == (cause, True)
+
+
 def test_no_word_of_a_server_is_a_cause() -> None:
     """An error code may be anything: only those that are known here get into the log."""
     error = {"code": "she said 4711"}

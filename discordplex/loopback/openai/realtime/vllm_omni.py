@@ -178,6 +178,16 @@ class VllmOmniSession:
         self._emit("session.closed", session_id=self._id, epoch=0, reason="client_close", event=closed)
         self.wire.close(1000)
 
+    def _outgrow(self) -> None:
+        """The model's context is full: an error, a failed response, and the session is closed."""
+        code, length = "runtime_data_plane_stream_failed", self._frames
+        message = f"context_length_exceeded: streaming session prompt would grow to {length} tokens"
+        self.wire.error(Objection(code, message, type="server_error"))
+        self._finish("failed", {"type": "failed", "reason": code})
+        self._taken.discard(self)
+        self._emit("session.closed", session_id=self._id, epoch=0, reason=code, event={"type": "session.closed", "reason": code})
+        self.wire.close(1000)
+
     def _not_supported(self, event: Mapping[str, Any]) -> Objection:
         return Objection(*NOT_SUPPORTED[event["type"]])
 
@@ -208,9 +218,8 @@ class VllmOmniSession:
         """Take one step's output; send a chunk when enough is there."""
         self._frames += 1
         if self._frames > self._options.frame_limit:
-            if self._frames == self._options.frame_limit + 1:
-                message = f"The session has outgrown the model's context of {self._options.frame_limit} frames."
-                self.wire.error(Objection("runtime_append_failed", message, type="server_error"))
+            if self.is_open:
+                self._outgrow()
             return
         self._waiting.append(spoken)
         wanted = self._options.chunk_frames if self._sent_frames else 1

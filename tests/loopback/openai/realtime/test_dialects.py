@@ -154,7 +154,7 @@ async def test_vllm_omni_with_every_slot_taken() -> None:
 
 
 async def test_vllm_omni_outgrows_its_context_and_restarts_on_cancel() -> None:
-    """A cancel begins a new response; beyond the context comes an error, then nothing."""
+    """A cancel begins a new response; beyond the context comes an error, a failed response, and the end."""
     async with RealtimeServer("vllm-omni", model=Talker, chunk_frames=1, step_ms=0.0, frame_limit=8) as server, omni(server) as client:
         await client.send("session.update", session=OPENING)
         await client.say(silence(3 * 80))
@@ -163,7 +163,9 @@ async def test_vllm_omni_outgrows_its_context_and_restarts_on_cancel() -> None:
         assert (await client.until("response.done"))["response"]["status"] == "cancelled"
         await client.say(silence(10 * 80))
         assert (await client.until("response.created"))["response_id"] != first["response_id"]
-        assert (await client.until("error"))["error"]["type"] == "server_error"
+        assert (await client.until("error"))["error"]["message"].startswith("context_length_exceeded")
+        assert (await client.until("response.done"))["response"]["status"] == "failed"
+        assert (await client.until("session.closed"))["reason"] == "runtime_data_plane_stream_failed"
         del server
 
 
