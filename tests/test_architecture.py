@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     "": [
-        ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors"],
+        ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "tasks"],
         ["config", "metrics", "clock", "fifo", "logs", "pycord", "network"],
         ["audio", "services"],
         ["engine"],

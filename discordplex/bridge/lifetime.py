@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import structlog
 
 from discordplex.clock import Clock
 from discordplex.engine import VoiceEngine
+from discordplex.tasks import cancelled, over
 
 log = structlog.get_logger()
 
@@ -67,26 +67,6 @@ async def within(seconds: float, clock: Clock, work: Callable[[], Coroutine[Any,
     if finished:
         doing.result()
     return finished
-
-
-async def cancelled(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel the tasks that are not over, and wait for the end of each. A cancellation of the caller takes effect then."""
-    for task in tasks:
-        task.cancel()
-    await over(asyncio.gather(*tasks, return_exceptions=True))
-
-
-async def over(*futures: asyncio.Future[Any]) -> None:
-    """Wait until one of them is over. A cancellation of the caller, however often it is repeated, takes effect then."""
-    cancellation: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not any(future.done() for future in futures):
-            try:
-                await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError as error:
-                cancellation = error
-    if cancellation is not None:
-        raise cancellation
 
 
 def cause_of(error: BaseException) -> BaseException:

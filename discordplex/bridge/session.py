@@ -11,7 +11,7 @@ import structlog
 from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
 from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
-from discordplex.bridge.lifetime import cancelled, cause_of, opened
+from discordplex.bridge.lifetime import cause_of, opened
 from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
@@ -20,6 +20,7 @@ from discordplex.engine import BUSY, OVER_BUDGET, Closed, EngineLease, Persona, 
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
+from discordplex.tasks import cancelled
 
 log = structlog.get_logger()
 

@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from discordplex.tasks import wait_for
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
@@ -69,7 +71,7 @@ class ConnectionInfoCollector:
     async def next_after(self, number: int, *, timeout_s: float | None) -> ConnectionInfo | None:
         """The first complete connection info that is newer; None when the time (None: any) is over or somebody removed us."""
         try:
-            return await asyncio.wait_for(self._next_after(number), timeout_s)
+            return await wait_for(self._next_after(number), timeout_s)
         except asyncio.TimeoutError:
             return None
 

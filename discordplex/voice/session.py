@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import re
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -23,6 +23,7 @@ from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket
+from discordplex.tasks import cancelled
 from discordplex.token_bucket import TokenBucket
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.dave.session import DaveSession
@@ -143,7 +144,7 @@ class DiscordVoiceSession:
         self._group_events = TokenBucket(per_second=GROUP_EVENTS_PER_S, burst=GROUP_EVENTS_AT_ONCE)
         self._socket: ClientConnection | None = None
         self._ending: Closing | None = None
-        self._scope: anyio.CancelScope | None = None
+        self._work: asyncio.Task[int | None] | None = None
         self._outgoing = asyncio.Event()
 
     @property
@@ -162,9 +163,10 @@ class DiscordVoiceSession:
 
     def stop(self, closing: Closing) -> None:
         """End `run` or `rest`. The present `run`, or else the next one, returns this."""
-        self._ending = self._ending or closing
-        if self._scope is not None:
-            self._scope.cancel()
+        if self._ending is None:
+            self._ending = closing
+            if self._work is not None:
+                self._work.cancel()
 
     def close(self) -> None:
         """Close the UDP socket. Idempotent."""
@@ -197,19 +199,27 @@ class DiscordVoiceSession:
     async def rest(self, seconds: float) -> None:
         """Wait before the next `run`, unless stopped."""
         if self._ending is None:
-            with anyio.CancelScope() as self._scope:
-                await self._shared.clock.sleep_until(self._shared.clock.now() + seconds)
+            await self._until_stopped(self._sleep(seconds))
 
     async def run(self) -> Closing:
         """Open one WebSocket, serve it to its end, and return how it ended. Raises nothing that a network can cause."""
         self.proven = False
         self._opened_before = self.receiver.opened
-        code: int | None = None
-        if self._ending is None:
-            with anyio.CancelScope() as self._scope:
-                code = await self._open_and_serve()
+        code = await self._until_stopped(self._open_and_serve()) if self._ending is None else None
         ending, self._ending = self._ending, None
         return ending or classify(code)
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, int | None]) -> int | None:
+        # A task and not a scope: before Python 3.11 a scope that is cancelled swallows a cancellation of the caller, too.
+        self._work = asyncio.create_task(work, name="voice session")
+        try:
+            await asyncio.wait({self._work})
+        finally:
+            await cancelled(self._work)
+        return None if self._work.cancelled() else self._work.result()
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._shared.clock.sleep_until(self._shared.clock.now() + seconds)
 
     async def _open_and_serve(self) -> int | None:
         try:

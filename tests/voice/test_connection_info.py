@@ -2,6 +2,7 @@
 
 import asyncio
 
+from discordplex.loopback.clock import settle
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 
 
@@ -71,3 +72,16 @@ async def test_waiting_ends_with_the_newer_one() -> None:
 async def test_waiting_ends_with_the_time() -> None:
     """Where nothing comes, None does."""
     assert await ConnectionInfoCollector().next_after(0, timeout_s=0.001) is None
+
+
+async def test_leaving_as_the_server_is_named_is_not_lost() -> None:
+    """Whoever waits for connection info and is cancelled in the turn in which it comes has ended, also before Python 3.12."""
+    info_collector = ConnectionInfoCollector()
+    info_collector.entered("session")
+    waiting = asyncio.create_task(info_collector.next_after(0, timeout_s=60))
+    await settle()
+    info_collector.served("token", "host:1")
+    await settle(1)
+    waiting.cancel()
+    await settle()
+    assert waiting.cancelled()

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection
 
 from discordplex.errors import VoiceError
 from discordplex.loopback import timeouts
+from discordplex.loopback.clock import settle
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.gateway.messages import BINARY_HEAD, Op
 from discordplex.voice.rtp import socket
@@ -427,3 +428,31 @@ async def test_no_message_of_a_server_escapes(rig: Rig) -> None:
 
     rig.behaviour = noisy
     assert (await rig.session.run()).code == 4006
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("how", ["run", "rest"])
+async def test_a_cancellation_right_after_a_stop_is_kept(rig: Rig, how: str, turns: int) -> None:
+    """However soon a session is cancelled after it was stopped, its task ends."""
+    live = asyncio.Event()
+
+    async def good(connection: ServerConnection) -> None:
+        await rig.establish(connection)
+        live.set()
+        await connection.wait_closed()
+
+    async def serve() -> None:
+        while True:
+            await (rig.session.run() if how == "run" else rig.session.rest(1000.0))
+            await asyncio.sleep(0)
+
+    rig.behaviour = good
+    serving = asyncio.create_task(serve())
+    await (live.wait() if how == "run" else settle(2))
+    rig.session.stop(Closing(Repair.WAIT, "elsewhere"))
+    await settle(turns)
+    serving.cancel()
+    await asyncio.wait({serving}, timeout=1)
+    ended = serving.done()
+    serving.cancel()
+    assert ended

@@ -14,6 +14,7 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices
 from discordplex.errors import VoiceError
 from discordplex.logs import place_of
+from discordplex.tasks import wait_for
 from discordplex.voice.connection import VoiceConnection
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ async def take_the_stage(voice_channel: VoiceChannel, *, notices: Notices, chang
         log.warning("not allowed to ask for the stage", channel=voice_channel.place.channel_id, cause=type(fault).__name__)
         return Outcome(texts.waiting.STAGE_CLOSED)
     try:
-        await asyncio.wait_for(_until_allowed(voice_channel, changed), PATIENCE_S)
+        await wait_for(_until_allowed(voice_channel, changed), PATIENCE_S)
     except asyncio.TimeoutError:
         return Outcome(texts.waiting.NOT_LET_SPEAK)
     return None
