@@ -31,6 +31,8 @@ from discordplex.realtime.session import RealtimeSession, SessionContext, Sessio
 
 log = structlog.get_logger()
 
+RENEW_AGAIN_S: Final = 10.0
+"""Until another session is tried where the last did not begin, or somebody spoke meanwhile."""
 SHORTEST_SESSION_S: Final = 10.0
 """A session that ends earlier was not ended by its clock, whatever the server says: the call's own rule for retries applies."""
 
@@ -74,19 +76,20 @@ class RealtimeEngine:
             raise LocalProtocolError("an engine is opened once; make a new one")
         self._opened = True
         try:
-            await self._open_session()
+            await self._open_session(self._session)
         except OtherDialectError as silence:
             if not self._call.settings.may_be_duplex or self._dialect.full_duplex:
                 raise
             self._speak(VLLM_OMNI)
             try:
-                await self._open_session()
+                await self._open_session(self._session)
             except EngineError as fault:
                 if fault.cause not in (BUSY, endings.NO_VOICE):
                     raise silence from None  # of another kind, and slow
                 self._learn(VLLM_OMNI)
                 raise
             self._learn(VLLM_OMNI)
+        self._session.remember()
         self._outbox.put(EngineReady())
         self._succession = asyncio.create_task(self._succeed(), name="realtime sessions")
         return self
@@ -99,10 +102,17 @@ class RealtimeEngine:
             await asyncio.gather(self._succession, return_exceptions=True)
         await self._session.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a session."""
+        return not self._closed and self._session.is_live
+
     async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """Take one tick of what people say; see `VoiceEngine.push`."""
         if not self._closed:
             self._session.push(frames)
+            if self._session.may_be_renewed:
+                self._over.set()
 
     def events(self) -> AsyncIterator[EngineEvent]:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
@@ -131,41 +141,63 @@ class RealtimeEngine:
     def _new_session(self) -> RealtimeSession:
         return RealtimeSession(self._dialect, self._call, on_over=self._over.set)
 
-    async def _open_session(self) -> None:
-        """Open the session, and tell it what was said before."""
+    async def _open_session(self, session: RealtimeSession) -> None:
+        """Open it. Raises EngineError."""
         try:
-            await self._session.open()
+            await session.open()
         except EngineError:
-            self._wait(self._session.retry_after_s)
+            self._wait(session.retry_after_s)
             raise
         self._sessions.add()
-        self._session.remember()
         log.info("engine listens", server=self._dialect.service, dialect=self._dialect.name)
 
     async def _succeed(self) -> None:
         """Where a session ends by the service's clock, open the next; every other end is the call's to judge."""
-        while True:
-            await self._over.wait()
-            self._over.clear()
-            ending = self._session.ending or endings.left(self._dialect.service)
-            await self._session.close()
-            if ending.cause != endings.EXPIRED or self._clock.now() - self._session.began_at < SHORTEST_SESSION_S:
-                self._close(ending)
-                return
-            if self._call.floor.release():
-                self._call.playback.resume(self._clock.now())
-                self._outbox.put(PlaybackResumed())
-            log.info("a session is over, the next one begins", server=self._dialect.service)
-            self._session = self._new_session()
-            try:
-                await self._open_session()
-            except EngineError as fault:
-                self._close(endings.SessionEnding(str(fault), retry=fault.retry, cause=fault.cause))
-                return
-            except Exception:
-                log.exception("the next session failed")
-                self._close(endings.failed(self._dialect.service, "internal"))
-                return
+        try:
+            while not self._closed:
+                await self._over.wait()
+                self._over.clear()
+                if self._session.ending is not None:
+                    await self._follow(self._session.ending)
+                elif self._session.may_be_renewed:
+                    await self._renew()
+        except Exception:
+            log.exception("the next session failed")
+            self._close(endings.failed(self._dialect.service, "internal"))
+
+    async def _renew(self) -> None:
+        """Open the next session beside this one, which is about to end, and change over while nobody speaks."""
+        session = self._new_session()
+        self._session.renew_later(RENEW_AGAIN_S)
+        try:
+            await self._open_session(session)
+        except EngineError as fault:
+            log.info("the next session does not begin yet", server=self._dialect.service, cause=fault.cause)
+            return
+        unwanted = session
+        if self._session.is_quiet:
+            log.info("a session ends soon, the next one begins", server=self._dialect.service)
+            session.remember()
+            self._session, unwanted = session, self._session
+        await unwanted.close()
+
+    async def _follow(self, ending: endings.SessionEnding) -> None:
+        """Go on in another session, unless the call has to judge why this one is over."""
+        await self._session.close()
+        if ending.cause != endings.EXPIRED or self._clock.now() - self._session.began_at < SHORTEST_SESSION_S:
+            self._close(ending)
+            return
+        if self._call.floor.release():
+            self._call.playback.resume(self._clock.now())
+            self._outbox.put(PlaybackResumed())
+        log.info("a session is over, the next one begins", server=self._dialect.service)
+        self._session = self._new_session()
+        try:
+            await self._open_session(self._session)
+        except EngineError as fault:
+            self._close(endings.SessionEnding(str(fault), retry=fault.retry, cause=fault.cause))
+        else:
+            self._session.remember()
 
     def _close(self, ending: endings.SessionEnding) -> None:
         if not self._closed:

@@ -10,10 +10,9 @@ from discordplex.engine import BUSY, EngineInfo, EngineLease, Persona, SpeakerId
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
-from discordplex.realtime.endings import SessionEnding
 from discordplex.realtime.engine import RealtimeEngine
 from discordplex.realtime.memory import Memory
-from discordplex.realtime.session import SessionSettings
+from discordplex.realtime.session import RealtimeSession, SessionSettings
 from discordplex.retry import Backoff
 
 LONGEST_VOICE: Final = 100
@@ -187,7 +186,6 @@ class ProvidedEngine(RealtimeEngine):
         learn: Callable[[Dialect], None],
     ) -> None:
         self._provider = provider
-        self.is_open = False
         super().__init__(
             dialect,
             settings,
@@ -199,21 +197,15 @@ class ProvidedEngine(RealtimeEngine):
             wait=provider.leave_alone,
         )
 
-    async def _open_session(self) -> None:
+    async def _open_session(self, session: RealtimeSession) -> None:
         await self._provider.wait()
         try:
-            await super()._open_session()
+            await super()._open_session(session)
         except EngineError as fault:
-            self.is_open = False
             if fault.cause == BUSY:
                 self._provider.is_full()
             raise
-        self.is_open = True
         self._provider.has_opened()
-
-    def _close(self, ending: SessionEnding) -> None:
-        self.is_open = False
-        super()._close(ending)
 
 
 def info_of(dialect: Dialect, config: RealtimeConfig) -> EngineInfo:

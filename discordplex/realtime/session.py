@@ -1,5 +1,6 @@
 """RealtimeSession: the turns of one session with a Realtime server. What the server says becomes events, what people say is sent to it."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -54,6 +55,10 @@ STALL_S: Final = 15.0
 """A reply of which nothing comes for so long, or that does not end when it is cancelled, has stalled."""
 DUPLEX_STALL_S: Final = 5.0
 """A model that speaks in real time sends something, silence at least, ten times as often."""
+RENEWAL_S: Final = 120.0
+"""So long before a service ends a session, or in the last tenth of a short one, the next may begin: in a pause."""
+PAUSE_BEFORE_RENEWAL_MS: Final = 2000.0
+"""Nobody has spoken for so long; the words of who spoke before are known."""
 
 
 @dataclass(slots=True)
@@ -143,11 +148,21 @@ class RealtimeSession:
         self._uncommitted = False
         self._refusals: set[str] = set()
         self._heard_at = self._progress_at = self.began_at
+        self._renew_at = float("inf")
 
     @property
     def is_live(self) -> bool:
         """Whether the server takes sound."""
         return not self._closed and self._client.live
+
+    @property
+    def may_be_renewed(self) -> bool:
+        """The service will end the session soon, and nobody speaks or waits for an answer."""
+        return self._clock.now() >= self._renew_at and self.is_quiet
+
+    def renew_later(self, seconds: float) -> None:
+        """Go on with this session for so long at least."""
+        self._renew_at = self._clock.now() + seconds
 
     @property
     def retry_after_s(self) -> float:
@@ -257,8 +272,11 @@ class RealtimeSession:
                 self._take_transcript(item, text, final=final)
             case Over(ending):
                 self._end(ending)
-            case Ready(creates_replies):
+            case Ready(creates_replies, expires_at):
                 self._server_creates = creates_replies
+                if expires_at is not None and not self._dialect.full_duplex:  # what those know, no other session can be told
+                    lasts_s = expires_at - time.time()
+                    self.renew_later(lasts_s - min(RENEWAL_S, lasts_s / 10))
             case MessageRefused():
                 self._take_refusal(fact)
             case _:
@@ -433,6 +451,21 @@ class RealtimeSession:
     @property
     def _is_sounding(self) -> bool:
         return self._playback.is_sounding(self._clock.now())
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nobody speaks, and nobody waits for an answer."""
+        now_ms = self.utterances.spoken.now_ms
+        if (
+            not self.is_live
+            or self._is_sounding
+            or self._running
+            or self._creating
+            or self.utterances.current is not None
+            or self._uncommitted
+        ):
+            return False
+        return not self.utterances.spoken.voiced_ms(now_ms - PAUSE_BEFORE_RENEWAL_MS, now_ms)
 
     def _watch_floor(self, *, loud: bool) -> None:
         by_server = self._settings.turn_detection != "none"

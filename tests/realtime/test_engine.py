@@ -2,11 +2,15 @@
 
 import asyncio
 
+import pytest
+
 from discordplex.engine import Closed, Problem, TurnTakingLease
 from discordplex.loopback.clock import FakeClock
-from discordplex.loopback.openai.realtime.log import SessionClosed, SessionConnected
+from discordplex.loopback.openai.realtime import faults
+from discordplex.loopback.openai.realtime.faults import RealtimeFault
+from discordplex.loopback.openai.realtime.log import AudioAppended, SessionClosed, SessionConnected, UpgradeRefused
 from discordplex.loopback.openai.realtime.server import RealtimeServer
-from tests.realtime.harness import ANNA, Call, calling, eventually, provider_of
+from tests.realtime.harness import ANNA, BERT, Call, calling, eventually, provider_of
 from tests.realtime.test_session import answered
 
 
@@ -37,6 +41,50 @@ async def test_sessions_follow_each_other_and_the_conversation_goes_on(clock: Fa
         assert answered(call, 2)
         assert not call.told(Problem)
         assert not server.violations
+
+
+async def test_a_session_that_will_end_is_followed_in_a_pause(clock: FakeClock) -> None:
+    """The service says when: the next session is open, and knows what was said, before the first is closed; no sound of anybody is lost."""
+    hears = "My name is Anna."
+    async with RealtimeServer(session_s=200.0, hears=lambda _: hears, times_real_time=1000, clock=clock) as server:
+        async with calling(server, clock) as call:
+            await call.say(1000, ANNA)
+            await call.say(3000)
+            await clock.advance(175)
+            await call.say(8000, ANNA, BERT)
+            assert len(server.sessions) == 1
+            await call.until(lambda call: answered(call, 1))
+            await call.say(700)
+            await call.until(lambda call: answered(call, 2))
+            while not server.log.of(SessionClosed):
+                await call.say(100)
+            assert clock.now() < 1000 + 200
+            assert [record.code for record in server.log.of(SessionClosed)] == [1000]
+            assert hears in server.sessions[1].items[0].text
+            assert call.metrics.counter("engine.frames_sent").value == sum(1 for _ in server.log.of(AudioAppended))
+            await call.say(1000, ANNA)
+            await call.say(700)
+            await call.until(lambda call: answered(call, 3))
+        assert not server.violations
+
+
+@pytest.mark.parametrize("fault", [faults.BUSY, RealtimeFault(code="resource_exhausted"), RealtimeFault(silent=True)], ids=str)
+async def test_a_next_session_that_does_not_begin_costs_nothing(clock: FakeClock, fault: RealtimeFault) -> None:
+    """The last one goes on until its end; another is tried after a while, and not at once."""
+    async with (
+        RealtimeServer(session_s=200.0, times_real_time=1000, clock=clock) as server,
+        calling(server, clock, dialect="openai") as call,
+    ):
+        await call.say(1000, ANNA)
+        await call.say(3000)
+        server.fail(fault)
+        await clock.advance(177)
+        await call.say(8000)
+        assert not call.told(Closed)
+        assert len(server.log.of(SessionConnected)) + len(server.log.of(UpgradeRefused)) == 2
+        await call.say(1000, ANNA)
+        await call.say(700)
+        await call.until(lambda call: answered(call, 2))
 
 
 async def test_reset_reaches_a_model_whose_dialect_was_found_in_the_call(clock: FakeClock) -> None:
