@@ -192,7 +192,7 @@ class SaveStatus:
 class Deleted:
     """The result of a deletion."""
 
-    standing: SaveStatus
+    save_status: SaveStatus
     stored: StoredAboutPerson | None = None
     """What was stored; None if the database cannot be reached, so that nobody knows."""
     lines: int | None = None

@@ -64,7 +64,7 @@ PARTS = [
     texts.personas.imported([]),
     texts.personas.file_too_large(1),
     texts.privacy.to_be_forgotten(SaveStatus(saved=False)),
-    texts.calls.as_it_stands("", SaveStatus(saved=False)).strip(),
+    texts.calls.with_save_status("", SaveStatus(saved=False)).strip(),
     texts.calls.full(5),
     texts.calls.could_not_join(5, ""),
     texts.calls.left_because(5, ""),

@@ -47,7 +47,7 @@ async def fill(preferences: StoredPreferences) -> None:
 
 
 async def forget_person(preferences: StoredPreferences) -> list[SaveStatus]:
-    return [(await preferences.forget(ANNA)).standing, (await preferences.forget_guild(GUILD)).standing]
+    return [(await preferences.forget(ANNA)).save_status, (await preferences.forget_guild(GUILD)).save_status]
 
 
 async def delete_each(preferences: StoredPreferences) -> list[SaveStatus]:
@@ -56,7 +56,7 @@ async def delete_each(preferences: StoredPreferences) -> list[SaveStatus]:
         *[await preferences.change_personas(owner, {key(MARK): None}) for owner in (HERS, Owner("guild", GUILD))],
         await preferences.change_person(ANNA, lambda now: replace(now, choice=Choice())),
         await preferences.change_guild(GUILD, lambda now: replace(now, choice=Choice())),
-        (await preferences.forget_transcripts(GUILD, "call")).standing,
+        (await preferences.forget_transcripts(GUILD, "call")).save_status,
     ]
 
 
@@ -70,7 +70,7 @@ async def replace_each(preferences: StoredPreferences) -> list[SaveStatus]:
         ],
         await preferences.change_person(ANNA, lambda now: replace(now, choice=Choice(text_prompt="x"))),
         await preferences.change_guild(GUILD, lambda now: replace(now, choice=Choice(text_prompt="x"))),
-        (await preferences.forget_transcripts(GUILD)).standing,
+        (await preferences.forget_transcripts(GUILD)).save_status,
     ]
 
 

@@ -13,7 +13,7 @@ from discordplex.bot import texts
 from discordplex.bot.commands.base import IN_GUILDS, Command, CommandServices, guild_id_of, option, reply
 from discordplex.bot.commands.views import Panel
 from discordplex.bot.settings.personas import PROMPT_CHARACTERS, library, offers
-from discordplex.bot.texts.calls import as_it_stands
+from discordplex.bot.texts.calls import with_save_status
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.store import personafile
@@ -84,8 +84,8 @@ def add_choosing(group: discord.SlashCommandGroup, services: CommandServices) ->
 
     @group.command(name="reset", description="Delete your own choice and use the server's persona again.")
     async def reset(context: discord.ApplicationContext) -> None:
-        standing = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
-        await tell_choice(context, services, lambda persona: as_it_stands(texts.personas.unset(persona), standing))
+        save_status = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=Choice()))
+        await tell_choice(context, services, lambda persona: with_save_status(texts.personas.unset(persona), save_status))
 
     @group.command(name="list", description="See the saved personas: yours, the server's and mine.")
     async def list_personas(context: discord.ApplicationContext) -> None:
@@ -105,15 +105,15 @@ def add_keeping(group: discord.SlashCommandGroup, services: CommandServices) -> 
     ) -> None:
         now = await services.preferences.persona(guild_id_of(context), context.author.id)
         persona = Persona(voice=voice or now.voice, text_prompt=role or now.text_prompt)
-        saved, standing = await services.personas.save(owner_of(context, server=server), name, persona)
-        await reply(context, as_it_stands(texts.personas.saved(saved), standing))
+        saved, save_status = await services.personas.save(owner_of(context, server=server), name, persona)
+        await reply(context, with_save_status(texts.personas.saved(saved), save_status))
 
     @group.command(name="delete", description="Delete a saved persona of yours or of the server.")
     @option("name", str, description="Which one.", autocomplete=own_names_of(services))
     @option("server", bool, description="Delete the server's persona of that name (needs Manage Server).", required=False)
     async def delete(context: discord.ApplicationContext, name: str, *, server: bool = False) -> None:
-        standing = await services.personas.delete(owner_of(context, server=server), name)
-        await reply(context, as_it_stands(texts.personas.deleted(name), standing))
+        save_status = await services.personas.delete(owner_of(context, server=server), name)
+        await reply(context, with_save_status(texts.personas.deleted(name), save_status))
 
 
 def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> None:
@@ -125,8 +125,8 @@ def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> No
     async def take_in(context: discord.ApplicationContext, file: discord.Attachment, *, server: bool = False) -> None:
         owner = owner_of(context, server=server)
         with services.personas.one_import(context.author.id):
-            found, standing = await services.personas.take_in(owner, await asyncio.wait_for(content_of(file, context.bot.http), FILE_S))
-        await reply(context, as_it_stands(texts.personas.imported(found), standing))
+            found, save_status = await services.personas.take_in(owner, await asyncio.wait_for(content_of(file, context.bot.http), FILE_S))
+        await reply(context, with_save_status(texts.personas.imported(found), save_status))
 
     @group.command(name="export", description="Get saved personas as a file.")
     @option("name", str, description="Only this one.", required=False, autocomplete=names_of(services))
@@ -174,9 +174,9 @@ async def set_choice(context: discord.ApplicationContext, services: CommandServi
         return
     before = (await services.preferences.person(context.author.id)).choice
     choice = await services.personas.choice(guild_id_of(context), context.author.id, before=before, **wanted)
-    standing = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
+    save_status = await services.preferences.change_person(context.author.id, lambda now: replace(now, choice=choice))
     running = services.call_with(guild_id_of(context), context.author) is not None
-    await tell_choice(context, services, lambda persona: as_it_stands(texts.personas.chosen(persona, running=running), standing))
+    await tell_choice(context, services, lambda persona: with_save_status(texts.personas.chosen(persona, running=running), save_status))
 
 
 async def tell_choice(context: discord.ApplicationContext, services: CommandServices, sentence: Callable[[Persona], str]) -> None:

@@ -8,7 +8,7 @@ from discordplex.bot import texts
 from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, reply
 from discordplex.bot.commands.views import Panel
 from discordplex.bot.settings.preferences import StoredPreferences
-from discordplex.bot.texts.calls import as_it_stands
+from discordplex.bot.texts.calls import with_save_status
 from discordplex.errors import StoreError
 
 DONT_LISTEN_ID, LISTEN_ID = "discordplex:dont-listen", "discordplex:listen"
@@ -50,23 +50,23 @@ def presser(interaction: discord.Interaction) -> int:
 
 async def dont_listen(preferences: StoredPreferences, user_id: int) -> str:
     """Do not hear this person any more; returns the answer."""
-    return as_it_stands(texts.privacy.NOT_HEARD, await preferences.silence(user_id))
+    return with_save_status(texts.privacy.NOT_HEARD, await preferences.silence(user_id))
 
 
 async def listen(preferences: StoredPreferences, user_id: int) -> str:
     """Hear this person again; returns the answer."""
     if preferences.opt_outs_known and user_id not in preferences.opted_out:
         return texts.privacy.HEARD_ALREADY
-    return as_it_stands(texts.privacy.HEARD_AGAIN, await preferences.listen(user_id))
+    return with_save_status(texts.privacy.HEARD_AGAIN, await preferences.listen(user_id))
 
 
 async def forget(services: CommandServices, user_id: int) -> str:
     """Delete what is stored about a person; returns the answer. Raises StoreError."""
     deleted = await services.preferences.forget(user_id)
-    if not deleted.standing.saved:
-        return texts.privacy.to_be_forgotten(deleted.standing)
+    if not deleted.save_status.saved:
+        return texts.privacy.to_be_forgotten(deleted.save_status)
     silent = user_id in services.preferences.opted_out
-    return as_it_stands(texts.privacy.FORGOTTEN_BUT_SILENT if silent else texts.privacy.FORGOTTEN, deleted.standing)
+    return with_save_status(texts.privacy.FORGOTTEN_BUT_SILENT if silent else texts.privacy.FORGOTTEN, deleted.save_status)
 
 
 def add_privacy_commands(bot: discord.Bot, services: CommandServices) -> None:

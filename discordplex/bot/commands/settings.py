@@ -12,7 +12,7 @@ from discordplex.bot.chat.channel import may_open_threads, may_write
 from discordplex.bot.commands.base import IN_GUILDS, CommandServices, guild_id_of, option, reply
 from discordplex.bot.commands.personas import Completion, own_words_options, saved_persona_option
 from discordplex.bot.settings.personas import offers
-from discordplex.bot.texts.calls import as_it_stands
+from discordplex.bot.texts.calls import with_save_status
 from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.errors import StoreError
 from discordplex.plaintext import one_line
@@ -149,17 +149,17 @@ async def change(context: discord.ApplicationContext, services: CommandServices,
     await tell(context, services, await services.preferences.change_guild(guild_id_of(context), what))
 
 
-async def tell(context: discord.ApplicationContext, services: CommandServices, standing: SaveStatus | None = None) -> None:
+async def tell(context: discord.ApplicationContext, services: CommandServices, save_status: SaveStatus | None = None) -> None:
     """Answer with the settings in force, and whether a change is saved."""
     guild_id, preferences = guild_id_of(context), services.preferences
-    if standing is None or standing.saved:
+    if save_status is None or save_status.saved:
         await preferences.read_guild(guild_id)
-    problem = preferences.store.problem if standing is None or standing.saved else None
+    problem = preferences.store.problem if save_status is None or save_status.saved else None
     text = texts.settings.settings(preferences.rules(guild_id), preferences.guild_persona(guild_id), problem=problem)
     call = services.calls.call(guild_id)
     if call and not await call.disclosed():
         text = f"{text}\n{texts.settings.NOT_TOLD}"
-    await reply(context, text if standing in (None, SaveStatus(saved=True)) else as_it_stands(f"{text}\n", standing))
+    await reply(context, text if save_status in (None, SaveStatus(saved=True)) else with_save_status(f"{text}\n", save_status))
 
 
 def name_in(guild: discord.Guild | None, user_id: int) -> str:

@@ -236,21 +236,21 @@ class StoredPreferences:
         self._guild_changes[guild_id] = added(before, change, self.guild(guild_id) if known else None)
         try:
             self.guild(guild_id)
-            standing = self._behind.put(
-                Key("settings", Owner("guild", guild_id)), functools.partial(self._save_guild, guild_id), as_it_stands
+            save_status = self._behind.put(
+                Key("settings", Owner("guild", guild_id)), functools.partial(self._save_guild, guild_id), unchanged
             )
         except Exception:
             self._guild_changes[guild_id] = before
             raise
         self.changed()
-        return standing
+        return save_status
 
     def change_person(self, user_id: int, change: Change[PersonSettings]) -> Awaitable[SaveStatus]:
         """Apply `change` to a person's settings, except their opt-out."""
         before, known = self._person_changes.get(user_id, ()), self._people.get(user_id)
         self._person_changes[user_id] = added(before, change, known and applied(before, known))
         try:
-            return self._behind.put(Key("settings", Owner("person", user_id)), functools.partial(self._save_person, user_id), as_it_stands)
+            return self._behind.put(Key("settings", Owner("person", user_id)), functools.partial(self._save_person, user_id), unchanged)
         except StoreError:
             self._person_changes[user_id] = before
             raise
@@ -263,7 +263,7 @@ class StoredPreferences:
         self._personas[owner] = {**before, **changes}
         try:
             size = sum(4 * len(one.persona.text_prompt) for one in self._personas[owner].values() if one)
-            return self._behind.put(Key("personas", owner), functools.partial(self._save_personas, owner), as_it_stands, size=size)
+            return self._behind.put(Key("personas", owner), functools.partial(self._save_personas, owner), unchanged, size=size)
         except StoreError:
             self._personas[owner] = before
             raise
@@ -329,9 +329,7 @@ class StoredPreferences:
         self._wishes[user_id] = out
         self._people.pop(user_id, None)
         self._weigh_wishes()
-        return self._behind.put(
-            Key("heard", Owner("person", user_id)), functools.partial(self._save_wish, user_id), as_it_stands, urgent=True
-        )
+        return self._behind.put(Key("heard", Owner("person", user_id)), functools.partial(self._save_wish, user_id), unchanged, urgent=True)
 
     def _weigh_wishes(self) -> None:
         """Update the opt-outs: the stored ones, and changes since."""
@@ -406,7 +404,7 @@ class StoredPreferences:
 
         with contextlib.suppress(StoreError):  # too much waits already; a process that is killed before it is saved leaves the message
             about = Key(f"notice {notice.message_id}", Owner("guild", notice.guild_id))
-            self._behind.put(about, write, as_it_stands, size=NOTICE_BYTES)
+            self._behind.put(about, write, unchanged, size=NOTICE_BYTES)
 
     def _delete(
         self, owner: Owner, what: str, call: str | None, delete: Callable[[], Awaitable[StoredAboutPerson | int | None]]
@@ -419,10 +417,10 @@ class StoredPreferences:
             found.append(await delete())
             return not self.store.unclean
 
-        def deleted(standing: SaveStatus) -> Deleted:
-            result = found[-1] if standing.saved and found else None
+        def deleted(save_status: SaveStatus) -> Deleted:
+            result = found[-1] if save_status.saved and found else None
             stored, lines = (result, None) if isinstance(result, StoredAboutPerson) else (None, result)
-            return Deleted(standing, stored, lines)
+            return Deleted(save_status, stored, lines)
 
         return self._behind.put(Key(what, owner), save, deleted, urgent=True)
 
@@ -488,9 +486,9 @@ def is_final(fault: Exception) -> bool:
     return not (isinstance(fault, StoreError) and fault.retry)
 
 
-def as_it_stands(standing: SaveStatus) -> SaveStatus:
+def unchanged(save_status: SaveStatus) -> SaveStatus:
     """The result without anything else."""
-    return standing
+    return save_status
 
 
 def with_wishes(opted_out: frozenset[int], wishes: Mapping[int, bool]) -> frozenset[int]:

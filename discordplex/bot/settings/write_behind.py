@@ -66,11 +66,11 @@ class PendingWrite:
     bytes: int
     asked: list[asyncio.Future[SaveStatus]] = field(default_factory=list)
 
-    def answer(self, standing: SaveStatus) -> None:
+    def answer(self, save_status: SaveStatus) -> None:
         """Give the result to everybody who awaits it."""
         for one in self.asked:
             if not one.done():
-                one.set_result(standing)
+                one.set_result(save_status)
         self.asked.clear()
 
     def refuse(self, fault: Exception) -> None:

@@ -96,11 +96,11 @@ STILL_IN_THE_JOURNAL = (
 )
 
 
-def as_it_stands(sentence: str, standing: SaveStatus) -> str:
+def with_save_status(sentence: str, save_status: SaveStatus) -> str:
     """The result of a change, and whether it is saved."""
-    if not standing.saved:
-        return f"{sentence} This applies now but is not saved yet. I save it as soon as the database works again. {told(standing.why)}"
-    return sentence if standing.clean else f"{sentence} {STILL_IN_THE_JOURNAL}"
+    if not save_status.saved:
+        return f"{sentence} This applies now but is not saved yet. I save it as soon as the database works again. {told(save_status.why)}"
+    return sentence if save_status.clean else f"{sentence} {STILL_IN_THE_JOURNAL}"
 
 
 def hello(about: Introduction) -> str:

@@ -22,9 +22,9 @@ FORGOTTEN = "It is deleted."
 FORGOTTEN_BUT_SILENT = "It is deleted, except your wish not to be heard. Deleting your data does not allow me to hear you."
 
 
-def to_be_forgotten(standing: SaveStatus) -> str:
+def to_be_forgotten(save_status: SaveStatus) -> str:
     """The database cannot be reached."""
-    return f"It is not deleted yet. I delete it as soon as the database works again, and do not use it until then. {told(standing.why)}"
+    return f"It is not deleted yet. I delete it as soon as the database works again, and do not use it until then. {told(save_status.why)}"
 
 
 def about_words(policy: RecordingPolicy) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from discordplex.bot.guild_rules import CaptionsPlace, GuildRules
-from discordplex.bot.texts.calls import as_it_stands, told, who
+from discordplex.bot.texts.calls import told, who, with_save_status
 from discordplex.bot.texts.markdown import harmless
 from discordplex.engine import Persona
 from discordplex.store.records import Deleted, TranscriptLine
@@ -52,8 +52,8 @@ def transcript_of(call: str, lines: int) -> str:
 def transcripts_deleted(deleted: Deleted) -> str:
     """/settings forget-transcripts."""
     if deleted.lines is None:
-        return f"Nothing is deleted yet. I delete it as soon as the database works again. {told(deleted.standing.why)}"
-    return as_it_stands(f"{deleted.lines} {'line is' if deleted.lines == 1 else 'lines are'} deleted.", deleted.standing)
+        return f"Nothing is deleted yet. I delete it as soon as the database works again. {told(deleted.save_status.why)}"
+    return with_save_status(f"{deleted.lines} {'line is' if deleted.lines == 1 else 'lines are'} deleted.", deleted.save_status)
 
 
 def captions(place: CaptionsPlace) -> str:

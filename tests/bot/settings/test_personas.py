@@ -96,8 +96,8 @@ async def test_what_the_engine_would_refuse_is_not_kept(personas: PersonaCatalog
 async def test_a_file_goes_round(personas: PersonaCatalog) -> None:
     """What one person exports another takes in; a file that is none is refused in words."""
     saved = [(await personas.save(MINE, "Pirate", PIRATE))[0], (await personas.save(MINE, "Poet", POET))[0]]
-    taken, standing = await personas.take_in(Owner("person", BERT), personafile.write(saved).encode())
-    assert standing.saved
+    taken, save_status = await personas.take_in(Owner("person", BERT), personafile.write(saved).encode())
+    assert save_status.saved
     assert [(one.name, one.persona) for one in taken] == [("Pirate", PIRATE), ("Poet", POET)]
     assert (await personas.find(GUILD, BERT, "poet")).persona == POET
     with pytest.raises(StoreError, match="not JSON"):

@@ -159,7 +159,7 @@ async def test_a_change_while_the_database_is_away_holds_and_is_saved_later(
     """Each kind of change holds at once, says that it is not saved, and is saved by itself when the database is there again."""
     preferences = hasty
     with locked(database):
-        standings = [
+        save_statuses = [
             await preferences.change_guild(GUILD, lambda now: replace(now, transcripts=True)),
             await preferences.change_person(ANNA, lambda now: replace(now, choice=Choice(voice="NATM1.pt"))),
             await preferences.change_personas(MINE, {"pirate": PIRATE}),
@@ -167,8 +167,8 @@ async def test_a_change_while_the_database_is_away_holds_and_is_saved_later(
             await preferences.silence(ANNA),
             await preferences.listen(ANNA),
         ]
-        assert {standing.saved for standing in standings} == {False}
-        assert all(standing.why == "Another program is using the database." for standing in standings)
+        assert {save_status.saved for save_status in save_statuses} == {False}
+        assert all(save_status.why == "Another program is using the database." for save_status in save_statuses)
         assert preferences.rules(GUILD).transcripts
         assert (await preferences.persona(GUILD, ANNA)).voice == "NATM1.pt"
         assert await preferences.personas(MINE) == (PIRATE,)
@@ -259,7 +259,7 @@ async def test_a_deletion_while_the_database_is_away(hasty: StoredPreferences, d
     with locked(database):
         await choose(preferences, ANNA, Choice(text_prompt="You are a second secret."))
         deleted = await preferences.forget(ANNA)
-        assert (deleted.standing.saved, deleted.stored) == (False, None)
+        assert (deleted.save_status.saved, deleted.stored) == (False, None)
         assert await preferences.persona(GUILD, ANNA) == DEFAULT
         assert await preferences.personas(MINE) == ()
         await preferences.change_person(ANNA, lambda now: replace(now, choice=Choice(voice="NATM1.pt")))
@@ -276,8 +276,8 @@ async def test_nobody_learns_what_others_asked_for_while_the_database_is_away(ha
     with locked(database):
         deletion = await hasty.forget(ANNA)
         setting = await hasty.change_guild(GUILD, lambda now: replace(now, transcripts=True))
-    assert not deletion.standing.saved
-    assert setting.why == deletion.standing.why == "Another program is using the database."
+    assert not deletion.save_status.saved
+    assert setting.why == deletion.save_status.why == "Another program is using the database."
 
 
 async def test_a_database_that_was_away_at_the_start_is_taken_back(database: Path, clock: FakeClock, engines: CountedEngines) -> None:
@@ -441,7 +441,7 @@ async def test_a_guild_that_threw_the_bot_out_is_forgotten(hasty: StoredPreferen
     """Its settings are gone at once; from a database that is away, as soon as it is back."""
     await hasty.change_guild(GUILD, lambda now: replace(now, transcripts=True))
     with locked(database):
-        assert not (await hasty.forget_guild(GUILD)).standing.saved
+        assert not (await hasty.forget_guild(GUILD)).save_status.saved
         await hasty.learn(GUILD)
         assert not hasty.rules(GUILD).transcripts
     await saved(hasty, clock)
@@ -456,7 +456,7 @@ async def test_forgetting_a_person_leaves_the_wish_not_to_be_heard(preferences: 
     preferences.silence(ANNA)
     await preferences.silence(ANNA)
     deleted = await preferences.forget(ANNA)
-    assert deleted.standing == SaveStatus(saved=True)
+    assert deleted.save_status == SaveStatus(saved=True)
     assert deleted.stored
     assert deleted.stored.settings.choice.voice == "NATM1.pt"
     assert await preferences.persona(GUILD, ANNA) == DEFAULT

@@ -41,7 +41,9 @@ class Behind:
         return save
 
     def put(self, what: str, owner: Owner, *, urgent: bool = False, write: Write | None = None) -> "asyncio.Future[SaveStatus]":
-        answer = self.behind.put(Key(what, owner), write or self.write(f"{what} {owner.id}"), lambda standing: standing, urgent=urgent)
+        answer = self.behind.put(
+            Key(what, owner), write or self.write(f"{what} {owner.id}"), lambda save_status: save_status, urgent=urgent
+        )
         return asyncio.ensure_future(answer)
 
 

@@ -177,8 +177,8 @@ def get_commands(call: ApiCall) -> Any:
 @table.route("PUT", "/applications/{application}/guilds/{guild}/commands")
 def put_commands(call: ApiCall) -> Any:
     """Replace all commands; one that keeps its name and type keeps its id."""
-    standing = {(command["name"], command["type"]): command for command in _commands(call)}
-    found = [_registered(call, body, standing.get((body["name"], body.get("type", 1)))) for body in call.body]
+    registered = {(command["name"], command["type"]): command for command in _commands(call)}
+    found = [_registered(call, body, registered.get((body["name"], body.get("type", 1)))) for body in call.body]
     return _keep(call, found)
 
 
@@ -235,7 +235,7 @@ def _keep(call: ApiCall, commands: list[Json]) -> list[Json]:
     return commands
 
 
-def _registered(call: ApiCall, body: Json, standing: Json | None) -> Json:
+def _registered(call: ApiCall, body: Json, registered: Json | None) -> Json:
     name, kind = str(body.get("name", "")), int(body.get("type") or 1)
     if not 1 <= len(name) <= NAME_LIMIT_CHARS:
         raise invalid_form("name", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 32 in length.")
@@ -251,7 +251,7 @@ def _registered(call: ApiCall, body: Json, standing: Json | None) -> Json:
         "integration_types": [0],
     }
     own: Json = {
-        "id": standing["id"] if standing else call.world.snowflake(),
+        "id": registered["id"] if registered else call.world.snowflake(),
         "application_id": call.application_id(),
         "version": call.world.snowflake(),
         "type": kind,

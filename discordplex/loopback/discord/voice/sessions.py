@@ -76,9 +76,9 @@ class VoiceSessions:
 
     def begin(self, session: VoiceSessionGrant, *, dave_version: int) -> Participant:
         """Create the session that an identify asked for; a session that it replaces is ended with 4006."""
-        standing = self._by_token.get(session.token)
-        if standing is not None:
-            self.end(standing, Close.SESSION_INVALID)
+        current = self._by_token.get(session.token)
+        if current is not None:
+            self.end(current, Close.SESSION_INVALID)
         self._next_ssrc += 2  # the number after it is for its video
         participant = Participant(session, self._next_ssrc, dave_version, self._record)
         self._by_token[session.token] = participant

@@ -84,16 +84,16 @@ class World(Directory):
         if channel is None or not self.may_enter(user_id, channel):
             return None
         before = self.voice_states.get((guild_id, user_id))
-        standing = self.voice_sessions.get((guild_id, user_id))
+        current = self.voice_sessions.get((guild_id, user_id))
         session_id = session_id or (before.session_id if before else secrets.token_hex(16))
         mute, deaf = self._moderated(user_id, guild_id)
         audience = channel.kind == STAGE if before is None or before.channel_id != channel_id else before.suppress
         state = VoiceState(user_id, guild_id, channel_id, session_id, self_mute, self_deaf, mute, deaf, audience)
-        if before and standing and (standing.channel_id, standing.session_id) == (channel_id, session_id):
+        if before and current and (current.channel_id, current.session_id) == (channel_id, session_id):
             self._set(before, state)
-            return standing
-        if standing:
-            self._end(standing, "left")
+            return current
+        if current:
+            self._end(current, "left")
         self._set(before, state)
         return self._start(state)
 
@@ -102,9 +102,9 @@ class World(Directory):
         before = self.voice_states.get((guild_id, user_id))
         if before is None:
             return
-        standing = self.voice_sessions.get((guild_id, user_id))
-        if standing:
-            self._end(standing, cause)
+        current = self.voice_sessions.get((guild_id, user_id))
+        if current:
+            self._end(current, cause)
         self._set(before, replace(before, channel_id=None))
 
     # What a moderator or Discord does
@@ -124,9 +124,9 @@ class World(Directory):
         before = self.voice_states.get((channel.guild_id, user_id)) if channel else None
         if channel is None or before is None:
             return None
-        standing = self.voice_sessions.get((channel.guild_id, user_id))
-        if standing:
-            self._end(standing, "moved")
+        current = self.voice_sessions.get((channel.guild_id, user_id))
+        if current:
+            self._end(current, "moved")
         state = replace(before, channel_id=channel_id)
         self._set(before, state)
         return self._start(state)
@@ -155,21 +155,21 @@ class World(Directory):
 
     def new_voice_server(self, guild_id: str, user_id: str) -> VoiceSessionGrant | None:
         """Replace the voice server of a user; None where they are in no channel."""
-        standing = self.voice_sessions.get((guild_id, user_id))
+        current = self.voice_sessions.get((guild_id, user_id))
         state = self.voice_states.get((guild_id, user_id))
-        if standing is None or state is None:
+        if current is None or state is None:
             return None
-        self.tell(VoiceServerGone(standing))
-        self._end(standing, "server")
+        self.tell(VoiceServerGone(current))
+        self._end(current, "server")
         return self._start(state)
 
     # What the voice gateway asks
 
     def find_voice_session(self, *, server_id: str, user_id: str, session_id: str, token: str) -> VoiceSessionGrant | None:
         """The session with all four of these values, None where there is none."""
-        standing = self.voice_sessions.get((server_id, user_id))
-        if standing and (standing.session_id, standing.token) == (session_id, token):
-            return standing
+        current = self.voice_sessions.get((server_id, user_id))
+        if current and (current.session_id, current.token) == (session_id, token):
+            return current
         return None
 
     def may_enter(self, user_id: str, channel: Channel) -> bool:
