@@ -32,6 +32,41 @@ class EngineCaps:
 
     realtime_paced: bool
     """Its audio arrives as fast as it is played; otherwise whole replies come at once and wait in the playout."""
+    memory_s: float | None = None
+    """For how long, from EngineReady on, this conversation keeps its voice, its role or its session; None: without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecapTurn:
+    """Something that was said earlier in this call, on one line."""
+
+    text: str
+    role: Literal["engine", "person"] = "engine"
+    speaker: SpeakerId | None = None
+    """Which person; None for the engine and for a person whom the engine could not tell apart."""
+    name: str = ""
+    """The person's name, as the others in the channel see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    """What a new conversation is told of the call so far; empty at its beginning. No words of anybody who opted out."""
+
+    turns: tuple[RecapTurn, ...] = ()
+    """The newest turns, oldest first."""
+    summary: str = ""
+    """The whole call in a few sentences, where somebody wrote them."""
+
+    def __bool__(self) -> bool:
+        return bool(self.turns or self.summary)
+
+    @property
+    def people(self) -> frozenset[SpeakerId]:
+        """Whose words it holds. The engine may have quoted any of them."""
+        return frozenset(turn.speaker for turn in self.turns if turn.speaker is not None)
+
+
+NO_RECAP = Recap()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +223,39 @@ class EngineLease(Protocol):
     """The server, for logs and people, without secrets."""
     info: EngineInfo
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        """A new conversation on this server, not yet connected. One at a time: leave the last one first."""
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        """A new conversation on this server, not yet connected. One at a time: leave the last one first.
+
+        The engine tells its model the `recap` in the form that suits it, within its own limits. One that remembers the call itself
+        ignores it.
+        """
+        ...
+
+    def spare(self, lost: Callable[[], None]) -> "SpareSlot | None":
+        """A second slot, to prepare the next conversation in while this one continues; None where none is free. One at a time.
+
+        It counts as free for everybody else: when a new call needs it, it is taken back, and `lost` is called, on the loop, within
+        `EngineProvider.acquire`. The conversation in it has to be left at once then: the new call waits for that.
+        """
+        ...
+
+
+class SpareSlot(Protocol):
+    """A second slot of a lease, until it is adopted, given back or lost. All methods do nothing after that."""
+
+    name: str
+    """Its server, for logs and people, without secrets."""
+
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        """As `EngineLease.open`, in this slot. Raises LocalProtocolError once it is lost."""
+        ...
+
+    def adopt(self) -> None:
+        """Make this the slot of its lease: the lease's old slot is free as soon as the conversation in it is left."""
+        ...
+
+    def give_back(self) -> None:
+        """Free it for others, at once or when the conversation in it is left."""
         ...
 
 
@@ -238,7 +304,7 @@ class EngineProvider(Protocol):
 
     @property
     def free(self) -> int:
-        """How many leases `acquire` would give right now."""
+        """How many leases `acquire` would give right now, spare slots included."""
         ...
 
     @property
@@ -256,7 +322,10 @@ class EngineProvider(Protocol):
         ...
 
     def acquire(self) -> EngineLease | None:
-        """A lease, or None while every engine is taken. Never blocks, never connects."""
+        """A lease, or None while every engine is taken. Never blocks, never connects.
+
+        Takes a spare slot back where nothing else is free.
+        """
         ...
 
     def release(self, lease: EngineLease) -> None:

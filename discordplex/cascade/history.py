@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from discordplex.engine import SpeakerId
+from discordplex.engine import Recap, SpeakerId
 from discordplex.plaintext import one_line
 
 CHARACTERS_PER_TOKEN = 4
@@ -15,6 +15,7 @@ MESSAGE_OVERHEAD_TOKENS = 4
 
 LONGEST_MESSAGE_CHARACTERS: Final = 8000
 """More than a reply or an utterance has. Longer text is cut, because the newest message is always kept."""
+NOT_WRITTEN_DOWN: Final = "(This call has lasted for a while. What people said before was not written down.)"
 MOST_MESSAGES: Final = 1000
 MOST_CHARACTERS: Final = 400_000
 """The limit where `history_tokens` allows more."""
@@ -77,6 +78,18 @@ class History:
             oldest = self._messages.popleft()
             self._tokens -= oldest.tokens
             self._characters -= oldest.characters
+
+    def recall(self, recap: Recap) -> None:
+        """Begin with what was said in this call to another engine. The engine's words may quote anybody in it."""
+        if recap.summary:
+            self.add(Message("user", f"What was said so far, in short: {recap.summary}", sources=recap.people))
+        elif recap.turns and recap.turns[0].role == "engine":
+            self.add(Message("user", NOT_WRITTEN_DOWN))  # a chat begins with a person
+        for turn in recap.turns:
+            if turn.role == "engine":
+                self.add(Message("assistant", turn.text, sources=recap.people))
+            else:
+                self.add(Message("user", turn.text, turn.name, frozenset() if turn.speaker is None else frozenset({turn.speaker})))
 
     def reset(self) -> None:
         """Drop everything."""

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from discordplex.bounded import drop_oldest
@@ -11,7 +12,7 @@ from discordplex.cascade.history import History
 from discordplex.cascade.reasoning import ReasoningFormat
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
-from discordplex.engine import EngineInfo, EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
 from discordplex.errors import ConfigError, LocalProtocolError
 from discordplex.hearing import detector
 from discordplex.hearing.detector import DetectorPool
@@ -96,10 +97,16 @@ class CascadeLease:
         self.info = info_of(config)
         self.name_of: Callable[[SpeakerId], str] = self.number_of
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        """A new conversation with the history so far. It connects to nothing until somebody has spoken."""
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        """A new conversation with the history so far, or with the recap where there is none.
+
+        It connects to nothing until somebody has spoken.
+        """
         if self._open is not None and self._open.is_open:
             raise LocalProtocolError("leave the last conversation before opening another")
+        if not self._history:
+            turns = tuple(replace(turn, name=plain_name(turn.name)) for turn in recap.turns)
+            self._history.recall(replace(recap, turns=turns))
         self._open = CascadeEngine(
             config=self._config,
             persona=persona,
@@ -111,6 +118,9 @@ class CascadeLease:
             metrics=metrics,
         )
         return self._open
+
+    def spare(self, lost: Callable[[], None]) -> None:
+        """None: a conversation lasts as long as its call."""
 
     def reset(self) -> None:
         """Forget what was said in this call and what waits for an answer; requests in flight are cancelled."""

@@ -110,6 +110,10 @@ class PersonaPlexConfig(Section):
 
     urls: EngineUrls = ("ws://localhost:8998/api/chat",)
     handshake_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    memory_s: float = Field(default=240.0, ge=0, le=86400)
+    """After how long the model has forgotten its voice and role; 0: never."""
+    recap_tokens: int = Field(default=80, ge=0, le=1000)
+    """How much of what was said a new conversation of the same call is told."""
     verify_tls: bool = True
 
 

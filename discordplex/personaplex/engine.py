@@ -34,6 +34,7 @@ from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
 from discordplex.personaplex.lag import TRICKLE_S, TRICKLE_SHARE, LagTracker
 from discordplex.personaplex.mailbox import Mailbox
+from discordplex.personaplex.memory import memory_s
 from discordplex.personaplex.text import TextJoiner
 from discordplex.plaintext import one_line
 
@@ -69,9 +70,10 @@ class ServerReport(enum.Enum):
 
 
 class PersonaPlexEngine:
-    """One conversation with one server; do not open it twice. `report` is called on the loop with what it showed about the server."""
+    """One conversation with one server; do not open it twice. `report` is called on the loop with what it showed about the server.
 
-    caps = EngineCaps(realtime_paced=True)
+    `window_s` is how long the model's memory lasts, prompts included; 0: for ever.
+    """
 
     def __init__(
         self,
@@ -82,9 +84,11 @@ class PersonaPlexEngine:
         metrics: Metrics,
         handshake_timeout_s: float = 60.0,
         verify_tls: bool = True,
+        window_s: float = 0.0,
         report: Callable[[ServerReport], None] = lambda _: None,
     ) -> None:
         self._endpoint = endpoint
+        self.caps = EngineCaps(realtime_paced=True, memory_s=memory_s(window_s, persona.text_prompt))
         self._persona = persona
         self._clock = clock
         self._timeout_s = handshake_timeout_s

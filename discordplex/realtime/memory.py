@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from discordplex.engine import SpeakerId
+from discordplex.engine import Recap, SpeakerId
 from discordplex.plaintext import one_line
 
 MOST_TURNS: Final = 24
@@ -37,6 +37,27 @@ class Memory:
         """Give every turn a name by which a new session can be told of it, and told to forget it. The new server may use the old ones."""
         for turn in self._turns:
             turn.item = f"earlier_{next(self._names)}"
+
+    def recall(self, recap: Recap) -> None:
+        """Begin with what was said in this call to another engine; does nothing where something is remembered already.
+
+        The engine's words may quote anybody in it.
+        """
+        if any(turn.text for turn in self._turns):
+            return
+        if recap.summary:
+            self._recall("user", f"What was said so far, in short: {recap.summary}", recap.people)
+        for turn in recap.turns:
+            if turn.role == "engine":
+                self._recall("assistant", turn.text, recap.people)
+            else:
+                people = frozenset() if turn.speaker is None else frozenset({turn.speaker})
+                self._recall("user", f"{turn.name}: {turn.text}" if turn.name else turn.text, people)
+
+    def _recall(self, role: Literal["user", "assistant"], text: str, people: frozenset[SpeakerId]) -> None:
+        item = f"recap_{next(self._names)}"
+        self.open(role, item, people)
+        self.put(item, text)
 
     def open(self, role: Literal["user", "assistant"], item: str, people: frozenset[SpeakerId]) -> None:
         """A turn has its place now; its words may come later."""

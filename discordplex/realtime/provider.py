@@ -6,7 +6,7 @@ from typing import Final
 
 from discordplex.clock import Clock
 from discordplex.config import RealtimeConfig
-from discordplex.engine import BUSY, EngineInfo, EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import BUSY, NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
@@ -138,12 +138,16 @@ class RealtimeLease:
         """Whether it has a session."""
         return self._open is not None and self._open.is_open
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
-        """A new conversation that remembers the last one, not yet connected."""
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        """A new conversation that remembers the last one, or the recap where there was none; not yet connected."""
         if self.is_open:
             raise LocalProtocolError("leave the last conversation before opening another")
+        self._memory.recall(recap)
         self._open = self._provider.engine(self._dialect, persona, self._memory, metrics)
         return self._open
+
+    def spare(self, lost: Callable[[], None]) -> None:
+        """None: an engine follows a session that ends with another one by itself."""
 
 
 class DuplexLease(RealtimeLease):

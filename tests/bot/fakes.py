@@ -11,7 +11,7 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.guild_rules import GuildRules, Preferences
 from discordplex.bot.place import Place
 from discordplex.config import Config
-from discordplex.engine import EngineInfo, EngineLease, Persona, VoiceEngine
+from discordplex.engine import NO_RECAP, EngineInfo, EngineLease, Persona, Recap, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import PERSONA
@@ -109,7 +109,10 @@ class CountedLease:
     name: str
     info: EngineInfo
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        raise NotImplementedError
+
+    def spare(self, lost: Callable[[], None]) -> None:
         raise NotImplementedError
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from discordplex.audio.format import ENGINE
-from discordplex.engine import Closed, EngineCaps, EngineEvent, EngineInfo, EngineReady, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import NO_RECAP, Closed, EngineCaps, EngineEvent, EngineInfo, EngineReady, Persona, Recap, SpeakerId, VoiceEngine
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 
@@ -90,9 +90,14 @@ class ScriptedLease:
     def __init__(self, *engines: ScriptedEngine) -> None:
         self.waiting = deque(engines)
         self.personas: list[Persona] = []
+        self.recaps: list[Recap] = []
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+    def spare(self, lost: Callable[[], None]) -> None:
+        raise AssertionError(lost)
+
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
         self.personas.append(persona)
+        self.recaps.append(recap)
         assert isinstance(metrics, Metrics)
         return self.waiting.popleft()
 

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discordplex.cascade.history import LONGEST_MESSAGE_CHARACTERS, MOST_CHARACTERS, MOST_MESSAGES, History, Message
+from discordplex.cascade.history import LONGEST_MESSAGE_CHARACTERS, MOST_CHARACTERS, MOST_MESSAGES, NOT_WRITTEN_DOWN, History, Message
+from discordplex.engine import Recap, RecapTurn
 
 
 def test_the_oldest_is_forgotten() -> None:
@@ -80,3 +81,20 @@ def test_no_words_can_look_like_a_line_of_somebody_else() -> None:
     for message in history.as_chat("")[1:]:
         assert len(message["content"].splitlines()) == 1
         assert "\u202e" not in message["content"]
+
+
+def test_a_call_that_comes_from_another_engine_begins_with_its_recap() -> None:
+    """A chat begins with a person even where nobody's words were written down; an opt-out takes the words and whatever may quote them."""
+    history = History(max_tokens=1000)
+    history.recall(
+        Recap((RecapTurn("Hello Anna."), RecapTurn("I like tea.", "person", ANNA, "Anna"), RecapTurn("I like rum.", "person", BEN, "Ben")))
+    )
+    told = history.as_chat("Be kind.")
+    assert [message["role"] for message in told] == ["system", "user", "assistant", "user"]
+    assert told[1]["content"] == NOT_WRITTEN_DOWN
+    assert told[3]["content"] == "Anna: I like tea.\nBen: I like rum."
+    history.forget(ANNA)
+    assert history.as_chat("Be kind.")[1:] == [{"role": "user", "content": f"{NOT_WRITTEN_DOWN}\nBen: I like rum."}]
+    history.reset()
+    history.recall(Recap((RecapTurn("Well."),), summary="Anna likes tea."))
+    assert history.as_chat("")[1]["content"].endswith("Anna likes tea.")

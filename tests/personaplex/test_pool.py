@@ -6,9 +6,9 @@ import pytest
 
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
-from discordplex.engine import EngineProvider, MovableLease
+from discordplex.engine import NO_RECAP, EngineProvider, MovableLease, Recap, RecapTurn
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
-from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import Connected, ConversationClosed, PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer
@@ -24,7 +24,9 @@ DEAD = "ws://127.0.0.1:1/api/chat"
 
 def pool_of(*urls: str, clock: FakeClock | None = None, handshake_timeout_s: float = 60.0) -> PersonaPlexPool:
     # Around the configuration's own check, which refuses some spellings that the pool understands.
-    config = PersonaPlexConfig.model_construct(urls=urls, handshake_timeout_s=handshake_timeout_s, verify_tls=True)
+    config = PersonaPlexConfig.model_construct(
+        urls=urls, handshake_timeout_s=handshake_timeout_s, verify_tls=True, memory_s=240.0, recap_tokens=80
+    )
     return PersonaPlexPool(config, clock=clock or SystemClock())
 
 
@@ -254,3 +256,121 @@ async def test_the_handshake_s_time_is_obeyed_and_grows_with_each_try(monkeypatc
             pass
         server.faults = Faults(no_handshake=True)
         await late(lease, clock, server, 3)
+
+
+async def test_a_spare_server_counts_as_free_and_is_taken_back_for_a_call() -> None:
+    """A newcomer gets it at once, and connects when the conversation in it has left: never two connections."""
+    async with StandInServer("echo") as one, StandInServer("echo") as two:
+        pool = pool_of(one.url, two.url)
+        lease, lost = taken(pool), asyncio.Event()
+        spare = lease.spare(lost.set)
+        assert spare is not None
+        assert (pool.free, pool.busy) == (1, 2)
+        assert lease.spare(lost.set) is None
+        next_one = await spare.open(PERSONA, Metrics()).__aenter__()
+        newcomer = taken(pool)
+        assert lost.is_set()
+        assert pool.free == 0
+        with pytest.raises(LocalProtocolError):
+            spare.open(PERSONA, Metrics())
+        opening = asyncio.create_task(newcomer.open(PERSONA, Metrics()).__aenter__())
+        await settle()
+        assert len(two.log.of(Connected)) == 1
+        await next_one.__aexit__(None, None, None)
+        newcomers = await opening
+        kinds = [type(record) for record in two.log if isinstance(record, Connected | ConversationClosed)]
+        assert kinds == [Connected, ConversationClosed, Connected]
+        spare.give_back()
+        spare.adopt()
+        assert lease.name == one.url
+        await newcomers.__aexit__(None, None, None)
+
+
+async def test_an_adopted_server_is_the_leases_and_the_old_one_is_free_at_once() -> None:
+    """Who gets the old one waits until its socket has closed."""
+    async with StandInServer("echo") as one, StandInServer("echo") as two:
+        pool = pool_of(one.url, two.url)
+        lease = taken(pool)
+        old = await lease.open(PERSONA, Metrics()).__aenter__()
+        spare = lease.spare(lambda: None)
+        assert spare is not None
+        new = await spare.open(PERSONA, Metrics()).__aenter__()
+        spare.adopt()
+        assert (lease.name, pool.free) == (two.url, 1)
+        newcomer = taken(pool)
+        opening = asyncio.create_task(newcomer.open(PERSONA, Metrics()).__aenter__())
+        await settle()
+        await old.__aexit__(None, None, None)
+        other = await opening
+        assert newcomer.name == one.url
+        for engine in (new, other):
+            await engine.__aexit__(None, None, None)
+        pool.release(lease)
+        assert pool.free == 1
+
+
+async def test_a_newcomer_who_gives_up_waiting_leaves_the_server_free() -> None:
+    """And a spare slot that is given back while its conversation closes is free for the next."""
+    async with StandInServer("echo") as one, StandInServer("echo") as two:
+        pool = pool_of(one.url, two.url)
+        lease = taken(pool)
+        spare = lease.spare(lambda: None)
+        assert spare is not None
+        async with spare.open(PERSONA, Metrics()):
+            spare.give_back()
+            newcomer = taken(pool)
+            opening = asyncio.create_task(newcomer.open(PERSONA, Metrics()).__aenter__())
+            await settle()
+            opening.cancel()
+            await asyncio.wait({opening})
+            pool.release(newcomer)
+            assert pool.free == 1
+        assert pool.busy == 1
+        pool.release(lease)
+        assert (pool.free, pool.busy) == (2, 0)
+
+
+async def test_only_a_server_that_works_is_a_spare_slot() -> None:
+    """One that has just failed is none; a call whose server fails takes another call's spare slot, and never its own."""
+    async with StandInServer("echo") as server:
+        pool = pool_of(DEAD, server.url)
+        lease = taken(pool)
+        await failing(lease)
+        other = taken(pool)
+        assert (lease.name, other.name) == (DEAD, server.url)
+        assert other.spare(lambda: None) is None
+        pool.release(other)
+        spare = lease.spare(lambda: None)
+        assert spare is not None
+        assert not lease.relocate()
+        spare.give_back()
+        assert lease.relocate()
+        pool.release(lease)
+
+
+async def test_a_failed_call_takes_the_spare_slot_of_another_one() -> None:
+    """A call without an engine goes before one that prepares its next."""
+    pool = pool_of("a", "b", DEAD)
+    first, second, failed = (taken(pool) for _ in range(3))
+    pool.release(second)
+    lost = asyncio.Event()
+    assert first.spare(lost.set) is not None
+    await failing(failed)
+    assert failed.relocate()
+    assert lost.is_set()
+    assert failed.name == "ws://b:8998/api/chat"
+
+
+async def test_a_recap_is_in_the_query() -> None:
+    """A new conversation of a call has voice, role and what was said; its memory is shorter by the words."""
+    async with StandInServer("echo") as server:
+        pool = PersonaPlexPool(PersonaPlexConfig(urls=(server.url,), memory_s=20), clock=SystemClock())
+        lease = taken(pool)
+        memories = []
+        for recap in (NO_RECAP, Recap((RecapTurn("Good evening."),))):
+            async with lease.open(PERSONA, Metrics(), recap) as engine:
+                memories.append(engine.caps.memory_s or 0)
+        plain, told = (connected.query["text_prompt"] for connected in server.log.of(Connected))
+        assert plain == PERSONA.text_prompt
+        assert told == f'{plain} Information: You have talked for a while. You said: "Good evening."'
+        assert 19 < memories[1] < memories[0] < 20

@@ -1,5 +1,6 @@
 """What a new session is told of the last one."""
 
+from discordplex.engine import Recap, RecapTurn
 from discordplex.realtime.memory import MOST_CHARACTERS, MOST_TURNS, Memory
 
 
@@ -35,3 +36,22 @@ def test_it_is_bounded() -> None:
     assert found[-1][1].startswith("999 ")
     assert sum(len(turn.text) for turn in memory._turns) <= MOST_CHARACTERS
     assert len(memory.clear()) == MOST_TURNS
+
+
+def test_a_call_that_comes_from_another_engine_begins_with_its_recap() -> None:
+    """Only where nothing is remembered yet; an opt-out takes the words and whatever may quote them."""
+    memory = Memory()
+    recap = Recap(
+        (RecapTurn("Hello Anna."), RecapTurn("I like tea.", "person", 1, "Anna"), RecapTurn("Rum.", "person", 2, "Ben")), summary="A talk."
+    )
+    for _ in range(2):
+        memory.recall(recap)
+        memory.begin_session()
+    assert told(memory) == [
+        ("user", "What was said so far, in short: A talk."),
+        ("assistant", "Hello Anna."),
+        ("user", "Anna: I like tea."),
+        ("user", "Ben: Rum."),
+    ]
+    memory.forget(1)
+    assert told(memory) == [("user", "Ben: Rum.")]
