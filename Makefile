@@ -59,8 +59,10 @@ check: style types ## what CI runs, beside interop: also style, types, asyncio's
 interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's and the realtime engine's server; needs Node 20.15 and npm
 	@$(BIN)/python -m tests.interop
 
-soak: $(VENV)/.dev ## long encrypted calls, a million hostile messages, a hundred kills: some minutes
+MINUTES ?= 10
+soak: $(VENV)/.dev ## long calls, a million hostile messages, a hundred kills, then two calls with troubles for MINUTES (10)
 	DISCORDPLEX_SOAK=1 $(BIN)/python -m pytest tests/voice tests/store/test_kill.py --timeout=900
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 bench: $(VENV)/.dev ## what the design budgets, measured; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks
@@ -74,7 +76,7 @@ lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a depl
 		cat $(VENV)/requirements.lock; } > requirements.lock
 
 clean: ## remove the environment and everything made
-	rm -rf $(VENV) .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json
+	rm -rf $(VENV) .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json benchmarks/soak.json
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
 
 .PHONY: help demo run test style types check interop soak bench lock clean

@@ -1,4 +1,4 @@
-"""The naive path of `make bench` fits where it is put, so that its rows are those of a bot that works."""
+"""What `make bench` and `make soak` conclude from what they see."""
 
 from types import ModuleType
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from benchmarks.naive import PARTS
+from benchmarks.soak.census import Holdings
+from benchmarks.soak.judge import Findings, Latency, Round, claims
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 
@@ -15,6 +17,41 @@ def test_the_naive_part_offers_what_the_real_one_does(module: ModuleType, name: 
     """A method that a part has learnt and its naive twin has not would end the measured bot."""
     timed = {"clock": FakeClock(), "metrics": Metrics()} if name in ("Sink", "StreamingPlaybackSource") else {}
     assert not public(getattr(module, name)) - public(naive(**timed))
+
+
+def rounds(*resident_mib: float, last: Latency | None = None) -> list[Round]:
+    calm = Latency(6.0, 17.0)
+    found = [Round(number, 60.0 * number, mib, 9.0, [calm, calm]) for number, mib in enumerate(resident_mib)]
+    found[-1].latencies[1] = last or calm
+    return found
+
+
+def held(**more: int) -> Holdings:
+    return Holdings({"stats": 1}, {"MainThread": 1}, {"socket": 4} | more, {"discordplex.clock.SystemClock": 1})
+
+
+GOOD = {"rounds": rounds(120, 130, 131, 132.9), "rests": [held(), held(pipe=1), held()]}
+"""Memory grows while the bot warms up, what is held in the middle is let go again, and the phases of the clocks are what they are."""
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (GOOD, None),
+        (GOOD | {"rounds": rounds(120, 130, 131, 133.1)}, "Memory in the second half: 131.0 -> 133.1 MiB, +2.1 MiB (allowed: +2)."),
+        (GOOD | {"rests": [held(), held(), held(socket=5)]}, "more at the end than after the first round: 1 x descriptor socket."),
+        (GOOD | {"rests": [held()]}, "nothing is known of what it leaves behind"),
+        (GOOD | {"rounds": rounds(120, 121, last=Latency(6.0, 37.5))}, "engine -> person 17.0 -> 37.5 ms"),
+        (GOOD | {"rounds": rounds(120, 121, last=Latency(float("nan"), 17.0))}, "person -> engine 6.0 -> nan ms"),
+        (GOOD | {"failures": ["Round 2: call 1 was not heard again."]}, "Round 2: call 1 was not heard again."),
+        (GOOD | {"errors": ["task failed"]}, "The bot logged 1 errors: task failed."),
+    ],
+)
+def test_a_soak_is_judged_in_plain_sentences(found: dict[str, Any], sentence: str | None) -> None:
+    """Memory that grows, things left behind, a delay that stays, a call that does not come back, an error: each alone fails it."""
+    failed = [claim.sentence for claim in claims(Findings(**found)) if not claim.holds]
+    assert len(failed) == (sentence is not None), failed
+    assert sentence is None or sentence in failed[0]
 
 
 def public(thing: object) -> set[str]:

@@ -21,7 +21,7 @@ from discordplex.loopback.personaplex.log import Connected, Refused
 from discordplex.loopback.personaplex.parrot import Parrot
 from discordplex.loopback.personaplex.talker import Talker
 from discordplex.loopback.personaplex.voice_model import Echo, Mode, VoiceModelFactory
-from discordplex.loopback.sockets import set_up
+from discordplex.loopback.sockets import listen, set_up
 from discordplex.personaplex.endpoint import DEFAULT_PATH, VOICES
 
 MODELS: Mapping[Mode, VoiceModelFactory] = {"echo": Echo, "parrot": Parrot, "talker": Talker}
@@ -142,6 +142,11 @@ class StandInServer:
         if self._site is not None:
             await self._site.stop()
             self._site = None
+
+    async def listen_again(self) -> None:
+        """Accept connections again, at the same address, as after a restart."""
+        if self._site is None and self._runner is not None:
+            self._site, self._port = await listen(self._runner, self._host, self._port, self._tls)
 
     # Start and stop
 

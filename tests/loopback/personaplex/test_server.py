@@ -363,6 +363,20 @@ async def test_a_killed_process_is_a_reset() -> None:
             await handshake(socket)
 
 
+async def test_a_restarted_process_listens_at_the_same_address() -> None:
+    """Nobody is let in while it is away; afterwards the next client is served as ever."""
+    async with StandInServer("echo") as server:
+        address = server.url
+        await server.stop_listening()
+        with pytest.raises(aiohttp.ClientConnectorError):
+            async with socket_to(server):
+                pass
+        await server.listen_again()
+        assert server.url == address
+        async with socket_to(server) as socket:
+            await handshake(socket)
+
+
 @pytest.mark.parametrize("fault", [Faults(crash_after_steps=2), Faults(silent_after_steps=2)])
 async def test_faults_by_step(fault: Faults) -> None:
     """At that step the loop raises, or falls silent."""
