@@ -14,13 +14,13 @@ things are.
     voice        Discord's voice: voice gateway, RTP, encryption, packet loss
     personaplex  an engine: NVIDIA's PersonaPlex over WebSocket
     cascade      an engine: speech recognition, chat model, synthetic voice
-    hearing      speech to words, for each speaker separately
+    hearing      speech to words, for each speaker separately: for the cascade, and beside other engines
     engine       the interface of every engine
     services     servers with the OpenAI-compatible API: clients, limits, failures
     audio        formats, codecs, buffers
     config       the settings
     network      how every client reaches a server: proxies and certificates
-    metrics, clock, logs, errors, redact, and small helpers: retry, token_bucket, fifo, bounded, plaintext
+    metrics, clock, logs, errors, redact, and small helpers: retry, token_bucket, fifo, cancellable, bounded, plaintext
 """
 
 __version__ = "0.1.0"

@@ -31,6 +31,10 @@ MARKS: Final = re.compile(
 WHITE: Final = re.compile(r"[\s\u2028\u2029\u0085]+")
 
 
+MODEL_NAME: Final = re.compile(r"[\w.-]{1,60}(/[\w.-]{1,60})?")
+"""A name that people may read, such as `nvidia/personaplex-7b-v1`. Some servers call a model by a path or an address."""
+
+
 def drawn(text: str) -> str:
     """`text`, which may be a part of a longer one, without single characters that draw nothing or change the reading direction."""
     return INVISIBLE.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n").replace("\u0085", "\n"))
@@ -68,3 +72,8 @@ def one_line(text: str, limit: int | None = None) -> str:
     head = flat[: max(limit - 1, 0)]
     word = flat.rfind(" ", 0, len(head) + 1)
     return f"{head[:word] if word > len(head) // 2 else head.rstrip()}…"
+
+
+def with_model(service: str, model: str) -> str:
+    """A service and its model as people read them: without the model where its name is a path or an address."""
+    return f"{service} ({model})" if MODEL_NAME.fullmatch(model) else service

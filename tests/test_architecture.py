@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "": [
         ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "tasks"],
-        ["config", "metrics", "clock", "fifo", "logs", "pycord", "network"],
+        ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services"],
         ["engine"],
         ["hearing"],
@@ -105,6 +105,7 @@ TESTED_IN = {
     "bot.guild_rules": "bot/scheduling/test_dispatcher.py",
     "bot.scheduling.running": "bot/scheduling/test_dispatcher.py",
     "bot.texts": "bot/commands",
+    "cancellable": "hearing/test_ears.py",
     "cascade.dialogue": "cascade/test_engine.py",
     "cascade.speak": "cascade/test_services.py",
     "cascade.think": "cascade/test_services.py",

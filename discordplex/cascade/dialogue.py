@@ -4,14 +4,12 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final
 
-import anyio
 import structlog
-from typing_extensions import Self
 
 from discordplex.audio.playback import LAG_S, Playback
+from discordplex.cancellable import CancellableWork
 from discordplex.cascade.bargein import BargeIn
 from discordplex.cascade.history import History, Message
 from discordplex.cascade.outbox import Outbox
@@ -21,6 +19,7 @@ from discordplex.clock import Clock
 from discordplex.engine import Audio, Interrupted, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 from discordplex.fifo import Fifo
 from discordplex.hearing.segmenter import Utterance
+from discordplex.hearing.speech_input import PendingUtterance
 from discordplex.hearing.transcriber import Transcriber
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line, visible
@@ -41,54 +40,12 @@ TOO_MUCH = "People say more than I can answer, so I skip what was said first. Pl
 
 
 @dataclass(frozen=True, slots=True)
-class PendingUtterance:
-    """An utterance that waits to be transcribed."""
-
-    speaker: SpeakerId
-    pcm: bytes
-    began_at: float
-    at: float
-    """When it ended."""
-
-
-@dataclass(frozen=True, slots=True)
 class PendingWords:
     """Words that wait to be answered."""
 
     speaker: SpeakerId
     text: str
     at: float
-
-
-class CancellableWork:
-    """Work on people's words that can be cancelled from outside. Use it once, as the `with` block around the work."""
-
-    def __init__(self, sources: frozenset[SpeakerId]) -> None:
-        """`sources` are the people whose sound or words the work carries."""
-        self.sources = sources
-        self._scope = anyio.CancelScope()
-        self._ended = asyncio.Event()
-
-    def __enter__(self) -> Self:
-        self._scope.__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
-        self._ended.set()
-        return self._scope.__exit__(kind, error, trace)
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the result is no longer wanted, even where it has just come."""
-        return self._scope.cancel_called
-
-    def cancel(self) -> None:
-        """Cancel the work at the loop's next step; a second call does nothing."""
-        self._scope.cancel()
-
-    async def ended(self) -> None:
-        """Return once the work has ended."""
-        await self._ended.wait()
 
 
 class Dialogue(ReplyOutput):

@@ -1,4 +1,5 @@
-"""Speech to words, for each speaker separately: detector, segmenter, transcriber. These are the first stages of the cascade.
+"""Speech to words, for each speaker separately: detector, segmenter, transcriber. The cascade's first stages, and beside others.
 
-Start with `speech_input.py`. It needs the packages of the extra `cascade`; importing this package imports none of them.
+Start with `speech_input.py`, then `ears.py`. It needs the packages of the extra `cascade`; importing this package imports none of them.
+Others import `provider`; the cascade also the stages.
 """

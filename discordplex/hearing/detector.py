@@ -124,3 +124,21 @@ class DetectorPool:
         if len(self._spare) < MOST_SPARE:
             detector.reset()
             self._spare.append(detector)
+
+
+class DetectorsOnDemand:
+    """Detectors made when they are taken. For a worker thread, which may take its time; use it in that thread only."""
+
+    def __init__(self, make: Callable[[], Detector] = new_detector) -> None:
+        self._make = make
+        self._spare: list[Detector] = []
+
+    def take(self) -> Detector:
+        """A detector without state. Raises ConfigError where no package is installed."""
+        return self._spare.pop() if self._spare else self._make()
+
+    def give_back(self, detector: Detector) -> None:
+        """Take a detector back; its speaker is gone."""
+        if len(self._spare) < MOST_SPARE:
+            detector.reset()
+            self._spare.append(detector)

@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 from discordplex.audio.resampler import Resampler
 from discordplex.engine import SpeakerId
-from discordplex.hearing.detector import Detector, DetectorPool
+from discordplex.hearing.detector import Detector
 from discordplex.hearing.segmenter import VAD, Endpointing, Segmenter, SegmenterEvent
 from discordplex.metrics import Metrics
 
@@ -27,10 +28,33 @@ MOST_WAITING = 1000 // VAD.frame_ms
 """Windows that wait for a detector to be made; beyond that the oldest is dropped."""
 
 
+@dataclass(frozen=True, slots=True)
+class PendingUtterance:
+    """An utterance that waits to be transcribed."""
+
+    speaker: SpeakerId
+    pcm: bytes
+    began_at: float
+    at: float
+    """When it ended."""
+
+
+class Detectors(Protocol):
+    """Where the detectors of speakers come from. Use it in one thread at a time."""
+
+    def take(self) -> Detector | None:
+        """A detector without state; None where none is ready yet."""
+        ...
+
+    def give_back(self, detector: Detector) -> None:
+        """Take a detector back; its speaker is gone."""
+        ...
+
+
 class SpeakerInput:
     """One speaker's frames to utterances. `hear` takes a tick's frame, None where no packet came, which is silence."""
 
-    def __init__(self, detectors: DetectorPool, endpointing: Endpointing) -> None:
+    def __init__(self, detectors: Detectors, endpointing: Endpointing) -> None:
         self._detectors = detectors
         self._detector: Detector | None = None
         self._segmenter = Segmenter(self._probability, endpointing)
@@ -74,13 +98,15 @@ class SpeakerInput:
 
 
 class SpeechInput:
-    """The input of all speakers. Thread: loop. Measured for each active speaker: 0.15 to 0.3 ms a tick, with the slower detector 1.3 ms.
+    """The input of all speakers. Use it in one thread at a time.
 
-    Metrics: `cascade.unheard`, frames of people for whom there was no place.
+    Measured for each active speaker: 0.15 to 0.3 ms a tick, with the slower detector 1.3 ms.
+
+    Metrics: `hearing.unheard`, frames of people for whom there was no place.
     """
 
-    def __init__(self, detectors: DetectorPool, endpointing: Endpointing | None = None, *, metrics: Metrics | None = None) -> None:
-        self._unheard = (metrics or Metrics()).counter("cascade.unheard")
+    def __init__(self, detectors: Detectors, endpointing: Endpointing | None = None, *, metrics: Metrics | None = None) -> None:
+        self._unheard = (metrics or Metrics()).counter("hearing.unheard")
         self._detectors = detectors
         self._endpointing = endpointing or Endpointing()
         self._inputs: dict[SpeakerId, SpeakerInput] = {}

@@ -33,6 +33,10 @@ class Transcriber:
         self._service = service
         self._clock = clock
 
+    async def close(self) -> None:
+        """Close its clients; only for an owner who shares them with nobody. Never raises."""
+        await self._clients.close()
+
     async def text_of(self, pcm: bytes) -> str:
         """The words in VAD PCM. Raises ServiceError, also where there are none."""
         service = self._service

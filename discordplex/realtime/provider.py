@@ -1,6 +1,5 @@
 """RealtimeProvider: leases for as many sessions as the settings and the server allow, each with its own memory."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -9,6 +8,7 @@ from discordplex.config import RealtimeConfig
 from discordplex.engine import BUSY, NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
+from discordplex.plaintext import with_model
 from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
 from discordplex.realtime.engine import RealtimeEngine
 from discordplex.realtime.memory import Memory
@@ -18,9 +18,6 @@ from discordplex.retry import Backoff
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
 """Characters. GPT-Live takes 16,384 tokens."""
-
-MODEL_NAME: Final = re.compile(r"[\w.-]{1,60}(/[\w.-]{1,60})?")
-"""A name that people may read, such as `nvidia/personaplex-7b-v1`. Some servers call a model by a path or an address."""
 
 LEARNED_S: Final = 300.0
 """How long a server is believed to have no more places than it had when it refused one."""
@@ -215,7 +212,7 @@ class ProvidedEngine(RealtimeEngine):
 def info_of(dialect: Dialect, config: RealtimeConfig) -> EngineInfo:
     """What is known of the engine before a call."""
     transcribes = dialect.live or (dialect is not VLLM_OMNI and bool(config.transcription_model))
-    description = f"{dialect.service} ({config.model})" if MODEL_NAME.fullmatch(config.model) else dialect.service
+    description = with_model(dialect.service, config.model)
     return EngineInfo(description, transcribes=transcribes, costs_money=dialect.costs_money)
 
 

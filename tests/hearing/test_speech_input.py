@@ -187,7 +187,7 @@ async def test_a_crowd_costs_no_more_than_so_many_ears() -> None:
         await pool.fill()
         started += [speaker for speaker, event in speech_input.push(dict.fromkeys(range(100), talk)) if isinstance(event, SpeechStarted)]
     assert started == list(range(MOST_SPEAKERS))
-    assert metrics.counter("cascade.unheard").value == 30 * (100 - MOST_SPEAKERS)
+    assert metrics.counter("hearing.unheard").value == 30 * (100 - MOST_SPEAKERS)
     for _ in range(40):
         speech_input.push({})
     for _ in range(30):
@@ -216,7 +216,7 @@ async def test_a_packet_that_is_late_costs_nobody_the_ear() -> None:
     speech_input.push(dict.fromkeys(range(MOST_SPEAKERS), ENGINE.silence))
     for _ in range(LISTEN_ON_MS // ENGINE.frame_ms):
         speech_input.push({99: ENGINE.silence})
-    assert metrics.counter("cascade.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms
+    assert metrics.counter("hearing.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms
     speech_input.push({99: ENGINE.silence})
     speech_input.push({99: ENGINE.silence})
-    assert metrics.counter("cascade.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms + 1
+    assert metrics.counter("hearing.unheard").value == LISTEN_ON_MS // ENGINE.frame_ms + 1
