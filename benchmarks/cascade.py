@@ -30,6 +30,7 @@ from discordplex.hearing.speech_input import SpeechInput
 from discordplex.loopback.openai.faults import REALISTIC, Delays
 from discordplex.loopback.openai.server import API_KEY
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 
 TURNS = 30
 OWN_SHARE_MS = 15.0
@@ -157,8 +158,7 @@ async def conversation(base_url: str) -> AsyncIterator[Talk]:
         try:
             yield talk
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await cancel_and_wait(listening)
 
 
 def load() -> str:

@@ -22,8 +22,9 @@ from discordplex.config import Config
 from discordplex.engine import EngineProvider
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
-from discordplex.stopping import Stop, until
+from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
+from discordplex.tasks import cancel_and_wait, until
 from discordplex.voice.rtp.threads import MediaThreads
 
 log = structlog.get_logger()
@@ -73,9 +74,7 @@ async def serve(config: Config, *, store: Store, media_threads: MediaThreads, cl
     try:
         await application.run()
     finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await cancel_and_wait(*beside)
 
 
 class Lookups(ThreadPoolExecutor):

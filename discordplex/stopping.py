@@ -7,14 +7,12 @@ import system), and then the signal would be lost. This module is imported first
 import contextlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
-
-T = TypeVar("T")
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 """The signals that ask a process to end. SIGHUP comes when the terminal is closed; SIGBREAK is Ctrl-Break on Windows, where nobody can
@@ -110,18 +108,3 @@ class Checkpoint:
         """Raise KeyboardInterrupt if the process was asked to end."""
         if fullname.startswith("discordplex."):
             self._stop.check()
-
-
-async def until(stop: "asyncio.Event", work: Awaitable[T]) -> T | None:
-    """What `work` returns. If `stop` is set first, `work` is cancelled and this returns None. Raises what `work` raised."""
-    import asyncio  # noqa: PLC0415 -- as in `Stop.event`
-
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        stopping.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)

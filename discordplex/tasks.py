@@ -5,7 +5,7 @@ its work ends before Python 3.12. A task that goes on after that is waited for w
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
@@ -19,13 +19,23 @@ async def wait_for(work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
     try:
         await asyncio.wait({working}, timeout=timeout_s)
     finally:
-        await cancelled(working)
+        await cancel_and_wait(working)
     if working.cancelled():
         raise asyncio.TimeoutError
     return working.result()
 
 
-async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What `work` returns. If `stop` is set first, `work` is cancelled and this returns None. Raises what `work` raised."""
+    working, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        await cancel_and_wait(working, stopping)
+
+
+async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:
     """Cancel the tasks that are not over, and wait for the end of each. A cancellation of the caller takes effect then."""
     for task in tasks:
         task.cancel()

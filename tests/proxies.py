@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from discordplex.tasks import cancel_and_wait
+
 
 @dataclass
 class Seen:
@@ -59,9 +61,7 @@ async def served(answer: "asyncio.streams._ClientConnectedCallback") -> AsyncIte
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
-            for task in list(running):
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await cancel_and_wait(*running)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from discordplex.loopback.clock import settle
-from discordplex.tasks import cancelled, over, wait_for
+from discordplex.tasks import cancel_and_wait, over, wait_for
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -63,7 +63,7 @@ async def test_a_repeated_cancellation_waits_for_the_end() -> None:
 
     working = asyncio.create_task(slow())
     await settle()
-    ending = asyncio.create_task(cancelled(working))
+    ending = asyncio.create_task(cancel_and_wait(working))
     for _ in range(2):
         await settle()
         ending.cancel()

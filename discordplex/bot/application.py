@@ -23,8 +23,8 @@ from discordplex.engine import EngineProvider
 from discordplex.errors import ConfigError, LoginError
 from discordplex.metrics import Metrics
 from discordplex.retry import Backoff
-from discordplex.stopping import until
 from discordplex.store.store import Store
+from discordplex.tasks import until
 from discordplex.voice.rtp.threads import MediaThreads
 
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
 from discordplex.network import Connector
 from discordplex.retry import Backoff
-from discordplex.stopping import until
+from discordplex.tasks import cancel_and_wait, until
 
 log = structlog.get_logger()
 
@@ -241,9 +241,7 @@ class GatewayClient(discord.Bot):
     async def _finish_handlers(self) -> None:
         if self._handlers_running:
             _, late = await asyncio.wait(self._handlers_running, timeout=GOODBYE_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await cancel_and_wait(*late)
 
     @contextlib.contextmanager
     def handling(self) -> Iterator[None]:

@@ -40,8 +40,8 @@ from discordplex.errors import DiscordplexError, LoginError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import unreachable_because
-from discordplex.stopping import until
 from discordplex.store.records import Owner
+from discordplex.tasks import until
 from discordplex.voice.rtp.threads import MediaThreads
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.engine import VoiceEngine
-from discordplex.tasks import cancelled, over
+from discordplex.tasks import cancel_and_wait, over
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ async def within(seconds: float, clock: Clock, work: Callable[[], Coroutine[Any,
         await over(doing, deadline)
     finally:
         finished = doing.done()
-        await cancelled(doing, deadline)
+        await cancel_and_wait(doing, deadline)
     if finished:
         doing.result()
     return finished

@@ -20,7 +20,7 @@ from discordplex.engine import BUSY, OVER_BUDGET, Closed, EngineLease, Persona, 
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
-from discordplex.tasks import cancelled
+from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
 
@@ -176,7 +176,7 @@ class VoiceSession:
             try:
                 await asyncio.wait({self._attempt})
             finally:
-                await cancelled(self._attempt)
+                await cancel_and_wait(self._attempt)
             if not self._attempt.cancelled() and (lost := self._attempt.result()):
                 return lost
             self._captions.end_stretch()

@@ -32,6 +32,7 @@ from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.loopback.openai.server import API_KEY, StandInOpenAI, in_turn, length_as_words
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import MODES
+from discordplex.tasks import cancel_and_wait
 
 CASCADE = "cascade"
 REALTIME = "realtime"
@@ -270,6 +271,4 @@ async def unless(bot: BotProcess, awaited: Awaitable[Found], timeout_s: float | 
             return wanted.result()
         raise DiscordplexError(death.result() if death.done() else f"{failure} within {timeout_s:.0f} s. {bot.last_complaint()}".strip())
     finally:
-        for task in (wanted, death):
-            task.cancel()
-        await asyncio.gather(wanted, death, return_exceptions=True)
+        await cancel_and_wait(wanted, death)

@@ -24,6 +24,7 @@ from discordplex.store.queue import Queue
 from discordplex.store.transcripts import Transcripts
 from discordplex.store.usage import StoredUsage
 from discordplex.store.watch import Heard, watch
+from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
 
@@ -127,8 +128,7 @@ class Store:
         try:
             yield
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await cancel_and_wait(watching)
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket
-from discordplex.tasks import cancelled
+from discordplex.tasks import cancel_and_wait
 from discordplex.token_bucket import TokenBucket
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.dave.session import DaveSession
@@ -215,7 +215,7 @@ class DiscordVoiceSession:
         try:
             await asyncio.wait({self._work})
         finally:
-            await cancelled(self._work)
+            await cancel_and_wait(self._work)
         return None if self._work.cancelled() else self._work.result()
 
     async def _sleep(self, seconds: float) -> None:

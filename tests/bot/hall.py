@@ -19,6 +19,7 @@ from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.store.records import CaptionsSetting
 from discordplex.store.store import Store, open_store
+from discordplex.tasks import cancel_and_wait
 from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
 
@@ -96,8 +97,7 @@ class Hall:
         await self.clock.advance(1.5)
 
     async def end(self) -> None:
-        self._conversation.cancel()
-        await asyncio.gather(self._conversation, return_exceptions=True)
+        await cancel_and_wait(self._conversation)
         self.call._announcer.ended(180)
         await self.clock.advance(3)
 

@@ -7,6 +7,7 @@ from discordplex.bot.call.call import Call
 from discordplex.bot.place import Place
 from discordplex.config import Config
 from discordplex.loopback.clock import FakeClock, settle
+from discordplex.tasks import cancel_and_wait
 from tests.bot.fakes import ConfiguredPreferences, ScriptedVoiceChannel, unconnected
 from tests.bridge.scripted import ScriptedEngine, ScriptedLease, ScriptedLink
 
@@ -39,5 +40,4 @@ async def test_the_engine_forgets_who_opts_out_in_the_middle(clock: FakeClock) -
     call.refresh()
     await settle()
     assert engine.forgotten == [ANNA, BERT]
-    conversation.cancel()
-    await asyncio.gather(conversation, return_exceptions=True)
+    await cancel_and_wait(conversation)

@@ -8,6 +8,7 @@ import pytest
 
 from discordplex.bot.call.conversation import Conversation
 from discordplex.bot.chat import poster
+from discordplex.tasks import cancel_and_wait
 from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 
@@ -56,8 +57,7 @@ async def test_a_call_that_breaks_says_that_it_has_ended(home: Home, monkeypatch
     async def break_off(self: Conversation, **how: Any) -> str | None:
         running = asyncio.ensure_future(converse(self, **how))
         await home.says(home.lounge, "Go ahead")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_and_wait(running)
         raise ZeroDivisionError
 
     monkeypatch.setattr(Conversation, "run", break_off)

@@ -17,6 +17,7 @@ from discordplex.bridge.session import VoiceSession
 from discordplex.engine import Audio, Interrupted, Text
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
 
 LOUD = b"\x00\x20" * ENGINE.frame_samples
@@ -81,9 +82,7 @@ async def live(call: Call) -> AsyncIterator[list[asyncio.Task[None]]]:
     finally:
         call.session.stop()
         await running
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await cancel_and_wait(*others)
         call.sink.close()
         call.source.close()
 

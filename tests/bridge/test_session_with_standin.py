@@ -19,6 +19,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
+from discordplex.tasks import cancel_and_wait
 from tests.bridge.scripted import PERSONA, ScriptedLink
 
 SPEAKER = 42
@@ -81,8 +82,7 @@ async def live(call: Call, pcm: bytes = DISCORD.silence) -> AsyncIterator[None]:
     finally:
         call.session.stop()
         await running
-        wire.cancel()
-        await asyncio.gather(wire, return_exceptions=True)
+        await cancel_and_wait(wire)
         call.sink.close()
         call.source.close()
 

@@ -10,6 +10,7 @@ from discordplex.audio.format import ENGINE
 from discordplex.bridge.uplink import Uplink
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 from tests.bridge.scripted import ScriptedEngine, ScriptedSink
 
 LOUD = b"\x01\x02" * ENGINE.frame_samples
@@ -23,8 +24,7 @@ async def running(uplink: Uplink) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(task)
 
 
 async def test_silence_is_sent_fifty_times_a_second() -> None:

@@ -14,6 +14,7 @@ from discordplex.hearing.detector import Detector, DetectorPool, new_detector
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 from tests.hearing.speech import frames_of, pause, sentences
 
 ANNA, BEN = 11, 22
@@ -131,8 +132,7 @@ async def calling(
         try:
             yield call
         finally:
-            collecting.cancel()
-            await asyncio.gather(collecting, return_exceptions=True)
+            await cancel_and_wait(collecting)
     provider.release(lease)
     while (detector := pool.take()) is not None:
         USED.append(detector)

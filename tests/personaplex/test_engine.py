@@ -25,6 +25,7 @@ from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.personaplex.endpoint import Endpoint
 from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
+from discordplex.tasks import cancel_and_wait
 from tests.audio import signals
 from tests.audio.signals import pcm
 from tests.personaplex.harness import PERSONA
@@ -94,8 +95,7 @@ async def calling(url: str, *, clock: FakeClock | None = None) -> AsyncIterator[
         try:
             yield call
         finally:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            await cancel_and_wait(listener)
 
 
 def tone(duration_ms: int, hz: float = 440.0) -> bytes:

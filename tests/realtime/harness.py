@@ -24,6 +24,7 @@ from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.realtime.provider import RealtimeProvider
+from discordplex.tasks import cancel_and_wait
 from tests.audio import signals
 from tests.audio.signals import pcm
 
@@ -137,7 +138,6 @@ async def calling(
             try:
                 yield call
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                await cancel_and_wait(listening)
     finally:
         call.provider.release(call.lease)

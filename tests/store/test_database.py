@@ -24,6 +24,7 @@ from discordplex.store.backends import SERVER_CONNECTIONS
 from discordplex.store.database import BUSY_S, PATIENCE, PrioritySemaphore
 from discordplex.store.records import GuildSettings, HourOfUse, Owner, QueueEntry, SavedPersona, TranscriptLine, UnfinishedNotice
 from discordplex.store.store import Store, open_store
+from discordplex.tasks import cancel_and_wait
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
 SECRET = "my secret"
@@ -364,9 +365,7 @@ async def test_a_place_is_kept_free_for_urgent_work() -> None:
         work.ask(name)
     await work.settle()
     assert work.begun == ["o1", "o2", "u1"]
-    for task in work.tasks.values():
-        task.cancel()
-    await asyncio.gather(*work.tasks.values(), return_exceptions=True)
+    await cancel_and_wait(*work.tasks.values())
 
 
 @given(

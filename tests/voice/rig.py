@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 from discordplex.token_bucket import TokenBucket
 from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.rtp.encryption import MODES
@@ -134,8 +135,7 @@ async def open_rig(authority: trustme.CA, media_threads: MediaThreads) -> AsyncI
         """As told, until the connection is over."""
         behaving = asyncio.ensure_future(made[0].behaviour(connection))
         await asyncio.wait({behaving, asyncio.ensure_future(connection.wait_closed())}, return_when=asyncio.FIRST_COMPLETED)
-        behaving.cancel()
-        await asyncio.gather(behaving, return_exceptions=True)
+        await cancel_and_wait(behaving)
 
     def refuse(connection: ServerConnection, request: Request) -> Response | None:
         del request

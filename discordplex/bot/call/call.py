@@ -30,6 +30,7 @@ from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
+from discordplex.tasks import cancel_and_wait
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, PersonJoined
 from discordplex.voice.rtp.threads import MediaThreads
@@ -365,9 +366,7 @@ class Call:
             await self._link.disconnect(force=True)
         await asyncio.wait({work})
         beside = [*self._forgetting, *([self._asking] if self._asking else [])]
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        await cancel_and_wait(*beside)
         self._hearing.sink.close()
         self._source.close()
         self._context.notices.divert(self.voice_channel.place, None)

@@ -18,6 +18,7 @@ from discordplex.bridge.events import Caption
 from discordplex.errors import StoreError
 from discordplex.metrics import Metrics
 from discordplex.store.records import Owner, TranscriptLine
+from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
 
@@ -104,8 +105,7 @@ class TranscriptWriter:
         self._preferences.forgetting.discard(self.forget)
         if self._task:
             await asyncio.wait({self._task}, timeout=LAST_LINES_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel_and_wait(self._task)
         while self._waiting:
             self._drop(self._waiting.popleft())
 

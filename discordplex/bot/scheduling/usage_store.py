@@ -11,6 +11,7 @@ from discordplex.clock import Clock
 from discordplex.errors import StoreError
 from discordplex.store.records import Owner
 from discordplex.store.usage import StoredUsage
+from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
 
@@ -49,10 +50,7 @@ class UsageMemory:
         """Try to save the last seconds, for a moment."""
         last = asyncio.create_task(self._save(cleans=False), name="usage memory: last")
         _, unfinished = await asyncio.wait({last}, timeout=LAST_WRITE_S)
-        tasks = [task for task in (self._task, *unfinished) if task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*(task for task in (self._task, *unfinished) if task))
 
     def forget(self, owner: Owner, _call: str | None = None) -> None:
         """Forget a guild. The store does the same by itself."""

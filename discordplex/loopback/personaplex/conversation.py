@@ -18,6 +18,7 @@ from discordplex.loopback.personaplex.ogg import OggStreamError
 from discordplex.loopback.personaplex.voice_model import VoiceModelFactory
 from discordplex.loopback.sockets import reset_connection
 from discordplex.personaplex.protocol import AudioBytes, Handshake, Kind, Message, Other, TextPiece, encode
+from discordplex.tasks import cancel_and_wait
 
 VOICE_STEPS = 50 + 6
 """A voice has 50 frames (for the voices that come with the model; third-party figure), and six steps of silence follow it."""
@@ -277,8 +278,7 @@ class ServerConversation:
             # Before the reader is cancelled: cancelling `receive` would make aiohttp skip the close frame.
             self._closed_by_server = True
             await self._socket.close(code=WSCloseCode.OK)
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await cancel_and_wait(reading)
         code = self._rejected_with or self._socket.close_code or WSCloseCode.OK
         by = "server" if self._closed_by_server or self._rejected_with else "network" if code == ABNORMAL else "client"
         self._log(log.ConversationClosed, code=int(code), by=by)

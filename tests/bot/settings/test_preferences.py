@@ -18,6 +18,7 @@ from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, Owner, SavedPersona, SaveStatus
 from discordplex.store.store import Store, open_store
+from discordplex.tasks import cancel_and_wait
 from tests.bot.fakes import CountedEngines
 from tests.store.locks import locked
 
@@ -196,8 +197,7 @@ async def test_a_caller_who_is_cancelled_cancels_no_wish(preferences: StoredPref
     """As when Discord's interaction ends."""
     waiting = asyncio.ensure_future(preferences.silence(ANNA))
     await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+    await cancel_and_wait(waiting)
     await saved(preferences, clock)
     assert await preferences.store.people.opted_out() == {ANNA}
 

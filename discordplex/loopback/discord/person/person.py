@@ -26,6 +26,7 @@ from discordplex.loopback.discord.voice.gateway import VoiceGatewayServer
 from discordplex.loopback.discord.voice.messages import Close, Opcode
 from discordplex.loopback.discord.world.model import Fact, User, VoiceSessionEnded, VoiceSessionGrant, VoiceSessionStarted
 from discordplex.loopback.discord.world.world import World
+from discordplex.tasks import cancel_and_wait
 from discordplex.voice.rtp.encryption import MODES
 
 MEMBERS: Mapping[str, type[DaveMember]] = MappingProxyType({"libdave": LibdaveMember, "davey": DaveyMember})
@@ -134,8 +135,7 @@ class Person:
         self.sender.stop_speaking()
         if self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(task)
         guild_id = self._guild_id()
         state = self._discord.world.voice_state(self.user.id, guild_id)
         if state is not None and self._entered:

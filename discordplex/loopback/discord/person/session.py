@@ -16,6 +16,7 @@ from discordplex.loopback.discord.person.socket import PersonSocket
 from discordplex.loopback.discord.voice.media_thread import MediaThread
 from discordplex.loopback.discord.voice.messages import BINARY_HEAD, SEQUENCES, VERSION, Opcode, is_resumable
 from discordplex.loopback.discord.world.model import VoiceSessionGrant
+from discordplex.tasks import cancel_and_wait
 from discordplex.voice.rtp.encryption import MODES, Transport
 
 Socket: TypeAlias = "aiohttp.ClientWebSocketResponse[bool]"
@@ -116,9 +117,7 @@ class PersonSession:
                 else:  # aiohttp's own `close_code` says 1000 where TCP ended without a close frame
                     return LOST
         finally:
-            for task in helpers:
-                task.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await cancel_and_wait(*helpers)
 
     def _binary(self, message: bytes) -> None:
         self._seq_ack, op = BINARY_HEAD.unpack_from(message)

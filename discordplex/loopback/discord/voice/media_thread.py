@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from discordplex.errors import LocalProtocolError
 from discordplex.network import check_room_for_loop
+from discordplex.tasks import cancel_and_wait
 
 Result = TypeVar("Result")
 
@@ -70,7 +71,5 @@ class MediaThread:
 async def _settle() -> None:
     """End what is left, and let transports finish closing."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await cancel_and_wait(*others)
     await asyncio.sleep(0)
