@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -39,8 +40,9 @@ SILENT_S: Final = 3.0
 OPENING, PLAIN = "opening", "plain"
 """Names of our first messages, by which a server says that it refuses one."""
 CLOSE_TIMEOUT_S: Final = 1.0
-MAX_MESSAGE_BYTES: Final = 2 << 20
-"""Thirty seconds of sound in one message, as base64."""
+MAX_MESSAGE_BYTES: Final = 8 << 20
+"""Two minutes of sound in one message, as base64. OpenAI sends an item with all of its sound when a reply is complete: one of 3.5 MB was
+seen (BerriAI/litellm issue 15747, October 2025)."""
 WRITE_LIMIT_BYTES: Final = 1 << 20
 """Above this `send` would wait for the peer; sound is dropped long before."""
 LONGEST_WAIT_S: Final = 120.0
@@ -228,8 +230,11 @@ class RealtimeClient:
             return
         try:
             while True:
-                self._receive(await socket_.recv())
+                self._receive(functools.partial(self._protocol.receive, await socket_.recv()))
                 await asyncio.sleep(0)
+                while self._protocol.has_more_sound and not self._protocol.over:
+                    self._receive(self._protocol.decode)
+                    await asyncio.sleep(0)
         except ConnectionClosed as closed:
             self._lost(closed)
         except Exception:
@@ -237,9 +242,9 @@ class RealtimeClient:
             log.exception("realtime reader failed")
             self._fail(endings.closed(self._dialect.service, endings.ABNORMAL_CLOSURE))
 
-    def _receive(self, message: str | bytes) -> None:
+    def _receive(self, parse: Callable[[], None]) -> None:
         try:
-            self._protocol.receive(message)
+            parse()
         except RemoteProtocolError as fault:
             log.info("the server sent a message that makes no sense", server=self._dialect.service, cause=place_of(fault))
             if not self._faults.take(1, self._clock.now()):

@@ -179,6 +179,8 @@ OUR_FIELDS: Final = frozenset(
     }
 )
 """Fields of the messages that we send."""
+PIECE_CHARACTERS: Final = 32 << 10
+"""Half a second of sound as base64: decoded and converted at once, in some 0.3 ms. A server may send a whole reply in one message."""
 MOST_PARTS: Final = 20_000
 """Commas in one message. A message of the protocol has some dozens; a million small objects take a tenth of a second and 100 MB."""
 
@@ -193,6 +195,8 @@ class RealtimeProtocol:
         self._dialect = dialect
         self._service = dialect.service
         self._facts: deque[Fact] = deque()
+        self._sound, self._decoded, self._place = "", 0, ("", "")
+        """The last message's sound as base64, how much of it is decoded, and the item and response that it belongs to."""
         self._half = ("", b"")
 
     def take_facts(self) -> list[Fact]:
@@ -201,8 +205,13 @@ class RealtimeProtocol:
         self._facts.clear()
         return facts
 
+    @property
+    def has_more_sound(self) -> bool:
+        """Whether the last message has sound that is not decoded yet."""
+        return self._decoded < len(self._sound)
+
     def receive(self, message: str | bytes) -> None:
-        """Take one message. RemoteProtocolError where it makes no sense."""
+        """Take one message, of long sound only the first piece. RemoteProtocolError where it makes no sense."""
         parts = message.count(",") if isinstance(message, str) else message.count(b",")
         if parts > MOST_PARTS:
             raise RemoteProtocolError("a message has too many parts")
@@ -232,13 +241,26 @@ class RealtimeProtocol:
             self._take_state(kind, event)
 
     def _take_sound(self, event: dict[str, Any]) -> None:
-        """A piece may end in the middle of a sample; the next one of its item has the rest."""
-        item, pcm = id_in(event, "item_id"), sound_in(event)
+        self._sound, self._decoded = coded_sound_in(event), 0
+        self._place = id_in(event, "item_id"), id_in(event, "response_id")
+        self.decode()
+
+    def decode(self) -> None:
+        """Decode the next piece of the last message's sound. RemoteProtocolError where it is none."""
+        item, response = self._place
+        coded = self._sound[self._decoded : self._decoded + PIECE_CHARACTERS]
+        self._decoded += PIECE_CHARACTERS
+        try:
+            pcm = base64.b64decode(coded, validate=True)
+        except (binascii.Error, ValueError):
+            self._sound = ""
+            raise RemoteProtocolError("a piece of sound is not base64") from None
+        # It may end in the middle of a sample; the next piece of its item has the rest.
         if item == self._half[0]:
             pcm = self._half[1] + pcm
         whole = len(pcm) - len(pcm) % SAMPLE_BYTES
         self._half = item, pcm[whole:]
-        self._tell(ReplySound(item, pcm[:whole], id_in(event, "response_id")))
+        self._tell(ReplySound(item, pcm[:whole], response))
 
     def _take_state(self, kind: str, event: dict[str, Any]) -> None:
         match kind:
@@ -329,15 +351,12 @@ def creates_replies(session: dict[str, Any]) -> bool:
     return object_in(hearing, "turn_detection").get("create_response") is not False
 
 
-def sound_in(event: dict[str, Any]) -> bytes:
-    """The sound of a message."""
+def coded_sound_in(event: dict[str, Any]) -> str:
+    """The sound of a message, as base64."""
     coded = event.get("delta") or event.get("audio") or ""
     if not isinstance(coded, str):
         raise RemoteProtocolError("a piece of sound is not text")
-    try:
-        return base64.b64decode(coded, validate=True)
-    except (binascii.Error, ValueError):
-        raise RemoteProtocolError("a piece of sound is not base64") from None
+    return coded
 
 
 def text_in(event: dict[str, Any], name: str) -> str:

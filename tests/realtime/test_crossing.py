@@ -1,5 +1,7 @@
 """Messages that cross each other on their way, and servers that keep to no order."""
 
+import asyncio
+import itertools
 import json
 from typing import Any, cast
 
@@ -8,6 +10,7 @@ import pytest
 from discordplex.engine import OVER_BUDGET, Closed, Interrupted, Persona, PlaybackHeld, PlaybackResumed, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
+from discordplex.realtime.protocol import RealtimeProtocol
 from discordplex.realtime.session import STALL_S
 from tests.realtime.harness import ANNA, BERT, Call, calling
 from tests.realtime.scripted import ScriptedServer, begun, committed, done, scripted, sound, started, transcribed
@@ -113,6 +116,34 @@ async def test_a_reply_of_several_items_is_truncated_where_people_heard_it(clock
             "i2": 0,
         }
         assert call.sound_ms == 3000
+
+
+async def test_a_whole_reply_in_one_message_is_taken_in_pieces(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute of sound is complete, and the loop's other tasks run between any two pieces of it; an item with its sound does no harm."""
+    passes, decoded, decode = itertools.count(), [], RealtimeProtocol.decode
+
+    async def count() -> None:
+        while True:
+            decoded.append(next(passes))
+            await asyncio.sleep(0)
+
+    def decode_and_note(protocol: RealtimeProtocol) -> None:
+        decoded.append(-1)
+        decode(protocol)
+
+    monkeypatch.setattr(RealtimeProtocol, "decode", decode_and_note)
+    async with scripted() as server, calling(cast("Any", server), clock) as call:
+        await ask(call, server)
+        counting = asyncio.create_task(count())
+        whole = sound("r1", "i1", 60_000)
+        item = {"id": "i1", "role": "assistant", "content": [{"type": "output_audio", "audio": whole["delta"]}]}
+        await server.send(begun("r1"), whole, {"type": "conversation.item.done", "item": item}, done("r1"))
+        await call.until(lambda call: call.sound_ms >= 60_000)
+        counting.cancel()
+        assert call.sound_ms == 60_000
+        assert decoded.count(-1) > 60
+        assert (-1, -1) not in itertools.pairwise(decoded)
+        assert not call.told(Closed)
 
 
 async def test_a_question_that_begins_as_the_reply_ends_is_answered(clock: FakeClock) -> None:

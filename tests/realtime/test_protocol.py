@@ -1,5 +1,6 @@
 """What a server says, whatever it says, becomes a fact or is passed over; nothing of it raises anything else than RemoteProtocolError."""
 
+import base64
 import contextlib
 import json
 from typing import Any
@@ -12,6 +13,7 @@ from discordplex.errors import RemoteProtocolError
 from discordplex.realtime import endings
 from discordplex.realtime.dialects import GPT_LIVE, OTHER, VLLM_OMNI, Dialect
 from discordplex.realtime.protocol import (
+    PIECE_CHARACTERS,
     Committed,
     Fact,
     Greeted,
@@ -86,6 +88,24 @@ ENDS = [
     ("resource_exhausted", "busy", True),
     ("beta_api_shape_disabled", "beta refused", False),
 ]
+
+
+def test_long_sound_is_decoded_a_piece_at_a_time() -> None:
+    """Each is short; together they are what was sent, up to a piece that is no base64."""
+    pcm = bytes(range(256)) * 1000
+    protocol = RealtimeProtocol(OTHER)
+    protocol.receive(json.dumps({"type": "response.output_audio.delta", "item_id": "b", "delta": base64.b64encode(pcm).decode()}))
+    pieces = protocol.take_facts()
+    while protocol.has_more_sound:
+        protocol.decode()
+        pieces += protocol.take_facts()
+    sounds = [piece.pcm for piece in pieces if isinstance(piece, ReplySound)]
+    assert b"".join(sounds) == pcm
+    assert max(map(len, sounds)) <= PIECE_CHARACTERS * 3 // 4 + 1
+    protocol.receive(json.dumps({"type": "response.output_audio.delta", "item_id": "b", "delta": "A" * 40_000 + "%" * 100_000}))
+    with pytest.raises(RemoteProtocolError):
+        protocol.decode()
+    assert not protocol.has_more_sound
 
 
 @pytest.mark.parametrize(("code", "cause", "retry"), ENDS)
