@@ -95,7 +95,7 @@ def imported(personas: Sequence[SavedPersona]) -> str:
 
 def exported(count: int) -> str:
     """/persona export."""
-    return f"{count} {'persona' if count == 1 else 'personas'}. Anybody can import the file with `/persona import`."
+    return f"{counted(count, 'persona')}. Anybody can import the file with `/persona import`."
 
 
 def no_persona(name: str) -> str:

@@ -46,7 +46,7 @@ def transcript(lines: Sequence[TranscriptLine], engine: str, name_of: Callable[[
 
 def transcript_of(call: str, lines: int) -> str:
     """/settings transcript."""
-    return f"The call of {harmless(call)}: {lines} {'line' if lines == 1 else 'lines'}. Times are UTC."
+    return f"The call of {harmless(call)}: {counted(lines, 'line')}. Times are UTC."
 
 
 def transcripts_deleted(deleted: Deleted) -> str:

@@ -41,7 +41,7 @@ NOT_HERE = "The admins of this server allow me in other channels only."
 def too_often(in_s: float) -> str:
     """A person, or everybody in a server together, has used a command too often."""
     seconds = max(1, math.ceil(in_s))
-    return f"That was used very often just now. It is possible again in {seconds} {'second' if seconds == 1 else 'seconds'}."
+    return f"That was used very often just now. It is possible again in {counted(seconds, 'second')}."
 
 
 def moved_often(in_s: float) -> str:
@@ -73,7 +73,7 @@ def in_queue(channel_id: int, number: int, expected: Estimate | None) -> str:
 def minutes(seconds: float) -> str:
     """A time in whole minutes, rounded up."""
     whole = max(1, math.ceil(seconds / 60))
-    return "a minute" if whole == 1 else f"{whole} minutes"
+    return "a minute" if whole == 1 else counted(whole, "minute")
 
 
 def time_is_short(in_s: float) -> str:
@@ -93,7 +93,7 @@ def minutes_used_up(limit: int, free_at: float) -> str:
 
 def a_day(limit: int) -> str:
     """The minutes that a server has in 24 hours."""
-    return f"{limit} {'minute' if limit == 1 else 'minutes'} a day"
+    return f"{counted(limit, 'minute')} a day"
 
 
 def captions_in(thread_id: int) -> str:
