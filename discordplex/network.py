@@ -36,6 +36,7 @@ from yarl import URL
 
 from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import ConfigError
+from discordplex.installing import pip
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -202,10 +203,11 @@ def proxy_of(variable: str, value: str) -> Proxy:
     ):
         raise NetworkSettingError(not_a_proxy(variable), cause="proxy malformed")
     if scheme == "socks5h" and not can_socks():
+        missing = f"{variable} names a SOCKS proxy, and the packages for that are not installed."
         raise NetworkSettingError(
-            f"{variable} names a SOCKS proxy, and the packages for that are not installed: run pip install 'discordplex[socks]', "
-            f"or unset {variable}.",
+            f"{missing} Run: pip install 'discordplex[socks]', or unset {variable}.",
             cause="socks not installed",
+            full=f"{missing} Unset {variable}, or run: {pip('install', 'discordplex[socks]')}",
         )
     address = f"{f'[{name}]' if ':' in name else name}:{port or DEFAULT_PORTS[scheme]}"
     login = f"{parts.username or ''}:{parts.password or ''}@" if parts.username or parts.password else ""

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from discordplex.errors import DiscordplexError
+from discordplex.installing import pip
 
 OURS = "py-cord"
+
+PYCORD = "py-cord>=2.8.1,<2.9"
+"""The versions that discordplex works with, as pip reads them."""
 
 RIVALS = ("discord.py", "discord.py-self")
 """Distributions that install their files into the same folder."""
@@ -25,8 +29,8 @@ def require_pycord(is_installed: Callable[[str], bool] = installed) -> None:
     rivals = [name for name in RIVALS if is_installed(name)]
     if rivals:
         raise DiscordplexError(
-            f'{rivals[0]} is installed here, and it owns the same import name "discord" as py-cord, which discordplex needs. Run: '
-            f"pip uninstall -y {' '.join(rivals)} {OURS} && pip install 'py-cord>=2.8.1,<2.9'"
+            f'{rivals[0]} is installed here, and it owns the same import name "discord" as py-cord, which discordplex needs.\n'
+            f"Run: {pip('uninstall', '-y', *rivals, OURS)}\nThen: {pip('install', PYCORD)}"
         )
     if not is_installed(OURS):
-        raise DiscordplexError("py-cord is missing. Run: pip install 'py-cord>=2.8.1,<2.9'")
+        raise DiscordplexError(f"py-cord is missing. Run: {pip('install', PYCORD)}")

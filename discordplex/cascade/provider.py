@@ -13,7 +13,7 @@ from discordplex.cascade.reasoning import ReasoningFormat
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
 from discordplex.engine import NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
-from discordplex.errors import ConfigError, LocalProtocolError
+from discordplex.errors import LocalProtocolError
 from discordplex.hearing import detector
 from discordplex.hearing.detector import DetectorPool
 from discordplex.metrics import Metrics
@@ -37,7 +37,7 @@ class CascadeProvider:
     def __init__(self, config: CascadeConfig, *, clock: Clock, detectors: DetectorPool | None = None) -> None:
         """Raises ConfigError where the extra is not installed; imports nothing of it."""
         if not (clients.is_installed() and detector.is_installed()):
-            raise ConfigError(clients.MISSING)
+            raise clients.not_installed()
         self._config = config
         self._clock = clock
         self._detectors = detectors or DetectorPool()

@@ -25,6 +25,7 @@ from discordplex.demo.live import Display
 from discordplex.demo.recording import Recording, Span, paired, spans
 from discordplex.demo.timeline import TimelineEntry
 from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.installing import pip
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Fact, Noted
@@ -121,7 +122,9 @@ def check_engine(engine: str) -> None:
         CascadeProvider(CascadeConfig(), clock=SystemClock())  # the error says what is not installed
     elif engine == REALTIME:
         if importlib.util.find_spec("openai") is None:
-            raise ConfigError("The stand-in realtime server needs a package that is not installed. Run: pip install 'discordplex[cascade]'")
+            raise ConfigError(
+                f"The stand-in realtime server needs a package that is not installed. Run: {pip('install', 'discordplex[cascade]')}"
+            )
     elif engine not in MODES and not engine.startswith(("ws://", "wss://")):
         raise ConfigError(
             f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade, realtime or a PersonaPlex URL (ws://...)."

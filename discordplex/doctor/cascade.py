@@ -7,11 +7,12 @@ from discordplex.config import Config
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import ConfigError
 from discordplex.hearing import detector
+from discordplex.installing import pip
 from discordplex.services import clients
 from discordplex.services.faults import NOUN
 from discordplex.services.models import ModelFact, examine_models
 
-INSTALL = "Run: pip install 'discordplex[cascade]'"
+INSTALL = f"Run: {pip('install', 'discordplex[cascade]')}"
 
 
 async def check_cascade(config: Config) -> list[Finding]:

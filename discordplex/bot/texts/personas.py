@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from discordplex.bot.texts.calls import told, who
 from discordplex.bot.texts.markdown import PIECE_LIMIT, harmless
+from discordplex.bot.texts.waiting import counted
 from discordplex.engine import Persona
 from discordplex.plaintext import one_line
 from discordplex.store.records import Choice, SavedPersona

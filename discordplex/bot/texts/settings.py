@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from discordplex.bot.guild_rules import CaptionsPlace, GuildRules
 from discordplex.bot.texts.calls import told, who, with_save_status
 from discordplex.bot.texts.markdown import harmless
+from discordplex.bot.texts.waiting import counted
 from discordplex.engine import Persona
 from discordplex.store.records import Deleted, TranscriptLine
 

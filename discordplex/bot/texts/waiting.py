@@ -38,6 +38,11 @@ SOMEBODY = "Somebody"
 NOT_HERE = "The admins of this server allow me in other channels only."
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: `counted(1, "line")` is "1 line", `counted(2, "line")` is "2 lines"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def too_often(in_s: float) -> str:
     """A person, or everybody in a server together, has used a command too often."""
     seconds = max(1, math.ceil(in_s))

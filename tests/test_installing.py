@@ -1,0 +1,27 @@
+"""What people copy into a terminal installs into the Python that runs."""
+
+import shlex
+import sys
+
+import pytest
+
+from discordplex.installing import pip
+
+
+def test_the_command_is_for_this_python_and_its_shell() -> None:
+    """A POSIX shell reads the arguments as they were given."""
+    command = pip("install", "discordplex[cascade]", "py-cord>=2.8.1,<2.9", windows=False)
+    assert shlex.split(command) == [sys.executable, "-m", "pip", "install", "discordplex[cascade]", "py-cord>=2.8.1,<2.9"]
+
+
+@pytest.mark.parametrize(
+    ("python", "command"),
+    [
+        (r"C:\bot\.venv\Scripts\python.exe", r'C:\bot\.venv\Scripts\python.exe -m pip install "py-cord>=2.8.1,<2.9"'),
+        (r"C:\my bot\python.exe", r'& "C:\my bot\python.exe" -m pip install "py-cord>=2.8.1,<2.9"'),
+    ],
+)
+def test_windows_has_its_own_quotes(monkeypatch: pytest.MonkeyPatch, python: str, command: str) -> None:
+    """Double quotes, where a word needs them: single ones are no quotes to cmd."""
+    monkeypatch.setattr(sys, "executable", python)
+    assert pip("install", "py-cord>=2.8.1,<2.9", windows=True) == command
