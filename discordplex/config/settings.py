@@ -27,6 +27,8 @@ from discordplex.config.values import (
     BaseUrl,
     BotToken,
     Captions,
+    EngineKind,
+    EngineKinds,
     EngineName,
     EngineUrls,
     Ids,
@@ -34,6 +36,7 @@ from discordplex.config.values import (
     Prefix,
     RealtimeUrl,
     Text,
+    Voices,
 )
 from discordplex.errors import ConfigError
 from discordplex.redact import MASK, redact, shown_url
@@ -100,9 +103,17 @@ class LimitsConfig(Section):
 class EngineConfig(Section):
     """Which engine answers."""
 
-    kind: Literal["personaplex", "realtime", "cascade"] = "personaplex"
+    kind: EngineKinds = "personaplex"
+    """One kind, or several in order of preference."""
     name: EngineName = ""
-    """How people are told where their voice goes; empty: by the kind of the engine."""
+    """How people are told where their voice goes; empty: by the kind of the engine. Of several kinds, it is the first one's name."""
+    voices: Voices = {}
+    """For voices of one kind, their names on other kinds."""
+
+    @property
+    def kinds(self) -> tuple[EngineKind, ...]:
+        """The kinds in order of preference, at least one."""
+        return self.kind if isinstance(self.kind, tuple) else (self.kind,)
 
 
 class PersonaPlexConfig(Section):
@@ -216,10 +227,14 @@ class Config(BaseSettings):
 
     @property
     def default_persona(self) -> PersonaConfig:
-        """The configured engine's default persona: voices of one engine mean nothing to another."""
-        if self.engine.kind == "realtime":
+        """The default persona of the preferred kind of engine."""
+        return self.persona_of(self.engine.kinds[0])
+
+    def persona_of(self, kind: EngineKind) -> PersonaConfig:
+        """The default persona of a kind of engine: voices of one kind mean nothing to another."""
+        if kind == "realtime":
             return PersonaConfig.model_construct(voice=self.realtime.voice, text_prompt=self.realtime.instructions)
-        if self.engine.kind == "cascade":
+        if kind == "cascade":
             return PersonaConfig(voice=self.cascade.speak.voice, text_prompt=self.cascade.text_prompt)
         return self.persona
 
@@ -289,13 +304,14 @@ KEYS = dict(leaves(Config))
 
 
 TABLES = frozenset(key for key, field in KEYS.items() if "dict" in str(field.annotation))
-"""Of these, the keys whose value is a table for somebody else."""
+"""Of these, the keys whose value is a table."""
 
 
 CLEAR = frozenset(
     {
         "bot.prefix",
         "engine.name",
+        "engine.voices",
         "persona.voice",
         "persona.text_prompt",
         "realtime.model",
@@ -392,7 +408,7 @@ def shown_value(key: str, value: Any) -> str:
     """The value in force as TOML; anything that is not known to be harmless is masked."""
     if is_secret(key):
         return as_toml(MASK)
-    if key in TABLES:
+    if key in TABLES - CLEAR:
         return as_toml(without_texts(value))
     if is_url(key):
         return as_toml([shown_url(one) for one in value] if isinstance(value, list | tuple) else shown_url(str(value)))

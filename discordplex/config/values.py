@@ -4,11 +4,13 @@ The checks return the value in its clean form or raise ValueError, worded to fol
 """
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from discordplex.config.sources import nearest
 from discordplex.plaintext import one_line, trimmed, visible
 
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9a-f:.]+(?:%[A-Za-z0-9_.-]+)?")
@@ -123,6 +125,38 @@ def engine_name(value: str) -> str:
     return words
 
 
+def engine_kinds(value: Any) -> Any:
+    """One kind as a text, or several as a list without duplicates."""
+    several = isinstance(value, list | tuple)
+    words = [one.strip() if isinstance(one, str) else one for one in (value if several else [value])]
+    for word in words:
+        if word not in KINDS:
+            raise ValueError(f"must be {KINDS_LISTED}, or a list of them{suggestion(word)}")
+    if not words:
+        raise ValueError("must name at least one kind of engine")
+    if len(set(words)) < len(words):
+        raise ValueError("names a kind twice; it is a list in order of preference")
+    return tuple(words) if several else words[0]
+
+
+def suggestion(word: Any) -> str:
+    """The kind of engine that was probably meant, as the end of a sentence; empty where none is similar."""
+    near = nearest(word, KINDS) if isinstance(word, str) else None
+    return f' (did you mean "{near}"?)' if near else ""
+
+
+def voices_by_kind(value: Any) -> Any:
+    """For each voice, what it is called by other kinds of engines."""
+    if not isinstance(value, Mapping) or not all(isinstance(one, Mapping) for one in value.values()):
+        raise ValueError(VOICES_FORM)
+    for kind, name in (pair for names in value.values() for pair in names.items()):
+        if kind not in KINDS:
+            raise ValueError(f"must have only {KINDS_LISTED} within a voice{suggestion(kind)}")
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise ValueError(VOICES_FORM)
+    return {voice.strip(): {kind: name.strip() for kind, name in names.items()} for voice, names in value.items()}
+
+
 def snowflakes(value: Any) -> Any:
     """Ids of channels or roles."""
     given = list(value) if isinstance(value, list | tuple) else [None]
@@ -131,6 +165,13 @@ def snowflakes(value: Any) -> Any:
         raise ValueError('must be a list of ids, as in ["123456789012345678"]')
     return tuple(found)
 
+
+EngineKind: TypeAlias = Literal["personaplex", "realtime", "cascade"]
+
+KINDS: Final[tuple[EngineKind, ...]] = get_args(EngineKind)
+KINDS_LISTED: Final = " or ".join(f'"{kind}"' for kind in KINDS)
+
+VOICES_FORM: Final = 'must be a table of tables, as in { "NATF0.pt" = { cascade = "shimmer" } }'
 
 ENGINE_NAME_LENGTH = 100
 """It is part of the first sentence of every call."""
@@ -149,4 +190,6 @@ EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]
 Prefix = Annotated[str, AfterValidator(prefix)]
 EngineName = Annotated[str, AfterValidator(engine_name)]
+EngineKinds = Annotated[EngineKind | tuple[EngineKind, ...], BeforeValidator(engine_kinds)]
+Voices = Annotated[dict[str, dict[EngineKind, str]], BeforeValidator(voices_by_kind)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(snowflakes)]
