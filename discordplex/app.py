@@ -19,7 +19,9 @@ from discordplex import __version__
 from discordplex.bot.application import BotApplication
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
-from discordplex.engine import EngineProvider
+from discordplex.config.values import EngineKind
+from discordplex.engine import EngineProvider, Persona
+from discordplex.engine_choice import EngineChoice, EngineOption
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
@@ -109,12 +111,25 @@ async def stop_when(asked: asyncio.Event, application: BotApplication) -> None:
 
 
 def engine_provider(config: Config, clock: Clock) -> EngineProvider:
-    """The engines of the configured kind. Raises ConfigError if they cannot be made."""
-    if config.engine.kind == "cascade":
+    """The engines of the configured kinds. Raises ConfigError if they cannot be made."""
+    kinds = config.engine.kinds
+    if len(kinds) == 1:
+        return provider_of(kinds[0], config, clock)
+    options = [
+        EngineOption(kind, provider_of(kind, config, clock), Persona(own.voice, own.text_prompt), "" if number else config.engine.name)
+        for number, kind in enumerate(kinds)
+        for own in [config.persona_of(kind)]
+    ]
+    return EngineChoice(options, voices=config.engine.voices, clock=clock)
+
+
+def provider_of(kind: EngineKind, config: Config, clock: Clock) -> EngineProvider:
+    """The engines of one kind."""
+    if kind == "cascade":
         from discordplex.cascade.provider import CascadeProvider  # noqa: PLC0415 -- an engine that is not configured costs nothing
 
         return CascadeProvider(config.cascade, clock=clock)
-    if config.engine.kind == "realtime":
+    if kind == "realtime":
         from discordplex.realtime.provider import RealtimeProvider  # noqa: PLC0415 -- likewise
 
         return RealtimeProvider(config.realtime, clock=clock)

@@ -79,6 +79,8 @@ class EngineInfo:
     """Whether it writes down what people say."""
     costs_money: bool = False
     """Whether somebody is billed for each minute or each answer."""
+    takes_turns: bool = False
+    """Whether it sends whole replies and is lowered while somebody else speaks; otherwise it hears and speaks at once."""
 
 
 BUSY = "busy"
@@ -219,9 +221,15 @@ class VoiceEngine(Protocol):
 class EngineLease(Protocol):
     """The right to hold one call on one engine server, until it is released."""
 
-    name: str
-    """The server, for logs and people, without secrets."""
-    info: EngineInfo
+    @property
+    def name(self) -> str:
+        """The server, for logs and people, without secrets."""
+        ...
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engine is."""
+        ...
 
     def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
         """A new conversation on this server, not yet connected. One at a time: leave the last one first.
@@ -294,6 +302,44 @@ class MovableLease(EngineLease, Protocol):
         ...
 
 
+StandInReason: TypeAlias = Literal["busy", "failing", "minutes"]
+"""Why a call has not the preferred engine: all are busy, none works, or the guild may not use what costs money."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """That a call has another engine than the preferred one, and why."""
+
+    preferred: EngineInfo
+    reason: StandInReason
+
+
+@runtime_checkable
+class ReplaceableLease(EngineLease, Protocol):
+    """A lease whose engine can be replaced by one of another kind."""
+
+    @property
+    def stand_in(self) -> StandIn | None:
+        """Why the call has not the preferred engine; None if it has."""
+        ...
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether an engine of another kind is free now, and works."""
+        ...
+
+    def replace(self) -> bool:
+        """Take an engine of another kind in place of this one, which is lost; returns whether there was one.
+
+        Leave the last conversation before. `name` and `info` are the new engine's from then on, and the next `open` uses it.
+        """
+        ...
+
+    def persona_on(self, persona: Persona) -> Persona:
+        """What the present engine makes of a persona: its own name for the voice, and the same role if it takes it."""
+        ...
+
+
 class EngineProvider(Protocol):
     """Leases engines to calls. It knows no people and keeps no queue. Thread: loop, for all methods."""
 
@@ -305,6 +351,11 @@ class EngineProvider(Protocol):
     @property
     def free(self) -> int:
         """How many leases `acquire` would give right now, spare slots included."""
+        ...
+
+    @property
+    def working(self) -> int:
+        """How many of the free ones have not failed lately."""
         ...
 
     @property
@@ -330,4 +381,22 @@ class EngineProvider(Protocol):
 
     def release(self, lease: EngineLease) -> None:
         """Give a lease back; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class ChoosingProvider(EngineProvider, Protocol):
+    """A provider of several kinds of engines, in order of preference."""
+
+    @property
+    def infos(self) -> Sequence[EngineInfo]:
+        """What the engines of each kind are, the preferred kind first."""
+        ...
+
+    def free_for(self, may_cost: Callable[[], bool]) -> int:
+        """How many are free for a call that has engines that cost money only while `may_cost` is true."""
+        ...
+
+    def acquire_for(self, may_cost: Callable[[], bool]) -> EngineLease | None:
+        """As `acquire`, for such a call. The lease asks `may_cost` again when its engine is replaced."""
         ...

@@ -132,17 +132,19 @@ def config_check(args: argparse.Namespace) -> int:
     for url in config.personaplex.urls:
         Endpoint.parse(url)
 
-    persona = config.default_persona
-    if config.engine.kind == "cascade":
-        problems = [check_persona(persona.voice, persona.text_prompt)]
-    elif config.engine.kind == "realtime":
-        from discordplex.clock import SystemClock
-        from discordplex.realtime.provider import RealtimeProvider
+    found = []
+    for kind in config.engine.kinds:
+        persona = config.persona_of(kind)
+        if kind == "cascade":
+            problems = [check_persona(persona.voice, persona.text_prompt)]
+        elif kind == "realtime":
+            from discordplex.clock import SystemClock
+            from discordplex.realtime.provider import RealtimeProvider
 
-        problems = [RealtimeProvider(config.realtime, clock=SystemClock()).check(persona.voice, persona.text_prompt)]
-    else:
-        problems = [check_voice(persona.voice), check_prompt(persona.text_prompt)]
-    found = [f"persona: {problem}" for problem in problems if problem]
+            problems = [RealtimeProvider(config.realtime, clock=SystemClock()).check(persona.voice, persona.text_prompt)]
+        else:
+            problems = [check_voice(persona.voice), check_prompt(persona.text_prompt)]
+        found += [f"persona: {problem}" for problem in problems if problem]
     if found:
         raise ConfigError("\n".join(found))
     sys.stdout.write("The settings are valid.\n")

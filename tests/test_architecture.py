@@ -18,7 +18,7 @@ LAYERS = {
         ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services"],
         ["engine"],
-        ["hearing"],
+        ["hearing", "engine_choice"],
         ["voice", "personaplex", "realtime", "cascade"],
         ["bridge", "store"],
         ["bot"],

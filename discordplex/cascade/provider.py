@@ -54,6 +54,11 @@ class CascadeProvider:
         return self._config.max_calls - len(self._leases)
 
     @property
+    def working(self) -> int:
+        """All that are free: what fails is told turn by turn."""
+        return self.free
+
+    @property
     def info(self) -> EngineInfo:
         """Three services, of which the first writes down what people say."""
         return info_of(self._config)
@@ -145,7 +150,7 @@ def info_of(config: CascadeConfig) -> EngineInfo:
     """What is known of the cascade before a call. A service with a key is taken for one that bills."""
     costs_money = any(one.api_key for one in (config, config.transcribe, config.think, config.speak))
     description = "the cascade (speech recognition, a language model and a synthetic voice)"
-    return EngineInfo(description, transcribes=True, costs_money=costs_money)
+    return EngineInfo(description, transcribes=True, costs_money=costs_money, takes_turns=True)
 
 
 def check_persona(voice: str, text_prompt: str) -> str | None:

@@ -4,15 +4,18 @@ A server carries one call, and a probe would count as one: so the doctor connect
 """
 
 import asyncio
+import functools
 import ssl
+from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from discordplex.config import Config
-from discordplex.doctor.cascade import check_cascade
+from discordplex.config.values import EngineKind
 from discordplex.doctor.finding import Finding, failure, ok, warning
-from discordplex.doctor.realtime import check_realtime
+from discordplex.doctor.report import isolated
 from discordplex.network import DEFAULT_PORTS, Connector, NetworkSettingError, ProxyFailedError, proxy_for, tls_context
 from discordplex.personaplex.endpoint import check_prompt, check_voice
 
@@ -22,11 +25,36 @@ BAD_GATEWAY = (502, 503, 504)
 
 
 async def check_engines(config: Config, *, deep: bool = False) -> list[Finding]:
-    """Check the persona and every server. A call can work while one PersonaPlex server answers."""
-    if config.engine.kind == "cascade":
+    """Check each kind of engine. A call can work while one kind does."""
+    kinds = config.engine.kinds
+    if len(kinds) == 1:
+        return await check_kind(config, kinds[0], deep=deep)
+    found = {kind: await isolated("engine", functools.partial(check_kind, config, kind, deep=deep)) for kind in kinds}
+    one_works = not all(has_failed(findings) for findings in found.values())
+    named = [replace(finding, check=f"{kind}, {finding.check}") for kind, findings in found.items() for finding in findings]
+    return [as_warning(finding) for finding in named] if one_works else named
+
+
+def has_failed(findings: Sequence[Finding]) -> bool:
+    """Whether no call can work with a kind of engine."""
+    return any(finding.verdict == "failure" for finding in findings)
+
+
+async def check_kind(config: Config, kind: EngineKind, *, deep: bool) -> list[Finding]:
+    """Check the persona and the servers of one kind. The modules are imported here, so that a missing library fails only its kind."""
+    if kind == "cascade":
+        from discordplex.doctor.cascade import check_cascade  # noqa: PLC0415 -- see above
+
         return await check_cascade(config)
-    if config.engine.kind == "realtime":
+    if kind == "realtime":
+        from discordplex.doctor.realtime import check_realtime  # noqa: PLC0415 -- see above
+
         return await check_realtime(config, deep=deep)
+    return await check_personaplex(config)
+
+
+async def check_personaplex(config: Config) -> list[Finding]:
+    """Check the persona and every server. A call can work while one server answers."""
     findings = [
         check_persona(config),
         *[await check_server(url, verify_tls=config.personaplex.verify_tls) for url in config.personaplex.urls],
@@ -38,7 +66,7 @@ async def check_engines(config: Config, *, deep: bool = False) -> list[Finding]:
 
 
 def as_warning(finding: Finding) -> Finding:
-    """A dead server beside a working one is only a warning."""
+    """What fails beside something of the same use that works is only a warning."""
     return warning(finding.check, finding.says, finding.mend) if finding.verdict == "failure" else finding
 
 

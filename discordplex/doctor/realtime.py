@@ -24,7 +24,7 @@ FOUND, UNAUTHORISED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 
 async def check_realtime(config: Config, *, deep: bool) -> list[Finding]:
     """Check the persona, the dialect, and the server. `deep` opens a session, which may cost money."""
-    settings, persona = config.realtime, config.default_persona
+    settings, persona = config.realtime, config.persona_of("realtime")
     provider = RealtimeProvider(settings, clock=SystemClock())
     dialect = dialect_of(settings.dialect, settings.url, settings.model)
     refusal = provider.check(persona.voice, persona.text_prompt)

@@ -42,5 +42,5 @@ def addresses(config: Config) -> list[str]:
     """The servers that the bot talks to with these settings."""
     cascade = config.cascade
     services = [service.base_url or cascade.base_url for service in (cascade.transcribe, cascade.think, cascade.speak)]
-    servers = {"cascade": services, "realtime": [config.realtime.url]}.get(config.engine.kind, config.personaplex.urls)
-    return [config.discord.api_url, *servers]
+    servers = {"cascade": services, "realtime": [config.realtime.url], "personaplex": config.personaplex.urls}
+    return [config.discord.api_url, *(url for kind in config.engine.kinds for url in servers[kind])]

@@ -112,6 +112,11 @@ class PersonaPlexPool:
         return sum(server.available for server in self._usable())
 
     @property
+    def working(self) -> int:
+        """How many of the free ones are not paused."""
+        return sum(server.free and self._works(server) for server in self._servers)
+
+    @property
     def busy(self) -> int:
         """How many servers a call holds, or has not yet left."""
         return sum(server.leased or server.connected for server in self._servers)

@@ -52,6 +52,11 @@ class RealtimeProvider:
         return max(0, self.capacity - len(self._leases))
 
     @property
+    def working(self) -> int:
+        """All that are free: a server that is full has none."""
+        return self.free
+
+    @property
     def info(self) -> EngineInfo:
         """The service, and whether people's words come back as text."""
         return info_of(self._dialect, self._config)
@@ -213,7 +218,7 @@ def info_of(dialect: Dialect, config: RealtimeConfig) -> EngineInfo:
     """What is known of the engine before a call."""
     transcribes = dialect.live or (dialect is not VLLM_OMNI and bool(config.transcription_model))
     description = with_model(dialect.service, config.model)
-    return EngineInfo(description, transcribes=transcribes, costs_money=dialect.costs_money)
+    return EngineInfo(description, transcribes=transcribes, costs_money=dialect.costs_money, takes_turns=not dialect.full_duplex)
 
 
 def check_persona(voice: str, text_prompt: str, dialect: Dialect) -> str | None:

@@ -131,6 +131,10 @@ class CountedEngines:
         return self.capacity - len(self.held)
 
     @property
+    def working(self) -> int:
+        return self.free
+
+    @property
     def voices(self) -> Sequence[str]:
         return ()
 

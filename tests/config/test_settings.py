@@ -219,13 +219,17 @@ WRONG = [
     ),
     (
         '[engine]\nkind = "personaplexx"',
-        'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them (did you mean "personaplex"?), '
-        'but "personaplexx" was given',
+        (
+            'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them (did you mean "personaplex"?), '
+            'but "personaplexx" was given'
+        ),
     ),
     (
         '[engine]\nkind = ["personaplex", "cascde"]',
-        'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them (did you mean "cascade"?), '
-        'but ["personaplex", "cascde"] was given',
+        (
+            'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them (did you mean "cascade"?), '
+            'but ["personaplex", "cascde"] was given'
+        ),
     ),
     (
         '[engine]\nkind = ["cascade", ["realtime"]]',
@@ -239,18 +243,21 @@ WRONG = [
     ),
     (
         '[engine]\nvoices = { "NATF0.pt" = "shimmer" }',
-        'engine.voices must be a table of tables, as in { "NATF0.pt" = { cascade = "shimmer" } }, '
-        'but {"NATF0.pt" = "shimmer"} was given',
+        'engine.voices must be a table of tables, as in { "NATF0.pt" = { cascade = "shimmer" } }, but {"NATF0.pt" = "shimmer"} was given',
     ),
     (
         '[engine.voices]\n"NATF0.pt" = { cascada = "shimmer" }',
-        'engine.voices must have only "personaplex" or "realtime" or "cascade" within a voice (did you mean "cascade"?), '
-        'but {"NATF0.pt" = {"cascada" = "shimmer"}} was given',
+        (
+            'engine.voices must have only "personaplex" or "realtime" or "cascade" within a voice (did you mean "cascade"?), '
+            'but {"NATF0.pt" = {"cascada" = "shimmer"}} was given'
+        ),
     ),
     (
         '[engine.voices]\n"NATF0.pt" = { cascade = " " }',
-        'engine.voices must be a table of tables, as in { "NATF0.pt" = { cascade = "shimmer" } }, '
-        'but {"NATF0.pt" = {"cascade" = " "}} was given',
+        (
+            'engine.voices must be a table of tables, as in { "NATF0.pt" = { cascade = "shimmer" } }, '
+            'but {"NATF0.pt" = {"cascade" = " "}} was given'
+        ),
     ),
     (
         "[personaplex]\nhandshake_timeout_s = 0",

@@ -1,0 +1,278 @@
+"""EngineChoice: one provider over several kinds of engines, in order of preference. It knows only the port.
+
+A call gets the first kind that is free and works. When its engine is lost for good, the call keeps its lease, and the lease takes an engine
+of another kind.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from discordplex.clock import Clock
+from discordplex.engine import (
+    EngineInfo,
+    EngineLease,
+    EngineProvider,
+    MovableLease,
+    Persona,
+    SpeakerId,
+    StandIn,
+    StandInReason,
+    TurnTakingLease,
+    VoiceEngine,
+)
+from discordplex.errors import LocalProtocolError
+from discordplex.metrics import Metrics
+from discordplex.retry import Backoff
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_S: Final = 60.0
+LONGEST_PAUSE_S: Final = 900.0
+"""After a call has lost an engine of a kind, that call does not return to the kind for so long: doubling from the first to the longest. So
+kinds that fail in turn change a call's engine, and tell people so, less and less often."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOption:
+    """One kind of engine."""
+
+    kind: str
+    provider: EngineProvider
+    default: Persona
+    """Its own voice and role."""
+    name: str = ""
+    """What people are told of where their voice goes; empty: the engine's own description."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the next lease's engine is, as people are told."""
+        return self.named(self.provider.info)
+
+    def named(self, info: EngineInfo) -> EngineInfo:
+        """The same with the name of this kind."""
+        return replace(info, description=self.name) if self.name else info
+
+
+class EngineChoice:
+    """The EngineProvider over several kinds; a ChoosingProvider. Thread: loop, for all methods."""
+
+    def __init__(self, options: Sequence[EngineOption], *, voices: Mapping[str, Mapping[str, str]], clock: Clock) -> None:
+        """`options` is in order of preference. `voices` says what a voice is called by other kinds."""
+        self._options = tuple(options)
+        self._voices = voices
+        self._clock = clock
+
+    @property
+    def capacity(self) -> int:
+        """How many calls can be held at once, on all kinds together."""
+        return sum(option.provider.capacity for option in self._options)
+
+    @property
+    def free(self) -> int:
+        """How many leases `acquire` would give right now."""
+        return sum(option.provider.free for option in self._options)
+
+    @property
+    def working(self) -> int:
+        """How many of them have not failed lately."""
+        return sum(option.provider.working for option in self._options)
+
+    @property
+    def info(self) -> EngineInfo:
+        """The kind of the next lease; the preferred one if nothing is free."""
+        return next(iter(self._in_order(anything)), self._options[0]).info
+
+    @property
+    def infos(self) -> Sequence[EngineInfo]:
+        """What the engines of each kind are, the preferred kind first."""
+        return tuple(option.info for option in self._options)
+
+    @property
+    def voices(self) -> Sequence[str]:
+        """The voices of the preferred kind."""
+        return self._options[0].provider.voices
+
+    def check(self, voice: str, text_prompt: str) -> str | None:
+        """Why the preferred kind would refuse this persona. A voice that another kind is known to have is accepted."""
+        first = self._options[0]
+        refusal = first.provider.check(voice, text_prompt)
+        if refusal and any(self._has(option, voice) for option in self._options[1:]):
+            return first.provider.check(first.default.voice, text_prompt)
+        return refusal
+
+    def acquire(self) -> "ChosenLease | None":
+        """A lease on the first kind that is free and works; None while every engine is taken."""
+        return self.acquire_for(anything)
+
+    def free_for(self, may_cost: Callable[[], bool]) -> int:
+        """How many are free for a call that has engines that cost money only while `may_cost` is true."""
+        return sum(option.provider.free for option in self._options if not option.info.costs_money or may_cost())
+
+    def acquire_for(self, may_cost: Callable[[], bool]) -> "ChosenLease | None":
+        """As `acquire`, for such a call. If nothing that is free works, people get it anyway: they hear what is wrong with it."""
+        reason = self._reason(may_cost)
+        for option in self._in_order(may_cost):
+            inner = option.provider.acquire()
+            if inner is not None:
+                return ChosenLease(self, option, inner, may_cost=may_cost, stand_in=self.stand_in(option, reason), clock=self._clock)
+        return None
+
+    def release(self, lease: EngineLease) -> None:
+        """Give a lease back; a second call does nothing."""
+        if isinstance(lease, ChosenLease):
+            lease.give_back()
+
+    def others(self, than: EngineOption, may_cost: Callable[[], bool]) -> Sequence[EngineOption]:
+        """The other kinds that have a free engine that works, the preferred one first."""
+        return [one for one in self._options if one is not than and one.provider.working > 0 and (not one.info.costs_money or may_cost())]
+
+    def stand_in(self, option: EngineOption, reason: StandInReason) -> StandIn | None:
+        """What people are told of a call on this kind; None if it is the preferred one."""
+        return None if option is self._options[0] else StandIn(self._options[0].info, reason)
+
+    def persona_on(self, option: EngineOption, persona: Persona) -> Persona:
+        """What a kind makes of a persona: its own name for the voice, and the same role.
+
+        A kind that does not know the voice uses its own voice. One that refuses the role, because it is too long, uses its own role.
+        """
+        own = option.default
+        voice = self._voices.get(persona.voice, {}).get(option.kind) or (persona.voice if self._has(option, persona.voice) else own.voice)
+        wanted = (Persona(one, role) for role in (persona.text_prompt, own.text_prompt) for one in (voice, own.voice))
+        return next((one for one in wanted if option.provider.check(one.voice, one.text_prompt) is None), own)
+
+    def _has(self, option: EngineOption, voice: str) -> bool:
+        """Whether a kind has this voice: it is in its list or, if only its server knows its voices, no other kind's.
+
+        Of a kind that is not the preferred one, only the voices in the configuration are known then.
+        """
+        if option.provider.voices:
+            return voice in option.provider.voices
+        if option is self._options[0]:
+            return not any(voice in other.provider.voices for other in self._options)
+        return voice == option.default.voice or any(names.get(option.kind) == voice for names in self._voices.values())
+
+    def _in_order(self, may_cost: Callable[[], bool]) -> list[EngineOption]:
+        """The kinds with a free engine: first those where one works, by preference."""
+        free = [option for option in self._options if option.provider.free and (not option.info.costs_money or may_cost())]
+        return sorted(free, key=lambda option: not option.provider.working)
+
+    def _reason(self, may_cost: Callable[[], bool]) -> StandInReason:
+        """Why a call does not get the preferred kind."""
+        first = self._options[0]
+        if first.info.costs_money and not may_cost():
+            return "minutes"
+        return "failing" if first.provider.free else "busy"
+
+
+class ChosenLease:
+    """A lease on an engine of one kind, which can be replaced by one of another. A TurnTakingLease, MovableLease and ReplaceableLease.
+
+    The call keeps it from start to end. What a lease of one kind cannot do, such as to forget, does nothing on it.
+    """
+
+    def __init__(
+        self,
+        choice: EngineChoice,
+        option: EngineOption,
+        inner: EngineLease,
+        *,
+        may_cost: Callable[[], bool],
+        stand_in: StandIn | None,
+        clock: Clock,
+    ) -> None:
+        self.name_of: Callable[[SpeakerId], str] = str
+        self._choice = choice
+        self._option = option
+        self._inner: EngineLease | None = inner
+        self._may_cost = may_cost
+        self._stand_in = stand_in
+        self._clock = clock
+        self._lost: dict[str, Backoff] = {}
+        self._left_until: dict[str, float] = {}
+        self._name, self._info = inner.name, option.named(inner.info)
+
+    @property
+    def name(self) -> str:
+        """The server of the present engine."""
+        return self._name if self._inner is None else self._inner.name
+
+    @property
+    def info(self) -> EngineInfo:
+        """The present engine, as people are told."""
+        return self._info if self._inner is None else self._option.named(self._inner.info)
+
+    @property
+    def stand_in(self) -> StandIn | None:
+        """Why the call has not the preferred engine; None if it has."""
+        return self._stand_in
+
+    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+        """A new conversation with the present engine, which makes of the persona what it can."""
+        inner = self._held()
+        if isinstance(inner, TurnTakingLease):
+            inner.name_of = self.name_of
+        return inner.open(self.persona_on(persona), metrics)
+
+    def persona_on(self, persona: Persona) -> Persona:
+        """What the present engine makes of a persona."""
+        return self._choice.persona_on(self._option, persona)
+
+    def reset(self) -> None:
+        """Forget what was said in this call."""
+        if isinstance(self._inner, TurnTakingLease):
+            self._inner.reset()
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Forget what this person said."""
+        if isinstance(self._inner, TurnTakingLease):
+            self._inner.forget(speaker)
+
+    def relocate(self) -> bool:
+        """Take a free server of the same kind in place of one that has failed; returns whether that was needed and possible."""
+        return isinstance(self._inner, MovableLease) and self._inner.relocate()
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether an engine of another kind is free now, and works."""
+        return self._inner is not None and bool(self._replacements())
+
+    def replace(self) -> bool:
+        """Take an engine of another kind in place of this one; returns whether there was one. The lost kind is left alone for a while."""
+        lost, inner = self._option, self._held()
+        for option in self._replacements():
+            found = option.provider.acquire()
+            if found is None:
+                continue
+            lost.provider.release(inner)
+            backoff = self._lost.setdefault(lost.kind, Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
+            self._left_until[lost.kind] = self._clock.now() + backoff.failed()
+            self._option, self._inner = option, found
+            self._stand_in = self._choice.stand_in(option, "failing")
+            log.warning("engine replaced", lost=inner.name, engine=found.name)
+            return True
+        return False
+
+    def give_back(self) -> None:
+        """Free the engine for others."""
+        if self._inner is not None:
+            self._name, self._info = self.name, self.info
+            self._option.provider.release(self._inner)
+            self._inner = None
+
+    def _replacements(self) -> list[EngineOption]:
+        now = self._clock.now()
+        others = self._choice.others(self._option, self._may_cost)
+        return [one for one in others if self._left_until.get(one.kind, now) <= now]
+
+    def _held(self) -> EngineLease:
+        if self._inner is None:
+            raise LocalProtocolError("this lease was given back")
+        return self._inner
+
+
+def anything() -> bool:
+    """Whether a call may have an engine that costs money, if nobody limits it."""
+    return True
