@@ -95,6 +95,7 @@ TESTED_IN = {
     "audio.sphncodec": "audio/test_oggopus.py",
     "bot.call.captions": "bot/call/test_transcripts.py",
     "bot.call.interface": "bot/scheduling/test_dispatcher.py",
+    "bot.call.state": "bot/call/test_conversation.py",
     "bot.call.joining": "bot/test_stage.py",
     "bot.commands.base": "bot/test_rights.py",
     "bot.commands.prefix": "bot/test_rights.py",

@@ -109,15 +109,18 @@ class PlayoutBuffer:
             self._relieve(now)
             return self._play(now)
 
+    def begin_anew(self, profile: Profile) -> None:
+        """Drop what was not played, and expect another kind of producer. Thread: either. What was known of the link is forgotten."""
+        with self._lock:
+            self._drop()
+            self._profile = profile
+            self._pacing = Pacing(profile)
+            self._surplus_s = self._excess_since = None
+
     def flush(self) -> int:
         """Drop what was not played; returns how many samples that were. Thread: either. What is known of the link is kept."""
         with self._lock:
-            waiting = self._waiting_bytes()
-            self._frames.clear()
-            self._reframer.clear()
-            self._phase = PlayoutPhase.FILL
-            self._dry_after = None
-            return waiting // ENGINE.sample_bytes
+            return self._drop()
 
     @property
     def pushed_samples(self) -> int:
@@ -148,6 +151,14 @@ class PlayoutBuffer:
         Negative if it was too early for the link's jitter; None while that is unknown.
         """
         return self._surplus_s
+
+    def _drop(self) -> int:
+        waiting = self._waiting_bytes()
+        self._frames.clear()
+        self._reframer.clear()
+        self._phase = PlayoutPhase.FILL
+        self._dry_after = None
+        return waiting // ENGINE.sample_bytes
 
     def _learn(self, length_bytes: int, now: float) -> None:
         place_s, length_s = _seconds(self._pushed_bytes), _seconds(length_bytes)

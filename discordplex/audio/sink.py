@@ -64,7 +64,8 @@ class Sink(LibrarySink):
         super().__init__()  # type: ignore[no-untyped-call]  # py-cord's sinks carry no types
         self._clock = clock
         self._metrics = metrics
-        self._ducking = ducking
+        self.ducking = ducking
+        """Gets everything that is written. Thread: any may replace it."""
         self._lock = threading.Lock()  # guards the set of speakers; each buffer has its own lock
         self._speakers: dict[int, SpeakerBuffer] = {}
         self._last_arrival: float | None = None
@@ -88,8 +89,9 @@ class Sink(LibrarySink):
             speaker = None if self._closed or speaker_id in self._ignored else self._speaker(speaker_id, now)
         if speaker is None:
             return
-        if self._ducking is not None:
-            self._ducking.hear(pcm)
+        ducking = self.ducking
+        if ducking is not None:
+            ducking.hear(pcm)
         speaker.write(pcm, now)
 
     def take(self) -> dict[int, bytes]:

@@ -31,6 +31,12 @@ class StreamingPlaybackSource(discord.AudioSource):
         self._ducking = ducking
         self._gain = 1.0
 
+    def begin_anew(self, *, profile: Profile, ducking: Ducking | None) -> None:
+        """Drop what was not read, and play another kind of engine from now on. Thread: loop."""
+        self._held = False
+        self._playout.begin_anew(profile)
+        self._ducking = ducking
+
     def push(self, pcm: bytes) -> None:
         """Take ENGINE PCM of any length. Thread: loop. Never blocks."""
         self._playout.push(pcm, self._clock.now())
@@ -59,9 +65,10 @@ class StreamingPlaybackSource(discord.AudioSource):
 
     def _ducked(self, frame: bytes) -> bytes:
         """The frame at the gain of the ducking."""
-        if self._ducking is None:
+        ducking = self._ducking
+        if ducking is None and self._gain == 1.0:
             return frame
-        before, self._gain = self._gain, self._ducking.gain
+        before, self._gain = self._gain, 1.0 if ducking is None else ducking.gain
         return with_gain(frame, before, self._gain)
 
     @property

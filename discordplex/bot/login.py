@@ -261,7 +261,7 @@ class Login:
             metrics=parts.metrics,
             transcripts=self._transcripts,
             panel=ConsentPanel,
-            engine_name=parts.config.engine.name,
+            engine_name=parts.config.engine.only_name,
         )
         return Call(context=context, voice_channel=voice_channel, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)
 
@@ -341,7 +341,7 @@ class Login:
         rules, engine = self._preferences.rules(guild_id), self._parts.config.engine
         where = None if rules.captions.where == "off" else rules.captions.channel_id or SOMEWHERE
         info = self._parts.provider.info
-        return RecordingPolicy.of(rules, engine=engine.name or info.description, transcribes=info.transcribes, captions_in=where)
+        return RecordingPolicy.of(rules, engine=engine.only_name or info.description, transcribes=info.transcribes, captions_in=where)
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means, after which py-cord does not reconnect."""

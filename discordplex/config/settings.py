@@ -111,6 +111,11 @@ class EngineConfig(Section):
     """For voices of one kind, their names on other kinds."""
 
     @property
+    def only_name(self) -> str:
+        """`name`, if there is one kind. Of several, the provider names the first one."""
+        return "" if len(self.kinds) > 1 else self.name
+
+    @property
     def kinds(self) -> tuple[EngineKind, ...]:
         """The kinds in order of preference, at least one."""
         return self.kind if isinstance(self.kind, tuple) else (self.kind,)

@@ -14,8 +14,7 @@ import aiohttp
 
 from discordplex.config import Config
 from discordplex.config.values import EngineKind
-from discordplex.doctor.finding import Finding, failure, ok, warning
-from discordplex.doctor.report import isolated
+from discordplex.doctor.finding import Finding, failure, isolated, ok, warning
 from discordplex.network import DEFAULT_PORTS, Connector, NetworkSettingError, ProxyFailedError, proxy_for, tls_context
 from discordplex.personaplex.endpoint import check_prompt, check_voice
 

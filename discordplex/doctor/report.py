@@ -1,28 +1,19 @@
 """Run every check and print the results: one line each, and what to do."""
 
 import asyncio
-import inspect
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeAlias
 
 from discordplex.config import Config
-from discordplex.descriptors import says_no_descriptors
-from discordplex.doctor.finding import Finding, failure
+from discordplex.doctor.finding import Check, Finding, Findings, broken, isolated
 from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
-from discordplex.errors import DiscordplexError
-from discordplex.installing import pip
-from discordplex.logs import kind_of
 from discordplex.network import check_room_for_loop
 from discordplex.plaintext import one_line
 
 SIGNS = {"ok": "ok     ", "warning": "warning", "failure": "FAILURE"}
-
-Findings: TypeAlias = Finding | list[Finding]
-Check: TypeAlias = Callable[[], Findings | Awaitable[Findings]]
 
 
 def run(config: Config, *, as_json: bool, files: Sequence[Path] = (), deep: bool = False) -> int:
@@ -97,31 +88,6 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
         ("discord", discord),
         ("engine", engines),
     ]
-
-
-async def isolated(name: str, check: Check) -> list[Finding]:
-    """The findings of a check; where it crashes, that is the finding."""
-    try:
-        found = check()
-        found = await found if inspect.isawaitable(found) else found
-    except Exception as fault:  # noqa: BLE001 -- the edge of a check: whatever it is, the others still run
-        return [broken(name, fault)]
-    return found if isinstance(found, list) else [found]
-
-
-def broken(name: str, fault: Exception) -> Finding:
-    """The finding about a check that could not be run."""
-    if isinstance(fault, DiscordplexError):
-        return failure(name, fault.full, "Do what the sentence says, then run this again.")
-    if says_no_descriptors(fault):
-        says = "This check could not open a file or a socket: the process or the machine has reached its limit of open files."
-        return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")
-    if isinstance(fault, ImportError):
-        says = f"A package cannot be loaded: {one_line(str(fault.name or 'its name is not known'), 80)}."
-        return failure(name, says, f"Run: {pip('install', '--force-reinstall', 'discordplex')}")
-    return failure(
-        name, f"This check itself failed ({kind_of(fault)}).", "Please report it with the output of `discordplex doctor --json`."
-    )
 
 
 def line(finding: Finding) -> str:

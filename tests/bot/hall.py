@@ -33,7 +33,7 @@ class TalkingLease(ScriptedLease):
     """A lease of an engine that takes turns and writes down what people say."""
 
     name = "gpu.example:8998"
-    info = EngineInfo("the cascade", transcribes=True)
+    info = EngineInfo("the cascade", transcribes=True, takes_turns=True)
 
     def __init__(self, *engines: ScriptedEngine) -> None:
         super().__init__(*engines)

@@ -14,7 +14,7 @@ from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
 from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
 from discordplex.bot.scheduling.usage import Usage
-from discordplex.engine import EngineLease, Persona
+from discordplex.engine import EngineLease, EngineProvider, Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
@@ -114,6 +114,7 @@ class Town:
         clock: FakeClock,
         engines: CountedEngines,
         *,
+        provider: EngineProvider | None = None,
         rules: GuildRules | None = None,
         places: Sequence[Place] = (A1, A2, B1, C1),
         memory: QueueMemory | None = None,
@@ -127,7 +128,9 @@ class Town:
         self.refused: str | None = None
         self.common_rules = rules or GuildRules()
         self.usage = usage or Usage(clock.now)
-        self.board = Dispatcher(guilds=self, registry=SessionRegistry(engines, memory), notices=self.notices, usage=self.usage, clock=clock)
+        self.board = Dispatcher(
+            guilds=self, registry=SessionRegistry(provider or engines, memory), notices=self.notices, usage=self.usage, clock=clock
+        )
 
     def voice_channel_at(self, place: Place) -> ScriptedVoiceChannel | None:
         return self.voice_channels.get(place)

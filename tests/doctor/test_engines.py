@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trustme
 
-from discordplex.config import Config, PersonaConfig, PersonaPlexConfig
+from discordplex.config import CascadeConfig, Config, EngineConfig, PersonaConfig, PersonaPlexConfig
+from discordplex.doctor import cascade
 from discordplex.doctor.engines import check_engines, check_server
 
 
@@ -69,3 +70,33 @@ async def test_a_voice_that_does_not_exist_is_a_failure() -> None:
         config = Config(persona=PersonaConfig(voice="NATF9.pt"), personaplex=PersonaPlexConfig(urls=urls))
         findings = await check_engines(config)
     assert [finding.verdict for finding in findings] == ["failure", "ok"]
+
+
+async def test_each_kind_is_checked_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call can work while one kind does: then what fails is a warning. A check that crashes hides no other kind."""
+    dead = await closed_port()
+    cascade_at = CascadeConfig.model_validate({"base_url": f"http://127.0.0.1:{dead}/v1"})
+    async with something_listening() as port:
+        alive = PersonaPlexConfig(urls=(f"ws://127.0.0.1:{port}/api/chat",))
+        both = EngineConfig(kind=("personaplex", "cascade"))
+        findings = await check_engines(Config(engine=both, personaplex=alive, cascade=cascade_at))
+        assert [(one.check, one.verdict) for one in findings[:3]] == [
+            ("personaplex, persona", "ok"),
+            ("personaplex, engine", "ok"),
+            ("cascade, persona", "ok"),
+        ]
+        assert {one.verdict for one in findings[3:]} == {"warning"}
+        assert all(one.check.startswith("cascade, ") for one in findings[3:])
+
+        async def crash(config: Config) -> None:
+            raise ZeroDivisionError(config)
+
+        monkeypatch.setattr(cascade, "check_cascade", crash)
+        findings = await check_engines(Config(engine=both, personaplex=alive))
+        assert [(one.check, one.verdict) for one in findings] == [
+            ("personaplex, persona", "ok"),
+            ("personaplex, engine", "ok"),
+            ("cascade, engine", "warning"),
+        ]
+    findings = await check_engines(Config(engine=both, personaplex=PersonaPlexConfig(urls=(f"ws://127.0.0.1:{dead}/x",))))
+    assert [one.check for one in findings if one.verdict == "failure"] == ["personaplex, engine", "cascade, engine"]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from discordplex.config import Config, DiscordConfig, PersonaPlexConfig
 from discordplex.doctor import report
-from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.doctor.finding import Check, Finding, failure, ok, warning
 from discordplex.errors import EngineError
 
 
@@ -73,7 +73,7 @@ async def test_a_check_that_crashes_hides_no_other(number: int, fault: Exception
         return [ok(name, "Fine.")]
 
     for crashing in (crash, crash_later):
-        found: list[tuple[str, report.Check]] = [(name, functools.partial(well, name)) for name in names]
+        found: list[tuple[str, Check]] = [(name, functools.partial(well, name)) for name in names]
         found[number] = (names[number], crashing)
         monkeypatch.setattr(report, "checks", lambda _, found=found, **_more: found)
         findings = await report.examine(Config())

@@ -13,6 +13,7 @@ from discordplex.bot.call.state import NOBODY_KNOWN, CallState
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.recording_policy import RecordingPolicy
+from discordplex.engine import StandIn
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class Announcer:
         names = [name for one in people if (name := voice_channel.name_in(channel, one))]
         about = texts.calls.Introduction(
             channel_id=voice_channel.place.channel_id,
-            persona=self.state.persona if self.ready and not self.state.keeps_persona else None,
+            persona=self.state.present_persona if self.ready and not self.state.keeps_persona else None,
             policy=policy,
             here=channel.id,
             people=names,
@@ -95,14 +96,19 @@ class Announcer:
         self.disclosure.end(texts.calls.ended(seconds))
         self.notices.finish(self.state.number)
 
+    def stands_in(self, stand_in: StandIn) -> None:
+        """The call begins with another kind of engine than the preferred one."""
+        text = texts.calls.stands_in(stand_in.preferred.description, self.state.engine, stand_in.reason)
+        self.notices.say_once(self.state.voice_channel, text)
+
     def changes(self) -> None:
         """The engine is being opened again with another persona."""
         self._changes += 1
-        self._tell_change(texts.calls.PERSONA_KEPT if self.state.keeps_persona else texts.calls.changing(self.state.persona))
+        self._tell_change(texts.calls.PERSONA_KEPT if self.state.keeps_persona else texts.calls.changing(self.state.present_persona))
 
     def changed(self) -> None:
         """The engine is open with the new persona."""
-        self._tell_change(texts.calls.PERSONA_KEPT if self.state.keeps_persona else texts.calls.changed(self.state.persona))
+        self._tell_change(texts.calls.PERSONA_KEPT if self.state.keeps_persona else texts.calls.changed(self.state.present_persona))
         self.greet()
 
     def stopped(self, name: str) -> None:

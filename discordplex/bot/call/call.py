@@ -28,7 +28,7 @@ from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, Persona, SpeakerId, TurnTakingLease
+from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.tasks import cancel_and_wait
 from discordplex.voice.connection import VoiceConnection
@@ -82,7 +82,6 @@ class Call:
         `number` is unique for each call. With `quiet`, it greets only when the call works. `asker` is the person whose persona it uses,
         or None.
         """
-        takes_turns = isinstance(lease, TurnTakingLease)
         notices, clock = context.notices, context.clock
         self.state = state = CallState(
             number=number,
@@ -90,6 +89,7 @@ class Call:
             engine=context.engine_name or lease.info.description,
             transcribes=lease.info.transcribes,
             persona=context.persona,
+            persona_on=lease.persona_on if isinstance(lease, ReplaceableLease) else unchanged,
             asker=asker,
         )
         self.since = clock.now()
@@ -98,8 +98,8 @@ class Call:
         self._lease = lease
         self._quiet = quiet
         self._link: VoiceConnection | None = None
-        ducking = Ducking(clock=clock) if takes_turns else None
-        profile = REPLIES if takes_turns else STREAM
+        ducking = Ducking(clock=clock) if lease.info.takes_turns else None
+        profile = REPLIES if lease.info.takes_turns else STREAM
         self._source = StreamingPlaybackSource(clock=clock, metrics=self.metrics, profile=profile, ducking=ducking)
         self._hearing = CallHearing(preferences=context.preferences, clock=clock, metrics=self.metrics, ducking=ducking)
         self._disclosure = Disclosure(notices, number, speaking=lambda: self._hearing.gate.speaking)
@@ -177,7 +177,7 @@ class Call:
     @property
     def persona(self) -> Persona | None:
         """The persona of the engine; None if the engine keeps its own."""
-        return None if self.state.keeps_persona else self.state.persona
+        return None if self.state.keeps_persona else self.state.present_persona
 
     @property
     def lost_since(self) -> float | None:
@@ -263,7 +263,7 @@ class Call:
 
     def forget(self) -> bool:
         """Make the engine forget what was said; returns False if it remembers nothing anyway."""
-        if not isinstance(self._lease, TurnTakingLease):
+        if not (isinstance(self._lease, TurnTakingLease) and self._lease.info.takes_turns):
             return False
         self._lease.reset()
         return True
@@ -398,3 +398,8 @@ class Call:
             self._announcer.hears_again(event.speaker)
         elif isinstance(event, PersonJoined):
             self.refresh()
+
+
+def unchanged(persona: Persona) -> Persona:
+    """A persona as an engine has it that is the only kind."""
+    return persona

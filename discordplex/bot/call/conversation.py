@@ -22,7 +22,7 @@ from discordplex.bridge.events import (
 from discordplex.bridge.ports import HearingSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, SpeakerId, TurnTakingLease
+from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, ReplaceableLease, SpeakerId, TurnTakingLease
 from discordplex.metrics import Metrics
 
 log = structlog.get_logger()
@@ -67,6 +67,8 @@ class Conversation:
         self.phase = WAITING
         if not quiet:
             self._announcer.greet()
+            if isinstance(self._lease, ReplaceableLease) and self._lease.stand_in:
+                self._announcer.stands_in(self._lease.stand_in)
         if isinstance(self._lease, TurnTakingLease):
             self._lease.name_of = self._name_of
         ended: list[Ended] = []

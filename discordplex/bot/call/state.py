@@ -1,5 +1,6 @@
 """CallState: the state of one call. The call changes it; its parts read it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from discordplex.bot.chat.channel import VoiceChannel
@@ -23,9 +24,16 @@ class CallState:
     """Whether the engine writes down what people say."""
     persona: Persona
     """The requested persona."""
+    persona_on: Callable[[Persona], Persona] = lambda persona: persona
+    """What the present engine makes of a persona."""
     asker: int | None = None
     """The person the bot came for, whose persona it uses; None if unknown."""
     keeps_persona: bool = False
     """Whether the engine always keeps its own voice and role."""
     paused: bool = False
     """Whether the call is paused: it hears nobody and says nothing."""
+
+    @property
+    def present_persona(self) -> Persona:
+        """The persona that people talk with: the requested one, as the present engine has it."""
+        return self.persona_on(self.persona)

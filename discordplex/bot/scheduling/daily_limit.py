@@ -1,11 +1,12 @@
 """DailyLimit: how many minutes a guild may talk in 24 hours, if the engine costs money."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from discordplex.bot import texts
 from discordplex.bot.guild_rules import MINUTE_S, GuildRules
 from discordplex.bot.scheduling.usage import Usage
+from discordplex.engine import EngineInfo
 
 NOTICE_SHARE = 0.8
 """People get a notice when so much of the limit is used."""
@@ -14,11 +15,11 @@ NOTICE_SHARE = 0.8
 class DailyLimit:
     """The limit of each guild (`limits.minutes_per_day`), and what is left of it. Thread: loop."""
 
-    def __init__(self, usage: Usage, *, rules: Callable[[int], GuildRules], costs_money: Callable[[], bool]) -> None:
-        """`costs_money` says whether the engine of the next call costs money."""
+    def __init__(self, usage: Usage, *, rules: Callable[[int], GuildRules], infos: Callable[[], Sequence[EngineInfo]]) -> None:
+        """`infos` says what the engines of each kind are."""
         self._usage = usage
         self._rules = rules
-        self._costs_money = costs_money
+        self._infos = infos
 
     def add(self, guild_id: int, seconds: float) -> None:
         """A guild has talked for these seconds. Without a limit they are not counted."""
@@ -35,15 +36,18 @@ class DailyLimit:
         rules = self._rules(guild_id)
         return texts.waiting.minutes_used_up(rules.minutes_per_day, self._usage.free_at(guild_id, rules.day_s, MINUTE_S))
 
-    def refusal(self, guild_id: int) -> str | None:
-        """The same sentence if the guild has less than a minute left for another call; None if it has more."""
+    def may_cost(self, guild_id: int) -> bool:
+        """Whether the guild may have an engine that costs money: it has at least a minute left."""
         limit_s = self._rules(guild_id).day_s
-        too_little = limit_s and self._usage.used_s(guild_id) + MINUTE_S > limit_s
-        return self.used_up(guild_id) if too_little and self._costs_money() else None
+        return not limit_s or self._usage.used_s(guild_id) + MINUTE_S <= limit_s
+
+    def refusal(self, guild_id: int) -> str | None:
+        """The same sentence if the guild may have no engine: it has too little left, and every kind costs money."""
+        return None if self.may_cost(guild_id) or not all(info.costs_money for info in self._infos()) else self.used_up(guild_id)
 
     def minutes(self, guild_id: int) -> tuple[int, int] | None:
         """The minutes that the guild has used, and its limit; None if there is no limit."""
         limit = self._rules(guild_id).minutes_per_day
-        if not limit or not self._costs_money():
+        if not limit or not any(info.costs_money for info in self._infos()):
             return None
         return min(limit, math.ceil(self._usage.used_s(guild_id) / MINUTE_S)), limit

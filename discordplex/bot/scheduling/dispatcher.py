@@ -80,7 +80,8 @@ class Dispatcher:
     def __init__(self, *, guilds: GuildAccess, registry: SessionRegistry, notices: Notices, usage: Usage, clock: Clock) -> None:
         timers = Timers(clock)
         moves = MoveLimits(clock=clock, timers=timers)
-        daily_limit = DailyLimit(usage, rules=guilds.rules, costs_money=lambda: registry.costs_money)
+        daily_limit = DailyLimit(usage, rules=guilds.rules, infos=lambda: registry.infos)
+        registry.may_cost = daily_limit.may_cost
         context = SchedulingContext(
             guilds=guilds, registry=registry, notices=notices, timers=timers, moves=moves, daily_limit=daily_limit, clock=clock
         )

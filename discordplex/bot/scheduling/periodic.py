@@ -66,7 +66,7 @@ class PeriodicChecks:
             if share >= 1:
                 log.info("minutes of a server used up", guild=guild_id)
                 self._notices.say(call.voice_channel, self._daily_limit.used_up(guild_id))
-                self._running.hang_up(guild_id)
+                self._running.hang_up(guild_id, Next.DONE if self._daily_limit.refusal(guild_id) else Next.REQUEUE)
             elif share >= NOTICE_SHARE and guild_id not in self._warned:
                 self._warned.add(guild_id)
                 self._notices.say(call.voice_channel, texts.waiting.minutes_are_short(share, self._rules(guild_id).minutes_per_day))

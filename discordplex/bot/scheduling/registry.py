@@ -5,12 +5,12 @@ channel is served first come, first served; a guild with five lets the others go
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from discordplex.bot.place import Place
-from discordplex.engine import EngineLease, EngineProvider
+from discordplex.engine import ChoosingProvider, EngineInfo, EngineLease, EngineProvider
 from discordplex.errors import LocalProtocolError
 
 
@@ -115,6 +115,8 @@ class SessionRegistry:
     """All calls, and the queue. All methods: the event loop's thread."""
 
     def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
+        self.may_cost: Callable[[int], bool] = lambda _: True
+        """Whether a guild may have an engine that costs money. Others get one of another kind, if there is one."""
         self._provider = provider
         self._memory = memory or NoMemory()
         self._calls: dict[int, RegisteredCall] = {}
@@ -136,9 +138,9 @@ class SessionRegistry:
         return self._provider.free
 
     @property
-    def costs_money(self) -> bool:
-        """Whether the engine of the next call costs money."""
-        return self._provider.info.costs_money
+    def infos(self) -> Sequence[EngineInfo]:
+        """What the engines of each kind are, the preferred kind first."""
+        return self._provider.infos if isinstance(self._provider, ChoosingProvider) else (self._provider.info,)
 
     @property
     def calls(self) -> int:
@@ -188,8 +190,8 @@ class SessionRegistry:
         call = self._calls.get(place.guild_id)
         if call and not call.ending and call.channel_id == place.channel_id:
             return Here()
-        others = (waiting for waiting in self._queue if waiting != place)
-        if call is None and not any(self._could_start(waiting) and may_begin(waiting.guild_id) for waiting in others):
+        others = (waiting.guild_id for waiting in self._queue if waiting != place and self._could_start(waiting))
+        if call is None and not any(may_begin(guild_id) and self._could_get_one(guild_id) for guild_id in others):
             granted = self._grant(place, asker)
             if granted:
                 return granted
@@ -214,7 +216,9 @@ class SessionRegistry:
             if not still_waits(place):
                 self.withdraw(place)
                 continue
-            return self._grant(place, self._queue[place].asker)
+            granted = self._grant(place, self._queue[place].asker)
+            if granted or not self._provider.free:
+                return granted
         return None
 
     def withdraw(self, place: Place) -> bool:
@@ -267,10 +271,21 @@ class SessionRegistry:
     def _could_start(self, place: Place) -> bool:
         return place.guild_id not in self._calls
 
+    def _could_get_one(self, guild_id: int) -> bool:
+        """Whether an engine is free that the guild may use, if there are several kinds."""
+        if isinstance(self._provider, ChoosingProvider):
+            return self._provider.free_for(lambda: self.may_cost(guild_id)) > 0
+        return True
+
+    def _acquire(self, guild_id: int) -> EngineLease | None:
+        if isinstance(self._provider, ChoosingProvider):
+            return self._provider.acquire_for(lambda: self.may_cost(guild_id))
+        return self._provider.acquire()
+
     def _grant(self, place: Place, asker: int | None) -> Granted | None:
         if place.guild_id in self._calls:
             raise LocalProtocolError(f"guild {place.guild_id} has a call already")
-        lease = self._provider.acquire()
+        lease = self._acquire(place.guild_id)
         if lease is None:
             return None
         ticket = self._take_out(place)

@@ -11,7 +11,7 @@ from typing import Any
 from discordplex.bot.recording_policy import SOMEWHERE, RecordingPolicy
 from discordplex.bot.texts.markdown import LONGEST_NAME, harmless
 from discordplex.bot.texts.waiting import SOMEBODY
-from discordplex.engine import Persona
+from discordplex.engine import Persona, StandInReason
 from discordplex.plaintext import one_line
 from discordplex.store.records import SaveStatus
 
@@ -213,6 +213,19 @@ def goes_on(name: str) -> str:
 def engine_lost(reason: str) -> str:
     """The engine could not be opened or was lost; the bot tries again."""
     return f"{told(reason)} I keep trying."
+
+
+STANDS_IN: Mapping[StandInReason, str] = {
+    "busy": "{preferred} is busy with other conversations",
+    "failing": "{preferred} does not work at the moment",
+    "minutes": "This server has used its minutes of {preferred} for now",
+}
+
+
+def stands_in(preferred: str, present: str, reason: StandInReason) -> str:
+    """A call begins with another kind of engine than the preferred one."""
+    why = STANDS_IN[reason].format(preferred=harmless(preferred))
+    return f"{why[:1].upper()}{why[1:]}, so this call has {harmless(present)}."
 
 
 STILL_OPENING = "The engine is still loading its voice and role. This takes longer than usual. I hear you as soon as it is done."

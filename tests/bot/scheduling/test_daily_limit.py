@@ -8,11 +8,12 @@ from discordplex.bot import texts
 from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.scheduling.usage import HOUR_S, HOURS, Usage
 from discordplex.bot.scheduling.usage_store import UsageMemory
+from discordplex.engine_choice import EngineChoice, EngineOption
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.store.store import open_store
 from tests.bot.fakes import PAID, CountedEngines
-from tests.bot.town import A1, A2, ANNA, B1, BERT, CARA, Town
+from tests.bot.town import A1, A2, ANNA, B1, BERT, C1, CARA, PERSONA, Town
 
 WRITTEN_S = 2.5
 MINUTE_S = 60.0
@@ -156,3 +157,42 @@ async def test_a_restart_gives_no_minute_back(clock: FakeClock) -> None:
                 said += town.said(A1)
                 await town.close()
     assert said == [texts.waiting.minutes_are_short(0.8, 10), texts.waiting.minutes_are_short(0.9, 10), used_up(clock)]
+
+
+@pytest.fixture
+async def mixed(clock: FakeClock) -> AsyncIterator[Town]:
+    """Two engines that cost money are preferred, then one that costs nothing."""
+    cloud, card = paid(2), CountedEngines(1)
+    options = [EngineOption("realtime", cloud, PERSONA), EngineOption("personaplex", card, PERSONA)]
+    town = Town(clock, card, provider=EngineChoice(options, voices={}, clock=clock), rules=TEN)
+    yield town
+    await town.close()
+
+
+async def test_who_has_used_their_minutes_gets_an_engine_that_costs_nothing(mixed: Town, clock: FakeClock) -> None:
+    """In the middle of a call too: it ends with the notice, and another one begins."""
+    mixed.move(ANNA, None, A1)
+    await clock.advance(10 * MINUTE_S + WRITTEN_S)
+    assert (mixed.live, [call.costs_money for call in mixed.calls]) == ([A1], [True, False])
+    assert mixed.said(A1)[-1] == used_up(clock)
+    await clock.advance(60 * MINUTE_S)
+    assert (mixed.live, len(mixed.calls)) == ([A1], 2)
+    assert mixed.board.status(A1.guild_id).minutes == (10, 10)
+
+
+async def test_who_waits_for_what_costs_nothing_is_in_nobody_s_way(mixed: Town, clock: FakeClock) -> None:
+    """They wait in the queue, others get the engines that cost money, and they are served when theirs is free."""
+    for guild in (A1, B1):
+        mixed.usage.add(guild.guild_id, 10 * MINUTE_S)
+    mixed.move(ANNA, None, A1)
+    mixed.move(BERT, None, B1)
+    await clock.advance(WRITTEN_S)
+    assert mixed.live == [A1]
+    assert mixed.board.waiting(B1.guild_id) == {B1.channel_id}
+    mixed.move(CARA, None, C1)
+    await clock.advance(WRITTEN_S)
+    assert mixed.live == [A1, C1]
+    assert [call.costs_money for call in mixed.calls] == [False, True]
+    mixed.move(ANNA, A1, None)
+    await clock.advance(5)
+    assert mixed.live == [C1, B1]
