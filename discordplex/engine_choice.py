@@ -12,11 +12,14 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.engine import (
+    NO_RECAP,
     EngineInfo,
     EngineLease,
     EngineProvider,
     MovableLease,
     Persona,
+    Recap,
+    SpareSlot,
     SpeakerId,
     StandIn,
     StandInReason,
@@ -209,12 +212,17 @@ class ChosenLease:
         """Why the call has not the preferred engine; None if it has."""
         return self._stand_in
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
         """A new conversation with the present engine, which makes of the persona what it can."""
         inner = self._held()
         if isinstance(inner, TurnTakingLease):
             inner.name_of = self.name_of
-        return inner.open(self.persona_on(persona), metrics)
+        return inner.open(self.persona_on(persona), metrics, recap)
+
+    def spare(self, lost: Callable[[], None]) -> SpareSlot | None:
+        """A second slot of the same kind, for a while; None where none is free."""
+        inner = self._held().spare(lost)
+        return inner and ChosenSpare(inner, self.persona_on)
 
     def persona_on(self, persona: Persona) -> Persona:
         """What the present engine makes of a persona."""
@@ -271,6 +279,20 @@ class ChosenLease:
         if self._inner is None:
             raise LocalProtocolError("this lease was given back")
         return self._inner
+
+
+class ChosenSpare:
+    """A spare slot of the present engine."""
+
+    def __init__(self, inner: SpareSlot, persona_on: Callable[[Persona], Persona]) -> None:
+        self.name = inner.name
+        self.adopt, self.give_back = inner.adopt, inner.give_back
+        self._inner = inner
+        self._persona_on = persona_on
+
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        """A new conversation in this slot, not yet connected."""
+        return self._inner.open(self._persona_on(persona), metrics, recap)
 
 
 def anything() -> bool:

@@ -1,17 +1,21 @@
 """Several kinds of engines behind one provider."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from discordplex.engine import (
+    NO_RECAP,
     ChoosingProvider,
     EngineInfo,
     EngineLease,
     MovableLease,
     Persona,
+    Recap,
+    RecapTurn,
     ReplaceableLease,
+    SpareSlot,
     SpeakerId,
     StandIn,
     TurnTakingLease,
@@ -38,10 +42,32 @@ class PlainLease:
     def __init__(self, name: str, info: EngineInfo) -> None:
         self.name, self.info = name, info
         self.personas: list[Persona] = []
+        self.recaps: list[Recap] = []
+        self.spares = 1
 
-    def open(self, persona: Persona, metrics: Metrics) -> VoiceEngine:  # noqa: ARG002 -- the port's shape
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:  # noqa: ARG002 -- the port's shape
         self.personas.append(persona)
+        self.recaps.append(recap)
         raise ZeroDivisionError
+
+    def spare(self, lost: Callable[[], None]) -> SpareSlot | None:
+        self.lost = lost
+        self.spares -= 1
+        return PlainSpare(self) if self.spares >= 0 else None
+
+
+class PlainSpare:
+    """A second place of a lease."""
+
+    def __init__(self, lease: PlainLease) -> None:
+        self.name, self.open = f"{lease.name} spare", lease.open
+        self.lease = lease
+
+    def adopt(self) -> None:
+        self.lease.name = self.name
+
+    def give_back(self) -> None:
+        self.lease.spares += 1
 
 
 class TurnLease(PlainLease):
@@ -178,7 +204,8 @@ async def test_a_lost_engine_is_replaced_by_the_best_that_works(clock: FakeClock
     inner = cascade.held[0]
     assert isinstance(inner, TurnLease)
     with pytest.raises(ZeroDivisionError):
-        lease.open(DEFAULTS["personaplex"], Metrics())
+        lease.open(DEFAULTS["personaplex"], Metrics(), SAID)
+    assert inner.recaps == [SAID]
     lease.forget(7)
     lease.reset()
     assert (inner.name_of(7), inner.told, inner.personas) == ("Anna", ["forget 7", "reset"], [Persona("shimmer", "You are a teacher.")])
@@ -186,6 +213,24 @@ async def test_a_lost_engine_is_replaced_by_the_best_that_works(clock: FakeClock
     assert (choice.free, lease.name, lease.info, lease.is_replaceable) == (3, "the cascade 0", CASCADE, False)
     with pytest.raises(LocalProtocolError):
         lease.replace()
+
+
+async def test_a_spare_slot_is_the_present_engine_s(clock: FakeClock) -> None:
+    """It has the persona as that engine has it, and what is adopted names the lease."""
+    cascade = Kind(CASCADE)
+    lease = got(choice_of(clock, cascade=cascade, personaplex=Kind(PLEX, voices=NATURAL)).acquire())
+    inner = cascade.held[0]
+    assert isinstance(inner, PlainLease)
+    spare = lease.spare(print)
+    assert spare
+    assert (inner.lost, lease.spare(print)) == (print, None)
+    with pytest.raises(ZeroDivisionError):
+        spare.open(Persona("NATF0.pt", "You are Ann."), Metrics(), SAID)
+    assert (inner.personas, inner.recaps) == ([Persona("shimmer", "You are Ann.")], [SAID])
+    spare.give_back()
+    assert inner.spares == 0
+    spare.adopt()
+    assert lease.name == spare.name
 
 
 async def test_kinds_that_fail_in_turn_are_tried_less_and_less_often(clock: FakeClock) -> None:
@@ -210,6 +255,7 @@ async def test_the_first_return_takes_a_minute(clock: FakeClock) -> None:
     assert present(lease) == ("PersonaPlex", None)
 
 
+SAID = Recap((RecapTurn("Hello."),))
 VOICES = {"NATF0.pt": {"cascade": "nova"}, "NATM1.pt": {"realtime": "ash"}}
 NATURAL = ("NATF0.pt", "NATF1.pt", "NATM1.pt")
 CLOUDY = ("ash", "marin")

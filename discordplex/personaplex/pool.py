@@ -114,7 +114,7 @@ class PersonaPlexPool:
     @property
     def working(self) -> int:
         """How many of the free ones are not paused."""
-        return sum(server.free and self._works(server) for server in self._servers)
+        return sum(server.available and self._works(server) for server in self._servers)
 
     @property
     def busy(self) -> int:
