@@ -17,6 +17,7 @@ from typing_extensions import ParamSpec
 
 from discordplex import __version__
 from discordplex.bot.application import BotApplication
+from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.config.values import EngineKind
@@ -68,7 +69,15 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
 async def serve(config: Config, *, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
     """Run the bot with these parts until `asked` is set."""
     provider = engine_provider(config, clock)
-    application = BotApplication(config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=metrics)
+    application = BotApplication(
+        config=config,
+        provider=provider,
+        store=store,
+        media_threads=media_threads,
+        clock=clock,
+        metrics=metrics,
+        ears=ears_provider(config, clock),
+    )
     beside = [
         asyncio.create_task(log_stats(metrics, clock), name="stats"),
         asyncio.create_task(stop_when(asked, application), name="stop"),
@@ -134,6 +143,15 @@ def provider_of(kind: EngineKind, config: Config, clock: Clock) -> EngineProvide
 
         return RealtimeProvider(config.realtime, clock=clock)
     return PersonaPlexPool(config.personaplex, clock=clock)
+
+
+def ears_provider(config: Config, clock: Clock) -> EarsProvider | None:
+    """What writes down what people say beside an engine that does not, if it is switched on. Raises ConfigError if it cannot be made."""
+    if not config.hearing.enabled:
+        return None
+    from discordplex.hearing.provider import Hearing  # noqa: PLC0415 -- ears that are switched off cost nothing
+
+    return Hearing(config.cascade, name=config.hearing.name, clock=clock)
 
 
 async def log_stats(metrics: Metrics, clock: Clock) -> None:

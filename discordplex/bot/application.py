@@ -17,6 +17,7 @@ from discordplex.bot.scheduling.queue_store import StoredOrder
 from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineProvider
@@ -38,8 +39,17 @@ class BotApplication:
     """`run` it, `stop` it. Thread: loop, also for making it."""
 
     def __init__(
-        self, *, config: Config, provider: EngineProvider, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics
+        self,
+        *,
+        config: Config,
+        provider: EngineProvider,
+        store: Store,
+        media_threads: MediaThreads,
+        clock: Clock,
+        metrics: Metrics,
+        ears: EarsProvider | None = None,
     ) -> None:
+        """`ears` write down what people say beside an engine that does not."""
         self._order = StoredOrder(store.queue, clock=clock)
         usage = Usage(time.time)
         self._usage_memory = UsageMemory(usage, store.usage, clock=clock)
@@ -50,6 +60,7 @@ class BotApplication:
             clock=clock,
             metrics=metrics,
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
+            ears=ears,
             queue_memory=self._order,
             usage=usage,
             identifies=pace_of_identifies(),

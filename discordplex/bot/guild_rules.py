@@ -59,7 +59,7 @@ class GuildRules:
     transcripts: bool = False
     """Whether transcripts are kept."""
     captions_of_people: bool = False
-    """Whether captions also show what people say, if the engine transcribes it."""
+    """Whether captions also show what people say, if an engine or the ears transcribe it."""
     opt_outs_unknown: bool = False
     """Whether earlier opt-outs are unknown, because the settings could not be read."""
 

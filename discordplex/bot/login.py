@@ -33,6 +33,7 @@ from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
+from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineLease, EngineProvider, Persona
@@ -88,6 +89,7 @@ class Parts:
     clock: Clock
     metrics: Metrics
     preferences: StoredPreferences
+    ears: EarsProvider | None
     queue_memory: QueueMemory
     usage: Usage
     identifies: Pace
@@ -261,6 +263,7 @@ class Login:
             metrics=parts.metrics,
             transcripts=self._transcripts,
             panel=ConsentPanel,
+            ears=parts.ears,
             engine_name=parts.config.engine.only_name,
         )
         return Call(context=context, voice_channel=voice_channel, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)
@@ -341,7 +344,13 @@ class Login:
         rules, engine = self._preferences.rules(guild_id), self._parts.config.engine
         where = None if rules.captions.where == "off" else rules.captions.channel_id or SOMEWHERE
         info = self._parts.provider.info
-        return RecordingPolicy.of(rules, engine=engine.only_name or info.description, transcribes=info.transcribes, captions_in=where)
+        return RecordingPolicy.of(
+            rules,
+            engine=engine.only_name or info.description,
+            transcribes=info.transcribes,
+            captions_in=where,
+            ears=self._parts.ears.name if self._parts.ears else "",
+        )
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:
         """What a close code of the gateway means, after which py-cord does not reconnect."""

@@ -18,23 +18,27 @@ class RecordingPolicy:
     """The name of the engine that people read."""
     transcribes: bool
     """Whether the engine transcribes what people say."""
+    transcribed_by: str = ""
+    """Who transcribes it beside an engine that does not, as people read it; empty: nobody."""
     published_in: int | None = None
     """The channel where people's words are written; None if nowhere."""
     kept: bool = False
-    """Whether a transcript is kept: of what the engine says, and, if it `transcribes`, of what people say."""
+    """Whether a transcript is kept: of what the engine says, and, if anybody transcribes it, of what people say."""
     opt_outs_unknown: bool = False
     """Whether earlier opt-outs are unknown, because the settings cannot be read."""
 
     @classmethod
-    def of(cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None) -> Self:
-        """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
+    def of(cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None, ears: str = "") -> Self:
+        """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere. `ears` is who would transcribe.
 
-        While opt-outs are unknown, nothing is kept and nobody's words are published.
+        While opt-outs are unknown, nothing is kept, nobody's words are published, and nobody but the engine transcribes them.
         """
-        published = transcribes and rules.captions_of_people and not rules.opt_outs_unknown
+        transcribed_by = "" if transcribes or rules.opt_outs_unknown else ears
+        published = (transcribes or transcribed_by) and rules.captions_of_people and not rules.opt_outs_unknown
         return cls(
             engine=engine,
             transcribes=transcribes,
+            transcribed_by=transcribed_by,
             published_in=captions_in if published else None,
             kept=rules.transcripts and not rules.opt_outs_unknown,
             opt_outs_unknown=rules.opt_outs_unknown,
@@ -42,19 +46,25 @@ class RecordingPolicy:
 
     @property
     def needs_notice(self) -> bool:
-        """Whether something is recorded, so that people must be told before."""
-        return self.kept or self.published_in is not None
+        """Whether something is recorded, or sent to more than the engine, so that people must be told before."""
+        return self.kept or self.published_in is not None or bool(self.transcribed_by)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether what people say becomes text."""
+        return self.transcribes or bool(self.transcribed_by)
 
     @property
     def keeps_people(self) -> bool:
         """Whether what people say is in the transcript."""
-        return self.kept and self.transcribes
+        return self.kept and self.has_words
 
     def without_records(self) -> Self:
-        """The same, but nothing is kept and nobody's words are published."""
-        return replace(self, published_in=None, kept=False)
+        """The same, but nothing is kept, nobody's words are published, and only the engine hears them."""
+        return replace(self, published_in=None, kept=False, transcribed_by="")
 
     def records_more_than(self, told: Self) -> bool:
         """Whether it does more with people's words than a notice about `told` says."""
         more_kept = (self.kept and not told.kept) or (self.keeps_people and not told.keeps_people)
-        return more_kept or (self.published_in is not None and self.published_in != told.published_in)
+        more_hear = bool(self.transcribed_by) and self.transcribed_by != told.transcribed_by
+        return more_kept or more_hear or (self.published_in is not None and self.published_in != told.published_in)

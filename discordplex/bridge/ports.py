@@ -3,10 +3,11 @@
 `audio.Sink`, `audio.StreamingPlaybackSource` and `voice.VoiceConnection` implement these; the bridge imports none of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from discordplex.engine import SpeakerId
+from discordplex.engine import Problem, SpeakerId, Text
+from discordplex.metrics import Metrics
 
 
 class HearingSink(Protocol):
@@ -76,4 +77,41 @@ class VoiceLink(Protocol):
 
     async def disconnect(self, *, force: bool = False) -> None:
         """Leave the channel; a second time does nothing."""
+        ...
+
+
+class Ears(Protocol):
+    """Writes down what people say, beside an engine that does not. Thread: loop, for all methods here."""
+
+    async def run(self, tell: Callable[[Text | Problem], None]) -> None:
+        """Hear until cancelled; `tell` takes people's words, and a sentence where they cannot be written down."""
+        ...
+
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        """Take what people said in one tick, `{}` for silence. Never blocks."""
+        ...
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        """Drop all that is held of this person. When this returns no request carries it, and no words of it follow."""
+        ...
+
+    def drop(self) -> None:
+        """Drop all that was said and is not words yet, and cancel the requests that carry it."""
+        ...
+
+    async def stopped(self) -> None:
+        """Return once the requests that `drop` cancelled have ended."""
+        ...
+
+
+class EarsProvider(Protocol):
+    """Makes the ears of each call."""
+
+    @property
+    def name(self) -> str:
+        """How people are told who transcribes. No address."""
+        ...
+
+    def ears(self, allowed: Callable[[], bool], metrics: Metrics) -> Ears:
+        """The ears of one call; `allowed` says in every tick whether people may be heard."""
         ...

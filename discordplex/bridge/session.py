@@ -10,13 +10,13 @@ import structlog
 
 from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
-from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening
+from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening, Trouble
 from discordplex.bridge.lifetime import cause_of, opened
-from discordplex.bridge.ports import HearingSink, SpeakingSource, VoiceLink
+from discordplex.bridge.ports import Ears, HearingSink, SpeakingSource, VoiceLink
 from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
-from discordplex.engine import BUSY, OVER_BUDGET, Closed, EngineLease, Persona, SpeakerId, VoiceEngine
+from discordplex.engine import BUSY, OVER_BUDGET, Closed, EngineLease, Persona, Problem, SpeakerId, Text, VoiceEngine
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
@@ -48,6 +48,7 @@ class VoiceSession:
         on_event: Callable[[CallEvent], None],
         clock: Clock,
         metrics: Metrics,
+        ears: Ears | None = None,
         retry_rule: RetryRule | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -60,8 +61,9 @@ class VoiceSession:
         self._clock = clock
         self._metrics = metrics
         self._people = link.people
+        self._ears = ears
         self._captions = OpenCaptions()
-        self._uplink = Uplink(sink=sink, clock=clock, metrics=metrics, chores=self._do_chores)
+        self._uplink = Uplink(sink=sink, clock=clock, metrics=metrics, chores=self._do_chores, ears=ears)
         self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
         self._retry = EngineRetries(chance=chance, rule=retry_rule)
         self._scope = anyio.CancelScope()
@@ -109,10 +111,14 @@ class VoiceSession:
         self._uplink.deaf = self._downlink.mute = True
         self._captions.cut_people()
         engine = self._engine
+        if self._ears is not None:
+            self._ears.drop()
         await self.interrupt()
         self._drop_unplayed()
         if engine is not None:
             await engine.pause()
+        if self._ears is not None:
+            await self._ears.stopped()
 
     def resume(self) -> None:
         """Hear and speak again after `pause`. What was said meanwhile is lost."""
@@ -127,6 +133,8 @@ class VoiceSession:
         """
         self._sink.forget(speaker)
         self._captions.forget(speaker)
+        if self._ears is not None:
+            await self._ears.forget(speaker)
         engine = self._engine
         if engine is None:
             self._to_forget.add(speaker)
@@ -163,6 +171,8 @@ class VoiceSession:
         """Run all of the call's tasks; returns how the engine was lost for good. The failure of one task ends the others."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._uplink.run, name="bridge:uplink")
+            if self._ears is not None:
+                tasks.start_soon(self._ears.run, self._hear_words, name="bridge:ears")
             lost = await self._converse()
             tasks.cancel_scope.cancel()
         return lost
@@ -221,6 +231,13 @@ class VoiceSession:
             lasted_s = 0.0 if engine.caps.realtime_paced else (self._clock.now() - began_at) / SILENT_PER_HEALTHY
             self._retry.received(max(self._downlink.received_s, lasted_s))
         return closed
+
+    def _hear_words(self, event: Text | Problem) -> None:
+        """The ears have written down what somebody said, or cannot."""
+        if isinstance(event, Text):
+            self._captions.add(event, position=self._source.pushed_samples, now=self._clock.now())
+        else:
+            self._tell(Trouble(one_line(event.message, LONGEST_SENTENCE), event.service, event.cause))
 
     def _do_chores(self) -> None:
         """Advance the captions, and make the sink forget people who left. Called ten times a second by the uplink."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from discordplex.audio.fades import is_quiet
 from discordplex.bridge.metronome import Metronome
-from discordplex.bridge.ports import HearingSink
+from discordplex.bridge.ports import Ears, HearingSink
 from discordplex.clock import Clock
 from discordplex.engine import VoiceEngine
 from discordplex.metrics import Metrics
@@ -31,13 +31,16 @@ class Uplink:
     arrival to the engine having taken it).
     """
 
-    def __init__(self, *, sink: HearingSink, clock: Clock, metrics: Metrics, chores: Callable[[], None] = nothing) -> None:
-        """`chores` is called ten times a second, after a tick; what it raises ends `run`."""
+    def __init__(
+        self, *, sink: HearingSink, clock: Clock, metrics: Metrics, chores: Callable[[], None] = nothing, ears: Ears | None = None
+    ) -> None:
+        """`chores` is called ten times a second, after a tick; what it raises ends `run`. `ears` get what the engine gets, after it."""
         self.deaf = False
         """Set it to let the engine hear silence whatever people say."""
         self._sink = sink
         self._clock = clock
         self._chores = chores
+        self._ears = ears
         self._engine: VoiceEngine | None = None
         self._ticks = metrics.counter("uplink.ticks")
         self._silent = metrics.counter("uplink.silent")
@@ -76,6 +79,8 @@ class Uplink:
         if self._engine is not None:
             self._ticks.add()
             await self._engine.push(frames)
+        if self._ears is not None:
+            self._ears.push(frames)
         if not frames or arrival is None:
             self._silent.add(self._engine is not None)
             metronome.tick_silent()

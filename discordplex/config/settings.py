@@ -71,7 +71,7 @@ class BotConfig(Section):
     captions: Captions = "voice"
     """`voice` (the voice channel's own chat), `thread` (one for each call), a text channel's id, or `off`."""
     captions_of_people: bool = False
-    """Whether the captions also show what people say, where the engine transcribes it; a guild's admins may decide otherwise."""
+    """Whether the captions also show what people say, where an engine or the ears transcribe it; a guild's admins may decide otherwise."""
     prefix: Prefix = ""
     """What stands before `join`, `listen`, `stop` and `leave` written as messages; empty: messages are not read."""
     allow_channels: Ids = ()
@@ -202,6 +202,14 @@ class CascadeConfig(Section):
     speak: SpeakConfig = SpeakConfig()
 
 
+class HearingConfig(Section):
+    """Ears beside an engine that does not write down what people say. They use `cascade.transcribe` and `cascade.end_of_speech_ms`."""
+
+    enabled: bool = False
+    name: EngineName = ""
+    """How people are told who transcribes; empty: the model."""
+
+
 class PersonaConfig(Section):
     """PersonaPlex's default persona; the cascade's is in its own table."""
 
@@ -227,6 +235,7 @@ class Config(BaseSettings):
     personaplex: PersonaPlexConfig = PersonaPlexConfig()
     realtime: RealtimeConfig = RealtimeConfig()
     cascade: CascadeConfig = CascadeConfig()
+    hearing: HearingConfig = HearingConfig()
     persona: PersonaConfig = PersonaConfig()
     store: StoreConfig = StoreConfig()
 
@@ -317,6 +326,7 @@ CLEAR = frozenset(
         "bot.prefix",
         "engine.name",
         "engine.voices",
+        "hearing.name",
         "persona.voice",
         "persona.text_prompt",
         "realtime.model",

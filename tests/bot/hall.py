@@ -21,7 +21,7 @@ from discordplex.store.records import CaptionsSetting
 from discordplex.store.store import Store, open_store
 from discordplex.tasks import cancel_and_wait
 from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
-from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink
+from tests.bridge.scripted import PERSONA, ScriptedEars, ScriptedEngine, ScriptedLease, ScriptedLink
 
 ANNA, BERT, CARA = 100, 200, 300
 BOT = 5
@@ -56,7 +56,7 @@ class AddressedLease(ScriptedLease):
 class Hall:
     """One voice channel in which a call runs. `chat` is its own chat, `square` a text channel."""
 
-    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, people: Sequence[int]) -> None:
+    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, ears: bool, people: Sequence[int]) -> None:
         self.clock, self.store, self.metrics = clock, store, Metrics()
         self.chat, self.square = FakeChannel(clock, id=CHAT), FakeChannel(clock, id=TOWN_SQUARE)
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
@@ -69,6 +69,7 @@ class Hall:
         self.lease: ScriptedLease
         self.voice_channel = ScriptedVoiceChannel(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
         self.transcribes, self.people = transcribes, people
+        self.ears = ScriptedEars(clock) if ears else None
         self.call: Call
         self._conversation: asyncio.Task[Any]
 
@@ -89,6 +90,7 @@ class Hall:
             metrics=self.metrics,
             transcripts=self.transcripts,
             panel=ConsentPanel,
+            ears=self.ears,
         )
         self.call = Call(context=context, voice_channel=self.voice_channel, lease=lease, number=1, quiet=False, asker=asker)
         self.changed()
@@ -116,9 +118,13 @@ class Hall:
         await self.switch(captions=place)
 
     async def says(self, text: str, speaker: SpeakerId | None = None, *, final: bool = True, item: str = "") -> None:
-        """The engine says something, or writes down what somebody said, and that takes its time."""
+        """The engine says something, or it or the ears write down what somebody said, and that takes its time."""
         role: Literal["engine", "person"] = "engine" if speaker is None else "person"
-        self.engine.does(Text(text, role=role, speaker=speaker, final=final, item=item))
+        said = Text(text, role=role, speaker=speaker, final=final, item=item)
+        if self.ears is None or speaker is None:
+            self.engine.does(said)
+        elif self.ears.allowed():
+            self.ears.tells(said)
         await self.clock.advance(2.5)
 
     async def kept(self) -> list[tuple[int | None, str]]:
@@ -139,10 +145,12 @@ class Hall:
 
 
 @asynccontextmanager
-async def hall(clock: FakeClock, *, transcribes: bool = True, people: Sequence[int] = (ANNA, BERT)) -> AsyncIterator[Hall]:
+async def hall(
+    clock: FakeClock, *, transcribes: bool = True, ears: bool = False, people: Sequence[int] = (ANNA, BERT)
+) -> AsyncIterator[Hall]:
     """A call that is about to begin; the database is in memory."""
     async with open_store("sqlite://") as store:
-        made = Hall(clock, store, transcribes=transcribes, people=people)
+        made = Hall(clock, store, transcribes=transcribes, ears=ears, people=people)
         await made.preferences.learn(GUILD)
         await made.begin()
         try:

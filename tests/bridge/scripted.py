@@ -8,7 +8,20 @@ from types import TracebackType
 from typing_extensions import Self
 
 from discordplex.audio.format import ENGINE
-from discordplex.engine import NO_RECAP, Closed, EngineCaps, EngineEvent, EngineInfo, EngineReady, Persona, Recap, SpeakerId, VoiceEngine
+from discordplex.engine import (
+    NO_RECAP,
+    Closed,
+    EngineCaps,
+    EngineEvent,
+    EngineInfo,
+    EngineReady,
+    Persona,
+    Problem,
+    Recap,
+    SpeakerId,
+    Text,
+    VoiceEngine,
+)
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 
@@ -79,6 +92,52 @@ class ScriptedEngine:
 
     async def pause(self) -> None:
         self.pauses += 1
+
+
+class ScriptedEars:
+    """Ears under a test's command; they note what they are told."""
+
+    name = "a transcription service (whisper-1)"
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.heard: list[tuple[float, dict[SpeakerId, bytes]]] = []
+        self.forgotten: list[SpeakerId] = []
+        self.drops = self.stops = 0
+        self.allowed: Callable[[], bool] = lambda: True
+        self.running = False
+        self._tell: Callable[[Text | Problem], None] | None = None
+
+    def ears(self, allowed: Callable[[], bool], metrics: Metrics) -> Self:
+        """The ears of the one call in a test."""
+        assert isinstance(metrics, Metrics)
+        self.allowed = allowed
+        return self
+
+    def tells(self, event: Text | Problem) -> None:
+        """What the ears tell now."""
+        assert self._tell is not None
+        self._tell(event)
+
+    async def run(self, tell: Callable[[Text | Problem], None]) -> None:
+        self._tell, self.running = tell, True
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.running = False
+
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+        if self.allowed():
+            self.heard.append((self.clock.now(), dict(frames)))
+
+    async def forget(self, speaker: SpeakerId) -> None:
+        self.forgotten.append(speaker)
+
+    def drop(self) -> None:
+        self.drops += 1
+
+    async def stopped(self) -> None:
+        self.stops += 1
 
 
 class ScriptedLease:

@@ -11,7 +11,7 @@ from discordplex.bridge.retry import RetryRule
 from discordplex.bridge.session import VoiceSession
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bridge.scripted import PERSONA, ScriptedEngine, ScriptedLease, ScriptedLink, ScriptedSink, ScriptedSource
+from tests.bridge.scripted import PERSONA, ScriptedEars, ScriptedEngine, ScriptedLease, ScriptedLink, ScriptedSink, ScriptedSource
 
 
 def failing(error: BaseException) -> Callable[[], Awaitable[None]]:
@@ -31,7 +31,14 @@ async def for_ever() -> None:
 class Call:
     """A session with everything around it, run as a task."""
 
-    def __init__(self, clock: FakeClock, *engines: ScriptedEngine, rule: RetryRule | None = None, sink: HearingSink | None = None) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        *engines: ScriptedEngine,
+        rule: RetryRule | None = None,
+        sink: HearingSink | None = None,
+        ears: ScriptedEars | None = None,
+    ) -> None:
         self.clock = clock
         self.metrics = Metrics()
         self.lease = ScriptedLease(*engines)
@@ -46,6 +53,7 @@ class Call:
             on_event=self.told.append,
             clock=clock,
             metrics=self.metrics,
+            ears=ears,
             retry_rule=rule,
             chance=lambda: 0.0,
         )

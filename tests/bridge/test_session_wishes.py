@@ -6,12 +6,12 @@ import pytest
 
 from discordplex.audio.format import DISCORD
 from discordplex.audio.sink import Sink
-from discordplex.bridge.events import Caption, EngineBack, EngineLost, Listening, Opening
-from discordplex.engine import Audio, Closed, Persona, Text
+from discordplex.bridge.events import Caption, EngineBack, EngineLost, Listening, Opening, Trouble
+from discordplex.engine import Audio, Closed, Persona, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from tests.bridge.scripted import PERSONA, ScriptedEngine, pcm_of_ms
+from tests.bridge.scripted import PERSONA, ScriptedEars, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing, for_ever
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -221,4 +221,61 @@ async def test_an_engine_that_cannot_forget_is_left(clock: FakeClock) -> None:
     await settle()
     assert stubborn.closed_at == clock.now()
     assert engine.forgotten == [1]
+    await call.cancel()
+
+
+async def test_ears_get_what_the_engine_gets(clock: FakeClock) -> None:
+    """The same frames in the same ticks, silence included; while no engine is there, nothing that was said."""
+    first, second, ears = (
+        ScriptedEngine(clock),
+        ScriptedEngine(clock, on_open=lambda: clock.sleep_until(clock.now() + 5)),
+        ScriptedEars(clock),
+    )
+    call = Call(clock, first, second, ears=ears)
+    for count in range(600):
+        call.sink.will_hear(clock.now() + count * 0.02)
+    await call.start()
+    await clock.advance(1.0)
+    assert [frames for _, frames in ears.heard][-len(first.heard) :] == [frames for _, frames in first.heard]
+    assert not any(frames for _, frames in ears.heard[: -len(first.heard)])
+    assert sum(bool(frames) for _, frames in ears.heard) > 40
+    first.does(Closed("Gone."))
+    await clock.advance(0.1)
+    ears.heard.clear()
+    await clock.advance(1.0)
+    assert not any(frames for _, frames in ears.heard)
+    await call.cancel()
+    assert not ears.running
+
+
+async def test_what_the_ears_hear_is_a_caption_and_their_trouble_is_told(clock: FakeClock) -> None:
+    """Words come with their speaker and when they were said; a failure ends nothing."""
+    engine, ears = ScriptedEngine(clock), ScriptedEars(clock)
+    call = Call(clock, engine, ears=ears)
+    await call.start()
+    ears.tells(Text("Hello there.", role="person", speaker=2, final=True, item="heard-1", began_at=990.0))
+    ears.tells(Problem("The transcription failed.", service="transcribe", cause="timeout"))
+    await clock.advance(3.0)
+    captions = [event for event in call.told if isinstance(event, Caption)]
+    assert [(one.text, one.speaker, one.role, one.began_at) for one in captions if one.final] == [("Hello there.", 2, "person", 990.0)]
+    assert [event for event in call.told if isinstance(event, Trouble)] == [Trouble("The transcription failed.", "transcribe", "timeout")]
+    assert engine.closed_at is None
+    await call.cancel()
+
+
+async def test_stop_and_an_opt_out_hold_for_the_ears(clock: FakeClock) -> None:
+    """`pause` drops what they hold and waits for their requests, and they hear silence; `forget` reaches them."""
+    engine, ears = ScriptedEngine(clock), ScriptedEars(clock)
+    call = Call(clock, engine, ears=ears)
+    await call.start()
+    await call.session.forget(2)
+    assert ears.forgotten == engine.forgotten == [2]
+    await call.session.pause()
+    assert (ears.drops, ears.stops) == (1, 1)
+    ears.heard.clear()
+    for count in range(50):
+        call.sink.will_hear(clock.now() + count * 0.02)
+    await clock.advance(1.0)
+    assert len(ears.heard) == pytest.approx(50, abs=1)
+    assert not any(frames for _, frames in ears.heard)
     await call.cancel()

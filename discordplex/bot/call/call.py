@@ -27,6 +27,7 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.recording_policy import RecordingPolicy
+from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
@@ -51,6 +52,8 @@ class CallContext:
     """Writes transcripts; without it nothing is kept."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below the greeting."""
+    ears: EarsProvider | None = None
+    """Writes down what people say, beside an engine that does not; None: nobody does."""
     engine_name: str = ""
     """The name of the engine that people read; empty: the kind of the engine."""
 
@@ -90,6 +93,7 @@ class Call:
             transcribes=lease.info.transcribes,
             persona=context.persona,
             persona_on=lease.persona_on if isinstance(lease, ReplaceableLease) else unchanged,
+            ears=context.ears.name if context.ears else "",
             asker=asker,
         )
         self.since = clock.now()
@@ -112,6 +116,7 @@ class Call:
             announcer=self._announcer,
             captions=self._captions,
             lease=lease,
+            ears=context.ears.ears(self._disclosure.allows_ears, self.metrics) if context.ears else None,
             source=self._source,
             clock=clock,
             metrics=self.metrics,

@@ -19,7 +19,7 @@ from discordplex.bridge.events import (
     StillOpening,
     Trouble,
 )
-from discordplex.bridge.ports import HearingSink, VoiceLink
+from discordplex.bridge.ports import Ears, HearingSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, ReplaceableLease, SpeakerId, TurnTakingLease
@@ -41,6 +41,7 @@ class Conversation:
         announcer: Announcer,
         captions: CallCaptions,
         lease: EngineLease,
+        ears: Ears | None = None,
         source: StreamingPlaybackSource,
         clock: Clock,
         metrics: Metrics,
@@ -56,6 +57,7 @@ class Conversation:
         self._captions = captions
         self._lease = lease
         self._server = lease.name
+        self._ears = ears
         self._source = source
         self._clock = clock
         self._metrics = metrics
@@ -88,6 +90,7 @@ class Conversation:
             on_event=on_event,
             clock=self._clock,
             metrics=self._metrics,
+            ears=self._ears,
         )
         if self._state.paused:
             await self._session.pause()

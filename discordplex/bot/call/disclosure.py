@@ -117,6 +117,10 @@ class Disclosure:
         if self._wanted and self._wanted.policy.needs_notice:
             self.show(self._wanted)
 
+    def allows_ears(self) -> bool:
+        """Whether what people say may be sent to the transcription beside the engine: they know of it."""
+        return self._in_force is not None and bool(self._in_force.transcribed_by)
+
     def may_keep(self, caption: Caption) -> bool:
         """Whether this caption may be stored: all of it was said after people had been told."""
         now = self._in_force

@@ -26,6 +26,8 @@ class CallState:
     """The requested persona."""
     persona_on: Callable[[Persona], Persona] = lambda persona: persona
     """What the present engine makes of a persona."""
+    ears: str = ""
+    """Who transcribes what people say where the engine does not, as people read it; empty: nobody."""
     asker: int | None = None
     """The person the bot came for, whose persona it uses; None if unknown."""
     keeps_persona: bool = False

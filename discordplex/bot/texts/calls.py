@@ -127,16 +127,16 @@ def listening_to(about: Introduction) -> str:
 
 def use_of_speech(policy: RecordingPolicy, here: int | None = None) -> str:
     """What is done with people's words: the end of a sentence that is posted in the channel `here`."""
-    parts = []
+    parts = [f"is transcribed by {harmless(policy.transcribed_by)}"] if policy.transcribed_by else []
     if policy.published_in is not None:
         where = "the captions" if policy.published_in == SOMEWHERE else f"<#{policy.published_in}>"
         where = "this channel" if policy.published_in == here else where
         parts.append(f"your words are written into {where}, where Discord keeps them")
     if policy.keeps_people:
         parts.append(f"a transcript is kept, {SINCE}")
-    if not parts:
+    if policy.published_in is None and not policy.keeps_people:
         parts.append("nothing of it is kept")
-    if policy.kept and not policy.transcribes:
+    if policy.kept and not policy.has_words:
         return f"and {', and '.join(parts)}, but a transcript is kept of what I say, {SINCE}"
     return f"and {', and '.join(parts)}"
 

@@ -18,19 +18,20 @@ from discordplex.loopback.clock import FakeClock
 from discordplex.store.records import CaptionsSetting, Owner
 from tests.bot.chat.test_poster import refusal
 from tests.bot.fakes import FakeChannel
-from tests.bot.hall import ANNA, BERT, CARA, TalkingLease, hall
+from tests.bot.hall import ANNA, BERT, CARA, CHAT, TalkingLease, hall
 
 WORDS, REPLY = "I had a secret.", "Tell me more."
 
-EVERYTHING = list(itertools.product([True, False], [True, False], ["voice", "channel", "off"], [True, False]))
+WHO = ["the engine", "the ears", "nobody"]
+EVERYTHING = list(itertools.product(WHO, [True, False], ["voice", "channel", "off"], [True, False]))
+"""Who transcribes what people say, and the settings."""
 
 
-@pytest.mark.parametrize(("transcribes", "transcripts", "captions", "published"), EVERYTHING)
-async def test_what_is_said_is_what_is_done(
-    clock: FakeClock, *, transcribes: bool, transcripts: bool, captions: str, published: bool
-) -> None:
+@pytest.mark.parametrize(("who", "transcripts", "captions", "published"), EVERYTHING)
+async def test_what_is_said_is_what_is_done(clock: FakeClock, *, who: str, transcripts: bool, captions: str, published: bool) -> None:
     """Every engine, with transcripts, captions and people's words on and off: each sentence is held against all that was written."""
-    async with hall(clock, transcribes=transcribes) as it:
+    transcribes = who != "nobody"
+    async with hall(clock, transcribes=who == "the engine", ears=who == "the ears") as it:
         await it.captions(captions)
         await it.switch(transcripts=transcripts, captions_of_people=published)
         said = [text for text in (*it.chat.texts, *it.square.texts) if "I am listening in" in text]
@@ -44,6 +45,7 @@ async def test_what_is_said_is_what_is_done(
         assert ("nothing of it is kept" in told) == (bool(told) and not written and not stored)
         assert ("your words are written into" in told) == written
         assert ("a transcript is kept" in told) == bool(kept)
+        assert ("is transcribed by a transcription service (whisper-1)" in told) == (who == "the ears")
         assert stored == (transcripts and transcribes)
         assert written == (published and transcribes and captions != "off")
         assert bool(kept) == transcripts
@@ -52,6 +54,7 @@ async def test_what_is_said_is_what_is_done(
         assert ("nothing of it is kept" in privacy) == (not written and not stored)
         assert ("your words are written into" in privacy) == written
         assert ("a transcript is kept" in privacy) == bool(kept)
+        assert ("is transcribed by" in privacy) == (who == "the ears")
         assert len(said) <= 1, "one notice tells what holds now"
 
 
@@ -66,6 +69,56 @@ def test_sentences_come_from_the_policy(*, transcribes: bool, transcripts: bool,
     people = policy.keeps_people or policy.published_in is not None
     assert ("nothing of it is kept" in words) == (not people)
     assert ("a transcript is kept of what I say" in words) == (transcripts and not transcribes and not opt_outs_unknown)
+
+
+async def test_the_ears_hear_nobody_before_people_know_who_transcribes(clock: FakeClock) -> None:
+    """Also without captions of people and transcripts: the notice comes first, and where it is gone they hear nobody."""
+    async with hall(clock, transcribes=False, ears=True) as it:
+        assert it.ears is not None
+        (notice,) = it.chat.messages
+        told = notice.texts.index(next(text for text in notice.texts if "is transcribed by" in text))
+        assert told == 0, "the first text of the notice says it"
+        assert it.ears.allowed()
+        it.chat.faults = [OSError()] * 3
+        it.notices.deleted(CHAT, [notice.id])
+        assert not it.ears.allowed()
+        await clock.advance(10)
+        assert it.ears.allowed()
+        assert "is transcribed by" in it.chat.texts[-1]
+
+
+async def test_the_ears_hear_nobody_while_people_cannot_be_told(clock: FakeClock) -> None:
+    """Somebody in the call can see neither channel: the notice says that nothing is kept, and nothing is sent anywhere else."""
+    async with hall(clock, transcribes=False, ears=True) as it:
+        assert it.ears is not None
+        it.chat.hidden_from = it.square.hidden_from = frozenset({BERT})
+        it.call._disclosure.look_again()
+        await clock.advance(3)
+        assert not it.ears.allowed()
+        assert "is transcribed by" not in it.greeting()
+
+
+def test_while_opt_outs_are_unknown_the_ears_hear_nobody() -> None:
+    """Nobody may be transcribed who may have asked not to be heard."""
+    policy = RecordingPolicy.of(GuildRules(opt_outs_unknown=True), engine="", transcribes=False, captions_in=5, ears="Whisper")
+    assert not policy.transcribed_by
+    assert not policy.has_words
+
+
+async def test_an_engine_that_transcribes_needs_no_ears(clock: FakeClock) -> None:
+    """They hear exactly while the present engine does not write down what people say."""
+    async with hall(clock, transcribes=False, ears=True) as it:
+        assert it.ears is not None
+        it.call.state.transcribes = True
+        it.call._announcer.greet()
+        assert not it.ears.allowed()
+        await clock.advance(3)
+        assert "is transcribed by" not in it.greeting()
+        it.call.state.transcribes = False
+        it.call._announcer.greet()
+        assert not it.ears.allowed(), "people are told first"
+        await clock.advance(3)
+        assert it.ears.allowed()
 
 
 async def test_switching_on_in_a_call_notifies_people(clock: FakeClock) -> None:
