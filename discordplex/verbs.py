@@ -147,6 +147,11 @@ def config_check(args: argparse.Namespace) -> int:
         found += [f"persona: {problem}" for problem in problems if problem]
     if found:
         raise ConfigError("\n".join(found))
+    if config.hearing.enabled:
+        from discordplex.clock import SystemClock
+        from discordplex.hearing.provider import Hearing
+
+        Hearing(config.cascade, clock=SystemClock())
     sys.stdout.write("The settings are valid.\n")
     for file in settings_files(args.config):
         if exposed(file):

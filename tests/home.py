@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from discordplex.app import engine_provider
+from discordplex.app import ears_provider, engine_provider
 from discordplex.bot.application import BotApplication
 from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
@@ -19,6 +19,7 @@ from discordplex.config import (
     Config,
     DiscordConfig,
     EngineConfig,
+    HearingConfig,
     PersonaConfig,
     PersonaPlexConfig,
     RealtimeConfig,
@@ -138,8 +139,12 @@ class Home:
         handshake_timeout_s: float = 60.0,
         cascade: CascadeConfig | None = None,
         realtime: RealtimeConfig | None = None,
+        transcribed_at: CascadeConfig | None = None,
     ) -> Config:
-        """Settings of a bot that finds this Discord and these engines, or the cascade's servers."""
+        """Settings of a bot that finds this Discord and these engines, or the cascade's servers.
+
+        With `transcribed_at`, ears that use the transcription of these settings are beside the engine.
+        """
         urls = urls or tuple(engine.url for engine in self.engines) or ("ws://127.0.0.1:9",)
         return Config(
             discord=DiscordConfig(token=SecretStr(token or self.bot.token), api_url=api_url or f"{self.discord.api_url}/v10"),
@@ -147,7 +152,8 @@ class Home:
             persona=persona or PersonaConfig(),
             engine=EngineConfig(kind="cascade" if cascade else "realtime" if realtime else "personaplex"),
             personaplex=PersonaPlexConfig(urls=urls, handshake_timeout_s=handshake_timeout_s),
-            cascade=cascade or CascadeConfig(),
+            cascade=cascade or transcribed_at or CascadeConfig(),
+            hearing=HearingConfig(enabled=transcribed_at is not None),
             realtime=realtime or RealtimeConfig(),
         )
 
@@ -160,7 +166,13 @@ class Home:
             with MediaThreads(clock=clock, metrics=self.metrics) as media_threads:
                 provider = engine_provider(config, clock)
                 application = BotApplication(
-                    config=config, provider=provider, store=self.store, media_threads=media_threads, clock=clock, metrics=self.metrics
+                    config=config,
+                    provider=provider,
+                    store=self.store,
+                    media_threads=media_threads,
+                    clock=clock,
+                    metrics=self.metrics,
+                    ears=ears_provider(config, clock),
                 )
                 self.task = asyncio.create_task(application.run(), name="bot")
                 try:

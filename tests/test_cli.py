@@ -15,6 +15,7 @@ import pytest
 from discordplex import __version__, cli, verbs
 from discordplex.config import Config
 from discordplex.errors import ConfigError, DiscordplexError, EngineError
+from discordplex.services import clients
 from discordplex.stopping import Stop
 
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
@@ -276,6 +277,16 @@ def test_a_setting_without_a_value_is_not_repeated(capsys: pytest.CaptureFixture
     """`--set discord.token TOKEN` forgets the sign between them."""
     code, _out, err = outcome(capsys, "config", "check", "--set", TOKEN)
     assert (code, "KEY=VALUE" in err, TOKEN in err) == (2, True, False)
+
+
+def test_config_check_asks_for_the_packages_of_the_ears(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ears that are switched on need an extra; the sentence has the command."""
+    assert outcome(capsys, "config", "check", "--set", "hearing.enabled=true")[0] == 0
+    monkeypatch.setattr(clients, "is_installed", lambda: False)
+    code, _out, err = outcome(capsys, "config", "check", "--set", "hearing.enabled=true")
+    assert code == 2
+    assert "pip install 'discordplex[cascade]'" in err
+    assert outcome(capsys, "config", "check")[0] == 0
 
 
 def test_config_check_asks_the_engine_side_too(capsys: pytest.CaptureFixture[str]) -> None:

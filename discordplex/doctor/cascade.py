@@ -28,7 +28,7 @@ async def check_cascade(config: Config) -> list[Finding]:
     )
     today = dt.datetime.now(tz=dt.timezone.utc).date()
     try:
-        facts = await examine_models(config.cascade, today)
+        facts = await examine_models(config.cascade, ("transcribe", "think", "speak"), today)
     except ConfigError as fault:
         return [found, failure("cascade", fault.full, "Do what the sentence says, then run this again.")]
     return [found, *(finding(fact) for fact in facts)]

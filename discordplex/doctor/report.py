@@ -76,6 +76,11 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
 
         return check_engines(config, deep=deep)
 
+    def hearing() -> Awaitable[Findings]:
+        from discordplex.doctor.hearing import check_hearing
+
+        return check_hearing(config)
+
     return [
         ("python", machine("check_python")),
         ("discord library", machine("check_discord_library")),
@@ -87,6 +92,7 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
         ("voice", voice),
         ("discord", discord),
         ("engine", engines),
+        ("ears", hearing),
     ]
 
 

@@ -43,4 +43,5 @@ def addresses(config: Config) -> list[str]:
     cascade = config.cascade
     services = [service.base_url or cascade.base_url for service in (cascade.transcribe, cascade.think, cascade.speak)]
     servers = {"cascade": services, "realtime": [config.realtime.url], "personaplex": config.personaplex.urls}
-    return [config.discord.api_url, *(url for kind in config.engine.kinds for url in servers[kind])]
+    ears = services[:1] if config.hearing.enabled else []
+    return [config.discord.api_url, *(url for kind in config.engine.kinds for url in servers[kind]), *ears]

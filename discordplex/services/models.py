@@ -37,9 +37,9 @@ class ModelFact:
     mend: str = ""
 
 
-async def examine_models(config: CascadeConfig, today: dt.date) -> list[ModelFact]:
-    """One fact for each service, in order; asks each server only for its list of models. Raises ConfigError without the extra."""
-    services = [Service.of(config, "transcribe"), Service.of(config, "think"), Service.of(config, "speak")]
+async def examine_models(config: CascadeConfig, names: Sequence[ServiceName], today: dt.date) -> list[ModelFact]:
+    """One fact for each of these services; asks each server only for its list of models. Raises ConfigError without the extra."""
+    services = [Service.of(config, name) for name in names]
     clients = await asyncio.to_thread(Clients, services)
     try:
         return [await examine(service, clients, today) for service in services]
