@@ -34,6 +34,28 @@ def crossfade(leaving: bytes, coming: bytes) -> bytes:
     return bytes(blended.astype("<i2").tobytes()) + coming[RAMP_SAMPLES * ENGINE.sample_bytes :]
 
 
+class Crossfade:
+    """From one sound to another over the length of a block: `leaving` falls, what comes rises."""
+
+    def __init__(self, leaving: bytes) -> None:
+        self._leaving = int16_of(leaving).astype(np.float32)
+        self._at = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of `leaving` was used."""
+        return self._at >= len(self._leaving)
+
+    def into(self, coming: bytes) -> bytes:
+        """The next samples of the other sound, with what is left of `leaving` mixed into their beginning."""
+        samples = int16_of(coming).astype(np.float32)
+        leaving = self._leaving[self._at : self._at + len(samples)]
+        rise = (np.arange(self._at, self._at + len(leaving), dtype=np.float32) + 0.5) / len(self._leaving)
+        samples[: len(leaving)] = samples[: len(leaving)] * rise + leaving * (1 - rise)
+        self._at += len(leaving)
+        return bytes(samples.astype("<i2").tobytes())
+
+
 def fade_in(frame: bytes) -> bytes:
     """`frame` with a ramp from silence at its start."""
     ramped = int16_of(frame)[:RAMP_SAMPLES] * _UP

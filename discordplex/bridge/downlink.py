@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
+from discordplex.audio.fades import Crossfade, is_quiet
 from discordplex.audio.format import ENGINE
 from discordplex.bridge.budget import EventBudget
 from discordplex.bridge.captions import OpenCaptions
@@ -40,6 +41,15 @@ PROBLEMS_AT_ONCE, PROBLEM_EVERY_S = 3, 60.0
 """Sentences about an engine that people get at once, and one more for each interval. A server may word each error anew."""
 
 
+def nothing() -> None:
+    """Nobody waits for the tail."""
+
+
+def problem_budget() -> TokenBucket:
+    """How many sentences about its engines a call tells."""
+    return TokenBucket(per_second=1 / PROBLEM_EVERY_S, burst=PROBLEMS_AT_ONCE)
+
+
 @dataclass(slots=True)
 class ReplySpan:
     """Where the audio of one item lies on the line of pushed samples."""
@@ -59,11 +69,31 @@ class Downlink:
     """
 
     def __init__(
-        self, *, source: SpeakingSource, captions: OpenCaptions, tell: Callable[[CallEvent], None], clock: Clock, metrics: Metrics
+        self,
+        *,
+        source: SpeakingSource,
+        captions: OpenCaptions,
+        tell: Callable[[CallEvent], None],
+        clock: Clock,
+        metrics: Metrics,
+        problems: TokenBucket | None = None,
     ) -> None:
-        """`tell` is called on the loop with each `Trouble`."""
+        """`tell` is called on the loop with each `Trouble`; `problems` limits these where several engines of a call share it."""
         self.mute = False
         """Set it to drop whatever the engine says from then on, sound and text."""
+        self.standby = False
+        """Set it while another engine is the one that people talk with: nothing of this one is played, shown or told."""
+        self.keeps_persona = False
+        """Whether it has its own voice and role, as it said while `standby`."""
+        self.has_sounded = False
+        """Whether it has sent any sound."""
+        self.keeps_tail = False
+        """Set it to keep the next block of sound in `tail` instead of playing it; `on_tail` is called then."""
+        self.tail: bytes | None = None
+        self.on_tail: Callable[[], None] = nothing
+        self._crossfade: Crossfade | None = None
+        self._loud_until = 0
+        self._loud_at = float("-inf")
         self._source = source
         self._captions = captions
         self._tell = tell
@@ -73,7 +103,7 @@ class Downlink:
         self._received = 0
         self._count = 0
         self._block_at: float | None = None
-        self._problems = TokenBucket(per_second=1 / PROBLEM_EVERY_S, burst=PROBLEMS_AT_ONCE)
+        self._problems = problems or problem_budget()
         self._samples = metrics.counter("downlink.samples")
         self._flushed = metrics.counter("downlink.flushed_samples")
         self._late = metrics.counter("downlink.late_samples")
@@ -87,6 +117,19 @@ class Downlink:
     def received_s(self) -> float:
         """How much audio the engine of the last `run` sent."""
         return self._received / ENGINE.rate_hz
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether some of what it said is being played, or waits for that, and is not silence."""
+        return self._source.played_samples < self._loud_until
+
+    def spoke_within(self, seconds: float) -> bool:
+        """Whether sound that is not silence came so recently, played or not."""
+        return self._clock.now() - self._loud_at < seconds
+
+    def fade_in_from(self, tail: bytes) -> None:
+        """Begin with a crossfade from this block, which another engine would be heard with now."""
+        self._crossfade = Crossfade(tail) if tail else None
 
     async def run(self, engine: VoiceEngine) -> Closed:
         """Play what `engine` does until it closes; returns why it did."""
@@ -132,6 +175,9 @@ class Downlink:
         await engine.interrupt(reply.item, played_ms if reply.item else None)
 
     async def _pass_on(self, event: EngineEvent, engine: VoiceEngine) -> None:
+        if self.standby:
+            self._overhear(event)
+            return
         match event:
             case Audio():
                 self._hear(event, paced=engine.caps.realtime_paced)
@@ -149,6 +195,19 @@ class Downlink:
                 self._untold_problems.add()
             case Problem(message, service, cause):
                 self._tell(Trouble(one_line(message, LONGEST_SENTENCE), service, cause))
+
+    def _overhear(self, event: EngineEvent) -> None:
+        """Drop an event of an engine that is not the one people talk with."""
+        if isinstance(event, PersonaIgnored):
+            self.keeps_persona = True
+        elif isinstance(event, Audio):
+            self._received += len(event.pcm) // ENGINE.sample_bytes
+            self._note_level(event.pcm)
+
+    def _note_level(self, pcm: bytes) -> None:
+        self.has_sounded = True
+        if not is_quiet(pcm):
+            self._loud_at = self._clock.now()
 
     def _counts_a_batch(self) -> bool:
         """Whether other tasks get a turn now: events that have already arrived come without a wait in between."""
@@ -172,9 +231,21 @@ class Downlink:
         if self.mute:
             self._muted.add(samples)
             return
+        if self.keeps_tail:
+            if self.tail is None:
+                self.tail = audio.pcm
+                self.on_tail()
+            return
         self._measure(paced=paced)
         begin = self._source.pushed_samples
-        self._source.push(audio.pcm)
+        pcm = audio.pcm
+        if self._crossfade is not None:
+            pcm = self._crossfade.into(pcm)
+            self._crossfade = None if self._crossfade.is_over else self._crossfade
+        self._source.push(pcm)
+        self._note_level(pcm)
+        if self._loud_at == self._clock.now():
+            self._loud_until = begin + samples
         if self._replies and self._replies[-1].item == audio.item:
             self._replies[-1].end = begin + samples
         else:

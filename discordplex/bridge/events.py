@@ -31,12 +31,35 @@ class EngineLost:
     reason: str
     """A plain sentence."""
     retry_in_s: float
-    """Seconds until the next try."""
+    """Seconds until the next try; 0 where the next conversation is being opened already."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineBack:
     """The engine is there again after `EngineLost`; only in a call that was `Listening` before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewing:
+    """The engine's conversation is at its end, and no second slot is free: it is opened again.
+
+    Nobody is heard until `HandedOver`, or until `EngineBack` where that fails.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class UnheardInRenewal:
+    """Somebody speaks after `Renewing` and is not heard; at most once each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """From now on people talk with the engine's next conversation. Voice and role are the same, and it knows what was said."""
+
+    in_place: bool = False
+    """Whether the old one was closed first, after `Renewing`."""
+    unheard_s: float = 0.0
+    """For how long nobody was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +99,18 @@ class Ended:
     """The engine's server had no place to spare, and nobody was heard."""
 
 
-CallEvent: TypeAlias = Opening | StillOpening | Listening | EngineLost | EngineBack | PersonaIgnored | Caption | Trouble | Ended
-"""`PersonaIgnored` comes after `Listening` or `EngineBack`, for each engine that keeps its own voice and role."""
+CallEvent: TypeAlias = (
+    Opening
+    | StillOpening
+    | Listening
+    | EngineLost
+    | EngineBack
+    | Renewing
+    | UnheardInRenewal
+    | HandedOver
+    | PersonaIgnored
+    | Caption
+    | Trouble
+    | Ended
+)
+"""`PersonaIgnored` comes after `Listening`, `EngineBack` or `HandedOver`, for each engine that keeps its own voice and role."""

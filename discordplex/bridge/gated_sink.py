@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from discordplex.audio.vad import SpeechGate
+from discordplex.audio.format import ENGINE
+from discordplex.audio.vad import HOLD_TICKS, SpeechGate
 from discordplex.bridge.ports import HearingSink
 from discordplex.clock import Clock
 from discordplex.engine import SpeakerId
@@ -40,6 +41,11 @@ class GatedSink:
     def quiet_s(self) -> float:
         """For how long nobody has spoken; from the beginning, where nobody has yet."""
         return self._clock.now() - (self._began if self._spoken_at is None else self._spoken_at)
+
+    @property
+    def pause_s(self) -> float:
+        """For how long no speech has come. A gate closes only some time after the last word."""
+        return 0.0 if self.speaking else self.quiet_s + HOLD_TICKS * ENGINE.frame_seconds
 
     @property
     def last_arrival(self) -> float | None:

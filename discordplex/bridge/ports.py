@@ -32,6 +32,15 @@ class HearingSink(Protocol):
         ...
 
 
+class SpeechSink(HearingSink, Protocol):
+    """One that knows whether it was speech. Thread: loop."""
+
+    @property
+    def pause_s(self) -> float:
+        """For how long nobody has spoken, 0 while somebody speaks; from the beginning, where nobody has yet."""
+        ...
+
+
 class SpeakingSource(Protocol):
     """What the engine says, waiting to be played. Thread: loop, for all methods here."""
 

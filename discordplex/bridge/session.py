@@ -9,23 +9,21 @@ import anyio.lowlevel
 import structlog
 
 from discordplex.bridge.captions import OpenCaptions
-from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
-from discordplex.bridge.events import CallEvent, Ended, EngineBack, EngineLost, Listening, Opening, StillOpening, Trouble
-from discordplex.bridge.lifetime import cause_of, opened
-from discordplex.bridge.ports import Ears, HearingSink, SpeakingSource, VoiceLink
+from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink, problem_budget
+from discordplex.bridge.events import CallEvent, Caption, Ended, EngineLost, Opening, Trouble
+from discordplex.bridge.handover import Handover, HandoverRule
+from discordplex.bridge.lifetime import cause_of
+from discordplex.bridge.ports import Ears, SpeakingSource, SpeechSink, VoiceLink
+from discordplex.bridge.recap import RecapKeeper
 from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
-from discordplex.engine import BUSY, OVER_BUDGET, Closed, EngineLease, Persona, Problem, SpeakerId, Text, VoiceEngine
-from discordplex.errors import EngineError
+from discordplex.engine import BUSY, Closed, EngineLease, Persona, Problem, SpeakerId, Text
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
-
-SILENT_PER_HEALTHY = 6.0
-"""An engine that waits to be spoken to shows in six times as long, without a sound, that it is well."""
 
 INTERNAL_ERROR = "The call ended because of an internal error; the log has the cause."
 
@@ -42,7 +40,7 @@ class VoiceSession:
         *,
         lease: EngineLease,
         persona: Persona,
-        sink: HearingSink,
+        sink: SpeechSink,
         source: SpeakingSource,
         link: VoiceLink,
         on_event: Callable[[CallEvent], None],
@@ -50,6 +48,8 @@ class VoiceSession:
         metrics: Metrics,
         ears: Ears | None = None,
         retry_rule: RetryRule | None = None,
+        handover_rule: HandoverRule | None = None,
+        recap: RecapKeeper | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._lease = lease
@@ -63,14 +63,26 @@ class VoiceSession:
         self._people = link.people
         self._ears = ears
         self._captions = OpenCaptions()
+        self._recap = recap or RecapKeeper()
+        self._recap.saw(self._people)
+        self._problems = problem_budget()
         self._uplink = Uplink(sink=sink, clock=clock, metrics=metrics, chores=self._do_chores, ears=ears)
-        self._downlink = Downlink(source=source, captions=self._captions, tell=on_event, clock=clock, metrics=metrics)
         self._retry = EngineRetries(chance=chance, rule=retry_rule)
+        self._handover = Handover(
+            lease=lease,
+            uplink=self._uplink,
+            captions=self._captions,
+            new_downlink=self._new_downlink,
+            pause_of_people=lambda: sink.pause_s,
+            recap=self._recap,
+            tell=on_event,
+            retries=self._retry,
+            clock=clock,
+            metrics=metrics,
+            rule=handover_rule,
+        )
         self._scope = anyio.CancelScope()
         self._attempt: asyncio.Task[Closed | None] | None = None
-        self._engine: VoiceEngine | None = None
-        self._listened = False
-        self._to_forget: set[SpeakerId] = set()
 
     async def run(self) -> None:
         """Run the call from start to end. Call it once.
@@ -90,7 +102,8 @@ class VoiceSession:
             ended = Ended(INTERNAL_ERROR)
         finally:
             for caption in self._captions.close():
-                self._tell(caption)
+                self._tell_caption(caption)
+            self._recap.clear()
             self._tell(ended)
 
     def stop(self) -> None:
@@ -99,8 +112,9 @@ class VoiceSession:
 
     async def interrupt(self) -> None:
         """Interrupt what the engine is saying, because a person asked for it; does nothing where no engine is there."""
-        if self._engine is not None:
-            await self._downlink.interrupt(self._engine)
+        engine, downlink = self._handover.engine, self._handover.downlink
+        if engine is not None and downlink is not None:
+            await downlink.interrupt(engine)
 
     async def pause(self) -> None:
         """Until `resume` the engine hears silence, whatever people say, and nothing that it says is played or shown.
@@ -108,21 +122,21 @@ class VoiceSession:
         What people said before and nobody has read yet is dropped. The pause holds for every engine that the call gets until `resume`,
         including one that is being opened.
         """
-        self._uplink.deaf = self._downlink.mute = True
+        self._handover.mute(muted=True)
         self._captions.cut_people()
-        engine = self._engine
         if self._ears is not None:
             self._ears.drop()
+        engines = self._handover.engines
         await self.interrupt()
         self._drop_unplayed()
-        if engine is not None:
+        for engine in engines:
             await engine.pause()
         if self._ears is not None:
             await self._ears.stopped()
 
     def resume(self) -> None:
         """Hear and speak again after `pause`. What was said meanwhile is lost."""
-        self._uplink.deaf = self._downlink.mute = False
+        self._handover.mute(muted=False)
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all that the call and its engine hold of this speaker's sound and words, because they opted out.
@@ -133,19 +147,26 @@ class VoiceSession:
         """
         self._sink.forget(speaker)
         self._captions.forget(speaker)
+        self._recap.forget(speaker)
+        self._handover.drop_next()  # it was told of the call with their words
+        self._handover.to_forget.add(speaker)
         if self._ears is not None:
             await self._ears.forget(speaker)
-        engine = self._engine
+        engine = self._handover.engine
         if engine is None:
-            self._to_forget.add(speaker)
             return
         try:
             await engine.forget(speaker)
         except Exception:
             # What it may still hold must reach nobody: the engine is left, and the next one is told.
-            self._to_forget.add(speaker)
             self._give_up_attempt()
             raise
+        self._handover.to_forget.discard(speaker)
+
+    def forget_call(self) -> None:
+        """Forget what was said in this call: no later conversation is told of it."""
+        self._recap.clear()
+        self._handover.drop_next()
 
     def restart(self, persona: Persona) -> None:
         """Continue as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` says when it listens."""
@@ -154,8 +175,11 @@ class VoiceSession:
         self._give_up_attempt()
 
     def try_now(self) -> None:
-        """Stop waiting for the next try, or for an opening in progress. Does nothing where an engine is there."""
-        if self._engine is None:
+        """Stop waiting for the next try, or for an opening in progress.
+
+        Does nothing where an engine is there, or the next conversation is being opened already.
+        """
+        if self._handover.engine is None and not self._handover.prepares:
             self._give_up_attempt()
 
     def _give_up_attempt(self) -> None:
@@ -166,6 +190,20 @@ class VoiceSession:
         """Drop what waits to be played, sound and words."""
         self._captions.cut(heard=self._source.played_samples)
         self._source.flush()
+
+    def _new_downlink(self) -> Downlink:
+        return Downlink(
+            source=self._source,
+            captions=self._captions,
+            tell=self._tell,
+            clock=self._clock,
+            metrics=self._metrics,
+            problems=self._problems,
+        )
+
+    def _tell_caption(self, caption: Caption) -> None:
+        self._recap.hear(caption)
+        self._tell(caption)
 
     async def _live(self) -> Closed:
         """Run all of the call's tasks; returns how the engine was lost for good. The failure of one task ends the others."""
@@ -193,9 +231,9 @@ class VoiceSession:
 
     async def _try_once(self) -> Closed | None:
         """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
-        lost = await self._hold_engine()
+        lost = await self._handover.hold(self._persona)
         self._captions.end_stretch()
-        is_full = lost.cause == BUSY and not self._listened
+        is_full = lost.cause == BUSY and not self._handover.listened
         retry_in_s = self._retry.failed(self._clock.now()) if lost.retry and not is_full else None
         log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=retry_in_s)
         if retry_in_s is None:
@@ -203,34 +241,6 @@ class VoiceSession:
         self._tell(EngineLost(lost.reason, retry_in_s))
         await self._clock.sleep_until(self._clock.now() + retry_in_s)
         return None
-
-    async def _hold_engine(self) -> Closed:
-        """One conversation with the engine, from opening it to losing it."""
-        try:
-            async with opened(self._lease.open(self._persona, self._metrics), self._clock, self._tell_long) as engine:
-                return await self._converse_with(engine)
-        except EngineError as error:
-            return Closed(one_line(str(error), LONGEST_SENTENCE), retry=error.retry, cause=error.cause)
-
-    def _tell_long(self, waited_s: float) -> None:
-        self._tell(StillOpening(waited_s))
-
-    async def _converse_with(self, engine: VoiceEngine) -> Closed:
-        self._tell(EngineBack() if self._listened else Listening())
-        self._listened = True
-        self._engine = engine
-        began_at = self._clock.now()
-        try:
-            while self._to_forget:
-                await engine.forget(self._to_forget.pop())
-            with self._uplink.into(engine):
-                closed = await self._downlink.run(engine)
-        finally:
-            self._engine = None
-        if not closed.cause.startswith(OVER_BUDGET):  # audio of a flood does not count as healthy
-            lasted_s = 0.0 if engine.caps.realtime_paced else (self._clock.now() - began_at) / SILENT_PER_HEALTHY
-            self._retry.received(max(self._downlink.received_s, lasted_s))
-        return closed
 
     def _hear_words(self, event: Text | Problem) -> None:
         """The ears have written down what somebody said, or cannot."""
@@ -240,10 +250,12 @@ class VoiceSession:
             self._tell(Trouble(one_line(event.message, LONGEST_SENTENCE), event.service, event.cause))
 
     def _do_chores(self) -> None:
-        """Advance the captions, and make the sink forget people who left. Called ten times a second by the uplink."""
+        """Advance the captions and the hand-over, and make the sink forget people who left. Called ten times a second by the uplink."""
         for caption in self._captions.advance(heard=self._source.played_samples, now=self._clock.now()):
-            self._tell(caption)
+            self._tell_caption(caption)
+        self._handover.tick()
         people = self._link.people
         for gone in self._people - people:
             self._sink.forget(gone)
+        self._recap.saw(people - self._people)
         self._people = people

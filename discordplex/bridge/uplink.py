@@ -1,8 +1,7 @@
 """Uplink: people to engine. What the sink holds goes to the engine every 20 ms, silence included."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from discordplex.audio.fades import is_quiet
 from discordplex.bridge.metronome import Metronome
@@ -41,22 +40,16 @@ class Uplink:
         self._clock = clock
         self._chores = chores
         self._ears = ears
-        self._engine: VoiceEngine | None = None
+        self.engine: VoiceEngine | None = None
+        """Who hears what people say; None: nobody."""
+        self.next_engine: VoiceEngine | None = None
+        """Who hears it beside that engine, to take over from it."""
         self._ticks = metrics.counter("uplink.ticks")
         self._silent = metrics.counter("uplink.silent")
         self._skipped = metrics.counter("uplink.skipped")
         self._unheard = metrics.counter("uplink.unheard")
         self._wait_ms = metrics.histogram("uplink.wait_ms")
         self._phase_ms = metrics.gauge("uplink.phase_ms")
-
-    @contextmanager
-    def into(self, engine: VoiceEngine) -> Iterator[None]:
-        """Within this block, `engine` hears what people say."""
-        self._engine = engine
-        try:
-            yield
-        finally:
-            self._engine = None
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -73,19 +66,21 @@ class Uplink:
         """Send one frame of model time and set the next deadline."""
         frames = self._sink.take()
         arrival = self._sink.last_arrival
-        if self._engine is None or self.deaf:
+        if self.engine is None or self.deaf:
             self._unheard.add(len(frames))
             frames = {}
-        if self._engine is not None:
+        if self.engine is not None:
             self._ticks.add()
-            await self._engine.push(frames)
+            await self.engine.push(frames)
+        if self.next_engine is not None:
+            await self.next_engine.push(frames)
         if self._ears is not None:
             self._ears.push(frames)
         if not frames or arrival is None:
-            self._silent.add(self._engine is not None)
+            self._silent.add(self.engine is not None)
             metronome.tick_silent()
             return
-        if self._engine is not None:
+        if self.engine is not None:
             self._wait_ms.record((self._clock.now() - arrival) * 1000)
         if metronome.wants_quiet and all(map(is_quiet, frames.values())):
             metronome.tick_quiet()

@@ -140,8 +140,34 @@ class ScriptedEars:
         self.stops += 1
 
 
+class ScriptedSpare:
+    """A second slot; `lose` is what a provider does who needs it."""
+
+    name = "spare"
+
+    def __init__(self, lease: "ScriptedLease", lost: Callable[[], None]) -> None:
+        self.end = ""
+        self._lease = lease
+        self._lost = lost
+
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        assert not self.end
+        return self._lease.open(persona, metrics, recap)
+
+    def adopt(self) -> None:
+        self.end = self.end or "adopted"
+
+    def give_back(self) -> None:
+        self.end = self.end or "given back"
+
+    def lose(self) -> None:
+        """Somebody needs it for a call."""
+        self.end = "lost"
+        self._lost()
+
+
 class ScriptedLease:
-    """A lease that opens the engines a test made, in turn."""
+    """A lease that opens the engines a test made, in turn, and has a second slot where a test says so."""
 
     name = "scripted"
     info = EngineInfo("PersonaPlex", transcribes=False)
@@ -150,9 +176,14 @@ class ScriptedLease:
         self.waiting = deque(engines)
         self.personas: list[Persona] = []
         self.recaps: list[Recap] = []
+        self.has_spare = False
+        self.spares: list[ScriptedSpare] = []
 
-    def spare(self, lost: Callable[[], None]) -> None:
-        raise AssertionError(lost)
+    def spare(self, lost: Callable[[], None]) -> ScriptedSpare | None:
+        if not self.has_spare:
+            return None
+        self.spares.append(ScriptedSpare(self, lost))
+        return self.spares[-1]
 
     def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
         self.personas.append(persona)
@@ -167,6 +198,7 @@ class ScriptedSink:
     def __init__(self, clock: FakeClock) -> None:
         self.last_arrival: float | None = None
         self.surplus_s: float | None = None
+        self.pause_s = float("inf")
         self.forgotten: list[SpeakerId] = []
         self._clock = clock
         self._frames: deque[tuple[float, SpeakerId, bytes]] = deque()

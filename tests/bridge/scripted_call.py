@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from discordplex.bridge.events import CallEvent
-from discordplex.bridge.ports import HearingSink
+from discordplex.bridge.ports import SpeechSink
 from discordplex.bridge.retry import RetryRule
 from discordplex.bridge.session import VoiceSession
 from discordplex.loopback.clock import FakeClock, settle
@@ -36,7 +36,7 @@ class Call:
         clock: FakeClock,
         *engines: ScriptedEngine,
         rule: RetryRule | None = None,
-        sink: HearingSink | None = None,
+        sink: SpeechSink | None = None,
         ears: ScriptedEars | None = None,
     ) -> None:
         self.clock = clock

@@ -146,7 +146,8 @@ def call(seed: int, link: Link, *, still: tuple[float, float] = (END, END)) -> H
     time = VirtualTime(chance, link(chance, sent), still)
     ear = Ear(time)
     uplink = Uplink(sink=time.sink, clock=time, metrics=time.metrics)
-    with uplink.into(ear), pytest.raises(CallOverError):
+    uplink.engine = ear
+    with pytest.raises(CallOverError):
         asyncio.run(uplink.run())
     wave = np.frombuffer(bytes(ear.pcm), "<i2").astype(np.float64)
     heard = bursts(wave)

@@ -92,7 +92,8 @@ class EchoCall(ScriptedEngine):
 
     async def _run(self) -> None:
         uplink = Uplink(sink=self._sink, clock=self, metrics=self._metrics)
-        with uplink.into(self), pytest.raises(CallOverError):
+        uplink.engine = self
+        with pytest.raises(CallOverError):
             await uplink.run()
 
     def _at(self, due: float, happen: Callable[[], None]) -> None:

@@ -175,8 +175,9 @@ async def test_a_deaf_listener_ends_only_its_own_call(clock: FakeClock) -> None:
         if isinstance(event, Listening):
             raise KeyError
 
-    call.session._tell = hear
+    call.session._tell = call.session._handover._tell = hear
     with capture_logs():
         await call.start()
+        await settle()
     assert told[-1] == Ended(INTERNAL_ERROR)
     assert engine.closed_at is not None

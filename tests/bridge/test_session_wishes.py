@@ -7,6 +7,7 @@ import pytest
 from discordplex.audio.format import DISCORD
 from discordplex.audio.sink import Sink
 from discordplex.bridge.events import Caption, EngineBack, EngineLost, Listening, Opening, Trouble
+from discordplex.bridge.gated_sink import GatedSink
 from discordplex.engine import Audio, Closed, Persona, Problem, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
@@ -109,7 +110,7 @@ async def test_a_restart_does_not_wait(clock: FakeClock) -> None:
 def real_call(clock: FakeClock, *engines: ScriptedEngine) -> tuple[Call, Sink]:
     """A call that hears through a real sink."""
     sink = Sink(clock=clock, metrics=Metrics())
-    return Call(clock, *engines, sink=sink), sink
+    return Call(clock, *engines, sink=GatedSink(sink, clock=clock)), sink
 
 
 async def test_nothing_of_a_forgotten_speaker_reaches_the_engine(clock: FakeClock) -> None:
@@ -218,7 +219,7 @@ async def test_an_engine_that_cannot_forget_is_left(clock: FakeClock) -> None:
     await call.start()
     with pytest.raises(ZeroDivisionError):
         await call.session.forget(1)
-    await settle()
+    await settle(40)
     assert stubborn.closed_at == clock.now()
     assert engine.forgotten == [1]
     await call.cancel()

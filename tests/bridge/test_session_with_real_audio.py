@@ -13,6 +13,7 @@ from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bridge.events import CallEvent, Caption, Ended
+from discordplex.bridge.gated_sink import GatedSink
 from discordplex.bridge.session import VoiceSession
 from discordplex.engine import Audio, Interrupted, Text
 from discordplex.loopback.clock import FakeClock
@@ -38,7 +39,7 @@ class Call:
         self.session = VoiceSession(
             lease=ScriptedLease(self.engine),
             persona=PERSONA,
-            sink=self.sink,
+            sink=GatedSink(self.sink, clock=self.clock),
             source=self.source,
             link=ScriptedLink(*SPEAKERS),
             on_event=lambda event: self.told.append((self.clock.now(), event)),

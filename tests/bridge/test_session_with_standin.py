@@ -10,6 +10,7 @@ from discordplex.audio.format import DISCORD
 from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bridge.events import CallEvent, Caption, Ended, EngineBack, EngineLost, Listening, Opening
+from discordplex.bridge.gated_sink import GatedSink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
@@ -41,7 +42,7 @@ class Call:
         self.session = VoiceSession(
             lease=lease,
             persona=persona,
-            sink=self.sink,
+            sink=GatedSink(self.sink, clock=self.clock),
             source=self.source,
             link=ScriptedLink(SPEAKER),
             on_event=self._hear,

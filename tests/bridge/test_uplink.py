@@ -32,9 +32,9 @@ async def test_silence_is_sent_fifty_times_a_second() -> None:
     clock, metrics = FakeClock(), Metrics()
     engine = ScriptedEngine(clock)
     uplink = Uplink(sink=ScriptedSink(clock), clock=clock, metrics=metrics)
-    with uplink.into(engine):
-        async with running(uplink):
-            await clock.advance(2.0)
+    uplink.engine = engine
+    async with running(uplink):
+        await clock.advance(2.0)
     assert [frames for _, frames in engine.heard] == [{}] * 101
     assert [round((at - engine.heard[0][0]) * 1000) for at, _ in engine.heard] == list(range(0, 2001, 20))
     assert metrics.counter("uplink.ticks").value == 101
@@ -50,9 +50,9 @@ async def test_frames_go_up_once_and_in_order_and_soon() -> None:
     said = [bytes([count]) * ENGINE.frame_bytes for count in range(200)]
     for count, pcm in enumerate(said):
         sink.will_hear(clock.now() + 0.0123 + count * 0.02, speaker=42, pcm=pcm)
-    with uplink.into(engine):
-        async with running(uplink):
-            await clock.advance(4.1)
+    uplink.engine = engine
+    async with running(uplink):
+        await clock.advance(4.1)
     assert [frames[42] for _, frames in engine.heard if frames] == said
     wait_ms = metrics.histogram("uplink.wait_ms")
     assert wait_ms.count == 200
@@ -70,8 +70,9 @@ async def test_without_an_engine_people_speak_to_nobody() -> None:
         sink.will_hear(clock.now() + count * 0.02, pcm=LOUD)
     async with running(uplink):
         await clock.advance(2.0)
-        with uplink.into(engine):
-            await clock.advance(1.0)
+        uplink.engine = engine
+        await clock.advance(1.0)
+        uplink.engine = None
         await clock.advance(1.0)
     assert len(engine.heard) == 50
     assert not any(frames for _, frames in engine.heard)
@@ -89,9 +90,9 @@ async def test_a_stall_is_not_made_up() -> None:
 
     engine = ScriptedEngine(clock, on_push=stall)
     uplink = Uplink(sink=ScriptedSink(clock), clock=clock, metrics=metrics)
-    with uplink.into(engine):
-        async with running(uplink):
-            await clock.advance(1.0)
+    uplink.engine = engine
+    async with running(uplink):
+        await clock.advance(1.0)
     times = [round((at - engine.heard[0][0]) * 1000) for at, _ in engine.heard]
     assert times == [*range(0, 201, 20), 310, *range(320, 1001, 20)]
     assert metrics.counter("uplink.skipped").value == 4
@@ -122,5 +123,6 @@ async def test_a_failing_engine_is_not_hidden() -> None:
         raise ZeroDivisionError
 
     uplink = Uplink(sink=ScriptedSink(clock), clock=clock, metrics=Metrics())
-    with uplink.into(ScriptedEngine(clock, on_push=fail)), pytest.raises(ZeroDivisionError):
+    uplink.engine = ScriptedEngine(clock, on_push=fail)
+    with pytest.raises(ZeroDivisionError):
         await uplink.run()

@@ -14,6 +14,7 @@ from discordplex.audio.pacing import REPLIES
 from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bridge.events import CallEvent, Caption, Listening, Trouble
+from discordplex.bridge.gated_sink import GatedSink
 from discordplex.bridge.session import VoiceSession
 from discordplex.cascade.bargein import BACKCHANNEL_MS
 from discordplex.cascade.provider import CascadeProvider
@@ -51,7 +52,7 @@ class Room:
         self.session = VoiceSession(
             lease=lease,
             persona=PERSONA,
-            sink=self.sink,
+            sink=GatedSink(self.sink, clock=self.clock),
             source=self.source,
             link=ScriptedLink(ANNA),
             on_event=self.on_event,

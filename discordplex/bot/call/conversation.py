@@ -19,7 +19,7 @@ from discordplex.bridge.events import (
     StillOpening,
     Trouble,
 )
-from discordplex.bridge.ports import Ears, HearingSink, VoiceLink
+from discordplex.bridge.ports import Ears, SpeechSink, VoiceLink
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, ReplaceableLease, SpeakerId, TurnTakingLease
@@ -64,7 +64,7 @@ class Conversation:
         self._session: VoiceSession | None = None
         self._changing = False
 
-    async def run(self, *, sink: HearingSink, link: VoiceLink, quiet: bool) -> Ended:
+    async def run(self, *, sink: SpeechSink, link: VoiceLink, quiet: bool) -> Ended:
         """Run until the engine is lost for good, and return why; or until cancelled. With `quiet`, greet only when it works."""
         self.phase = WAITING
         if not quiet:

@@ -1,0 +1,463 @@
+"""Handover: keeps a call in conversation with its engine, and hands over from one conversation to the next.
+
+A conversation ends before the call does: the model's memory is full, or the engine is lost. Where a second slot is free, the next
+conversation is opened beside the live one, early enough; it hears the same sound from its first moment on, and what it says is dropped. In
+the first pause of everybody it takes over. Where no second slot is free, the conversation is closed and opened again in a longer pause.
+
+`HandoverTiming` decides when; it is pure: times are parameters.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from discordplex.bridge.captions import OpenCaptions
+from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink
+from discordplex.bridge.events import CallEvent, EngineBack, EngineLost, HandedOver, Listening, Renewing, StillOpening, UnheardInRenewal
+from discordplex.bridge.lifetime import opened
+from discordplex.bridge.recap import RecapKeeper
+from discordplex.bridge.retry import EngineRetries
+from discordplex.bridge.uplink import Uplink
+from discordplex.clock import Clock
+from discordplex.engine import OVER_BUDGET, Closed, EngineLease, Persona, PersonaIgnored, SpareSlot, SpeakerId, VoiceEngine
+from discordplex.errors import EngineError
+from discordplex.metrics import Metrics
+from discordplex.plaintext import one_line
+from discordplex.retry import Backoff
+from discordplex.tasks import cancel_and_wait
+
+log = structlog.get_logger()
+
+SILENT_PER_HEALTHY = 6.0
+"""An engine that waits to be spoken to shows in six times as long, without a sound, that it is well."""
+
+SPEAKS_S = 0.2
+"""Somebody whose last word was so recently is speaking."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverRule:
+    """The limits of a hand-over."""
+
+    summary_share: float = 0.6
+    """How much of the memory is used when a summary of the call is asked for."""
+    prepare_share: float = 0.75
+    """How much of the memory is used when the next conversation is prepared: with PersonaPlex a minute before its end, for a handshake of
+    4 to 9 s and half a minute in which somebody stops speaking."""
+    pause_s: float = 0.4
+    """The pause of everybody in which the next conversation takes over. Pauses between words are shorter."""
+    patience_s: float = 30.0
+    """How long it waits for one; then it takes over in the middle of a word."""
+    least_patience_s: float = 2.0
+    """The same where the memory is at its end already."""
+    long_pause_s: float = 3.0
+    """The pause in which a conversation is renewed in place, when nobody is heard for as long as the engine takes to open."""
+    tries: int = 4
+    """How often the next conversation of one that is live may fail; then that one is renewed in place."""
+    first_retry_s: float = 2.0
+    longest_retry_s: float = 30.0
+
+
+class NextStep(enum.Enum):
+    """What a hand-over needs now."""
+
+    WAIT = "wait"
+    PREPARE = "prepare"
+    TAKE_OVER = "take over"
+    CROSSFADE = "crossfade"
+    RENEW = "renew"
+
+
+class HandoverTiming:
+    """When to hand over from one conversation, which has listened since `began` and remembers for `memory_s`. Pure."""
+
+    def __init__(self, rule: HandoverRule, memory_s: float | None, began: float) -> None:
+        lasts_s = float("inf") if memory_s is None else memory_s
+        self.summary_at = began + rule.summary_share * lasts_s
+        self.due_at = began + rule.prepare_share * lasts_s
+        """From when on the others have to be asked."""
+        self.overdue_at = began + lasts_s + rule.patience_s
+        """From when on nothing is waited for."""
+        self._rule = rule
+        self._ends_at = began + lasts_s
+        self._backoff = Backoff(rule.first_retry_s, rule.longest_retry_s)
+        self._retry_at = float("-inf")
+
+    def failed(self, now: float) -> None:
+        """The next conversation could not be opened, or was lost before it took over."""
+        self._retry_at = now + self._backoff.failed()
+
+    def without_next(self, now: float, pause_s: float, *, has_spare: bool) -> NextStep:
+        """While nothing is prepared: everybody has been silent for `pause_s`."""
+        if now < self.due_at:
+            return NextStep.WAIT
+        if has_spare and self._backoff.failures < self._rule.tries and now < self.overdue_at:
+            return NextStep.PREPARE if now >= self._retry_at else NextStep.WAIT
+        needed_s = self._rule.long_pause_s if now < self._ends_at else self._rule.pause_s
+        return NextStep.RENEW if pause_s >= needed_s or now >= self.overdue_at else NextStep.WAIT
+
+    def with_next(self, now: float, pause_s: float, *, ready_at: float, takes_turns: bool) -> NextStep:
+        """While the next conversation has been ready since `ready_at`. One that takes turns may be thinking while all are silent."""
+        if pause_s >= (self._rule.long_pause_s if takes_turns else self._rule.pause_s):
+            return NextStep.TAKE_OVER
+        latest = min(ready_at + self._rule.patience_s, max(self._ends_at, ready_at + self._rule.least_patience_s))
+        return NextStep.CROSSFADE if now >= latest and not takes_turns else NextStep.WAIT
+
+
+class EngineConversation:
+    """One conversation with an engine, from opening it to leaving it, as a task. `is_ready` is awaited before its events are read."""
+
+    def __init__(self, engine: VoiceEngine, downlink: Downlink, *, clock: Clock, host: "Handover") -> None:
+        self.engine = engine
+        self.downlink = downlink
+        self.ready_at: float | None = None
+        self._clock = clock
+        self._host = host
+        self.task = asyncio.create_task(self._run(), name="bridge:engine")
+        self.task.add_done_callback(lambda _: host.wake())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is lost or left."""
+        return self.task.done()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it listens."""
+        return self.ready_at is not None and not self.task.done()
+
+    async def _run(self) -> Closed:
+        try:
+            async with opened(self.engine, self._clock, lambda waited_s: self._host.opens_long(self, waited_s)):
+                self.ready_at = self._clock.now()
+                await self._host.is_ready(self)
+                return await self.downlink.run(self.engine)
+        except EngineError as error:
+            return Closed(one_line(str(error), LONGEST_SENTENCE), retry=error.retry, cause=error.cause)
+
+    @property
+    def healthy_s(self) -> float:
+        """How much audio it gave, or what counts as much."""
+        if self.ready_at is None:
+            return 0.0
+        lasted_s = 0.0 if self.engine.caps.realtime_paced else (self._clock.now() - self.ready_at) / SILENT_PER_HEALTHY
+        return max(self.downlink.received_s, lasted_s)
+
+
+class Handover:
+    """The conversations of one call: the live one, and at times the next one beside it. Thread: loop.
+
+    Metrics: `handover.taken_over` (with a second slot), `handover.crossfaded` (of those, in the middle of a word), `handover.renewed` (in
+    place), `handover.failed` (next conversations that failed), `handover.unheard_ms` (how long nobody was heard in a renewal).
+    """
+
+    def __init__(
+        self,
+        *,
+        lease: EngineLease,
+        uplink: Uplink,
+        captions: OpenCaptions,
+        new_downlink: Callable[[], Downlink],
+        pause_of_people: Callable[[], float],
+        recap: RecapKeeper,
+        tell: Callable[[CallEvent], None],
+        retries: EngineRetries,
+        clock: Clock,
+        metrics: Metrics,
+        rule: HandoverRule | None = None,
+    ) -> None:
+        """`pause_of_people` says for how long no person has spoken; `tell` is called on the loop."""
+        self.to_forget: set[SpeakerId] = set()
+        """People who opted out while no engine was open: each engine is told before it hears anybody."""
+        self._lease = lease
+        self._uplink = uplink
+        self._captions = captions
+        self._new_downlink = new_downlink
+        self._pause_of_people = pause_of_people
+        self._recap = recap
+        self._tell = tell
+        self._retries = retries
+        self._clock = clock
+        self._metrics = metrics
+        self._rule = rule or HandoverRule()
+        self._changed = asyncio.Event()
+        self._live: EngineConversation | None = None
+        self._next: EngineConversation | None = None
+        self._spare: SpareSlot | None = None
+        self._leaving: set[asyncio.Task[Closed]] = set()
+        self._timing = HandoverTiming(self._rule, None, 0.0)
+        self._summary_at = self._timing.summary_at
+        self._persona: Persona | None = None
+        self._muted = False
+        self._listened = False
+        self._lost_told = False
+        self._spoke_at = 0.0
+        self._renewing_since: float | None = None
+        self._unheard_told = False
+        self._taken_over = metrics.counter("handover.taken_over")
+        self._crossfaded = metrics.counter("handover.crossfaded")
+        self._renewed = metrics.counter("handover.renewed")
+        self._failed = metrics.counter("handover.failed")
+        self._unheard_ms = metrics.histogram("handover.unheard_ms")
+
+    @property
+    def listened(self) -> bool:
+        """Whether an engine was open in this call."""
+        return self._listened
+
+    @property
+    def prepares(self) -> bool:
+        """Whether a next conversation is being opened or stands by."""
+        return self._next is not None
+
+    @property
+    def engine(self) -> VoiceEngine | None:
+        """The engine that people talk with now."""
+        return self._live.engine if self._live is not None and self._live.is_live else None
+
+    @property
+    def downlink(self) -> Downlink | None:
+        """What plays that engine."""
+        return self._live.downlink if self.engine is not None and self._live is not None else None
+
+    @property
+    def engines(self) -> list[VoiceEngine]:
+        """That engine, and the next one where it listens already."""
+        return [one.engine for one in (self._live, self._next) if one is not None and one.is_live]
+
+    # What the call says
+
+    async def hold(self, persona: Persona) -> Closed:
+        """Open the engine as `persona` and keep a conversation with it as long as possible; returns how it was lost.
+
+        However this ends, every conversation is left, and a spare slot is given back.
+        """
+        self._persona = persona
+        try:
+            self._live = self._begin(self._lease.open(persona, self._metrics, self._recap.recap()), standby=False)
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                lost = await self._step(self._live, self._clock.now())
+                if lost is not None:
+                    return lost
+        finally:
+            self._uplink.engine = None
+            self.drop_next()
+            live, self._live = self._live, None
+            self._renewing_since, self._lost_told = None, False
+            await cancel_and_wait(*([live.task] if live else []), *self._leaving)
+
+    def mute(self, *, muted: bool) -> None:
+        """Drop whatever an engine says, and let it hear silence, until this is taken back."""
+        self._muted = self._uplink.deaf = muted
+        for conversation in (self._live, self._next):
+            if conversation is not None:
+                conversation.downlink.mute = muted
+
+    def drop_next(self) -> None:
+        """Leave the next conversation, where there is one, and give its slot back. It is prepared again when it is due."""
+        following, self._next = self._next, None
+        spare, self._spare = self._spare, None
+        self._uplink.next_engine = None
+        if following is not None:
+            self._leave(following)
+        if spare is not None:
+            spare.give_back()
+        self.wake()
+
+    def tick(self) -> None:
+        """Time has passed; call it ten times a second."""
+        now = self._clock.now()
+        if now >= self._timing.due_at or self._renewing_since is not None:
+            self.wake()
+        elif now >= self._summary_at:
+            self._summary_at = float("inf")
+            self._recap.prepare()
+
+    # What a conversation says
+
+    def wake(self) -> None:
+        """Something has changed."""
+        self._changed.set()
+
+    def opens_long(self, conversation: EngineConversation, waited_s: float) -> None:
+        """It takes long to open."""
+        if conversation is self._live:
+            self._tell(StillOpening(waited_s))
+
+    async def is_ready(self, conversation: EngineConversation) -> None:
+        """It listens from now on."""
+        for speaker in tuple(self.to_forget):
+            await conversation.engine.forget(speaker)
+        if conversation is self._live:
+            self.to_forget.clear()
+            self._go_live(conversation)
+            if self._renewing_since is not None:
+                self._tell_renewal(self._clock.now() - self._renewing_since)
+            else:
+                self._tell(EngineBack() if self._listened else Listening())
+            self._listened = True
+        elif conversation is self._next:
+            self._spoke_at = self._clock.now()
+            self._uplink.next_engine = conversation.engine
+        self.wake()
+
+    # What follows
+
+    async def _step(self, live: EngineConversation, now: float) -> Closed | None:
+        """Do what is due; returns how the engine was lost, where nothing follows."""
+        following = self._next
+        if following is not None and (following.is_over or (not following.is_live and live.is_live and now >= self._timing.overdue_at)):
+            self._next_failed(following, now)
+            following = None
+        if live.is_over:
+            return self._after_loss(live, following)
+        if live.ready_at is None:
+            self._watch_renewal()
+        elif following is None:
+            await self._without_next(live, now)
+        elif following.ready_at is not None and following.downlink.has_sounded:
+            self._with_next(live, following, following.ready_at, now)
+        return None
+
+    def _after_loss(self, live: EngineConversation, following: EngineConversation | None) -> Closed | None:
+        """The live conversation is lost: the next one takes over, at once or when it is ready."""
+        self._uplink.engine = None
+        lost = live.task.result()
+        if following is None:
+            self._count(live, lost)
+            return lost
+        if following.is_live:
+            log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=0.0)
+            self._take_over(live, following)
+        elif not self._lost_told:
+            self._lost_told = True
+            log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=0.0)
+            self._tell(EngineLost(lost.reason, 0.0))
+        return None
+
+    async def _without_next(self, live: EngineConversation, now: float) -> None:
+        if now < self._timing.due_at:
+            return
+        pause_s = self._pause_s(live, None, now)
+        step = self._timing.without_next(now, pause_s, has_spare=True)
+        if step is NextStep.PREPARE and not self._prepare():
+            step = self._timing.without_next(now, pause_s, has_spare=False)
+        if step is NextStep.RENEW:
+            await self._renew(live, now)
+
+    def _prepare(self) -> bool:
+        """Open the next conversation; whether there is a slot for it."""
+        self._spare = self._lease.spare(self.drop_next)
+        if self._spare is None or self._persona is None:
+            return False
+        log.info("next engine conversation prepared", engine=self._lease.name, spare=self._spare.name)
+        self._next = self._begin(self._spare.open(self._persona, self._metrics, self._recap.recap()), standby=True)
+        return True
+
+    def _with_next(self, live: EngineConversation, following: EngineConversation, ready_at: float, now: float) -> None:
+        pause_s = self._pause_s(live, following, now)
+        step = self._timing.with_next(now, pause_s, ready_at=ready_at, takes_turns=not live.engine.caps.realtime_paced)
+        if step is NextStep.TAKE_OVER:
+            self._take_over(live, following)
+        elif step is NextStep.CROSSFADE:
+            if live.downlink.tail is None and not live.downlink.keeps_tail:
+                live.downlink.keeps_tail = True  # its next block is faded out; without one, the next step does without
+                live.downlink.on_tail = self.wake
+                return
+            self._crossfaded.add()
+            following.downlink.fade_in_from(live.downlink.tail or b"")
+            self._take_over(live, following)
+
+    def _pause_s(self, live: EngineConversation, following: EngineConversation | None, now: float) -> float:
+        """For how long everybody has been silent: people, the live engine as it is heard, the next one as it would be."""
+        if live.downlink.is_heard or (following is not None and following.downlink.spoke_within(SPEAKS_S)):
+            self._spoke_at = now
+        return min(self._pause_of_people(), now - self._spoke_at)
+
+    def _take_over(self, live: EngineConversation, following: EngineConversation) -> None:
+        """From now on people talk with the next conversation. The old one is left, and its slot is free as soon as that is done."""
+        if self._spare is not None:
+            self._spare.adopt()
+        self._spare = self._next = None
+        self._uplink.next_engine = None
+        live.downlink.standby = True
+        self._count(live, None)
+        self._leave(live)
+        self._captions.end_stretch()
+        self._live = following
+        following.downlink.standby = False
+        self.to_forget.clear()
+        self._go_live(following)
+        self._taken_over.add()
+        log.info("engine handed over", engine=self._lease.name, in_place=False)
+        self._tell(HandedOver())
+        if self._lost_told:
+            self._tell(EngineBack())
+            self._lost_told = False
+        if following.downlink.keeps_persona:
+            self._tell(PersonaIgnored())
+
+    async def _renew(self, live: EngineConversation, now: float) -> None:
+        """Leave the conversation and open the next one in its place."""
+        if self._persona is None:
+            return
+        self._tell(Renewing())
+        self._renewing_since, self._unheard_told = now, False
+        self._uplink.engine = None
+        self._count(live, None)
+        live.downlink.standby = True
+        await cancel_and_wait(live.task)
+        self._captions.end_stretch()
+        self._live = self._begin(self._lease.open(self._persona, self._metrics, self._recap.recap()), standby=False)
+
+    def _watch_renewal(self) -> None:
+        """Somebody who speaks while no engine listens is told, once."""
+        if self._renewing_since is not None and not self._unheard_told and self._pause_of_people() < SPEAKS_S:
+            self._unheard_told = True
+            self._tell(UnheardInRenewal())
+
+    def _tell_renewal(self, unheard_s: float) -> None:
+        self._renewing_since = None
+        self._renewed.add()
+        self._unheard_ms.record(unheard_s * 1000)
+        log.info("engine handed over", engine=self._lease.name, in_place=True, unheard_s=round(unheard_s, 2))
+        self._tell(HandedOver(in_place=True, unheard_s=unheard_s))
+
+    def _next_failed(self, following: EngineConversation, now: float) -> None:
+        """The next conversation is lost before it took over: it is tried again, later and later."""
+        self._failed.add()
+        self._timing.failed(now)
+        cause, error = "late", None
+        if following.is_over:
+            error = following.task.exception()
+            cause = "internal" if error else following.task.result().cause
+        log.warning("next engine conversation failed", engine=self._spare.name if self._spare else "", cause=cause, exc_info=error)
+        self.drop_next()
+
+    def _begin(self, engine: VoiceEngine, *, standby: bool) -> EngineConversation:
+        downlink = self._new_downlink()
+        downlink.mute, downlink.standby = self._muted, standby
+        return EngineConversation(engine, downlink, clock=self._clock, host=self)
+
+    def _go_live(self, conversation: EngineConversation) -> None:
+        self._uplink.engine = conversation.engine
+        self._spoke_at = self._clock.now()
+        began = conversation.ready_at if conversation.ready_at is not None else self._clock.now()
+        self._timing = HandoverTiming(self._rule, conversation.engine.caps.memory_s, began)
+        self._summary_at = self._timing.summary_at
+
+    def _leave(self, conversation: EngineConversation) -> None:
+        """Leave it in the background."""
+        self._leaving.add(conversation.task)
+        conversation.task.add_done_callback(self._leaving.discard)
+        conversation.task.cancel()
+
+    def _count(self, conversation: EngineConversation, lost: Closed | None) -> None:
+        """Audio of a flood does not count as healthy."""
+        if lost is None or not lost.cause.startswith(OVER_BUDGET):
+            self._retries.received(conversation.healthy_s)

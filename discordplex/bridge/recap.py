@@ -1,0 +1,93 @@
+"""RecapKeeper: what was said in one call, for the engine's next conversation. It is forgotten with the call."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import structlog
+
+from discordplex.bridge.events import Caption
+from discordplex.engine import Recap, RecapTurn, SpeakerId
+from discordplex.plaintext import one_line
+
+log = structlog.get_logger()
+
+MOST_TURNS: Final = 40
+MOST_CHARACTERS: Final = 6000
+"""What is kept: the newest turns that fit into both. An engine is told less where words cost it time."""
+
+LONGEST_SUMMARY: Final = 600
+"""Characters of a summary: three sentences."""
+
+Summarize: TypeAlias = Callable[[Recap], Awaitable[str]]
+"""Makes a summary of a few sentences. It may fail, and it is cancelled when what it works on has to be forgotten."""
+
+
+def nameless(_: SpeakerId) -> str:
+    """Nobody knows people's names."""
+    return ""
+
+
+class RecapKeeper:
+    """The words of one call: the engine's, and people's where something writes them down. Thread: loop.
+
+    Nothing of a person who opted out stays, and no words of the engine from before that either: it may have quoted them.
+    """
+
+    def __init__(self, *, name_of: Callable[[SpeakerId], str] = nameless, summarize: Summarize | None = None) -> None:
+        """`name_of` is asked once for each turn, while its speaker is there."""
+        self._name_of = name_of
+        self._summarize = summarize
+        self._turns: dict[int, RecapTurn] = {}
+        self._summary = ""
+        self._present: set[SpeakerId] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def hear(self, caption: Caption) -> None:
+        """Take a caption; a later one of the same key replaces it."""
+        name = self._name_of(caption.speaker) if caption.speaker is not None else ""
+        self._turns[caption.key] = RecapTurn(caption.text, caption.role, caption.speaker, one_line(name))
+        while len(self._turns) > MOST_TURNS or (len(self._turns) > 1 and self._characters > MOST_CHARACTERS):
+            del self._turns[min(self._turns)]
+
+    def saw(self, people: frozenset[SpeakerId]) -> None:
+        """These people are in the channel."""
+        self._present |= people
+
+    def recap(self) -> Recap:
+        """What a conversation that begins now is told."""
+        return Recap(tuple(turn for _, turn in sorted(self._turns.items())), self._summary)
+
+    def prepare(self) -> None:
+        """A conversation will begin soon: have a summary made. Nobody waits for it."""
+        if self._summarize is not None and self._turns and self._task is None:
+            self._task = asyncio.create_task(self._update(self._summarize), name="bridge:summary")
+
+    def forget(self, speaker: SpeakerId) -> None:
+        """Forget what this person said, and whatever may quote them; does nothing where they were not in the call."""
+        if speaker not in self._present:
+            return
+        self._end()
+        self._turns = {key: turn for key, turn in self._turns.items() if turn.role == "person" and turn.speaker not in (speaker, None)}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._end()
+        self._turns.clear()
+
+    @property
+    def _characters(self) -> int:
+        return sum(len(turn.text) for turn in self._turns.values())
+
+    def _end(self) -> None:
+        self._summary = ""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _update(self, summarize: Summarize) -> None:
+        try:
+            self._summary = one_line(await summarize(self.recap()), LONGEST_SUMMARY)
+        except Exception as fault:  # noqa: BLE001 -- the newest turns are told without it
+            log.warning("no summary of the call", cause=type(fault).__name__)
+        self._task = None

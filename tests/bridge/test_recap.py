@@ -1,0 +1,136 @@
+"""What is kept of a call for the engine's next conversation."""
+
+import asyncio
+
+import pytest
+
+from discordplex.bridge.events import Caption
+from discordplex.bridge.recap import LONGEST_SUMMARY, MOST_CHARACTERS, MOST_TURNS, RecapKeeper
+from discordplex.engine import NO_RECAP, Recap, RecapTurn
+from discordplex.loopback.clock import settle
+
+ANN, BEN = 1, 2
+NAMES = {ANN: "Ann", BEN: "Ben"}
+
+
+def said(key: int, text: str, speaker: int | None = None, *, by_person: bool = False, final: bool = True) -> Caption:
+    return Caption(key, text, final, speaker, "person" if by_person or speaker else "engine")
+
+
+def a_talk(keeper: RecapKeeper) -> None:
+    keeper.saw(frozenset({ANN, BEN}))
+    keeper.hear(said(1, "Hel", final=False))
+    keeper.hear(said(2, "I am Ann.", ANN))
+    keeper.hear(said(1, "Hello."))
+    keeper.hear(said(3, "I am nobody.", by_person=True))
+    keeper.hear(said(4, "I am Ben.", BEN))
+
+
+def test_turns_are_told_in_order_with_names() -> None:
+    """A caption that grew is one turn."""
+    keeper = RecapKeeper(name_of=NAMES.__getitem__)
+    assert keeper.recap() == NO_RECAP
+    a_talk(keeper)
+    assert keeper.recap().turns == (
+        RecapTurn("Hello."),
+        RecapTurn("I am Ann.", "person", ANN, "Ann"),
+        RecapTurn("I am nobody.", "person"),
+        RecapTurn("I am Ben.", "person", BEN, "Ben"),
+    )
+    keeper.clear()
+    assert not keeper.recap()
+
+
+def test_an_opt_out_takes_their_words_and_whatever_may_hold_them() -> None:
+    """Nameless words may be theirs, and the engine may have quoted them. Who was not in the call changes nothing."""
+    keeper = RecapKeeper(name_of=NAMES.__getitem__)
+    a_talk(keeper)
+    keeper.forget(3)
+    assert len(keeper.recap().turns) == 4
+    keeper.forget(ANN)
+    assert [turn.text for turn in keeper.recap().turns] == ["I am Ben."]
+
+
+def test_it_is_bounded() -> None:
+    """In turns and characters; the newest stay."""
+    keeper = RecapKeeper()
+    for number in range(1000):
+        keeper.hear(said(number, "x" * 1400))
+    assert sum(len(turn.text) for turn in keeper.recap().turns) <= MOST_CHARACTERS
+    for number in range(1000, 2000):
+        keeper.hear(said(number, f"{number}"))
+    turns = keeper.recap().turns
+    assert len(turns) == MOST_TURNS
+    assert turns[-1].text == "1999"
+
+
+async def test_a_summary_is_made_beforehand_and_never_waited_for() -> None:
+    """One at a time; the words it is made of are those of that moment."""
+    asked: list[Recap] = []
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def summarize(recap: Recap) -> str:
+        asked.append(recap)
+        return await answer
+
+    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarize=summarize)
+    keeper.prepare()
+    a_talk(keeper)
+    keeper.prepare()
+    keeper.prepare()
+    await settle()
+    assert len(asked) == 1
+    assert keeper.recap().summary == ""
+    answer.set_result("They met.\n" + "And talked. " * 100)
+    await settle()
+    assert keeper.recap().summary.startswith("They met. And talked.")
+    assert len(keeper.recap().summary) <= LONGEST_SUMMARY
+
+
+@pytest.mark.parametrize("ending", ["forget", "clear"])
+async def test_a_summary_of_words_that_are_to_be_forgotten_is_never_told(ending: str) -> None:
+    """The request is cancelled, and a summary that was there is dropped."""
+    cancelled: list[bool] = []
+
+    async def summarize(recap: Recap) -> str:
+        if not cancelled:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                cancelled.append(True)
+        return f"{len(recap.turns)} turns."
+
+    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarize=summarize)
+    a_talk(keeper)
+    keeper.prepare()
+    await settle()
+    for _ in range(2):
+        if ending == "forget":
+            keeper.forget(ANN)
+        else:
+            keeper.clear()
+        await settle()
+        assert cancelled == [True]
+        assert keeper.recap().summary == ""
+        a_talk(keeper)
+        keeper.prepare()
+        await settle()
+        assert keeper.recap().summary == "4 turns."
+
+
+async def test_a_summary_that_fails_is_done_without() -> None:
+    """The newest turns are told all the same, and the next time it is tried again."""
+    tries = 0
+
+    async def summarize(_: Recap) -> str:
+        nonlocal tries
+        tries += 1
+        raise OSError
+
+    keeper = RecapKeeper(summarize=summarize)
+    a_talk(keeper)
+    for _ in range(2):
+        keeper.prepare()
+        await settle()
+    assert tries == 2
+    assert keeper.recap().turns
