@@ -21,22 +21,21 @@ import os
 import re
 import socket
 import ssl
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, ProxyError
-from websockets.protocol import Event
 from yarl import URL
 
 from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import ConfigError
 from discordplex.installing import pip
+from discordplex.websocket import Guard, GuardedConnection
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -434,61 +433,7 @@ class Connect(connect):
         return exc
 
 
-Guard: TypeAlias = Callable[[int, int], bool]
-"""Called with each number of bytes and of frames that came from a peer, in this order; False closes the connection."""
-
-SLICE_BYTES: Final = 1 << 10
-"""Bytes from the socket parsed at once: 512 frames at most, some 5 ms."""
-
-
-class GuardedConnection(ClientConnection):
-    """A WebSocket that is closed where its peer sends too much, before that is parsed: the library would answer and keep every frame.
-
-    Set `guard` right after it was made.
-    """
-
-    guard: Guard
-
-    _is_cut = False
-
-    if sys.version_info < (3, 11):
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrowed as the library does
-            """Let frames be read that came before the end: this asyncio's TLS transport cannot resume once its socket is lost."""
-            transport.resume_reading = until_lost(transport.resume_reading)  # type: ignore[method-assign]
-            super().connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        """Parse the received bytes, a slice at a time."""
-        self._check(len(data), 0)
-        for start in range(0, len(data), SLICE_BYTES):
-            if self._is_cut:
-                return
-            super().data_received(data[start : start + SLICE_BYTES])
-
-    def process_event(self, event: Event) -> None:
-        """Handle one frame."""
-        self._check(0, 1)
-        if not self._is_cut:
-            super().process_event(event)
-
-    def _check(self, size: int, frames: int) -> None:
-        if not self._is_cut and not self.guard(size, frames):
-            self._is_cut = True
-            self.transport.abort()
-
-
-def until_lost(resume: Callable[[], None]) -> Callable[[], None]:
-    """`resume_reading` of Python 3.10, which does nothing once the socket under a TLS transport is lost."""
-
-    def resume_reading() -> None:
-        with contextlib.suppress(AttributeError):
-            resume()
-
-    return resume_reading
-
-
-async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientConnection:
+async def open_websocket(url: str, *, guard: Guard, **options: Any) -> GuardedConnection:
     """A WebSocket by `websockets`, directly or through the proxy of `proxy_for`. Pass `ssl`, a context of `tls_context`, for wss.
 
     Follows no redirect. `guard` limits what the server may send. Raises NetworkSettingError, ProxyFailedError, and what `connect` of
@@ -503,11 +448,11 @@ async def open_websocket(url: str, *, guard: Guard, **options: Any) -> ClientCon
     options["create_connection"] = make
     proxy = proxy_for(url)
     if proxy is None:
-        return await Connect(url, proxy=None, **options)
+        return cast("GuardedConnection", await Connect(url, proxy=None, **options))
     if proxy.scheme == "https":
         options["proxy_ssl"] = await asyncio.to_thread(tls_context)
     try:
-        return await Connect(url, proxy=proxy.url, **options)
+        return cast("GuardedConnection", await Connect(url, proxy=proxy.url, **options))
     except InvalidProxyStatus as fault:
         raise proxy.fault(f"refuses to connect (HTTP status {fault.response.status_code})") from None
     except InvalidProxyMessage:

@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "": [
         ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "tasks", "installing"],
+        ["websocket"],
         ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services"],
         ["engine"],

@@ -1,14 +1,10 @@
 """PersonaPlexClient: the asyncio shell around one conversation's `Connection`. It owns the socket and the tasks that serve it."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import anyio
 import structlog
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidState, ProtocolError
 from websockets.protocol import State
 
 from discordplex.clock import Clock
@@ -21,6 +17,7 @@ from discordplex.personaplex.connection import Connection, ConversationEnded, Co
 from discordplex.personaplex.dialing import FAILURES, dial, ending_of
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint, estimated_tokens
+from discordplex.websocket import GuardedConnection, SocketEnd, hang_up
 
 LONG_PROMPT_TOKENS = estimated_tokens("x" * 1000)
 """A role of more than 1,000 bytes is very long: the model's own web page accepts no more characters than that."""
@@ -53,7 +50,7 @@ class PersonaPlexClient:
         self._verify_tls = verify_tls
         self._on_event = on_event
         self._connection = Connection(endpoint.name)
-        self._socket: ClientConnection | None = None
+        self._socket: GuardedConnection | None = None
         self._settled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ending: Ending | None = None
@@ -70,7 +67,7 @@ class PersonaPlexClient:
     @property
     def backlog_bytes(self) -> int:
         """Bytes that we sent and the kernel has not taken yet, because the server does not read."""
-        return self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
+        return self._socket.backlog_bytes if self._socket is not None else 0
 
     async def open(self, handshake_timeout_s: float) -> None:
         """Connect and wait until the engine listens. Raises EngineError with a sentence; then everything is closed again."""
@@ -85,14 +82,8 @@ class PersonaPlexClient:
 
     async def send_audio(self, ogg: bytes) -> None:
         """Send bytes of our OggOpus stream. Never waits for the peer; does nothing once the conversation is over."""
-        socket = self._socket
-        if socket is None or not self.live:
-            return
-        # This is what `socket.send` does for an unfragmented message, without its layers of contexts: those took half of the time, 50 times
-        # a second, to wait for a peer for whom we do not wait. If the socket has ended, the reading task notices and reports it.
-        with contextlib.suppress(ProtocolError, InvalidState, OSError):
-            socket.protocol.send_binary(self._connection.audio_message(ogg))
-            socket.send_data()
+        if self._socket is not None and self.live:
+            self._socket.send_now(self._connection.audio_message(ogg))
 
     def stalled(self, waited_s: float) -> None:
         """Give up: we sent for `waited_s` and received nothing."""
@@ -116,20 +107,10 @@ class PersonaPlexClient:
     async def close(self) -> None:
         """Close the connection and everything else, within about a second. A second call does nothing."""
         # A call mostly ends by cancellation, and a socket left open would block the server for everybody.
-        with anyio.CancelScope(shield=True):
-            self._connection.leave()
-            self._dispatch()
-            try:
-                if self._socket is not None:
-                    await self._socket.close()
-            except BaseException:
-                self._abort()
-                raise
-            finally:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                self._tasks.clear()
+        self._connection.leave()
+        self._dispatch()
+        tasks, self._tasks = self._tasks, []
+        await hang_up(self._socket, *tasks)
 
     async def _dial(self) -> None:
         try:
@@ -171,15 +152,13 @@ class PersonaPlexClient:
 
     async def _read(self) -> None:
         """Read messages until the socket ends. The only place that knows why it did."""
-        socket = self._socket
-        if socket is None:
+        connection = self._socket
+        if connection is None:
             return
         try:
-            while True:
-                self._receive(await socket.recv())
-                await asyncio.sleep(0)  # messages that have already arrived are read without waiting, so other tasks need a turn
-        except ConnectionClosed as closed:
-            self._lost(closed)
+            while not isinstance(message := await connection.next_message(), SocketEnd):
+                self._receive(message)
+            self._lost(message)
         except Exception:
             # A bug of ours must end the call, not leave it without sound.
             log.exception("engine reader failed", server=self._endpoint.name)
@@ -212,13 +191,13 @@ class PersonaPlexClient:
         if not self.budget.fault(self._clock.now()):
             self.exceed("damaged messages")
 
-    def _lost(self, closed: ConnectionClosed) -> None:
-        if closed.rcvd is None and closed.sent is not None and closed.sent.code == endings.TOO_BIG:
+    def _lost(self, end: SocketEnd) -> None:
+        if end.too_big:
             self._connection.flooded()
         elif self._exceeded:
             self._connection.over_budget(self._exceeded)
         else:
-            self._connection.lost(closed.rcvd.code if closed.rcvd is not None else endings.ABNORMAL_CLOSURE, self._clock.now())
+            self._connection.lost(end.code, self._clock.now())
 
     def _dispatch(self) -> None:
         for event in self._connection.take_events():
@@ -234,16 +213,12 @@ class PersonaPlexClient:
         The ping is empty: kyutai's Rust server parses a ping's payload as a message of its protocol, and ends the call where the first byte
         is no kind it knows. It answers none either, so nobody waits for the pong.
         """
-        socket = self._socket
-        if socket is None:
-            return
         while self.live:
             # Counted from now, not from the last ping: a machine that was asleep would otherwise send all pings that it missed.
             await self._clock.sleep_until(self._clock.now() + KEEP_ALIVE_S)
-            with contextlib.suppress(ProtocolError, InvalidState, OSError):
-                socket.protocol.send_ping(b"")
-                socket.send_data()
+            if self._socket is not None:
+                self._socket.ping_now()
 
     def _abort(self) -> None:
         if self._socket is not None:
-            self._socket.transport.abort()
+            self._socket.abort()

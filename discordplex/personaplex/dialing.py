@@ -1,7 +1,6 @@
 """Open the WebSocket to a server, or say in one sentence why it could not be opened."""
 
 import asyncio
-import contextlib
 import re
 import socket
 import ssl
@@ -9,16 +8,16 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
 from discordplex.descriptors import out_of_descriptors, says_no_descriptors
 from discordplex.errors import ConfigError
-from discordplex.network import Guard, NetworkSettingError, ProxyFailedError, open_websocket, tls_context
+from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket, tls_context
 from discordplex.personaplex import endings
 from discordplex.personaplex.endings import Ending
 from discordplex.personaplex.endpoint import Endpoint
 from discordplex.plaintext import one_line
+from discordplex.websocket import Guard, GuardedConnection
 
 UPGRADE_TIMEOUT_S = 10.0
 """A healthy server upgrades within milliseconds (measured: 3 ms), even while it is busy."""
@@ -40,7 +39,7 @@ FAILURES = (NetworkSettingError, OSError, asyncio.TimeoutError, WebSocketExcepti
 """All that `dial` raises."""
 
 
-async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Guard) -> ClientConnection:
+async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Guard) -> GuardedConnection:
     """An open WebSocket, without compression and without keep-alive: a server that loads prompts or is busy answers no ping.
 
     `guard` is called with each number of bytes and of frames received; where it returns False the connection is closed. Raises one of
@@ -61,10 +60,7 @@ async def dial(endpoint: Endpoint, url: str, *, verify_tls: bool, guard: Guard) 
         write_limit=WRITE_LIMIT_BYTES,
         **options,
     )
-    raw = connection.transport.get_extra_info("socket")
-    if raw is not None:
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    connection.limit_send_buffer(SEND_BUFFER_BYTES)
     return connection
 
 

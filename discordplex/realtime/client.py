@@ -1,25 +1,14 @@
 """RealtimeClient: one WebSocket and the task that reads it; what a session means is `protocol.py`'s."""
 
 import asyncio
-import contextlib
 import functools
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import anyio
 import structlog
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidState,
-    InvalidStatus,
-    ProtocolError,
-    WebSocketException,
-)
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus, WebSocketException
 
 from discordplex.clock import Clock
 from discordplex.descriptors import out_of_descriptors, says_no_descriptors
@@ -31,6 +20,7 @@ from discordplex.realtime.dialects import Dialect
 from discordplex.realtime.endings import SessionEnding
 from discordplex.realtime.protocol import Fact, MessageRefused, Over, RealtimeProtocol
 from discordplex.token_bucket import TokenBucket
+from discordplex.websocket import GuardedConnection, SocketEnd, hang_up
 
 UPGRADE_TIMEOUT_S: Final = 10.0
 SESSION_TIMEOUT_S: Final = 10.0
@@ -77,7 +67,7 @@ class RealtimeClient:
         self._clock = clock
         self._on_fact = on_fact
         self._protocol = RealtimeProtocol(dialect)
-        self._socket: ClientConnection | None = None
+        self._socket: GuardedConnection | None = None
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._ending: SessionEnding | None = None
@@ -95,7 +85,7 @@ class RealtimeClient:
     @property
     def backlog_bytes(self) -> int:
         """What we sent and the kernel has not taken yet, because the server does not read."""
-        return self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
+        return self._socket.backlog_bytes if self._socket is not None else 0
 
     async def open(self, opening: Mapping[str, Any], plain: Mapping[str, Any], *, patience_s: float = SESSION_TIMEOUT_S) -> None:
         """Connect and return once the session is as `opening` asks, or `plain` where the server does not know all of that.
@@ -131,12 +121,8 @@ class RealtimeClient:
 
     def send(self, text: str) -> None:
         """Send a message. Never waits for the peer; does nothing once the session is over."""
-        if self._socket is None or self._protocol.over:
-            return
-        # Without the layers of `socket.send`, which would wait for the peer; see `personaplex.client`.
-        with contextlib.suppress(ProtocolError, InvalidState, OSError):
-            self._socket.protocol.send_text(text.encode())
-            self._socket.send_data()
+        if self._socket is not None and not self._protocol.over:
+            self._socket.send_now(text)
 
     def exceed(self, what: str) -> None:
         """Give up: the server sends more `what` than a call can take."""
@@ -151,20 +137,10 @@ class RealtimeClient:
 
     async def close(self) -> None:
         """Hang up and leave nothing behind, within about a second. A second time does nothing."""
-        with anyio.CancelScope(shield=True):
-            if self._dialect.speaks_first and self.live:
-                self.send(messages.encode(messages.CLOSE))
-            self._fail(endings.left(self._dialect.service), quietly=True)
-            try:
-                if self._socket is not None:
-                    await self._socket.close()
-            except BaseException:
-                self._abort()
-                raise
-            finally:
-                if self._reading is not None:
-                    self._reading.cancel()
-                    await asyncio.gather(self._reading, return_exceptions=True)
+        if self._dialect.speaks_first and self.live:
+            self.send(messages.encode(messages.CLOSE))
+        self._fail(endings.left(self._dialect.service), quietly=True)
+        await hang_up(self._socket, *([] if self._reading is None else [self._reading]))
 
     async def _dial(self) -> None:
         options: dict[str, Any] = {}
@@ -225,18 +201,16 @@ class RealtimeClient:
 
     async def _read(self) -> None:
         """Take messages until the socket ends. The one place that knows why it did."""
-        socket_ = self._socket
-        if socket_ is None:
+        connection = self._socket
+        if connection is None:
             return
         try:
-            while True:
-                self._receive(functools.partial(self._protocol.receive, await socket_.recv()))
-                await asyncio.sleep(0)
+            while not isinstance(message := await connection.next_message(), SocketEnd):
+                self._receive(functools.partial(self._protocol.receive, message))
                 while self._protocol.has_more_sound and not self._protocol.over:
-                    self._receive(self._protocol.decode)
                     await asyncio.sleep(0)
-        except ConnectionClosed as closed:
-            self._lost(closed)
+                    self._receive(self._protocol.decode)
+            self._lost(message)
         except Exception:
             # A bug of ours must end the session, not leave it deaf.
             log.exception("realtime reader failed")
@@ -261,14 +235,10 @@ class RealtimeClient:
             self._on_fact(fact)
         self._changed.set()
 
-    def _lost(self, closed: ConnectionClosed) -> None:
-        code = closed.rcvd.code if closed.rcvd is not None else endings.ABNORMAL_CLOSURE
-        if self._exceeded:
-            self._fail(endings.over_budget(self._dialect.service, self._exceeded))
-        elif closed.rcvd is None and closed.sent is not None and closed.sent.code == endings.TOO_BIG:
-            self._fail(endings.over_budget(self._dialect.service, "data in one message"))
-        else:
-            self._fail(endings.closed(self._dialect.service, code))
+    def _lost(self, end: SocketEnd) -> None:
+        exceeded = self._exceeded or ("data in one message" if end.too_big else "")
+        service = self._dialect.service
+        self._fail(endings.over_budget(service, exceeded) if exceeded else endings.closed(service, end.code))
 
     def _fail(self, ending: SessionEnding, *, quietly: bool = False) -> None:
         """The session is over; only the first reason counts."""
@@ -289,7 +259,7 @@ class RealtimeClient:
 
     def _abort(self) -> None:
         if self._socket is not None:
-            self._socket.transport.abort()
+            self._socket.abort()
 
 
 def retry_after_of(error: InvalidStatus) -> float:

@@ -267,7 +267,6 @@ def broken_off(service: str) -> SessionEnding:
 
 REDIRECTS: Final = range(300, 400)
 SERVER_ERRORS: Final = range(500, 600)
-TOO_BIG: Final = 1009
 ABNORMAL_CLOSURE: Final = 1006
 REFUSALS: Final = frozenset({1002, 1003, 1007, 1008})
 """Close codes that say we did wrong: RFC 6455, section 7.4.1. The same session would meet them again."""

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import anyio
 import structlog
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from discordplex.clock import Clock
@@ -46,6 +45,7 @@ from discordplex.voice.rtp.receiver import PcmSink
 from discordplex.voice.rtp.sender import Sender
 from discordplex.voice.rtp.socket import TOO_MANY_FILES, MediaSocket
 from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.websocket import GuardedConnection
 
 
 class VoiceSessionListener(Protocol):
@@ -142,7 +142,7 @@ class DiscordVoiceSession:
         self._frames = TokenBucket(per_second=FRAMES_PER_S, burst=FRAMES_AT_ONCE)
         self._bytes = TokenBucket(per_second=BYTES_PER_S, burst=BYTES_AT_ONCE)
         self._group_events = TokenBucket(per_second=GROUP_EVENTS_PER_S, burst=GROUP_EVENTS_AT_ONCE)
-        self._socket: ClientConnection | None = None
+        self._socket: GuardedConnection | None = None
         self._ending: Closing | None = None
         self._work: asyncio.Task[int | None] | None = None
         self._outgoing = asyncio.Event()
@@ -244,7 +244,7 @@ class DiscordVoiceSession:
         await self._serve(socket)
         return socket.close_code
 
-    async def _connect(self) -> ClientConnection:
+    async def _connect(self) -> GuardedConnection:
         if not HOST_AND_PORT.fullmatch(str(self._endpoint)):  # Discord may have sent anything
             raise ValueError("a voice server is named by host and port")
         # No pings of the WebSocket's own: the voice gateway has heartbeats.
@@ -262,13 +262,13 @@ class DiscordVoiceSession:
     def _may_come(self, size: int, frames: int) -> bool:
         """Whether the server may send this much more. If not, the caller cuts the connection."""
         now = self._shared.clock.now()
-        unread = self._socket.transport.get_write_buffer_size() if self._socket is not None else 0
+        unread = self._socket.backlog_bytes if self._socket is not None else 0
         if unread <= MOST_UNREAD_BYTES and self._bytes.take(size, now) and self._frames.take(frames, now):
             return True
         self._ending = self._ending or TOO_MUCH
         return False
 
-    async def _serve(self, socket: ClientConnection) -> None:
+    async def _serve(self, socket: GuardedConnection) -> None:
         self._socket = socket
         self.gateway.connected()
         try:
@@ -284,13 +284,13 @@ class DiscordVoiceSession:
             with anyio.CancelScope(shield=True):
                 await self._hang_up(socket)
 
-    async def _hang_up(self, socket: ClientConnection) -> None:
+    async def _hang_up(self, socket: GuardedConnection) -> None:
         if self._ending is None or self._ending.repair is not Repair.END:
-            socket.transport.abort()  # no goodbye: a session that is resumed or replaced must not be ended, nor be waited for
+            socket.abort()  # no goodbye: a session that is resumed or replaced must not be ended, nor be waited for
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(socket.close(), 2 * CLOSE_TIMEOUT_S)
 
-    async def _read(self, socket: ClientConnection, tasks: anyio.abc.TaskGroup) -> None:
+    async def _read(self, socket: GuardedConnection, tasks: anyio.abc.TaskGroup) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for message in socket:
                 try:
@@ -309,7 +309,7 @@ class DiscordVoiceSession:
             self._complained = True
             log.warning("voice gateway sent a bad message", cause=place_of(fault))
 
-    async def _write(self, socket: ClientConnection) -> None:
+    async def _write(self, socket: GuardedConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self._outgoing.wait()

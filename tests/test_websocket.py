@@ -1,0 +1,107 @@
+"""A WebSocket of ours: what its peer may send, writing without a wait, and its end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from discordplex.network import open_websocket
+from discordplex.websocket import GuardedConnection, SocketEnd, hang_up
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    peer: Callable[[ServerConnection], Awaitable[None]], guard: Callable[[int, int], bool] = lambda _size, _frames: True
+) -> AsyncIterator[GuardedConnection]:
+    """A connection to this peer; messages have at most 100 bytes."""
+    async with serve(peer, "127.0.0.1", 0, close_timeout=0.1) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        connection = await open_websocket(f"ws://127.0.0.1:{port}/", guard=guard, max_size=100, close_timeout=0.1)
+        try:
+            yield connection
+        finally:
+            await hang_up(connection)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (lambda peer: peer.close(4000), SocketEnd(4000, too_big=False)),
+        (lambda peer: peer.close(1009), SocketEnd(1009, too_big=False)),
+        (lambda peer: peer.send("x" * 101), SocketEnd(1006, too_big=True)),
+    ],
+    ids=["closed", "says that ours was too big", "too big"],
+)
+async def test_how_a_socket_ended(end: Callable[[ServerConnection], Awaitable[None]], expected: SocketEnd) -> None:
+    """What came before is read; the end says who ended it and why; what is sent afterwards goes nowhere."""
+
+    async def peer(connection: ServerConnection) -> None:
+        await connection.send("hello")
+        await end(connection)
+
+    async with connected(peer) as connection:
+        assert await connection.next_message() == "hello"
+        assert await connection.next_message() == expected
+        connection.send_now("late")
+        connection.ping_now()
+        connection.limit_send_buffer(1000)
+
+
+async def test_a_cut_connection_has_no_close_code() -> None:
+    """The guard ends it, and nothing more is parsed."""
+
+    async def flood(connection: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.send("x" * 50)
+                await asyncio.sleep(0)
+
+    frames = iter([True] * 3)
+    async with connected(flood, lambda _size, count: not count or next(frames, False)) as connection:
+        found = 0
+        while not isinstance(message := await connection.next_message(), SocketEnd):
+            found += 1
+        assert message == SocketEnd(1006, too_big=False)
+        assert found <= 3
+
+
+async def test_text_binary_and_pings_are_sent_without_a_wait() -> None:
+    """In order; several pings without an answer."""
+    got: list[str | bytes] = []
+
+    async def peer(connection: ServerConnection) -> None:
+        async for message in connection:
+            got.append(message)
+            await connection.send("")
+
+    async with connected(peer) as connection:
+        for message in ("text", b"binary"):
+            connection.ping_now()
+            connection.send_now(message)
+        await connection.next_message()
+        await connection.next_message()
+        assert got == ["text", b"binary"]
+        assert connection.backlog_bytes == 0
+
+
+async def test_who_is_cancelled_while_hanging_up_leaves_nothing_behind() -> None:
+    """The peer answers no close frame; the tasks have ended and so has the connection."""
+    silent = asyncio.Event()
+
+    async def peer(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await silent.wait()
+
+    async with connected(peer) as connection:
+        serving = asyncio.create_task(asyncio.Event().wait())
+        leaving = asyncio.create_task(hang_up(connection, serving))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert serving.cancelled()
+        assert connection.transport.is_closing()
+        silent.set()
