@@ -124,10 +124,10 @@ class Talk:
             await asyncio.sleep(ENGINE.frame_seconds)
             if time.perf_counter() - decided.wall_s > ANSWER_WITHIN_S:
                 raise TimeoutError("the cascade did not answer")
-            await self._engine.push({})
+            self._engine.push({})
         await self._engine.interrupt()
         for _ in range(FORGET_TICKS):
-            await self._engine.push({})
+            self._engine.push({})
         return Took.between(decided, self._sounded.result())
 
     async def _say(self) -> Moment:
@@ -137,7 +137,7 @@ class Talk:
         for number, frame in enumerate(frames_of(clip()[: ENGINE.bytes_of_ms(SENTENCE_S * 1000)])):
             if number >= self._decided_after - PACED_TICKS:
                 await asyncio.sleep(ENGINE.frame_seconds)
-            await self._engine.push({SPEAKER: frame})
+            self._engine.push({SPEAKER: frame})
             if self._utterances.value > before:
                 self._decided_after = number
                 return Moment()

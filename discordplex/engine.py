@@ -186,7 +186,7 @@ class VoiceEngine(Protocol):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
-    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """Take what people said in one 20 ms tick: one ENGINE frame for each active speaker, `{}` for silence.
 
         Called every 20 ms without exception: for a full-duplex model this is its clock. Never waits for a stalled peer: what cannot be sent

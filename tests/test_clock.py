@@ -44,3 +44,19 @@ async def test_sleepers_wake_in_the_order_of_their_deadlines() -> None:
     assert woken == [("early", 1), ("late", 2)]
     assert clock.now() == 3
     await asyncio.gather(*tasks)
+
+
+async def test_a_timer_is_called_at_its_deadline_unless_it_is_cancelled() -> None:
+    """On both clocks; one whose deadline has passed is called soon, and never before `call_at` returns."""
+    called: list[str] = []
+    fake, real = FakeClock(), SystemClock()
+    fake.call_at(fake.now() + 1, lambda: called.append("due"))
+    fake.call_at(fake.now() + 1, lambda: called.append("cancelled")).cancel()
+    for clock in (fake, real):
+        clock.call_at(clock.now() - 1, lambda: called.append("passed"))
+        clock.call_at(clock.now() - 1, lambda: called.append("cancelled")).cancel()
+    assert not called
+    await fake.advance(0.9)
+    assert called == ["passed", "passed"]
+    await fake.advance(0.2)
+    assert called == ["passed", "passed", "due"]

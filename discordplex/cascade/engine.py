@@ -110,7 +110,7 @@ class CascadeEngine:
             await self._clients.close()
         self._left = True
 
-    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """Take one tick of what people say; see `VoiceEngine.push`."""
         if self._closed or self._dialogue is None:
             return

@@ -1,8 +1,26 @@
 """FakeClock: time that advances only when a test says so."""
 
 import asyncio
+import functools
 import heapq
 import itertools
+from collections.abc import Callable
+
+
+class FakeTimer:
+    """A callback that waits until `FakeClock.advance` has reached its deadline."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Do not call it any more."""
+        self._callback = None
+
+    def fire(self) -> None:
+        """Call it, unless it was cancelled."""
+        if self._callback is not None:
+            self._callback()
 
 
 class FakeClock:
@@ -11,7 +29,7 @@ class FakeClock:
     def __init__(self, now: float = 1000.0) -> None:
         self._now = now
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._timers: list[tuple[float, int, FakeTimer]] = []
 
     def now(self) -> float:
         """The time that `advance` has reached."""
@@ -23,27 +41,45 @@ class FakeClock:
             await asyncio.sleep(0)
             return
         waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (deadline, next(self._order), waiter))
+        self.call_at(deadline, functools.partial(resolve, waiter))
         await waiter
+
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> FakeTimer:
+        """Call `callback` once `advance` has reached `deadline`; soon where it already has."""
+        timer = FakeTimer(callback)
+        if deadline <= self._now:
+            asyncio.get_running_loop().call_soon(timer.fire)
+        else:
+            heapq.heappush(self._timers, (deadline, next(self._order), timer))
+        return timer
 
     async def advance(self, seconds: float) -> None:
         """Advance, waking each sleeper at its own deadline and letting it run before time goes further."""
         target = self._now + seconds
         await settle()
-        while self._sleepers and self._sleepers[0][0] <= target:
-            deadline, _, waiter = heapq.heappop(self._sleepers)
+        while self._timers and self._timers[0][0] <= target:
+            deadline, _, timer = heapq.heappop(self._timers)
             self._now = max(self._now, deadline)
-            if not waiter.done():
-                waiter.set_result(None)
+            timer.fire()
             await settle()
-        self._now = target
+        self._now = max(self._now, target)
         await settle()
+
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass while nothing runs, as in a callback that takes so long."""
+        self._now += seconds
 
     async def jump(self, seconds: float) -> None:
         """Advance in one step, as on a machine that was asleep: sleepers wake only at the end."""
         await settle()
         self._now += seconds
         await self.advance(0.0)
+
+
+def resolve(waiter: asyncio.Future[None]) -> None:
+    """End a wait, unless it was cancelled."""
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 async def settle(turns: int = 20) -> None:

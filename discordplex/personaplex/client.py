@@ -80,7 +80,7 @@ class PersonaPlexClient:
             raise
         self._spawn(self._keep_alive(), "keep-alive")
 
-    async def send_audio(self, ogg: bytes) -> None:
+    def send_audio(self, ogg: bytes) -> None:
         """Send bytes of our OggOpus stream. Never waits for the peer; does nothing once the conversation is over."""
         if self._socket is not None and self.live:
             self._socket.send_now(self._connection.audio_message(ogg))

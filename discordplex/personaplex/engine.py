@@ -144,7 +144,7 @@ class PersonaPlexEngine:
         if self._watchdog is not None:
             await asyncio.gather(self._watchdog, return_exceptions=True)
 
-    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """Send one tick: the speakers' mix, or silence; see `VoiceEngine.push`."""
         writer = self._writer
         if writer is None or not self._client.live:
@@ -156,7 +156,7 @@ class PersonaPlexEngine:
         started = self._clock.now()
         page = writer.write(mix(frames.values()) if frames else ENGINE.silence)
         if page:
-            await self._client.send_audio(page)
+            self._client.send_audio(page)
         now = self._clock.now()
         self._lag_tracker.sent(now)
         self._frames_sent.add()

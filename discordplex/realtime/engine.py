@@ -107,7 +107,7 @@ class RealtimeEngine:
         """Whether it has a session."""
         return not self._closed and self._session.is_live
 
-    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """Take one tick of what people say; see `VoiceEngine.push`."""
         if not self._closed:
             self._session.push(frames)

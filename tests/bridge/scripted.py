@@ -44,7 +44,7 @@ class ScriptedEngine:
         *,
         caps: EngineCaps = PACED,
         on_open: Callable[[], Awaitable[None]] = nothing,
-        on_push: Callable[[], Awaitable[None]] = nothing,
+        on_push: Callable[[], None] = lambda: None,
         on_close: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self.caps = caps
@@ -73,9 +73,9 @@ class ScriptedEngine:
         await self._on_close()
         self.closed_at = self.clock.now()
 
-    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         self.heard.append((self.clock.now(), dict(frames)))
-        await self._on_push()
+        self._on_push()
 
     async def events(self) -> AsyncIterator[EngineEvent]:
         while True:

@@ -13,7 +13,6 @@ import statistics
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import pytest
 
 from discordplex.audio.format import DISCORD, ENGINE, MODEL_STEP_MS
 from discordplex.audio.phase import PhaseAdjuster
@@ -21,8 +20,10 @@ from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.bridge.uplink import Uplink
 from discordplex.engine import SpeakerId
+from discordplex.loopback.clock import FakeTimer
 from discordplex.loopback.personaplex.conversation import NATURAL_JITTER_MS, NATURAL_LIMIT_MS, SLOW_STEPS
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 from tests.bridge.scripted import ScriptedEngine
 
 ANN = 11
@@ -32,10 +33,6 @@ SPEECH_S = 6.0
 LOUD = 3000
 """The sample value of the first frame that is said; each frame has one of its own, so that it is known again."""
 FRAMES = [np.full(DISCORD.frame_samples * 2, LOUD + number, "<i2").tobytes() for number in range(int(SPEECH_S / DISCORD.frame_seconds))]
-
-
-class CallOverError(Exception):
-    """The call's time is up."""
 
 
 class EchoCall(ScriptedEngine):
@@ -67,16 +64,15 @@ class EchoCall(ScriptedEngine):
         return self.time
 
     async def sleep_until(self, deadline: float) -> None:
-        wake_at = deadline + self._chance.uniform(0, 0.001)
-        while self._coming[0][0] <= wake_at:
-            due, _, happen = heapq.heappop(self._coming)
-            self.time = max(self.time, due)
-            happen()
-        self.time = max(self.time, wake_at)
-        if self.time > self.said_at[-1]:
-            raise CallOverError
+        raise NotImplementedError
 
-    async def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
+    def call_at(self, deadline: float, callback: Callable[[], None]) -> FakeTimer:
+        """The loop wakes up to 1 ms late."""
+        timer = FakeTimer(callback)
+        self._at(deadline + self._chance.uniform(0, 0.001), timer.fire)
+        return timer
+
+    def push(self, frames: Mapping[SpeakerId, bytes]) -> None:
         self._heard += frames.get(ANN, ENGINE.silence)
         size = ENGINE.bytes_of_ms(MODEL_STEP_MS)
         if len(self._heard) >= size:
@@ -93,8 +89,13 @@ class EchoCall(ScriptedEngine):
     async def _run(self) -> None:
         uplink = Uplink(sink=self._sink, clock=self, metrics=self._metrics)
         uplink.engine = self
-        with pytest.raises(CallOverError):
-            await uplink.run()
+        ticking = asyncio.create_task(uplink.run())
+        await asyncio.sleep(0)
+        while self.time <= self.said_at[-1]:
+            due, _, happen = heapq.heappop(self._coming)
+            self.time = max(self.time, due)
+            happen()
+        await cancel_and_wait(ticking)
 
     def _at(self, due: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._coming, (due, next(self._order), happen))

@@ -20,7 +20,11 @@ pytestmark = pytest.mark.usefixtures("nothing_is_left")
 @pytest.mark.parametrize("bug", [LocalProtocolError("sent before the handshake"), ZeroDivisionError("bug")])
 async def test_a_bug_in_one_part_ends_the_call_with_its_cause_kept(clock: FakeClock, bug: Exception) -> None:
     """A failing uplink stops its siblings, closes the engine and tells one sentence; the log has the one cause with its traceback."""
-    engine = ScriptedEngine(clock, on_push=failing(bug))
+
+    def fail() -> None:
+        raise bug
+
+    engine = ScriptedEngine(clock, on_push=fail)
     call = Call(clock, engine)
     with capture_logs() as logs:
         await call.start()

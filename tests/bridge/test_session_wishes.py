@@ -151,7 +151,7 @@ async def test_an_engine_that_comes_later_is_told_whom_to_forget(clock: FakeCloc
     opening = asyncio.Event()
     told_when_pushed: list[list[int]] = []
 
-    async def note() -> None:
+    def note() -> None:
         told_when_pushed.append(list(engine.forgotten))
 
     async def open_slowly() -> None:

@@ -80,13 +80,12 @@ async def test_without_an_engine_people_speak_to_nobody() -> None:
 
 
 async def test_a_stall_is_not_made_up() -> None:
-    """An engine that holds a push for 110 ms costs four ticks of model time, counted; the fifth is late, the sixth in time: no burst."""
+    """A push that takes 110 ms costs four ticks of model time, counted; the fifth is late, the sixth in time: no burst."""
     clock, metrics = FakeClock(), Metrics()
     stalls = iter([0.0] * 10 + [0.11])
 
-    async def stall() -> None:
-        if seconds := next(stalls, 0.0):
-            await clock.sleep_until(clock.now() + seconds)
+    def stall() -> None:
+        clock.stand_still(next(stalls, 0.0))
 
     engine = ScriptedEngine(clock, on_push=stall)
     uplink = Uplink(sink=ScriptedSink(clock), clock=clock, metrics=metrics)
@@ -119,7 +118,7 @@ async def test_a_failing_engine_is_not_hidden() -> None:
     """An exception out of a push ends the uplink: the call decides, not the metronome."""
     clock = FakeClock()
 
-    async def fail() -> None:
+    def fail() -> None:
         raise ZeroDivisionError
 
     uplink = Uplink(sink=ScriptedSink(clock), clock=clock, metrics=Metrics())

@@ -59,9 +59,9 @@ class Call:
 
     async def tick(self, frames: Mapping[SpeakerId, bytes]) -> None:
         """One push; then 20 ms pass, cheaply where nobody waits for them."""
-        await self.engine.push(frames)
+        self.engine.push(frames)
         after = self.clock._now + ENGINE.frame_seconds
-        if any(deadline <= after for deadline, *_ in self.clock._sleepers):
+        if any(deadline <= after for deadline, *_ in self.clock._timers):
             await self.clock.advance(ENGINE.frame_seconds)
         else:
             self.clock._now = after

@@ -527,7 +527,7 @@ async def test_leaving_ends_every_request(server: StandInOpenAI) -> None:
     await server.log.wait_for(lambda log: log.of(ClientHungUp))
     rest = [event async for event in engine.events()]
     assert isinstance(rest[-1], Closed)
-    await engine.push({ANNA: frames_of(pause(20))[0]})
+    engine.push({ANNA: frames_of(pause(20))[0]})
     await engine.__aexit__(None, None, None)
 
 

@@ -170,7 +170,7 @@ async def test_a_short_wait_is_waited_for_once(server: StandInOpenAI, config: Ca
 async def clock_waits(clock: FakeClock, within_s: float = 3) -> None:
     """Until somebody sleeps for so short a time on the clock, which tells nobody that it has a sleeper."""
     for _ in range(10_000):
-        if any(deadline <= clock.now() + within_s for deadline, *_ in clock._sleepers):
+        if any(deadline <= clock.now() + within_s for deadline, *_ in clock._timers):
             return
         await asyncio.sleep(0)
     raise AssertionError("nobody waits")

@@ -80,11 +80,11 @@ class Call:
     async def say(self, pcm: bytes) -> None:
         """Push whole frames, as fast as they go."""
         for start in range(0, len(pcm), ENGINE.frame_bytes):
-            await self.engine.push({1: pcm[start : start + ENGINE.frame_bytes]})
+            self.engine.push({1: pcm[start : start + ENGINE.frame_bytes]})
 
     async def be_silent(self, ticks: int) -> None:
         for _ in range(ticks):
-            await self.engine.push({})
+            self.engine.push({})
 
 
 @asynccontextmanager
@@ -130,7 +130,7 @@ async def test_speakers_are_mixed() -> None:
         low, high = tone(800, 300), tone(800, 1700)
         for start in range(0, len(low), ENGINE.frame_bytes):
             frame = slice(start, start + ENGINE.frame_bytes)
-            await call.engine.push({1: low[frame], 2: high[frame]})
+            call.engine.push({1: low[frame], 2: high[frame]})
         await call.until(functools.partial(has_said, duration_ms=800))
         spectrum = np.abs(np.fft.rfft(np.frombuffer(call.pcm[-ENGINE.bytes_of_ms(500) :], "<i2")))
         peaks = {round(index / 0.5, -1) for index in np.argsort(spectrum)[-2:]}
@@ -208,7 +208,7 @@ async def tick(call: Call, clock: FakeClock, seconds: float, *, speech: bool, at
     """Push every 20 ms, as a call does; `at_once` frames for each step of the clock, where their times do not count."""
     for _ in range(round(seconds * 50) // at_once):
         for _frame in range(at_once):
-            await call.engine.push({1: ENGINE.silence} if speech else {})
+            call.engine.push({1: ENGINE.silence} if speech else {})
         await clock.advance(0.02 * at_once)
 
 

@@ -80,7 +80,7 @@ class Call:
             self._waiting[0][1] -= step
             if self._waiting[0][1] <= 0:
                 self._waiting.pop(0)
-        await self.engine.push(frames)
+        self.engine.push(frames)
         await self.clock.advance(ENGINE.frame_seconds)
 
     async def say(self, milliseconds: int, *speakers: int) -> None:
