@@ -86,6 +86,9 @@ class EngineInfo:
 BUSY = "busy"
 """The cause of an EngineError, and of a `Closed`, where the server has no place to spare: people wait for one in the queue."""
 
+STALLED = "stalled"
+"""The cause of a `Closed` where the server has sent nothing for a while: another try will probably meet the same silence."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from discordplex.engine import PersonaIgnored, SpeakerId
+from discordplex.engine import EngineInfo, PersonaIgnored, SpeakerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,17 @@ class EngineLost:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineReplaced:
+    """The engine is lost for good, and one of another kind takes its place; the lease says which. It is opened next."""
+
+    lost: EngineInfo
+    reason: str
+    """Why it was lost: a plain sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineBack:
-    """The engine is there again after `EngineLost`; only in a call that was `Listening` before."""
+    """The engine is there again after `EngineLost`, or another one after `EngineReplaced`; only in a call that was `Listening` before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,7 @@ CallEvent: TypeAlias = (
     | StillOpening
     | Listening
     | EngineLost
+    | EngineReplaced
     | EngineBack
     | Renewing
     | UnheardInRenewal

@@ -18,6 +18,8 @@ class RetryRule:
     """The engine is given up after this many failures: two minutes with a server that refuses, long enough for a model to load."""
     streak_s: float = 300
     """The engine is given up after a streak of this length too: a server that accepts and stays silent takes a minute for each failure."""
+    failures_if_replaceable: int = 2
+    """The same where an engine of another kind is free: one more try, for a server that was only restarted or a network that hiccuped."""
     healthy_s: float = 10
     """Received audio that ends a streak. Connecting does not: a server that crashes on our audio accepts every connection."""
 
@@ -35,10 +37,15 @@ class EngineRetries:
         if audio_s >= self._rule.healthy_s:
             self._backoff.reset()
 
-    def failed(self, now: float) -> float | None:
-        """Count a failure at `now`; seconds until the next try, None to give up."""
+    def begin_anew(self) -> None:
+        """Another engine is tried from now on."""
+        self._backoff.reset()
+
+    def failed(self, now: float, *, replaceable: bool = False) -> float | None:
+        """Count a failure at `now`; seconds until the next try, None to give up. `replaceable`: an engine of another kind is free."""
         if self._backoff.failures == 0:
             self._began = now
         wait_s = self._backoff.failed()
-        given_up = self._backoff.failures >= self._rule.failures or now - self._began >= self._rule.streak_s
+        most = self._rule.failures_if_replaceable if replaceable else self._rule.failures
+        given_up = self._backoff.failures >= most or now - self._began >= self._rule.streak_s
         return None if given_up else wait_s

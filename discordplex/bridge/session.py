@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
@@ -10,29 +10,48 @@ import structlog
 
 from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink, problem_budget
-from discordplex.bridge.events import CallEvent, Caption, Ended, EngineLost, Opening, Trouble
+from discordplex.bridge.events import CallEvent, Caption, Ended, EngineLost, EngineReplaced, Opening, Trouble
 from discordplex.bridge.handover import Handover, HandoverRule
-from discordplex.bridge.lifetime import cause_of
+from discordplex.bridge.lifetime import LONG_S, cause_of
 from discordplex.bridge.ports import Ears, SpeakingSource, SpeechSink, VoiceLink
 from discordplex.bridge.recap import RecapKeeper
 from discordplex.bridge.retry import EngineRetries, RetryRule
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
-from discordplex.engine import BUSY, Closed, EngineLease, Persona, Problem, SpeakerId, Text
+from discordplex.engine import (
+    BUSY,
+    STALLED,
+    Closed,
+    EngineLease,
+    MovableLease,
+    Persona,
+    Problem,
+    ReplaceableLease,
+    SpeakerId,
+    Text,
+)
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
 
+REPLACE_AFTER_S = LONG_S
+"""An engine that is lost and not back after this time is replaced, where one of another kind is free."""
+
 INTERNAL_ERROR = "The call ended because of an internal error; the log has the cause."
+
+
+async def at_once() -> None:
+    """Wait for nothing."""
 
 
 class VoiceSession:
     """One call, from the first try to open the engine to its end. Thread: loop, also for the constructor.
 
     It uses the lease but does not release it, and does not leave the voice channel: the bot owns both. `on_event` is called on the loop
-    with each `CallEvent`; it must not block, and if it raises, the call ends.
+    with each `CallEvent`; it must not block, and if it raises, the call ends. No engine is opened before `may_open` has returned, which is
+    awaited each time: after an engine was replaced, people have to know where their words go.
     """
 
     def __init__(
@@ -47,6 +66,7 @@ class VoiceSession:
         clock: Clock,
         metrics: Metrics,
         ears: Ears | None = None,
+        may_open: Callable[[], Awaitable[None]] = at_once,
         retry_rule: RetryRule | None = None,
         handover_rule: HandoverRule | None = None,
         recap: RecapKeeper | None = None,
@@ -60,6 +80,7 @@ class VoiceSession:
         self._tell = on_event
         self._clock = clock
         self._metrics = metrics
+        self._may_open = may_open
         self._people = link.people
         self._ears = ears
         self._captions = OpenCaptions()
@@ -83,6 +104,9 @@ class VoiceSession:
         )
         self._scope = anyio.CancelScope()
         self._attempt: asyncio.Task[Closed | None] | None = None
+        self._lost: Closed | None = None
+        self._lost_at = 0.0
+        self._is_overdue = False
 
     async def run(self) -> None:
         """Run the call from start to end. Call it once.
@@ -228,19 +252,51 @@ class VoiceSession:
             if not self._attempt.cancelled() and (lost := self._attempt.result()):
                 return lost
             self._captions.end_stretch()
+            if self._is_overdue and self._lost is not None:
+                self._replace(self._lost)
+            self._is_overdue = False
 
     async def _try_once(self) -> Closed | None:
         """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
+        await self._may_open()
         lost = await self._handover.hold(self._persona)
         self._captions.end_stretch()
         is_full = lost.cause == BUSY and not self._handover.listened
-        retry_in_s = self._retry.failed(self._clock.now()) if lost.retry and not is_full else None
+        may_retry = lost.retry and not is_full
+        retry_in_s = self._retry.failed(self._clock.now(), replaceable=self._is_replaceable) if may_retry else None
         log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=retry_in_s)
-        if retry_in_s is None:
-            return lost
+        if retry_in_s is None or lost.cause in (BUSY, STALLED):
+            if self._go_on_elsewhere(lost):
+                return None
+            if retry_in_s is None:
+                return lost
+        if self._lost is None:
+            self._lost, self._lost_at = lost, self._clock.now()
         self._tell(EngineLost(lost.reason, retry_in_s))
         await self._clock.sleep_until(self._clock.now() + retry_in_s)
         return None
+
+    @property
+    def _is_replaceable(self) -> bool:
+        return isinstance(self._lease, ReplaceableLease) and self._lease.is_replaceable
+
+    def _go_on_elsewhere(self, lost: Closed) -> bool:
+        """Continue on another server of the same kind that works, else on an engine of another kind; returns whether there is one."""
+        if not self._is_replaceable:
+            return False
+        if lost.retry and isinstance(self._lease, MovableLease) and self._lease.relocate():
+            self._tell(EngineLost(lost.reason, 0.0))
+            return True
+        return self._replace(lost)
+
+    def _replace(self, lost: Closed) -> bool:
+        before = self._lease.info
+        if not (isinstance(self._lease, ReplaceableLease) and self._lease.replace()):
+            return False
+        self._retry.begin_anew()
+        self._lost = None
+        self._tell(EngineReplaced(before, lost.reason))
+        return True
 
     def _hear_words(self, event: Text | Problem) -> None:
         """The ears have written down what somebody said, or cannot."""
@@ -249,8 +305,18 @@ class VoiceSession:
         else:
             self._tell(Trouble(one_line(event.message, LONGEST_SENTENCE), event.service, event.cause))
 
+    def _look_for_overdue(self) -> None:
+        """Give up an engine that was lost and does not come back."""
+        if self._handover.engine is not None:
+            self._lost = None
+        overdue = self._lost is not None and self._clock.now() - self._lost_at >= REPLACE_AFTER_S
+        if overdue and not self._is_overdue and self._is_replaceable:
+            self._is_overdue = True
+            self._give_up_attempt()
+
     def _do_chores(self) -> None:
         """Advance the captions and the hand-over, and make the sink forget people who left. Called ten times a second by the uplink."""
+        self._look_for_overdue()
         for caption in self._captions.advance(heard=self._source.played_samples, now=self._clock.now()):
             self._tell_caption(caption)
         self._handover.tick()

@@ -6,7 +6,7 @@ NVIDIA's server that a sentence rests on stands beside it.
 
 from dataclasses import dataclass
 
-from discordplex.engine import OVER_BUDGET
+from discordplex.engine import OVER_BUDGET, STALLED
 
 NORMAL_CLOSURE = 1000
 GOING_AWAY = 1001
@@ -147,7 +147,7 @@ def handshake_late(name: str, waited_s: float) -> Ending:
 def stalled(name: str, waited_s: float) -> Ending:
     """Nothing comes while we send. A stopped server, a stuck lock and a broken network all look like this."""
     reason = f"PersonaPlex at {name} has sent no sound for {waited_s:.0f} s, not even silence: it hangs or was stopped. Restart it."
-    return Ending(reason, retry=True, cause="stalled")
+    return Ending(reason, retry=True, cause=STALLED)
 
 
 def trickling(name: str, share: float, over_s: int) -> Ending:

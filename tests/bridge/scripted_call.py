@@ -8,7 +8,7 @@ import pytest
 from discordplex.bridge.events import CallEvent
 from discordplex.bridge.ports import SpeechSink
 from discordplex.bridge.retry import RetryRule
-from discordplex.bridge.session import VoiceSession
+from discordplex.bridge.session import VoiceSession, at_once
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
 from tests.bridge.scripted import PERSONA, ScriptedEars, ScriptedEngine, ScriptedLease, ScriptedLink, ScriptedSink, ScriptedSource
@@ -38,10 +38,12 @@ class Call:
         rule: RetryRule | None = None,
         sink: SpeechSink | None = None,
         ears: ScriptedEars | None = None,
+        lease: ScriptedLease | None = None,
+        may_open: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
         self.clock = clock
         self.metrics = Metrics()
-        self.lease = ScriptedLease(*engines)
+        self.lease = lease or ScriptedLease(*engines)
         self.sink, self.source, self.link = ScriptedSink(clock), ScriptedSource(), ScriptedLink(1, 2)
         self.told: list[CallEvent] = []
         self.session = VoiceSession(
@@ -54,6 +56,7 @@ class Call:
             clock=clock,
             metrics=self.metrics,
             ears=ears,
+            may_open=may_open,
             retry_rule=rule,
             chance=lambda: 0.0,
         )

@@ -1,5 +1,6 @@
 """Announcer: the notices of one call in its channel. The call gives it facts; the sentences are in `texts`."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,20 @@ from discordplex.bot.chat.notices import Notices
 from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.engine import StandIn
+from discordplex.tasks import cancel_and_wait
 
 log = structlog.get_logger()
+
+
+SAY_AGAIN_S = 15.0
+"""How long Discord may take to accept a notice that the call waits for."""
+
+
+def is_set() -> asyncio.Event:
+    """An event that has come already."""
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(slots=True)
@@ -40,6 +53,10 @@ class Announcer:
     _episode_told: bool = False
     """The message about the engine's present absence was written."""
     _changes: int = 0
+    _replacement: str = ""
+    _replacements: int = 0
+    _engine_known: asyncio.Event = field(default_factory=is_set)
+    """Cleared while people are being told that an engine of another kind hears them."""
 
     @property
     def recording_policy(self) -> RecordingPolicy:
@@ -162,6 +179,44 @@ class Announcer:
         if not self.ready:
             return texts.calls.engine_ready(self._engine_fault)
         return texts.calls.engine_moved(self._engine_fault) if moved else texts.calls.engine_back(self._engine_fault)
+
+    def replaced(self, lost: str, reason: str) -> None:
+        """An engine of another kind takes the place of a lost one. It is opened when `engine_is_known` returns."""
+        text = texts.calls.replaced(lost, self.state.engine, reason)
+        if self._greets:
+            self._replacement = text
+            self._replacements += 1
+            self._engine_known.clear()
+            self._tell_replacement()
+            self.greet()
+        if self._episode_told:
+            self._tell_engine(texts.calls.told(self._engine_fault or reason))  # it says that the bot keeps trying
+        self._engine_fault, self._opens_long, self._episode_told = None, False, False
+        self._engine_episode += 1
+
+    async def engine_is_known(self) -> None:
+        """Wait until people were told of an engine of another kind, or it is certain that they cannot be told.
+
+        Without an answer from Discord it is posted again.
+        """
+        while not self._engine_known.is_set():
+            again = asyncio.create_task(self.notices.clock.sleep_until(self.notices.clock.now() + SAY_AGAIN_S), name="call:say again")
+            known = asyncio.create_task(self._engine_known.wait(), name="call:engine known")
+            try:
+                await asyncio.wait({again, known}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await cancel_and_wait(again, known)
+            if not self._engine_known.is_set():
+                self._tell_replacement()
+
+    def _tell_replacement(self) -> None:
+        number = self._replacements
+
+        def on_told() -> None:
+            if number == self._replacements:
+                self._engine_known.set()
+
+        self.notices.say(self.state.voice_channel, self._replacement, key=(self.state.number, "replaced", number), on_told=on_told)
 
     def gave_up(self, reason: str) -> None:
         """The call ended because something failed."""

@@ -120,6 +120,7 @@ class Call:
             source=self._source,
             clock=clock,
             metrics=self.metrics,
+            on_replaced=self._follow_engine,
         )
         self._status = VoiceStatus(clock)
         self._changed = asyncio.Event()
@@ -304,6 +305,14 @@ class Call:
         self._forgetting.discard(task)
         if not task.cancelled() and (fault := task.exception()):
             log.error("engine did not forget a speaker", exc_info=fault, **self._conversation.ids)
+
+    def _follow_engine(self) -> None:
+        """The engine is of another kind now: everything in the call that depends on the kind follows."""
+        info = self._lease.info
+        self.state.engine, self.state.transcribes = info.description, info.transcribes
+        ducking = Ducking(clock=self._context.clock) if info.takes_turns else None
+        self._source.begin_anew(profile=REPLIES if info.takes_turns else STREAM, ducking=ducking)
+        self._hearing.sink.ducking = ducking
 
     # From start to end
 

@@ -1,5 +1,6 @@
 """Conversation: a call's conversation with its engine, from the first try to open it to the last caption; pause, restart, rescue."""
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from discordplex.bridge.events import (
     Ended,
     EngineBack,
     EngineLost,
+    EngineReplaced,
     Listening,
     Opening,
     StillOpening,
@@ -45,8 +47,9 @@ class Conversation:
         source: StreamingPlaybackSource,
         clock: Clock,
         metrics: Metrics,
+        on_replaced: Callable[[], None],
     ) -> None:
-        """`announcer` posts what happens; `captions` gets what is said."""
+        """`announcer` posts what happens; `captions` gets what is said; `on_replaced` is called when the engine is of another kind."""
         self.phase = "joining"
         self.listening_since: float | None = None
         """When people were first heard; None before."""
@@ -61,6 +64,7 @@ class Conversation:
         self._source = source
         self._clock = clock
         self._metrics = metrics
+        self._on_replaced = on_replaced
         self._session: VoiceSession | None = None
         self._changing = False
 
@@ -88,6 +92,7 @@ class Conversation:
             source=self._source,
             link=link,
             on_event=on_event,
+            may_open=self._announcer.engine_is_known,
             clock=self._clock,
             metrics=self._metrics,
             ears=self._ears,
@@ -157,8 +162,19 @@ class Conversation:
             self.lost_since = self._clock.now() if self.lost_since is None else self.lost_since
             self._announcer.engine_lost(event.reason)
             self.rescue()
+        elif isinstance(event, EngineReplaced):
+            self._replaced(event)
         elif isinstance(event, Listening | EngineBack):
             self._on_engine(first=isinstance(event, Listening))
+
+    def _replaced(self, event: EngineReplaced) -> None:
+        """An engine of another kind is opened when people know of it."""
+        self.phase = WAITING
+        if self.listening_since is not None and self.lost_since is None:
+            self.lost_since = self._clock.now()
+        self._state.keeps_persona = False
+        self._on_replaced()
+        self._announcer.replaced(event.lost.description, event.reason)
 
     def _on_engine(self, *, first: bool) -> None:
         """The engine is open."""

@@ -75,12 +75,26 @@ class Notices:
         """Hashes of what was posted, oldest first; True where all who read it have left."""
         self._repeated = Cooldowns()
 
-    def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None) -> None:
-        """Post a notice; the same `key` again replaces it. If the bot may not write there, nothing is posted."""
+    def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None, on_told: Callable[[], None] | None = None) -> None:
+        """Post a notice; the same `key` again replaces it. If the bot may not write there, nothing is posted.
+
+        `on_told` is called when Discord has accepted it, or when it is certain that it cannot be posted.
+        """
         poster = self._poster(voice_channel.notices_channel)
-        if poster:
-            self._spares[poster.channel.id] = voice_channel.spare_channel
-            poster.notice(text, key=key)
+        if poster is None:
+            if on_told:
+                on_told()
+            return
+        channel_id = poster.channel.id
+        self._spares[channel_id] = voice_channel.spare_channel
+
+        def on_delivery(status: DeliveryStatus, _message_id: int | None) -> None:
+            if status == "refused":
+                self._say_elsewhere(channel_id, text)
+            if on_told:
+                on_told()
+
+        poster.notice(text, key=key, on_delivery=on_delivery if on_told else None)
 
     def say_about(self, voice_channel: VoiceChannel, named: str, unnamed: str, *, key: Hashable = None) -> None:
         """Post a notice about a person: `named` if everybody who reads it can see the voice channel, else `unnamed`."""

@@ -248,6 +248,15 @@ def engine_moved(reason: str) -> str:
     return f"I switched to another engine; the conversation starts over. What happened: {told(reason)}"
 
 
+def replaced(lost: str, present: str, reason: str) -> str:
+    """The call continues with an engine of another kind."""
+    who_lost = harmless(lost)
+    return (
+        f"{who_lost[:1].upper()}{who_lost[1:]} is not available any more. From now on you talk with {harmless(present)}, and what you say "
+        f"goes there. What happened: {told(reason)}"
+    )
+
+
 def gave_up(reason: str) -> str:
     """The call ended because something failed."""
     return f"{told(reason)} I have left the channel. Use `/join` to call me back."

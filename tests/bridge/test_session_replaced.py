@@ -1,0 +1,219 @@
+"""A call whose engine is lost for good goes on with an engine of another kind."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from discordplex.bridge.events import Ended, EngineBack, EngineLost, EngineReplaced
+from discordplex.bridge.session import REPLACE_AFTER_S
+from discordplex.engine import BUSY, STALLED, Audio, Closed, EngineInfo, Persona, StandIn
+from discordplex.errors import EngineError
+from discordplex.loopback.clock import FakeClock, settle
+from tests.bridge.scripted import ScriptedEngine, ScriptedLease, pcm_of_ms
+from tests.bridge.scripted_call import Call, failing, for_ever
+
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
+PLEX, CASCADE = EngineInfo("PersonaPlex", transcribes=False), EngineInfo("the cascade", transcribes=True, takes_turns=True)
+REFUSAL = EngineError("Nobody there.", retry=True)
+
+
+class ReplaceableScriptedLease(ScriptedLease):
+    """A lease that opens engines of PersonaPlex, and after a replacement those of the cascade."""
+
+    def __init__(self, *engines: ScriptedEngine, others: Sequence[ScriptedEngine]) -> None:
+        super().__init__(*engines)
+        self.info = PLEX
+        self.others = list(others)
+        self.servers = 0
+        """How many other servers of the same kind are free and work."""
+        self.stand_in: StandIn | None = None
+
+    @property
+    def is_replaceable(self) -> bool:
+        return bool(self.others)
+
+    def replace(self) -> bool:
+        if not self.others:
+            return False
+        self.waiting.clear()
+        self.waiting.append(self.others.pop(0))
+        self.info = CASCADE
+        return True
+
+    def persona_on(self, persona: Persona) -> Persona:
+        return persona
+
+    def relocate(self) -> bool:
+        self.servers -= 1
+        return self.servers >= 0
+
+
+def call_of(clock: FakeClock, *engines: ScriptedEngine, others: Sequence[ScriptedEngine]) -> tuple[Call, ReplaceableScriptedLease]:
+    lease = ReplaceableScriptedLease(*engines, others=others)
+    return Call(clock, lease=lease), lease
+
+
+def kinds(call: Call) -> list[str]:
+    return [type(event).__name__ for event in call.told]
+
+
+def dead(clock: FakeClock) -> ScriptedEngine:
+    return ScriptedEngine(clock, on_open=failing(REFUSAL))
+
+
+def was_opened(engine: ScriptedEngine) -> bool:
+    return engine.opened_at is not None
+
+
+async def test_after_one_more_try_the_other_kind_is_there(clock: FakeClock) -> None:
+    """A server that died refuses the second connection, too: within two seconds people talk with the other kind, and are told once."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    call, _ = call_of(clock, engine, dead(clock), others=[other])
+    await call.start()
+    engine.does(Closed("It died.", cause="broken off"))
+    await clock.advance(2)
+    assert other.opened_at is not None
+    assert kinds(call) == ["Opening", "Listening", "EngineLost", "EngineReplaced", "EngineBack"]
+    assert call.told[3] == EngineReplaced(PLEX, "Nobody there.")
+    await call.cancel()
+
+
+async def test_a_server_that_comes_back_keeps_its_call(clock: FakeClock) -> None:
+    """The one try is enough where the network hiccuped, also if its handshake takes a while."""
+    engine, back, other = (
+        ScriptedEngine(clock),
+        ScriptedEngine(clock, on_open=lambda: clock.sleep_until(clock.now() + 9)),
+        ScriptedEngine(clock),
+    )
+    call, _ = call_of(clock, engine, back, others=[other])
+    await call.start()
+    engine.does(Closed("It died."))
+    await clock.advance(30)
+    assert kinds(call) == ["Opening", "Listening", "EngineLost", "EngineBack"]
+    assert other.opened_at is None
+    await call.cancel()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        Closed("It refuses the persona.", retry=False),
+        Closed("It is full.", cause=BUSY),
+        Closed("It hangs.", cause=STALLED),
+    ],
+)
+async def test_where_another_try_cannot_help_there_is_none(clock: FakeClock, lost: Closed) -> None:
+    """Refused, full and stalled: the other kind is opened at once."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    call, _ = call_of(clock, engine, others=[other])
+    await call.start()
+    engine.does(lost)
+    await settle()
+    assert other.opened_at == clock.now()
+    assert kinds(call) == ["Opening", "Listening", "EngineReplaced", "EngineBack"]
+    await call.cancel()
+
+
+async def test_a_call_whose_server_is_full_when_it_begins(clock: FakeClock) -> None:
+    """People do not wait in the queue where another kind is free."""
+    other = ScriptedEngine(clock)
+    call, _ = call_of(clock, ScriptedEngine(clock, on_open=failing(EngineError("It is full.", cause=BUSY))), others=[other])
+    await call.start()
+    assert kinds(call) == ["Opening", "EngineReplaced", "Listening"]
+    await call.cancel()
+
+
+async def test_another_server_of_the_same_kind_comes_first(clock: FakeClock) -> None:
+    """It is opened at once where one works, and it is not told as a replacement."""
+    engine, second, other = ScriptedEngine(clock), ScriptedEngine(clock), ScriptedEngine(clock)
+    call, lease = call_of(clock, engine, second, others=[other])
+    lease.servers = 1
+    await call.start()
+    engine.does(Closed("It hangs.", cause=STALLED))
+    await settle()
+    assert (second.opened_at, other.opened_at) == (clock.now(), None)
+    assert call.told[2:] == [EngineLost("It hangs.", 0.0), EngineBack()]
+    await call.cancel()
+
+
+async def test_an_opening_that_hangs_is_given_up(clock: FakeClock) -> None:
+    """A lost server that takes the connection and says nothing is left after a while."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    hanging = ScriptedEngine(clock, on_open=for_ever)
+    call, _ = call_of(clock, engine, hanging, others=[other])
+    await call.start()
+    engine.does(Closed("It died."))
+    await clock.advance(REPLACE_AFTER_S - 0.5)
+    assert not was_opened(other)
+    await clock.advance(1)
+    assert was_opened(other)
+    assert [event for event in call.told if isinstance(event, EngineReplaced)] == [EngineReplaced(PLEX, "It died.")]
+    await call.cancel()
+
+
+async def test_the_tries_begin_anew_on_the_other_kind(clock: FakeClock) -> None:
+    """It gets all of them where nothing else is left; then the call ends."""
+    engine = ScriptedEngine(clock)
+    others = [dead(clock)]
+    call, lease = call_of(clock, engine, others=others)
+    await call.start()
+    engine.does(Closed("It refuses.", retry=False))
+    await settle()
+    lease.waiting.extend(dead(clock) for _ in range(20))
+    await clock.advance(300)
+    assert kinds(call).count("EngineReplaced") == 1
+    assert kinds(call).count("EngineLost") == 11
+    assert call.told[-1] == Ended("Nobody there.")
+
+
+async def test_nothing_is_opened_before_people_know(clock: FakeClock) -> None:
+    """However often it is asked to begin anew meanwhile, and who opts out meanwhile is not told to the new engine as heard."""
+    told = asyncio.Event()
+    told.set()
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    lease = ReplaceableScriptedLease(engine, others=[other])
+
+    async def may_open() -> None:
+        await told.wait()
+
+    call = Call(clock, lease=lease, may_open=may_open)
+    await call.start()
+    told.clear()
+    engine.does(Closed("It refuses.", retry=False))
+    await settle()
+    assert isinstance(call.told[-1], EngineReplaced)
+    await clock.advance(5)
+    call.session.restart(Persona("other", "You are another."))
+    call.session.try_now()
+    await call.session.forget(1)
+    await call.session.pause()
+    await clock.advance(5)
+    assert not was_opened(other)
+    call.sink.will_hear(clock.now())
+    told.set()
+    await clock.advance(0.1)
+    assert was_opened(other)
+    assert (lease.personas[-1], other.forgotten) == (Persona("other", "You are another."), [1])
+    other.does(Audio(pcm_of_ms(80)))
+    await clock.advance(0.1)
+    assert not any(frames for _, frames in other.heard)
+    assert call.source.depth_ms == 0
+    call.session.resume()
+    other.does(Audio(pcm_of_ms(80)))
+    await clock.advance(0.1)
+    assert call.source.depth_ms == 80
+    await call.cancel()
+
+
+async def test_who_leaves_meanwhile_ends_it(clock: FakeClock) -> None:
+    """The call ends while people are being told; the new engine is never opened."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    call = Call(clock, lease=ReplaceableScriptedLease(engine, others=[other]))
+    await call.start()
+    call.session._may_open = for_ever
+    engine.does(Closed("It refuses.", retry=False))
+    await clock.advance(1)
+    await call.cancel()
+    assert (other.opened_at, call.told[-1]) == (None, Ended(None))
