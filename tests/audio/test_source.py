@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from discordplex.audio.ducking import DUCKED_GAIN, Ducking
 from discordplex.audio.format import DISCORD, ENGINE
-from discordplex.audio.pacing import REPLIES
+from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.audio.source import StreamingPlaybackSource
 from discordplex.metrics import Metrics
 from tests.audio.clock import SetClock
@@ -179,3 +179,24 @@ def test_the_voice_steps_back_within_one_read_and_5_ms() -> None:
     assert samples(back[3], 0, 2).max() < 8000 * DUCKED_GAIN + 1
     assert samples(back[-1], 0, 2).max() > 7900
     assert largest_step(b"".join([*rest, *back])) < 500
+
+
+def test_another_kind_of_engine_is_played_as_its_kind() -> None:
+    """What waited of the old one is dropped, its ducking ends without a click, and a reply that comes all at once is kept whole."""
+    source, clock = source_and_clock()
+    ducking = Ducking(clock=clock)
+    source.begin_anew(profile=REPLIES, ducking=ducking)
+    source.push(BLOCK * 50)
+    ducking.hear(BLOCK)
+    loud = samples(reads(source, clock, 5)[-1], 0, 2)
+    source.hold()
+    source.begin_anew(profile=STREAM, ducking=None)
+    assert (source.depth_ms, source.played_samples, source.pushed_samples) == (0, source.pushed_samples, 50 * len(BLOCK) // 2)
+    silent = reads(source, clock, 2)
+    assert silent[-1] == DISCORD.silence
+    for _ in range(4):
+        source.push(BLOCK)
+        heard = reads(source, clock, 4)
+    assert abs(samples(heard[-1], 0, 2)).max() > 3 * abs(loud).max()
+    source.push(BLOCK * 50)
+    assert source.depth_ms == 2000

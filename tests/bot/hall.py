@@ -21,7 +21,15 @@ from discordplex.store.records import CaptionsSetting
 from discordplex.store.store import Store, open_store
 from discordplex.tasks import cancel_and_wait
 from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
-from tests.bridge.scripted import PERSONA, ScriptedEars, ScriptedEngine, ScriptedLease, ScriptedLink
+from tests.bridge.scripted import (
+    PERSONA,
+    WHOLE_REPLIES,
+    ReplaceableScriptedLease,
+    ScriptedEars,
+    ScriptedEngine,
+    ScriptedLease,
+    ScriptedLink,
+)
 
 ANNA, BERT, CARA = 100, 200, 300
 BOT = 5
@@ -56,7 +64,7 @@ class AddressedLease(ScriptedLease):
 class Hall:
     """One voice channel in which a call runs. `chat` is its own chat, `square` a text channel."""
 
-    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, ears: bool, people: Sequence[int]) -> None:
+    def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, ears: bool, people: Sequence[int], other: bool) -> None:
         self.clock, self.store, self.metrics = clock, store, Metrics()
         self.chat, self.square = FakeChannel(clock, id=CHAT), FakeChannel(clock, id=TOWN_SQUARE)
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
@@ -70,6 +78,8 @@ class Hall:
         self.voice_channel = ScriptedVoiceChannel(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
         self.transcribes, self.people = transcribes, people
         self.ears = ScriptedEars(clock) if ears else None
+        self.other = ScriptedEngine(clock, caps=WHOLE_REPLIES) if other else None
+        """An engine of another kind that is free."""
         self.call: Call
         self._conversation: asyncio.Task[Any]
 
@@ -80,7 +90,10 @@ class Hall:
         self.call.refresh()
 
     async def begin(self, asker: int | None = ANNA) -> None:
-        lease = self.lease = (TalkingLease if self.transcribes else AddressedLease)(self.engine, self.next_engine)
+        if self.other:
+            self.lease = ReplaceableScriptedLease(self.engine, self.next_engine, others=[self.other])
+        else:
+            self.lease = (TalkingLease if self.transcribes else AddressedLease)(self.engine, self.next_engine)
         context = CallContext(
             notices=self.notices,
             preferences=self.preferences,
@@ -92,7 +105,7 @@ class Hall:
             panel=ConsentPanel,
             ears=self.ears,
         )
-        self.call = Call(context=context, voice_channel=self.voice_channel, lease=lease, number=1, quiet=False, asker=asker)
+        self.call = Call(context=context, voice_channel=self.voice_channel, lease=self.lease, number=1, quiet=False, asker=asker)
         self.changed()
         running = self.call._conversation.run(sink=self.call._hearing.gate, link=ScriptedLink(*self.people), quiet=False)
         self._conversation = asyncio.create_task(running)
@@ -146,11 +159,11 @@ class Hall:
 
 @asynccontextmanager
 async def hall(
-    clock: FakeClock, *, transcribes: bool = True, ears: bool = False, people: Sequence[int] = (ANNA, BERT)
+    clock: FakeClock, *, transcribes: bool = True, ears: bool = False, people: Sequence[int] = (ANNA, BERT), other: bool = False
 ) -> AsyncIterator[Hall]:
     """A call that is about to begin; the database is in memory."""
     async with open_store("sqlite://") as store:
-        made = Hall(clock, store, transcribes=transcribes, ears=ears, people=people)
+        made = Hall(clock, store, transcribes=transcribes, ears=ears, people=people, other=other)
         await made.preferences.learn(GUILD)
         await made.begin()
         try:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 
 from typing_extensions import Self
@@ -19,6 +20,7 @@ from discordplex.engine import (
     Problem,
     Recap,
     SpeakerId,
+    StandIn,
     Text,
     VoiceEngine,
 )
@@ -29,6 +31,9 @@ PACED = EngineCaps(realtime_paced=True)
 WHOLE_REPLIES = EngineCaps(realtime_paced=False)
 
 PERSONA = Persona(voice="NATF0.pt", text_prompt="You are a test.")
+
+
+PLEX, CASCADE = EngineInfo("PersonaPlex", transcribes=False), EngineInfo("the cascade", transcribes=True, takes_turns=True)
 
 
 async def nothing() -> None:
@@ -190,6 +195,37 @@ class ScriptedLease:
         self.recaps.append(recap)
         assert isinstance(metrics, Metrics)
         return self.waiting.popleft()
+
+
+class ReplaceableScriptedLease(ScriptedLease):
+    """A lease that opens engines of PersonaPlex, and after a replacement those of the cascade."""
+
+    def __init__(self, *engines: ScriptedEngine, others: Sequence[ScriptedEngine]) -> None:
+        super().__init__(*engines)
+        self.info = PLEX
+        self.others = list(others)
+        self.servers = 0
+        """How many other servers of the same kind are free and work."""
+        self.stand_in: StandIn | None = None
+
+    @property
+    def is_replaceable(self) -> bool:
+        return bool(self.others)
+
+    def replace(self) -> bool:
+        if not self.others:
+            return False
+        self.waiting.clear()
+        self.waiting.append(self.others.pop(0))
+        self.info = CASCADE
+        return True
+
+    def persona_on(self, persona: Persona) -> Persona:
+        return persona if self.info is PLEX else replace(persona, voice="shimmer")
+
+    def relocate(self) -> bool:
+        self.servers -= 1
+        return self.servers >= 0
 
 
 class ScriptedSink:

@@ -7,47 +7,15 @@ import pytest
 
 from discordplex.bridge.events import Ended, EngineBack, EngineLost, EngineReplaced
 from discordplex.bridge.session import REPLACE_AFTER_S
-from discordplex.engine import BUSY, STALLED, Audio, Closed, EngineInfo, Persona, StandIn
+from discordplex.engine import BUSY, STALLED, Audio, Closed, Persona
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bridge.scripted import ScriptedEngine, ScriptedLease, pcm_of_ms
+from tests.bridge.scripted import PLEX, ReplaceableScriptedLease, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing, for_ever
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
-PLEX, CASCADE = EngineInfo("PersonaPlex", transcribes=False), EngineInfo("the cascade", transcribes=True, takes_turns=True)
 REFUSAL = EngineError("Nobody there.", retry=True)
-
-
-class ReplaceableScriptedLease(ScriptedLease):
-    """A lease that opens engines of PersonaPlex, and after a replacement those of the cascade."""
-
-    def __init__(self, *engines: ScriptedEngine, others: Sequence[ScriptedEngine]) -> None:
-        super().__init__(*engines)
-        self.info = PLEX
-        self.others = list(others)
-        self.servers = 0
-        """How many other servers of the same kind are free and work."""
-        self.stand_in: StandIn | None = None
-
-    @property
-    def is_replaceable(self) -> bool:
-        return bool(self.others)
-
-    def replace(self) -> bool:
-        if not self.others:
-            return False
-        self.waiting.clear()
-        self.waiting.append(self.others.pop(0))
-        self.info = CASCADE
-        return True
-
-    def persona_on(self, persona: Persona) -> Persona:
-        return persona
-
-    def relocate(self) -> bool:
-        self.servers -= 1
-        return self.servers >= 0
 
 
 def call_of(clock: FakeClock, *engines: ScriptedEngine, others: Sequence[ScriptedEngine]) -> tuple[Call, ReplaceableScriptedLease]:

@@ -2,11 +2,14 @@
 
 import pytest
 
+from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.bot import texts
-from discordplex.engine import Closed, Persona, PersonaIgnored
+from discordplex.engine import Closed, Persona, PersonaIgnored, StandIn, StandInReason, Text
+from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
-from tests.bot.hall import hall
-from tests.bridge.scripted import PERSONA
+from tests.bot.hall import ANNA, Hall, hall
+from tests.bridge.scripted import CASCADE, PERSONA, PLEX
+from tests.bridge.scripted_call import failing
 
 PIRATE = Persona("NATM1.pt", "You are a pirate.")
 
@@ -52,3 +55,101 @@ async def test_a_rescue_does_not_wait_for_the_next_try(clock: FakeClock, monkeyp
         assert it.call.rescue() == well
         await clock.advance(0.05)
         assert (it.next_engine.opened_at is not None) == well
+
+
+REFUSED = Closed("It refuses the persona.", retry=False)
+SENTENCE = texts.calls.replaced("PersonaPlex", "the cascade", REFUSED.reason)
+
+
+async def test_everything_follows_the_kind_of_the_engine(clock: FakeClock) -> None:
+    """Name, money, transcription, persona, playout, ducking and what /reset can do."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        call = it.call
+        assert (call.engine, call.state.transcribes, call._source._playout._profile) == ("PersonaPlex", False, STREAM)
+        assert (call.persona, call.forget()) == (PERSONA, False)
+        it.engine.does(REFUSED)
+        await clock.advance(3)
+        assert (call.engine, call.state.transcribes, call._source._playout._profile) == ("the cascade", True, REPLIES)
+        assert call._source._ducking is not None
+        assert call._hearing.sink.ducking is call._source._ducking
+        assert call.persona == Persona("shimmer", PERSONA.text_prompt)
+        assert (call.phase, call.lost_since) == ("listening", None)
+        assert SENTENCE in it.posted
+        assert "goes to the cascade" in it.greeting()
+        assert "**shimmer**" in it.greeting()
+
+
+async def test_no_word_is_sent_before_people_know(clock: FakeClock) -> None:
+    """While Discord takes no message the new engine is not opened, and the notice is posted again and again."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        assert it.other
+        it.chat.faults = [ConnectionResetError()] * 12
+        it.engine.does(REFUSED)
+        await clock.advance(60)
+        assert not was_opened(it)
+        assert not it.call.billed
+        it.chat.faults = []
+        await clock.advance(120)
+        assert was_opened(it)
+        told_at = next(at for at, kind in reversed(it.chat.writes) if kind == "send")
+        assert it.other.opened_at is not None
+        assert it.other.opened_at >= told_at
+        assert it.chat.texts.count(SENTENCE) == 1
+
+
+async def test_where_nobody_can_be_told_the_call_goes_on(clock: FakeClock) -> None:
+    """As at its beginning: captions are off, and there is no other channel."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        await it.captions("off")
+        it.engine.does(REFUSED)
+        await clock.advance(0.5)
+        assert was_opened(it)
+
+
+async def test_more_is_written_down_only_after_a_new_notice(clock: FakeClock) -> None:
+    """A transcript of what the engine says becomes one of what people say: the message with the buttons is posted anew."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        await it.switch(transcripts=True)
+        assert "of what I say" in it.greeting()
+        assert it.other
+        it.engine.does(REFUSED)
+        await clock.advance(0.2)
+        it.other.does(Text("Too early.", role="person", speaker=ANNA, final=True))
+        await clock.advance(5)
+        it.other.does(Text("I know.", role="person", speaker=ANNA, final=True))
+        await clock.advance(3)
+        assert "of what I say" not in it.greeting()
+        assert it.chat.messages[-1].view or any(message.view and "of what I say" not in message.text for message in it.chat.messages)
+        assert await it.kept() == [(ANNA, "I know.")]
+
+
+async def test_what_people_read_of_a_lost_engine(clock: FakeClock) -> None:
+    """The first loss says that the bot keeps trying; after the replacement nothing says so any more."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        await clock.advance(2)
+        it.engine.does(Closed("It died."))
+        await clock.advance(0.5)
+        assert texts.calls.engine_lost("It died.") in it.chat.texts
+        it.next_engine._on_open = failing(EngineError(REFUSED.reason))
+        await clock.advance(6)
+        assert [text for text in it.chat.texts if "I am listening" not in text] == ["It died.", SENTENCE]
+
+
+async def test_a_call_that_begins_with_another_kind_says_why(clock: FakeClock) -> None:
+    """Once, beside the greeting that names the engine."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        it.call._announcer.state.engine = CASCADE.description
+        said_of: dict[StandInReason, str] = {
+            "busy": "PersonaPlex is busy with other conversations, so this call has the cascade.",
+            "failing": "PersonaPlex does not work at the moment, so this call has the cascade.",
+            "minutes": "This server has used its minutes of PersonaPlex for now, so this call has the cascade.",
+        }
+        for reason, said in said_of.items():
+            for _ in range(2):
+                it.call._announcer.stands_in(StandIn(PLEX, reason))
+            await clock.advance(2)
+            assert it.chat.texts.count(said) == 1
+
+
+def was_opened(it: Hall) -> bool:
+    return it.other is not None and it.other.opened_at is not None
