@@ -8,6 +8,7 @@ things are.
     demo         a whole call on this machine, with its live view and picture
     doctor       checks of what `run` needs, each with what to do
     loopback     local Discord, PersonaPlex and OpenAI servers for tests and the demo
+    monitoring   the bot seen from outside: metrics, health checks, the status page
     bot          the Discord application on py-cord: events, commands, captions; it decides when a call exists
     bridge       the sound of a call: people -> engine, engine -> people
     store        settings that survive a restart
@@ -16,6 +17,7 @@ things are.
     cascade      an engine: speech recognition, chat model, synthetic voice
     hearing      speech to words, for each speaker separately: for the cascade, and beside other engines
     engine       the interface of every engine
+    overview     what the bot tells of itself at one moment
     services     servers with the OpenAI-compatible API: clients, limits, failures
     audio        formats, codecs, buffers
     config       the settings

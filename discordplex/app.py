@@ -6,11 +6,11 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from typing_extensions import ParamSpec
@@ -29,6 +29,9 @@ from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
 from discordplex.tasks import cancel_and_wait, until
 from discordplex.voice.rtp.threads import MediaThreads
+
+if TYPE_CHECKING:
+    from discordplex.monitoring.sampler import Sampler
 
 log = structlog.get_logger()
 
@@ -55,18 +58,30 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
     try:
         with stop.event() as asked:
             async with contextlib.AsyncExitStack() as stack:
+                monitor = await stack.enter_async_context(monitored(config, metrics, clock))
                 # If the database cannot be opened, calls still work: settings are kept in memory, and people are told so.
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
                     media_threads = stack.enter_context(MediaThreads(clock=clock, metrics=metrics))
-                    await serve(config, store=store, media_threads=media_threads, clock=clock, metrics=metrics, asked=asked)
+                    await serve(
+                        config, store=store, media_threads=media_threads, clock=clock, metrics=metrics, asked=asked, monitor=monitor
+                    )
     finally:
         if report is not None:
             write_report(report, metrics, uptime_s=clock.now() - started)
     return 0
 
 
-async def serve(config: Config, *, store: Store, media_threads: MediaThreads, clock: Clock, metrics: Metrics, asked: asyncio.Event) -> None:
+async def serve(
+    config: Config,
+    *,
+    store: Store,
+    media_threads: MediaThreads,
+    clock: Clock,
+    metrics: Metrics,
+    asked: asyncio.Event,
+    monitor: "Sampler | None" = None,
+) -> None:
     """Run the bot with these parts until `asked` is set."""
     provider = engine_provider(config, clock)
     application = BotApplication(
@@ -78,6 +93,8 @@ async def serve(config: Config, *, store: Store, media_threads: MediaThreads, cl
         metrics=metrics,
         ears=ears_provider(config, clock),
     )
+    if monitor:
+        monitor.observe(application, store.state)
     beside = [
         asyncio.create_task(log_stats(metrics, clock), name="stats"),
         asyncio.create_task(stop_when(asked, application), name="stop"),
@@ -86,6 +103,18 @@ async def serve(config: Config, *, store: Store, media_threads: MediaThreads, cl
         await application.run()
     finally:
         await cancel_and_wait(*beside)
+
+
+@contextlib.asynccontextmanager
+async def monitored(config: Config, metrics: Metrics, clock: Clock) -> "AsyncIterator[Sampler | None]":
+    """Inside the block, the bot can be seen from outside, if the settings say where. Raises as `monitoring.service.monitoring` does."""
+    if not config.monitoring.listen:
+        yield None
+        return
+    from discordplex.monitoring.service import monitoring  # noqa: PLC0415 -- what is not configured costs nothing
+
+    async with monitoring(config.monitoring, metrics=metrics, clock=clock) as sampler:
+        yield sampler
 
 
 class Lookups(ThreadPoolExecutor):

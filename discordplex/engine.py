@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from typing_extensions import Self
 
 from discordplex.metrics import Metrics
+from discordplex.overview import EngineServer
 
 SpeakerId: TypeAlias = int
 """A Discord user id."""
@@ -403,3 +404,20 @@ class ChoosingProvider(EngineProvider, Protocol):
     def acquire_for(self, may_cost: Callable[[], bool]) -> EngineLease | None:
         """As `acquire`, for such a call. The lease asks `may_cost` again when its engine is replaced."""
         ...
+
+
+@runtime_checkable
+class ObservableProvider(EngineProvider, Protocol):
+    """A provider that knows which of its servers work."""
+
+    @property
+    def servers(self) -> Sequence[EngineServer]:
+        """Every server with what is known of it."""
+        ...
+
+
+def servers_of(provider: EngineProvider) -> Sequence[EngineServer]:
+    """The servers of a provider; one that does not distinguish them has one."""
+    if isinstance(provider, ObservableProvider):
+        return provider.servers
+    return [EngineServer(provider.info.description, provider.capacity, provider.capacity - provider.free)]

@@ -25,9 +25,11 @@ from discordplex.engine import (
     StandInReason,
     TurnTakingLease,
     VoiceEngine,
+    servers_of,
 )
 from discordplex.errors import LocalProtocolError
 from discordplex.metrics import Metrics
+from discordplex.overview import EngineServer
 from discordplex.retry import Backoff
 
 log = structlog.get_logger()
@@ -82,6 +84,11 @@ class EngineChoice:
     def working(self) -> int:
         """How many of them have not failed lately."""
         return sum(option.provider.working for option in self._options)
+
+    @property
+    def servers(self) -> Sequence[EngineServer]:
+        """The servers of each kind, the preferred kind first."""
+        return [server for option in self._options for server in servers_of(option.provider)]
 
     @property
     def info(self) -> EngineInfo:

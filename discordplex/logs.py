@@ -19,7 +19,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias, cast
 
@@ -49,6 +49,9 @@ CANNOT_ACCEPT = "socket.accept() out of system resource"
 NO_CONNECTIONS = "no connection can be accepted: this process has reached its limit of open files and connections"
 ACCEPT_PAUSE_S = 10.0
 
+Observer: TypeAlias = Callable[[EventDict], None]
+
+_observers: list[Observer] = []
 _secrets: set[str] = set()
 _words: set[str] = set()
 
@@ -72,6 +75,7 @@ def set_up(log_format: LogFormat | None = None, level: str = "info", stream: Tex
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
         outline_exceptions,
         mask,
+        tell_observers,
     ]
     renderer: Processor = for_people(stream) if people else structlog.processors.JSONRenderer(ensure_ascii=False)
     lines = cast("TextIO", Lines(stream))
@@ -83,6 +87,23 @@ def set_up(log_format: LogFormat | None = None, level: str = "info", stream: Tex
         cache_logger_on_first_use=False,
     )
     route_logging(chain, renderer, lines)
+
+
+@contextlib.contextmanager
+def observed(observer: Observer) -> Iterator[None]:
+    """In the block, `observer` gets every line that is logged, after it was masked. Thread: whichever logs. It must not change the line."""
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+
+
+def tell_observers(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Pass a line on to the observers."""
+    for observer in _observers:
+        observer(event)
+    return event
 
 
 class Lines:

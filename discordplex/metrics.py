@@ -6,6 +6,7 @@ Names are dotted, with the unit at the end: `voice.rx.duplicates`, `uplink.wait_
 
 import math
 from collections import deque
+from itertools import islice
 from typing import Any
 
 HISTOGRAM_WINDOW = 8192
@@ -57,6 +58,14 @@ class Histogram:
         self.maximum = max(self.maximum, value)
         self.values.append(value)
 
+    def newest(self, since: int) -> tuple[int, list[float]]:
+        """`count` now, and the values after the first `since`, as far as they are kept. Thread: any.
+
+        A value that is recorded at this very moment may be counted in place of its neighbour.
+        """
+        count = self.count
+        return count, list(islice(reversed(self.values), max(0, count - since)))
+
     def percentile(self, percent: float) -> float | None:
         """The nearest-rank percentile of the newest values; None if there are none. Thread: any."""
         return percentile(list(self.values), percent)
@@ -88,6 +97,18 @@ class Metrics:
     def histogram(self, name: str) -> Histogram:
         """The histogram of that name, made on first use."""
         return self._histograms.setdefault(name, Histogram())
+
+    def counters(self) -> dict[str, int]:
+        """The value of every counter by its name. Thread: any."""
+        return {name: counter.value for name, counter in list(self._counters.items())}
+
+    def gauges(self) -> dict[str, float]:
+        """The value of every gauge by its name. Thread: any."""
+        return {name: gauge.value for name, gauge in list(self._gauges.items())}
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Every histogram by its name. Thread: any."""
+        return dict(self._histograms)
 
     def snapshot(self) -> dict[str, Any]:
         """All metrics, ready for JSON: each name with a number, or the summary of a histogram. Thread: any."""

@@ -51,6 +51,7 @@ FLOORS = {
     "doctor": 57,
     "hearing": 98,
     "loopback": 93,
+    "monitoring": 90,
     "personaplex": 98,
     "realtime": 94,
     "services": 98,

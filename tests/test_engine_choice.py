@@ -20,6 +20,7 @@ from discordplex.engine import (
     StandIn,
     TurnTakingLease,
     VoiceEngine,
+    servers_of,
 )
 from discordplex.engine_choice import FIRST_PAUSE_S, ChosenLease, EngineChoice, EngineOption
 from discordplex.errors import LocalProtocolError
@@ -158,6 +159,7 @@ async def test_the_third_call_gets_the_next_kind(clock: FakeClock) -> None:
     assert [present(lease) for lease in (first, second, third)] == [("PersonaPlex", None), ("PersonaPlex", None), ("the cascade", "busy")]
     assert got(third).stand_in == StandIn(PLEX, "busy")
     assert (choice.free, choice.acquire(), choice.info) == (0, None, PLEX)
+    assert [(one.kind, one.capacity, one.busy) for one in servers_of(choice)] == [("PersonaPlex", 2, 2), ("the cascade", 1, 1)]
     choice.release(got(first))
     choice.release(got(first))
     assert (choice.free, len(plex.held), len(cascade.held)) == (1, 1, 1)

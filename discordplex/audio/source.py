@@ -8,6 +8,7 @@ from discordplex.audio.fades import fade_in, fade_out, with_gain
 from discordplex.audio.format import DISCORD
 from discordplex.audio.pacing import STREAM, Profile
 from discordplex.audio.playout import PlayoutBuffer
+from discordplex.audio.vad import FLOOR_DBFS, level_dbfs
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 
@@ -70,6 +71,12 @@ class StreamingPlaybackSource(discord.AudioSource):
             return frame
         before, self._gain = self._gain, 1.0 if ducking is None else ducking.gain
         return with_gain(frame, before, self._gain)
+
+    @property
+    def level_dbfs(self) -> float:
+        """The level of the frame of the last `read`, before its gain. Thread: any."""
+        frame = self._sounding
+        return FLOOR_DBFS if frame is None else level_dbfs(frame)
 
     @property
     def surplus_s(self) -> float | None:

@@ -36,6 +36,8 @@ class SpeechGate:
         self._against = 0
         self._is_open = False
         self._is_loud = False
+        self.level_dbfs = FLOOR_DBFS
+        """The level of the frame of the last `update`."""
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +52,7 @@ class SpeechGate:
     def update(self, frame: bytes | None) -> bool:
         """One tick, with the speaker's frame or None; returns whether they are speaking."""
         level = FLOOR_DBFS if frame is None else level_dbfs(frame)
+        self.level_dbfs = level
         self._is_loud = level > OPEN_DBFS
         speaks = level > (CLOSE_DBFS if self._is_open else OPEN_DBFS)
         self._against = 0 if speaks == self._is_open else self._against + 1

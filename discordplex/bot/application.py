@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import discord
@@ -20,9 +21,10 @@ from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
-from discordplex.engine import EngineProvider
+from discordplex.engine import EngineProvider, servers_of
 from discordplex.errors import ConfigError, LoginError
 from discordplex.metrics import Metrics
+from discordplex.overview import DiscordState, Overview
 from discordplex.retry import Backoff
 from discordplex.store.store import Store
 from discordplex.tasks import until
@@ -67,6 +69,16 @@ class BotApplication:
         )
         self._parts.preferences.forgetting.update((self._order.forget, self._usage_memory.forget))
         self._stop = asyncio.Event()
+        self._login: Login | None = None
+        self._between_logins: DiscordState = "logging in"
+
+    def overview(self, *, names: bool = False) -> Overview:
+        """The bot at this moment; with `names`, of servers, channels and people."""
+        if self._login is None:
+            found = Overview(self._between_logins, engines=tuple(servers_of(self._parts.provider)))
+        else:
+            found = self._login.overview(names=names)
+        return replace(found, discord="stopping") if self._stop.is_set() else found
 
     def stop(self) -> None:
         """Make `run` leave every channel, close engines, gateway and HTTP, and return, within five seconds. A second call does nothing."""
@@ -90,13 +102,14 @@ class BotApplication:
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while not self._stop.is_set():
             try:
-                login = Login(self._parts)
+                self._login = login = Login(self._parts)
             except OSError as fault:  # for example the limit of open files: like an outage of Discord, that may pass
                 cause: str | None = cause_of(fault)
             else:
                 cause = await login.run(token, self._stop)
                 if login.was_connected:
                     backoff.reset()
+            self._login, self._between_logins = None, "unreachable"
             if cause is None or self._stop.is_set():
                 return
             wait_s = max(backoff.failed(), self._parts.identifies.wait_s(clock.now()))

@@ -172,6 +172,8 @@ class GatewayClient(discord.Bot):
         self._start_done.set()
         self._handlers_running: set[asyncio.Task[Any]] = set()
         self._connecting: asyncio.Task[None] | None = None
+        self.is_connected = False
+        """Whether a gateway session is open now."""
 
     async def run_until(self, token: str, stop: asyncio.Event) -> None:
         """Log in and stay until `stop`. py-cord reconnects a lost gateway.
@@ -260,6 +262,7 @@ class GatewayClient(discord.Bot):
     async def on_connect(self) -> None:
         """A session began. py-cord calls `on_ready` when it has seen the guilds."""
         self._start_done.clear()
+        self.is_connected = True
         self._listener.connected()
 
     async def on_ready(self) -> None:
@@ -269,12 +272,14 @@ class GatewayClient(discord.Bot):
 
     async def on_disconnect(self) -> None:
         """The gateway was lost. py-cord reconnects, but does not close the lost socket, so this does."""
+        self.is_connected = False
         log.info("discord gateway lost, reconnecting")
         with self.handling():
             await self._close_gateway(self.ws, code=RESUMABLE)
 
     async def on_resumed(self) -> None:
         """The gateway session was resumed, and nothing was missed."""
+        self.is_connected = True
         log.info("discord gateway resumed")
 
     async def on_guild_available(self, guild: discord.Guild) -> None:

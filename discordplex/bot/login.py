@@ -36,11 +36,12 @@ from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
-from discordplex.engine import EngineLease, EngineProvider, Persona
+from discordplex.engine import EngineLease, EngineProvider, Persona, servers_of
 from discordplex.errors import DiscordplexError, LoginError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import unreachable_because
+from discordplex.overview import DiscordState, Overview
 from discordplex.store.records import Owner
 from discordplex.tasks import until
 from discordplex.voice.rtp.threads import MediaThreads
@@ -137,6 +138,12 @@ class Login:
     def was_connected(self) -> bool:
         """Whether the login succeeded."""
         return self._sessions > 0
+
+    def overview(self, *, names: bool) -> Overview:
+        """The bot as an observer sees it; with `names`, of servers, channels and people."""
+        calls, waiting = self._dispatcher.overview(names=names)
+        state: DiscordState = "connected" if self._client.is_connected else "reconnecting" if self._sessions else "logging in"
+        return Overview(state, len(self._client.guilds), calls, waiting, tuple(servers_of(self._parts.provider)))
 
     async def run(self, token: str, stop: asyncio.Event) -> str | None:
         """Log in and stay until `stop`; then leave every channel, the gateway, HTTP.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.vad import HOLD_TICKS, SpeechGate
+from discordplex.audio.vad import FLOOR_DBFS, HOLD_TICKS, SpeechGate
 from discordplex.bridge.ports import HearingSink
 from discordplex.clock import Clock
 from discordplex.engine import SpeakerId
@@ -36,6 +36,11 @@ class GatedSink:
     def speaking(self) -> frozenset[SpeakerId]:
         """Who is speaking right now."""
         return frozenset(speaker for speaker, gate in self._gates.items() if gate.is_open)
+
+    def level_dbfs(self, speaker: SpeakerId) -> float:
+        """How loud a person was in the last tick."""
+        gate = self._gates.get(speaker)
+        return FLOOR_DBFS if gate is None else gate.level_dbfs
 
     @property
     def quiet_s(self) -> float:

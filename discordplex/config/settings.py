@@ -33,6 +33,8 @@ from discordplex.config.values import (
     EngineUrls,
     Ids,
     Line,
+    ListenAddress,
+    Password,
     Prefix,
     RealtimeUrl,
     Text,
@@ -223,6 +225,16 @@ class StoreConfig(Section):
     url: Text = "sqlite+aiosqlite:///discordplex.db"
 
 
+class MonitoringConfig(Section):
+    """Where the bot can be observed from outside."""
+
+    listen: ListenAddress = ""
+    """The address and port of `/metrics`, `/healthz`, `/readyz` and the status page; empty: nothing listens."""
+    password: Password | None = None
+    show_names: bool = False
+    """Whether the status page names servers, channels, people and engine addresses."""
+
+
 class Config(BaseSettings):
     """All settings."""
 
@@ -238,6 +250,7 @@ class Config(BaseSettings):
     hearing: HearingConfig = HearingConfig()
     persona: PersonaConfig = PersonaConfig()
     store: StoreConfig = StoreConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
 
     @property
     def default_persona(self) -> PersonaConfig:
@@ -327,6 +340,7 @@ CLEAR = frozenset(
         "engine.name",
         "engine.voices",
         "hearing.name",
+        "monitoring.listen",
         "persona.voice",
         "persona.text_prompt",
         "realtime.model",

@@ -173,6 +173,31 @@ KINDS_LISTED: Final = " or ".join(f'"{kind}"' for kind in KINDS)
 
 VOICES_FORM: Final = 'must be a table of tables, as in { "NATF0.pt" = { cascade = "shimmer" } }'
 
+
+def listen_address(value: str) -> str:
+    """A host and a port to listen on, or an empty text."""
+    address = value.strip()
+    host, colon, port = address.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    plausible = bool(HOST.fullmatch(bare)) and (":" not in bare or bare != host)
+    if address and not (colon and plausible and port.isascii() and port.isdigit() and int(port) <= LAST_PORT):
+        raise ValueError('must be an address and a port, such as "127.0.0.1:9464", or empty')
+    return address
+
+
+def password(value: SecretStr) -> SecretStr:
+    """A password that is too long to be guessed over the network, of characters that a browser can send."""
+    word = value.get_secret_value()
+    if len(word) < PASSWORD_LENGTH or not word.isprintable() or word != word.strip():
+        raise ValueError(f"must be one line of at least {PASSWORD_LENGTH} characters, for instance from: openssl rand -base64 18")
+    return value
+
+
+LAST_PORT = 65535
+
+PASSWORD_LENGTH = 12
+"""The shortest password. Nothing else slows guessing down."""
+
 ENGINE_NAME_LENGTH = 100
 """It is part of the first sentence of every call."""
 
@@ -193,3 +218,5 @@ EngineName = Annotated[str, AfterValidator(engine_name)]
 EngineKinds = Annotated[EngineKind | tuple[EngineKind, ...], BeforeValidator(engine_kinds)]
 Voices = Annotated[dict[str, dict[str, str]], BeforeValidator(voices_by_kind)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(snowflakes)]
+ListenAddress = Annotated[str, AfterValidator(listen_address)]
+Password = Annotated[SecretStr, AfterValidator(password)]

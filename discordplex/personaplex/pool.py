@@ -21,6 +21,7 @@ from discordplex.config import PersonaPlexConfig
 from discordplex.engine import NO_RECAP, EngineInfo, EngineLease, Persona, Recap, VoiceEngine
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
+from discordplex.overview import EngineServer
 from discordplex.personaplex.client import handshake_deadline_s
 from discordplex.personaplex.endings import NOT_READY
 from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, check_voice
@@ -120,6 +121,21 @@ class PersonaPlexPool:
     def busy(self) -> int:
         """How many servers a call holds, or has not yet left."""
         return sum(server.leased or server.connected for server in self._servers)
+
+    @property
+    def servers(self) -> Sequence[EngineServer]:
+        """Every server with what is known of it."""
+        return [
+            EngineServer(
+                INFO.description,
+                capacity=1,
+                busy=int(not server.available),
+                failures=server.backoff.failures,
+                retry_in_s=self._paused_s(server),
+                address=server.endpoint.name,
+            )
+            for server in self._servers
+        ]
 
     @property
     def info(self) -> EngineInfo:

@@ -134,6 +134,17 @@ class Database:
         attempt = Attempt()
         await self._bounded(failure, self._writing(work, attempt, urgent=True), attempt, patience_s)
 
+    async def answers(self, work: Work[Any]) -> bool:
+        """Whether the database can be used and does this work in time. Never raises, and logs nothing: it is asked again and again."""
+        if self.problem is not None or self.moved() or self._closed:
+            return False
+        task = self._started(self._reading(work))
+        await asyncio.wait({task}, timeout=self._patience_s)
+        if not task.done():
+            task.cancel()
+            return False
+        return not task.cancelled() and task.exception() is None
+
     async def scrub(self) -> bool:
         """Write deletions into the file itself and empty its journal; returns whether that worked. Never raises.
 

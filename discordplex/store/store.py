@@ -10,6 +10,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
+from discordplex.overview import StoreState
 from discordplex.store import address, rescue, schema
 from discordplex.store.address import Address
 from discordplex.store.backends import open_backend
@@ -76,6 +77,12 @@ class Store:
     def moved(self) -> bool:
         """Whether the opened file was deleted or replaced."""
         return self._opened is not None and identity(self._where.path) != self._opened
+
+    async def state(self) -> StoreState:
+        """Whether the database answers now. Never raises, and takes a limited time."""
+        if self._where.kind == "memory":
+            return "memory only"
+        return "ok" if await self._database.answers(schema.one_row) else "away"
 
     async def scrub(self) -> bool:
         """Remove deleted text from SQLite's journal; returns whether that worked. Never raises."""

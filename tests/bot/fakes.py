@@ -175,6 +175,10 @@ class ScriptedVoiceChannel:
     status_faults: list[Exception] = field(default_factory=list)
 
     @property
+    def title(self) -> str:
+        return f"Guild {self.place.guild_id} / Channel {self.place.channel_id}"
+
+    @property
     def callers(self) -> frozenset[int]:
         return self.people - self.unwelcome
 

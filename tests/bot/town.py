@@ -17,6 +17,7 @@ from discordplex.bot.scheduling.usage import Usage
 from discordplex.engine import EngineLease, EngineProvider, Persona
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
+from discordplex.overview import CallOverview, VoiceOverview
 from tests.bot.fakes import CountedEngines, FakeChannel, ScriptedVoiceChannel
 
 A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
@@ -57,6 +58,10 @@ class ScriptedCall:
     @property
     def billed(self) -> bool:
         return self.costs_money and self.open
+
+    def overview(self, now: float, *, names: bool) -> CallOverview:
+        place = self.voice_channel.title if names else ""
+        return CallOverview(1, self.phase, self.engine, now - self.since, (), VoiceOverview(), self.metrics, place)
 
     async def joined(self) -> str | None:
         return self.join_problem

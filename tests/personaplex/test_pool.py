@@ -6,7 +6,7 @@ import pytest
 
 from discordplex.clock import SystemClock
 from discordplex.config import PersonaPlexConfig
-from discordplex.engine import NO_RECAP, EngineProvider, MovableLease, Recap, RecapTurn
+from discordplex.engine import NO_RECAP, EngineProvider, MovableLease, Recap, RecapTurn, servers_of
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.personaplex.faults import Faults
@@ -199,6 +199,19 @@ async def test_a_lease_stays_where_nothing_better_is_free() -> None:
     await failing(lease)
     lease.open(PERSONA, Metrics())
     assert (lease.name, other.name) == (DEAD, "ws://b:8998/api/chat")
+
+
+def test_an_operator_sees_which_server_works() -> None:
+    """Who holds it, how often it has failed, and for how long it is left alone."""
+    clock = FakeClock()
+    pool = pool_of("a", "b", clock=clock)
+    lease = taken(pool)
+    assert [(one.capacity, one.busy, one.failed) for one in servers_of(pool)] == [(1, 1, False), (1, 0, False)]
+    pool._servers[1].report(ServerReport.FAILED, clock.now())
+    assert [(one.busy, one.failures, one.retry_in_s) for one in servers_of(pool)] == [(1, 0, 0.0), (0, 1, FIRST_PAUSE_S)]
+    assert [one.address for one in servers_of(pool)] == ["ws://a:8998/api/chat", "ws://b:8998/api/chat"]
+    pool.release(lease)
+    assert not any(one.busy for one in servers_of(pool))
 
 
 def test_pauses_grow_until_a_server_has_served() -> None:

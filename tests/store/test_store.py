@@ -188,3 +188,17 @@ def test_what_the_store_costs(tmp_path: Path) -> None:
         cost_mib, loaded = start()
         assert loaded == []
         assert cost_mib < IMPORT_BUDGET_MIB
+
+
+async def test_whether_the_database_answers_is_known_without_a_word_in_the_log(tmp_path: Path) -> None:
+    """In memory there is nothing to lose; a file that is deleted is away."""
+    async with open_store("sqlite://") as store:
+        assert await store.state() == "memory only"
+    file = tmp_path / "settings.db"
+    async with open_store(f"sqlite+aiosqlite:///{file}") as store:
+        assert await store.state() == "ok"
+        file.unlink()
+        with capture_logs() as lines:
+            assert await store.state() == "away"
+        assert lines == []
+    assert await store.state() == "away", "it is closed"

@@ -12,6 +12,7 @@ import structlog
 from discordplex.audio.ducking import Ducking
 from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.audio.source import StreamingPlaybackSource
+from discordplex.audio.vad import OPEN_DBFS
 from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
 from discordplex.bot.call.captions import CallCaptions
@@ -31,6 +32,7 @@ from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId, TurnTakingLease
 from discordplex.metrics import CallMetrics, Metrics
+from discordplex.overview import CallOverview, VoiceOverview
 from discordplex.tasks import cancel_and_wait
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, PersonJoined
@@ -194,6 +196,25 @@ class Call:
     def quiet_s(self) -> float:
         """For how many seconds nobody has spoken. Speech during a pause does not count."""
         return self._hearing.gate.quiet_s
+
+    def overview(self, now: float, *, names: bool) -> CallOverview:
+        """The call as an observer sees it; with `names`, it says where it is and who is in it."""
+        channel, gate = self.voice_channel, self._hearing.gate
+        speaking = gate.speaking
+        level_dbfs = self._source.level_dbfs
+        return CallOverview(
+            number=self.state.number,
+            phase="stopped" if self.paused else self.phase,
+            engine=self.engine,
+            age_s=now - self.since,
+            people=tuple(
+                VoiceOverview(person in speaking, gate.level_dbfs(person), channel.name_of(person) if names else "")
+                for person in sorted(channel.people)
+            ),
+            bot=VoiceOverview(level_dbfs > OPEN_DBFS, level_dbfs),
+            metrics=self.metrics,
+            place=channel.title if names else "",
+        )
 
     async def joined(self) -> str | None:
         """Wait until the bot is in the channel; returns None, or why it could not join."""

@@ -9,6 +9,7 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.engine import Persona
 from discordplex.metrics import Metrics
+from discordplex.overview import CallOverview
 
 
 class Next(Enum):
@@ -79,6 +80,10 @@ class AnyCall(Protocol):
     @property
     def metrics(self) -> Metrics:
         """The metrics of the call."""
+        ...
+
+    def overview(self, now: float, *, names: bool) -> CallOverview:
+        """The call as an observer sees it."""
         ...
 
     async def joined(self) -> str | None:

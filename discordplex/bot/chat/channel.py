@@ -26,6 +26,11 @@ class VoiceChannel(Protocol):
         ...
 
     @property
+    def title(self) -> str:
+        """The names of its server and of itself, for the operator."""
+        ...
+
+    @property
     def people(self) -> frozenset[int]:
         """The people in it, without bots."""
         ...
@@ -149,6 +154,11 @@ class PycordVoiceChannel:
     def place(self) -> Place:
         """The guild and channel ids."""
         return Place(self._channel.guild.id, self._channel.id)
+
+    @property
+    def title(self) -> str:
+        """The names of its server and of itself, for the operator."""
+        return f"{one_line(self._channel.guild.name, LONGEST_NAME)} / {one_line(self._channel.name, LONGEST_NAME)}"
 
     @property
     def people(self) -> frozenset[int]:

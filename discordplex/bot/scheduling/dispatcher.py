@@ -24,6 +24,7 @@ from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.scheduling.waiting import WaitingList
 from discordplex.clock import Clock
+from discordplex.overview import CallOverview
 from discordplex.retry import Backoff
 
 log = structlog.get_logger()
@@ -256,6 +257,12 @@ class Dispatcher:
         """/queue: a sentence for each channel of this guild that waits, in order, with the expected wait."""
         own = [place for place in self._registry.queue if place.guild_id == guild_id]
         return [texts.waiting.in_queue(place.channel_id, self._registry.number(place) or 0, self._waiting.expected(place)) for place in own]
+
+    def overview(self, *, names: bool) -> tuple[tuple[CallOverview, ...], tuple[str, ...]]:
+        """Every call, and where each channel of the queue is, as an observer sees them."""
+        channels = [self._guilds.voice_channel_at(place) if names else None for place in self._registry.queue]
+        calls = tuple(call.overview(self._clock.now(), names=names) for call in self._running.calls.values())
+        return calls, tuple(channel.title if channel else "" for channel in channels)
 
     async def close(self) -> None:
         """End every call and wait for it. No call starts after this, and the current order is remembered."""

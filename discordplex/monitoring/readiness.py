@@ -1,0 +1,48 @@
+"""Readiness: whether the bot can hold a call, and the state of each part of it. Pure."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from discordplex.overview import Overview, StoreState
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The answer of `/readyz`."""
+
+    ready: bool
+    parts: dict[str, dict[str, Any]]
+
+
+def readiness(overview: Overview | None, store: StoreState | None) -> Readiness:
+    """Ready: logged in, and at least one engine could take or holds a call.
+
+    The database is named but does not count: calls work without it. `overview` and `store` are None until the bot has begun.
+    """
+    if overview is None:
+        return Readiness(
+            ready=False, parts={"discord": {"state": "starting"}, "engines": {"state": "starting"}, "store": {"state": "opening"}}
+        )
+    engines, working = overview.engines, [server for server in overview.engines if not server.failed]
+    capacity, busy = sum(server.capacity for server in engines), sum(server.busy for server in engines)
+    usable = any(server.capacity for server in working)
+    if not usable:
+        state = "failed"
+    elif sum(server.capacity - server.busy for server in working) > 0:
+        state = "free"
+    else:
+        state = "busy"
+    return Readiness(
+        ready=overview.discord == "connected" and usable,
+        parts={
+            "discord": {"state": overview.discord, "guilds": overview.guilds},
+            "engines": {
+                "state": state,
+                "capacity": capacity,
+                "busy": busy,
+                "failed": sum(server.capacity for server in engines if server.failed),
+            },
+            "calls": {"state": "running" if overview.calls else "none", "running": len(overview.calls), "waiting": len(overview.waiting)},
+            "store": {"state": store or "opening"},
+        },
+    )

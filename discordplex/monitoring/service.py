@@ -1,0 +1,82 @@
+"""`monitoring`: listens on `monitoring.listen` from before the bot begins until after it has ended."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from discordplex import logs
+from discordplex.clock import Clock
+from discordplex.config import MonitoringConfig
+from discordplex.errors import ConfigError
+from discordplex.metrics import Metrics
+from discordplex.monitoring.access import Access
+from discordplex.monitoring.http import HEADERS, plain, serving
+from discordplex.monitoring.problems import is_problem
+from discordplex.monitoring.sampler import Sampler, both
+from discordplex.tasks import cancel_and_wait
+
+log = structlog.get_logger()
+
+EXTRA_MISSING = (
+    "monitoring.listen is set, and the package prometheus_client is missing. Run: python -m pip install 'discordplex[monitoring]'"
+)
+
+
+@contextlib.asynccontextmanager
+async def monitoring(config: MonitoringConfig, *, metrics: Metrics, clock: Clock) -> AsyncIterator[Sampler]:
+    """Listen inside the block; give the bot to what this gives (`observe`) when there is one.
+
+    Raises ConfigError if the settings do not allow it or a package is missing, and DiscordplexError if the address is not available.
+    """
+    access, sampler = Access.of(config), Sampler(metrics, clock)
+    pages = Pages(sampler)
+    async with serving(access, {"/metrics": pages.metrics, "/healthz": pages.health, "/readyz": pages.ready}) as port:
+        sampler.port = port
+        loop = asyncio.get_running_loop()
+
+        def note(line: Mapping[str, object]) -> None:
+            if is_problem(line):
+                loop.call_soon_threadsafe(sampler.problems.note, dict(line), clock.now())
+
+        log.info("monitoring listens", host=access.host, port=port)
+        with logs.observed(note):
+            sampling = asyncio.create_task(both(sampler), name="monitoring")
+            try:
+                yield sampler
+            finally:
+                await cancel_and_wait(sampling)
+
+
+class Pages:
+    """What each path answers."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        try:
+            from discordplex.monitoring import exposition  # noqa: PLC0415 -- needs a package that only this extra brings
+        except ModuleNotFoundError:
+            raise ConfigError(EXTRA_MISSING) from None
+        self._sampler = sampler
+        self._exposition = exposition
+        self._collector = exposition.BotCollector(sampler)
+        self._registry = exposition.registry_of(self._collector)
+
+    async def metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Everything that is counted."""
+        body, content_type = self._exposition.exposed(self._registry, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={**HEADERS, "Content-Type": content_type})
+
+    async def health(self, _request: web.BaseRequest) -> web.StreamResponse:
+        """That there is an answer says that the process lives and its loop runs."""
+        return plain("ok")
+
+    async def ready(self, _request: web.BaseRequest) -> web.StreamResponse:
+        """Whether the bot can hold a call, and the state of each part."""
+        found = self._sampler.readiness
+        status = HTTPStatus.OK if found.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        text = json.dumps({"ready": found.ready, "parts": found.parts}, indent=1) + "\n"
+        return web.Response(text=text, status=status, headers=HEADERS, content_type="application/json")
