@@ -33,6 +33,7 @@ from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
+from discordplex.bridge.handover import HandoverRule
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
@@ -271,6 +272,7 @@ class Login:
             transcripts=self._transcripts,
             panel=ConsentPanel,
             ears=parts.ears,
+            handover_rule=HandoverRule(long_pause_s=parts.config.engine.renewal_pause_s),
             engine_name=parts.config.engine.only_name,
         )
         return Call(context=context, voice_channel=voice_channel, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)

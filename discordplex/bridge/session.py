@@ -187,10 +187,18 @@ class VoiceSession:
             raise
         self._handover.to_forget.discard(speaker)
 
-    def forget_call(self) -> None:
-        """Forget what was said in this call: no later conversation is told of it."""
+    def reset(self) -> bool:
+        """Forget what was said in this call, and tell it to no later conversation; returns whether the engine has to start over for that.
+
+        A full-duplex model cannot forget, so it does; one that takes turns has its history in its lease, which the caller resets.
+        """
         self._recap.clear()
         self._handover.drop_next()
+        engine = self._handover.engine
+        starts_over = self._handover.listened and (engine is None or engine.caps.realtime_paced)
+        if starts_over:
+            self.restart(self._persona)
+        return starts_over
 
     def restart(self, persona: Persona) -> None:
         """Continue as `persona`: the engine is left and opened anew at once, on the same lease; `EngineBack` says when it listens."""

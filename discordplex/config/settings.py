@@ -111,6 +111,8 @@ class EngineConfig(Section):
     """How people are told where their voice goes; empty: by the kind of the engine. Of several kinds, it is the first one's name."""
     voices: Voices = {}
     """For voices of one kind, their names on other kinds."""
+    renewal_pause_s: float = Field(default=3.0, ge=0.4, le=60)
+    """The pause in which a conversation is renewed where no second server is free."""
 
     @property
     def only_name(self) -> str:

@@ -63,6 +63,8 @@ class ScriptedCall:
         place = self.voice_channel.title if names else ""
         return CallOverview(1, self.phase, self.engine, now - self.since, (), VoiceOverview(), self.metrics, place)
 
+    renewing = False
+
     async def joined(self) -> str | None:
         return self.join_problem
 
@@ -71,7 +73,7 @@ class ScriptedCall:
         if not self.outcome.done():
             self.outcome.set_result(Outcome(next=after))
 
-    def forget(self) -> bool:
+    def reset(self) -> bool:
         return False
 
     async def run(self) -> Outcome:

@@ -396,15 +396,28 @@ async def test_an_opt_out_leaves_what_was_told_their_words(clock: FakeClock, sta
     await end(call)
 
 
-async def test_a_reset_forgets_at_once(clock: FakeClock) -> None:
-    """What stands by was told of the call: it is left, and the next is told nothing."""
+@pytest.mark.parametrize("state", STATES)
+async def test_a_reset_forgets_at_once(clock: FakeClock, state: Callable[[Handed], Awaitable[None]]) -> None:
+    """The model cannot forget, so its conversation starts over, and nothing of the old one is told to any that follows."""
     call = Handed(clock, *engines_of(clock))
     call.session._captions.add(Text("Hello.", final=True), position=0, now=0)
-    await call.to_standby()
+    await state(call)
     assert call.lease.recaps[1]
-    call.session.forget_call()
-    await clock.advance(0.3)
+    assert call.session.reset()
+    await clock.advance(2.5)
     assert not call.lease.recaps[2]
+    assert call.engines[2].opened_at is not None
+    assert all(spare.end for spare in call.lease.spares)
+    await end(call)
+
+
+async def test_an_engine_that_takes_turns_forgets_without_starting_over(clock: FakeClock) -> None:
+    """Its history is in its lease."""
+    call = Call(clock, ScriptedEngine(clock, caps=EngineCaps(realtime_paced=False)))
+    await call.start()
+    assert not call.session.reset()
+    await clock.advance(0.1)
+    assert call.told == [Opening(), Listening()]
     await call.cancel()
 
 

@@ -57,6 +57,8 @@ class Announcer:
     _replacements: int = 0
     _engine_known: asyncio.Event = field(default_factory=is_set)
     """Cleared while people are being told that an engine of another kind hears them."""
+    _renewals: int = 0
+    _renewal_told: bool = False
 
     @property
     def recording_policy(self) -> RecordingPolicy:
@@ -171,6 +173,18 @@ class Announcer:
             self._engine_episode += 1
             self._episode_told = False
         self._engine_fault, self._opens_long = None, False
+
+    def unheard(self) -> None:
+        """Somebody speaks while the engine's conversation is renewed. The message is edited when people are heard again."""
+        self._renewal_told = True
+        self.notices.say(self.state.voice_channel, texts.calls.RENEWING, key=(self.state.number, "renewal", self._renewals))
+
+    def renewed(self) -> None:
+        """The engine's conversation was renewed."""
+        if self._renewal_told:
+            self.notices.say(self.state.voice_channel, texts.calls.RENEWED, key=(self.state.number, "renewal", self._renewals))
+        self._renewals += 1
+        self._renewal_told = False
 
     def _how_it_came(self, *, moved: bool) -> str:
         """The text that replaces the message about a lost or late engine."""

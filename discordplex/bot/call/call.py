@@ -16,7 +16,7 @@ from discordplex.audio.vad import OPEN_DBFS
 from discordplex.bot import texts
 from discordplex.bot.call.announcer import Announcer
 from discordplex.bot.call.captions import CallCaptions
-from discordplex.bot.call.conversation import Conversation
+from discordplex.bot.call.conversation import RENEWING, Conversation
 from discordplex.bot.call.disclosure import Disclosure
 from discordplex.bot.call.hearing import CallHearing
 from discordplex.bot.call.interface import Next, Outcome
@@ -28,9 +28,11 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.recording_policy import RecordingPolicy
+from discordplex.bridge.handover import HandoverRule
 from discordplex.bridge.ports import EarsProvider
+from discordplex.bridge.recap import Summarize
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId, TurnTakingLease
+from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.overview import CallOverview, VoiceOverview
 from discordplex.tasks import cancel_and_wait
@@ -56,6 +58,9 @@ class CallContext:
     """Makes the buttons below the greeting."""
     ears: EarsProvider | None = None
     """Writes down what people say, beside an engine that does not; None: nobody does."""
+    summarize: Summarize | None = None
+    """Writes a summary of the call for the engine's next conversation."""
+    handover_rule: HandoverRule | None = None
     engine_name: str = ""
     """The name of the engine that people read; empty: the kind of the engine."""
 
@@ -119,6 +124,8 @@ class Call:
             captions=self._captions,
             lease=lease,
             ears=context.ears.ears(self._disclosure.allows_ears, self.metrics) if context.ears else None,
+            summarize=context.summarize,
+            handover_rule=context.handover_rule,
             source=self._source,
             clock=clock,
             metrics=self.metrics,
@@ -166,6 +173,11 @@ class Call:
     def phase(self) -> str:
         """The state of the call in one or two words."""
         return self._conversation.phase
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the engine's conversation is being renewed, so that nobody is heard for some seconds."""
+        return self._conversation.phase == RENEWING
 
     @property
     def engine(self) -> str:
@@ -288,12 +300,9 @@ class Call:
             self._context.notices.say_in(self.voice_channel.server_channel, texts.settings.FOR_ADMINS, key=(self.state.number, "untold"))
             log.warning("nothing recorded", cause="people cannot be told", **self._conversation.ids)
 
-    def forget(self) -> bool:
-        """Make the engine forget what was said; returns False if it remembers nothing anyway."""
-        if not (isinstance(self._lease, TurnTakingLease) and self._lease.info.takes_turns):
-            return False
-        self._lease.reset()
-        return True
+    def reset(self) -> bool:
+        """Make the engine forget what was said; returns whether it has to start over for that."""
+        return self._conversation.reset()
 
     def refresh(self) -> None:
         """People, opt-outs or the guild's rules changed: update whom the call hears."""

@@ -16,12 +16,17 @@ from discordplex.bridge.events import (
     EngineBack,
     EngineLost,
     EngineReplaced,
+    HandedOver,
     Listening,
     Opening,
+    Renewing,
     StillOpening,
     Trouble,
+    UnheardInRenewal,
 )
+from discordplex.bridge.handover import HandoverRule
 from discordplex.bridge.ports import Ears, SpeechSink, VoiceLink
+from discordplex.bridge.recap import RecapKeeper, Summarize
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, ReplaceableLease, SpeakerId, TurnTakingLease
@@ -31,6 +36,7 @@ log = structlog.get_logger()
 
 WAITING = "waiting for the engine"
 LISTENING = "listening"
+RENEWING = "starting a new conversation with the engine"
 
 
 class Conversation:
@@ -44,12 +50,17 @@ class Conversation:
         captions: CallCaptions,
         lease: EngineLease,
         ears: Ears | None = None,
+        summarize: Summarize | None = None,
+        handover_rule: HandoverRule | None = None,
         source: StreamingPlaybackSource,
         clock: Clock,
         metrics: Metrics,
         on_replaced: Callable[[], None],
     ) -> None:
-        """`announcer` posts what happens; `captions` gets what is said; `on_replaced` is called when the engine is of another kind."""
+        """`announcer` posts what happens; `captions` gets what is said; `on_replaced` is called when the engine is of another kind.
+
+        `summarize` writes a summary for the engine's next conversation.
+        """
         self.phase = "joining"
         self.listening_since: float | None = None
         """When people were first heard; None before."""
@@ -61,6 +72,8 @@ class Conversation:
         self._lease = lease
         self._server = lease.name
         self._ears = ears
+        self._summarize = summarize
+        self._handover_rule = handover_rule
         self._source = source
         self._clock = clock
         self._metrics = metrics
@@ -96,6 +109,8 @@ class Conversation:
             clock=self._clock,
             metrics=self._metrics,
             ears=self._ears,
+            handover_rule=self._handover_rule,
+            recap=RecapKeeper(name_of=self._name_of, summarize=self._summarize),
         )
         if self._state.paused:
             await self._session.pause()
@@ -126,6 +141,12 @@ class Conversation:
             self._announcer.changes()
             self._session.restart(self._state.persona)
 
+    def reset(self) -> bool:
+        """Forget what was said in this call; returns whether the engine has to start over for that, because it cannot forget."""
+        if isinstance(self._lease, TurnTakingLease):
+            self._lease.reset()
+        return self._session is not None and self._session.reset()
+
     def rescue(self) -> bool:
         """If this engine's server is out of use, switch to a healthy free one; returns whether there was one."""
         if not (isinstance(self._lease, MovableLease) and self._lease.relocate()):
@@ -154,9 +175,7 @@ class Conversation:
         elif isinstance(event, StillOpening):
             self._announcer.still_opening()
         elif isinstance(event, PersonaIgnored):
-            if not self._state.keeps_persona:
-                self._state.keeps_persona = True
-                self._announcer.greet()  # the greeting had named the requested persona
+            self._keeps_persona()
         elif isinstance(event, EngineLost):
             self.phase = WAITING
             self.lost_since = self._clock.now() if self.lost_since is None else self.lost_since
@@ -164,6 +183,8 @@ class Conversation:
             self.rescue()
         elif isinstance(event, EngineReplaced):
             self._replaced(event)
+        elif isinstance(event, Renewing | UnheardInRenewal | HandedOver):
+            self._on_handover(event)
         elif isinstance(event, Listening | EngineBack):
             self._on_engine(first=isinstance(event, Listening))
 
@@ -175,6 +196,11 @@ class Conversation:
         self._state.keeps_persona = False
         self._on_replaced()
         self._announcer.replaced(event.lost.description, event.reason)
+
+    def _keeps_persona(self) -> None:
+        if not self._state.keeps_persona:
+            self._state.keeps_persona = True
+            self._announcer.greet()  # the greeting had named the requested persona
 
     def _on_engine(self, *, first: bool) -> None:
         """The engine is open."""
@@ -191,3 +217,19 @@ class Conversation:
                 self._announcer.changed()
             self._announcer.engine_back(moved=moved)
         self._changing = False
+
+    def _on_handover(self, event: Renewing | UnheardInRenewal | HandedOver) -> None:
+        """The call continues in the engine's next conversation."""
+        if isinstance(event, Renewing):
+            self.phase = RENEWING
+        elif isinstance(event, UnheardInRenewal):
+            self._announcer.unheard()
+        else:
+            self.phase = LISTENING
+            moved, self._server = self._lease.name != self._server, self._lease.name
+            log.info("call handed over", in_place=event.in_place, unheard_s=round(event.unheard_s, 2), **self.ids)
+            if moved and self._state.keeps_persona:
+                self._state.keeps_persona = False
+                self._announcer.greet()
+            if event.in_place:
+                self._announcer.renewed()

@@ -94,8 +94,8 @@ class AnyCall(Protocol):
         """End the call; its outcome says `after`."""
         ...
 
-    def forget(self) -> bool:
-        """Make the engine forget what was said; returns False if it remembers nothing anyway."""
+    def reset(self) -> bool:
+        """Make the engine forget what was said; returns whether it has to start over for that."""
         ...
 
     async def run(self) -> Outcome:
@@ -126,6 +126,11 @@ class AnyCall(Protocol):
 
     async def disclosed(self) -> bool:
         """Whether what the settings want done with people's words is done. Waits until that is known."""
+        ...
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the engine's conversation is being renewed, so that nobody is heard for some seconds."""
         ...
 
     def show_status(self, text: str) -> None:

@@ -66,7 +66,7 @@ def forget(services: CommandServices, guild_id: int) -> str:
     call = services.calls.call(guild_id)
     if call is None:
         return texts.calls.NO_CALL
-    return texts.calls.FORGOTTEN if call.forget() else texts.calls.REMEMBERS_NOTHING
+    return texts.calls.STARTS_OVER if call.reset() else texts.calls.FORGOTTEN
 
 
 async def stop_here(services: CommandServices, guild_id: int, member: discord.Member | discord.User) -> str:

@@ -74,6 +74,8 @@ class PeriodicChecks:
     def _status_of(self, call: AnyCall) -> str:
         """The status line below the channel's name."""
         waiting = len(self._registry.queue)
+        if call.renewing:
+            return texts.waiting.RENEWING
         if waiting:
             return texts.waiting.busy(waiting)
         return texts.waiting.PAUSED if call.paused else texts.waiting.LISTENING

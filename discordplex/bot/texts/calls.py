@@ -21,9 +21,7 @@ STOPPED_ALREADY = "I have already stopped. Use `/listen` to continue."
 LISTENS_AGAIN = "I hear you again."
 LISTENS_ALREADY = "I am already listening."
 FORGOTTEN = "I have forgotten what was said in this call."
-REMEMBERS_NOTHING = (
-    "This engine keeps no list of what was said, so there is nothing to forget. To start over, use `/leave` and then `/join`."
-)
+STARTS_OVER = "I have forgotten what was said in this call, and start a new conversation. I hear you again in a few seconds."
 NOT_MEASURED = "Nothing is measured in this call yet. Somebody has to speak first."
 
 
@@ -229,6 +227,11 @@ def stands_in(preferred: str, present: str, reason: StandInReason) -> str:
 
 
 STILL_OPENING = "The engine is still loading its voice and role. This takes longer than usual. I hear you as soon as it is done."
+RENEWING = (
+    "My engine can keep a conversation only for some minutes, so I am starting the next one. I hear you again in a few seconds: "
+    "please say it once more then. I keep my voice and my role, and I know what was said last."
+)
+RENEWED = "I hear you again. I had to start a new conversation with my engine, and I know what was said last."
 PERSONA_KEPT = "This engine always keeps its own voice and role. The conversation starts over with the same ones."
 ENGINE_READY = "The engine is ready: I hear you."
 

@@ -4,7 +4,8 @@ import pytest
 
 from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.bot import texts
-from discordplex.engine import Closed, Persona, PersonaIgnored, StandIn, StandInReason, Text
+from discordplex.bridge.gated_sink import GatedSink
+from discordplex.engine import Closed, EngineCaps, Persona, PersonaIgnored, StandIn, StandInReason, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from tests.bot.hall import ANNA, Hall, hall
@@ -66,7 +67,7 @@ async def test_everything_follows_the_kind_of_the_engine(clock: FakeClock) -> No
     async with hall(clock, transcribes=False, other=True) as it:
         call = it.call
         assert (call.engine, call.state.transcribes, call._source._playout._profile) == ("PersonaPlex", False, STREAM)
-        assert (call.persona, call.forget()) == (PERSONA, False)
+        assert call.persona == PERSONA
         it.engine.does(REFUSED)
         await clock.advance(3)
         assert (call.engine, call.state.transcribes, call._source._playout._profile) == ("the cascade", True, REPLIES)
@@ -153,3 +154,38 @@ async def test_a_call_that_begins_with_another_kind_says_why(clock: FakeClock) -
 
 def was_opened(it: Hall) -> bool:
     return it.other is not None and it.other.opened_at is not None
+
+
+@pytest.mark.parametrize("speaks", [False, True], ids=["in silence", "while somebody speaks"])
+async def test_a_renewal_is_told_to_who_speaks_meanwhile(clock: FakeClock, monkeypatch: pytest.MonkeyPatch, *, speaks: bool) -> None:
+    """The call says that it renews its conversation; only who is not heard gets a message, and it is edited when they are heard again."""
+    async with hall(clock, transcribes=False) as it:
+        it.engine.caps = EngineCaps(realtime_paced=True, memory_s=8)
+        it.call.restart(PIRATE)
+        it.lease.waiting.appendleft(it.engine)
+        await clock.advance(2)
+
+        async def opening() -> None:
+            await clock.sleep_until(clock.now() + 5)
+
+        it.next_engine._on_open = opening
+        before = len(it.posted)
+        await clock.advance(5)
+        assert it.call.renewing
+        assert it.call.lost_since is None
+        monkeypatch.setattr(GatedSink, "pause_s", 0.0 if speaks else 60.0)
+        await clock.advance(3)
+        assert it.posted[before:] == [texts.calls.RENEWING] * speaks
+        await clock.advance(4)
+        assert it.posted[before:] == [texts.calls.RENEWING, texts.calls.RENEWED] * speaks
+        assert it.call.phase == "listening"
+
+
+async def test_a_model_that_cannot_forget_starts_over(clock: FakeClock) -> None:
+    """`/reset` ends its conversation, and the next is told nothing of what was said."""
+    async with hall(clock, transcribes=False) as it:
+        await it.says("I know your secret.")
+        assert it.call.reset()
+        await clock.advance(2)
+        assert it.next_engine.heard
+        assert not it.lease.recaps[1]

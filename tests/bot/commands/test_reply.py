@@ -163,11 +163,11 @@ async def test_calls_obey(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poster, "WRITE_INTERVAL_S", REAL_WRITE_INTERVAL_S)
     asked: list[str] = []
 
-    def forget(_call: Call) -> bool:
+    def reset(_call: Call) -> bool:
         asked.append("reset")
         return False
 
-    monkeypatch.setattr(Call, "forget", forget)
+    monkeypatch.setattr(Call, "reset", reset)
     async with home.bot_running():
         home.discord.enter(home.ada, home.lounge)
         await home.listens(1)
