@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import backlog, cascade, crowd, jitter, latency, mending, packets, recovery, resources, starting
+from benchmarks import backlog, cascade, crowd, jitter, latency, mending, packets, realtime, recovery, resources, starting
 from benchmarks.row import Row
 from benchmarks.table import lines, machine, write
 
@@ -32,6 +32,7 @@ SUBJECTS: dict[str, Subject] = {
     "recovery": lambda _: recovery.measure(),
     "mending": lambda _: mending.measure(),
     "cascade": lambda _: cascade.measure(),
+    "realtime": lambda args: realtime.measure(args.calls, args.seconds),
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from benchmarks.bot import NAIVE, OURS
 from benchmarks.probe import speech_with_clicks
 from benchmarks.row import Row, Spread
-from benchmarks.stage import Stage, Talk
+from benchmarks.stage import Stage, Timed
 from benchmarks.timing import ways_down, ways_up
 from discordplex.audio.format import ENGINE
 from discordplex.loopback.personaplex.faults import Faults
@@ -30,8 +30,8 @@ class Ways:
 
 async def measure(calls: int, naive_calls: int) -> list[Row]:
     """The rows of both ways."""
-    ours, counted = await many(calls, OURS)
-    naive, _ = await many(naive_calls, NAIVE)
+    ours, counted = await many(stage_of(OURS), calls)
+    naive, _ = await many(stage_of(NAIVE), naive_calls)
     return [*rows_up(ours, naive, counted), *rows_down(ours, naive, counted), row_both(ours, naive)]
 
 
@@ -102,10 +102,15 @@ def of_calls(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float
     return [call.p50 for call in found] or [float("nan")], [call.p99 for call in found] or [float("nan")]
 
 
-async def many(calls: int, program: Sequence[str]) -> tuple[list[Ways], dict[str, object]]:
+def stage_of(program: Sequence[str]) -> Stage:
+    """Two guilds, and engines whose blocks come as unevenly as a real server's."""
+    return Stage(program=program, engines=2, guilds=2, faults=Faults(natural_spacing=True, seed=random.randrange(1 << 30)))
+
+
+async def many(stage: Stage, calls: int) -> tuple[list[Ways], dict[str, object]]:
     """So many calls with one bot, in two guilds by turns, and what the bot itself counted."""
     found: list[Ways] = []
-    async with Stage(program=program, engines=2, guilds=2, faults=Faults(natural_spacing=True, seed=random.randrange(1 << 30))) as stage:
+    async with stage:
         await stage.wait_online()
         for number in itertools.islice(itertools.cycle((0, 1)), calls):
             await stage.discord.wait_for(functools.partial(stage.alone, number))
@@ -115,7 +120,7 @@ async def many(calls: int, program: Sequence[str]) -> tuple[list[Ways], dict[str
     return found, counted
 
 
-async def one(talk: Talk, bot_id: str, seconds: float = SPEECH_S) -> Ways:
+async def one(talk: Timed, bot_id: str, seconds: float = SPEECH_S) -> Ways:
     """Speak and listen for so long, and time the clicks."""
     speech, clicked = speech_with_clicks(seconds)
     first_frame = len(talk.person.said.packets())

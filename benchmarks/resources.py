@@ -54,7 +54,8 @@ async def measure(seconds: float, naive_seconds: float) -> list[Row]:
     imports_mib = imports_alone()
     if imports_mib is None:
         return []
-    ours, naive = await one_call(OURS, seconds), await one_call(NAIVE, naive_seconds)
+    ours = await one_call(Stage(program=OURS, model=Chatter), seconds)
+    naive = await one_call(Stage(program=NAIVE, model=Chatter), naive_seconds)
     return [
         Row("CPU", "one call, both speak, DAVE", "% of a core", ours.cpu_percent, 4.0, naive=naive.cpu_percent),
         Row("CPU", "idle, on Discord", "% of a core", ours.idle_cpu_percent),
@@ -73,9 +74,9 @@ def imports_alone() -> float | None:
     return float(found.stdout) if found.returncode == 0 else None
 
 
-async def one_call(program: Sequence[str], seconds: float) -> Taken:
+async def one_call(stage: Stage, seconds: float) -> Taken:
     """A bot that idles and then talks, both parties speaking all the time, measured between its start and its end."""
-    async with Stage(program=program, model=Chatter) as stage:
+    async with stage:
         await stage.wait_online()
         await asyncio.sleep(1.0)
         idle_begin = stage.bot.usage()

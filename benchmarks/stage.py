@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from typing_extensions import Self
 
@@ -32,6 +33,23 @@ SWITCH_INTERVAL_S = 0.0005
 """The stage shares one interpreter with everybody but the bot; with Python's own 5 ms its lateness would be booked on the bot."""
 
 ENTER_WITHIN_S = 20.0
+
+
+class Timed(Protocol):
+    """One call whose ways can be timed: who speaks, and what arrived at the engine and left it."""
+
+    person: Person
+    probe: Probe | None
+
+    @property
+    def heard(self) -> list[AudioReceived]:
+        """Each page that reached the engine."""
+        ...
+
+    @property
+    def said(self) -> list[AudioSent]:
+        """Each block that the engine sent."""
+        ...
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.probe import CLICKS_HZ, STEPS_PER_CLICK, TONE_PEAK, clicks
-from benchmarks.stage import Talk
+from benchmarks.stage import Timed
 from discordplex.audio.format import ENGINE, MODEL
 from discordplex.audio.samples import FULL_SCALE, rms_of
 from discordplex.loopback.discord.person.timeline import PlacedPacket
@@ -28,7 +28,7 @@ Sighting = tuple[float, int]
 """A click's time and pitch."""
 
 
-def ways_up(talk: Talk, packets: Sequence[PlacedPacket], clicked: Sequence[int]) -> list[Way]:
+def ways_up(talk: Timed, packets: Sequence[PlacedPacket], clicked: Sequence[int]) -> list[Way]:
     """From the person's datagram with a click to the arrival of the page with it at the engine."""
     if talk.probe is None:
         return []
@@ -39,7 +39,7 @@ def ways_up(talk: Talk, packets: Sequence[PlacedPacket], clicked: Sequence[int])
     return matched([(packets[frame].at, number % len(CLICKS_HZ)) for number, frame in enumerate(clicked)], came)
 
 
-def ways_down(talk: Talk, bot_id: str) -> list[Way]:
+def ways_down(talk: Timed, bot_id: str) -> list[Way]:
     """From the engine's sending of a block with a click to the person's datagram with it."""
     sent = [(block.at, number % len(CLICKS_HZ)) for number, block in enumerate(talk.said[::STEPS_PER_CLICK])]
     heard = talk.person.heard.packets(bot_id)

@@ -314,6 +314,24 @@ def test_importing_the_command_line_imports_no_library() -> None:
     assert not loaded & {"discord", "numpy", "pydantic", "structlog", "aiohttp", "rich", "PIL", "websockets"}
 
 
+def test_an_engine_that_is_not_configured_is_not_loaded() -> None:
+    """A bot with PersonaPlex has no module of the others, nor of what they need; one with Realtime has no SDK either."""
+    program = """
+import sys
+from discordplex import app
+from discordplex.clock import SystemClock
+from discordplex.config import Config
+app.engine_provider(Config(engine={"kind": sys.argv[1]}), SystemClock())
+app.ears_provider(Config(), SystemClock())
+print(*sys.modules)
+"""
+    others = ("openai", "httpx", "discordplex.cascade", "discordplex.hearing", "discordplex.services")
+    for kind, absent in (("personaplex", (*others, "discordplex.realtime")), ("realtime", others)):
+        loaded = python("-c", program, kind).stdout.split()
+        assert loaded
+        assert not [name for name in loaded if name.startswith(absent)]
+
+
 def test_the_process_exits_with_the_code() -> None:
     """`python -m discordplex` is the command line, exit code included."""
     done = python("-m", "discordplex", "run")
