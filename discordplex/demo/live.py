@@ -1,9 +1,11 @@
 """What a person sees while the demo runs: a live view on a terminal, plain lines in a pipe, nothing beside JSON."""
 
+import itertools
+import math
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -23,6 +25,8 @@ BLOCKS, PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 HISTORY, HISTORY_STEP_S = 40, 0.1
 KEPT_LINES = 8
 LONGEST_TEXT = 170
+COMPLETE_S = 3.0
+"""A caption is edited at least this often while it grows."""
 LOUDEST = 0.25
 """The level that fills a bar: loud speech, -12 dBFS."""
 
@@ -72,31 +76,41 @@ class NoDisplay:
 
 
 class PlainDisplay(NoDisplay):
-    """One line for each event, for a pipe or a log file."""
+    """One line for each event, in order, for a pipe or a log file."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.perf_counter) -> None:
         super().__init__()
         self._stream = stream
-        self._pending: dict[str, TimelineEntry] = {}
+        self._now = now
+        self._waiting: dict[str, tuple[str, float]] = {}
+        """What is not written yet, in order: each text, and when it will be complete."""
+        self._steps = itertools.count(1)
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
-        """Write the last line."""
-        self._flush("")
+        """Write what is left."""
+        self._write_until(math.inf)
 
     def step(self, sentence: str) -> None:
-        """Write one line."""
-        self._flush("")
-        self._write(sentence)
+        """Write one line, after those before it."""
+        self._waiting[f"step {next(self._steps)}"] = (sentence, -math.inf)
+        self._write_until(self._now())
 
     def line(self, key: str, line: TimelineEntry) -> None:
-        """Write one line once it is complete: when the next one begins."""
-        self._flush(key)
-        self._pending[key] = line
+        """Write one line once it is complete: a caption grows, so it is complete when it has not changed for `COMPLETE_S`."""
+        self._waiting[key] = (f"{line.at_s:5.1f} s  {line.who}: {line.text}", self._now() + COMPLETE_S)
+        self._write_until(self._now())
 
-    def _flush(self, but: str) -> None:
-        for key in [key for key in self._pending if key != but]:
-            line = self._pending.pop(key)
-            self._write(f"{line.at_s:5.1f} s  {line.who}: {line.text}")
+    def stats(self, counted: Mapping[str, Any]) -> None:  # noqa: ARG002 -- the shape of Display
+        """Write what is complete by now; this is called once a second."""
+        self._write_until(self._now())
+
+    def _write_until(self, now: float) -> None:
+        while self._waiting:
+            key, (text, complete_at) = next(iter(self._waiting.items()))
+            if complete_at > now:
+                return
+            del self._waiting[key]
+            self._write(text)
 
     def _write(self, text: str) -> None:
         encoding = self._stream.encoding or "ascii"

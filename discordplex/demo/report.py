@@ -29,8 +29,8 @@ STAGES = {
 }
 """Histograms of the bot that make up a call's latency, in the order in which a frame passes them."""
 
-DROPS = ("voice.rx.lost", "sink.overruns", "uplink.skipped", "engine.frames_dropped", "playout.overruns", "voice.tx.dropped")
-"""Counters of the bot: each counts frames that were not passed on."""
+DROPS = ("voice.rx.lost", "sink.overruns", "engine.frames_dropped", "playout.overruns", "voice.tx.dropped")
+"""Counters of the bot: each counts frames that were not passed on. `uplink.skipped` counts ticks, whose frames are sent later."""
 
 HOLES = ("sink.underruns", "playout.underruns")
 """Counters of the bot: each counts moments in which speech was interrupted because its next frame was late."""

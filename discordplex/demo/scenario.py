@@ -32,11 +32,20 @@ from discordplex.loopback.discord.world.model import Fact, Noted
 from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.loopback.openai.server import API_KEY, StandInOpenAI, in_turn, length_as_words
 from discordplex.loopback.personaplex.server import StandInServer
-from discordplex.loopback.personaplex.voice_model import MODES
+from discordplex.loopback.personaplex.voice_model import MODES, Mode
 from discordplex.tasks import cancel_and_wait
 
 CASCADE = "cascade"
 REALTIME = "realtime"
+
+STANDIN_NAME = "the {} stand-in on this machine"
+"""How people in the call are told who answers."""
+
+ROLES: Mapping[Mode, str] = {
+    "parrot": "You are a parrot without AI: you repeat what you heard, and write for how long you heard it.",
+    "echo": "You are an echo: every sound comes back at once.",
+    "talker": "You talk by yourself and answer nobody.",
+}
 START_WITHIN_S = 30.0
 LISTEN_WITHIN_S = 90.0
 """A real server takes up to a minute to load the prompts."""
@@ -101,19 +110,23 @@ async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Dis
 
 async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncExitStack) -> tuple[str, dict[str, str]]:
     """The engine's address, and the bot's settings for it; starts a stand-in where `engine` names one."""
-    if engine == CASCADE:
-        hears = in_turn(speech.words) if speech.words else length_as_words
-        server = await rooms.enter_async_context(StandInOpenAI(hears=hears))
-        told = {"ENGINE__KIND": CASCADE, "CASCADE__BASE_URL": server.base_url, "CASCADE__API_KEY": server.api_key}
-        return server.base_url, {f"{PREFIX}{key}": value for key, value in told.items()}
-    if engine == REALTIME:
-        hears = in_turn(speech.words) if speech.words else length_as_words
-        realtime = await rooms.enter_async_context(RealtimeServer(hears=hears))
-        told = {"ENGINE__KIND": REALTIME, "REALTIME__URL": realtime.url, "REALTIME__API_KEY": API_KEY}
-        return realtime.url, {f"{PREFIX}{key}": value for key, value in told.items()}
     mode = next((mode for mode in MODES if mode == engine), None)
-    url = engine if mode is None else (await rooms.enter_async_context(StandInServer(mode))).url
-    return url, {f"{PREFIX}PERSONAPLEX__URLS": json.dumps([url])}
+    if engine in (CASCADE, REALTIME):
+        hears = in_turn(speech.words) if speech.words else length_as_words
+        if engine == CASCADE:
+            server = await rooms.enter_async_context(StandInOpenAI(hears=hears))
+            url, told = server.base_url, {"CASCADE__BASE_URL": server.base_url, "CASCADE__API_KEY": server.api_key}
+        else:
+            realtime = await rooms.enter_async_context(RealtimeServer(hears=hears))
+            url, told = realtime.url, {"REALTIME__URL": realtime.url, "REALTIME__API_KEY": API_KEY}
+        told |= {"ENGINE__KIND": engine}
+    elif mode is not None:
+        url = (await rooms.enter_async_context(StandInServer(mode))).url
+        told = {"PERSONAPLEX__URLS": json.dumps([url]), "PERSONA__TEXT_PROMPT": ROLES[mode]}
+    else:
+        return engine, {f"{PREFIX}PERSONAPLEX__URLS": json.dumps([engine])}
+    told |= {"ENGINE__NAME": STANDIN_NAME.format(engine)}
+    return url, {f"{PREFIX}{key}": value for key, value in told.items()}
 
 
 def check_engine(engine: str) -> None:

@@ -17,20 +17,24 @@ LOUD = b"\x00\x20" * ENGINE.frame_samples
 
 
 def test_a_pipe_gets_a_line_for_each_thing() -> None:
-    """Steps come at once, words once they are complete, in order."""
-    stream = io.StringIO()
-    with PlainDisplay(stream) as show:
+    """In order, and each caption whole, also where somebody speaks or leaves while it grows; what is complete waits for nobody."""
+    stream, now = io.StringIO(), [0.0]
+    with PlainDisplay(stream, lambda: now[0]) as show:
         show.step("The bot is starting.")
-        show.line("1", TimelineEntry("person", "Ada", 1.0, "Hello!"))
-        show.line("2", TimelineEntry("bot", "Plex", 2.0, "I"))
-        show.line("2", TimelineEntry("bot", "Plex", 2.0, "I heard you."))
-        show.stats(STATS)
+        assert stream.getvalue() == "The bot is starting.\n"
+        show.line("1", TimelineEntry("bot", "Plex", 2.0, "I"))
+        now[0] = 2.0
+        show.line("2", TimelineEntry("person", "Ada", 3.0, "Hello!"))
         show.step("Ada leaves.")
+        show.line("1", TimelineEntry("bot", "Plex", 2.0, "I heard you."))
+        now[0] = 5.5
+        show.stats(STATS)
         show.line("3", TimelineEntry("notice", "Plex", 9.5, "Bye"))
+        assert len(stream.getvalue().splitlines()) == 4
     assert stream.getvalue().splitlines() == [
         "The bot is starting.",
-        "  1.0 s  Ada: Hello!",
         "  2.0 s  Plex: I heard you.",
+        "  3.0 s  Ada: Hello!",
         "Ada leaves.",
         "  9.5 s  Plex: Bye",
     ]

@@ -20,6 +20,7 @@ METRICS: dict[str, Any] = {
     "voice.rx.frames": 150,
     "voice.rx.lost": 2,
     "engine.frames_dropped": 1,
+    "uplink.skipped": 5,
     "playout.underruns": 4,
     "uplink.wait_ms": {"count": 150, "p50": 5.2, "p95": 9.0, "p99": 11.5, "max": 12.0},
 }
