@@ -67,7 +67,7 @@ class BotApplication:
             usage=usage,
             identifies=pace_of_identifies(),
         )
-        self._parts.preferences.forgetting.update((self._order.forget, self._usage_memory.forget))
+        self._parts.preferences.forgetting.add(self._order.forget)
         self._stop = asyncio.Event()
         self._login: Login | None = None
         self._between_logins: DiscordState = "logging in"

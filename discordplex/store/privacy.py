@@ -8,7 +8,7 @@ from discordplex.store.people import read_person, write_person
 from discordplex.store.personas import owned_by, read_personas
 from discordplex.store.queue import read_queue
 from discordplex.store.records import Owner, PersonSettings, StoredAboutPerson
-from discordplex.store.tables import GUILDS, PERSONAS, QUEUE, TRANSCRIPTS, UNFINISHED_NOTICES, USAGE
+from discordplex.store.tables import GUILDS, PERSONAS, QUEUE, TRANSCRIPTS, UNFINISHED_NOTICES
 from discordplex.store.watch import announce
 
 
@@ -47,7 +47,10 @@ class Privacy:
         return stored
 
     async def forget_guild(self, guild_id: int) -> None:
-        """Delete everything of a guild, such as after the bot was removed: settings, personas, queue, transcripts, notices, usage."""
+        """Delete what is stored of a guild, such as after the bot was removed: settings, personas, queue, transcripts, notices.
+
+        The seconds that it has used stay, which are deleted after a day anyway: an invitation must not reset a limit.
+        """
 
         async def work(connection: AsyncConnection) -> None:
             await exclude_writers(connection)
@@ -56,17 +59,16 @@ class Privacy:
             await connection.execute(delete(QUEUE).where(QUEUE.c.guild_id == guild_id))
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id))
             await connection.execute(delete(UNFINISHED_NOTICES).where(UNFINISHED_NOTICES.c.guild_id == guild_id))
-            await connection.execute(delete(USAGE).where(USAGE.c.guild_id == guild_id))
 
         await self._database.write("What is stored about this server was not deleted", work, urgent=True)
         await self._database.scrub()
 
     async def guilds(self) -> frozenset[int]:
-        """Every guild with stored data."""
+        """Every guild with data that `forget_guild` deletes."""
 
         async def work(connection: AsyncConnection) -> frozenset[int]:
             of_guilds = select(PERSONAS.c.owner_id).where(PERSONAS.c.owner_kind == "guild")
-            tables = (GUILDS, QUEUE, TRANSCRIPTS, UNFINISHED_NOTICES, USAGE)
+            tables = (GUILDS, QUEUE, TRANSCRIPTS, UNFINISHED_NOTICES)
             query = union(*(select(table.c.guild_id) for table in tables), of_guilds)
             return frozenset((await connection.execute(query)).scalars())
 
@@ -80,7 +82,7 @@ async def exclude_writers(connection: AsyncConnection) -> None:
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(
-            text("LOCK TABLE guilds, people, personas, queue, transcripts, unfinished_notices, usage IN SHARE ROW EXCLUSIVE MODE")
+            text("LOCK TABLE guilds, people, personas, queue, transcripts, unfinished_notices IN SHARE ROW EXCLUSIVE MODE")
         )
 
 

@@ -1,6 +1,6 @@
 """How long each guild has used engines that cost money, by the hour."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,14 +25,11 @@ class StoredUsage:
 
         return await self._database.read("The minutes that servers have used were not read", work)
 
-    async def add(self, used: Sequence[HourOfUse], *, since_hour: int, still: Callable[[HourOfUse], bool] = lambda _: True) -> None:
-        """Add these seconds to the stored ones, and delete everything before `since_hour`.
-
-        `still` says, when the database gets to it, which of them are still wanted.
-        """
+    async def add(self, used: Sequence[HourOfUse], *, since_hour: int) -> None:
+        """Add these seconds to the stored ones, and delete everything before `since_hour`."""
 
         async def work(connection: AsyncConnection) -> None:
-            for one in filter(still, used):
+            for one in used:
                 new = self._database.insert(USAGE).values(guild_id=one.guild_id, hour=one.hour, seconds=one.seconds)
                 total = USAGE.c.seconds + new.excluded.seconds
                 await connection.execute(new.on_conflict_do_update(index_elements=["guild_id", "hour"], set_={"seconds": total}))

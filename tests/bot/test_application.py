@@ -289,22 +289,26 @@ async def test_a_prefix_without_the_intent_is_one_sentence(home: Home) -> None:
         await run_to_its_end(home, home.config(bot=BotConfig(prefix="!")))
 
 
-async def test_a_server_s_minutes_outlive_the_process(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last minute of the day begins in one process, and the next one does not start over. Deleting the server's data deletes them."""
+async def test_a_server_s_minutes_outlive_the_process_and_a_new_invitation(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last minute of the day begins; the server removes the bot and invites it again, which does not start it over."""
     monkeypatch.setattr(pool, "INFO", replace(pool.INFO, costs_money=True))
     config = home.config().model_copy(update={"limits": LimitsConfig(minutes_per_day=30)})
     home.store_url = f"sqlite:///{tmp_path}/settings.db"
+    guild_id, forgotten = int(home.guild.id), asyncio.Event()
     async with open_store(home.store_url) as store:
-        await store.usage.add([HourOfUse(int(home.guild.id), int(time.time() // HOUR_S), 29 * 60)], since_hour=0)
-    async with home.bot_running(config):
+        await store.usage.add([HourOfUse(guild_id, int(time.time() // HOUR_S), 29 * 60)], since_hour=0)
+    async with home.bot_running(config) as running:
         home.discord.enter(home.ada, home.lounge)
         await home.says(home.lounge, "This server has used 96 % of its 30 minutes a day.")
-    async with home.bot_running(config) as running:
+        running._parts.preferences.forgetting.add(lambda owner, _: forgotten.set() if owner.id == guild_id else None)
+        home.discord.remove_member(home.bot, home.guild)
+        await asyncio.wait_for(forgotten.wait(), 10)
+    home.discord.world.add_member(home.guild.id, home.bot.id)
+    async with home.bot_running(config):
         await home.says(home.lounge, "This server has used its 30 minutes a day")
         assert home.where is None
-        await running._parts.preferences.forget_guild(int(home.guild.id))
-        home.discord.enter(home.ben, home.lounge)
-        await home.sits_in(home.lounge)
 
 
 async def test_discord_may_come_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,9 @@ async def test_seconds_add_up_and_outlive_a_restart(url: str) -> None:
         assert await store.usage.list(0) == (HourOfUse(LARGEST, 101, 7),)
 
 
-async def test_a_guild_takes_its_own_along(store: Store) -> None:
-    """A guild of which only seconds are stored is known, and deleting it deletes them."""
-    await store.usage.add([HourOfUse(7, 100, 30), HourOfUse(8, 100, 5)], since_hour=0)
-    assert await store.privacy.guilds() == {7, 8}
+async def test_a_guild_that_removes_the_bot_keeps_what_it_has_used(store: Store) -> None:
+    """It does not count as data of a guild: nobody asks Discord about a guild of which nothing else is stored."""
+    await store.usage.add([HourOfUse(7, 100, 30)], since_hour=0)
     await store.privacy.forget_guild(7)
-    assert await store.usage.list(0) == (HourOfUse(8, 100, 5),)
+    assert await store.usage.list(0) == (HourOfUse(7, 100, 30),)
+    assert await store.privacy.guilds() == frozenset()

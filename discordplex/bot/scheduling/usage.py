@@ -1,6 +1,7 @@
 """Usage: for how long each guild has used engines that cost money in the last 24 hours. Pure: `now` is given to it.
 
-It counts by the hour: what was used in an hour is free again at the same hour of the next day, in one piece.
+It counts by the hour: what was used in an hour is free again at the same hour of the next day, in one piece. A guild that removes the bot
+keeps what it has used, so that nobody gets more by inviting it again.
 """
 
 from collections.abc import Callable, Iterable
@@ -49,11 +50,6 @@ class Usage:
             free_at = float((hour + HOURS) * HOUR_S)
         return free_at
 
-    def forget(self, guild_id: int) -> None:
-        """Forget a guild."""
-        self._used.pop(guild_id, None)
-        self._unsaved = {key: seconds for key, seconds in self._unsaved.items() if key[0] != guild_id}
-
     # What is saved
 
     def restore(self, stored: Iterable[HourOfUse]) -> None:
@@ -68,15 +64,11 @@ class Usage:
         self._drop_old()
         return [HourOfUse(*key, int(seconds)) for key, seconds in self._unsaved.items() if seconds >= 1]
 
-    def is_unsaved(self, row: HourOfUse) -> bool:
-        """Whether seconds of this guild and hour are not saved yet; not those of a guild that was forgotten."""
-        return (row.guild_id, row.hour) in self._unsaved
-
     def saved(self, rows: Iterable[HourOfUse]) -> None:
         """These are saved."""
         for one in rows:
             key = (one.guild_id, one.hour)
-            if key in self._unsaved:
+            if key in self._unsaved:  # an hour that passed meanwhile is not
                 self._unsaved[key] -= one.seconds
 
     def _count(self, guild_id: int, hour: int, seconds: float) -> None:

@@ -9,7 +9,6 @@ from typing_extensions import Self
 from discordplex.bot.scheduling.usage import Usage
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
-from discordplex.store.records import Owner
 from discordplex.store.usage import StoredUsage
 from discordplex.tasks import cancel_and_wait
 
@@ -52,11 +51,6 @@ class UsageMemory:
         _, unfinished = await asyncio.wait({last}, timeout=LAST_WRITE_S)
         await cancel_and_wait(*(task for task in (self._task, *unfinished) if task))
 
-    def forget(self, owner: Owner, _call: str | None = None) -> None:
-        """Forget a guild. The store does the same by itself."""
-        if owner.kind == "guild":
-            self._usage.forget(owner.id)
-
     async def _save_again_and_again(self) -> None:
         while True:
             await self._clock.sleep_until(self._clock.now() + SAVE_S)
@@ -77,7 +71,7 @@ class UsageMemory:
                 if not self._loaded and (rows or cleans):
                     await self._load()
                 if rows or (cleans and oldest_hour != self._saved_hour):
-                    await self._stored.add(rows, since_hour=oldest_hour, still=self._usage.is_unsaved)
+                    await self._stored.add(rows, since_hour=oldest_hour)
                     self._usage.saved(rows)
                     self._saved_hour = oldest_hour
             except StoreError as fault:

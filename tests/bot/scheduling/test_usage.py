@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.bot.scheduling.usage import HOUR_S, HOURS, Usage
-from discordplex.loopback.clock import FakeClock
 from discordplex.store.records import HourOfUse
 
 MINUTE_S = 60.0
@@ -74,15 +73,3 @@ def test_what_is_saved_is_what_was_counted(uses: list[tuple[int, float, int]], e
     for guild_id in (1, 2, 3):
         # Of each hour less than a second is not saved yet, and what was added during the last save.
         assert 0 <= day.usage.used_s(guild_id) - again.used_s(guild_id) < HOURS + 0.75
-
-
-def test_a_forgotten_guild_has_used_nothing(clock: FakeClock) -> None:
-    """Nor is anything of it saved, not even what was on its way."""
-    usage = Usage(clock.now)
-    usage.add(1, 30)
-    usage.add(2, 30)
-    rows = usage.unsaved
-    usage.forget(1)
-    usage.saved(rows)
-    assert (usage.used_s(1), usage.used_s(2)) == (0, 30)
-    assert usage.unsaved == []

@@ -1,7 +1,6 @@
 """Used minutes in a real store: saved behind, whatever the database does meanwhile."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -9,7 +8,7 @@ from discordplex.bot.scheduling.usage import HOUR_S, HOURS, Usage
 from discordplex.bot.scheduling.usage_store import SAVE_S, UsageMemory
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
-from discordplex.store.records import HourOfUse, Owner
+from discordplex.store.records import HourOfUse
 from discordplex.store.store import Store, open_store
 
 
@@ -76,36 +75,3 @@ async def test_a_database_that_fails_is_made_up_for(store: Store, clock: FakeClo
     assert usage.used_s(1) == 120
     await memory.__aexit__(None, None, None)
     assert await stored(store) == [HourOfUse(1, hour, 120)]
-
-
-async def test_a_deleted_guild_is_not_saved_again(store: Store, clock: FakeClock) -> None:
-    """The deletion of a person's data changes nothing of a guild with the same number."""
-    usage = Usage(clock.now)
-    async with UsageMemory(usage, store.usage, clock=clock) as memory:
-        usage.add(1, 20)
-        usage.add(2, 20)
-        memory.forget(Owner("person", 1))
-        memory.forget(Owner("guild", 2))
-    assert [(one.guild_id, one.seconds) for one in await stored(store)] == [(1, 20)]
-
-
-async def test_a_guild_that_leaves_while_its_seconds_are_saved_leaves_nothing(
-    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The deletion overtakes the save, which waits for the database."""
-    usage = Usage(clock.now)
-    memory = UsageMemory(usage, store.usage, clock=clock)
-    await memory.load()
-    add = store.usage.add
-
-    async def add_later(*rows: Any, **options: Any) -> None:
-        memory.forget(Owner("guild", 1))
-        await store.privacy.forget_guild(1)
-        await add(*rows, **options)
-
-    monkeypatch.setattr(store.usage, "add", add_later)
-    usage.add(1, 20)
-    usage.add(2, 20)
-    async with memory:
-        pass
-    assert [one.guild_id for one in await stored(store)] == [2]
