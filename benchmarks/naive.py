@@ -107,6 +107,8 @@ class NaiveSink(LibrarySink):
 class NaiveSource(discord.AudioSource):
     """One queue."""
 
+    channels = DISCORD.channels
+
     def __init__(self, *, clock: Clock, metrics: Metrics, **_: Any) -> None:
         del clock
         self._queue: deque[tuple[float, bytes]] = deque(maxlen=QUEUE_FRAMES)
@@ -120,6 +122,13 @@ class NaiveSource(discord.AudioSource):
     def depth_ms(self) -> float:
         """What waits."""
         return float(len(self._queue) * ENGINE.frame_ms)
+
+    level_dbfs = -100.0
+    """Only a hand-over asks for it."""
+
+    def begin_anew(self, **_: Any) -> None:
+        """Another engine."""
+        self.flush()
 
     def push(self, pcm: bytes) -> None:
         """One block. Thread: loop."""

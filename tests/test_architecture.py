@@ -69,7 +69,7 @@ WALLS = {
 IMPURE = {"asyncio", "anyio", "concurrent", "multiprocessing", "socket", "ssl", "threading", "aiohttp", "httpx", "websockets"}
 """What a pure module does not import: no event loop, no socket, no thread."""
 
-MAY_IMPORT_DISCORD = {"audio.sink", "audio.source", "voice.connection"}
+MAY_IMPORT_DISCORD = {"audio.sink", "voice.connection"}
 
 CLOSED_TO_LOOPBACK = ("voice", "personaplex", "realtime", "bridge", "bot", "cascade", "hearing", "services")
 

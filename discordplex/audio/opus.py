@@ -12,7 +12,7 @@ from discordplex.audio.format import SAMPLE_BYTES
 from discordplex.errors import LocalProtocolError, RemoteProtocolError
 
 SILENCE_PACKET: Final = b"\xf8\xff\xfe"
-"""20 ms of digital silence, stereo. On Discord, five of them end a stretch of speech."""
+"""20 ms of digital silence. On Discord, five of them end a stretch of speech."""
 
 Application = Literal["audio", "voip", "lowdelay"]
 

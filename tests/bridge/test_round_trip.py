@@ -108,7 +108,7 @@ class EchoCall(ScriptedEngine):
         self._at(self._busy_until, lambda: self._source.push(block))
 
     def _send(self) -> None:
-        number = int(np.frombuffer(self._source.read(), "<i2")[DISCORD.frame_samples]) - LOUD
+        number = int(np.frombuffer(self._source.read(), "<i2")[ENGINE.frame_samples // 2]) - LOUD
         if number >= 0:
             self.heard_at.setdefault(number, self.time)
         self._send_at += DISCORD.frame_seconds + self._phase.step(self._source.surplus_s)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import discord
 import numpy as np
 
-from discordplex.audio.format import DISCORD
+from discordplex.audio.format import DISCORD, SAMPLE_BYTES
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder, OpusEncoder
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.person.person import Person
@@ -87,6 +87,8 @@ class Ear:
 class Mouth:
     """A source that says what it is given, and `after` for ever after. `said` are the Opus packets that came of it."""
 
+    channels = DISCORD.channels
+
     def __init__(self, after: bytes = DISCORD.silence) -> None:
         self.frames: deque[bytes] = deque()
         self.said: list[bytes] = []
@@ -99,7 +101,8 @@ class Mouth:
         return len(self.said) == self._told
 
     def say(self, pcm: bytes) -> None:
-        frames = [pcm[at : at + DISCORD.frame_bytes] for at in range(0, len(pcm), DISCORD.frame_bytes)]
+        size = DISCORD.frame_samples * SAMPLE_BYTES * self.channels
+        frames = [pcm[at : at + size] for at in range(0, len(pcm), size)]
         self._told += len(frames)
         self.frames.extend(frames)
 

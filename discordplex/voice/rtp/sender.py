@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from discordplex.audio.format import DISCORD
+from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.opus import LIGHT, SILENCE_PACKET, OpusEncoder
 from discordplex.audio.phase import PhaseAdjuster
 from discordplex.audio.samples import peak_of
@@ -22,7 +22,7 @@ from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import Transport
 
-SILENCE = DISCORD.silence
+SILENCES = (ENGINE.silence, DISCORD.silence)
 
 GATE_PEAK = 32
 """A frame whose loudest sample is below this (-60 dBFS) is silence."""
@@ -38,7 +38,7 @@ CATCH_UP_FRAMES = 2
 
 BITRATE = 128_000
 """In CELT, without FEC: that would double the time a frame takes and halve the bits that the speech itself gets. Clients conceal a lost
-CELT frame well. `audio.opus.LIGHT` says why so many bits."""
+CELT frame well. `audio.opus.LIGHT` says why so many bits. The low-delay mode is CELT too, and is heard 4 ms earlier."""
 
 HOLD_FRAMES = 10
 """While nothing may be sent, the source is left alone for so long (200 ms: a repair takes 20 to 70); then its frames are dropped."""
@@ -47,8 +47,11 @@ HOLD_FRAMES = 10
 class PcmSource(Protocol):
     """Gives our sound."""
 
+    channels: int
+    """1 or 2. Every client plays both, and a frame with one channel takes three quarters of the time to encode."""
+
     def read(self) -> bytes:
-        """The next 20 ms of 48 kHz stereo int16, b"" once it has ended. Thread: send. Never blocks."""
+        """The next 20 ms of 48 kHz int16, b"" once it has ended. Thread: send. Never blocks."""
         ...
 
 
@@ -76,7 +79,13 @@ class Sender:
         self._on_speaking = on_speaking
         self._alone = alone
         self._encoder = OpusEncoder(
-            DISCORD.rate_hz, DISCORD.channels, bitrate=BITRATE, fec=False, expected_loss_percent=0, complexity=LIGHT
+            DISCORD.rate_hz,
+            source.channels,
+            bitrate=BITRATE,
+            application="lowdelay",
+            fec=False,
+            expected_loss_percent=0,
+            complexity=LIGHT,
         )
         self._lock = threading.Lock()
         self._path: SendPath | None = None
@@ -175,4 +184,4 @@ class Sender:
 
 def is_audible(pcm: bytes) -> bool:
     """Whether any sample of the frame reaches the gate."""
-    return pcm != SILENCE and peak_of(pcm) >= GATE_PEAK
+    return pcm not in SILENCES and peak_of(pcm) >= GATE_PEAK

@@ -4,7 +4,9 @@ import socket
 from collections.abc import Iterator
 from itertools import pairwise
 
+import numpy as np
 import pytest
+from typing_extensions import Self
 
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import SILENCE_PACKET, OpusDecoder
@@ -24,9 +26,10 @@ FRAME_S = DISCORD.frame_seconds
 class Stage:
     """A sender with a socket, and what came out of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, channels: int = DISCORD.channels) -> None:
         self.metrics = Metrics()
         self.mouth = Mouth()
+        self.mouth.channels = channels
         self.said: list[bool] = []
         self.alone = False
         self.sender = Sender(
@@ -41,6 +44,13 @@ class Stage:
             sock.bind(("127.0.0.1", 0))
             sock.setblocking(False)
         self.near.connect(self.far.getsockname())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.near.close()
+        self.far.close()
 
     def attach(self, e2ee: DaveSession | None = None, *, key: bytes = KEY) -> None:
         self._inside = Transport.for_mode(MODES[0], key)
@@ -67,10 +77,8 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    made = Stage()
-    yield made
-    made.near.close()
-    made.far.close()
+    with Stage() as made:
+        yield made
 
 
 def test_a_frame_a_tick(stage: Stage) -> None:
@@ -257,3 +265,16 @@ def test_a_network_that_is_away_is_counted(stage: Stage) -> None:
     stage.near.close()
     assert stage.tick(3) == []
     assert stage.count("socket_errors") == 3
+
+
+def test_a_source_with_one_channel_is_sent_with_one() -> None:
+    """A listener whose decoder has two channels hears the same on both."""
+    with Stage(channels=1) as stage:
+        stage.attach()
+        stage.mouth.say(tone(0.1, channels=1))
+        packets = stage.tick(5)
+    decoder = OpusDecoder(channels=2)
+    heard = [np.frombuffer(decoder.decode(payload), "<i2").reshape(-1, 2) for _, payload in packets]
+    assert len(heard) == 5
+    assert all((frame[:, 0] == frame[:, 1]).all() for frame in heard)
+    assert max(int(frame.max()) for frame in heard) > 8000
