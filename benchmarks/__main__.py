@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import backlog, cascade, crowd, jitter, latency, mending, packets, realtime, recovery, resources, starting
+from benchmarks import backlog, cascade, crowd, ears, jitter, latency, mending, packets, realtime, recovery, resources, starting
 from benchmarks.row import Row
 from benchmarks.table import lines, machine, write
 
@@ -33,6 +33,7 @@ SUBJECTS: dict[str, Subject] = {
     "mending": lambda _: mending.measure(),
     "cascade": lambda _: cascade.measure(),
     "realtime": lambda args: realtime.measure(args.calls, args.seconds),
+    "ears": lambda args: ears.measure(args.calls, args.seconds),
 }
 
 

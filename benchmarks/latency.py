@@ -4,7 +4,7 @@ import asyncio
 import functools
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.bot import NAIVE, OURS
@@ -102,9 +102,10 @@ def of_calls(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float
     return [call.p50 for call in found] or [float("nan")], [call.p99 for call in found] or [float("nan")]
 
 
-def stage_of(program: Sequence[str]) -> Stage:
+def stage_of(program: Sequence[str], settings: Mapping[str, str] | None = None) -> Stage:
     """Two guilds, and engines whose blocks come as unevenly as a real server's."""
-    return Stage(program=program, engines=2, guilds=2, faults=Faults(natural_spacing=True, seed=random.randrange(1 << 30)))
+    faults = Faults(natural_spacing=True, seed=random.randrange(1 << 30))
+    return Stage(program=program, engines=2, guilds=2, faults=faults, settings=settings)
 
 
 async def many(stage: Stage, calls: int) -> tuple[list[Ways], dict[str, object]]:

@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -84,8 +84,9 @@ class Stage:
         faults: Faults | None = None,
         model: VoiceModelFactory = Probe,
         early: Callable[[LoopbackDiscord], None] = lambda _: None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        """`early` is called with the loopback before the bot is started."""
+        """`early` is called with the loopback before the bot is started; `settings` are further variables of its environment."""
         self.discord = LoopbackDiscord(voice=lambda world: VoiceGatewayServer(world, dave=True))
         self.probes: list[Probe] = []
         self._model = model
@@ -93,6 +94,7 @@ class Stage:
         self._program = program
         self._guilds = guilds
         self._early = early
+        self._settings = settings or {}
         self._exits = contextlib.AsyncExitStack()
         self.rooms: list[Channel] = []
         self.people: list[User] = []
@@ -165,6 +167,7 @@ class Stage:
             "DISCORDPLEX_DISCORD__TOKEN": self.discord.bots[0].token,
             "DISCORDPLEX_DISCORD__API_URL": f"{self.discord.api_url}/v10",
             "DISCORDPLEX_PERSONAPLEX__URLS": f"[{urls}]",
+            **self._settings,
         }
         found = bot_environment(os.environ, settings, trust(self.discord.ca_file, folder / "trusted.pem"))
         return found | {"PYTHONPATH": os.pathsep.join([str(ROOT), found["PYTHONPATH"]])}
