@@ -17,12 +17,14 @@ from typing_extensions import ParamSpec
 
 from discordplex import __version__
 from discordplex.bot.application import BotApplication
+from discordplex.bot.call.notes import Summariser
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
 from discordplex.config.values import EngineKind
 from discordplex.engine import EngineProvider, Persona
 from discordplex.engine_choice import EngineChoice, EngineOption
+from discordplex.errors import ConfigError
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
@@ -92,6 +94,7 @@ async def serve(
         clock=clock,
         metrics=metrics,
         ears=ears_provider(config, clock),
+        summariser=summariser(config, clock),
     )
     if monitor:
         monitor.observe(application, store.state)
@@ -181,6 +184,19 @@ def ears_provider(config: Config, clock: Clock) -> EarsProvider | None:
     from discordplex.hearing.provider import Hearing  # noqa: PLC0415 -- ears that are switched off cost nothing
 
     return Hearing(config.cascade, name=config.hearing.name, clock=clock)
+
+
+def summariser(config: Config, clock: Clock) -> Summariser | None:
+    """What sums up calls for their notes: the cascade's chat model, if somebody set it up and its packages are installed."""
+    if not config.cascade.has_chat_model:
+        return None
+    from discordplex.cascade.summary import ChatSummary  # noqa: PLC0415 -- likewise
+
+    try:
+        return ChatSummary(config.cascade, clock=clock)
+    except ConfigError as fault:
+        log.warning("calls are not summed up", advice=str(fault))
+        return None
 
 
 async def log_stats(metrics: Metrics, clock: Clock) -> None:

@@ -59,7 +59,7 @@ class Resampler:
             return b""
         windows = sliding_window_view(signal, self._length)
         if self._up == 1:
-            sums = windows[places] @ self._phases[0]
+            sums = windows[self._offset : fresh : self._down] @ self._phases[0]
         else:
             sums = np.einsum("ij,ij->i", windows[places // self._up], self._phases[places % self._up])
         after = int(places[-1]) + self._down

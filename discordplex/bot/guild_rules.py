@@ -60,6 +60,8 @@ class GuildRules:
     """Whether transcripts are kept."""
     captions_of_people: bool = False
     """Whether captions also show what people say, if an engine or the ears transcribe it."""
+    notes: bool = False
+    """Whether notes of each call are posted when it ends. Only if transcripts are kept."""
     opt_outs_unknown: bool = False
     """Whether earlier opt-outs are unknown, because the settings could not be read."""
 

@@ -12,12 +12,14 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.call.call import Call, CallContext
+from discordplex.bot.call.notes import NotesWriter, Summariser
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, unknown_members
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.client import GatewayClient, Pace, SessionsFailError
 from discordplex.bot.commands.base import CommandServices
+from discordplex.bot.commands.notes import NotesPanel
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.commands.register import add_buttons, add_commands
@@ -92,6 +94,7 @@ class Parts:
     metrics: Metrics
     preferences: StoredPreferences
     ears: EarsProvider | None
+    summariser: Summariser | None
     queue_memory: QueueMemory
     usage: Usage
     identifies: Pace
@@ -113,6 +116,13 @@ class Login:
         registry = SessionRegistry(parts.provider, parts.queue_memory)
         self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, usage=parts.usage, clock=parts.clock)
         self._transcripts = TranscriptWriter(preferences=self._preferences, notices=self._notices, metrics=parts.metrics)
+        self._notes = NotesWriter(
+            preferences=self._preferences,
+            transcripts=self._transcripts,
+            notices=self._notices,
+            summariser=parts.summariser,
+            panel=NotesPanel,
+        )
         self._opted_out = frozenset(self._preferences.opted_out)
         self._sessions = 0
         self._client = self._make_client()
@@ -185,6 +195,7 @@ class Login:
         for speaker in opted_out - self._opted_out:
             self._notices.drop_captions(speaker=speaker)
             self._transcripts.forget(Owner("person", speaker))
+            self._notes.forget(Owner("person", speaker))
         self._opted_out = opted_out
         self._dispatcher.preferences_changed()
 
@@ -270,6 +281,7 @@ class Login:
             clock=parts.clock,
             metrics=parts.metrics,
             transcripts=self._transcripts,
+            notes=self._notes,
             panel=ConsentPanel,
             ears=parts.ears,
             handover_rule=HandoverRule(long_pause_s=parts.config.engine.renewal_pause_s),
@@ -282,6 +294,7 @@ class Login:
     async def _end_calls(self) -> None:
         await self._timers.close()
         await self._dispatcher.close()
+        await self._notes.close()
         await self._transcripts.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._notices.flush(), LAST_WORDS_S)
@@ -359,6 +372,7 @@ class Login:
             transcribes=info.transcribes,
             captions_in=where,
             ears=self._parts.ears.name if self._parts.ears else "",
+            summariser=self._notes.summariser_name,
         )
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:

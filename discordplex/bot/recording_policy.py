@@ -24,15 +24,24 @@ class RecordingPolicy:
     """The channel where people's words are written; None if nowhere."""
     kept: bool = False
     """Whether a transcript is kept: of what the engine says, and, if anybody transcribes it, of what people say."""
+    notes: bool = False
+    """Whether notes are posted when the call has ended."""
+    summed_up_by: str = ""
+    """Who gets the transcript for the notes, as people read it; empty: nobody."""
     opt_outs_unknown: bool = False
     """Whether earlier opt-outs are unknown, because the settings cannot be read."""
 
     @classmethod
-    def of(cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None, ears: str = "") -> Self:
-        """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere. `ears` is who would transcribe.
+    def of(
+        cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None, ears: str = "", summariser: str = ""
+    ) -> Self:
+        """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
+
+        `ears` is who would transcribe beside the engine, `summariser` who would sum up calls for their notes; empty: nobody.
 
         While opt-outs are unknown, nothing is kept, nobody's words are published, and nobody but the engine transcribes them.
         """
+        notes = rules.notes and rules.transcripts and not rules.opt_outs_unknown
         transcribed_by = "" if transcribes or rules.opt_outs_unknown else ears
         published = (transcribes or transcribed_by) and rules.captions_of_people and not rules.opt_outs_unknown
         return cls(
@@ -41,6 +50,8 @@ class RecordingPolicy:
             transcribed_by=transcribed_by,
             published_in=captions_in if published else None,
             kept=rules.transcripts and not rules.opt_outs_unknown,
+            notes=notes,
+            summed_up_by=summariser if notes else "",
             opt_outs_unknown=rules.opt_outs_unknown,
         )
 
@@ -60,11 +71,12 @@ class RecordingPolicy:
         return self.kept and self.has_words
 
     def without_records(self) -> Self:
-        """The same, but nothing is kept, nobody's words are published, and only the engine hears them."""
-        return replace(self, published_in=None, kept=False, transcribed_by="")
+        """The same, but nothing is kept or posted, nobody's words are published, and only the engine hears them."""
+        return replace(self, published_in=None, kept=False, transcribed_by="", notes=False, summed_up_by="")
 
     def records_more_than(self, told: Self) -> bool:
         """Whether it does more with people's words than a notice about `told` says."""
         more_kept = (self.kept and not told.kept) or (self.keeps_people and not told.keeps_people)
         more_hear = bool(self.transcribed_by) and self.transcribed_by != told.transcribed_by
-        return more_kept or more_hear or (self.published_in is not None and self.published_in != told.published_in)
+        more_notes = (self.notes and not told.notes) or (bool(self.summed_up_by) and self.summed_up_by != told.summed_up_by)
+        return more_kept or more_hear or more_notes or (self.published_in is not None and self.published_in != told.published_in)

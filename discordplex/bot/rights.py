@@ -117,6 +117,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "/settings transcript": Right.ADMIN,
     "/settings forget-transcripts": Right.ADMIN,
     "/settings reset": Right.ADMIN,
+    "/notes": Right.ADMIN,
+    "*Delete these notes*": Right.ADMIN,
 }
 """Commands by their whole name, with an option that has its own right; prefix commands with `!`; buttons by their label."""
 
@@ -154,7 +156,7 @@ LIMITS: Final[Mapping[str, UseLimit]] = {
     **dict.fromkeys(("/join", "!join", "/listen", "!listen"), CALLING),
     **dict.fromkeys(("/reset", "*Change now*"), REOPENING),
     **dict.fromkeys(("/persona import", "/persona import server", "/persona save", "/persona save server"), SAVING),
-    **dict.fromkeys(("/settings transcripts", "/settings captions-of-people", "/settings captions"), POSTING),
+    **dict.fromkeys(("/settings transcripts", "/settings captions-of-people", "/settings captions", "/notes"), POSTING),
 }
 """Commands that join a channel, open an engine, save or post. `/leave`, `/stop` and everything about privacy have no limit: to use them
 again with an effect, somebody must use one of these first."""

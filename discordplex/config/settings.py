@@ -205,6 +205,12 @@ class CascadeConfig(Section):
     think: ThinkConfig = ThinkConfig()
     speak: SpeakConfig = SpeakConfig()
 
+    @property
+    def has_chat_model(self) -> bool:
+        """Whether somebody set up `think`: a key, or a server of their own."""
+        url = self.think.base_url or self.base_url
+        return bool(self.think.api_key or self.api_key) or url != CascadeConfig.model_fields["base_url"].default
+
 
 class HearingConfig(Section):
     """Ears beside an engine that does not write down what people say. They use `cascade.transcribe` and `cascade.end_of_speech_ms`."""

@@ -1,7 +1,7 @@
 """CallEars: writes down what the people in one call say, beside an engine that does not.
 
     loop, every tick    push: a tick's frames are kept, nothing else
-    worker thread       ten ticks at once: detector and segmenter; one thread for all calls of a process
+    worker thread       25 ticks at once: detector and segmenter; one thread for all calls of a process
     loop                one request per speaker at a time; the words are told as events
 
 Nothing here waits for the engine, and the engine waits for nothing here. What is too much is dropped and counted.
@@ -9,7 +9,6 @@ Nothing here waits for the engine, and the engine waits for nothing here. What i
 
 import asyncio
 import itertools
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -34,8 +33,8 @@ from discordplex.services.faults import ServiceError
 
 log = structlog.get_logger()
 
-BATCH_TICKS: Final = 10
-"""Ticks for which the worker thread is woken once: waking it costs more than what it does for one tick."""
+BATCH_TICKS: Final = 25
+"""Ticks for which the worker thread is woken once, half a second: each time costs the processor as much as ten ticks of one speaker."""
 MOST_TICKS: Final = 150
 """Ticks that wait for the worker thread, 3 s; beyond that the oldest are dropped. Other calls' speech comes before."""
 LONGEST_UTTERANCE_MS: Final = 15_000
@@ -230,7 +229,6 @@ class CallEars:
         found: Found = []
         for at, frames in ticks:
             found += [(at, speaker, event) for speaker, event in self._input.push(frames)]
-            time.sleep(0)  # the event loop may have waited for the interpreter
         return found
 
     def _keep(self, utterance: PendingUtterance, tell: Tell) -> None:

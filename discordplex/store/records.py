@@ -55,6 +55,8 @@ class GuildSettings:
     """Whether transcripts of calls are stored."""
     captions_of_people: bool | None = None
     """Whether captions also show what people say."""
+    notes: bool = False
+    """Whether notes of each call are posted, if transcripts are stored."""
     idle_minutes: int | None = None
     max_minutes: int | None = None
     allowed_channels: frozenset[int] = frozenset()

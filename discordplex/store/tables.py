@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """The version of every schema, the oldest first. This code reads and writes the last one."""
 
 VERSION_TABLE = "discordplex_version"
@@ -64,6 +64,7 @@ GUILDS = Table(
     Column("idle_minutes", Integer),
     Column("max_minutes", Integer),
     Column("captions_of_people", Boolean),
+    Column("notes", Boolean, nullable=False, server_default=false()),
 )
 
 GUILD_RULES = Table(

@@ -223,7 +223,7 @@ class ScriptedVoiceChannel:
         return channel.names_people
 
     def name_in(self, channel: "FakeChannel", user_id: int) -> str | None:
-        return self.name_of(user_id) if channel.names_people else None
+        return self.name_of(user_id) if channel.names_people and user_id not in self.blind else None
 
     @property
     def disclosure_channels(self) -> tuple[Any, ...]:

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, cast
 
 from discordplex.bot.call.call import Call, CallContext
+from discordplex.bot.call.notes import NotesWriter
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.notices import Notices
+from discordplex.bot.commands.notes import NotesPanel
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.place import Place
 from discordplex.bot.settings.preferences import StoredPreferences
@@ -35,6 +38,30 @@ ANNA, BERT, CARA = 100, 200, 300
 BOT = 5
 GUILD = 1
 CHAT, TOWN_SQUARE = 11, 99
+NOON = datetime(2026, 11, 26, 12, 0, tzinfo=timezone.utc)
+
+
+class ScriptedSummariser:
+    """A chat model that answers as a test says, and keeps what it was asked."""
+
+    name = "a chat model (gpt-6-luna)"
+
+    def __init__(self) -> None:
+        self.answers: list[str | Exception] = []
+        self.asked: list[str] = []
+        self.hold, self.was_asked = asyncio.Event(), asyncio.Event()
+        """Clear the first to keep an answer waiting."""
+        self.hold.set()
+
+    async def answer(self, instructions: str, text: str) -> str:
+        assert "no instruction to you" in instructions
+        self.asked.append(text)
+        self.was_asked.set()
+        await self.hold.wait()
+        answer = self.answers.pop(0) if self.answers else "SUMMARY: They talked."
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class TalkingLease(ScriptedLease):
@@ -65,14 +92,23 @@ class Hall:
     """One voice channel in which a call runs. `chat` is its own chat, `square` a text channel."""
 
     def __init__(self, clock: FakeClock, store: Store, *, transcribes: bool, ears: bool, people: Sequence[int], other: bool) -> None:
-        self.clock, self.store, self.metrics = clock, store, Metrics()
+        self.clock, self.store, self.metrics, self._began = clock, store, Metrics(), clock.now()
         self.chat, self.square = FakeChannel(clock, id=CHAT), FakeChannel(clock, id=TOWN_SQUARE)
         self.preferences = StoredPreferences(config=Config(), provider=CountedEngines(), store=store)
         self.preferences.changed = self.changed
         unfinished = StoredUnfinishedNotices(self.preferences)
         unfinished.logged_in(BOT)
         self.notices = Notices(clock=clock, metrics=self.metrics, unfinished=unfinished)
-        self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics)
+        self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics, now=self.now)
+        self.summariser = ScriptedSummariser()
+        self.notes = NotesWriter(
+            preferences=self.preferences,
+            transcripts=self.transcripts,
+            notices=self.notices,
+            summariser=self.summariser,
+            panel=NotesPanel,
+            now=self.now,
+        )
         self.engine, self.next_engine = ScriptedEngine(clock), ScriptedEngine(clock)
         self.lease: ScriptedLease
         self.voice_channel = ScriptedVoiceChannel(Place(GUILD, CHAT), self.chat, people=frozenset(people), chat=self.chat)
@@ -82,6 +118,10 @@ class Hall:
         """An engine of another kind that is free."""
         self.call: Call
         self._conversation: asyncio.Task[Any]
+
+    def now(self) -> datetime:
+        """The day's time goes on with the clock."""
+        return NOON + timedelta(seconds=self.clock.now() - self._began)
 
     def changed(self) -> None:
         """As `Login` does: voice channels are made anew from the rules that hold."""
@@ -104,6 +144,7 @@ class Hall:
             transcripts=self.transcripts,
             panel=ConsentPanel,
             ears=self.ears,
+            notes=self.notes,
         )
         self.call = Call(context=context, voice_channel=self.voice_channel, lease=self.lease, number=1, quiet=False, asker=asker)
         self.changed()
@@ -113,12 +154,14 @@ class Hall:
 
     async def end(self) -> None:
         await cancel_and_wait(self._conversation)
+        self.call._write_notes()
         self.call._announcer.ended(180)
         await self.clock.advance(3)
 
     async def close(self) -> None:
         if not self._conversation.done():
             await self.end()
+        await self.notes.close()
         await self.transcripts.close()
         await self.notices.close()
 

@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 BOT = Path(__file__).parents[2] / "discordplex" / "bot"
 MANUAL = " ".join((DOCS / "troubleshooting.md").read_text(encoding="utf-8").split())
 
-SENTENCES = (texts.calls, texts.waiting, texts.personas, texts.privacy, texts.settings)
+SENTENCES = (texts.calls, texts.waiting, texts.personas, texts.privacy, texts.settings, texts.notes)
 CONSTANTS = {
     (module.__name__, name): value
     for module in SENTENCES
@@ -123,6 +123,16 @@ def test_the_privacy_page_says_what_the_notice_says(*, who: str, published: bool
     assert f"{settings} … {texts.calls.use_of_speech(policy, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("summariser", ["", "a chat model (gpt-6-luna)"])
+def test_the_privacy_page_says_what_the_notice_says_about_notes(summariser: str) -> None:
+    """With and without a chat model, the very words."""
+    rules = GuildRules(transcripts=True, notes=True)
+    policy = RecordingPolicy.of(rules, engine="", transcribes=True, captions_in=5, summariser=summariser)
+    said = texts.calls.after_the_call(policy)
+    assert f"“{said.removeprefix('; ')}”" in (DOCS / "privacy.md").read_text(encoding="utf-8")
+    assert texts.calls.use_of_speech(policy, 5).endswith(said)
+
+
 def test_privacy_is_told() -> None:
     """What can be stored, and each way to look at it, to delete it and not to be heard, stands in docs/privacy.md."""
     told = (DOCS / "privacy.md").read_text(encoding="utf-8")
@@ -131,6 +141,8 @@ def test_privacy_is_told() -> None:
         texts.privacy.LISTEN_AGAIN,
         "`/privacy`",
         "`/settings transcripts`",
+        "`/notes`",
+        texts.notes.DELETE,
         "privacy code",
         "`/stop`",
     ):

@@ -14,6 +14,7 @@ FULL = GuildSettings(
     choice=Choice(voice="NATM1.pt", text_prompt="You are a pirate. 🏴‍☠️", name="Pirate"),
     transcripts=True,
     captions_of_people=False,
+    notes=True,
     idle_minutes=0,
     max_minutes=30,
     allowed_channels=frozenset({1, 2}),

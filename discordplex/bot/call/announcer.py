@@ -65,7 +65,14 @@ class Announcer:
         """What the settings want done with people's words, whether people were told or not."""
         captions, state = self.notices.captions_channel(self.state.voice_channel), self.state
         captions_in = captions.id if captions is not None else None
-        return RecordingPolicy.of(self.rules, engine=state.engine, transcribes=state.transcribes, captions_in=captions_in, ears=state.ears)
+        return RecordingPolicy.of(
+            self.rules,
+            engine=state.engine,
+            transcribes=state.transcribes,
+            captions_in=captions_in,
+            ears=state.ears,
+            summariser=state.summariser,
+        )
 
     def greet(self) -> None:
         """Post the greeting: who listens, with which persona, where voices go. Called again, it updates the same message.

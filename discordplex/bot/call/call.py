@@ -21,6 +21,7 @@ from discordplex.bot.call.disclosure import Disclosure
 from discordplex.bot.call.hearing import CallHearing
 from discordplex.bot.call.interface import Next, Outcome
 from discordplex.bot.call.joining import enter, take_the_stage
+from discordplex.bot.call.notes import Attendance, EndedCall, NotesWriter
 from discordplex.bot.call.state import CallState
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.call.voice_status import VoiceStatus
@@ -54,6 +55,8 @@ class CallContext:
     metrics: Metrics
     transcripts: TranscriptWriter | None = None
     """Writes transcripts; without it nothing is kept."""
+    notes: NotesWriter | None = None
+    """Writes the notes of calls that have ended; without it there are none."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below the greeting."""
     ears: EarsProvider | None = None
@@ -101,6 +104,7 @@ class Call:
             persona=context.persona,
             persona_on=lease.persona_on if isinstance(lease, ReplaceableLease) else unchanged,
             ears=context.ears.name if context.ears else "",
+            summariser=context.notes.summariser_name if context.notes else "",
             asker=asker,
         )
         self.since = clock.now()
@@ -132,6 +136,7 @@ class Call:
             on_replaced=self._follow_engine,
         )
         self._status = VoiceStatus(clock)
+        self._attendance = Attendance(clock)
         self._changed = asyncio.Event()
         self._opted_out = frozenset(context.preferences.opted_out)
         self._forgetting: set[asyncio.Task[None]] = set()
@@ -291,6 +296,7 @@ class Call:
             self._announcer.code_is(self._link.privacy_code if self._link else None)
             self._disclosure.look_again()
             self._report_untold()
+            self._count_people()
 
     def _report_untold(self) -> None:
         """Tell the admins and the log, once per call, that nothing is recorded because people could not be told."""
@@ -308,6 +314,7 @@ class Call:
         """People, opt-outs or the guild's rules changed: update whom the call hears."""
         rules = self._context.preferences.rules(self.voice_channel.place.guild_id)
         self._hearing.refresh(self.voice_channel)
+        self._count_people()
         self._context.notices.divert(self.voice_channel.place, self._thread if rules.captions.where == "thread" else None)
         self._announcer.rules_changed(rules)
         self._changed.set()
@@ -354,7 +361,21 @@ class Call:
         try:
             return await self._run()
         finally:
+            self._write_notes()
             self._announcer.ended(self._context.clock.now() - self.since)
+
+    def _count_people(self) -> None:
+        """Note who is there, and their names where notes would be posted."""
+        channel, voice_channel = self._disclosure.channel, self.voice_channel
+        self._attendance.update(voice_channel.people, lambda one: channel and voice_channel.name_in(channel, one))
+
+    def _write_notes(self) -> None:
+        """Let the notes of the call be made, if people were told of them and it worked."""
+        place, notes = self._disclosure.notes_place, self._context.notes
+        if place and notes and self._conversation.listening_since is not None:
+            seconds, (channel, told_before_s) = self._context.clock.now() - self.since, place
+            there = self._attendance
+            notes.write(EndedCall(self.state, channel, seconds, told_before_s, there.seconds(), dict(there.names)))
 
     async def _run(self) -> Outcome:
         log.info("call started", **self._conversation.ids)

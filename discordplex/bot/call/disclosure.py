@@ -62,8 +62,8 @@ class Disclosure:
         self._refused: set[int] = set()
         self._ended_record = False
         self._unkept = self._unpublished = 0
-        self._kept_since = self._published_since = notices.clock.now()
-        """Since when people know that their words are kept, and published."""
+        self._kept_since = self._published_since = self._notes_since = notices.clock.now()
+        """Since when people know that their words are kept, are published, and are summed up for notes."""
         self._mid_speech: set[SpeakerId] = set()
 
     @property
@@ -120,6 +120,18 @@ class Disclosure:
     def allows_ears(self) -> bool:
         """Whether what people say may be sent to the transcription beside the engine: they know of it."""
         return self._in_force is not None and bool(self._in_force.transcribed_by)
+
+    @property
+    def channel(self) -> Any | None:
+        """Where the notice is; None if there is none."""
+        return self._channel
+
+    @property
+    def notes_place(self) -> tuple[Any, float] | None:
+        """Where people were told that notes are posted, and how many seconds ago; None if they were not told."""
+        if self._in_force is None or not self._in_force.notes:
+            return None
+        return self._channel, self._notices.clock.now() - self._notes_since
 
     def may_keep(self, caption: Caption) -> bool:
         """Whether this caption may be stored: all of it was said after people had been told."""
@@ -213,6 +225,8 @@ class Disclosure:
             self._kept_since = self._notices.clock.now()
         if not (before and before.published_in is not None):
             self._published_since = self._notices.clock.now()
+        if not (before and before.notes):
+            self._notes_since = self._notices.clock.now()
 
     def _leave(self, text: str) -> None:
         """Replace the text of the current notice for good."""

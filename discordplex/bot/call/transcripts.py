@@ -74,7 +74,7 @@ class TranscriptWriter:
         guild_id = call.voice_channel.place.guild_id
         if not caption.final or not self._preferences.rules(guild_id).transcripts:
             return
-        line = TranscriptLine(guild_id, self._name(call), caption.speaker, self._now(), caption.text)
+        line = TranscriptLine(guild_id, self.name_of(call), caption.speaker, self._now(), caption.text)
         self._waiting.append(UnsavedLine(call, line, len(line.text.encode(errors="replace"))))
         self._bytes += self._waiting[-1].bytes
         while self._bytes > MOST_BYTES:
@@ -99,6 +99,11 @@ class TranscriptWriter:
         for one in [one for one in self._waiting if one.forgotten]:
             self._waiting.remove(one)
             self._bytes -= one.bytes
+
+    async def saved(self) -> None:
+        """Return once what waits is saved, or could not be."""
+        while self._task and not self._task.done():
+            await asyncio.wait({self._task})
 
     async def close(self) -> None:
         """Try to save what waits, for a moment."""
@@ -130,6 +135,6 @@ class TranscriptWriter:
         self._bytes -= one.bytes
         self._dropped.add()
 
-    def _name(self, call: CallState) -> str:
+    def name_of(self, call: CallState) -> str:
         """The name of the call in the store: the same for all its lines, and sortable by time."""
         return self._names.setdefault(call, f"{self._now():%Y-%m-%d %H:%M} {uuid.uuid4().hex[:8]}")

@@ -8,12 +8,13 @@ import discord
 
 from discordplex.bot.commands.base import CommandServices, guild_id_of
 from discordplex.bot.commands.calls import add_call_commands
+from discordplex.bot.commands.notes import NotesPanel, add_notes_commands
 from discordplex.bot.commands.personas import ApplyPanel, add_persona_commands
 from discordplex.bot.commands.privacy import ConsentPanel, PrivacyPanel, add_privacy_commands
 from discordplex.bot.commands.settings import add_settings_commands
 from discordplex.errors import RefusedError
 
-PANELS = (ConsentPanel, ApplyPanel, PrivacyPanel)
+PANELS = (ConsentPanel, ApplyPanel, PrivacyPanel, NotesPanel)
 """All panels."""
 
 
@@ -34,6 +35,7 @@ def add_commands(bot: discord.Bot, services: CommandServices) -> None:
     add_persona_commands(bot, services)
     add_privacy_commands(bot, services)
     add_settings_commands(bot, services)
+    add_notes_commands(bot, services)
 
 
 def use_of(context: discord.ApplicationContext) -> str:

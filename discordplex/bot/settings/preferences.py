@@ -139,6 +139,7 @@ class StoredPreferences:
             # The operator's time limit protects the other servers: a server may make its own shorter, not longer.
             max_minutes=min((minutes for minutes in (base.max_minutes, own.max_minutes) if minutes), default=0),
             transcripts=own.transcripts,
+            notes=own.notes and own.transcripts,
             captions_of_people=base.captions_of_people if own.captions_of_people is None else own.captions_of_people,
             opt_outs_unknown=not self.opt_outs_known,
         )

@@ -5,11 +5,12 @@
     personas   /persona and /voice
     privacy    /privacy and its buttons
     settings   /settings
+    notes      what is posted when a call has ended
     markdown   makes foreign text harmless and cuts long texts
 
 Import this package and name the subject: `texts.calls.hello(...)`. `docs/troubleshooting.md` explains each sentence.
 """
 
-from discordplex.bot.texts import calls, markdown, personas, privacy, settings, waiting
+from discordplex.bot.texts import calls, markdown, notes, personas, privacy, settings, waiting
 
-__all__ = ["calls", "markdown", "personas", "privacy", "settings", "waiting"]
+__all__ = ["calls", "markdown", "notes", "personas", "privacy", "settings", "waiting"]

@@ -134,9 +134,18 @@ def use_of_speech(policy: RecordingPolicy, here: int | None = None) -> str:
         parts.append(f"a transcript is kept, {SINCE}")
     if policy.published_in is None and not policy.keeps_people:
         parts.append("nothing of it is kept")
-    if policy.kept and not policy.has_words:
-        return f"and {', and '.join(parts)}, but a transcript is kept of what I say, {SINCE}"
-    return f"and {', and '.join(parts)}"
+    own = f", but a transcript is kept of what I say, {SINCE}" if policy.kept and not policy.has_words else ""
+    return f"and {', and '.join(parts)}{own}{after_the_call(policy)}"
+
+
+def after_the_call(policy: RecordingPolicy) -> str:
+    """What is posted when the call has ended: the end of the same sentence."""
+    if not policy.notes:
+        return ""
+    if not policy.summed_up_by:
+        return "; after the call I post who was there, and for how long"
+    to = harmless(policy.summed_up_by)
+    return f"; after the call the transcript goes to {to}, and I post a summary of it, who was there, and for how long"
 
 
 SINCE = "because the admins of this server want one"

@@ -36,6 +36,7 @@ def settings(rules: GuildRules, persona: Persona, *, problem: str | None) -> str
         f"- I leave when nobody speaks and others wait: {minutes(rules.busy_idle_minutes)}",
         f"- a call ends when others wait: {minutes(rules.max_minutes)}",
         f"- transcripts: {'on, what is said in calls is kept' if rules.transcripts else 'off, nothing that is said is kept'}",
+        f"- notes after calls: {'on' if rules.notes else 'off'}",
     ]
     return "\n".join(["Settings of this server:", *lines, *([told(problem)] if problem else [])])
 

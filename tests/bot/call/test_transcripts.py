@@ -174,7 +174,7 @@ async def test_a_deletion_reaches_what_is_not_saved_yet(
     recording.says(call, "the engine's")
     if saving:
         await reached.wait()
-    name = recording.transcripts._name(call)
+    name = recording.transcripts.name_of(call)
     deletion = {
         "person": lambda: recording.preferences.forget(ANNA),
         "guild": lambda: recording.preferences.forget_guild(GUILD),

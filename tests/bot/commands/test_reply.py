@@ -115,6 +115,7 @@ async def test_what_is_set_is_saved(home: Home) -> None:
             "settings captions": ({"where": "off"}, lambda: is_so(settings, lambda it: it.captions is not None)),
             "settings captions-of-people": ({"state": "on"}, lambda: is_so(settings, lambda it: it.captions_of_people)),
             "settings transcripts": ({"state": "on"}, lambda: is_so(settings, lambda it: it.transcripts)),
+            "notes": ({"state": "on"}, lambda: is_so(settings, lambda it: it.notes)),
             "settings persona": ({"voice": "VARM0.pt"}, lambda: is_so(settings, lambda it: it.choice.voice == "VARM0.pt")),
             "settings channel": ({"channel": home.study, "rule": "deny"}, lambda: is_so(settings, lambda it: it.denied_channels)),
             "settings role": ({"role": role, "rule": "deny"}, lambda: is_so(settings, lambda it: it.denied_roles)),
