@@ -41,4 +41,5 @@ async def test_notes_are_posted_and_deleted(home: Home, monkeypatch: pytest.Monk
         refused = await home.discord.press_button(notes, DELETE_ID, home.ben)
         assert refused.content == texts.waiting.ADMINS_ONLY
         assert (await home.discord.press_button(notes, DELETE_ID, home.ada)).content == texts.notes.DELETED
-        assert not any("Notes of the call" in text for text in home.texts(home.lounge))
+        assert notes.deleted_at_s is not None
+        assert (await home.discord.press_button(notes, DELETE_ID, home.ada)).content == texts.notes.NO_LONGER_THERE
