@@ -139,6 +139,7 @@ class Home:
         handshake_timeout_s: float = 60.0,
         cascade: CascadeConfig | None = None,
         realtime: RealtimeConfig | None = None,
+        engine: EngineConfig | None = None,
         transcribed_at: CascadeConfig | None = None,
     ) -> Config:
         """Settings of a bot that finds this Discord and these engines, or the cascade's servers.
@@ -150,7 +151,7 @@ class Home:
             discord=DiscordConfig(token=SecretStr(token or self.bot.token), api_url=api_url or f"{self.discord.api_url}/v10"),
             bot=bot or BotConfig(),
             persona=persona or PersonaConfig(),
-            engine=EngineConfig(kind="cascade" if cascade else "realtime" if realtime else "personaplex"),
+            engine=engine or EngineConfig(kind="cascade" if cascade else "realtime" if realtime else "personaplex"),
             personaplex=PersonaPlexConfig(urls=urls, handshake_timeout_s=handshake_timeout_s),
             cascade=cascade or transcribed_at or CascadeConfig(),
             hearing=HearingConfig(enabled=transcribed_at is not None),
