@@ -78,7 +78,8 @@ class Notices:
     def say(self, voice_channel: VoiceChannel, text: str, *, key: Hashable = None, on_told: Callable[[], None] | None = None) -> None:
         """Post a notice; the same `key` again replaces it. If the bot may not write there, nothing is posted.
 
-        `on_told` is called when Discord has accepted it, or when it is certain that it cannot be posted.
+        One with `on_told` is written before everything that waits; that is called when Discord has accepted it, or when it is certain that
+        it cannot be posted.
         """
         poster = self._poster(voice_channel.notices_channel)
         if poster is None:
@@ -94,7 +95,7 @@ class Notices:
             if on_told:
                 on_told()
 
-        poster.notice(text, key=key, on_delivery=on_delivery if on_told else None)
+        poster.notice(text, key=key, on_delivery=on_delivery if on_told else None, urgent=on_told is not None)
 
     def say_about(self, voice_channel: VoiceChannel, named: str, unnamed: str, *, key: Hashable = None) -> None:
         """Post a notice about a person: `named` if everybody who reads it can see the voice channel, else `unnamed`."""

@@ -169,17 +169,22 @@ class Poster:
         view: discord.ui.View | None = None,
         last: bool = False,
         on_delivery: OnDelivery | None = None,
+        urgent: bool = False,
     ) -> None:
         """Post a notice, which may contain markdown, with the buttons of `view`. The same `key` again replaces its text.
 
-        `on_delivery` gets the state of the notice; `on_refused` is not called then. With `last`, nothing more comes for the key: if nothing
-        was sent under it, nothing is sent. Buttons that people may still need stay.
+        An `urgent` one is written before everything that waits. `on_delivery` gets the state of the notice; `on_refused` is not called
+        then. With `last`, nothing more comes for the key: if nothing was sent under it, nothing is sent. Buttons that people may still
+        need stay.
         """
         name: Name = ("notice", next(self._numbers) if key is None else key)
         if last and self._unsent(name):
             self._drop((name, 0))
         else:
             self._set_texts(name, messages(text), Draft("", final=last or key is None, view=view, last=last, on_delivery=on_delivery))
+            if urgent:
+                first = {part: None for part in self._waiting if part[0] == name}
+                self._waiting = first | self._waiting
 
     def replace(self, message: SentMessage, text: str, *, on_delivery: OnDelivery) -> None:
         """Replace the text of a message of an earlier process."""

@@ -103,6 +103,15 @@ async def test_a_growing_text_does_not_starve_a_notice(poster: Poster, channel: 
     assert channel.writes[2][1] == "send"
 
 
+async def test_an_urgent_notice_is_written_first(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
+    """A call waits for it; the others keep their order."""
+    for text in ("One.", "Two.", "Three."):
+        poster.notice(text)
+    poster.notice("Now.", key="now", urgent=True)
+    await clock.advance(4 * WRITE_INTERVAL_S)
+    assert channel.texts == ["Now.", "One.", "Two.", "Three."]
+
+
 async def test_what_grows_while_it_is_written_goes_behind_the_others(poster: Poster, channel: FakeChannel, clock: FakeClock) -> None:
     """The text that came during a write is not lost, and who waited longer is written first."""
 
