@@ -17,7 +17,7 @@ from typing_extensions import ParamSpec
 
 from discordplex import __version__
 from discordplex.bot.application import BotApplication
-from discordplex.bot.call.notes import Summariser
+from discordplex.bot.call.notes import NotesModel
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock, SystemClock
 from discordplex.config import Config
@@ -94,7 +94,7 @@ async def serve(
         clock=clock,
         metrics=metrics,
         ears=ears_provider(config, clock),
-        summariser=summariser(config, clock),
+        summarizer=summarizer(config, clock),
     )
     if monitor:
         monitor.observe(application, store.state)
@@ -186,7 +186,7 @@ def ears_provider(config: Config, clock: Clock) -> EarsProvider | None:
     return Hearing(config.cascade, name=config.hearing.name, clock=clock)
 
 
-def summariser(config: Config, clock: Clock) -> Summariser | None:
+def summarizer(config: Config, clock: Clock) -> NotesModel | None:
     """What sums up calls for their notes: the cascade's chat model, if somebody set it up and its packages are installed."""
     if not config.cascade.has_chat_model:
         return None

@@ -12,7 +12,7 @@ import discord.http
 import structlog
 
 from discordplex.bot import texts
-from discordplex.bot.call.notes import Summariser
+from discordplex.bot.call.notes import NotesModel
 from discordplex.bot.client import pace_of_identifies
 from discordplex.bot.login import Login, Parts, cause_of
 from discordplex.bot.scheduling.queue_store import StoredOrder
@@ -51,9 +51,9 @@ class BotApplication:
         clock: Clock,
         metrics: Metrics,
         ears: EarsProvider | None = None,
-        summariser: Summariser | None = None,
+        summarizer: NotesModel | None = None,
     ) -> None:
-        """`ears` write down what people say beside an engine that does not; `summariser` sums up calls for their notes."""
+        """`ears` write down what people say beside an engine that does not; `summarizer` sums up calls for their notes."""
         self._order = StoredOrder(store.queue, clock=clock)
         usage = Usage(time.time)
         self._usage_memory = UsageMemory(usage, store.usage, clock=clock)
@@ -65,7 +65,7 @@ class BotApplication:
             metrics=metrics,
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),
             ears=ears,
-            summariser=summariser,
+            summarizer=summarizer,
             queue_memory=self._order,
             usage=usage,
             identifies=pace_of_identifies(),

@@ -12,7 +12,7 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.call.call import Call, CallContext
-from discordplex.bot.call.notes import NotesWriter, Summariser
+from discordplex.bot.call.notes import NotesModel, NotesWriter
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, unknown_members
 from discordplex.bot.chat.notices import Notices
@@ -94,7 +94,7 @@ class Parts:
     metrics: Metrics
     preferences: StoredPreferences
     ears: EarsProvider | None
-    summariser: Summariser | None
+    summarizer: NotesModel | None
     queue_memory: QueueMemory
     usage: Usage
     identifies: Pace
@@ -120,7 +120,7 @@ class Login:
             preferences=self._preferences,
             transcripts=self._transcripts,
             notices=self._notices,
-            summariser=parts.summariser,
+            summarizer=parts.summarizer,
             panel=NotesPanel,
         )
         self._opted_out = frozenset(self._preferences.opted_out)
@@ -372,7 +372,7 @@ class Login:
             transcribes=info.transcribes,
             captions_in=where,
             ears=self._parts.ears.name if self._parts.ears else "",
-            summariser=self._notes.summariser_name,
+            summarizer=self._notes.summarizer_name,
         )
 
     def _judge(self, closed: discord.ConnectionClosed) -> str:

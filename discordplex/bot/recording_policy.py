@@ -33,11 +33,11 @@ class RecordingPolicy:
 
     @classmethod
     def of(
-        cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None, ears: str = "", summariser: str = ""
+        cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None, ears: str = "", summarizer: str = ""
     ) -> Self:
         """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
 
-        `ears` is who would transcribe beside the engine, `summariser` who would sum up calls for their notes; empty: nobody.
+        `ears` is who would transcribe beside the engine, `summarizer` who would sum up calls for their notes; empty: nobody.
 
         While opt-outs are unknown, nothing is kept, nobody's words are published, and nobody but the engine transcribes them.
         """
@@ -51,7 +51,7 @@ class RecordingPolicy:
             published_in=captions_in if published else None,
             kept=rules.transcripts and not rules.opt_outs_unknown,
             notes=notes,
-            summed_up_by=summariser if notes else "",
+            summed_up_by=summarizer if notes else "",
             opt_outs_unknown=rules.opt_outs_unknown,
         )
 

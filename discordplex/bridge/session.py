@@ -193,6 +193,8 @@ class VoiceSession:
         A full-duplex model cannot forget, so it does; one that takes turns has its history in its lease, which the caller resets.
         """
         self._recap.clear()
+        if self._ears is not None:
+            self._ears.drop()
         self._handover.drop_next()
         engine = self._handover.engine
         starts_over = self._handover.listened and (engine is None or engine.caps.realtime_paced)

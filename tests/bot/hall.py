@@ -41,7 +41,7 @@ CHAT, TOWN_SQUARE = 11, 99
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=timezone.utc)
 
 
-class ScriptedSummariser:
+class ScriptedNotesModel:
     """A chat model that answers as a test says, and keeps what it was asked."""
 
     name = "a chat model (gpt-6-luna)"
@@ -100,12 +100,12 @@ class Hall:
         unfinished.logged_in(BOT)
         self.notices = Notices(clock=clock, metrics=self.metrics, unfinished=unfinished)
         self.transcripts = TranscriptWriter(preferences=self.preferences, notices=self.notices, metrics=self.metrics, now=self.now)
-        self.summariser = ScriptedSummariser()
+        self.summarizer = ScriptedNotesModel()
         self.notes = NotesWriter(
             preferences=self.preferences,
             transcripts=self.transcripts,
             notices=self.notices,
-            summariser=self.summariser,
+            summarizer=self.summarizer,
             panel=NotesPanel,
             now=self.now,
         )

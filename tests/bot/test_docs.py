@@ -123,11 +123,11 @@ def test_the_privacy_page_says_what_the_notice_says(*, who: str, published: bool
     assert f"{settings} … {texts.calls.use_of_speech(policy, 5)}. |" in (DOCS / "privacy.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("summariser", ["", "a chat model (gpt-6-luna)"])
-def test_the_privacy_page_says_what_the_notice_says_about_notes(summariser: str) -> None:
+@pytest.mark.parametrize("summarizer", ["", "a chat model (gpt-6-luna)"])
+def test_the_privacy_page_says_what_the_notice_says_about_notes(summarizer: str) -> None:
     """With and without a chat model, the very words."""
     rules = GuildRules(transcripts=True, notes=True)
-    policy = RecordingPolicy.of(rules, engine="", transcribes=True, captions_in=5, summariser=summariser)
+    policy = RecordingPolicy.of(rules, engine="", transcribes=True, captions_in=5, summarizer=summarizer)
     said = texts.calls.after_the_call(policy)
     assert f"“{said.removeprefix('; ')}”" in (DOCS / "privacy.md").read_text(encoding="utf-8")
     assert texts.calls.use_of_speech(policy, 5).endswith(said)

@@ -264,15 +264,18 @@ async def test_what_the_ears_hear_is_a_caption_and_their_trouble_is_told(clock: 
     await call.cancel()
 
 
-async def test_stop_and_an_opt_out_hold_for_the_ears(clock: FakeClock) -> None:
-    """`pause` drops what they hold and waits for their requests, and they hear silence; `forget` reaches them."""
+async def test_stop_a_reset_and_an_opt_out_hold_for_the_ears(clock: FakeClock) -> None:
+    """`pause` drops what they hold and waits for their requests, and they hear silence; `reset` drops it too; `forget` reaches them."""
     engine, ears = ScriptedEngine(clock), ScriptedEars(clock)
-    call = Call(clock, engine, ears=ears)
+    call = Call(clock, engine, ScriptedEngine(clock), ears=ears)
     await call.start()
     await call.session.forget(2)
     assert ears.forgotten == engine.forgotten == [2]
+    call.session.reset()
+    await settle()
+    assert ears.drops == 1
     await call.session.pause()
-    assert (ears.drops, ears.stops) == (1, 1)
+    assert (ears.drops, ears.stops) == (2, 1)
     ears.heard.clear()
     for count in range(50):
         call.sink.will_hear(clock.now() + count * 0.02)

@@ -71,7 +71,7 @@ class Announcer:
             transcribes=state.transcribes,
             captions_in=captions_in,
             ears=state.ears,
-            summariser=state.summariser,
+            summarizer=state.summarizer,
         )
 
     def greet(self) -> None:

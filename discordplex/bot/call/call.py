@@ -104,7 +104,7 @@ class Call:
             persona=context.persona,
             persona_on=lease.persona_on if isinstance(lease, ReplaceableLease) else unchanged,
             ears=context.ears.name if context.ears else "",
-            summariser=context.notes.summariser_name if context.notes else "",
+            summarizer=context.notes.summarizer_name if context.notes else "",
             asker=asker,
         )
         self.since = clock.now()

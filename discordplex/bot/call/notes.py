@@ -32,7 +32,7 @@ MOST_PEOPLE: Final = 500
 """People of one call whose time is counted."""
 
 
-class Summariser(Protocol):
+class NotesModel(Protocol):
     """A chat model, as the notes use it."""
 
     @property
@@ -109,15 +109,15 @@ class NotesWriter:
         preferences: StoredPreferences,
         transcripts: TranscriptWriter,
         notices: Notices,
-        summariser: Summariser | None = None,
+        summarizer: NotesModel | None = None,
         panel: Callable[[], discord.ui.View] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        """Without a `summariser`, notes have no summary. `panel` makes the button below them."""
+        """Without a `summarizer`, notes have no summary. `panel` makes the button below them."""
         self._preferences = preferences
         self._transcripts = transcripts
         self._notices = notices
-        self._summariser = summariser
+        self._summarizer = summarizer
         self._panel = panel
         self._now = now
         self._asking = asyncio.Semaphore(AT_ONCE)
@@ -127,9 +127,9 @@ class NotesWriter:
         preferences.forgetting.add(self.forget)
 
     @property
-    def summariser_name(self) -> str:
+    def summarizer_name(self) -> str:
         """How people are told who sums up their calls; empty: nobody."""
-        return self._summariser.name if self._summariser else ""
+        return self._summarizer.name if self._summarizer else ""
 
     def write(self, call: EndedCall) -> None:
         """Make the notes of a call and post them, if it was long enough."""
@@ -180,9 +180,9 @@ class NotesWriter:
             lines = tuple(line for line in stored if line.said_at >= told_at and line.user_id not in self._preferences.opted_out)
         asked = newest(lines)
         summary = NoteSummary()
-        if asked and self._summariser:
+        if asked and self._summarizer:
             try:
-                summary = await self._sum_up(self._summariser, asked, call.names)
+                summary = await self._sum_up(self._summarizer, asked, call.names)
             except DiscordplexError as fault:
                 log.warning("call not summed up", call=call.state.number, cause=getattr(fault, "cause", type(fault).__name__))
                 problem = str(fault)
@@ -199,15 +199,15 @@ class NotesWriter:
             summary=summary.text,
             decisions=summary.decisions,
             questions=summary.questions,
-            summarised_from=asked[0].said_at if asked and asked[0] is not lines[0] else None,
+            summarized_from=asked[0].said_at if asked and asked[0] is not lines[0] else None,
             problem=problem,
         )
         view = self._panel() if self._panel else None
         self._notices.say_in(call.channel, texts.notes.notes(about), key=(call.state.number, "notes"), view=view)
         self._notices.finish(call.state.number)
 
-    async def _sum_up(self, summariser: Summariser, lines: Sequence[TranscriptLine], names: Mapping[SpeakerId, str]) -> NoteSummary:
+    async def _sum_up(self, summarizer: NotesModel, lines: Sequence[TranscriptLine], names: Mapping[SpeakerId, str]) -> NoteSummary:
         """Ask the chat model. It does not get the name of anybody whom the notes may not name."""
         prompt = prompt_of(lines, "The bot", lambda one: names.get(one, texts.waiting.SOMEBODY))
         async with self._asking:
-            return read_answer(await summariser.answer(INSTRUCTIONS, prompt), lines)
+            return read_answer(await summarizer.answer(INSTRUCTIONS, prompt), lines)

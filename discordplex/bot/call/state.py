@@ -28,7 +28,7 @@ class CallState:
     """What the present engine makes of a persona."""
     ears: str = ""
     """Who transcribes what people say where the engine does not, as people read it; empty: nobody."""
-    summariser: str = ""
+    summarizer: str = ""
     """Who sums up the call for its notes, as people read it; empty: nobody."""
     asker: int | None = None
     """The person the bot came for, whose persona it uses; None if unknown."""

@@ -41,7 +41,7 @@ class CallNotes:
     summary: str = ""
     decisions: Sequence[NotedTime] = ()
     questions: Sequence[NotedTime] = ()
-    summarised_from: datetime | None = None
+    summarized_from: datetime | None = None
     """From when on the summary covers the call; None: all of it."""
     problem: str = ""
     """Why there is no summary, as a sentence; empty if there is one, or none was wanted."""
@@ -57,7 +57,7 @@ def notes(about: CallNotes) -> str:
     if people:
         lines.append(f"**There:** {', '.join(people)}")
     if about.summary:
-        since = f" (from {moment(about.summarised_from, 't')} on)" if about.summarised_from else ""
+        since = f" (from {moment(about.summarized_from, 't')} on)" if about.summarized_from else ""
         lines.append(f"**Summary{since}:** {foreign(about.summary, LONGEST_SUMMARY)}")
     for title, items in (("Decisions", about.decisions), ("Open questions", about.questions)):
         if items:

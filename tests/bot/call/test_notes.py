@@ -26,9 +26,9 @@ async def a_call(it: Hall, clock: FakeClock, *, notes: bool = True, minutes: flo
 
 async def asked(it: Hall) -> None:
     """Return once the chat model was asked; it does not answer before `hold` is set."""
-    it.summariser.hold.clear()
+    it.summarizer.hold.clear()
     await it.end()
-    await it.summariser.was_asked.wait()
+    await it.summarizer.was_asked.wait()
 
 
 async def ended(it: Hall, clock: FakeClock) -> str:
@@ -45,7 +45,7 @@ async def ended(it: Hall, clock: FakeClock) -> str:
 async def test_the_notes_say_who_was_there_and_what_was_decided(clock: FakeClock) -> None:
     """With the times at which it was said, and a button; people were told before, by whom the call is summed up."""
     async with hall(clock) as it:
-        it.summariser.answers = ["SUMMARY: They go to the lake.\nDECISION 2: Bert brings the boat.\nQUESTION 1: Who brings the cake?"]
+        it.summarizer.answers = ["SUMMARY: They go to the lake.\nDECISION 2: Bert brings the boat.\nQUESTION 1: Who brings the cake?"]
         await a_call(it, clock)
         assert "after the call the transcript goes to a chat model (gpt-6-luna), and I post a summary of it" in it.greeting()
         text = await ended(it, clock)
@@ -56,7 +56,7 @@ async def test_the_notes_say_who_was_there_and_what_was_decided(clock: FakeClock
         assert f"- <t:{int(lines[1].said_at.timestamp())}:t> Bert brings the boat." in text
         assert f"- <t:{int(lines[0].said_at.timestamp())}:t> Who brings the cake?" in text
         assert it.chat.messages[-1].view is not None
-        (asked,) = it.summariser.asked
+        (asked,) = it.summarizer.asked
         assert asked.splitlines() == [f"1 Person 100: {LONG.strip()}", "2 Person 200: I bring the boat.", "3 The bot: Good."]
 
 
@@ -70,7 +70,7 @@ async def test_there_are_none(clock: FakeClock, why: str) -> None:
         if why == "transcripts off":
             await it.switch(transcripts=False)
         assert await ended(it, clock) == ""
-        assert not it.summariser.asked
+        assert not it.summarizer.asked
 
 
 async def test_what_was_said_before_people_knew_is_not_summed_up(clock: FakeClock) -> None:
@@ -80,7 +80,7 @@ async def test_what_was_said_before_people_knew_is_not_summed_up(clock: FakeCloc
         await it.switch(notes=True)
         await it.says(LONG.upper(), ANNA)
         assert await ended(it, clock)
-        assert it.summariser.asked == [f"1 Person 100: {LONG.upper().strip()}"]
+        assert it.summarizer.asked == [f"1 Person 100: {LONG.upper().strip()}"]
 
 
 @pytest.mark.parametrize("when", ["before the end", "while they are made"])
@@ -95,12 +95,12 @@ async def test_who_opts_out_is_not_in_them(clock: FakeClock, when: str) -> None:
             await asked(it)
             await it.preferences.silence(ANNA)
             it.notes.forget(Owner("person", ANNA))
-            it.summariser.hold.set()
+            it.summarizer.hold.set()
         text = await ended(it, clock)
         assert "Person 200" in text
         assert "Person 100" not in text
-        assert "Person 100" not in it.summariser.asked[-1]
-        assert "Person 200" in it.summariser.asked[-1]
+        assert "Person 100" not in it.summarizer.asked[-1]
+        assert "Person 200" in it.summarizer.asked[-1]
 
 
 async def test_a_deleted_transcript_has_no_notes(clock: FakeClock) -> None:
@@ -109,7 +109,7 @@ async def test_a_deleted_transcript_has_no_notes(clock: FakeClock) -> None:
         await a_call(it, clock)
         await asked(it)
         await it.preferences.forget_transcripts(GUILD)
-        it.summariser.hold.set()
+        it.summarizer.hold.set()
         await settle()
         assert await ended(it, clock) == ""
 
@@ -121,13 +121,13 @@ async def test_who_deletes_their_data_is_not_summed_up(clock: FakeClock) -> None
         await it.says(LONG.upper(), BERT)
         await it.preferences.forget(ANNA)
         assert await ended(it, clock)
-        assert "Person 100" not in it.summariser.asked[-1]
+        assert "Person 100" not in it.summarizer.asked[-1]
 
 
 async def test_a_chat_model_that_fails_is_one_sentence(clock: FakeClock) -> None:
     """Who was there is posted all the same."""
     async with hall(clock) as it:
-        it.summariser.answers = [StoreError("The chat model failed: its server cannot be reached.")]
+        it.summarizer.answers = [StoreError("The chat model failed: its server cannot be reached.")]
         await a_call(it, clock)
         text = await ended(it, clock)
         assert "Person 100 (5 min)" in text
@@ -145,14 +145,14 @@ async def test_a_transcript_that_cannot_be_read_is_one_sentence(clock: FakeClock
         monkeypatch.setattr(it.store.transcripts, "read", refuse)
         text = await ended(it, clock)
         assert "There is no summary. The transcript was not read" in text
-        assert not it.summariser.asked
+        assert not it.summarizer.asked
 
 
 async def test_without_a_chat_model_they_say_who_was_there(clock: FakeClock) -> None:
     """And the first message says no more than that."""
     async with hall(clock) as it:
-        it.notes._summariser = None
-        it.call.state.summariser = ""
+        it.notes._summarizer = None
+        it.call.state.summarizer = ""
         await a_call(it, clock)
         assert it.greeting().count("after the call I post who was there, and for how long") == 1
         text = await ended(it, clock)
@@ -166,7 +166,7 @@ async def test_notes_that_are_switched_off_meanwhile_are_not_posted(clock: FakeC
         await a_call(it, clock)
         await asked(it)
         await it.preferences.change_guild(GUILD, lambda now: replace(now, notes=False))
-        it.summariser.hold.set()
+        it.summarizer.hold.set()
         assert await ended(it, clock) == ""
 
 
@@ -178,7 +178,7 @@ async def test_names_are_only_where_everybody_may_read_them(clock: FakeClock) ->
         it.call._count_people()
         text = await ended(it, clock)
         assert "**There:** Person 200 (5 min), 1 more" in text
-        assert "1 Somebody: We want" in it.summariser.asked[-1]
+        assert "1 Somebody: We want" in it.summarizer.asked[-1]
 
 
 async def test_attendance_adds_up(clock: FakeClock) -> None:
