@@ -3,6 +3,7 @@
 from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.bot.texts.calls import OPT_OUTS_UNKNOWN, told, use_of_speech
 from discordplex.bot.texts.markdown import harmless
+from discordplex.bot.texts.waiting import counted
 from discordplex.plaintext import one_line
 from discordplex.store.records import SaveStatus, StoredAboutPerson
 
@@ -54,11 +55,12 @@ def about_person(stored: StoredAboutPerson, policy: RecordingPolicy) -> str:
         ]
         lines.append(f"- the persona that you chose: {', '.join(filter(None, parts))}")
     if stored.personas:
-        lines.append(f"- {len(stored.personas)} saved personas: {short(', '.join(one.name for one in stored.personas))}")
+        lines.append(f"- {counted(len(stored.personas), 'saved persona')}: {short(', '.join(one.name for one in stored.personas))}")
     lines += [f"- that you are in the queue with <#{place.channel_id}>" for place in stored.waiting]
     said = sum(count for _, count in stored.transcript_lines)
     if said:
-        lines.append(f"- {said} lines of transcripts with your words, in {len(stored.transcript_lines)} servers")
+        servers = counted(len(stored.transcript_lines), "server")
+        lines.append(f"- {counted(said, 'line')} of transcripts with your words, in {servers}")
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ class Estimate:
 
 CANNOT_TELL = "I cannot estimate the wait yet."
 YOUR_TURN = "It is your turn now."
-LEFT_THE_QUEUE = "You are no longer in the queue. To join its end again, use `/join` or enter a voice channel."
+LEFT_THE_QUEUE = "You are no longer in the queue. To wait again, at its end, use `/join` or enter a voice channel."
 NOT_IN_QUEUE = "Nobody in this server waits for me."
 GOES_ON = "Nobody else waits any more. This conversation can continue."
 TIME_IS_UP = (

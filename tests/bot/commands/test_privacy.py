@@ -134,7 +134,7 @@ async def test_privacy_shows_and_deletes(home: Home) -> None:
         await home.press("persona save", {"name": "Pirate"})
         shown = await home.press("privacy")
         assert "voice VARM0.pt" in shown.content
-        assert "1 saved personas: Pirate" in shown.content
+        assert "1 saved persona: Pirate" in shown.content
         assert shown.reply
         assert (await press(home, shown.reply, DONT_LISTEN_ID)).content == texts.privacy.NOT_HEARD
         assert "do not want to be heard" in (await home.press("privacy")).content
