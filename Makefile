@@ -64,8 +64,8 @@ soak: $(VENV)/.dev ## long calls, a million hostile messages, a hundred kills, t
 	DISCORDPLEX_SOAK=1 $(BIN)/python -m pytest tests/voice tests/store/test_kill.py --timeout=900
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
-bench: $(VENV)/.dev ## what the design budgets, measured; writes benchmarks/results.json
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## what the design budgets, measured; `make bench PEERS=1` adds discord.js and hermes-talk; writes benchmarks/results.json
+	$(BIN)/python -m benchmarks $(if $(PEERS),--peers)
 
 lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a deploy
 	@$(PIP) uv
@@ -76,7 +76,7 @@ lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a depl
 		cat $(VENV)/requirements.lock; } > requirements.lock
 
 clean: ## remove the environment and everything made
-	rm -rf $(VENV) .interop .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json benchmarks/soak.json
+	rm -rf $(VENV) .interop .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json benchmarks/soak.json
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
 
 .PHONY: help demo run test style types check interop soak bench lock clean

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks import backlog, cascade, crowd, ears, jitter, latency, mending, packets, realtime, recovery, resources, starting
+from benchmarks.peers import measure as peers
+from benchmarks.peers import table as peers_table
 from benchmarks.row import Row
 from benchmarks.table import lines, machine, write
 
@@ -42,13 +44,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--calls", type=int, default=6, help="calls of random phase for the latencies (default: %(default)s; full: 50)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a steady stretch (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), metavar="SUBJECT", help=", ".join(SUBJECTS))
+    parser.add_argument("--only", nargs="*", choices=SUBJECTS, default=list(SUBJECTS), metavar="SUBJECT", help=", ".join(SUBJECTS))
+    parser.add_argument(
+        "--peers", action="store_true", help="measure discord.js and hermes-talk as well, fetched from npm and PyPI: ten minutes more"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the JSON goes (default: %(default)s)")
     args = parser.parse_args()
     where, begun = machine(), time.perf_counter()
     rows = asyncio.run(measured(args))
-    write(args.out, rows, where, time.perf_counter() - begun)
-    sys.stdout.write("\n" + "\n".join(lines(rows)) + f"\n\n{describe(where)}\nAll figures: {args.out}\n")
+    beside = asyncio.run(peers.measure(tell)) if args.peers else []
+    write(args.out, rows, where, time.perf_counter() - begun, peers=[row.as_json() for row in beside])
+    tables = "\n\n".join("\n".join(table) for table in (lines(rows) if rows else (), peers_table.lines(beside)))
+    sys.stdout.write(f"\n{tables.strip()}\n\n{describe(where)}\nAll figures: {args.out}\n")
     missed = [f"{row.subject}: {row.what}" for row in rows if row.holds is False]
     sys.stdout.write(f"Budgets missed: {'; '.join(missed) or 'none'}\n")
     return 1 if missed else 0
@@ -64,6 +71,11 @@ async def measured(args: argparse.Namespace) -> list[Row]:
         rows += await SUBJECTS[name](args)
         sys.stderr.write(f"{time.perf_counter() - begun:.0f} s\n")
     return rows
+
+
+def tell(line: str) -> None:
+    """Say why somebody is not measured."""
+    sys.stderr.write(line + "\n")
 
 
 def describe(where: dict[str, object]) -> str:

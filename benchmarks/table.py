@@ -16,7 +16,11 @@ LIBRARIES = ("py-cord", "dave.py", "numpy", "sphn", "opuslib-next-bundled", "web
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
     """The table, as Markdown that is also aligned."""
-    cells = [HEAD, *map(cells_of, rows)]
+    return aligned([HEAD, *map(cells_of, rows)])
+
+
+def aligned(cells: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Markdown of these cells; the first line is the head."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for number, line in enumerate(cells):
         yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
@@ -65,7 +69,7 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def write(path: Path, rows: Sequence[Row], where: dict[str, Any], seconds: float) -> None:
+def write(path: Path, rows: Sequence[Row], where: dict[str, Any], seconds: float, **more: Any) -> None:
     """Everything, as JSON."""
-    content = {"machine": where, "seconds": round(seconds, 1), "rows": [row.as_json() for row in rows]}
+    content = {"machine": where, "seconds": round(seconds, 1), "rows": [row.as_json() for row in rows], **more}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.naive import PARTS
+from benchmarks.peers.table import PeerRow, lines
 from benchmarks.soak.census import Holdings
 from benchmarks.soak.judge import Findings, Latency, Round, claims
 from discordplex.loopback.clock import FakeClock
@@ -52,6 +53,23 @@ def test_a_soak_is_judged_in_plain_sentences(found: dict[str, Any], sentence: st
     failed = [claim.sentence for claim in claims(Findings(**found)) if not claim.holds]
     assert len(failed) == (sentence is not None), failed
     assert sentence is None or sentence in failed[0]
+
+
+def test_peers_are_shown_as_multiples_of_ours() -> None:
+    """What never came is said in words, and has no ratio; nor has anything where ours is nothing."""
+    rows = [
+        PeerRow("engine -> person", "ms", {"discordplex": 20.0, "other": 50.0}),
+        PeerRow("4015", "ms", {"discordplex": 25.0, "other": float("inf")}),
+        PeerRow("holes", "", {"discordplex": 0.0, "other": 2.0}),
+    ]
+    head, _, *cells = ([cell.strip() for cell in line[1:-1].split("|")] for line in lines(rows))
+    assert head == ["what", "unit", "discordplex", "other", "of ours"]
+    assert cells == [
+        ["engine -> person", "ms", "20", "50", "2.5"],
+        ["4015", "ms", "25", "not within 30 s", ""],
+        ["holes", "", "0", "2", ""],
+    ]
+    assert [row.as_json()["figures"]["other"] for row in rows] == [50.0, None, 2.0]
 
 
 def public(thing: object) -> set[str]:

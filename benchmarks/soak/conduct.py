@@ -33,6 +33,7 @@ from discordplex.loopback.discord.world.model import Channel, User
 from discordplex.loopback.personaplex.faults import Faults
 from discordplex.loopback.personaplex.log import PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.tasks import cancel_and_wait
 
 CENSUS = "benchmarks.soak.census"
 CALLS = 2
@@ -188,7 +189,7 @@ class Soak:
             for room in self.rooms:
                 exits.push_async_callback(self._leave, room)
             sampling = asyncio.create_task(self._sample())
-            exits.push_async_callback(gather_cancelled, sampling)
+            exits.push_async_callback(cancel_and_wait, sampling)
             for number in range(self.plan.rounds):
                 await self._round(number)
                 if number in self.plan.rests_after:
@@ -307,7 +308,7 @@ class Soak:
         try:
             yield
         finally:
-            await gather_cancelled(*tasks)
+            await cancel_and_wait(*tasks)
             for room in self.rooms:
                 room.present.stop_speaking()
 
@@ -367,13 +368,6 @@ def heard_steadily(person: Person, bot_id: str) -> bool:
         if packet.audible and packet.at > now - STEADY_S
     ]
     return len(audible) > 0.8 * STEADY_S * ENGINE.frames_per_second
-
-
-async def gather_cancelled(*tasks: "asyncio.Task[None]") -> None:
-    """Cancel tasks and wait for their ends."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def errors_in(log: Path) -> list[str]:

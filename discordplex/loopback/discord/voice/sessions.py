@@ -39,7 +39,6 @@ class VoiceSessions:
         self._calls: dict[str, VoiceChannelCall] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._by_token: dict[str, Participant] = {}
-        self._revoked: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._next_ssrc = 1000
 
@@ -72,7 +71,7 @@ class VoiceSessions:
 
     def may_begin(self, session: VoiceSessionGrant) -> bool:
         """Whether this session's token is still valid."""
-        return session.token not in self._revoked
+        return session.token not in self.world.revoked_tokens
 
     def begin(self, session: VoiceSessionGrant, *, dave_version: int) -> Participant:
         """Create the session that an identify asked for; a session that it replaces is ended with 4006."""
@@ -117,7 +116,7 @@ class VoiceSessions:
 
     def revoke(self, participant: Participant, code: int) -> None:
         """End a session: its token opens no other one."""
-        self._revoked.add(participant.session.token)
+        self.world.revoked_tokens.add(participant.session.token)
         self.end(participant, code)
 
     def end_of(self, session: VoiceSessionGrant, cause: VoiceEnd) -> None:

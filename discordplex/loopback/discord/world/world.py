@@ -53,6 +53,11 @@ class World(Directory):
         self.voice_endpoint = ""
         self.voice_states: dict[MemberKey, VoiceState] = {}
         self.voice_sessions: dict[MemberKey, VoiceSessionGrant] = {}
+        self.revoked_tokens: set[str] = set()
+        """Tokens of voice sessions that a voice server has ended for good (4006).
+
+        Who asks for the same channel again then gets a new session. Assumed: Discord does not document it, but discord.js relies on it.
+        """
         self.chat = Chat(self)
         self.files = Files(self)
 
@@ -89,7 +94,8 @@ class World(Directory):
         mute, deaf = self._moderated(user_id, guild_id)
         audience = channel.kind == STAGE if before is None or before.channel_id != channel_id else before.suppress
         state = VoiceState(user_id, guild_id, channel_id, session_id, self_mute, self_deaf, mute, deaf, audience)
-        if before and current and (current.channel_id, current.session_id) == (channel_id, session_id):
+        is_the_same = before and current and (current.channel_id, current.session_id) == (channel_id, session_id)
+        if current and is_the_same and current.token not in self.revoked_tokens:
             self._set(before, state)
             return current
         if current:

@@ -46,6 +46,20 @@ def test_muting_oneself_keeps_the_session(world: World, guild: Guild, bot: User,
     assert fact.after.self_deaf
 
 
+def test_a_session_that_is_gone_is_replaced(world: World, guild: Guild, bot: User, told: list[Fact]) -> None:
+    """Once the voice server has revoked a session, the same channel again gives another one."""
+    lounge = guild.voice_channels[0]
+    old = world.voice_join(bot.id, guild.id, lounge.id, session_id="s")
+    assert old
+    world.revoked_tokens.add(old.token)
+    told.clear()
+    new = world.voice_join(bot.id, guild.id, lounge.id, session_id="s")
+    assert new
+    assert new.token != old.token
+    assert [type(fact) for fact in told] == [VoiceSessionEnded, VoiceStateChanged, VoiceSessionStarted]
+    assert world.voice_join(bot.id, guild.id, lounge.id, session_id="s") is new
+
+
 def test_a_new_login_takes_the_place_over(world: World, guild: Guild, bot: User, told: list[Fact]) -> None:
     """The same channel with another gateway session ends the old voice session and starts a new one."""
     lounge = guild.voice_channels[0]
