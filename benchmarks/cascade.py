@@ -30,7 +30,7 @@ from discordplex.hearing.speech_input import SpeechInput
 from discordplex.loopback.openai.faults import REALISTIC, Delays
 from discordplex.loopback.openai.server import API_KEY
 from discordplex.metrics import Metrics
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 
 TURNS = 30
 OWN_SHARE_MS = 15.0
@@ -154,11 +154,8 @@ async def conversation(base_url: str) -> AsyncIterator[Talk]:
         raise RuntimeError("no lease is free")
     async with lease.open(Persona(voice=config.speak.voice, text_prompt=config.text_prompt), metrics) as engine:
         talk = Talk(engine, metrics)
-        listening = asyncio.create_task(talk.listen())
-        try:
+        async with beside(talk.listen()):
             yield talk
-        finally:
-            await cancel_and_wait(listening)
 
 
 def load() -> str:

@@ -35,7 +35,7 @@ from discordplex.loopback.personaplex.log import AudioReceived, AudioSent
 from discordplex.loopback.personaplex.voice_model import VoiceModelFactory
 from discordplex.metrics import Metrics
 from discordplex.realtime.provider import RealtimeProvider
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 
 TURNS = 20
 OWN_SHARE_MS = 15.0
@@ -58,7 +58,7 @@ print(int(loaded), usage_of(os.getpid()).resident_mib - before)
 
 async def measure(calls: int, seconds: float) -> list[Row]:
     """All rows of the Realtime engine."""
-    return [await answering(TURNS), *await beside(calls), *await taken(seconds), *imported()]
+    return [await answering(TURNS), *await both_engines(calls), *await taken(seconds), *imported()]
 
 
 async def answering(turns: int) -> Row:
@@ -82,7 +82,7 @@ async def answering(turns: int) -> Row:
     )
 
 
-async def beside(calls: int) -> list[Row]:
+async def both_engines(calls: int) -> list[Row]:
     """Both ways of both engines."""
     plex, _ = await many(Stage(engines=2, guilds=2), calls)
     omni, _ = await many(OmniStage(guilds=2), calls)
@@ -178,11 +178,8 @@ async def conversation(server: RealtimeServer) -> AsyncIterator[Asking]:
         raise RuntimeError("no lease is free")
     async with lease.open(Persona("", "You are a benchmark."), Metrics()) as engine:
         asking = Asking(engine, server)
-        listening = asyncio.create_task(asking.listen())
-        try:
+        async with beside(asking.listen()):
             yield asking
-        finally:
-            await cancel_and_wait(listening)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
-from discordplex.tasks import cancel_and_wait, until
+from discordplex.tasks import beside, until
 from discordplex.voice.rtp.threads import MediaThreads
 
 if TYPE_CHECKING:
@@ -98,14 +98,8 @@ async def serve(
     )
     if monitor:
         monitor.observe(application, store.state)
-    beside = [
-        asyncio.create_task(log_stats(metrics, clock), name="stats"),
-        asyncio.create_task(stop_when(asked, application), name="stop"),
-    ]
-    try:
+    async with beside(log_stats(metrics, clock), stop_when(asked, application)):
         await application.run()
-    finally:
-        await cancel_and_wait(*beside)
 
 
 @contextlib.asynccontextmanager

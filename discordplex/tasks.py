@@ -5,7 +5,8 @@ its work ends before Python 3.12. A task that goes on after that is waited for w
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
@@ -33,6 +34,16 @@ async def until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
         return working.result() if working.done() else None
     finally:
         await cancel_and_wait(working, stopping)
+
+
+@asynccontextmanager
+async def beside(*work: Coroutine[Any, Any, object]) -> AsyncIterator[None]:
+    """Do this while the block runs. At its end it is cancelled and has ended; what it raises before is dropped."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        await cancel_and_wait(*tasks)
 
 
 async def cancel_and_wait(*tasks: asyncio.Future[Any]) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from discordplex.loopback.clock import settle
-from discordplex.tasks import cancel_and_wait, over, wait_for
+from discordplex.tasks import beside, cancel_and_wait, over, wait_for
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -74,3 +74,20 @@ async def test_a_repeated_cancellation_waits_for_the_end() -> None:
     assert ending.cancelled()
     assert working.done()
     await over(working)
+
+
+async def test_work_beside_a_block_ends_with_it() -> None:
+    """It runs while the block does; at the end it is over, whether it waits or has failed."""
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append("ended")
+
+    async with beside(work(), failing()):
+        await settle()
+        steps.append("block")
+    assert steps == ["begun", "block", "ended"]

@@ -18,7 +18,7 @@ from discordplex.monitoring.access import Access
 from discordplex.monitoring.http import HEADERS, plain, serving
 from discordplex.monitoring.problems import is_problem
 from discordplex.monitoring.sampler import Sampler, both
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 
 log = structlog.get_logger()
 
@@ -45,11 +45,8 @@ async def monitoring(config: MonitoringConfig, *, metrics: Metrics, clock: Clock
 
         log.info("monitoring listens", host=access.host, port=port)
         with logs.observed(note):
-            sampling = asyncio.create_task(both(sampler), name="monitoring")
-            try:
+            async with beside(both(sampler)):
                 yield sampler
-            finally:
-                await cancel_and_wait(sampling)
 
 
 class Pages:

@@ -1,6 +1,5 @@
 """`open_store`, and the `Store` that it gives."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from discordplex.store.queue import Queue
 from discordplex.store.transcripts import Transcripts
 from discordplex.store.usage import StoredUsage
 from discordplex.store.watch import Heard, watch
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 
 log = structlog.get_logger()
 
@@ -131,11 +130,8 @@ class Store:
         if self._where.kind != "server":
             yield
             return
-        watching = asyncio.create_task(watch(self._database, self._where.url, clock, heard), name="store:watch")
-        try:
+        async with beside(watch(self._database, self._where.url, clock, heard)):
             yield
-        finally:
-            await cancel_and_wait(watching)
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from discordplex.bridge.uplink import Uplink
 from discordplex.engine import SpeakerId
 from discordplex.loopback.clock import FakeTimer
 from discordplex.metrics import Metrics
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 from discordplex.voice.dave.session import DaveSession
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.packet import build_header
@@ -102,13 +102,12 @@ class VirtualTime:
 
     async def run(self, uplink: Uplink) -> None:
         """Let it tick until the end."""
-        ticking = asyncio.create_task(uplink.run())
-        await asyncio.sleep(0)
-        while self.time < END:
-            deadline, timer = self._timer
-            self._pass_until(deadline + self._chance.uniform(0, 0.001))
-            timer.fire()
-        await cancel_and_wait(ticking)
+        async with beside(uplink.run()):
+            await asyncio.sleep(0)
+            while self.time < END:
+                deadline, timer = self._timer
+                self._pass_until(deadline + self._chance.uniform(0, 0.001))
+                timer.fire()
 
     def _pass_until(self, wake_at: float) -> None:
         if self._still[0] < wake_at < self._still[1]:

@@ -23,7 +23,7 @@ from discordplex.engine import SpeakerId
 from discordplex.loopback.clock import FakeTimer
 from discordplex.loopback.personaplex.conversation import NATURAL_JITTER_MS, NATURAL_LIMIT_MS, SLOW_STEPS
 from discordplex.metrics import Metrics
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 from tests.bridge.scripted import ScriptedEngine
 
 ANN = 11
@@ -89,13 +89,12 @@ class EchoCall(ScriptedEngine):
     async def _run(self) -> None:
         uplink = Uplink(sink=self._sink, clock=self, metrics=self._metrics)
         uplink.engine = self
-        ticking = asyncio.create_task(uplink.run())
-        await asyncio.sleep(0)
-        while self.time <= self.said_at[-1]:
-            due, _, happen = heapq.heappop(self._coming)
-            self.time = max(self.time, due)
-            happen()
-        await cancel_and_wait(ticking)
+        async with beside(uplink.run()):
+            await asyncio.sleep(0)
+            while self.time <= self.said_at[-1]:
+                due, _, happen = heapq.heappop(self._coming)
+                self.time = max(self.time, due)
+                happen()
 
     def _at(self, due: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._coming, (due, next(self._order), happen))

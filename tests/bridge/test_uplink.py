@@ -1,6 +1,5 @@
 """People -> engine, on a virtual clock."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +9,7 @@ from discordplex.audio.format import ENGINE
 from discordplex.bridge.uplink import Uplink
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.metrics import Metrics
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 from tests.bridge.scripted import ScriptedEngine, ScriptedSink
 
 LOUD = b"\x01\x02" * ENGINE.frame_samples
@@ -19,12 +18,9 @@ LOUD = b"\x01\x02" * ENGINE.frame_samples
 @asynccontextmanager
 async def running(uplink: Uplink) -> AsyncIterator[None]:
     """An uplink that ticks for the time of the block."""
-    task = asyncio.create_task(uplink.run())
-    await settle()
-    try:
+    async with beside(uplink.run()):
+        await settle()
         yield
-    finally:
-        await cancel_and_wait(task)
 
 
 async def test_silence_is_sent_fifty_times_a_second() -> None:

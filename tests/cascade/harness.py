@@ -1,6 +1,5 @@
 """A whole cascade engine with people in front of it: real detector, real SDK, real HTTP, and a clock that the test moves."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -14,7 +13,7 @@ from discordplex.hearing.detector import Detector, DetectorPool, new_detector
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 from tests.hearing.speech import frames_of, pause, sentences
 
 ANNA, BEN = 11, 22
@@ -128,11 +127,8 @@ async def calling(
     assert isinstance(engine, CascadeEngine)
     async with engine:
         call = Call(engine, lease, clock, metrics)
-        collecting = asyncio.create_task(call.collect() if reading else asyncio.sleep(0))
-        try:
+        async with beside(*([call.collect()] if reading else [])):
             yield call
-        finally:
-            await cancel_and_wait(collecting)
     provider.release(lease)
     while (detector := pool.take()) is not None:
         USED.append(detector)

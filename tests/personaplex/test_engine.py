@@ -25,7 +25,7 @@ from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.personaplex.endpoint import Endpoint
 from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 from tests.audio import signals
 from tests.audio.signals import pcm
 from tests.personaplex.harness import PERSONA
@@ -90,12 +90,8 @@ class Call:
 @asynccontextmanager
 async def calling(url: str, *, clock: FakeClock | None = None) -> AsyncIterator[Call]:
     call = Call(url, clock=clock)
-    async with call.engine:
-        listener = asyncio.create_task(call.listen())
-        try:
-            yield call
-        finally:
-            await cancel_and_wait(listener)
+    async with call.engine, beside(call.listen()):
+        yield call
 
 
 def tone(duration_ms: int, hz: float = 440.0) -> bytes:

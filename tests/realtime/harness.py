@@ -24,7 +24,7 @@ from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.realtime.provider import RealtimeProvider
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import beside
 from tests.audio import signals
 from tests.audio.signals import pcm
 
@@ -133,11 +133,7 @@ async def calling(
     """A call whose engine listens."""
     call = Call(provider or provider_of(server, clock, **changes), clock)
     try:
-        async with call.engine:
-            listening = asyncio.create_task(call.listen())
-            try:
-                yield call
-            finally:
-                await cancel_and_wait(listening)
+        async with call.engine, beside(call.listen()):
+            yield call
     finally:
         call.provider.release(call.lease)
