@@ -1,6 +1,8 @@
 """The real ears: real detector in its thread, real SDK, real HTTP, the clip's sentences."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -52,6 +54,21 @@ def test_people_are_told_the_model_and_never_an_address() -> None:
     assert name() == "a transcription service (whisper-1)"
     assert name(model="/srv/models/whisper") == "a transcription service"
     assert name("Whisper, run by Ann") == "Whisper, run by Ann"
+
+
+def test_ears_that_are_switched_off_are_not_imported() -> None:
+    """Nor is the SDK, for a bot with any engine but the cascade."""
+    code = """
+import sys
+from discordplex import app
+from discordplex.clock import SystemClock
+from discordplex.config import Config
+assert app.ears_provider(Config(), SystemClock()) is None
+assert app.summarizer(Config(), SystemClock()) is None
+print([name for name in sys.modules if name.startswith(("discordplex.hearing", "discordplex.services", "discordplex.cascade", "openai"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 -- our own code
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_the_extra_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """NotesWriter: the notes of a call, made when it has ended, only for servers whose admins switched them on."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 LEAST_MINUTES: Final = 2
 """A shorter call has no notes."""
+MOST_TRIES: Final = 3
+"""Summaries of one call that are asked for, because people opt out while one is being made."""
 AT_ONCE: Final = 2
 """Questions to the chat model at once, of all servers together."""
 MOST_PEOPLE: Final = 500
@@ -155,40 +158,34 @@ class NotesWriter:
         await cancel_and_wait(*self._tasks)
 
     async def _write(self, call: EndedCall, ended_at: datetime) -> None:
+        """Make the notes; again where somebody has to be left out, but without a summary after `MOST_TRIES`: each is paid for."""
         try:
-            while not (call.dropped or self._closed):
+            for tries in itertools.count(1):
+                if call.dropped or self._closed:
+                    return
                 with CancellableWork(frozenset()) as work:
                     self._work[call] = work
-                    await self._post(call, ended_at)
+                    await self._post(call, ended_at, self._summarizer if tries <= MOST_TRIES else None)
                     return
         except Exception as error:
             log.exception("notes of a call failed", call=call.state.number, exc_info=error)
         finally:
             self._work.pop(call, None)
 
-    async def _post(self, call: EndedCall, ended_at: datetime) -> None:
-        voice_channel, problem = call.state.voice_channel, ""
+    async def _post(self, call: EndedCall, ended_at: datetime, summarizer: NotesModel | None) -> None:
+        voice_channel, preferences = call.state.voice_channel, self._preferences
+        summary, problem = NoteSummary(), ""
         lines: Sequence[TranscriptLine] = ()
-        guild_id = voice_channel.place.guild_id
-        await self._transcripts.saved()
         try:
-            stored = await self._preferences.store.transcripts.read(guild_id, self._transcripts.name_of(call.state))
+            lines = await self._lines_of(call, ended_at - timedelta(seconds=call.told_before_s))
+            if summarizer and newest(lines):
+                summary = await self._sum_up(summarizer, newest(lines), call.names)
         except DiscordplexError as fault:
+            log.warning("call not summed up", call=call.state.number, cause=getattr(fault, "cause", type(fault).__name__))
             problem = str(fault)
-        else:
-            told_at = ended_at - timedelta(seconds=call.told_before_s)
-            lines = tuple(line for line in stored if line.said_at >= told_at and line.user_id not in self._preferences.opted_out)
-        asked = newest(lines)
-        summary = NoteSummary()
-        if asked and self._summarizer:
-            try:
-                summary = await self._sum_up(self._summarizer, asked, call.names)
-            except DiscordplexError as fault:
-                log.warning("call not summed up", call=call.state.number, cause=getattr(fault, "cause", type(fault).__name__))
-                problem = str(fault)
-        if not self._preferences.rules(guild_id).notes:
+        if not preferences.rules(voice_channel.place.guild_id).notes:
             return  # switched off meanwhile
-        there = {one: seconds for one, seconds in call.seconds_of.items() if one not in self._preferences.opted_out}
+        there = {one: seconds for one, seconds in call.seconds_of.items() if one not in preferences.opted_out}
         people = [(call.names[one], seconds) for one, seconds in there.items() if one in call.names]
         about = texts.notes.CallNotes(
             channel_id=voice_channel.place.channel_id,
@@ -199,12 +196,23 @@ class NotesWriter:
             summary=summary.text,
             decisions=summary.decisions,
             questions=summary.questions,
-            summarized_from=asked[0].said_at if asked and asked[0] is not lines[0] else None,
+            summarized_from=newest(lines)[0].said_at if summary.text and newest(lines)[0] is not lines[0] else None,
             problem=problem,
         )
         view = self._panel() if self._panel else None
         self._notices.say_in(call.channel, texts.notes.notes(about), key=(call.state.number, "notes"), view=view)
         self._notices.finish(call.state.number)
+
+    async def _lines_of(self, call: EndedCall, told_at: datetime) -> Sequence[TranscriptLine]:
+        """What may be summed up: said after people knew, by nobody who opted out.
+
+        Where somebody of the call did, nothing that the engine said is in it either: it may have quoted them. Raises StoreError.
+        """
+        await self._transcripts.saved()
+        place, opted_out = call.state.voice_channel.place, self._preferences.opted_out
+        stored = await self._preferences.store.transcripts.read(place.guild_id, self._transcripts.name_of(call.state))
+        left_out: set[int | None] = {*opted_out, *([None] if not opted_out.isdisjoint(call.seconds_of) else [])}
+        return tuple(line for line in stored if line.said_at >= told_at and line.user_id not in left_out)
 
     async def _sum_up(self, summarizer: NotesModel, lines: Sequence[TranscriptLine], names: Mapping[SpeakerId, str]) -> NoteSummary:
         """Ask the chat model. It does not get the name of anybody whom the notes may not name."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from discordplex.bot import texts
-from discordplex.bot.call.notes import MOST_PEOPLE, Attendance
+from discordplex.bot.call.notes import MOST_PEOPLE, MOST_TRIES, Attendance
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.store.records import Owner
@@ -101,6 +101,22 @@ async def test_who_opts_out_is_not_in_them(clock: FakeClock, when: str) -> None:
         assert "Person 100" not in text
         assert "Person 100" not in it.summarizer.asked[-1]
         assert "Person 200" in it.summarizer.asked[-1]
+        assert "The bot" not in it.summarizer.asked[-1], "it may have quoted them"
+
+
+async def test_a_summary_is_not_asked_for_again_and_again(clock: FakeClock) -> None:
+    """Somebody who opts out and in again while it is made costs a bounded number of requests; then who was there is posted."""
+    async with hall(clock) as it:
+        await a_call(it, clock)
+        await asked(it)
+        for _ in range(MOST_TRIES):
+            await it.summarizer.was_asked.wait()
+            it.summarizer.was_asked.clear()
+            it.notes.forget(Owner("person", ANNA))
+        text = await ended(it, clock)
+        assert len(it.summarizer.asked) == MOST_TRIES
+        assert "**There:**" in text
+        assert "**Summary" not in text
 
 
 async def test_a_deleted_transcript_has_no_notes(clock: FakeClock) -> None:
