@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import json
 import os
 import signal
@@ -19,8 +21,13 @@ from discordplex.bot.texts.calls import ENDED, INTERRUPTED
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
+from discordplex.loopback.log import Log
+from discordplex.loopback.openai.realtime import faults
+from discordplex.loopback.openai.realtime.log import AudioAppended, SessionConnected
+from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.loopback.personaplex.log import ConversationClosed
 from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.tasks import cancel_and_wait
 
 END_WITHIN_S = 5.0
 """What the command line promises for SIGTERM."""
@@ -79,6 +86,43 @@ async def test_sigterm_in_a_call(tmp_path: Path, speech: bytes) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["metrics"]["uplink.ticks"] > 0
     assert [record.code for record in engine.log.of(ConversationClosed)] == [1000]
+
+
+async def test_sigterm_while_a_realtime_server_floods(tmp_path: Path) -> None:
+    """Seven events for each piece of sound, as many as a call takes, and no answer to the goodbye: it exits 0 within 5 s."""
+    async with LoopbackDiscord() as discord, RealtimeServer() as server:
+        channel = next(c for c in discord.guilds[0].channels.values() if c.is_voice)
+        settings = {
+            **environment_for(discord, "ws://127.0.0.1:9"),
+            "DISCORDPLEX_ENGINE__KIND": "realtime",
+            "DISCORDPLEX_REALTIME__URL": server.url,
+            "DISCORDPLEX_REALTIME__API_KEY": "sk-proj-0123456789abcdef",
+        }
+
+        flooded = asyncio.Event()
+
+        def has_heard(log: Log, pieces: int) -> bool:
+            return len(log.of(AudioAppended)) >= pieces
+
+        async def flood() -> None:
+            for pieces in itertools.count(1):
+                await server.log.wait_for(functools.partial(has_heard, pieces=pieces), timeout_s=60)
+                for message in faults.flood(7):
+                    server.sessions[-1].wire.inject(message)
+                if pieces == 100:
+                    flooded.set()
+
+        async with Person(discord, discord.people[0], channel.id), started("run", cwd=tmp_path, **settings) as process:
+            await discord.wait_for(lambda: any("listening" in message.content for message in discord.messages(channel)), timeout_s=20)
+            flooding = asyncio.create_task(flood())
+            await timeouts.wait_for(flooded.wait(), 20)
+            code, errors = await end(process)
+            await cancel_and_wait(flooding)
+            assert server.log.of(SessionConnected, 1)
+            assert len(server.sessions) == 1, "the flood was more than a call takes"
+    assert code == 0, errors
+    for trace in ("Traceback", "ResourceWarning", "never awaited", "was destroyed", "Unclosed", "sk-proj"):
+        assert trace not in errors, errors
 
 
 async def test_the_notice_of_a_killed_process_is_ended_by_the_next(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Calls with a Realtime server: turns, an interruption, two guilds at once, and PersonaPlex for several callers on one server."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -27,7 +27,7 @@ def at(server: RealtimeServer, monkeypatch: pytest.MonkeyPatch, **changes: Any) 
 
 
 async def test_what_is_said_comes_back_and_a_reply_can_be_interrupted(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An echo, recognisable and at its level, with captions of both; then a long reply is cut short, and /leave hangs up."""
+    """An echo, recognisable and at its level, captions of both, tokens in /status; a long reply is cut short, and /leave hangs up."""
     sentence = speech[: 2 * SECOND * 3 // 2]
     async with RealtimeServer(key=KEY, hears=lambda _: "What a day it was.") as server, at(server, monkeypatch) as home:
         discord, channel, ada = home.discord, home.lounge, home.ada
@@ -42,6 +42,9 @@ async def test_what_is_said_comes_back_and_a_reply_can_be_interrupted(speech: by
             assert lags
             assert max(lags) - min(lags) <= SECOND // 100
             assert level_db(heard) == pytest.approx(level_db(said), abs=1)
+            usage = cast("Any", server.sent("response.done")[0]).event["response"]["usage"]
+            status = (await home.press("status", place=channel)).content
+            assert f"Tokens: {usage['input_tokens']:,} in, {usage['output_tokens']:,} out." in status
             server.options.replies = talk(10)
             await person.say(sentence)
             await discord.wait_for(lambda: len(server.sent("response.done")) == 2)

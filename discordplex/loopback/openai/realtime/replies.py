@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from discordplex.audio.format import MODEL
+from discordplex.loopback.openai.realtime.vad import spoken_ms
 from discordplex.loopback.openai.voice import hum
 from discordplex.loopback.personaplex.codec import STEP_BYTES
 from discordplex.loopback.personaplex.talker import clip
@@ -66,7 +67,7 @@ Replies: TypeAlias = Callable[[TurnToAnswer], SpokenReply]
 def echo(turn: TurnToAnswer) -> SpokenReply:
     """What it heard, sample for sample; the last item's words where it heard nothing."""
     if turn.heard:
-        return SpokenReply(turn.heard, f"I heard you for {MODEL.duration_ms(len(turn.heard)) / 1000:.1f} s.")
+        return SpokenReply(turn.heard, f"I heard you for {spoken_ms(turn.heard) / 1000:.1f} s.")
     text = next((item.text for item in reversed(turn.items) if item.text), "Hello!")
     return SpokenReply(hum(text, turn.voice), text)
 

@@ -15,7 +15,7 @@ from discordplex.loopback.openai.realtime.options import RealtimeOptions
 from discordplex.loopback.openai.realtime.replies import KnownItem, TurnToAnswer
 from discordplex.loopback.openai.realtime.response import ServedResponse
 from discordplex.loopback.openai.realtime.settings import beta_defaults, defaults, update_objection, updated, voice_of
-from discordplex.loopback.openai.realtime.vad import EnergyVad, VadStarted
+from discordplex.loopback.openai.realtime.vad import EnergyVad, VadStarted, spoken_ms
 from discordplex.loopback.openai.realtime.wire import SessionWire, expire
 from discordplex.loopback.openai.shapes import tokens
 
@@ -248,7 +248,7 @@ class ServedSession:
             error = {"type": "server_error", "code": "transcription_failed", "message": "Input transcription failed.", "param": None}
             self.wire.emit(f"{kind}.failed", **place, error=error)
             return
-        text = self.options.hears(item.duration_ms)
+        text = self.options.hears(spoken_ms(item.pcm))
         for token in tokens(text):
             self.wire.emit(f"{kind}.delta", **place, delta=token)
         item.shape["content"][0]["transcript"] = text

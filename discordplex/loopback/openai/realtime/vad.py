@@ -12,6 +12,15 @@ ONSET_MS: Final = 60
 """Shorter sounds are a click, not speech."""
 
 
+def spoken_ms(pcm: bytes) -> int:
+    """From the first loud window to the last that is not quiet: without the padding before speech and the pause behind it."""
+    size = MODEL.bytes_of_ms(WINDOW_MS)
+    levels = [rms_of(pcm[start : start + size]) for start in range(0, len(pcm) - size + 1, size)]
+    first = next((number for number, level in enumerate(levels) if level > LOUD_RMS), len(levels))
+    last = next((number for number in range(len(levels) - 1, first - 1, -1) if levels[number] >= QUIET_RMS), first - 1)
+    return (last + 1 - first) * WINDOW_MS
+
+
 @dataclass(frozen=True, slots=True)
 class VadStarted:
     """Speech began at `at_ms` of all sound that was sent, padding included."""

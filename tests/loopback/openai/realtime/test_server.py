@@ -61,6 +61,8 @@ async def test_echo_is_what_was_heard() -> None:
         await client.say(silence(500), said, silence(600))
         await client.until("response.done")
         assert client.sound() == silence(300) + said + silence(500)
+        words = [event.transcript for event in client.events if event.type == "response.output_audio_transcript.done"]
+        assert words == ["I heard you for 1.0 s."], "without the padding before it and the pause behind it"
 
 
 async def test_the_clock_of_turns_is_the_samples_sent() -> None:
