@@ -181,14 +181,19 @@ def ears_provider(config: Config, clock: Clock) -> EarsProvider | None:
 
 
 def summarizer(config: Config, clock: Clock) -> NotesModel | None:
-    """What sums up calls for their notes: the cascade's chat model, if somebody set it up and its packages are installed."""
-    if not config.cascade.has_chat_model:
+    """What sums up calls: the cascade's chat model, if somebody set it up and its packages are installed.
+
+    Raises ConfigError if it cannot be made and `engine.summary` asks for it.
+    """
+    if not (config.cascade.has_chat_model or config.engine.summary):
         return None
     from discordplex.cascade.summary import ChatSummary  # noqa: PLC0415 -- likewise
 
     try:
         return ChatSummary(config.cascade, clock=clock)
     except ConfigError as fault:
+        if config.engine.summary:
+            raise
         log.warning("calls are not summed up", advice=str(fault))
         return None
 

@@ -148,6 +148,12 @@ def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--engine", default="parrot", metavar="ENGINE", help="parrot (default), echo, talker, cascade, realtime, or a server's ws:// URL"
     )
     demo.add_argument("--seconds", type=positive, metavar="N", help="end after N seconds (default: after the speech and its answer)")
+    demo.add_argument(
+        "--memory",
+        type=positive,
+        metavar="N",
+        help="let the engine remember only N seconds: the call is handed over between two conversations (default: 240, as the model does)",
+    )
     demo.add_argument("--json", action="store_true", help="print only the report, as JSON")
     demo.set_defaults(run=verbs.demo)
 

@@ -62,7 +62,9 @@ def demo(args: argparse.Namespace) -> int:
         require_pycord()
         from discordplex.demo.command import DemoOptions, run_demo
 
-    options = DemoOptions(speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json)
+    options = DemoOptions(
+        speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json, memory_s=args.memory
+    )
     return run_demo(options, args.stop)
 
 

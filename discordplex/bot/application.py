@@ -53,7 +53,7 @@ class BotApplication:
         ears: EarsProvider | None = None,
         summarizer: NotesModel | None = None,
     ) -> None:
-        """`ears` write down what people say beside an engine that does not; `summarizer` sums up calls for their notes."""
+        """`ears` write down what people say beside an engine that does not; `summarizer` sums up calls."""
         self._order = StoredOrder(store.queue, clock=clock)
         usage = Usage(time.time)
         self._usage_memory = UsageMemory(usage, store.usage, clock=clock)

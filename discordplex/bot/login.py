@@ -284,6 +284,7 @@ class Login:
             notes=self._notes,
             panel=ConsentPanel,
             ears=parts.ears,
+            summarizer=parts.summarizer if parts.config.engine.summary else None,
             handover_rule=HandoverRule(long_pause_s=parts.config.engine.renewal_pause_s),
             engine_name=parts.config.engine.only_name,
         )

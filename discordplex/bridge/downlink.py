@@ -82,7 +82,7 @@ class Downlink:
         self.mute = False
         """Set it to drop whatever the engine says from then on, sound and text."""
         self.standby = False
-        """Set it while another engine is the one that people talk with: nothing of this one is played, shown or told."""
+        """Whether another engine is the one that people talk with: nothing of this one is played, shown or told."""
         self.keeps_persona = False
         """Whether it has its own voice and role, as it said while `standby`."""
         self.has_sounded = False
@@ -92,8 +92,7 @@ class Downlink:
         self.tail: bytes | None = None
         self.on_tail: Callable[[], None] = nothing
         self._crossfade: Crossfade | None = None
-        self._loud_until = 0
-        self._loud_at = float("-inf")
+        self._loud_until, self._loud_until_s = 0, float("-inf")
         self._source = source
         self._captions = captions
         self._tell = tell
@@ -119,13 +118,16 @@ class Downlink:
         return self._received / ENGINE.rate_hz
 
     @property
-    def is_heard(self) -> bool:
-        """Whether some of what it said is being played, or waits for that, and is not silence."""
-        return self._source.played_samples < self._loud_until
+    def silent_s(self) -> float:
+        """For how long the engine has been silent, as people hear it; while `standby`, as they would."""
+        if self._source.played_samples < self._loud_until:
+            return 0.0
+        return max(0.0, self._clock.now() - self._loud_until_s)
 
-    def spoke_within(self, seconds: float) -> bool:
-        """Whether sound that is not silence came so recently, played or not."""
-        return self._clock.now() - self._loud_at < seconds
+    def stand_by(self) -> None:
+        """Drop whatever the engine says and does from now on."""
+        self.standby = True
+        self._source.go_on()
 
     def fade_in_from(self, tail: bytes) -> None:
         """Begin with a crossfade from this block, which another engine would be heard with now."""
@@ -147,7 +149,8 @@ class Downlink:
                 if self._counts_a_batch():
                     await asyncio.sleep(0)
         finally:
-            self._source.go_on()
+            if not self.standby:
+                self._source.go_on()
             if isinstance(events, AsyncGenerator):  # a generator left early would be closed by the garbage collector, in another task
                 await events.aclose()
         return Closed("The engine ended the conversation without saying why.")
@@ -202,12 +205,9 @@ class Downlink:
             self.keeps_persona = True
         elif isinstance(event, Audio):
             self._received += len(event.pcm) // ENGINE.sample_bytes
-            self._note_level(event.pcm)
-
-    def _note_level(self, pcm: bytes) -> None:
-        self.has_sounded = True
-        if not is_quiet(pcm):
-            self._loud_at = self._clock.now()
+            self.has_sounded = True
+            if not is_quiet(event.pcm):
+                self._loud_until_s = self._clock.now()
 
     def _counts_a_batch(self) -> bool:
         """Whether other tasks get a turn now: events that have already arrived come without a wait in between."""
@@ -243,9 +243,9 @@ class Downlink:
             pcm = self._crossfade.into(pcm)
             self._crossfade = None if self._crossfade.is_over else self._crossfade
         self._source.push(pcm)
-        self._note_level(pcm)
-        if self._loud_at == self._clock.now():
-            self._loud_until = begin + samples
+        self.has_sounded = True
+        if not is_quiet(pcm):
+            self._loud_until, self._loud_until_s = begin + samples, self._clock.now() + self._source.depth_ms / 1000
         if self._replies and self._replies[-1].item == audio.item:
             self._replies[-1].end = begin + samples
         else:

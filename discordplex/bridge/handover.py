@@ -34,6 +34,9 @@ log = structlog.get_logger()
 SILENT_PER_HEALTHY = 6.0
 """An engine that waits to be spoken to shows in six times as long, without a sound, that it is well."""
 
+OPENINGS = 1.5
+"""The next conversation gets this many times as long to open as the live one took: it is told more."""
+
 SPEAKS_S = 0.2
 """Somebody whose last word was so recently is speaking."""
 
@@ -46,7 +49,8 @@ class HandoverRule:
     """How much of the memory is used when a summary of the call is asked for."""
     prepare_share: float = 0.75
     """How much of the memory is used when the next conversation is prepared: with PersonaPlex a minute before its end, for a handshake of
-    4 to 9 s and half a minute in which somebody stops speaking."""
+    4 to 9 s and half a minute in which somebody stops speaking. Earlier, down to `least_share`, where the last one took long to open."""
+    least_share: float = 0.25
     pause_s: float = 0.4
     """The pause of everybody in which the next conversation takes over. Pauses between words are shorter."""
     patience_s: float = 30.0
@@ -59,6 +63,8 @@ class HandoverRule:
     """How often the next conversation of one that is live may fail; then that one is renewed in place."""
     first_retry_s: float = 2.0
     longest_retry_s: float = 30.0
+    longest_opening_s: float = 15.0
+    """How long the next conversation may take to open after the end of the memory, or longer where the live one took long, too."""
 
 
 class NextStep(enum.Enum):
@@ -74,15 +80,17 @@ class NextStep(enum.Enum):
 class HandoverTiming:
     """When to hand over from one conversation, which has listened since `began` and remembers for `memory_s`. Pure."""
 
-    def __init__(self, rule: HandoverRule, memory_s: float | None, began: float) -> None:
+    def __init__(self, rule: HandoverRule, memory_s: float | None, began: float, opening_s: float = 0.0) -> None:
+        """`opening_s` is how long it took to open."""
         lasts_s = float("inf") if memory_s is None else memory_s
         self.summary_at = began + rule.summary_share * lasts_s
-        self.due_at = began + rule.prepare_share * lasts_s
+        self.due_at = began + max(rule.least_share * lasts_s, min(rule.prepare_share * lasts_s, lasts_s - OPENINGS * opening_s))
         """From when on the others have to be asked."""
-        self.overdue_at = began + lasts_s + rule.patience_s
-        """From when on nothing is waited for."""
         self._rule = rule
+        self._renew_at = began + rule.prepare_share * lasts_s
         self._ends_at = began + lasts_s
+        self._overdue_at = began + lasts_s + rule.patience_s
+        self._longest_opening_s = max(rule.longest_opening_s, OPENINGS * opening_s)
         self._backoff = Backoff(rule.first_retry_s, rule.longest_retry_s)
         self._retry_at = float("-inf")
 
@@ -90,14 +98,20 @@ class HandoverTiming:
         """The next conversation could not be opened, or was lost before it took over."""
         self._retry_at = now + self._backoff.failed()
 
+    def is_late(self, now: float, began: float) -> bool:
+        """Whether the next conversation, which has been opened since `began`, is not waited for any longer."""
+        return now >= self._overdue_at and now - began >= self._longest_opening_s
+
     def without_next(self, now: float, pause_s: float, *, has_spare: bool) -> NextStep:
         """While nothing is prepared: everybody has been silent for `pause_s`."""
         if now < self.due_at:
             return NextStep.WAIT
-        if has_spare and self._backoff.failures < self._rule.tries and now < self.overdue_at:
+        if has_spare and self._backoff.failures < self._rule.tries and now < self._overdue_at:
             return NextStep.PREPARE if now >= self._retry_at else NextStep.WAIT
+        if now < self._renew_at:
+            return NextStep.WAIT
         needed_s = self._rule.long_pause_s if now < self._ends_at else self._rule.pause_s
-        return NextStep.RENEW if pause_s >= needed_s or now >= self.overdue_at else NextStep.WAIT
+        return NextStep.RENEW if pause_s >= needed_s or now >= self._overdue_at else NextStep.WAIT
 
     def with_next(self, now: float, pause_s: float, *, ready_at: float, takes_turns: bool) -> NextStep:
         """While the next conversation has been ready since `ready_at`. One that takes turns may be thinking while all are silent."""
@@ -114,6 +128,7 @@ class EngineConversation:
         self.engine = engine
         self.downlink = downlink
         self.ready_at: float | None = None
+        self._began_at = clock.now()
         self._clock = clock
         self._host = host
         self.task = asyncio.create_task(self._run(), name="bridge:engine")
@@ -128,6 +143,15 @@ class EngineConversation:
     def is_live(self) -> bool:
         """Whether it listens."""
         return self.ready_at is not None and not self.task.done()
+
+    @property
+    def opening_s(self) -> float:
+        """How long it took to open, or takes so far."""
+        return (self._clock.now() if self.ready_at is None else self.ready_at) - self._began_at
+
+    def is_late(self, timing: HandoverTiming, now: float) -> bool:
+        """Whether it is still being opened, and not waited for any longer."""
+        return self.ready_at is None and timing.is_late(now, self._began_at)
 
     async def _run(self) -> Closed:
         try:
@@ -194,7 +218,6 @@ class Handover:
         self._muted = False
         self._listened = False
         self._lost_told = False
-        self._spoke_at = 0.0
         self._renewing_since: float | None = None
         self._unheard_told = False
         self._taken_over = metrics.counter("handover.taken_over")
@@ -302,7 +325,6 @@ class Handover:
                 self._tell(EngineBack() if self._listened else Listening())
             self._listened = True
         elif conversation is self._next:
-            self._spoke_at = self._clock.now()
             self._uplink.next_engine = conversation.engine
         self.wake()
 
@@ -311,7 +333,7 @@ class Handover:
     async def _step(self, live: EngineConversation, now: float) -> Closed | None:
         """Do what is due; returns how the engine was lost, where nothing follows."""
         following = self._next
-        if following is not None and (following.is_over or (not following.is_live and live.is_live and now >= self._timing.overdue_at)):
+        if following is not None and (following.is_over or (live.is_live and following.is_late(self._timing, now))):
             self._next_failed(following, now)
             following = None
         if live.is_over:
@@ -343,7 +365,7 @@ class Handover:
     async def _without_next(self, live: EngineConversation, now: float) -> None:
         if now < self._timing.due_at:
             return
-        pause_s = self._pause_s(live, None, now)
+        pause_s = self._pause_s(live, None)
         step = self._timing.without_next(now, pause_s, has_spare=True)
         if step is NextStep.PREPARE and not self._prepare():
             step = self._timing.without_next(now, pause_s, has_spare=False)
@@ -360,7 +382,7 @@ class Handover:
         return True
 
     def _with_next(self, live: EngineConversation, following: EngineConversation, ready_at: float, now: float) -> None:
-        pause_s = self._pause_s(live, following, now)
+        pause_s = self._pause_s(live, following)
         step = self._timing.with_next(now, pause_s, ready_at=ready_at, takes_turns=not live.engine.caps.realtime_paced)
         if step is NextStep.TAKE_OVER:
             self._take_over(live, following)
@@ -373,11 +395,10 @@ class Handover:
             following.downlink.fade_in_from(live.downlink.tail or b"")
             self._take_over(live, following)
 
-    def _pause_s(self, live: EngineConversation, following: EngineConversation | None, now: float) -> float:
+    def _pause_s(self, live: EngineConversation, following: EngineConversation | None) -> float:
         """For how long everybody has been silent: people, the live engine as it is heard, the next one as it would be."""
-        if live.downlink.is_heard or (following is not None and following.downlink.spoke_within(SPEAKS_S)):
-            self._spoke_at = now
-        return min(self._pause_of_people(), now - self._spoke_at)
+        engines = [one.downlink.silent_s for one in (live, following) if one is not None]
+        return min(self._pause_of_people(), *engines)
 
     def _take_over(self, live: EngineConversation, following: EngineConversation) -> None:
         """From now on people talk with the next conversation. The old one is left, and its slot is free as soon as that is done."""
@@ -385,7 +406,7 @@ class Handover:
             self._spare.adopt()
         self._spare = self._next = None
         self._uplink.next_engine = None
-        live.downlink.standby = True
+        live.downlink.stand_by()
         self._count(live, None)
         self._leave(live)
         self._captions.end_stretch()
@@ -410,7 +431,7 @@ class Handover:
         self._renewing_since, self._unheard_told = now, False
         self._uplink.engine = None
         self._count(live, None)
-        live.downlink.standby = True
+        live.downlink.stand_by()
         await cancel_and_wait(live.task)
         self._captions.end_stretch()
         self._live = self._begin(self._lease.open(self._persona, self._metrics, self._recap.recap()), standby=False)
@@ -446,16 +467,20 @@ class Handover:
 
     def _go_live(self, conversation: EngineConversation) -> None:
         self._uplink.engine = conversation.engine
-        self._spoke_at = self._clock.now()
         began = conversation.ready_at if conversation.ready_at is not None else self._clock.now()
-        self._timing = HandoverTiming(self._rule, conversation.engine.caps.memory_s, began)
+        self._timing = HandoverTiming(self._rule, conversation.engine.caps.memory_s, began, conversation.opening_s)
         self._summary_at = self._timing.summary_at
 
     def _leave(self, conversation: EngineConversation) -> None:
         """Leave it in the background."""
         self._leaving.add(conversation.task)
-        conversation.task.add_done_callback(self._leaving.discard)
+        conversation.task.add_done_callback(self._left)
         conversation.task.cancel()
+
+    def _left(self, task: asyncio.Task[Closed]) -> None:
+        self._leaving.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("engine did not close well", engine=self._lease.name, exc_info=error)
 
     def _count(self, conversation: EngineConversation, lost: Closed | None) -> None:
         """Audio of a flood does not count as healthy."""

@@ -34,6 +34,7 @@ from discordplex.config.values import (
     Ids,
     Line,
     ListenAddress,
+    MemorySeconds,
     Password,
     Prefix,
     RealtimeUrl,
@@ -111,6 +112,8 @@ class EngineConfig(Section):
     """How people are told where their voice goes; empty: by the kind of the engine. Of several kinds, it is the first one's name."""
     voices: Voices = {}
     """For voices of one kind, their names on other kinds."""
+    summary: bool = False
+    """Whether the cascade's chat model writes a summary of the call for the engine's next conversation."""
     renewal_pause_s: float = Field(default=3.0, ge=0.4, le=60)
     """The pause in which a conversation is renewed where no second server is free."""
 
@@ -130,7 +133,7 @@ class PersonaPlexConfig(Section):
 
     urls: EngineUrls = ("ws://localhost:8998/api/chat",)
     handshake_timeout_s: float = Field(default=60.0, gt=0, le=3600)
-    memory_s: float = Field(default=240.0, ge=0, le=86400)
+    memory_s: MemorySeconds = Field(default=240.0, ge=0, le=86400)
     """After how long the model has forgotten its voice and role; 0: never."""
     recap_tokens: int = Field(default=80, ge=0, le=1000)
     """How much of what was said a new conversation of the same call is told."""

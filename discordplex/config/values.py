@@ -193,6 +193,16 @@ def password(value: SecretStr) -> SecretStr:
     return value
 
 
+def memory_seconds(value: float) -> float:
+    """How long a model remembers: long enough to say something, or 0 for ever."""
+    if value and not SHORTEST_MEMORY_S <= value <= LONGEST_MEMORY_S:
+        raise ValueError(f"must be 0, or from {SHORTEST_MEMORY_S} to {LONGEST_MEMORY_S}")
+    return value
+
+
+SHORTEST_MEMORY_S, LONGEST_MEMORY_S = 5, 86400
+"""With less, a call would do nothing but open conversations."""
+
 LAST_PORT = 65535
 
 PASSWORD_LENGTH = 12
@@ -219,4 +229,5 @@ EngineKinds = Annotated[EngineKind | tuple[EngineKind, ...], BeforeValidator(eng
 Voices = Annotated[dict[str, dict[str, str]], BeforeValidator(voices_by_kind)]
 Ids = Annotated[tuple[str, ...], BeforeValidator(snowflakes)]
 ListenAddress = Annotated[str, AfterValidator(listen_address)]
+MemorySeconds = Annotated[float, AfterValidator(memory_seconds)]
 Password = Annotated[SecretStr, AfterValidator(password)]

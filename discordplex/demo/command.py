@@ -27,15 +27,16 @@ class DemoOptions:
     engine: str
     seconds: float | None
     as_json: bool
+    memory_s: float | None = None
 
 
 def run_demo(options: DemoOptions, stop: Stop) -> int:
     """Exit code 0 where the person got an answer. Raises DiscordplexError with a sentence, or OSError where the files cannot be written."""
-    check_engine(options.engine)
+    check_engine(options.engine, options.memory_s)
     said = speech(options.speech)
     options.out.mkdir(parents=True, exist_ok=True)
     with show_for(f"discordplex demo, {options.engine}", {"person": PEOPLE[0], "bot": BOTS[0]}, as_json=options.as_json) as show:
-        call = asyncio.run(until_terminated(stop, play(options.engine, said, options.seconds, show)))
+        call = asyncio.run(until_terminated(stop, play(options.engine, said, options.seconds, show, options.memory_s)))
     measured = report(call, options.engine)
     write(measured, call, options.out)
     if options.as_json:

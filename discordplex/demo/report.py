@@ -80,6 +80,9 @@ def report(call: PlayedCall, engine: str) -> dict[str, Any]:
             "voice_to_voice": [round(wait.latency_ms) for wait in waits(call, engine)],
             **{name: metrics[name] for name in STAGES if name in metrics},
         },
+        "handovers": [
+            {"at_s": round(one.at_s, 3), "in_place": one.in_place, "unheard_s": round(one.unheard_s, 3)} for one in call.handovers
+        ],
         "cpu_percent": cpu_percent(call),
         "cpu_s": call.bot_report.get("cpu_s"),
         "memory_mib": call.bot_report.get("rss_mib"),
@@ -124,6 +127,9 @@ def summary(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> Iterato
             yield f"  {label:<26}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99"
     heard = f"{frames['person_sent']} sent by {call.person}, {frames['person_heard']} heard from {call.bot}"
     yield f"  frames                    {heard}, lost: {frames['lost']}, holes: {frames['holes']}"
+    if measured["handovers"]:
+        times = ", ".join(f"{one['at_s']:.1f} s" for one in measured["handovers"])
+        yield f"  hand-overs                {len(measured['handovers'])}, at {times}"
     yield f"  the bot                   {', '.join(usage(measured))}"
     yield f"  in {out}{'' if str(out).endswith('/') else '/'}: {SOUND}, {TRANSCRIPT}, {PICTURE}, {REPORT}"
 
@@ -186,6 +192,7 @@ def picture(measured: Mapping[str, Any], call: PlayedCall) -> Picture:
         lines=call.lines,
         answers=waits(call, measured["engine"]),
         facts=list(facts(measured)),
+        handovers=[one.at_s for one in call.handovers],
     )
 
 

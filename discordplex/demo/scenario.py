@@ -58,8 +58,20 @@ LONGEST_ANSWER_S = 30.0
 BETWEEN_S = 3.0
 """Silence before the person speaks again, where the call is to last longer than the speech."""
 LOOK_S = 0.05
+PROMPT_STEP_MS = 20.0
+"""Of stand-ins between which a call is handed over: it takes them two seconds to be ready. A real server takes 4 to 9 s."""
 
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedHandover:
+    """The call went on in another conversation with its engine."""
+
+    at_s: float
+    in_place: bool
+    """Whether nobody was heard meanwhile."""
+    unheard_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +95,21 @@ class PlayedCall:
     bot_report: Mapping[str, Any]
     stats: Sequence[tuple[float, Mapping[str, Any]]]
     """The bot's statistics during the conversation, with the clock time at which each came."""
+    handovers: Sequence["PlayedHandover"] = ()
     encrypted: bool = False
     """Whether the person and the bot spoke through end-to-end encryption, to the end."""
 
 
-async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Display) -> PlayedCall:
-    """Run a whole call. Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running."""
+async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Display, memory_s: float | None = None) -> PlayedCall:
+    """Run a whole call; with `memory_s`, the model keeps no more than that.
+
+    Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running.
+    """
     async with contextlib.AsyncExitStack() as rooms:
         folder = Path(rooms.enter_context(tempfile.TemporaryDirectory(prefix="discordplex-demo-", ignore_cleanup_errors=True)))
         discord = await rooms.enter_async_context(LoopbackDiscord())
         show.step(f"A loopback Discord is at {discord.api_url}.")
-        url, engine_settings = await open_engine(engine, speech, rooms)
+        url, engine_settings = await open_engine(engine, speech, rooms, memory_s)
         show.step(f"The engine is at {url}.")
         settings = {
             "DISCORDPLEX_DISCORD__TOKEN": discord.bots[0].token,
@@ -108,9 +124,12 @@ async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Dis
         return await scene.run(bot)
 
 
-async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncExitStack) -> tuple[str, dict[str, str]]:
-    """The engine's address, and the bot's settings for it; starts a stand-in where `engine` names one."""
+async def open_engine(
+    engine: str, speech: SpokenClip, rooms: contextlib.AsyncExitStack, memory_s: float | None = None
+) -> tuple[str, dict[str, str]]:
+    """The engine's address, and the bot's settings for it; starts a stand-in where `engine` names one, and two with `memory_s`."""
     mode = next((mode for mode in MODES if mode == engine), None)
+    memory = {} if memory_s is None else {"PERSONAPLEX__MEMORY_S": str(memory_s)}
     if engine in (CASCADE, REALTIME):
         hears = in_turn(speech.words) if speech.words else length_as_words
         if engine == CASCADE:
@@ -121,16 +140,19 @@ async def open_engine(engine: str, speech: SpokenClip, rooms: contextlib.AsyncEx
             url, told = realtime.url, {"REALTIME__URL": realtime.url, "REALTIME__API_KEY": API_KEY}
         told |= {"ENGINE__KIND": engine}
     elif mode is not None:
-        url = (await rooms.enter_async_context(StandInServer(mode))).url
-        told = {"PERSONAPLEX__URLS": json.dumps([url]), "PERSONA__TEXT_PROMPT": ROLES[mode]}
+        servers = [StandInServer(mode)] if memory_s is None else [StandInServer(mode, prompt_step_ms=PROMPT_STEP_MS) for _ in range(2)]
+        urls = [(await rooms.enter_async_context(server)).url for server in servers]
+        url, told = " and ".join(urls), {"PERSONAPLEX__URLS": json.dumps(urls), "PERSONA__TEXT_PROMPT": ROLES[mode], **memory}
     else:
-        return engine, {f"{PREFIX}PERSONAPLEX__URLS": json.dumps([engine])}
+        return engine, {f"{PREFIX}{key}": value for key, value in {"PERSONAPLEX__URLS": json.dumps([engine]), **memory}.items()}
     told |= {"ENGINE__NAME": STANDIN_NAME.format(engine)}
     return url, {f"{PREFIX}{key}": value for key, value in told.items()}
 
 
-def check_engine(engine: str) -> None:
-    """Raise ConfigError where the demo cannot use such an engine."""
+def check_engine(engine: str, memory_s: float | None = None) -> None:
+    """Raise ConfigError where the demo cannot use such an engine, or where it has no memory that fills."""
+    if memory_s is not None and engine in (CASCADE, REALTIME):
+        raise ConfigError(f"--memory is for PersonaPlex's protocol; --engine {engine} has no memory that fills.")
     if engine == CASCADE:
         CascadeProvider(CascadeConfig(), clock=SystemClock())  # the error says what is not installed
     elif engine == REALTIME:
@@ -156,6 +178,7 @@ class Demo:
         self._chat = ChatLog(discord, self._channel, self._bot, self._user, show, words_known=bool(speech.words))
         self._online = asyncio.Event()
         self._stats: list[tuple[float, Mapping[str, Any]]] = []
+        self._handovers: list[PlayedHandover] = []
         self._loop = asyncio.get_running_loop()
         self._said, self._said_from_s = b"", 0.0
         self._sentences: deque[tuple[Span, str]] = deque()
@@ -165,6 +188,10 @@ class Demo:
         if event.get("event") == "call stats":
             self._stats.append((self._clock.now(), event))
             self._show.stats(event)
+        elif event.get("event") == "call handed over":
+            at_s = self._clock.now() - self._chat.origin_s
+            self._handovers.append(PlayedHandover(at_s, bool(event.get("in_place")), float(event.get("unheard_s", 0))))
+            self._show.step(f"{at_s:5.1f} s  The call goes on in another conversation with its engine.")
 
     async def run(self, bot: BotProcess) -> PlayedCall:
         """Run the call. The bot may not end before it is told to."""
@@ -212,6 +239,7 @@ class Demo:
             "said_sequences": [packet.sequence for packet in person.said.packets(self._user.id)],
             "heard_sequences": [packet.sequence for packet in person.heard.packets(self._bot.id)],
             "listened_s": begun - origin,
+            "handovers": self._handovers,
             "encrypted": encrypted,
         }
         return call, begun

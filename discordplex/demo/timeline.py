@@ -17,6 +17,7 @@ GRID: Colour = (236, 238, 244)
 PERSON: Colour = (37, 99, 235)
 BOT: Colour = (219, 84, 20)
 ANSWERED: Colour = (14, 138, 95)
+HANDED_OVER: Colour = (126, 58, 200)
 
 WIDTH, MARGIN, GUTTER = 1800, 48, 190
 HEAD, LANE, GAP, ROW = 112, 132, 78, 34
@@ -25,6 +26,7 @@ LOUDEST_SHARE = 0.94
 """Share of a lane's height that the loudest moment of the call takes."""
 BUBBLE_SIZE, BUBBLE_ROW, BUBBLE_LINES, BUBBLE_PAD, BUBBLE_NARROWEST, BUBBLE_WIDEST = 19, 25, 3, 12, 60, 430
 NOTICE_SIZE = 18
+HANDOVER = "hand-over"
 
 TICKS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 TICK_NARROWEST = 84
@@ -53,6 +55,8 @@ class Picture:
     answers: Sequence[ResponseTime]
     facts: Sequence[tuple[str, str]]
     """Value and label, shown at the top right."""
+    handovers: Sequence[float] = ()
+    """When the call went on in another conversation with its engine, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class TimelineLayout:
         self._said, self._answered = list(self._bubbles("person")), list(self._bubbles("bot"))
         self._person_top = MARGIN + HEAD + tallest(self._said)
         self._bot_top = self._person_top + LANE + GAP
-        self._chat_top = self._bot_top + LANE + tallest(self._answered) + 22
+        self._chat_top = self._bot_top + LANE + tallest(self._answered) + 22 + 10 * bool(picture.handovers)
         self._axis = self._chat_top + (max((row for row, _ in self._rows), default=-1) + 1) * ROW + 12
         self._canvas = Canvas(WIDTH, self._axis + 34 + MARGIN - 12, PAPER)
 
@@ -96,10 +100,12 @@ class TimelineLayout:
         self._draw_time()
         self._draw_lane(self._picture.person, self._picture.recording.person, self._person_top, PERSON)
         self._draw_lane(self._picture.bot, self._picture.recording.bot, self._bot_top, BOT)
+        for at_s in self._picture.handovers:
+            self._draw_handover(at_s)
         for answer in self._picture.answers:
             self._draw_wait(answer)
         self._draw_bubbles(self._said, PERSON, bottom=self._person_top - 14)
-        self._draw_bubbles(self._answered, BOT, top=self._bot_top + LANE + 14)
+        self._draw_bubbles(self._answered, BOT, top=self._bot_top + LANE + 14 + 10 * bool(self._picture.handovers))
         self._draw_chat()
         return self._canvas.finished()
 
@@ -143,6 +149,16 @@ class TimelineLayout:
             height = LANE * LOUDEST_SHARE * (level / loudest) ** 0.65
             if height > BAR:
                 yield self._left + number * BAR_STEP, height
+
+    def _draw_handover(self, at_s: float) -> None:
+        """A line across the bot's lane, with a word at its foot."""
+        x, top, bottom = self._x(at_s), self._bot_top, self._bot_top + LANE
+        self._canvas.line((x, top - 4), (x, bottom + 4), colour=HANDED_OVER, width=2.5)
+        self._canvas.disc(x, top - 4, 6, HANDED_OVER)
+        half = text_width(HANDOVER, 16) / 2 + 9
+        center = min(max(x, self._left + half), self._right - half)
+        self._canvas.box(center - half, bottom - 8, center + half, bottom + 16, PAPER, radius=12, outline=HANDED_OVER)
+        self._canvas.text(center, bottom + 4, HANDOVER, 16, HANDED_OVER, anchor="mm")
 
     def _draw_wait(self, answer: ResponseTime) -> None:
         """From the person's side to the bot's first sound: down, along, down; with how long it took."""

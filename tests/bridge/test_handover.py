@@ -220,6 +220,28 @@ async def test_without_a_pause_one_voice_fades_into_the_other(clock: FakeClock) 
     await call.cancel()
 
 
+def test_a_next_conversation_that_takes_long_to_open_is_begun_earlier() -> None:
+    """As a long role does: by the time that the live one took, and not before a quarter of the memory."""
+    due = [HandoverTiming(HandoverRule(), memory_s, 0, opening_s).due_at for memory_s, opening_s in ((232, 9), (75, 30), (75, 120))]
+    assert due == [pytest.approx(174), pytest.approx(30), pytest.approx(18.75)]
+    late = HandoverTiming(HandoverRule(), 75, 0, 30)
+    assert late.without_next(40, 60, has_spare=False) is NextStep.WAIT
+    assert [late.is_late(now, began) for now, began in ((104, 0), (105, 61), (106, 61))] == [False, False, True]
+
+
+async def test_a_next_conversation_that_never_opens_is_given_up(clock: FakeClock) -> None:
+    """A server that keeps it waiting: the conversation is renewed in place half a minute after the end of the memory."""
+    call = Handed(clock, *engines_of(clock))
+    call.engines[1]._on_open = slow(asyncio.Event())
+    await call.start()
+    await clock.advance(37.8)
+    assert call.told == [Opening(), Listening()]
+    await clock.advance(0.5)
+    assert [type(event) for event in call.told[2:]] == [Renewing, HandedOver]
+    assert call.engines[2].heard
+    await call.cancel()
+
+
 async def test_a_next_conversation_without_sound_never_takes_over(clock: FakeClock) -> None:
     """A server may shake hands and then say nothing: that is for its own watchdog to find."""
     call = Handed(clock, *engines_of(clock))

@@ -1,16 +1,30 @@
 """What is kept of a call for the engine's next conversation."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from discordplex.bridge.events import Caption
 from discordplex.bridge.recap import LONGEST_SUMMARY, MOST_CHARACTERS, MOST_TURNS, RecapKeeper
-from discordplex.engine import NO_RECAP, Recap, RecapTurn
+from discordplex.engine import NO_RECAP, RecapTurn
 from discordplex.loopback.clock import settle
 
 ANN, BEN = 1, 2
 NAMES = {ANN: "Ann", BEN: "Ben"}
+
+
+class Writer:
+    """A chat model that does what a test says."""
+
+    name = "a chat model"
+
+    def __init__(self, write: Callable[[str], Awaitable[str]]) -> None:
+        self._write = write
+
+    async def answer(self, instructions: str, text: str) -> str:
+        assert "three short sentences" in instructions
+        return await self._write(text)
 
 
 def said(key: int, text: str, speaker: int | None = None, *, by_person: bool = False, final: bool = True) -> Caption:
@@ -66,25 +80,28 @@ def test_it_is_bounded() -> None:
 
 async def test_a_summary_is_made_beforehand_and_never_waited_for() -> None:
     """One at a time; the words it is made of are those of that moment."""
-    asked: list[Recap] = []
+    asked: list[str] = []
     answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def summarize(recap: Recap) -> str:
-        asked.append(recap)
+    async def summarize(text: str) -> str:
+        asked.append(text)
         return await answer
 
-    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarize=summarize)
+    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarizer=Writer(summarize))
     keeper.prepare()
     a_talk(keeper)
     keeper.prepare()
     keeper.prepare()
     await settle()
-    assert len(asked) == 1
+    assert asked == ["ASSISTANT: Hello.\nAnn: I am Ann.\nSOMEBODY: I am nobody.\nBen: I am Ben."]
     assert keeper.recap().summary == ""
     answer.set_result("They met.\n" + "And talked. " * 100)
     await settle()
     assert keeper.recap().summary.startswith("They met. And talked.")
     assert len(keeper.recap().summary) <= LONGEST_SUMMARY
+    keeper.prepare()
+    await settle()
+    assert asked[1].startswith("BEFORE: They met.")
 
 
 @pytest.mark.parametrize("ending", ["forget", "clear"])
@@ -92,15 +109,15 @@ async def test_a_summary_of_words_that_are_to_be_forgotten_is_never_told(ending:
     """The request is cancelled, and a summary that was there is dropped."""
     cancelled: list[bool] = []
 
-    async def summarize(recap: Recap) -> str:
+    async def summarize(text: str) -> str:
         if not cancelled:
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
                 cancelled.append(True)
-        return f"{len(recap.turns)} turns."
+        return f"{len(text.splitlines())} turns."
 
-    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarize=summarize)
+    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarizer=Writer(summarize))
     a_talk(keeper)
     keeper.prepare()
     await settle()
@@ -122,12 +139,12 @@ async def test_a_summary_that_fails_is_done_without() -> None:
     """The newest turns are told all the same, and the next time it is tried again."""
     tries = 0
 
-    async def summarize(_: Recap) -> str:
+    async def summarize(_: str) -> str:
         nonlocal tries
         tries += 1
         raise OSError
 
-    keeper = RecapKeeper(summarize=summarize)
+    keeper = RecapKeeper(summarizer=Writer(summarize))
     a_talk(keeper)
     for _ in range(2):
         keeper.prepare()

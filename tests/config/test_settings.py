@@ -267,6 +267,7 @@ WRONG = [
         "[personaplex]\nhandshake_timeout_s = nan",
         "personaplex.handshake_timeout_s must be a number above 0 and at most 3600, but NaN was given",
     ),
+    ("[personaplex]\nmemory_s = 1", "personaplex.memory_s must be 0, or from 5 to 86400, but 1 was given"),
     ("[personaplex]\nurls = []", "personaplex.urls must name at least one server, but [] was given"),
     (
         '[personaplex]\nurls = ["ws://a/x", "ws://a/x"]',

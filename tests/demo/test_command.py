@@ -70,6 +70,7 @@ def test_an_own_recording_has_no_known_words(tmp_path: Path) -> None:
     ("changed", "sentence"),
     [
         ({"engine": "http://x"}, "There is no engine 'http://x'"),
+        ({"engine": "cascade", "memory_s": 15.0}, "--memory is for PersonaPlex's protocol"),
         ({"speech": Path("missing.wav")}, r"missing\.wav cannot be read"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from discordplex.demo.recording import paired
-from discordplex.demo.report import lost, report, summary, write
-from discordplex.demo.scenario import PlayedCall
+from discordplex.demo.report import lost, picture, report, summary, write
+from discordplex.demo.scenario import PlayedCall, PlayedHandover
 from discordplex.demo.timeline import TimelineEntry
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
@@ -141,3 +141,18 @@ def test_four_files_are_written(make_call: Callable[..., PlayedCall], tmp_path: 
     with Image.open(out / "timeline.png") as image:
         assert image.width == 1800
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == measured
+
+
+def test_hand_overs_are_in_the_report_and_in_the_picture(make_call: Callable[..., PlayedCall], tmp_path: Path) -> None:
+    """When, and for how long nobody was heard; without any, nothing is said of them."""
+    call = make_call(handovers=[PlayedHandover(2.5, in_place=False, unheard_s=0.0), PlayedHandover(4.0, in_place=True, unheard_s=1.25)])
+    measured = report(call, "echo")
+    assert measured["handovers"] == [
+        {"at_s": 2.5, "in_place": False, "unheard_s": 0.0},
+        {"at_s": 4.0, "in_place": True, "unheard_s": 1.25},
+    ]
+    assert "2, at 2.5 s, 4.0 s" in "\n".join(summary(measured, call, tmp_path))
+    assert picture(measured, call).handovers == [2.5, 4.0]
+    plain = report(make_call(), "echo")
+    assert plain["handovers"] == []
+    assert "hand-over" not in "\n".join(summary(plain, make_call(), tmp_path))

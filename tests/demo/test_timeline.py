@@ -8,7 +8,7 @@ from PIL import Image
 
 from discordplex.demo.canvas import drawable, shortened, text_width, wrapped
 from discordplex.demo.recording import ResponseTime, paired
-from discordplex.demo.timeline import BOT, PERSON, WIDTH, Picture, TimelineEntry, clock_face, draw
+from discordplex.demo.timeline import BOT, HANDED_OVER, PERSON, WIDTH, Picture, TimelineEntry, clock_face, draw
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
 
@@ -43,6 +43,16 @@ def test_more_words_make_a_higher_picture(voice: Voice) -> None:
     worded = draw(picture(said, said, [TimelineEntry("person", "Ada", 1.0, "Hello."), TimelineEntry("notice", "Plex", 0.5, "Plex enters")]))
     assert bare.width == worded.width == WIDTH
     assert worded.height > bare.height
+
+
+def test_a_hand_over_is_marked_where_it_was(voice: Voice) -> None:
+    """A line across the bot's lane; without any, its colour is nowhere."""
+    said = voice([(1, 2)], 10.0)
+    assert not columns_with(draw(picture(said, said)), HANDED_OVER)
+    columns = columns_with(draw(picture(said, said, handovers=[5.0])), HANDED_OVER)
+    middle = (48 + 190 + WIDTH - 48) / 2
+    assert any(abs(column - middle) < 6 for column in columns)
+    assert all(abs(column - middle) < 60 for column in columns)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.4, 7.0, 90.0, 300.0])

@@ -31,7 +31,7 @@ from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.recording_policy import RecordingPolicy
 from discordplex.bridge.handover import HandoverRule
 from discordplex.bridge.ports import EarsProvider
-from discordplex.bridge.recap import Summarize
+from discordplex.bridge.recap import SummaryModel
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId
 from discordplex.metrics import CallMetrics, Metrics
@@ -61,7 +61,7 @@ class CallContext:
     """Makes the buttons below the greeting."""
     ears: EarsProvider | None = None
     """Writes down what people say, beside an engine that does not; None: nobody does."""
-    summarize: Summarize | None = None
+    summarizer: SummaryModel | None = None
     """Writes a summary of the call for the engine's next conversation."""
     handover_rule: HandoverRule | None = None
     engine_name: str = ""
@@ -118,7 +118,8 @@ class Call:
         self._source = StreamingPlaybackSource(clock=clock, metrics=self.metrics, profile=profile, ducking=ducking)
         self._hearing = CallHearing(preferences=context.preferences, clock=clock, metrics=self.metrics, ducking=ducking)
         self._disclosure = Disclosure(notices, number, speaking=lambda: self._hearing.gate.speaking)
-        self._announcer = Announcer(state, notices, self._disclosure, panel=context.panel)
+        summarized_by = context.summarizer.name if context.summarizer else ""
+        self._announcer = Announcer(state, notices, self._disclosure, panel=context.panel, summarized_by=summarized_by)
         self._captions = CallCaptions(
             state, disclosure=self._disclosure, notices=notices, preferences=context.preferences, transcripts=context.transcripts
         )
@@ -128,7 +129,7 @@ class Call:
             captions=self._captions,
             lease=lease,
             ears=context.ears.ears(self._disclosure.allows_ears, self.metrics) if context.ears else None,
-            summarize=context.summarize,
+            summarizer=context.summarizer,
             handover_rule=context.handover_rule,
             source=self._source,
             clock=clock,

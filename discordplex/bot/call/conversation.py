@@ -26,7 +26,7 @@ from discordplex.bridge.events import (
 )
 from discordplex.bridge.handover import HandoverRule
 from discordplex.bridge.ports import Ears, SpeechSink, VoiceLink
-from discordplex.bridge.recap import RecapKeeper, Summarize
+from discordplex.bridge.recap import RecapKeeper, SummaryModel
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
 from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, ReplaceableLease, SpeakerId, TurnTakingLease
@@ -50,7 +50,7 @@ class Conversation:
         captions: CallCaptions,
         lease: EngineLease,
         ears: Ears | None = None,
-        summarize: Summarize | None = None,
+        summarizer: SummaryModel | None = None,
         handover_rule: HandoverRule | None = None,
         source: StreamingPlaybackSource,
         clock: Clock,
@@ -59,7 +59,7 @@ class Conversation:
     ) -> None:
         """`announcer` posts what happens; `captions` gets what is said; `on_replaced` is called when the engine is of another kind.
 
-        `summarize` writes a summary for the engine's next conversation.
+        `summarizer` writes a summary for the engine's next conversation.
         """
         self.phase = "joining"
         self.listening_since: float | None = None
@@ -72,7 +72,7 @@ class Conversation:
         self._lease = lease
         self._server = lease.name
         self._ears = ears
-        self._summarize = summarize
+        self._summarizer = summarizer
         self._handover_rule = handover_rule
         self._source = source
         self._clock = clock
@@ -110,7 +110,7 @@ class Conversation:
             metrics=self._metrics,
             ears=self._ears,
             handover_rule=self._handover_rule,
-            recap=RecapKeeper(name_of=self._name_of, summarize=self._summarize),
+            recap=RecapKeeper(name_of=self._name_of, summarizer=self._summarizer),
         )
         if self._state.paused:
             await self._session.pause()
@@ -216,6 +216,7 @@ class Conversation:
             if self._changing:
                 self._announcer.changed()
             self._announcer.engine_back(moved=moved)
+            self._announcer.renewed()
         self._changing = False
 
     def _on_handover(self, event: Renewing | UnheardInRenewal | HandedOver) -> None:

@@ -74,6 +74,8 @@ class Introduction:
     """The people the bot came for, without those whose names may not be shown there."""
     privacy_code: str | None = None
     """The digits that verify the call's end-to-end encryption; None without encryption."""
+    summarized_by: str = ""
+    """Who writes summaries of the call for the engine; empty: nobody."""
 
 
 OPT_OUTS_UNKNOWN = "I cannot read my settings, so I do not know who asked me not to listen. If you did, please press the button again."
@@ -117,8 +119,9 @@ def listening_to(about: Introduction) -> str:
     """Who listens, where people's voices go and what is kept; then the people the bot came for, and its persona."""
     goes_to = f"what you say goes to {harmless(about.policy.engine)}"
     came_for = f" I came for {listed(about.people)}." if about.people else ""
+    summed_up = f" What is written down is summed up for the engine by {harmless(about.summarized_by)}." if about.summarized_by else ""
     return (
-        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {use_of_speech(about.policy, about.here)}.{came_for}"
+        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {use_of_speech(about.policy, about.here)}.{summed_up}{came_for}"
         f"{f' You talk with {who(about.persona)}.' if about.persona else ''}"
     )
 

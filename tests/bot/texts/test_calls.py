@@ -25,6 +25,9 @@ def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
     kept = texts.calls.listening(texts.calls.Introduction(5, PERSONA, RecordingPolicy(engine="gpu", transcribes=True, kept=True)))
     assert "a transcript is kept" in kept
     assert "nothing" not in kept
+    summed_up = texts.calls.listening(texts.calls.Introduction(5, PERSONA, nothing, summarized_by="a chat model (*gpt*)"))
+    assert r"summed up for the engine by a chat model (\*gpt\*)." in summed_up
+    assert "summed up" not in kept
 
 
 @pytest.mark.parametrize(
