@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +126,7 @@ def config_check(args: argparse.Namespace) -> int:
     """Check the settings, including what the engine would refuse."""
     config = load(args)
     from discordplex.cascade.provider import check_persona
-    from discordplex.config.settings import exposed, settings_files
+    from discordplex.config.settings import settings_files
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
     from discordplex.store import address
 
@@ -154,13 +154,22 @@ def config_check(args: argparse.Namespace) -> int:
         from discordplex.hearing.provider import Hearing
 
         Hearing(config.cascade, clock=SystemClock())
-    sys.stdout.write("The settings are valid.\n")
-    for file in settings_files(args.config):
-        if exposed(file):
-            sys.stdout.write(f"{file} holds a secret, and other users of this machine may read it: chmod 600 {file}\n")
-    if config.discord.token is None:
-        sys.stdout.write("discord.token is not set yet; `discordplex run` needs it.\n")
+    sys.stdout.write("".join(f"{line}\n" for line in ("The settings are valid.", *hints(config, settings_files(args.config)))))
     return 0
+
+
+def hints(config: "Config", read: Iterable[Path]) -> Iterator[str]:
+    """What `run` will need besides valid settings, and which files should be read by nobody else."""
+    from discordplex.config.settings import exposed
+    from discordplex.realtime.dialects import needs_key
+
+    for file in read:
+        if exposed(file):
+            yield f"{file} holds a secret, and other users of this machine may read it: chmod 600 {file}"
+    if config.discord.token is None:
+        yield "discord.token is not set yet; `discordplex run` needs it."
+    if "realtime" in config.engine.kinds and config.realtime.api_key is None and needs_key(config.realtime.url):
+        yield "realtime.api_key is not set yet; the service at realtime.url needs it."
 
 
 def config_init(args: argparse.Namespace) -> int:

@@ -267,6 +267,24 @@ def test_config_check_tells_what_is_missing_for_run(capsys: pytest.CaptureFixtur
     assert "discord.token is not set" in out
 
 
+@pytest.mark.parametrize(
+    ("settings", "hinted"),
+    [
+        (["engine.kind=realtime"], True),
+        (['engine.kind=["personaplex", "realtime"]'], True),
+        (["engine.kind=realtime", "realtime.api_key=sk-proj-0123456789abcdef"], False),
+        (["engine.kind=realtime", "realtime.url=http://localhost:8080/v1"], False),
+        ([], False),
+    ],
+)
+def test_config_check_tells_that_a_service_needs_a_key(capsys: pytest.CaptureFixture[str], settings: list[str], *, hinted: bool) -> None:
+    """A server of one's own may need none."""
+    code, out, err = outcome(capsys, "config", "check", *(part for one in settings for part in ("--set", one)))
+    assert (code, err) == (0, "")
+    assert ("realtime.api_key is not set" in out) == hinted
+    assert "sk-proj" not in out
+
+
 def test_config_check_asks_the_store_side_too(capsys: pytest.CaptureFixture[str]) -> None:
     """A database that `run` would refuse is found before it is opened."""
     code, _out, err = outcome(capsys, "config", "check", "--set", "store.url=mysql://me:hunter2@db/x")

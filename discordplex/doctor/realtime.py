@@ -14,11 +14,12 @@ from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 from discordplex.network import Connector, NetworkSettingError, ProxyFailedError
 from discordplex.realtime import endings
-from discordplex.realtime.dialects import Dialect, dialect_of
+from discordplex.realtime.dialects import Dialect, dialect_of, needs_key
 from discordplex.realtime.provider import RealtimeProvider
 
 TIMEOUT_S: Final = 10.0
 HTTP: Final = {"ws": "http", "wss": "https"}
+SET_KEY: Final = "Set DISCORDPLEX_REALTIME__API_KEY."
 FOUND, UNAUTHORISED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 
 
@@ -33,8 +34,18 @@ async def check_realtime(config: Config, *, deep: bool) -> list[Finding]:
         if refusal
         else ok("persona", f"Voice {persona.voice or 'of the service'}, a prompt of {len(persona.text_prompt)} characters."),
         ok("dialect", f"The bot speaks the dialect {dialect.name} to {dialect.service}."),
-        await (check_session(provider, Persona(persona.voice, persona.text_prompt), dialect) if deep else check_model(config, dialect)),
+        await check_server(config, provider, dialect, deep=deep),
     ]
+
+
+async def check_server(config: Config, provider: RealtimeProvider, dialect: Dialect, *, deep: bool) -> Finding:
+    """Ask the server, if there is what it needs to be asked."""
+    persona = config.persona_of("realtime")
+    if config.realtime.api_key is None and needs_key(config.realtime.url):
+        return failure("engine", f"{dialect.service} needs a key, and realtime.api_key is not set.", SET_KEY)
+    if deep:
+        return await check_session(provider, Persona(persona.voice, persona.text_prompt), dialect)
+    return await check_model(config, dialect)
 
 
 async def check_session(provider: RealtimeProvider, persona: Persona, dialect: Dialect) -> Finding:
@@ -64,7 +75,7 @@ async def check_model(config: Config, dialect: Dialect) -> Finding:
     if status == FOUND:
         return ok("engine", f"{dialect.service} takes the key and has the model {config.realtime.model}.")
     if status in (UNAUTHORISED, FORBIDDEN):
-        return failure("engine", endings.refused(dialect.service, status).reason, "Set DISCORDPLEX_REALTIME__API_KEY.")
+        return failure("engine", endings.refused(dialect.service, status).reason, SET_KEY)
     if status == NOT_FOUND and dialect.voices:
         return failure("engine", endings.no_model(dialect.service).reason, "Set realtime.model to one that the account has.")
     return warning(

@@ -100,3 +100,8 @@ def dialect_of(name: str, url: str, model: str) -> Dialect:
     if host == "api.x.ai" or host.endswith(".x.ai"):
         return XAI
     return OPENAI if at_openai else OTHER
+
+
+def needs_key(url: str) -> bool:
+    """Whether it is the address of a service that gives no session without a key. A server of one's own may need none."""
+    return dialect_of("auto", urlsplit(url)._replace(path="", query="").geturl(), "").costs_money

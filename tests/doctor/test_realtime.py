@@ -34,6 +34,14 @@ async def test_a_refused_key_is_a_failure(*, deep: bool) -> None:
     assert "sk-" not in found.says + found.mend
 
 
+@pytest.mark.parametrize("deep", [False, True])
+async def test_a_service_is_not_asked_without_a_key(*, deep: bool) -> None:
+    """The settings alone say what is missing."""
+    found = (await check_engines(Config.model_validate({"engine": {"kind": "realtime"}}), deep=deep))[-1]
+    assert (found.verdict, found.says) == ("failure", "OpenAI Realtime needs a key, and realtime.api_key is not set.")
+    assert found.mend == "Set DISCORDPLEX_REALTIME__API_KEY."
+
+
 async def test_a_model_that_it_does_not_have_is_seen_by_a_session() -> None:
     """A server of one's own may list no models: the cheap request only warns."""
     async with RealtimeServer(key=KEY) as server:

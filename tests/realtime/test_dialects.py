@@ -2,7 +2,7 @@
 
 import pytest
 
-from discordplex.realtime.dialects import AZURE, DIALECTS, GPT_LIVE, OPENAI, OTHER, VLLM_OMNI, XAI, Dialect, dialect_of
+from discordplex.realtime.dialects import AZURE, DIALECTS, GPT_LIVE, OPENAI, OTHER, VLLM_OMNI, XAI, Dialect, dialect_of, needs_key
 
 MODEL = "gpt-realtime-2.1-mini"
 
@@ -33,6 +33,18 @@ def test_the_address_tells_the_dialect(base: str, model: str, dialect: Dialect, 
 def test_the_services_of_others_cost_money() -> None:
     """A server of one's own does not, whatever it speaks."""
     assert {one for one in (OPENAI, OTHER, AZURE, XAI, VLLM_OMNI, GPT_LIVE) if one.costs_money} == {OPENAI, AZURE, XAI, GPT_LIVE}
+
+
+@pytest.mark.parametrize(("base", "model", "dialect"), [address[:3] for address in ADDRESSES])
+def test_a_service_needs_a_key_and_a_server_of_ones_own_may_need_none(base: str, model: str, dialect: Dialect) -> None:
+    """Whatever the model is called."""
+    del model
+    assert needs_key(base) is dialect.costs_money
+
+
+def test_no_path_makes_a_server_of_ones_own_a_service() -> None:
+    """GPT-Live's path may lead to a stand-in."""
+    assert not needs_key("http://localhost:8080/v1/live/sessions")
 
 
 @pytest.mark.parametrize("name", DIALECTS)
