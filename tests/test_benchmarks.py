@@ -1,15 +1,20 @@
 """What `make bench` and `make soak` conclude from what they see."""
 
+import base64
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import pytest
 
 from benchmarks.naive import PARTS
+from benchmarks.peers.realtime import RealtimeServer
 from benchmarks.peers.table import PeerRow, lines
 from benchmarks.soak.census import Holdings
 from benchmarks.soak.judge import Findings, Latency, Round, claims
 from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.personaplex.codec import STEP_BYTES
+from discordplex.loopback.personaplex.voice_model import Echo
 from discordplex.metrics import Metrics
 
 
@@ -70,6 +75,25 @@ def test_peers_are_shown_as_multiples_of_ours() -> None:
         ["holes", "", "0", "2", ""],
     ]
     assert [row.as_json()["figures"]["other"] for row in rows] == [50.0, None, 2.0]
+
+
+async def test_the_server_of_hermes_talk_answers_each_step_at_once() -> None:
+    """80 ms of sound in two messages are one step, whose sound comes back in one block; both are noted with their time."""
+    half = bytes(STEP_BYTES // 2)
+    append = {"type": "input_audio_buffer.append", "audio": base64.b64encode(half).decode("ascii")}
+    async with RealtimeServer(Echo) as server, aiohttp.ClientSession() as client:
+        async with client.post(f"http://127.0.0.1:{server.port}/v1/realtime/client_secrets", json={}) as secret:
+            assert "value" in await secret.json()
+        async with client.ws_connect(f"ws://127.0.0.1:{server.port}/v1/realtime") as socket:
+            assert (await socket.receive_json(timeout=20))["type"] == "session.created"
+            for message in ({"type": "session.update", "session": {}}, append, append):
+                await socket.send_json(message)
+            answers = [await socket.receive_json(timeout=20) for _ in range(3)]
+        session = server.opened.get_nowait()
+    assert [answer["type"] for answer in answers] == ["session.updated", "response.created", "response.output_audio.delta"]
+    assert base64.b64decode(answers[-1]["delta"]) == 2 * half
+    assert [page.samples for page in session.heard] == [len(half) // 2] * 2
+    assert [block.size for block in session.said] == [STEP_BYTES]
 
 
 def public(thing: object) -> set[str]:
