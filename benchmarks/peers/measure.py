@@ -5,6 +5,7 @@ are looked for on the other side.
 """
 
 import asyncio
+import functools
 import itertools
 import math
 import statistics
@@ -211,11 +212,11 @@ def rows(found: dict[str, Figures]) -> Iterator[PeerRow]:
     yield row("CPU, one call, both speak, DAVE", "% of a core", lambda each: each.cpu_percent)
     yield row("memory in a call", "MiB", lambda each: each.resident_mib)
     for loss in LOSSES:
-        yield row(f"{loss.name}: the person hears nothing for", "ms", lambda each, name=loss.name: worst(each.repairs[name], "silent_ms"))  # type: ignore[misc]
-        yield row(f"{loss.name}: the engine hears nothing for", "ms", lambda each, name=loss.name: worst(each.repairs[name], "unheard_ms"))  # type: ignore[misc]
+        for what, which in (("the person hears nothing for", "silent_ms"), ("the engine hears nothing for", "unheard_ms")):
+            yield row(f"{loss.name}: {what}", "ms", functools.partial(worst, loss=loss, which=which))
 
 
-def worst(repairs: Sequence[Repair], which: str) -> float:
-    """The median of some losses; infinite where one of them was for ever."""
-    values = [getattr(repair, which) for repair in repairs]
+def worst(each: Figures, *, loss: Loss, which: str) -> float:
+    """The median of what some losses cost; infinite where one of them was for ever."""
+    values: list[float] = [getattr(repair, which) for repair in each.repairs[loss.name]]
     return math.inf if math.inf in values else statistics.median(values)
