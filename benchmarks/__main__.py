@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks import backlog, cascade, crowd, ears, jitter, latency, mending, packets, realtime, recovery, resources, starting
+from benchmarks import backlog, cascade, crowd, ears, handover, jitter, latency, mending, packets, realtime, recovery, resources, starting
 from benchmarks.peers import measure as peers
 from benchmarks.peers import table as peers_table
 from benchmarks.row import Row
@@ -33,6 +33,7 @@ SUBJECTS: dict[str, Subject] = {
     "backlog": lambda _: backlog.measure(),
     "recovery": lambda _: recovery.measure(),
     "mending": lambda _: mending.measure(),
+    "handover": lambda _: handover.measure(),
     "cascade": lambda _: cascade.measure(),
     "realtime": lambda args: realtime.measure(args.calls, args.seconds),
     "ears": lambda args: ears.measure(args.calls, args.seconds),
