@@ -272,17 +272,11 @@ class SpareSlot(Protocol):
 
 
 @runtime_checkable
-class TurnTakingLease(EngineLease, Protocol):
-    """A lease on an engine that takes turns: it sends whole replies, needs people's names, and keeps a history.
-
-    The history belongs to the lease, so that it outlives an engine that is lost and opened again.
-    """
-
-    name_of: Callable[[SpeakerId], str]
-    """What to call a person; set it before `open`. Until then people have numbers."""
+class RememberingLease(EngineLease, Protocol):
+    """A lease with the history of its call, which outlives an engine that is lost and opened again."""
 
     def reset(self) -> None:
-        """Forget what was said in this call, answered or not. An open engine cancels its requests and stops speaking."""
+        """Forget what was said in this call, answered or not. An open engine that takes turns cancels its requests and stops speaking."""
         ...
 
     def forget(self, speaker: SpeakerId) -> None:
@@ -292,6 +286,14 @@ class TurnTakingLease(EngineLease, Protocol):
         history outlives the engine, and somebody may opt out while none is open.
         """
         ...
+
+
+@runtime_checkable
+class TurnTakingLease(RememberingLease, Protocol):
+    """A lease on an engine that takes turns: it sends whole replies, and needs people's names."""
+
+    name_of: Callable[[SpeakerId], str]
+    """What to call a person; set it before `open`. Until then people have numbers."""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from discordplex.engine import (
     MovableLease,
     Persona,
     Recap,
+    RememberingLease,
     SpareSlot,
     SpeakerId,
     StandIn,
@@ -237,12 +238,12 @@ class ChosenLease:
 
     def reset(self) -> None:
         """Forget what was said in this call."""
-        if isinstance(self._inner, TurnTakingLease):
+        if isinstance(self._inner, RememberingLease):
             self._inner.reset()
 
     def forget(self, speaker: SpeakerId) -> None:
         """Forget what this person said."""
-        if isinstance(self._inner, TurnTakingLease):
+        if isinstance(self._inner, RememberingLease):
             self._inner.forget(speaker)
 
     def relocate(self) -> bool:

@@ -125,7 +125,7 @@ class RealtimeProvider:
 
 
 class RealtimeLease:
-    """The right to hold one call, until released."""
+    """The right to hold one call, until released. It remembers the call."""
 
     def __init__(self, provider: RealtimeProvider, dialect: Dialect, info: EngineInfo) -> None:
         self._provider = provider
@@ -151,18 +151,6 @@ class RealtimeLease:
     def spare(self, lost: Callable[[], None]) -> None:
         """None: an engine follows a session that ends with another one by itself."""
 
-
-class DuplexLease(RealtimeLease):
-    """A lease on a model that owns its turns."""
-
-
-class TurnLease(RealtimeLease):
-    """A lease on a model that takes turns. A TurnTakingLease."""
-
-    def __init__(self, provider: RealtimeProvider, dialect: Dialect, info: EngineInfo) -> None:
-        super().__init__(provider, dialect, info)
-        self.name_of: Callable[[SpeakerId], str] = str
-
     def reset(self) -> None:
         """Forget what was said in this call."""
         self._memory.clear()
@@ -174,6 +162,18 @@ class TurnLease(RealtimeLease):
         if self._open is not None:
             self._open.drop(speaker)
         self._memory.forget(speaker)
+
+
+class DuplexLease(RealtimeLease):
+    """A lease on a model that owns its turns. A RememberingLease."""
+
+
+class TurnLease(RealtimeLease):
+    """A lease on a model that takes turns. A TurnTakingLease."""
+
+    def __init__(self, provider: RealtimeProvider, dialect: Dialect, info: EngineInfo) -> None:
+        super().__init__(provider, dialect, info)
+        self.name_of: Callable[[SpeakerId], str] = str
 
 
 class ProvidedEngine(RealtimeEngine):

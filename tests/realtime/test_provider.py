@@ -3,10 +3,10 @@
 import pytest
 
 from discordplex.config import RealtimeConfig
-from discordplex.engine import TurnTakingLease
+from discordplex.engine import RememberingLease, TurnTakingLease
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.realtime.server import RealtimeServer
-from discordplex.realtime.provider import FULL_S, LEARNED_S, RealtimeProvider
+from discordplex.realtime.provider import FULL_S, LEARNED_S, RealtimeLease, RealtimeProvider
 from tests.realtime.harness import calling, provider_of
 
 
@@ -43,6 +43,12 @@ def test_what_people_are_told_of_it(
     assert (provider.info.description, provider.info.transcribes) == (description, transcribes)
     assert provider.info.costs_money is ("dialect" not in changes)
     assert isinstance(lease, TurnTakingLease) == takes_turns
+    assert isinstance(lease, RealtimeLease)
+    lease._memory.open("user", "a", frozenset({1}))
+    lease._memory.put("a", "I am Ann.")
+    remembering: RememberingLease = lease
+    remembering.reset()
+    assert not list(lease._memory)
 
 
 @pytest.mark.parametrize(

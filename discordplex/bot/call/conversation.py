@@ -29,7 +29,7 @@ from discordplex.bridge.ports import Ears, SpeechSink, VoiceLink
 from discordplex.bridge.recap import RecapKeeper, SummaryModel
 from discordplex.bridge.session import VoiceSession
 from discordplex.clock import Clock
-from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, ReplaceableLease, SpeakerId, TurnTakingLease
+from discordplex.engine import EngineLease, MovableLease, PersonaIgnored, RememberingLease, ReplaceableLease, SpeakerId, TurnTakingLease
 from discordplex.metrics import Metrics
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class Conversation:
 
     async def forget(self, speaker: SpeakerId) -> None:
         """Drop all sound and words of this speaker, who opted out, also in the engine."""
-        if isinstance(self._lease, TurnTakingLease):
+        if isinstance(self._lease, RememberingLease):
             self._lease.forget(speaker)
         if self._session:
             await self._session.forget(speaker)
@@ -143,7 +143,7 @@ class Conversation:
 
     def reset(self) -> bool:
         """Forget what was said in this call; returns whether the engine has to start over for that, because it cannot forget."""
-        if isinstance(self._lease, TurnTakingLease):
+        if isinstance(self._lease, RememberingLease):
             self._lease.reset()
         return self._session is not None and self._session.reset()
 
