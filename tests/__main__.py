@@ -49,7 +49,7 @@ FLOORS = {
     "config": 99,
     "demo": 86,
     "doctor": 57,
-    "hearing": 98,
+    "hearing": 96,
     "loopback": 93,
     "monitoring": 90,
     "personaplex": 98,
