@@ -117,7 +117,7 @@ class CallEars:
         self._input = SpeechInput(thread.detectors, endpointing, metrics=metrics)
         self._ticks: deque[Tick] = deque()
         self._enough = asyncio.Event()
-        self._hears = self._broken = False
+        self._hears = self._broken = self._used_thread = False
         self._quiet_ticks = SLEEPS_AFTER_TICKS
         self._gone: set[SpeakerId] = set()
         self._all_gone = False
@@ -196,7 +196,8 @@ class CallEars:
         finally:
             self._ticks.clear()
             self._waiting.clear()
-            self._thread.executor.submit(self._input.forget_everybody)
+            if self._used_thread:
+                self._thread.executor.submit(self._input.forget_everybody)
             if self._transcriber is not None:
                 with anyio.CancelScope(shield=True):
                     await self._transcriber.close()
@@ -212,6 +213,7 @@ class CallEars:
             ticks, self._ticks = self._ticks, deque()
             gone, self._gone = self._gone, set()
             all_gone, self._all_gone = self._all_gone, False
+            self._used_thread = True
             found = await loop.run_in_executor(self._thread.executor, self._detect, ticks, gone, all_gone)
             for at, speaker, event in found:
                 if isinstance(event, Utterance) and not self._all_gone and speaker not in self._gone:

@@ -331,6 +331,8 @@ async def test_while_nobody_speaks_nothing_is_done(clock: FakeClock) -> None:
         for _ in range(100):
             await it.tick()
         assert it.executor.batches == 0
+    assert it.executor.batches == 0, "a call in which nobody spoke starts no thread"
+    async with room(clock) as it:
         await it.say(ANNA)
         woken = it.executor.batches
         for _ in range(SLEEPS_AFTER_TICKS):
