@@ -35,6 +35,14 @@ from discordplex.retry import Backoff
 
 log = structlog.get_logger()
 
+OUT_OF_USE_S: Final = 30.0
+LONGEST_OUT_OF_USE_S: Final = 300.0
+"""After a call has lost an engine of a kind whose provider does not pause servers by itself, new calls prefer other kinds for so long:
+doubling from the one to the other until a call has had the kind for `SERVED_S`."""
+
+SERVED_S: Final = 60.0
+"""A call that had an engine for so long has shown that it works."""
+
 FIRST_PAUSE_S: Final = 60.0
 LONGEST_PAUSE_S: Final = 900.0
 """After a call has lost an engine of a kind, that call does not return to the kind for so long: doubling from the first to the longest. So
@@ -70,6 +78,7 @@ class EngineChoice:
         self._options = tuple(options)
         self._voices = voices
         self._clock = clock
+        self._pauses = {option.kind: Pause(OUT_OF_USE_S, LONGEST_OUT_OF_USE_S, clock) for option in options}
 
     @property
     def capacity(self) -> int:
@@ -84,7 +93,7 @@ class EngineChoice:
     @property
     def working(self) -> int:
         """How many of them have not failed lately."""
-        return sum(option.provider.working for option in self._options)
+        return sum(self._working(option) for option in self._options)
 
     @property
     def servers(self) -> Sequence[EngineServer]:
@@ -138,7 +147,15 @@ class EngineChoice:
 
     def others(self, than: EngineOption, may_cost: Callable[[], bool]) -> Sequence[EngineOption]:
         """The other kinds that have a free engine that works, the preferred one first."""
-        return [one for one in self._options if one is not than and one.provider.working > 0 and (not one.info.costs_money or may_cost())]
+        return [one for one in self._options if one is not than and self._working(one) and (not one.info.costs_money or may_cost())]
+
+    def lost(self, option: EngineOption) -> None:
+        """A call has lost an engine of this kind for good."""
+        self._pauses[option.kind].begin()
+
+    def served(self, option: EngineOption) -> None:
+        """A call has had an engine of this kind for a while."""
+        self._pauses[option.kind].end()
 
     def stand_in(self, option: EngineOption, reason: StandInReason) -> StandIn | None:
         """What people are told of a call on this kind; None if it is the preferred one."""
@@ -168,7 +185,11 @@ class EngineChoice:
     def _in_order(self, may_cost: Callable[[], bool]) -> list[EngineOption]:
         """The kinds with a free engine: first those where one works, by preference."""
         free = [option for option in self._options if option.provider.free and (not option.info.costs_money or may_cost())]
-        return sorted(free, key=lambda option: not option.provider.working)
+        return sorted(free, key=lambda option: not self._working(option))
+
+    def _working(self, option: EngineOption) -> int:
+        """How many free engines of a kind have not failed lately."""
+        return 0 if self._pauses[option.kind].lasts else option.provider.working
 
     def _reason(self, may_cost: Callable[[], bool]) -> StandInReason:
         """Why a call does not get the preferred kind."""
@@ -176,6 +197,29 @@ class EngineChoice:
         if first.info.costs_money and not may_cost():
             return "minutes"
         return "failing" if first.provider.free else "busy"
+
+
+class Pause:
+    """A time in which something that failed is left alone; each is twice as long as the last one."""
+
+    def __init__(self, first_s: float, longest_s: float, clock: Clock) -> None:
+        self._backoff = Backoff(first_s, longest_s)
+        self._clock = clock
+        self._until = float("-inf")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is not over."""
+        return self._clock.now() < self._until
+
+    def begin(self) -> None:
+        """It failed."""
+        self._until = self._clock.now() + self._backoff.failed()
+
+    def end(self) -> None:
+        """It works: the next pause is a first one."""
+        self._backoff.reset()
+        self._until = float("-inf")
 
 
 class ChosenLease:
@@ -201,8 +245,8 @@ class ChosenLease:
         self._may_cost = may_cost
         self._stand_in = stand_in
         self._clock = clock
-        self._lost: dict[str, Backoff] = {}
-        self._left_until: dict[str, float] = {}
+        self._since = clock.now()
+        self._lost: dict[str, Pause] = {}
         self._name, self._info = inner.name, option.named(inner.info)
 
     @property
@@ -262,9 +306,10 @@ class ChosenLease:
             found = option.provider.acquire()
             if found is None:
                 continue
-            lost.provider.release(inner)
-            backoff = self._lost.setdefault(lost.kind, Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
-            self._left_until[lost.kind] = self._clock.now() + backoff.failed()
+            self._let_go(inner)
+            if not isinstance(inner, MovableLease):  # such a provider pauses its servers one by one
+                self._choice.lost(lost)
+            self._lost.setdefault(lost.kind, Pause(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._clock)).begin()
             self._option, self._inner = option, found
             self._stand_in = self._choice.stand_in(option, "failing")
             log.warning("engine replaced", lost=inner.name, engine=found.name)
@@ -275,13 +320,18 @@ class ChosenLease:
         """Free the engine for others."""
         if self._inner is not None:
             self._name, self._info = self.name, self.info
-            self._option.provider.release(self._inner)
+            self._let_go(self._inner)
             self._inner = None
 
+    def _let_go(self, inner: EngineLease) -> None:
+        if self._clock.now() - self._since >= SERVED_S:
+            self._choice.served(self._option)
+        self._since = self._clock.now()
+        self._option.provider.release(inner)
+
     def _replacements(self) -> list[EngineOption]:
-        now = self._clock.now()
         others = self._choice.others(self._option, self._may_cost)
-        return [one for one in others if self._left_until.get(one.kind, now) <= now]
+        return [one for one in others if not (one.kind in self._lost and self._lost[one.kind].lasts)]
 
     def _held(self) -> EngineLease:
         if self._inner is None:

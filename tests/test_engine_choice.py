@@ -22,7 +22,7 @@ from discordplex.engine import (
     VoiceEngine,
     servers_of,
 )
-from discordplex.engine_choice import FIRST_PAUSE_S, ChosenLease, EngineChoice, EngineOption
+from discordplex.engine_choice import FIRST_PAUSE_S, OUT_OF_USE_S, SERVED_S, ChosenLease, EngineChoice, EngineOption
 from discordplex.errors import LocalProtocolError
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
@@ -233,6 +233,32 @@ async def test_a_spare_slot_is_the_present_engine_s(clock: FakeClock) -> None:
     assert inner.spares == 0
     spare.adopt()
     assert lease.name == spare.name
+
+
+async def test_a_kind_that_calls_have_lost_is_not_preferred_for_a_while(clock: FakeClock) -> None:
+    """Where its provider does not pause servers by itself; longer each time, until a call has had it for a minute."""
+    cloud, cascade = Kind(CLOUD, 9), Kind(CASCADE, 9)
+    choice = choice_of(clock, realtime=cloud, cascade=cascade)
+
+    def fail() -> None:
+        lease = got(choice.acquire())
+        assert lease.info == CLOUD
+        assert lease.replace()
+        choice.release(lease)
+
+    fail()
+    assert (choice.info, choice.working, choice.free) == (CASCADE, 9, 18)
+    await clock.advance(OUT_OF_USE_S)
+    fail()
+    await clock.advance(OUT_OF_USE_S)
+    assert present(choice.acquire()) == ("the cascade", "failing")
+    await clock.advance(OUT_OF_USE_S)
+    lease = got(choice.acquire())
+    await clock.advance(SERVED_S)
+    choice.release(lease)
+    fail()
+    await clock.advance(OUT_OF_USE_S)
+    assert choice.info == CLOUD
 
 
 async def test_kinds_that_fail_in_turn_are_tried_less_and_less_often(clock: FakeClock) -> None:
