@@ -341,6 +341,13 @@ class ReplaceableLease(EngineLease, Protocol):
         """
         ...
 
+    def preferred_slot(self, lost: Callable[[], None]) -> SpareSlot | None:
+        """A slot at the preferred kind of engine, for a call that has another one; None if none is free that works.
+
+        Others do not get it. Its `adopt` makes it the engine of the lease, as `replace` does; `lost` is called if it is given back.
+        """
+        ...
+
     def persona_on(self, persona: Persona) -> Persona:
         """What the present engine makes of a persona: its own name for the voice, and the same role if it takes it."""
         ...

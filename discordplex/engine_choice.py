@@ -101,6 +101,11 @@ class EngineChoice:
         return [server for option in self._options for server in servers_of(option.provider)]
 
     @property
+    def preferred(self) -> EngineOption:
+        """The preferred kind."""
+        return self._options[0]
+
+    @property
     def info(self) -> EngineInfo:
         """The kind of the next lease; the preferred one if nothing is free."""
         return next(iter(self._in_order(anything)), self._options[0]).info
@@ -306,15 +311,32 @@ class ChosenLease:
             found = option.provider.acquire()
             if found is None:
                 continue
-            self._let_go(inner)
+            self.take(option, found)
             if not isinstance(inner, MovableLease):  # such a provider pauses its servers one by one
                 self._choice.lost(lost)
-            self._lost.setdefault(lost.kind, Pause(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._clock)).begin()
-            self._option, self._inner = option, found
-            self._stand_in = self._choice.stand_in(option, "failing")
-            log.warning("engine replaced", lost=inner.name, engine=found.name)
+            self.leave_alone(lost)
             return True
         return False
+
+    def preferred_slot(self, lost: Callable[[], None]) -> "PreferredSlot | None":
+        """A slot at the preferred kind of engine, for a call that has another one; None if none is free that works."""
+        preferred = self._choice.preferred
+        if self._inner is None or self._option is preferred or preferred not in self._replacements():
+            return None
+        found = preferred.provider.acquire()
+        return PreferredSlot(self, preferred, found, choice=self._choice, lost=lost) if found else None
+
+    def take(self, option: EngineOption, found: EngineLease) -> None:
+        """Continue with this engine; the present one is free for others."""
+        inner = self._held()
+        self._let_go(inner)
+        self._option, self._inner = option, found
+        self._stand_in = self._choice.stand_in(option, "failing")
+        log.info("engine changed", before=inner.name, engine=found.name)
+
+    def leave_alone(self, option: EngineOption) -> None:
+        """This kind has failed in this call: do not return to it for a while."""
+        self._lost.setdefault(option.kind, Pause(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._clock)).begin()
 
     def give_back(self) -> None:
         """Free the engine for others."""
@@ -351,6 +373,42 @@ class ChosenSpare:
     def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
         """A new conversation in this slot, not yet connected."""
         return self._inner.open(self._persona_on(persona), metrics, recap)
+
+
+class PreferredSlot:
+    """A slot at the preferred kind of engine, until it is adopted or given back."""
+
+    def __init__(
+        self, lease: ChosenLease, option: EngineOption, inner: EngineLease, *, choice: EngineChoice, lost: Callable[[], None]
+    ) -> None:
+        self.name = inner.name
+        self._lease = lease
+        self._option = option
+        self._inner: EngineLease | None = inner
+        self._choice = choice
+        self._lost = lost
+
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        """A new conversation in this slot, not yet connected. Raises LocalProtocolError after it was adopted or given back."""
+        if self._inner is None:
+            raise LocalProtocolError("this slot was adopted or given back")
+        if isinstance(self._inner, TurnTakingLease):
+            self._inner.name_of = self._lease.name_of
+        return self._inner.open(self._choice.persona_on(self._option, persona), metrics, recap)
+
+    def adopt(self) -> None:
+        """Make this the engine of the lease."""
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            self._lease.take(self._option, inner)
+
+    def give_back(self) -> None:
+        """Free it for others. The call does not ask for it again for a while."""
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            self._option.provider.release(inner)
+            self._lease.leave_alone(self._option)
+            self._lost()
 
 
 def anything() -> bool:

@@ -22,7 +22,7 @@ from discordplex.engine import (
     VoiceEngine,
     servers_of,
 )
-from discordplex.engine_choice import FIRST_PAUSE_S, OUT_OF_USE_S, SERVED_S, ChosenLease, EngineChoice, EngineOption
+from discordplex.engine_choice import FIRST_PAUSE_S, OUT_OF_USE_S, SERVED_S, ChosenLease, EngineChoice, EngineOption, PreferredSlot
 from discordplex.errors import LocalProtocolError
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
@@ -233,6 +233,47 @@ async def test_a_spare_slot_is_the_present_engine_s(clock: FakeClock) -> None:
     assert inner.spares == 0
     spare.adopt()
     assert lease.name == spare.name
+
+
+async def test_a_call_can_return_to_the_preferred_kind(clock: FakeClock) -> None:
+    """While it has another one and the preferred one is free and works; adopted, it is the engine of the lease."""
+    plex, cascade = Kind(PLEX), Kind(CASCADE, 2)
+    choice = choice_of(clock, personaplex=plex, cascade=cascade)
+    first, lease = got(choice.acquire()), got(choice.acquire())
+    told: list[str] = []
+
+    def slot() -> PreferredSlot | None:
+        return lease.preferred_slot(lambda: told.append("lost"))
+
+    assert (first.preferred_slot(print), slot()) == (None, None)
+    choice.release(first)
+    plex.failing = 1
+    assert slot() is None
+    plex.failing = 0
+    failed = slot()
+    assert failed
+    assert (choice.working, slot()) == (1, None)
+    for _ in range(2):
+        failed.give_back()
+    assert (told, plex.held) == (["lost"], [])
+    assert slot() is None
+    await clock.advance(FIRST_PAUSE_S)
+    found = slot()
+    assert found
+    with pytest.raises(ZeroDivisionError):
+        found.open(Persona("NATF1.pt", "You are Ann."), Metrics(), SAID)
+    inner = plex.held[0]
+    assert isinstance(inner, PlainLease)
+    assert (inner.personas, inner.recaps) == ([Persona("NATF1.pt", "You are Ann.")], [SAID])
+    found.adopt()
+    found.adopt()
+    found.give_back()
+    with pytest.raises(LocalProtocolError):
+        found.open(DEFAULTS["personaplex"], Metrics())
+    assert (present(lease), told, len(plex.held), cascade.held) == (("PersonaPlex", None), ["lost"], 1, [])
+    assert slot() is None
+    choice.release(lease)
+    assert plex.held == []
 
 
 async def test_a_kind_that_calls_have_lost_is_not_preferred_for_a_while(clock: FakeClock) -> None:

@@ -286,6 +286,7 @@ class Login:
             ears=parts.ears,
             summarizer=parts.summarizer if parts.config.engine.summary else None,
             handover_rule=HandoverRule(long_pause_s=parts.config.engine.renewal_pause_s),
+            return_to_preferred=parts.config.engine.return_to_preferred,
             engine_name=parts.config.engine.only_name,
         )
         return Call(context=context, voice_channel=voice_channel, lease=lease, number=next(self._numbers), quiet=quiet, asker=asker)

@@ -274,6 +274,17 @@ class Handover:
             self._renewing_since, self._lost_told = None, False
             await cancel_and_wait(*([live.task] if live else []), *self._leaving)
 
+    def hand_over_to(self, slot: SpareSlot) -> bool:
+        """Prepare the next conversation in this slot now, and hand over as soon as everybody is silent; returns whether that can be done.
+
+        The slot is given back if it fails.
+        """
+        if self._persona is None or self.engine is None or self._next is not None:
+            return False
+        self._spare = slot
+        self._next = self._begin(slot.open(self._persona, self._metrics, self._recap.recap()), standby=True)
+        return True
+
     def mute(self, *, muted: bool) -> None:
         """Drop whatever an engine says, and let it hear silence, until this is taken back."""
         self._muted = self._uplink.deaf = muted
@@ -295,7 +306,7 @@ class Handover:
     def tick(self) -> None:
         """Time has passed; call it ten times a second."""
         now = self._clock.now()
-        if now >= self._timing.due_at or self._renewing_since is not None:
+        if now >= self._timing.due_at or self._renewing_since is not None or self._next is not None:
             self.wake()
         elif now >= self._summary_at:
             self._summary_at = float("inf")
@@ -342,7 +353,7 @@ class Handover:
             self._watch_renewal()
         elif following is None:
             await self._without_next(live, now)
-        elif following.ready_at is not None and following.downlink.has_sounded:
+        elif following.ready_at is not None and (following.downlink.has_sounded or not following.engine.caps.realtime_paced):
             self._with_next(live, following, following.ready_at, now)
         return None
 

@@ -27,6 +27,7 @@ from discordplex.engine import (
     Persona,
     Problem,
     ReplaceableLease,
+    SpareSlot,
     SpeakerId,
     Text,
 )
@@ -207,6 +208,13 @@ class VoiceSession:
         self._persona = persona
         self._drop_unplayed()
         self._give_up_attempt()
+
+    def hand_over_to(self, slot: SpareSlot) -> bool:
+        """Continue with the engine of this slot in the next pause of everybody; returns whether that can be done now.
+
+        `HandedOver` says that it is done. The slot is given back if it fails.
+        """
+        return self._handover.hand_over_to(slot)
 
     def try_now(self) -> None:
         """Stop waiting for the next try, or for an opening in progress.

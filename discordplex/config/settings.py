@@ -110,6 +110,8 @@ class EngineConfig(Section):
     """One kind, or several in order of preference."""
     name: EngineName = ""
     """How people are told where their voice goes; empty: by the kind of the engine. Of several kinds, it is the first one's name."""
+    return_to_preferred: bool = False
+    """Whether a call returns to the first kind when that is free again and nobody waits for it."""
     voices: Voices = {}
     """For voices of one kind, their names on other kinds."""
     summary: bool = False

@@ -51,6 +51,8 @@ class ScriptedCall:
     """Its engine is gone, and it would like another one."""
     statuses: list[str] = field(default_factory=list)
     after: Next = Next.DONE
+    returns: int = 0
+    """How often it could have returned to the preferred kind of engine."""
 
     def __post_init__(self) -> None:
         self.close_gate.set()
@@ -91,6 +93,9 @@ class ScriptedCall:
 
     def refresh(self) -> None:
         """Nothing depends on it here."""
+
+    def return_to_preferred(self) -> None:
+        self.returns += 1
 
     def show_status(self, text: str) -> None:
         if text not in self.statuses[-1:]:

@@ -197,6 +197,30 @@ class ScriptedLease:
         return self.waiting.popleft()
 
 
+class PreferredScriptedSlot:
+    """A slot at the preferred kind."""
+
+    name = "preferred"
+
+    def __init__(self, lease: "ReplaceableScriptedLease", engine: ScriptedEngine, lost: Callable[[], None]) -> None:
+        self.lease, self.engine, self.lost = lease, engine, lost
+        self.given_back = False
+
+    def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
+        assert isinstance(metrics, Metrics)
+        self.lease.personas.append(persona)
+        self.lease.recaps.append(recap)
+        return self.engine
+
+    def adopt(self) -> None:
+        self.lease.info, self.lease.stand_in, self.lease.preferred = PLEX, None, None
+
+    def give_back(self) -> None:
+        if not self.given_back:
+            self.given_back = True
+            self.lost()
+
+
 class ReplaceableScriptedLease(ScriptedLease):
     """A lease that opens engines of PersonaPlex, and after a replacement those of the cascade."""
 
@@ -207,6 +231,9 @@ class ReplaceableScriptedLease(ScriptedLease):
         self.servers = 0
         """How many other servers of the same kind are free and work."""
         self.stand_in: StandIn | None = None
+        self.preferred: ScriptedEngine | None = None
+        """A free engine of the preferred kind, while the call has another one."""
+        self.slot: PreferredScriptedSlot | None = None
 
     @property
     def is_replaceable(self) -> bool:
@@ -219,6 +246,12 @@ class ReplaceableScriptedLease(ScriptedLease):
         self.waiting.append(self.others.pop(0))
         self.info = CASCADE
         return True
+
+    def preferred_slot(self, lost: Callable[[], None]) -> PreferredScriptedSlot | None:
+        if self.preferred is None:
+            return None
+        self.slot = PreferredScriptedSlot(self, self.preferred, lost)
+        return self.slot
 
     def persona_on(self, persona: Persona) -> Persona:
         return persona if self.info is PLEX else replace(persona, voice="shimmer")

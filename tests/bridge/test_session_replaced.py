@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from discordplex.bridge.events import Ended, EngineBack, EngineLost, EngineReplaced
+from discordplex.bridge.events import Ended, EngineBack, EngineLost, EngineReplaced, HandedOver
 from discordplex.bridge.session import REPLACE_AFTER_S
-from discordplex.engine import BUSY, STALLED, Audio, Closed, Persona
+from discordplex.engine import BUSY, STALLED, Audio, Closed, Persona, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bridge.scripted import PLEX, ReplaceableScriptedLease, ScriptedEngine, pcm_of_ms
+from tests.bridge.scripted import CASCADE, PLEX, WHOLE_REPLIES, PreferredScriptedSlot, ReplaceableScriptedLease, ScriptedEngine, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing, for_ever
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -185,3 +185,53 @@ async def test_who_leaves_meanwhile_ends_it(clock: FakeClock) -> None:
     await clock.advance(1)
     await call.cancel()
     assert (other.opened_at, call.told[-1]) == (None, Ended(None))
+
+
+async def test_a_call_returns_in_a_pause(clock: FakeClock) -> None:
+    """The next engine hears what the live one hears, is not heard itself, and takes over when everybody is silent."""
+    other, home = ScriptedEngine(clock, caps=WHOLE_REPLIES), ScriptedEngine(clock)
+    call, lease = call_of(clock, other, others=[])
+    lease.info = CASCADE
+    assert not call.session.hand_over_to(PreferredScriptedSlot(lease, home, print))
+    await call.start()
+    other.does(Text("I was here.", final=True))
+    await clock.advance(0.5)
+    lease.preferred = home
+    slot = lease.preferred_slot(print)
+    assert slot
+    assert call.session.hand_over_to(slot)
+    assert not call.session.hand_over_to(slot)
+    await clock.advance(0.5)
+    assert was_opened(home)
+    assert [turn.text for turn in lease.recaps[-1].turns] == ["I was here."]
+    home.does(Audio(pcm_of_ms(80)))
+    call.sink.will_hear(clock.now() + 0.1)
+    await clock.advance(0.5)
+    assert any(frames for _, frames in home.heard)
+    assert call.source.pushed_samples == 0
+    await clock.advance(5)
+    assert (lease.info, other.closed_at is not None) == (PLEX, True)
+    assert isinstance(call.told[-1], HandedOver)
+    home.does(Audio(pcm_of_ms(80)))
+    await clock.advance(0.1)
+    assert call.source.depth_ms == 80
+    await call.cancel()
+    assert not slot.given_back
+
+
+async def test_a_return_that_fails_changes_nothing(clock: FakeClock) -> None:
+    """The slot is given back, and the live engine goes on."""
+    other = ScriptedEngine(clock, caps=WHOLE_REPLIES)
+    call, lease = call_of(clock, other, others=[])
+    await call.start()
+    lease.preferred = dead(clock)
+    slot = lease.preferred_slot(print)
+    assert slot
+    assert call.session.hand_over_to(slot)
+    await clock.advance(1)
+    assert slot.given_back
+    assert (other.closed_at, kinds(call)) == (None, ["Opening", "Listening"])
+    other.does(Audio(pcm_of_ms(80)))
+    await clock.advance(0.1)
+    assert call.source.depth_ms == 80
+    await call.cancel()

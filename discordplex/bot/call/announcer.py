@@ -206,12 +206,8 @@ class Announcer:
 
     def replaced(self, lost: str, reason: str) -> None:
         """An engine of another kind takes the place of a lost one. It is opened when `engine_is_known` returns."""
-        text = texts.calls.replaced(lost, self.state.engine, reason)
         if self._greets:
-            self._replacement = text
-            self._replacements += 1
-            self._engine_known.clear()
-            self._tell_replacement()
+            self._tell_other_engine(texts.calls.replaced(lost, self.state.engine, reason))
             self.greet()
         if self._episode_told:
             self._tell_engine(texts.calls.told(self._engine_fault or reason))  # it says that the bot keeps trying
@@ -232,6 +228,22 @@ class Announcer:
                 await cancel_and_wait(again, known)
             if not self._engine_known.is_set():
                 self._tell_replacement()
+
+    def returns(self, preferred: str) -> None:
+        """The call is about to return to the preferred kind of engine. It is opened when `engine_is_known` returns."""
+        self._tell_other_engine(texts.calls.returns(preferred))
+
+    def stays(self, preferred: str) -> None:
+        """The call could not return to the preferred kind of engine."""
+        if self._greets:
+            text = texts.calls.stays(preferred, self.state.engine)
+            self.notices.say(self.state.voice_channel, text, key=(self.state.number, "replaced", self._replacements))
+
+    def _tell_other_engine(self, text: str) -> None:
+        self._replacement = text
+        self._replacements += 1
+        self._engine_known.clear()
+        self._tell_replacement()
 
     def _tell_replacement(self) -> None:
         number = self._replacements

@@ -64,6 +64,8 @@ class CallContext:
     summarizer: SummaryModel | None = None
     """Writes a summary of the call for the engine's next conversation."""
     handover_rule: HandoverRule | None = None
+    return_to_preferred: bool = False
+    """Whether a call returns to the preferred kind of engine when that is free again."""
     engine_name: str = ""
     """The name of the engine that people read; empty: the kind of the engine."""
 
@@ -142,6 +144,7 @@ class Call:
         self._opted_out = frozenset(context.preferences.opted_out)
         self._forgetting: set[asyncio.Task[None]] = set()
         self._asking: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._thread: Any | None = None
         self._work: asyncio.Task[Outcome] | None = None
         self._hung_up = False
@@ -290,6 +293,13 @@ class Call:
         """If the engine is lost, take a healthy free one; returns whether there was one."""
         return self.lost_since is not None and self._conversation.rescue()
 
+    def return_to_preferred(self) -> None:
+        """If the call has another kind of engine than the preferred one, and the settings want that, return to it where it is free."""
+        idle = self._returning is None or self._returning.done()
+        if self._context.return_to_preferred and idle and self._conversation.may_return:
+            work = self._conversation.return_to_preferred()
+            self._returning = asyncio.create_task(work, name=f"call:return:{self.voice_channel.place.guild_id}")
+
     def show_status(self, text: str) -> None:
         """Set the status line of the voice channel, from when people are heard. Also updates the privacy code in the greeting."""
         if self._conversation.listening_since is not None and not self._hung_up:
@@ -431,7 +441,7 @@ class Call:
         if self._link:
             await self._link.disconnect(force=True)
         await asyncio.wait({work})
-        beside = [*self._forgetting, *([self._asking] if self._asking else [])]
+        beside = [*self._forgetting, *(task for task in (self._asking, self._returning) if task)]
         await cancel_and_wait(*beside)
         self._hearing.sink.close()
         self._source.close()

@@ -78,6 +78,7 @@ class Conversation:
         self._clock = clock
         self._metrics = metrics
         self._on_replaced = on_replaced
+        self._info = lease.info
         self._session: VoiceSession | None = None
         self._changing = False
 
@@ -147,6 +148,29 @@ class Conversation:
             self._lease.reset()
         return self._session is not None and self._session.reset()
 
+    @property
+    def may_return(self) -> bool:
+        """Whether the call has not the preferred kind of engine, and could change it now."""
+        stands_in = isinstance(self._lease, ReplaceableLease) and self._lease.stand_in is not None
+        return stands_in and self.phase == LISTENING and not self._state.paused
+
+    async def return_to_preferred(self) -> None:
+        """If the preferred kind of engine is free, hand over to it in the next pause of everybody, once people know."""
+        if not isinstance(self._lease, ReplaceableLease) or self._lease.stand_in is None:
+            return
+        preferred = self._lease.stand_in.preferred
+        slot = self._lease.preferred_slot(lambda: self._announcer.stays(preferred.description))
+        if slot is None:
+            return
+        is_used = False
+        try:
+            self._announcer.returns(preferred.description)
+            await self._announcer.engine_is_known()
+            is_used = self._session is not None and self._session.hand_over_to(slot)
+        finally:
+            if not is_used:
+                slot.give_back()
+
     def rescue(self) -> bool:
         """If this engine's server is out of use, switch to a healthy free one; returns whether there was one."""
         if not (isinstance(self._lease, MovableLease) and self._lease.relocate()):
@@ -194,8 +218,13 @@ class Conversation:
         if self.listening_since is not None and self.lost_since is None:
             self.lost_since = self._clock.now()
         self._state.keeps_persona = False
-        self._on_replaced()
+        self._follow_engine()
         self._announcer.replaced(event.lost.description, event.reason)
+
+    def _follow_engine(self) -> None:
+        """The engine is of another kind now."""
+        self._info = self._lease.info
+        self._on_replaced()
 
     def _keeps_persona(self) -> None:
         if not self._state.keeps_persona:
@@ -228,6 +257,10 @@ class Conversation:
         else:
             self.phase = LISTENING
             moved, self._server = self._lease.name != self._server, self._lease.name
+            if self._lease.info != self._info:
+                self._state.keeps_persona = False
+                self._follow_engine()
+                self._announcer.greet()
             log.info("call handed over", in_place=event.in_place, unheard_s=round(event.unheard_s, 2), **self.ids)
             if moved and self._state.keeps_persona:
                 self._state.keeps_persona = False

@@ -133,6 +133,10 @@ class AnyCall(Protocol):
         """Whether the engine's conversation is being renewed, so that nobody is heard for some seconds."""
         ...
 
+    def return_to_preferred(self) -> None:
+        """Nobody waits for an engine: return to the preferred kind, if the call has another one and the settings want that."""
+        ...
+
     def show_status(self, text: str) -> None:
         """Set the status line of the voice channel."""
         ...

@@ -43,6 +43,8 @@ class PeriodicChecks:
         lasting = self._lasting()
         for call in lasting.values():
             call.show_status(self._status_of(call))
+            if not self._registry.queue:
+                call.return_to_preferred()
         self._look_for_idleness(lasting)
         for verdict in self._judge(lasting):
             self._execute(verdict)

@@ -272,6 +272,20 @@ def replaced(lost: str, present: str, reason: str) -> str:
     )
 
 
+def returns(preferred: str) -> str:
+    """The call is about to return to the preferred kind of engine."""
+    name = harmless(preferred)
+    return (
+        f"{name[:1].upper()}{name[1:]} is available again: in the next pause you talk with it, and from now on what you say goes there too."
+    )
+
+
+def stays(preferred: str, present: str) -> str:
+    """After `returns`: that did not work."""
+    name = harmless(preferred)
+    return f"{name[:1].upper()}{name[1:]} was not available after all: you still talk with {harmless(present)}."
+
+
 def gave_up(reason: str) -> str:
     """The call ended because something failed."""
     return f"{told(reason)} I have left the channel. Use `/join` to call me back."

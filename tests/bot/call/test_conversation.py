@@ -1,15 +1,18 @@
 """As whom the engine of a call speaks, and what people are told of that."""
 
+from dataclasses import replace
+
 import pytest
 
+from discordplex.audio.format import ENGINE
 from discordplex.audio.pacing import REPLIES, STREAM
 from discordplex.bot import texts
 from discordplex.bridge.gated_sink import GatedSink
-from discordplex.engine import Closed, EngineCaps, Persona, PersonaIgnored, StandIn, StandInReason, Text
+from discordplex.engine import Audio, Closed, EngineCaps, Persona, PersonaIgnored, StandIn, StandInReason, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from tests.bot.hall import ANNA, Hall, hall
-from tests.bridge.scripted import CASCADE, PERSONA, PLEX
+from tests.bridge.scripted import CASCADE, PERSONA, PLEX, ReplaceableScriptedLease
 from tests.bridge.scripted_call import failing
 
 PIRATE = Persona("NATM1.pt", "You are a pirate.")
@@ -150,6 +153,73 @@ async def test_a_call_that_begins_with_another_kind_says_why(clock: FakeClock) -
                 it.call._announcer.stands_in(StandIn(PLEX, reason))
             await clock.advance(2)
             assert it.chat.texts.count(said) == 1
+
+
+async def returned(it: Hall, clock: FakeClock) -> None:
+    """The call has lost PersonaPlex, has another kind, and now PersonaPlex is free again."""
+    assert isinstance(it.lease, ReplaceableScriptedLease)
+    it.engine.does(REFUSED)
+    await clock.advance(3)
+    it.call._context = replace(it.call._context, return_to_preferred=True)
+    it.lease.stand_in, it.lease.preferred = StandIn(PLEX, "busy"), it.next_engine
+
+
+async def test_a_call_returns_to_the_preferred_kind(clock: FakeClock) -> None:
+    """People know before that engine hears them; after the change everything is as at the beginning. It is asked for once."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        await returned(it, clock)
+        it.chat.faults = [ConnectionResetError()]
+        for _ in range(3):
+            it.call.return_to_preferred()
+            await clock.advance(0.3)
+        opened_before = it.next_engine.opened_at
+        await clock.advance(5)
+        assert it.chat.texts.count(texts.calls.returns("PersonaPlex")) == 1
+        assert (opened_before, it.next_engine.opened_at is None) == (None, False)
+        it.next_engine.does(Audio(bytes(ENGINE.frame_bytes)))
+        await clock.advance(10)
+        assert (it.call.engine, it.call.state.transcribes, it.call._source._playout._profile) == ("PersonaPlex", False, STREAM)
+        assert it.call.persona == PERSONA
+        assert "goes to PersonaPlex" in it.greeting()
+        it.call.return_to_preferred()
+        assert not it.call._conversation.may_return
+
+
+async def test_a_return_that_fails_is_told(clock: FakeClock) -> None:
+    """In the same message."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        await returned(it, clock)
+        it.next_engine._on_open = failing(EngineError("It is not there.", retry=True))
+        it.call.return_to_preferred()
+        await clock.advance(6)
+        assert it.chat.texts[-1] == texts.calls.stays("PersonaPlex", "the cascade")
+        assert it.call.engine == "the cascade"
+
+
+@pytest.mark.parametrize("why", ["off", "paused", "preferred", "ends"])
+async def test_when_a_call_does_not_return(clock: FakeClock, why: str) -> None:
+    """By default, during /stop, and with the preferred kind. If the call ends before people know, the slot is free again."""
+    async with hall(clock, transcribes=False, other=True) as it:
+        await returned(it, clock)
+        assert isinstance(it.lease, ReplaceableScriptedLease)
+        if why == "off":
+            it.call._context = replace(it.call._context, return_to_preferred=False)
+        elif why == "paused":
+            await it.call.pause("Anna")
+        elif why == "preferred":
+            it.lease.stand_in = None
+        it.chat.faults = [ConnectionResetError()]
+        it.call.return_to_preferred()
+        await clock.advance(0.01)
+        if why == "ends":
+            assert it.call._returning
+            it.call._returning.cancel()
+            await clock.advance(0.01)
+            assert it.lease.slot
+            assert it.lease.slot.given_back
+        else:
+            assert it.lease.slot is None
+        assert it.next_engine.opened_at is None
 
 
 def was_opened(it: Hall) -> bool:

@@ -46,6 +46,16 @@ async def test_a_call_makes_way_for_others_and_waits_for_its_next_turn(town: Tow
     assert town.live == [A1]
 
 
+async def test_a_call_may_return_to_a_better_engine_while_nobody_waits(town: Town, clock: FakeClock) -> None:
+    """Every second; whoever waits goes before."""
+    town.move(ANNA, None, A1)
+    await clock.advance(3 * ROUND_S + 0.1)
+    assert town.calls[0].returns == 3
+    town.move(BERT, None, B1)
+    await clock.advance(3 * ROUND_S)
+    assert town.calls[0].returns == 3
+
+
 async def test_a_call_goes_on_when_nobody_waits_any_more(town: Town, clock: FakeClock) -> None:
     """They are told so, and talk for as long as they like."""
     town.move(ANNA, None, A1)
