@@ -129,6 +129,13 @@ class Downlink:
         self.standby = True
         self._source.go_on()
 
+    def play_on(self) -> None:
+        """Take back `keeps_tail`: the block that was kept is played after all."""
+        self.keeps_tail = False
+        tail, self.tail = self.tail, None
+        if tail:
+            self._source.push(tail)
+
     def fade_in_from(self, tail: bytes) -> None:
         """Begin with a crossfade from this block, which another engine would be heard with now."""
         self._crossfade = Crossfade(tail) if tail else None

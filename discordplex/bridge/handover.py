@@ -297,6 +297,8 @@ class Handover:
         following, self._next = self._next, None
         spare, self._spare = self._spare, None
         self._uplink.next_engine = None
+        if self._live is not None:
+            self._live.downlink.play_on()
         if following is not None:
             self._leave(following)
         if spare is not None:

@@ -1,6 +1,7 @@
 """From one engine conversation to the next: when, and what happens to everything meanwhile."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -25,7 +26,7 @@ from discordplex.bridge.retry import RetryRule
 from discordplex.engine import Audio, Closed, EngineCaps, Persona, PersonaIgnored, Problem, Recap, RecapTurn, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
-from tests.bridge.scripted import PERSONA, ScriptedEngine, pcm_of_ms
+from tests.bridge.scripted import PERSONA, ScriptedEngine, nothing, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
@@ -297,6 +298,66 @@ async def test_a_slot_that_is_taken_back_is_left_at_once(clock: FakeClock) -> No
     await call.cancel()
 
 
+async def test_a_slot_that_is_taken_back_in_a_crossfade_leaves_the_live_one_whole(clock: FakeClock) -> None:
+    """The block that was to fade out is played, and those after it."""
+    call = Handed(clock, *engines_of(clock))
+    await fading(call)
+    assert not call.handed_over()
+    pushed = call.source.pushed_samples
+    call.lease.has_spare = False
+    call.lease.spares[0].lose()
+    call.engines[0].does(*[LOUD] * 3)
+    await settle()
+    assert call.source.pushed_samples - pushed == 3 * SAMPLES
+    assert not call.handed_over()
+    await call.cancel()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_in_any_order(clock: FakeClock, seed: int) -> None:  # noqa: C901, PLR0912 -- a table of what may happen
+    """At most one engine is live and one stands by, and at the end everything is left and given back."""
+    chance = random.Random(seed)
+    engines = [ScriptedEngine(clock, caps=EngineCaps(realtime_paced=True, memory_s=2)) for _ in range(60)]
+    for engine in engines:
+        if chance.random() < 0.3:
+            engine._on_open = failing(EngineError("No.")) if chance.random() < 0.5 else sleeping(clock, chance.random() * 3)
+    call = Handed(clock, *engines)
+    await call.start()
+    for _ in range(60):
+        opened = [engine for engine in engines if engine.opened_at is not None and engine.closed_at is None]
+        assert len(opened) <= 3  # live, next, and one that is closing
+        match chance.randrange(9):
+            case 0:
+                call.sink.pause_s = chance.choice([QUIET_S, BUSY_S])
+            case 1 if opened:
+                chance.choice(opened).does(Closed("Gone."))
+            case 2:
+                call.lease.has_spare = not call.lease.has_spare
+            case 3 if call.lease.spares and not call.lease.spares[-1].end:
+                call.lease.spares[-1].lose()
+            case 4:
+                await call.session.forget(1)
+            case 5:
+                call.session.reset()
+            case 6:
+                await (call.session.pause() if chance.random() < 0.5 else nothing())
+                call.session.resume()
+            case _:
+                for engine in opened:
+                    engine.does(chance.choice([LOUD, SILENCE]), Text(" word"))
+        call.source.play(1000)
+        await clock.advance(chance.random())
+        if call.task and call.task.done():
+            break
+    assert isinstance(call.told[0], Opening)
+    if call.task and not call.task.done():
+        await end(call)
+    assert isinstance(call.told[-1], Ended)
+    assert call.told[-1] in (Ended(None), Ended("No."), Ended("Gone."))
+    assert all(engine.closed_at is not None for engine in engines if engine.opened_at is not None)
+    assert all(spare.end for spare in call.lease.spares)
+
+
 # Every state, and what may happen in it
 
 
@@ -316,12 +377,14 @@ async def standing_by(call: Handed) -> None:
 async def fading(call: Handed) -> None:
     """It takes over with the next block of the live one."""
     await call.to_standby()
-    for _ in range(60):
+    live = call.session._handover.downlink
+    assert live is not None
+    for _ in range(200):
         call.engines[0].does(LOUD)
-        await call.clock.advance(0.08)
-        if call.engines[0].clock.now() > 1007.9:
-            break
-    await call.clock.advance(0.1)
+        await call.clock.advance(0.02)
+        if live.keeps_tail:
+            return
+    pytest.fail("nothing fades")
 
 
 async def closing(call: Handed) -> None:
