@@ -30,9 +30,9 @@ SILENT_S: Final = 3.0
 OPENING, PLAIN = "opening", "plain"
 """Names of our first messages, by which a server says that it refuses one."""
 CLOSE_TIMEOUT_S: Final = 1.0
-MAX_MESSAGE_BYTES: Final = 8 << 20
-"""Two minutes of sound in one message, as base64. OpenAI sends an item with all of its sound when a reply is complete: one of 3.5 MB was
-seen (BerriAI/litellm issue 15747, October 2025)."""
+MAX_MESSAGE_BYTES: Final = 16 << 20
+"""OpenAI sends an item with all of its sound when a reply is complete: one of 3.5 MB was seen (BerriAI/litellm issue 15747, October 2025),
+and the longest reply, 4,096 tokens of 50 ms, has 13 MB."""
 WRITE_LIMIT_BYTES: Final = 1 << 20
 """Above this `send` would wait for the peer; sound is dropped long before."""
 LONGEST_WAIT_S: Final = 120.0
@@ -71,7 +71,7 @@ class RealtimeClient:
         self._reading: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._ending: SessionEnding | None = None
-        self._bytes = TokenBucket(per_second=512 << 10, burst=16 << 20)
+        self._bytes = TokenBucket(per_second=512 << 10, burst=32 << 20)
         self._frames = TokenBucket(per_second=400, burst=4000)
         self._faults = TokenBucket(per_second=2, burst=20)
         self._exceeded = ""

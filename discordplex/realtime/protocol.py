@@ -181,6 +181,12 @@ OUR_FIELDS: Final = frozenset(
 """Fields of the messages that we send."""
 PIECE_CHARACTERS: Final = 32 << 10
 """Half a second of sound as base64: decoded and converted at once, in some 0.3 ms. A server may send a whole reply in one message."""
+LARGE: Final = 256 << 10
+"""Characters that only a message with sound has. Of those, only a piece of a reply is of use: an item that is complete repeats it all."""
+LARGEST_SOUND: Final = 8 << 20
+"""Characters of a message with a piece of a reply: two minutes of it."""
+ENDS: Final = 1000
+"""Characters at both ends of a message among which its type is: it has one field that is long."""
 MOST_PARTS: Final = 20_000
 """Commas in one message. A message of the protocol has some dozens; a million small objects take a tenth of a second and 100 MB."""
 
@@ -212,11 +218,15 @@ class RealtimeProtocol:
 
     def receive(self, message: str | bytes) -> None:
         """Take one message, of long sound only the first piece. RemoteProtocolError where it makes no sense."""
+        if len(message) > LARGE and not has_reply_sound(message):
+            return
+        if len(message) > LARGEST_SOUND:
+            raise RemoteProtocolError("a message has too much sound")
         parts = message.count(",") if isinstance(message, str) else message.count(b",")
         if parts > MOST_PARTS:
             raise RemoteProtocolError("a message has too many parts")
         try:
-            event = json.loads(message)
+            event = json.loads(message, parse_int=float)  # a whole number may have a million digits
         except (ValueError, RecursionError):
             raise RemoteProtocolError("a message is not JSON") from None
         if not isinstance(event, dict):
@@ -341,6 +351,12 @@ class RealtimeProtocol:
 
     def _tell(self, fact: Fact) -> None:
         self._facts.append(fact)
+
+
+def has_reply_sound(message: str | bytes) -> bool:
+    """Whether a large message is a piece of a reply, without a look at all of it."""
+    text = message if isinstance(message, str) else message.decode("latin-1")
+    return any(f'"{kind}"' in text[:ENDS] or f'"{kind}"' in text[-ENDS:] for kind in AUDIO)
 
 
 def creates_replies(session: dict[str, Any]) -> bool:

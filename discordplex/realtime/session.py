@@ -57,6 +57,8 @@ DUPLEX_STALL_S: Final = 5.0
 """A model that speaks in real time sends something, silence at least, ten times as often."""
 RENEWAL_S: Final = 120.0
 """So long before a service ends a session, or in the last tenth of a short one, the next may begin: in a pause."""
+SHORTEST_PROMISE_S: Final = 300.0
+"""No service ends a session sooner. One that says so has another clock, and would be asked for one session after another."""
 PAUSE_BEFORE_RENEWAL_MS: Final = 2000.0
 """Nobody has spoken for so long; the words of who spoke before are known."""
 
@@ -274,8 +276,8 @@ class RealtimeSession:
                 self._end(ending)
             case Ready(creates_replies, expires_at):
                 self._server_creates = creates_replies
-                if expires_at is not None and not self._dialect.full_duplex:  # what those know, no other session can be told
-                    lasts_s = expires_at - time.time()
+                lasts_s = 0.0 if expires_at is None else expires_at - time.time()
+                if lasts_s >= SHORTEST_PROMISE_S and not self._dialect.full_duplex:  # what those know, no other session can be told
                     self.renew_later(lasts_s - min(RENEWAL_S, lasts_s / 10))
             case MessageRefused():
                 self._take_refusal(fact)

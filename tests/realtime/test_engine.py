@@ -1,6 +1,8 @@
 """The Realtime engine against the stand-in: sessions that follow each other, and their end."""
 
 import asyncio
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +12,7 @@ from discordplex.loopback.openai.realtime import faults
 from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.log import AudioAppended, SessionClosed, SessionConnected, UpgradeRefused
 from discordplex.loopback.openai.realtime.server import RealtimeServer
+from discordplex.realtime import session
 from tests.realtime.harness import ANNA, BERT, Call, calling, eventually, provider_of
 from tests.realtime.test_session import answered
 
@@ -46,11 +49,11 @@ async def test_sessions_follow_each_other_and_the_conversation_goes_on(clock: Fa
 async def test_a_session_that_will_end_is_followed_in_a_pause(clock: FakeClock) -> None:
     """The service says when: the next session is open, and knows what was said, before the first is closed; no sound of anybody is lost."""
     hears = "My name is Anna."
-    async with RealtimeServer(session_s=200.0, hears=lambda _: hears, times_real_time=1000, clock=clock) as server:
+    async with RealtimeServer(session_s=600.0, hears=lambda _: hears, times_real_time=1000, clock=clock) as server:
         async with calling(server, clock) as call:
             await call.say(1000, ANNA)
             await call.say(3000)
-            await clock.advance(175)
+            await clock.advance(535)
             await call.say(8000, ANNA, BERT)
             assert len(server.sessions) == 1
             await call.until(lambda call: answered(call, 1))
@@ -58,7 +61,7 @@ async def test_a_session_that_will_end_is_followed_in_a_pause(clock: FakeClock) 
             await call.until(lambda call: answered(call, 2))
             while not server.log.of(SessionClosed):
                 await call.say(100)
-            assert clock.now() < 1000 + 200
+            assert clock.now() < 1000 + 600
             assert [record.code for record in server.log.of(SessionClosed)] == [1000]
             assert hears in server.sessions[1].items[0].text
             assert call.metrics.counter("engine.frames_sent").value == sum(1 for _ in server.log.of(AudioAppended))
@@ -72,19 +75,33 @@ async def test_a_session_that_will_end_is_followed_in_a_pause(clock: FakeClock) 
 async def test_a_next_session_that_does_not_begin_costs_nothing(clock: FakeClock, fault: RealtimeFault) -> None:
     """The last one goes on until its end; another is tried after a while, and not at once."""
     async with (
-        RealtimeServer(session_s=200.0, times_real_time=1000, clock=clock) as server,
+        RealtimeServer(session_s=600.0, times_real_time=1000, clock=clock) as server,
         calling(server, clock, dialect="openai") as call,
     ):
         await call.say(1000, ANNA)
         await call.say(3000)
         server.fail(fault)
-        await clock.advance(177)
+        await clock.advance(537)
         await call.say(8000)
         assert not call.told(Closed)
         assert len(server.log.of(SessionConnected)) + len(server.log.of(UpgradeRefused)) == 2
         await call.say(1000, ANNA)
         await call.say(700)
         await call.until(lambda call: answered(call, 2))
+
+
+@pytest.mark.parametrize("session_s", [-3600.0, 1.0, 250.0])
+async def test_a_service_with_another_clock_is_not_asked_for_session_after_session(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch, session_s: float
+) -> None:
+    """It says that the session is over, or is soon: it is believed when it ends it."""
+    async with RealtimeServer(session_s=600.0, times_real_time=1000, clock=clock) as server:
+        monkeypatch.setattr(session, "time", SimpleNamespace(time=lambda: time.time() + 600.0 - session_s))
+        async with calling(server, clock) as call:
+            await call.say(5000)
+            await clock.advance(300)
+            await call.say(5000)
+            assert len(server.sessions) == 1
 
 
 async def test_reset_reaches_a_model_whose_dialect_was_found_in_the_call(clock: FakeClock) -> None:

@@ -156,7 +156,7 @@ async def talked_to(call: Call) -> None:
         (RealtimeFault(session_s=SHORTEST_SESSION_S / 2), endings.EXPIRED, True),
         (RealtimeFault(messages=faults.flood(9000), messages_after_ms=500), "over budget: messages", True),
         (RealtimeFault(messages=faults.hours_of_sound(1, 10), messages_after_ms=500), "over budget: data", True),
-        (RealtimeFault(messages=("x" * (9 << 20),), messages_after_ms=500), "over budget: data in one message", True),
+        (RealtimeFault(messages=("x" * (17 << 20),), messages_after_ms=500), "over budget: data in one message", True),
         (RealtimeFault(messages=("x",) * 50, messages_after_ms=500), "over budget: damaged messages", True),
     ],
     ids=lambda value: str(value)[:60],

@@ -13,6 +13,8 @@ from discordplex.errors import RemoteProtocolError
 from discordplex.realtime import endings
 from discordplex.realtime.dialects import GPT_LIVE, OTHER, VLLM_OMNI, Dialect
 from discordplex.realtime.protocol import (
+    LARGE,
+    LARGEST_SOUND,
     PIECE_CHARACTERS,
     Committed,
     Fact,
@@ -33,9 +35,14 @@ from discordplex.realtime.protocol import (
 
 def facts(*events: dict[str, Any], dialect: Dialect = OTHER) -> list[Fact]:
     """What these events mean."""
+    return facts_of(*map(json.dumps, events), dialect=dialect)
+
+
+def facts_of(*messages: str, dialect: Dialect = OTHER) -> list[Fact]:
+    """What these messages mean."""
     protocol = RealtimeProtocol(dialect)
-    for event in events:
-        protocol.receive(json.dumps(event))
+    for message in messages:
+        protocol.receive(message)
     return protocol.take_facts()
 
 
@@ -106,6 +113,30 @@ def test_long_sound_is_decoded_a_piece_at_a_time() -> None:
     with pytest.raises(RemoteProtocolError):
         protocol.decode()
     assert not protocol.has_more_sound
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["type first", "type last"])
+def test_of_large_messages_only_the_sound_of_a_reply_is_read(*, last: bool) -> None:
+    """A complete item repeats it all: it is neither parsed nor an error, whatever it is."""
+
+    def message(kind: str, size: int) -> str:
+        fields = [f'"type":"{kind}"', f'"delta":"{"A" * size}"']
+        return "{" + ",".join(reversed(fields) if last else fields) + "}"
+
+    protocol = RealtimeProtocol(OTHER)
+    protocol.receive(message("conversation.item.done", 14 << 20))
+    protocol.receive("9" * (1 << 20))
+    assert protocol.take_facts() == []
+    protocol.receive(message("response.output_audio.delta", LARGE))
+    assert protocol.take_facts() == [ReplySound("", bytes(PIECE_CHARACTERS * 3 // 4))]
+    with pytest.raises(RemoteProtocolError):
+        protocol.receive(message("response.output_audio.delta", LARGEST_SOUND))
+
+
+def test_a_number_of_many_digits_takes_no_time() -> None:
+    """Python would take a quadratic time for it, or refuse it."""
+    (fact,) = facts_of(f'{{"type":"input_audio_buffer.speech_started","item_id":"a","audio_start_ms":{"9" * 100_000}}}')
+    assert fact == SpeechBegan("a", 0.0)
 
 
 @pytest.mark.parametrize(("code", "cause", "retry"), ENDS)
@@ -190,8 +221,8 @@ def test_no_event_does_harm(event: dict[str, Any], kind: str) -> None:
         "{",
         "[" * 100_000,
         b"\xff\xfe",
-        f"[{'{},' * 100_000}0]",
-        f"[{'{},' * 100_000}0]".encode(),
+        f"[{'{},' * 80_000}0]",
+        f"[{'{},' * 80_000}0]".encode(),
         '{"type":"response.output_audio.delta","delta":"%%%"}',
     ],
 )
