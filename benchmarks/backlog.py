@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from benchmarks.bot import NAIVE, OURS
 from benchmarks.latency import middle
-from benchmarks.probe import speech_with_clicks
+from benchmarks.recovery import ways_while
 from benchmarks.row import Row
 from benchmarks.stage import Stage, Talk
-from benchmarks.timing import Way, ways_down, ways_up
+from benchmarks.timing import Way
 
 STALL_S = 0.6
 BEFORE_S = 2.0
@@ -47,20 +47,15 @@ async def measure() -> list[Row]:
 
 async def after(program: Sequence[str], stall: Stall) -> tuple[float, float]:
     """Seconds after a stall until each way is what it was before; `AFTER_S` stands for longer than was watched."""
-    async with Stage(program=program) as stage:
-        await stage.wait_online()
-        async with stage.talk() as talk:
-            speech, clicked = speech_with_clicks(BEFORE_S + STALL_S + AFTER_S)
-            first = len(talk.person.said.packets())
-            saying = asyncio.create_task(talk.person.say(speech))
-            await asyncio.sleep(BEFORE_S)
-            began = talk.heard[-1].at
-            await stall(stage, talk)
-            over = began + STALL_S
-            await saying
-            await asyncio.sleep(0.3)
-            up = ways_up(talk, talk.person.said.packets()[first:], clicked)
-            return settled(up, began, over), settled(ways_down(talk, stage.bot_id), began, over)
+
+    async def stand_still(stage: Stage, talk: Talk) -> float:
+        await asyncio.sleep(BEFORE_S)
+        began = talk.heard[-1].at
+        await stall(stage, talk)
+        return began
+
+    up, down, began = await ways_while(program, BEFORE_S + STALL_S + AFTER_S, stand_still)
+    return settled(up, began, began + STALL_S), settled(down, began, began + STALL_S)
 
 
 def settled(ways: list[Way], began: float, over: float) -> float:

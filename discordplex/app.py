@@ -194,7 +194,7 @@ def summarizer(config: Config, clock: Clock) -> NotesModel | None:
     except ConfigError as fault:
         if config.engine.summary:
             raise
-        log.warning("calls are not summed up", advice=str(fault))
+        log.warning("calls are not summed up", advice=fault.full)
         return None
 
 

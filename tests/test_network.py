@@ -371,26 +371,27 @@ async def test_frames_that_came_before_the_end_are_read(tls: ssl.SSLContext) -> 
                 assert await socket.recv() == "hello"
 
 
+async def both_say(words: str) -> None:
+    """HTTP and WebSockets fail with these words."""
+    async with aiohttp.ClientSession(connector=Connector()) as session:
+        with pytest.raises(ProxyFailedError, match=words):
+            await session.get(f"https://{ELSEWHERE}/")
+    with pytest.raises(ProxyFailedError, match=words):
+        await open_websocket(f"wss://{ELSEWHERE}/", guard=unbounded, ssl=tls_context())
+
+
 async def test_a_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The status is passed on: 407 wants a password."""
     async with http_proxy(refuse=407) as seen:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{seen.port}")
-        async with aiohttp.ClientSession(connector=Connector()) as session:
-            with pytest.raises(ProxyFailedError, match="407"):
-                await session.get(f"https://{ELSEWHERE}/")
-        with pytest.raises(ProxyFailedError, match="407"):
-            await open_websocket(f"wss://{ELSEWHERE}/", guard=unbounded, ssl=tls_context())
+        await both_say("407")
 
 
 async def test_a_socks_proxy_that_refuses_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its companions' own errors do not get through."""
     async with socks_proxy(reply=5) as seen:
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{seen.port}")
-        async with aiohttp.ClientSession(connector=Connector()) as session:
-            with pytest.raises(ProxyFailedError, match="ALL_PROXY"):
-                await session.get(f"https://{ELSEWHERE}/")
-        with pytest.raises(ProxyFailedError, match="ALL_PROXY"):
-            await open_websocket(f"wss://{ELSEWHERE}/", guard=unbounded, ssl=tls_context())
+        await both_say("ALL_PROXY")
 
 
 def test_a_variable_that_cannot_be_obeyed_is_the_cascade_s_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

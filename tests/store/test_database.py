@@ -37,7 +37,7 @@ BOUND_S = 15.0
 @pytest.fixture
 async def hasty(url: str) -> AsyncIterator[Store]:
     """A store that waits for nobody for long."""
-    async with open_store(url, busy_s=0.2) as opened:
+    async with open_store(url, busy_s=0.2 * timeouts.FACTOR) as opened:
         yield opened
 
 

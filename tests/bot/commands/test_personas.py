@@ -1,6 +1,7 @@
 """Slash commands about whom people talk with, used on the loopback Discord; the engine hears whom they chose."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -175,9 +176,10 @@ async def test_a_file_that_is_larger_than_discord_says_is_not_read(home: Home, m
     stream = discord.http.HTTPClient.stream_from_cdn
 
     async def counted(http: discord.http.HTTPClient, url: str, chunk_bytes: int) -> AsyncIterator[bytes]:
-        async for chunk in stream(http, url, chunk_bytes):
-            arrived.append(len(chunk))
-            yield chunk
+        async with contextlib.aclosing(stream(http, url, chunk_bytes)) as chunks:
+            async for chunk in chunks:
+                arrived.append(len(chunk))
+                yield chunk
 
     monkeypatch.setattr(discord.http.HTTPClient, "stream_from_cdn", counted)
     async with home.bot_running():
