@@ -182,6 +182,9 @@ def add_loopback(commands: "Commands[argparse.ArgumentParser]") -> None:
     loopback.add_argument(
         "--require-dave", action="store_true", help="refuse voice clients without end-to-end encryption (4017), as Discord does"
     )
+    loopback.add_argument(
+        "--shards", type=shards, default=1, metavar="N", help="how many gateway connections are recommended to a bot (default: %(default)s)"
+    )
     loopback.set_defaults(run=verbs.loopback)
 
 
@@ -236,6 +239,13 @@ def port(word: str) -> int:
     """A TCP port, 0 for any."""
     if not word.isdecimal() or int(word) > 65535:  # noqa: PLR2004 - the largest port there is
         raise argparse.ArgumentTypeError(f"{word!r} is not a port from 0 to 65535")
+    return int(word)
+
+
+def shards(word: str) -> int:
+    """A number of gateway connections."""
+    if not word.isdecimal() or not 1 <= int(word) <= MOST_SHARDS:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to {MOST_SHARDS}")
     return int(word)
 
 

@@ -84,7 +84,8 @@ def loopback(args: argparse.Namespace) -> int:
         start_log(args)
         from discordplex.loopback.discord.serve import serve
 
-    until_stopped(args.stop, lambda stop: serve(args.dir, args.port, args.speaker, stop, require_dave=args.require_dave))
+    options = {"require_dave": args.require_dave, "shards": args.shards}
+    until_stopped(args.stop, lambda stop: serve(args.dir, args.port, args.speaker, stop, **options))
     return 0
 
 

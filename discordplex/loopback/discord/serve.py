@@ -28,16 +28,17 @@ async def serve(
     stop: asyncio.Event,
     *,
     require_dave: bool = False,
+    shards: int = 1,
     announce: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> None:
     """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json, which is also given to `announce`.
 
     With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
-    recording cannot be used. Calls are encrypted end to end; with `require_dave`, a client that cannot do that is refused (4017).
+    recording cannot be used. `shards` is what `/gateway/bot` recommends. Calls are encrypted end to end; with `require_dave`, a client that cannot do that is refused (4017).
     """
     speech = read_wav(speaker) if speaker else None
     _remove_ready_file(directory)
-    async with LoopbackDiscord(port, directory, require_dave=require_dave) as discord, anyio.create_task_group() as tasks:
+    async with LoopbackDiscord(port, directory, require_dave=require_dave, shards=shards) as discord, anyio.create_task_group() as tasks:
         _write_ready_file(directory, discord.ready())
         announce(discord.ready())
         log.info("loopback Discord is up", port=discord.port, guilds=len(discord.guilds), users=len(discord.users))

@@ -51,6 +51,8 @@ class LoopbackDiscord(Acts):
         privileged_intents: bool = True,
         answer_within_s: float = ANSWER_WITHIN_S,
         writes: BucketLimit = WRITES,
+        shards: int = 1,
+        max_concurrency: int = 1,
     ) -> None:
         """Set up, not yet listening.
 
@@ -65,12 +67,15 @@ class LoopbackDiscord(Acts):
             privileged_intents: whether the applications are allowed the privileged intents; without, asking for one closes with 4014.
             answer_within_s: how long an application has for its first answer to an interaction.
             writes: how many messages may be written or edited per channel.
+            shards: how many gateway connections `/gateway/bot` recommends for a bot.
+            max_concurrency: how many of them may log in within five seconds.
         """
         world = World(clock or SystemClock())
         populate(world)
         super().__init__(world, Interactions(world, answer_within_s=answer_within_s))
         self.rest = Rest(self.world, self.interactions, writes=writes)
-        self.gateway = Gateway(self.world, privileged_intents=privileged_intents)
+        self.gateway = Gateway(self.world, privileged_intents=privileged_intents, shards=shards, max_concurrency=max_concurrency)
+        self.rest.advise = self.gateway.sessions.advice
         gateway = functools.partial(VoiceGatewayServer, impairments=impairments, dave=dave, require_dave=dave and require_dave)
         self.voice = (voice or gateway)(self.world)
         self.port = port

@@ -19,7 +19,7 @@ from discordplex.loopback.sockets import close_websocket, reset_connection
 log = structlog.get_logger()
 
 UNKNOWN_OPCODE, DECODE_ERROR, NOT_AUTHENTICATED, AUTHENTICATION_FAILED = 4001, 4002, 4003, 4004
-ALREADY_AUTHENTICATED, INVALID_SHARD, DISALLOWED_INTENTS = 4005, 4010, 4014
+ALREADY_AUTHENTICATED, INVALID_SHARD, SHARDING_REQUIRED, DISALLOWED_INTENTS = 4005, 4010, 4011, 4014
 CLEAN = (1000, 1001)
 """A client that closes with one of these codes ends its session (documented)."""
 
@@ -122,8 +122,12 @@ class GatewayConnection:
         login = Identity(user, int(body.get("intents", dispatches.ALL_INTENTS)), tuple(shard or (0, 1)))
         if not 0 <= login.shard[0] < login.shard[1]:
             await self.drop(INVALID_SHARD)
+        elif login.shard[1] < self._sessions.required_shards:
+            await self.drop(SHARDING_REQUIRED)
         elif login.intents & dispatches.PRIVILEGED and user.bot and not self._sessions.privileged_intents:
             await self.drop(DISALLOWED_INTENTS)
+        elif not self._sessions.may_log_in(login):
+            await self._send({"op": 9, "s": None, "t": None, "d": False})
         else:
             self._carry(self._sessions.log_in(login, shard), sent_seq=0)
 

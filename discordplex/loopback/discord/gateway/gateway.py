@@ -17,9 +17,14 @@ HEARTBEAT_MS = 41_250
 class Gateway:
     """The sessions of all logins, and their connections."""
 
-    def __init__(self, world: World, *, heartbeat_ms: int = HEARTBEAT_MS, privileged_intents: bool = True) -> None:
+    def __init__(
+        self, world: World, *, heartbeat_ms: int = HEARTBEAT_MS, privileged_intents: bool = True, shards: int = 1, max_concurrency: int = 1
+    ) -> None:
+        """`shards` is what is recommended, `max_concurrency` how many of them may log in within `IDENTIFY_S`."""
         self.world = world
-        self.sessions = Sessions(world, heartbeat_ms=heartbeat_ms, privileged_intents=privileged_intents)
+        self.sessions = Sessions(
+            world, heartbeat_ms=heartbeat_ms, privileged_intents=privileged_intents, shards=shards, max_concurrency=max_concurrency
+        )
         self.refuse_connections = False
         self._connections: set[GatewayConnection] = set()
         self._unsubscribe = world.subscribe(self.sessions.offer)
@@ -47,9 +52,17 @@ class Gateway:
         """Whether a connection of this user is identified now."""
         return any(connection.session and connection.session.login.user.id == user_id for connection in self._connections)
 
-    async def drop(self, user_id: str | None = None, *, code: int | None = None) -> int:
-        """Close a user's connections (all users' without one) with a close code, or by a TCP reset without; returns how many."""
-        dropped = [each for each in self._connections if user_id is None or (each.session and each.session.login.user.id == user_id)]
+    async def drop(self, user_id: str | None = None, *, code: int | None = None, shard: int | None = None) -> int:
+        """Close a user's connections (all users' without one) with a close code, or by a TCP reset without; returns how many.
+
+        With `shard`, only those of this shard.
+        """
+        dropped = [
+            each
+            for each in self._connections
+            if (user_id is None or (each.session and each.session.login.user.id == user_id))
+            and (shard is None or (each.session and each.session.login.shard[0] == shard))
+        ]
         for connection in dropped:
             await connection.drop(code)
         return len(dropped)

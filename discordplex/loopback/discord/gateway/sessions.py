@@ -20,6 +20,9 @@ BACKLOG_EVENTS = 2000
 RESUME_WINDOW_S = 60.0
 """How long a lost connection's session can be resumed; its user stays in voice as long. Discord's own time is not documented."""
 
+IDENTIFY_S = 5.0
+"""The time in which `max_concurrency` shards may log in (documented)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -77,13 +80,39 @@ class GatewaySession:
 class Sessions:
     """The sessions of all logins. `url` is where they are told to resume."""
 
-    def __init__(self, world: World, *, heartbeat_ms: int, privileged_intents: bool) -> None:
+    def __init__(self, world: World, *, heartbeat_ms: int, privileged_intents: bool, shards: int, max_concurrency: int) -> None:
         self.heartbeat_ms = heartbeat_ms
         self.privileged_intents = privileged_intents
+        self.shards = shards
+        self.required_shards = 1
+        """With fewer shards a login is refused (4011), as where one would serve too many guilds."""
+        self.max_concurrency = max_concurrency
+        self.logins: list[tuple[int, int]] = []
+        """The shard of every login that was let in, in order."""
         self.url = ""
         self._world = world
         self._sessions: dict[str, GatewaySession] = {}
         self._expiries: dict[str, asyncio.TimerHandle] = {}
+        self._identified_at: dict[tuple[str, int], float] = {}
+
+    def advice(self) -> dict[str, Any]:
+        """What `/gateway/bot` says beside the address (documented)."""
+        limit = {"total": 1000, "remaining": max(0, 1000 - len(self.logins)), "reset_after": 86_400_000}
+        return {"shards": self.shards, "session_start_limit": limit | {"max_concurrency": self.max_concurrency}}
+
+    def may_log_in(self, login: Identity) -> bool:
+        """Whether this identify comes late enough after the last one of its group (documented); counts it.
+
+        A group is the shards with the same remainder by `max_concurrency`. One unsharded connection is never too early: the many logins of
+        a test would wait for nothing.
+        """
+        if login.shard[1] == 1:
+            return True
+        group, now = (login.user.id, login.shard[0] % self.max_concurrency), self._world.clock.now()
+        early = now - self._identified_at.get(group, float("-inf")) < IDENTIFY_S
+        if not early:
+            self._identified_at[group] = now
+        return not early
 
     def __iter__(self) -> Iterator[GatewaySession]:
         return iter(list(self._sessions.values()))
@@ -94,6 +123,7 @@ class Sessions:
 
     def log_in(self, login: Identity, asked_shard: list[int] | None) -> GatewaySession:
         """A new session with READY and every guild in it."""
+        self.logins.append(login.shard)
         session = GatewaySession(secrets.token_hex(16), login)
         self._sessions[session.id] = session
         guilds = [guild for guild in self._world.guilds_of(login.user.id) if login.covers(guild.id)]

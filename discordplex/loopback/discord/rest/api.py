@@ -22,6 +22,8 @@ class ApiCall:
     query: Mapping[str, str]
     body: Any
     gateway_url: str
+    advise: Callable[[], Mapping[str, Any]]
+    """Gives what `/gateway/bot` says beside the address."""
 
     @property
     def user(self) -> User:

@@ -22,9 +22,8 @@ def get_gateway(call: ApiCall) -> Any:
 
 @table.route("GET", "/gateway/bot")
 def get_gateway_bot(call: ApiCall) -> Any:
-    """Where the gateway is, and how many shards to open."""
-    limit = {"total": 1000, "remaining": 1000, "reset_after": 86_400_000, "max_concurrency": 1}
-    return {"url": call.gateway_url, "shards": 1, "session_start_limit": limit}
+    """Where the gateway is, how many shards to open, and how many of them at once."""
+    return {"url": call.gateway_url, **call.advise()}
 
 
 @table.route("GET", "/users/@me")

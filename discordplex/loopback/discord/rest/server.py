@@ -4,6 +4,7 @@ import json
 import re
 import zlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,8 @@ class Rest:
     def __init__(self, world: World, interactions: Interactions, *, writes: BucketLimit = WRITES) -> None:
         self.faults = RestFaults()
         self.gateway_url = ""
+        self.advise: Callable[[], Mapping[str, Any]] = dict
+        """Gives what `/gateway/bot` says beside the address."""
         self.calls: Counter[tuple[str, str]] = Counter()
         self.unknown_routes: list[tuple[str, str]] = []
         self.refusals: list[str] = []
@@ -96,7 +99,7 @@ class Rest:
             return _json(429, verdict.body(), headers)
         try:
             body = await self._body(request)
-            call = ApiCall(self._world, self._interactions, caller, named, request.query, body, self.gateway_url)
+            call = ApiCall(self._world, self._interactions, caller, named, request.query, body, self.gateway_url, self.advise)
             answer = route.answer(call)
         except ApiError as refusal:
             return _refuse(refusal, headers)
