@@ -28,6 +28,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 STAYS = ("run", "standin", "loopback")
 """Verbs that run until a signal ends them; that is success."""
 
+MOST_SHARDS = 1024
+"""More gateway connections than any bot of one process has."""
+
 ORDERLY = (*STAYS, "demo")
 """Verbs that clean up before they end. A signal ends every other verb at once, like any program."""
 

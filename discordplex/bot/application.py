@@ -13,12 +13,12 @@ import structlog
 
 from discordplex.bot import texts
 from discordplex.bot.call.notes import NotesModel
-from discordplex.bot.client import pace_of_identifies
-from discordplex.bot.login import Login, Parts, cause_of
+from discordplex.bot.login import Login, Parts
 from discordplex.bot.scheduling.queue_store import StoredOrder
 from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.bot.settings.preferences import StoredPreferences
+from discordplex.bot.shards import LoginTurns
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
@@ -68,7 +68,7 @@ class BotApplication:
             summarizer=summarizer,
             queue_memory=self._order,
             usage=usage,
-            identifies=pace_of_identifies(),
+            turns=LoginTurns(),
         )
         self._parts.preferences.forgetting.add(self._order.forget)
         self._stop = asyncio.Event()
@@ -104,18 +104,14 @@ class BotApplication:
         discord.http.Route.API_BASE_URL = api_url
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         while not self._stop.is_set():
-            try:
-                self._login = login = Login(self._parts)
-            except OSError as fault:  # for example the limit of open files: like an outage of Discord, that may pass
-                cause: str | None = cause_of(fault)
-            else:
-                cause = await login.run(token, self._stop)
-                if login.was_connected:
-                    backoff.reset()
+            self._login = login = Login(self._parts)
+            cause = await login.run(token, self._stop)
+            if login.was_connected:
+                backoff.reset()
             self._login, self._between_logins = None, "unreachable"
             if cause is None or self._stop.is_set():
                 return
-            wait_s = max(backoff.failed(), self._parts.identifies.wait_s(clock.now()))
+            wait_s = backoff.failed()
             log.warning("discord unreachable", advice=texts.calls.discord_unreachable(api_url, cause), retry_in_s=round(wait_s, 1))
             await until(self._stop, clock.sleep_until(clock.now() + wait_s))
 

@@ -17,11 +17,11 @@ from discordplex.bot.chat.poster import UNREADABLE
 from discordplex.bot.commands.base import reply_to_failure
 from discordplex.bot.commands.reply import CommandContext
 from discordplex.bot.rate_limits import BoundedResponse
+from discordplex.bot.shards import WHOLE, LoginTurns, Pace, Shard
 from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
 from discordplex.network import Connector
-from discordplex.retry import Backoff
 from discordplex.tasks import cancel_and_wait, until
 
 log = structlog.get_logger()
@@ -46,33 +46,6 @@ class SessionsFailError(DiscordplexError):
     """Discord ends our sessions as soon as they begin."""
 
 
-class Pace:
-    """Limits how often a session is started. The pause doubles each time, until a session has lasted. Pure."""
-
-    def __init__(self, *, first_s: float, longest_s: float, lasting_s: float) -> None:
-        """The pause between two starts grows from `first_s` to `longest_s`; after `lasting_s` without a start it is short again."""
-        self._backoff = Backoff(first_s, longest_s)
-        self._lasting_s = lasting_s
-        self._pause_s = 0.0
-        self._begun_at = float("-inf")
-
-    def wait_s(self, now: float) -> float:
-        """Seconds until the next start is allowed; 0 if it is allowed now."""
-        return max(0.0, self._begun_at + self._pause_s - now)
-
-    def begin(self, now: float) -> None:
-        """Note a start."""
-        if now - self._begun_at >= self._lasting_s:
-            self._backoff.reset()
-        self._pause_s = self._backoff.failed()
-        self._begun_at = now
-
-
-def pace_of_identifies() -> Pace:
-    """Discord allows 1,000 identifies a day, and resets the bot's token after more. With this pace there are at most about 720."""
-    return Pace(first_s=5.0, longest_s=120.0, lasting_s=600.0)
-
-
 def pace_of_resumes() -> Pace:
     """py-cord resumes without a pause, even if Discord accepts and drops it each time. The first resume is not delayed."""
     return Pace(first_s=0.5, longest_s=LONGEST_WAIT_S, lasting_s=60.0)
@@ -81,8 +54,8 @@ def pace_of_resumes() -> Pace:
 class Listener(Protocol):
     """Receives what happens on Discord. Called on the loop; must return at once."""
 
-    def connected(self) -> None:
-        """A gateway session began. What was known from an earlier one is no longer valid."""
+    def connected(self, client: "GatewayClient") -> None:
+        """A gateway session of this client began. What was known from an earlier one is no longer valid."""
         ...
 
     def guild_here(self, guild: discord.Guild) -> None:
@@ -93,8 +66,8 @@ class Listener(Protocol):
         """The bot is no longer in this guild."""
         ...
 
-    def guilds_known(self) -> None:
-        """`guild_here` was called for every available guild."""
+    def guilds_known(self, client: "GatewayClient") -> None:
+        """`guild_here` was called for every available guild of this client."""
         ...
 
     def person_moved(self, guild: discord.Guild, person_id: int, before: int | None, after: int | None) -> None:
@@ -132,16 +105,28 @@ def ignore_event(_data: Any) -> None:
 
 
 class GatewayClient(discord.Bot):
-    """One login. Use it with `async with`: at the end the gateway is closed, commands are answered, HTTP is closed, and no task is left.
+    """One gateway connection, for one shard of the bot.
 
-    Make it inside the running loop. Raises NetworkSettingError if the certificates that the environment names cannot be loaded.
+    Use it with `async with`: at the end the gateway is closed, commands are answered, HTTP is closed, and no task is left. Make it inside
+    the running loop. Raises NetworkSettingError if the certificates that the environment names cannot be loaded.
     """
 
     def __init__(
-        self, listener: Listener, *, clock: Clock, identifies: Pace, read: Callable[[discord.Message], Awaitable[None]] | None = None
+        self,
+        listener: Listener,
+        *,
+        shard: Shard,
+        clock: Clock,
+        turns: LoginTurns,
+        read: Callable[[discord.Message], Awaitable[None]] | None = None,
     ) -> None:
-        """`identifies` is shared by all logins of the process. With `read`, people's messages are requested and passed to it."""
+        """`turns` is shared by all clients of the process. With `read`, people's messages are requested and passed to it."""
+        self.shard = shard
+        self.sessions = 0
+        """How many gateway sessions it has had."""
+        divided = {} if shard == WHOLE else {"shard_id": shard.number, "shard_count": shard.count}
         super().__init__(  # type: ignore[no-untyped-call] # py-cord does not annotate it
+            **divided,
             intents=least_intents(messages=read is not None),
             # By itself, py-cord follows redirects with what people said, and waits as long as an answer asks.
             connector=Connector(writes_to=discord.http.Route.API_BASE_URL, response_class=BoundedResponse),
@@ -160,7 +145,7 @@ class GatewayClient(discord.Bot):
         if read is None:
             parsers.update(dict.fromkeys(PEOPLES_MESSAGES, ignore_event))
         self._clock = clock
-        self._identifies = identifies
+        self._turns = turns
         self._resumes = pace_of_resumes()
         self._pycord_ws_connect: Callable[..., Awaitable[Any]] = self.http.ws_connect
         self.http.ws_connect = self._dial_in_time  # type: ignore[method-assign] # py-cord has no hook before it connects
@@ -172,6 +157,7 @@ class GatewayClient(discord.Bot):
         self._start_done.set()
         self._handlers_running: set[asyncio.Task[Any]] = set()
         self._connecting: asyncio.Task[None] | None = None
+        self._has_left = False
         self.is_connected = False
         """Whether a gateway session is open now."""
 
@@ -197,8 +183,8 @@ class GatewayClient(discord.Bot):
         """Wait for the pace, then connect to the gateway. Raises SessionsFailError if the wait would be too long for py-cord."""
         websocket: DiscordWebSocket | None = self.ws
         session = websocket.session_id if websocket is not None else None
-        pace = self._resumes if session else self._identifies
-        wait_s = pace.wait_s(self._clock.now())
+        now = self._clock.now()
+        wait_s = self._resumes.wait_s(now) if session else self._turns.wait_s(self.shard, now)
         if wait_s > LONGEST_WAIT_S:
             raise SessionsFailError
         await self._clock.sleep_until(self._clock.now() + wait_s)
@@ -216,7 +202,12 @@ class GatewayClient(discord.Bot):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """py-cord asks for a new session, at once or five seconds after Discord refused a resume."""
         await super().before_identify_hook(shard_id, initial=initial)
-        self._identifies.begin(self._clock.now())
+        self._turns.begin(self.shard, self._clock.now())
+
+    async def close(self) -> None:
+        """py-cord closes the client by itself when Discord refuses a session; but its calls still have something to write."""
+        if self._has_left:
+            await super().close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -230,6 +221,7 @@ class GatewayClient(discord.Bot):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._start_done.wait(), READY_TIMEOUT_S + GOODBYE_S)
         await self._finish_handlers()
+        self._has_left = True
         await self.close()
         if self.http.connector is not None:
             await self.http.connector.close()
@@ -263,12 +255,13 @@ class GatewayClient(discord.Bot):
         """A session began. py-cord calls `on_ready` when it has seen the guilds."""
         self._start_done.clear()
         self.is_connected = True
-        self._listener.connected()
+        self.sessions += 1
+        self._listener.connected(self)
 
     async def on_ready(self) -> None:
         """Py-cord has finished its own start."""
         self._start_done.set()
-        self._listener.guilds_known()
+        self._listener.guilds_known(self)
 
     async def on_disconnect(self) -> None:
         """The gateway was lost. py-cord reconnects, but does not close the lost socket, so this does."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,12 +18,13 @@ from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.channel import PycordVoiceChannel, VoiceChannel, closed_channels, people_by_channel, role_ids, unknown_members
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.chat.poster import UNREADABLE
-from discordplex.bot.client import GatewayClient, Pace, SessionsFailError
+from discordplex.bot.client import GatewayClient
 from discordplex.bot.commands.base import CommandServices
 from discordplex.bot.commands.notes import NotesPanel
 from discordplex.bot.commands.prefix import WrittenCommands
 from discordplex.bot.commands.privacy import ConsentPanel
 from discordplex.bot.commands.register import add_buttons, add_commands
+from discordplex.bot.connections import UNREACHABLE, GatewayConnections, cause_of
 from discordplex.bot.guild_rules import GuildRules
 from discordplex.bot.place import Place
 from discordplex.bot.recording_policy import SOMEWHERE, RecordingPolicy
@@ -35,15 +37,13 @@ from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
+from discordplex.bot.shards import AskError, LoginTurns, Shard, ask
 from discordplex.bridge.handover import HandoverRule
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
 from discordplex.engine import EngineLease, EngineProvider, Persona, servers_of
-from discordplex.errors import DiscordplexError, LoginError
-from discordplex.logs import place_of
 from discordplex.metrics import Metrics
-from discordplex.network import unreachable_because
 from discordplex.overview import DiscordState, Overview
 from discordplex.store.records import Owner
 from discordplex.tasks import until
@@ -66,21 +66,8 @@ EDIT_PAUSE_S = 0.2
 COMMANDS_PAUSE_S = 30.0
 """The pause before another try to register the slash commands."""
 
-UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
-"""What is raised while Discord or the network is down."""
-
-NOT_DISCORD = "the answer is not from Discord"
-"""Why Discord cannot be reached if a proxy or a failing server answers instead, with data of another shape."""
-
-SHORT_SESSIONS = "its sessions end as soon as they begin"
-"""Why Discord counts as unreachable although it accepts each login."""
-
 UNKNOWN_GUILD, MISSING_ACCESS = 10004, 50001
 """Error codes of the REST API (documented)."""
-
-REFUSED_TOKEN = 4004
-TOO_MANY_GUILDS = 4011
-"""Gateway close codes (documented)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +84,11 @@ class Parts:
     summarizer: NotesModel | None
     queue_memory: QueueMemory
     usage: Usage
-    identifies: Pace
+    turns: LoginTurns
 
 
 class Login:
-    """One login, with its own client, calls and queue. It is used once. Thread: loop."""
+    """One login, with its own gateway connections, calls and queue. It is used once. Thread: loop."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -124,23 +111,23 @@ class Login:
             panel=NotesPanel,
         )
         self._opted_out = frozenset(self._preferences.opted_out)
-        self._sessions = 0
-        self._client = self._make_client()
+        self._connections = GatewayConnections(self, turns=parts.turns, clock=parts.clock)
+        self._commands_are_registered = False
 
-    def _make_client(self) -> GatewayClient:
-        """The client with all commands and buttons."""
+    def make_client(self, shard: Shard) -> GatewayClient:
+        """A client with all commands and buttons, for one shard."""
         services = CommandServices(
             calls=self._dispatcher,
             preferences=self._preferences,
             personas=PersonaCatalog(self._preferences),
             recording_policy=self._recording_policy,
             voices=tuple(self._parts.provider.voices),
-            handling=lambda: self._client.handling(),  # noqa: PLW0108 -- the client is made with the services, and comes after it
+            handling=lambda: client.handling(),  # noqa: PLW0108 -- the client is made with the services, and comes after it
             clock=self._parts.clock,
         )
         prefix = self._parts.config.bot.prefix
         read = WrittenCommands(prefix, services).read if prefix else None
-        client = GatewayClient(self, clock=self._parts.clock, identifies=self._parts.identifies, read=read)
+        client = GatewayClient(self, shard=shard, clock=self._parts.clock, turns=self._parts.turns, read=read)
         add_commands(client, services)
         add_buttons(client, services)
         return client
@@ -148,13 +135,13 @@ class Login:
     @property
     def was_connected(self) -> bool:
         """Whether the login succeeded."""
-        return self._sessions > 0
+        return self._connections.was_connected
 
     def overview(self, *, names: bool) -> Overview:
         """The bot as an observer sees it; with `names`, of servers, channels and people."""
         calls, waiting = self._dispatcher.overview(names=names)
-        state: DiscordState = "connected" if self._client.is_connected else "reconnecting" if self._sessions else "logging in"
-        return Overview(state, len(self._client.guilds), calls, waiting, tuple(servers_of(self._parts.provider)))
+        state: DiscordState = "connected" if self._connections.are_connected else "reconnecting" if self.was_connected else "logging in"
+        return Overview(state, sum(1 for _ in self._connections.guilds), calls, waiting, tuple(servers_of(self._parts.provider)))
 
     async def run(self, token: str, stop: asyncio.Event) -> str | None:
         """Log in and stay until `stop`; then leave every channel, the gateway, HTTP.
@@ -166,28 +153,27 @@ class Login:
             LoginError: Discord refuses the token.
         """
         # At the same time: a database that does not answer delays the login once.
-        loaded = await until(stop, asyncio.gather(self._parts.queue_memory.load(), self._unfinished.load()))
-        self._dispatcher.restore(loaded[0] if loaded else ())
+        asked = asyncio.gather(self._shards(token), self._parts.queue_memory.load(), self._unfinished.load())
         try:
-            async with self._client:
-                try:
-                    await self._client.run_until(token, stop)
-                except UNREADABLE as fault:
-                    log.warning("discord answer unreadable", cause=place_of(fault))
-                    return NOT_DISCORD
-                finally:
-                    await self._end_calls()
-        except discord.LoginFailure:
-            raise LoginError(texts.calls.LOGIN_REFUSED) from None
-        except discord.PrivilegedIntentsRequired:
-            raise LoginError(texts.calls.MESSAGES_REFUSED) from None
-        except discord.ConnectionClosed as closed:
-            return self._judge(closed)
-        except SessionsFailError:
-            return SHORT_SESSIONS
+            learned = await until(stop, asked)
+        except AskError as fault:
+            return str(fault)
         except UNREACHABLE as fault:
             return cause_of(fault)
-        return None
+        if learned is None:
+            return None
+        shards, order, _ = learned
+        self._dispatcher.restore(order)
+        return await self._connections.run(shards, token, stop)
+
+    async def _shards(self, token: str) -> Sequence[Shard]:
+        """All gateway connections of the bot."""
+        count = self._parts.config.discord.shards
+        if count == 0:
+            advice = await ask(self._parts.config.discord.api_url, token)
+            count, self._parts.turns.max_concurrency = advice.shards, advice.max_concurrency
+        log.info("gateway connections", shards=count)
+        return [Shard(number, count) for number in range(count)]
 
     def preferences_changed(self) -> None:
         """Rules or opt-outs changed: apply them to captions, transcripts and calls."""
@@ -201,27 +187,36 @@ class Login:
 
     # What happens on Discord
 
-    def connected(self) -> None:
+    def connected(self, client: GatewayClient) -> None:
         """A session began. At a second one, Discord has forgotten which channels the bot is in."""
-        self._sessions += 1
-        log.info("connected to discord", session=self._sessions)
-        if self._client.user is not None:
-            self._unfinished.logged_in(self._client.user.id)
-        if self._sessions == 1:
+        log.info("connected to discord", shard=client.shard.number, session=client.sessions)
+        if client.user is not None:
+            self._unfinished.logged_in(client.user.id)
+        if not self._commands_are_registered:
+            self._commands_are_registered = True
             self._timers.beside("commands", self._register_commands())
-        else:
-            self._dispatcher.drop_calls()
+        if client.sessions > 1:
+            self._dispatcher.drop_calls(client.shard.covers)
+
+    async def shard_lost(self, shard: Shard) -> None:
+        """End the calls of a shard. Their people wait in front of everybody until its next connection."""
+        tasks = self._dispatcher.drop_calls(shard.covers)
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORDS_S)
+        await self._notices.close_where(lambda channel: shard.covers(channel.guild.id))
 
     def guild_here(self, guild: discord.Guild) -> None:
         """People who are already in a voice channel count as entering."""
         self._timers.beside(("enter channels", guild.id), self._enter_occupied_channels(guild))
 
-    def guilds_known(self) -> None:
+    def guilds_known(self, client: GatewayClient) -> None:
         """Drop places in the queue from before a restart whose people are in no voice channel now."""
-        self._timers.beside("finish restore", self._finish_restore())
-        self._timers.beside("interrupted", self._edit_interrupted_notices())
-        present = [guild.id for guild in self._client.guilds]  # unavailable ones too: Discord names them at the start
-        self._timers.beside("missing guilds", self._preferences.forget_guilds_but(present, self._is_gone))
+        shard = client.shard
+        self._timers.beside(("finish restore", shard), self._finish_restore(client))
+        self._timers.beside(("interrupted", shard), self._edit_interrupted_notices(client))
+        present = {guild.id for guild in client.guilds}  # unavailable ones too: Discord names them at the start
+        missing = functools.partial(self._is_missing, client, present)
+        self._timers.beside(("missing guilds", shard), self._preferences.forget_missing_guilds(missing))
 
     def guild_gone(self, guild_id: int) -> None:
         """The bot is no longer in this guild: end its call, and delete its settings."""
@@ -256,11 +251,20 @@ class Login:
 
     def voice_channel_at(self, place: Place) -> VoiceChannel | None:
         """The voice channel as the bot sees it now; None if there is none."""
-        guild = self._client.get_guild(place.guild_id)
+        client = self._connections.client_of(place.guild_id)
+        guild = client.get_guild(place.guild_id) if client else None
         channel = guild.get_channel(place.channel_id) if guild else None
         if not isinstance(channel, discord.VoiceChannel | discord.StageChannel):
             return None
         return PycordVoiceChannel(channel, self._preferences.rules(place.guild_id))
+
+    def is_away(self, guild_id: int) -> bool:
+        """Whether the guild's connection is being opened, or Discord cannot serve the guild now."""
+        client = self._connections.client_of(guild_id)
+        if client is None or client.sessions == 0:
+            return True
+        guild = client.get_guild(guild_id)
+        return guild is not None and bool(guild.unavailable)
 
     def rules(self, guild_id: int) -> GuildRules:
         """The rules of a guild."""
@@ -293,7 +297,8 @@ class Login:
 
     # Parts of it
 
-    async def _end_calls(self) -> None:
+    async def end_calls(self) -> None:
+        """End every call, and write what is still to be written."""
         await self._timers.close()
         await self._dispatcher.close()
         await self._notes.close()
@@ -303,9 +308,11 @@ class Login:
         await self._notices.close()
 
     async def _register_commands(self) -> None:
+        """Register them once for the whole bot, with the client of any shard."""
         while True:
             try:
-                await self._client.sync_commands()
+                for client in self._connections.clients[:1]:
+                    await client.sync_commands()
             except (*UNREACHABLE, *UNREADABLE) as fault:
                 log.warning("slash commands not registered", cause=cause_of(fault), retry_in_s=COMMANDS_PAUSE_S)
             else:
@@ -325,13 +332,13 @@ class Login:
             alone = next(iter(people[channel_id])) if len(people[channel_id]) == 1 else None
             self._dispatcher.enter(Place(guild.id, channel_id), asker=alone)
 
-    async def _edit_interrupted_notices(self) -> None:
-        """Edit the notices of calls that an earlier process or login could not end, in the guilds of this login."""
+    async def _edit_interrupted_notices(self, client: GatewayClient) -> None:
+        """Edit the notices of calls that an earlier process or login could not end, in the guilds of this client."""
         for notice in self._unfinished.interrupted:
-            if self._client.get_guild(notice.guild_id) is None:
-                continue  # it is deleted with its guild
-            known = self._client.get_channel(notice.channel_id)
-            channel = known if isinstance(known, discord.abc.Messageable) else self._client.get_partial_messageable(notice.channel_id)
+            if client.get_guild(notice.guild_id) is None:
+                continue  # it is another client's, or deleted with its guild
+            known = client.get_channel(notice.channel_id)
+            channel = known if isinstance(known, discord.abc.Messageable) else client.get_partial_messageable(notice.channel_id)
             self._notices.replace(channel, notice.message_id, texts.calls.INTERRUPTED)
             await self._parts.clock.sleep_until(self._parts.clock.now() + EDIT_PAUSE_S)
 
@@ -344,16 +351,22 @@ class Login:
             except (asyncio.TimeoutError, OSError, aiohttp.ClientError):
                 log.warning("voice members unknown", guild=guild.id, users=len(asked))
 
-    async def _finish_restore(self) -> None:
-        """When every guild's rules are known, serve in the order from before the restart."""
-        for guild in self._client.guilds:
+    async def _finish_restore(self, client: GatewayClient) -> None:
+        """When the rules of the client's guilds are known, serve in the order from before the restart."""
+        for guild in client.guilds:
             await self._preferences.learn(guild.id)
-        self._dispatcher.finish_restore()
+        if self._connections.are_connected:
+            self._dispatcher.finish_restore()
 
-    async def _is_gone(self, guild_id: int) -> bool:
-        """Whether Discord says for certain that the bot is not in this guild. An outage or another refusal does not."""
+    async def _is_missing(self, client: GatewayClient, present: Collection[int], guild_id: int) -> bool:
+        """Whether this guild belongs to the client, and Discord says for certain that the bot is not in it.
+
+        An outage or another refusal is not certain.
+        """
+        if not client.shard.covers(guild_id) or guild_id in present:
+            return False
         try:
-            await self._client.http.get_guild(guild_id)
+            await client.http.get_guild(guild_id)
         except (discord.NotFound, discord.Forbidden) as fault:
             return fault.code in (UNKNOWN_GUILD, MISSING_ACCESS)
         except UNREACHABLE as fault:
@@ -376,16 +389,3 @@ class Login:
             ears=self._parts.ears.name if self._parts.ears else "",
             summarizer=self._notes.summarizer_name,
         )
-
-    def _judge(self, closed: discord.ConnectionClosed) -> str:
-        """What a close code of the gateway means, after which py-cord does not reconnect."""
-        if closed.code == REFUSED_TOKEN:
-            raise LoginError(texts.calls.LOGIN_REFUSED) from None
-        if closed.code == TOO_MANY_GUILDS:
-            raise DiscordplexError(texts.calls.TOO_MANY_GUILDS) from None
-        return f"the gateway closed with code {closed.code}"
-
-
-def cause_of(fault: BaseException) -> str:
-    """Why Discord could not be reached, in a few words without anything secret."""
-    return f"HTTP status {fault.status}" if isinstance(fault, discord.HTTPException) else unreachable_because(fault)

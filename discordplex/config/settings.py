@@ -65,6 +65,8 @@ class DiscordConfig(Section):
 
     token: BotToken | None = None
     api_url: ApiUrl = "https://discord.com/api/v10"
+    shards: int = Field(default=0, ge=0, le=1024)
+    """Into how many gateway connections the bot is divided; 0: as many as Discord recommends."""
 
 
 class BotConfig(Section):

@@ -15,13 +15,14 @@ import pytest
 import structlog
 from aiohttp import web
 
-from discordplex.bot import application, client, login, texts
+from discordplex.bot import application, client, login, shards, texts
 from discordplex.bot.application import BotApplication
 from discordplex.bot.chat import poster
-from discordplex.bot.client import GatewayClient, Pace
-from discordplex.bot.login import Login, Parts
+from discordplex.bot.client import GatewayClient
+from discordplex.bot.login import Login
 from discordplex.bot.scheduling import dispatcher
 from discordplex.bot.scheduling.usage import HOUR_S
+from discordplex.bot.shards import Pace, Shard
 from discordplex.clock import SystemClock
 from discordplex.config import BotConfig, Config, DiscordConfig, LimitsConfig, PersonaConfig
 from discordplex.errors import ConfigError, LoginError
@@ -333,13 +334,15 @@ async def test_a_login_without_a_free_descriptor_is_tried_again(home: Home, monk
     """No file can be opened at this moment, which concerns no call of an hour later: it is like a Discord that is away."""
     refused: list[OSError] = []
 
-    def make(parts: Parts) -> Login:
+    make = Login.make_client
+
+    def refuse_once(login: Login, shard: Shard) -> GatewayClient:
         if not refused:
             refused.append(OSError(errno.EMFILE, "Too many open files"))
             raise refused[0]
-        return Login(parts)
+        return make(login, shard)
 
-    monkeypatch.setattr(application, "Login", make)
+    monkeypatch.setattr(Login, "make_client", refuse_once)
     monkeypatch.setattr(application, "FIRST_PAUSE_S", 0.05)
     async with home.bot_running():
         home.discord.enter(home.ada, home.lounge)
@@ -351,7 +354,7 @@ NONSENSE = [b"<html>Just a moment...</html>", b"{}", b'{"id": ', b"[]", b"[" * 1
 
 
 @pytest.mark.parametrize("body", NONSENSE, ids=lambda body: body[:8].decode())
-@pytest.mark.parametrize("door", ["/users/@me", "/gateway"])
+@pytest.mark.parametrize("door", ["/gateway/bot", "/users/@me", "/gateway"])
 async def test_nonsense_in_discords_place_is_a_discord_that_is_away(
     home: Home, monkeypatch: pytest.MonkeyPatch, door: str, body: bytes
 ) -> None:
@@ -413,7 +416,7 @@ async def test_sessions_that_fail_at_once_are_begun_less_and_less_often(
 
     monkeypatch.setattr(discord.Client, "before_identify_hook", at_once)
     monkeypatch.setattr(application, "FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr(application, "pace_of_identifies", lambda: Noted(first_s=0.05, longest_s=0.2, lasting_s=60.0))
+    monkeypatch.setattr(shards, "pace_of_identifies", lambda _: Noted(first_s=0.05, longest_s=0.2, lasting_s=60.0))
     monkeypatch.setattr(client, "LONGEST_WAIT_S", longest_wait_s)
     monkeypatch.setattr(client, "pace_of_resumes", lambda: Pace(first_s=0.0, longest_s=0.0, lasting_s=60.0))
     monkeypatch.setattr(GatewayConnection, "_identify", fail)

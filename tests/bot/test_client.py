@@ -7,7 +7,8 @@ from typing import Any, cast
 import discord
 import pytest
 
-from discordplex.bot.client import GatewayClient, Listener, Pace, least_intents, pace_of_identifies, pace_of_resumes
+from discordplex.bot.client import GatewayClient, Listener, least_intents, pace_of_resumes
+from discordplex.bot.shards import WHOLE, LoginTurns
 from discordplex.loopback.clock import FakeClock, settle
 
 CHANNEL, MESSAGE = 7, 8
@@ -45,7 +46,7 @@ class Noted:
 async def test_what_becomes_of_messages(name: str, event: dict[str, Any], ids: set[int] | None, caplog: pytest.LogCaptureFixture) -> None:
     """The client asks Discord for it without a privileged intent, hears of deletions, and reads nobody's message."""
     heard = Noted()
-    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), identifies=pace_of_identifies())
+    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), shard=WHOLE, turns=LoginTurns())
     client._connection.parsers[name]({"channel_id": str(CHANNEL), "guild_id": "6", **event})
     await settle()
     assert heard.deleted == ([] if ids is None else [(CHANNEL, ids)])
@@ -77,7 +78,7 @@ HERE, THERE = 11, 12
 async def test_who_moved(who: int, channels: tuple[int | None, int | None], fact: tuple[Any, ...]) -> None:
     """A person, the bot itself from one channel to another, or whoever else: one fact for each."""
     heard = Noted()
-    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), identifies=pace_of_identifies())
+    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), shard=WHOLE, turns=LoginTurns())
     state, parse = client._connection, client._connection.parsers
     state._ready_state = asyncio.Queue()
     state.user = discord.ClientUser(state=state, data=cast("Any", user(ITSELF)))
@@ -99,31 +100,6 @@ async def test_who_moved(who: int, channels: tuple[int | None, int | None], fact
 
 def user(user_id: int) -> dict[str, Any]:
     return {"id": str(user_id), "username": "a", "discriminator": "0", "avatar": None, "bot": user_id != ANNA}
-
-
-def test_pauses_double_until_one_has_lasted() -> None:
-    """The first is begun at once; the pause is counted from the beginning of the last one."""
-    pace = Pace(first_s=5, longest_s=30, lasting_s=100)
-    waits = []
-    now = 1000.0
-    for lasted_s in (0, 1, 0, 0, 0, 99, 100, 0, 1000):
-        waits.append(pace.wait_s(now))
-        now += waits[-1]
-        pace.begin(now)
-        now += lasted_s
-    assert waits == [0, 5, 9, 20, 30, 30, 0, 0, 5]
-
-
-@pytest.mark.parametrize("lasts_s", [0, 5, 60, 119, 300, 599, 600, 3600])
-def test_identifies_keep_to_discords_limit(lasts_s: float) -> None:
-    """However long sessions last before they fail: fewer than 1,000 are begun in any day."""
-    pace = pace_of_identifies()
-    now, count = 0.0, 0
-    while now < 86_400:
-        now += pace.wait_s(now)
-        pace.begin(now)
-        now, count = now + lasts_s, count + 1
-    assert count < 800
 
 
 def test_a_session_that_is_resumed_and_dropped_at_once_costs_little() -> None:

@@ -10,8 +10,9 @@ import discord
 import pytest
 
 from discordplex.bot import rate_limits
-from discordplex.bot.client import GatewayClient, pace_of_identifies
+from discordplex.bot.client import GatewayClient
 from discordplex.bot.rate_limits import LONGEST_WAIT_S, bounded_body, bounded_wait_s
+from discordplex.bot.shards import WHOLE, LoginTurns
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.rest.server import RestFaults
 from discordplex.loopback.discord.server import LoopbackDiscord
@@ -46,7 +47,7 @@ async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Loopbac
         monkeypatch.setenv("SSL_CERT_FILE", str(world.ca_file))
         monkeypatch.setattr(discord.http.Route, "API_BASE_URL", world.api_url)
         monkeypatch.setattr(ME, "url", f"{world.api_url}/users/@me")
-        async with GatewayClient(cast("Any", None), clock=FakeClock(), identifies=pace_of_identifies()) as made:
+        async with GatewayClient(cast("Any", None), clock=FakeClock(), shard=WHOLE, turns=LoginTurns()) as made:
             await made.login(world.bots[0].token)
             yield world, made
 

@@ -138,6 +138,8 @@ class Town:
         self.calls: list[ScriptedCall] = []
         self.notices = Notices(clock=clock, metrics=Metrics())
         self.refused: str | None = None
+        self.away: set[int] = set()
+        """Guilds whose gateway connection is being opened."""
         self.common_rules = rules or GuildRules()
         self.usage = usage or Usage(clock.now)
         self.board = Dispatcher(
@@ -146,6 +148,9 @@ class Town:
 
     def voice_channel_at(self, place: Place) -> ScriptedVoiceChannel | None:
         return self.voice_channels.get(place)
+
+    def is_away(self, guild_id: int) -> bool:
+        return guild_id in self.away
 
     def rules(self, guild_id: int) -> GuildRules:  # noqa: ARG002 -- the same in every guild
         return self.common_rules

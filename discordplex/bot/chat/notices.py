@@ -218,6 +218,14 @@ class Notices:
         """Return when everything is written."""
         await asyncio.gather(*(poster.flush() for poster in self._posters.values()))
 
+    async def close_where(self, is_lost: Callable[[Any], bool]) -> None:
+        """Stop writing in these channels of py-cord, whose connection is closed. A later notice is written with the new channel."""
+        lost = [channel_id for channel_id, poster in self._posters.items() if is_lost(poster.channel)]
+        posters = [self._posters.pop(channel_id) for channel_id in lost]
+        for channel_id in lost:
+            self._spares.pop(channel_id, None)
+        await asyncio.gather(*(poster.close() for poster in posters))
+
     async def close(self) -> None:
         """Stop writing everywhere. What is not written is dropped; its number is logged."""
         unwritten = sum(not poster.idle for poster in self._posters.values())

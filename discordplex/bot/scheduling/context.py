@@ -23,6 +23,10 @@ class GuildAccess(Protocol):
         """The voice channel; None if there is none."""
         ...
 
+    def is_away(self, guild_id: int) -> bool:
+        """Whether nothing is known of the guild for now, because its connection is being opened or Discord cannot serve it."""
+        ...
+
     def rules(self, guild_id: int) -> GuildRules:
         """The rules of a guild."""
         ...

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -164,9 +164,18 @@ class Dispatcher:
             self._pauses.forget(Place(guild_id, channel_id))
         self._running.hang_up(guild_id)
 
-    def drop_calls(self) -> None:
-        """End every call, because Discord forgot where the bot is. People who are still in a channel get a new call."""
-        self._running.hang_up_all()
+    def drop_calls(self, covers: Callable[[int], bool]) -> Collection[asyncio.Task[None]]:
+        """End the calls of these guilds, because Discord forgot where the bot is. Returns the tasks that end them.
+
+        Their people wait in front of everybody, and get a new call if they are still in the channel when the guild is known again.
+        """
+        dropped = [guild_id for guild_id in self._running.calls if covers(guild_id)]
+        if dropped:
+            self._waiting.hold()
+            self._timers.later("restore", RESTORE_S, self.finish_restore)
+        for guild_id in dropped:
+            self._running.hang_up(guild_id, Next.WAIT)
+        return [self._tasks[guild_id] for guild_id in dropped]
 
     # What a restart needs
 

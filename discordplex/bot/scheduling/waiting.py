@@ -49,13 +49,17 @@ class WaitingList:
         self._restored = not self._registry.queue
         return not self._restored
 
+    def hold(self) -> None:
+        """Some guilds are away: those who wait now come first when they are known again. Call `finish_restore` later."""
+        self._restored = False
+
     def finish_restore(self) -> bool:
         """Every guild is known: forget remembered channels without people. Returns whether this was still to be done."""
         if self._restored:
             return False
         self._restored = True
         for place in self._registry.queue:
-            if not self._still_waits(place):
+            if not self._guilds.is_away(place.guild_id) and not self._still_waits(place):
                 self.withdraw(place)
         return True
 
@@ -126,7 +130,8 @@ class WaitingList:
         return not (problem or used_up)
 
     def _may_begin(self, guild_id: int) -> bool:
-        return not self._moves.wait_s(guild_id)
+        """Until `finish_restore` a guild that is away keeps its place, and nobody who comes later overtakes it."""
+        return not (self._moves.wait_s(guild_id) or (self._restored and self._guilds.is_away(guild_id)))
 
     def _greet(self, granted: Granted) -> None:
         voice_channel, message = self._guilds.voice_channel_at(granted.place), self._messages.get(granted.place)

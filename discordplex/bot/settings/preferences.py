@@ -308,19 +308,18 @@ class StoredPreferences:
         """Forget that message."""
         self._save_notice(notice, functools.partial(self.store.notices.remove, notice.message_id))
 
-    async def forget_guilds_but(self, present: Iterable[int], is_gone: Callable[[int], Awaitable[bool]]) -> None:
+    async def forget_missing_guilds(self, is_missing: Callable[[int], Awaitable[bool]]) -> None:
         """Delete what is stored about guilds that removed the bot while it was offline.
 
-        `present` are all its guilds, including unavailable ones. `is_gone` asks Discord about each other guild, and returns False if that
-        is not certain.
+        `is_missing` asks Discord about a guild where that is needed, and returns False if it is not certain.
         """
         try:
-            missing = await self.store.privacy.guilds() - frozenset(present)
+            known = await self.store.privacy.guilds()
         except StoreError as fault:
             log.warning("removed guilds not read", cause=fault.full)
             return
-        for guild_id in sorted(missing):
-            if await is_gone(guild_id):
+        for guild_id in sorted(known):
+            if await is_missing(guild_id):
                 log.info("settings of a removed guild deleted", guild=guild_id)
                 await self.forget_guild(guild_id)
 

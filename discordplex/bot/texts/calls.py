@@ -448,7 +448,6 @@ MESSAGES_REFUSED = (
     "Discord does not let the bot read messages, which bot.prefix needs. Switch on the Message Content Intent at "
     "https://discord.com/developers/applications (your application, Bot), or remove bot.prefix."
 )
-TOO_MANY_GUILDS = "The bot is in more servers than one connection may serve. discordplex cannot use several connections (shards)."
 
 
 def discord_unreachable(api_url: str, cause: str) -> str:

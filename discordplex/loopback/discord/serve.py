@@ -34,7 +34,8 @@ async def serve(
     """Run until `stop` is set. `directory` gets ca.pem and, once connections are accepted, ready.json, which is also given to `announce`.
 
     With `speaker`, the first person is in the first voice channel and says that recording again and again. Raises ConfigError where the
-    recording cannot be used. `shards` is what `/gateway/bot` recommends. Calls are encrypted end to end; with `require_dave`, a client that cannot do that is refused (4017).
+    recording cannot be used. Calls are encrypted end to end; with `require_dave`, a client that cannot do that is refused (4017). `shards`
+    is what `/gateway/bot` recommends.
     """
     speech = read_wav(speaker) if speaker else None
     _remove_ready_file(directory)

@@ -385,12 +385,12 @@ async def test_guilds_that_threw_the_bot_out_while_it_was_away_are_forgotten(pre
         await preferences.change_guild(guild_id, lambda now: replace(now, transcripts=True))
     asked: list[int] = []
 
-    async def is_gone(guild_id: int) -> bool:
+    async def is_missing(guild_id: int) -> bool:
         asked.append(guild_id)
         return guild_id == 2
 
-    await preferences.forget_guilds_but({1}, is_gone)
-    assert asked == [2, 3]
+    await preferences.forget_missing_guilds(is_missing)
+    assert asked == [1, 2, 3]
     assert await preferences.store.privacy.guilds() == {1, 3}
 
 

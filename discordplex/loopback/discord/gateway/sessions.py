@@ -149,10 +149,11 @@ class Sessions:
             if state.session_id == session.id:
                 self._world.voice_leave(user_id, guild_id)
 
-    def end_all(self) -> None:
-        """Make every session impossible to resume."""
+    def end_all(self, shard: int | None = None) -> None:
+        """Make every session impossible to resume, or those of one shard."""
         for session in self:
-            self.end(session)
+            if shard is None or session.login.shard[0] == shard:
+                self.end(session)
 
     def connection_ended(self, session: GatewaySession, wake: Callable[[], None], *, ended: bool) -> None:
         """The connection of `wake` no longer serves this session; unless its client ended it, the session can be resumed."""

@@ -1,0 +1,195 @@
+"""GatewayConnections: the gateway connections of one login, one client for each shard."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import aiohttp
+import discord
+import structlog
+
+from discordplex.bot import texts
+from discordplex.bot.chat.poster import UNREADABLE
+from discordplex.bot.client import GatewayClient, SessionsFailError
+from discordplex.bot.shards import NOT_DISCORD, LoginTurns, Shard
+from discordplex.clock import Clock
+from discordplex.errors import LoginError
+from discordplex.logs import place_of
+from discordplex.network import unreachable_because
+from discordplex.retry import Backoff
+from discordplex.tasks import until
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""The pause before a shard that failed is connected again doubles from the first to the longest."""
+
+SHORT_SESSIONS = "its sessions end as soon as they begin"
+"""Why Discord counts as unreachable although it accepts each login."""
+
+TOO_FEW_SHARDS = "it wants more gateway connections than there are"
+"""Why a login ends where the bot has come into more servers than its shards may serve."""
+
+UNREACHABLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError, discord.HTTPException, discord.GatewayNotFound)
+"""What is raised while Discord or the network is down."""
+
+REFUSED_TOKEN = 4004
+TOO_MANY_GUILDS = 4011
+"""Gateway close codes (documented)."""
+
+
+class ShardOwner(Protocol):
+    """What the connections need of their login. Thread: loop."""
+
+    def make_client(self, shard: Shard) -> GatewayClient:
+        """A client that is not connected yet."""
+        ...
+
+    async def shard_lost(self, shard: Shard) -> None:
+        """This shard's connection is lost for good, and a new one follows: end its calls."""
+        ...
+
+    async def end_calls(self) -> None:
+        """End every call; after this the connections are closed."""
+        ...
+
+
+class GatewayConnections:
+    """One client for each shard, from the login to its end. Use it once. Thread: loop.
+
+    A shard that fails is connected again while another one is connected. When none is left, the login has failed.
+    """
+
+    def __init__(self, owner: ShardOwner, *, turns: LoginTurns, clock: Clock) -> None:
+        """`turns` is shared by all logins of the process."""
+        self.was_connected = False
+        """Whether a shard was connected so far."""
+        self._owner = owner
+        self._turns = turns
+        self._clock = clock
+        self._shards: Sequence[Shard] = ()
+        self._clients: dict[int, GatewayClient] = {}
+        self._over = asyncio.Event()
+        self._calls_ended = asyncio.Event()
+        self._cause: str | None = None
+
+    @property
+    def clients(self) -> Sequence[GatewayClient]:
+        """The clients that exist now, by the number of their shard."""
+        return [client for _, client in sorted(self._clients.items())]
+
+    @property
+    def guilds(self) -> Iterator[discord.Guild]:
+        """The guilds of all clients."""
+        return (guild for client in self.clients for guild in client.guilds)
+
+    @property
+    def are_connected(self) -> bool:
+        """Whether every shard is connected."""
+        return len(self._clients) == len(self._shards) > 0 and all(client.is_connected for client in self.clients)
+
+    def client_of(self, guild_id: int) -> GatewayClient | None:
+        """The client of a guild; None while it is not there."""
+        return next((client for client in self._clients.values() if client.shard.covers(guild_id)), None)
+
+    async def run(self, shards: Sequence[Shard], token: str, stop: asyncio.Event) -> str | None:
+        """Connect these shards and keep them until `stop`. Then the owner ends its calls, and all connections are closed.
+
+        Returns:
+            Why Discord could not be reached or was lost for good; None after `stop`.
+
+        Raises:
+            LoginError: Discord refuses the token.
+        """
+        self._shards = shards
+        keeping = [asyncio.create_task(self._keep(shard, token), name=f"bot:shard:{shard.number}") for shard in shards]
+        try:
+            await until(stop, self._over.wait())
+        finally:
+            self._over.set()
+            try:
+                await self._owner.end_calls()
+            finally:
+                self._calls_ended.set()
+                ended = await asyncio.gather(*keeping, return_exceptions=True)
+        for fault in ended:
+            if isinstance(fault, BaseException):
+                raise fault
+        return None if stop.is_set() else self._cause
+
+    async def _keep(self, shard: Shard, token: str) -> None:
+        """Keep one shard connected until the login is over."""
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        wait_s = self._turns.wait_s(shard, self._clock.now())
+        try:
+            while not self._over.is_set():
+                await until(self._over, self._clock.sleep_until(self._clock.now() + wait_s))
+                cause, was_connected = await self._hold(shard, token)
+                if was_connected:
+                    backoff.reset()
+                wait_s = max(backoff.failed(), self._turns.wait_s(shard, self._clock.now()))
+                if not self._over.is_set():
+                    log.warning("shard unreachable", shard=shard.number, cause=cause, retry_in_s=round(wait_s, 1))
+        finally:
+            self._over.set()
+
+    async def _hold(self, shard: Shard, token: str) -> tuple[str | None, bool]:
+        """One client of a shard, from its login to its end. Returns why it ended, and whether it was connected."""
+        try:
+            client = self._clients[shard.number] = self._owner.make_client(shard)
+        except OSError as fault:  # for example the limit of open files: like an outage of Discord, that may pass
+            if not self._others_are_connected(None):
+                self._fail(cause_of(fault))
+            return cause_of(fault), False
+        try:
+            async with client:
+                cause = None
+                try:
+                    cause = await self._until_lost(client, token)
+                finally:
+                    # The clients stay until the calls have ended, which still write and leave channels.
+                    self.was_connected |= client.sessions > 0
+                    if cause and not self._over.is_set() and self._others_are_connected(client):
+                        await self._owner.shard_lost(shard)
+                    else:
+                        self._fail(cause)
+                        await self._calls_ended.wait()
+        finally:
+            del self._clients[shard.number]
+        return cause, client.sessions > 0
+
+    def _others_are_connected(self, than: GatewayClient | None) -> bool:
+        return any(client.is_connected for client in self._clients.values() if client is not than)
+
+    def _fail(self, cause: str | None) -> None:
+        """The login is over."""
+        if not self._over.is_set():
+            self._cause = cause
+        self._over.set()
+
+    async def _until_lost(self, client: GatewayClient, token: str) -> str | None:
+        """Log in and stay until the end of the login (None), or until the connection is lost for good (why)."""
+        try:
+            await client.run_until(token, self._over)
+        except UNREADABLE as fault:
+            log.warning("discord answer unreadable", cause=place_of(fault))
+            return NOT_DISCORD
+        except discord.LoginFailure:
+            raise LoginError(texts.calls.LOGIN_REFUSED) from None
+        except discord.PrivilegedIntentsRequired:
+            raise LoginError(texts.calls.MESSAGES_REFUSED) from None
+        except discord.ConnectionClosed as closed:
+            if closed.code == REFUSED_TOKEN:
+                raise LoginError(texts.calls.LOGIN_REFUSED) from None
+            return TOO_FEW_SHARDS if closed.code == TOO_MANY_GUILDS else f"the gateway closed with code {closed.code}"
+        except SessionsFailError:
+            return SHORT_SESSIONS
+        except UNREACHABLE as fault:
+            return cause_of(fault)
+        return None
+
+
+def cause_of(fault: BaseException) -> str:
+    """Why Discord could not be reached, in a few words without anything secret."""
+    return f"HTTP status {fault.status}" if isinstance(fault, discord.HTTPException) else unreachable_because(fault)
