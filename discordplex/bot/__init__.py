@@ -13,5 +13,6 @@ A member enters a voice channel. Read these in order:
 What people read is in `texts/`. Settings of guilds and people are in `settings/`, commands in `commands/`, messages in `chat/`.
 `guild_rules.py` has the settings in force in a guild, `rights.py` who may use which command, `recording_policy.py` what is written down of
 a call.
-`application.py` logs in, and again after a failure; `app.py` and the doctor start with it.
+`application.py` logs in, and again after a failure; `app.py` and the doctor start with it. `connections.py` keeps one client for each of
+the `shards.py` into which Discord wants the bot divided.
 """
