@@ -195,17 +195,35 @@ def test_a_server_runs_until_a_signal_and_ends_cleanly() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize("words", [[], ["--require-dave"]])
-def test_the_loopback_is_told_whether_to_demand_encryption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]) -> None:
-    """`--require-dave` reaches the server, and nothing demands it otherwise."""
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {"require_dave": False, "shards": 1}),
+        (["--require-dave"], {"require_dave": True, "shards": 1}),
+        (["--shards", "4"], {"require_dave": False, "shards": 4}),
+    ],
+)
+def test_the_loopback_is_told_its_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], options: dict[str, object]
+) -> None:
+    """What the command line says reaches the server, and nothing is demanded or divided otherwise."""
     told = []
 
-    async def serve(*_: object, require_dave: bool) -> None:
-        told.append(require_dave)
+    async def serve(*_: object, **given: object) -> None:
+        told.append(given)
 
     monkeypatch.setattr("discordplex.loopback.discord.serve.serve", serve)
     assert cli.main(["loopback", "--dir", str(tmp_path), *words]) == 0
-    assert told == [bool(words)]
+    assert told == [options]
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "many", "1025"])
+def test_a_number_of_shards_that_is_none(tmp_path: Path, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused in words."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(["loopback", "--dir", str(tmp_path), "--shards", word])
+    assert end.value.code == 2
+    assert "is not a number from 1 to 1024" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("verb", "code"), [("run", 0), ("standin", 0), ("loopback", 0), ("demo", 1)])

@@ -63,8 +63,6 @@ class GatewayConnections:
 
     def __init__(self, owner: ShardOwner, *, turns: LoginTurns, clock: Clock) -> None:
         """`turns` is shared by all logins of the process."""
-        self.was_connected = False
-        """Whether a shard was connected so far."""
         self._owner = owner
         self._turns = turns
         self._clock = clock
@@ -73,6 +71,12 @@ class GatewayConnections:
         self._over = asyncio.Event()
         self._calls_ended = asyncio.Event()
         self._cause: str | None = None
+        self._had_session = False
+
+    @property
+    def was_connected(self) -> bool:
+        """Whether a shard was connected so far."""
+        return self._had_session or any(client.sessions for client in self._clients.values())
 
     @property
     def clients(self) -> Sequence[GatewayClient]:
@@ -149,7 +153,7 @@ class GatewayConnections:
                     cause = await self._until_lost(client, token)
                 finally:
                     # The clients stay until the calls have ended, which still write and leave channels.
-                    self.was_connected |= client.sessions > 0
+                    self._had_session |= client.sessions > 0
                     if cause and not self._over.is_set() and self._others_are_connected(client):
                         await self._owner.shard_lost(shard)
                     else:

@@ -1,10 +1,13 @@
 """Tests of discordplex.loopback.discord.gateway.sessions and what dispatches let whom see."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
+import pytest
+
+from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.discord.gateway import dispatches
-from discordplex.loopback.discord.gateway.sessions import BACKLOG_EVENTS, GatewaySession, Identity
+from discordplex.loopback.discord.gateway.sessions import BACKLOG_EVENTS, GatewaySession, Identity, Sessions
 from discordplex.loopback.discord.world.model import Fact, Guild, User
 from discordplex.loopback.discord.world.permissions import BITS
 from discordplex.loopback.discord.world.world import World
@@ -94,6 +97,28 @@ def test_a_shard_hears_of_its_guilds_alone(world: World, bot: User) -> None:
     assert heard[0] | heard[1] == set(world.guilds)
     assert not heard[0] & heard[1]
     assert all((int(guild_id) >> 22) % 2 == index for index in range(2) for guild_id in heard[index])
+
+
+@pytest.mark.parametrize(("max_concurrency", "let_in"), [(1, [True, False, False, False]), (2, [True, True, False, False])])
+async def test_logins_of_shards_are_spaced(world: World, bot: User, max_concurrency: int, let_in: list[bool]) -> None:
+    """So many within five seconds; the next ones are let in later. One connection alone is never too early."""
+    sessions = Sessions(world, heartbeat_ms=1000, privileged_intents=True, shards=4, max_concurrency=max_concurrency)
+    shards = [Identity(bot, 0, (number, 4)) for number in range(4)]
+    assert [sessions.may_log_in(shard) for shard in shards] == let_in
+    clock = cast("FakeClock", world.clock)
+    await clock.advance(4.9)
+    assert not sessions.may_log_in(shards[-1])
+    await clock.advance(0.2)
+    assert sessions.may_log_in(shards[-1])
+    assert all(sessions.may_log_in(Identity(bot, 0)) for _ in range(3))
+
+
+def test_what_is_advised(world: World, bot: User) -> None:
+    """As many shards as were asked for, and the logins that are left for today."""
+    sessions = Sessions(world, heartbeat_ms=1000, privileged_intents=True, shards=4, max_concurrency=2)
+    sessions.log_in(Identity(bot, 0, (0, 4)), [0, 4])
+    limit = {"total": 1000, "remaining": 999, "reset_after": 86_400_000, "max_concurrency": 2}
+    assert sessions.advice() == {"shards": 4, "session_start_limit": limit}
 
 
 def test_the_guild_shows_whom_the_intents_allow(world: World, guild: Guild, bot: User) -> None:
