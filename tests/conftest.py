@@ -30,6 +30,7 @@ LIVE = (
     "loopback/discord/voice/dave/",
     "loopback/discord/person/test_person",
     "loopback/discord/voice/test_relay",
+    "monitoring/test_page",
 )
 """Where people talk in real time. These are marked `live`; `python -m tests` traces none of them, since tracing makes a call stutter."""
 

@@ -1,6 +1,6 @@
 """Sampler: reads the bot once a second: its histograms become buckets. It also knows how to ask for the bot's state."""
 
-import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -38,6 +38,8 @@ class Sampler:
         self.distributions: dict[str, Distribution] = {}
         """The histograms of the process, by dotted name."""
         self.store: StoreState | None = None
+        self.cpu = 0.0
+        """Of one core, in the last second."""
         self.began = clock.now()
         self.port = 0
         """Where its pages are served."""
@@ -66,10 +68,12 @@ class Sampler:
 
     async def run(self) -> None:
         """Read once a second until cancelled."""
-        deadline = self.clock.now()
+        deadline, spent_s = self.clock.now(), time.process_time()
         while True:
             deadline += READ_S
             await self.clock.sleep_until(deadline)
+            before_s, spent_s = spent_s, time.process_time()
+            self.cpu = (spent_s - before_s) / READ_S
             lag_s = self.clock.now() - deadline
             self.loop_lag.add([lag_s])
             self.read()
@@ -81,8 +85,3 @@ class Sampler:
             if self._store_state:
                 self.store = await self._store_state()
             await self.clock.sleep_until(self.clock.now() + (STORE_S if self.store else READ_S))
-
-
-async def both(sampler: Sampler) -> None:
-    """Run both parts of a sampler until cancelled."""
-    await asyncio.gather(sampler.run(), sampler.watch_store())

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -15,9 +16,12 @@ from discordplex.config import MonitoringConfig
 from discordplex.errors import ConfigError
 from discordplex.metrics import Metrics
 from discordplex.monitoring.access import Access
-from discordplex.monitoring.http import HEADERS, plain, serving
+from discordplex.monitoring.http import HEADERS, Page, plain, serving
+from discordplex.monitoring.live import LiveFeed
+from discordplex.monitoring.page import status_page
 from discordplex.monitoring.problems import is_problem
-from discordplex.monitoring.sampler import Sampler, both
+from discordplex.monitoring.sampler import Sampler
+from discordplex.monitoring.status import status
 from discordplex.tasks import beside
 
 log = structlog.get_logger()
@@ -34,8 +38,9 @@ async def monitoring(config: MonitoringConfig, *, metrics: Metrics, clock: Clock
     Raises ConfigError if the settings do not allow it or a package is missing, and DiscordplexError if the address is not available.
     """
     access, sampler = Access.of(config), Sampler(metrics, clock)
-    pages = Pages(sampler)
-    async with serving(access, {"/metrics": pages.metrics, "/healthz": pages.health, "/readyz": pages.ready}) as port:
+    feed = LiveFeed(lambda: json.dumps(status(sampler, names=config.show_names), separators=(",", ":")).encode(), clock)
+    pages = Pages(sampler, feed)
+    async with serving(access, pages.by_path) as port:
         sampler.port = port
         loop = asyncio.get_running_loop()
 
@@ -45,25 +50,53 @@ async def monitoring(config: MonitoringConfig, *, metrics: Metrics, clock: Clock
 
         log.info("monitoring listens", host=access.host, port=port)
         with logs.observed(note):
-            async with beside(both(sampler)):
+            parts = {"sampler": sampler.run(), "store": sampler.watch_store(), "page": feed.run()}
+            async with beside(*(guarded(name, part) for name, part in parts.items())):
                 yield sampler
+
+
+async def guarded(name: str, part: Coroutine[Any, Any, None]) -> None:
+    """Run a part of monitoring. If it fails, the log says so, and the bot goes on."""
+    try:
+        await part
+    except Exception:
+        log.exception("part of monitoring failed", part=name)
 
 
 class Pages:
     """What each path answers."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, feed: LiveFeed) -> None:
         try:
             from discordplex.monitoring import exposition  # noqa: PLC0415 -- needs a package that only this extra brings
         except ModuleNotFoundError:
             raise ConfigError(EXTRA_MISSING) from None
         self._sampler = sampler
+        self._feed = feed
         self._exposition = exposition
         self._collector = exposition.BotCollector(sampler)
         self._registry = exposition.registry_of(self._collector)
 
+    @property
+    def by_path(self) -> dict[str, Page]:
+        """Every page by its path."""
+        return {
+            "/": self.page,
+            "/events": self._feed.serve,
+            "/metrics": self.metrics,
+            "/healthz": self.health,
+            "/readyz": self.ready,
+        }
+
+    async def page(self, _request: web.BaseRequest) -> web.StreamResponse:
+        """The status page."""
+        document, policy = status_page()
+        headers = {**HEADERS, "Content-Security-Policy": policy, "Content-Type": "text/html; charset=utf-8"}
+        return web.Response(body=document, headers=headers)
+
     async def metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """Everything that is counted."""
+        self._collector.viewers = self._feed.viewers
         body, content_type = self._exposition.exposed(self._registry, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**HEADERS, "Content-Type": content_type})
 

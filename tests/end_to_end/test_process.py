@@ -125,6 +125,30 @@ async def test_sigterm_while_a_realtime_server_floods(tmp_path: Path) -> None:
         assert trace not in errors, errors
 
 
+async def test_sigterm_while_somebody_watches(tmp_path: Path, closed_port: int) -> None:
+    """Live feeds are open in a call, one of them with a reader that does not read, and a connection that asks for nothing."""
+    pytest.importorskip("prometheus_client", reason="the extra `monitoring` is not installed")
+    get = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine, contextlib.AsyncExitStack() as watching:
+        channel = next(c for c in discord.guilds[0].channels.values() if c.is_voice)
+        settings = {**environment_for(discord, engine.url), "DISCORDPLEX_MONITORING__LISTEN": f"127.0.0.1:{closed_port}"}
+        async with Person(discord, discord.people[0], channel.id), started("run", cwd=tmp_path, **settings) as process:
+            await discord.wait_for(lambda: any("listening" in message.content for message in discord.messages(channel)), timeout_s=20)
+            for request in (get, get, get, b"", get[:20]):
+                reader, writer = await asyncio.open_connection("127.0.0.1", closed_port)
+                watching.callback(writer.close)
+                writer.write(request)
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection("127.0.0.1", closed_port)
+                watching.callback(writer.close)
+                writer.write(get)
+                await timeouts.wait_for(reader.readuntil(b"data: {"), 5)
+            code, errors = await end(process)
+    assert code == 0, errors
+    for trace in ("Traceback", "ResourceWarning", "never awaited", "was destroyed", "Unclosed"):
+        assert trace not in errors, errors
+
+
 async def test_the_notice_of_a_killed_process_is_ended_by_the_next(tmp_path: Path) -> None:
     """Kill -9 in a call: the next process takes the buttons off its message, and says in a new one that it listens again."""
     async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:

@@ -1,6 +1,7 @@
-"""`make interop`: install discord.js and aimock beside the checkout, once, and play a call with each; one clear line where that cannot be.
+"""`make interop`: install discord.js, aimock and axe beside the checkout, once, and use each; one clear line where that cannot be.
 
-discord.js is another client in an encrypted call, aimock another server for the cascade and the realtime engine.
+discord.js is another client in an encrypted call, aimock another server for the cascade and the realtime engine, and axe judges the
+status page.
 """
 
 import subprocess

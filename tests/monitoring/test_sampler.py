@@ -4,7 +4,7 @@ import asyncio
 
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
-from discordplex.monitoring.sampler import STORE_S, Sampler, both
+from discordplex.monitoring.sampler import STORE_S, Sampler
 from discordplex.overview import Overview, StoreState
 from discordplex.tasks import cancel_and_wait
 
@@ -20,7 +20,7 @@ class NewBot:
 async def test_histograms_are_read_once_a_second(clock: FakeClock) -> None:
     """Also one that is made later; the loop's lag is measured as well."""
     sampler = Sampler(Metrics(), clock)
-    running = asyncio.create_task(both(sampler))
+    running = asyncio.create_task(sampler.run())
     await clock.advance(0.5)
     sampler.metrics.histogram("uplink.wait_ms").record(7)
     assert sampler.distributions == {}
@@ -38,7 +38,7 @@ async def test_the_database_is_asked_every_few_seconds(clock: FakeClock) -> None
     async def state() -> StoreState:
         return "ok" if answers.pop(0) == "ok" else "away"
 
-    running = asyncio.create_task(both(sampler))
+    running = asyncio.create_task(sampler.watch_store())
     await clock.advance(3)
     assert sampler.readiness.parts["store"] == {"state": "opening"}
     sampler.observe(NewBot(), state)
