@@ -24,6 +24,8 @@ from discordplex.config import (
     PersonaPlexConfig,
     RealtimeConfig,
 )
+from discordplex.engine import EngineProvider
+from discordplex.engine_choice import EngineChoice
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.gateway.dispatches import ALL_INTENTS, guild_create
 from discordplex.loopback.discord.rest.interactions import Interaction
@@ -182,7 +184,7 @@ class Home:
                 finally:
                     application.stop()
                     await timeouts.wait_for(self.task, STOP_WITHIN_S)
-                assert not isinstance(provider, PersonaPlexPool) or provider.busy == 0
+                assert all(pool.busy == 0 for pool in pools(provider))
         assert self.where is None
         await self.discord.wait_for(lambda: not self.discord.gateway.online(self.bot.id))
         sessions = [session for session in self.discord.gateway.sessions if session.login.user is self.bot]
@@ -191,6 +193,12 @@ class Home:
         assert not self.discord.rest.refusals, self.discord.rest.refusals
         mine = [task.get_name() for task in asyncio.all_tasks() if "pycord" in task.get_name() or "bot" in task.get_name()]
         assert mine == []
+
+
+def pools(provider: EngineProvider) -> list[PersonaPlexPool]:
+    """The PersonaPlex servers of a provider, also of one of several kinds."""
+    providers = [option.provider for option in provider._options] if isinstance(provider, EngineChoice) else [provider]
+    return [one for one in providers if isinstance(one, PersonaPlexPool)]
 
 
 @asynccontextmanager

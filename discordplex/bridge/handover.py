@@ -114,8 +114,9 @@ class HandoverTiming:
         return NextStep.RENEW if pause_s >= needed_s or now >= self._overdue_at else NextStep.WAIT
 
     def with_next(self, now: float, pause_s: float, *, ready_at: float, takes_turns: bool) -> NextStep:
-        """While the next conversation has been ready since `ready_at`. One that takes turns may be thinking while all are silent."""
-        if pause_s >= (self._rule.long_pause_s if takes_turns else self._rule.pause_s):
+        """While the next conversation has been ready since `ready_at`. A live one that takes turns may be thinking while all are silent."""
+        may_think = takes_turns and now < ready_at + self._rule.patience_s
+        if pause_s >= (self._rule.long_pause_s if may_think else self._rule.pause_s):
             return NextStep.TAKE_OVER
         latest = min(ready_at + self._rule.patience_s, max(self._ends_at, ready_at + self._rule.least_patience_s))
         return NextStep.CROSSFADE if now >= latest and not takes_turns else NextStep.WAIT

@@ -102,6 +102,8 @@ def test_when_the_next_conversation_is_prepared(at: float, pause_s: float, has_s
         (190, 3.0, True, NextStep.TAKE_OVER),
         (218, 0.0, False, NextStep.WAIT),
         (219, 0.0, False, NextStep.CROSSFADE),
+        (218, 0.4, True, NextStep.WAIT),
+        (219, 0.4, True, NextStep.TAKE_OVER),
         (400, 0.0, True, NextStep.WAIT),
     ],
 )

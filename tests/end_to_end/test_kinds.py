@@ -14,7 +14,7 @@ from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.world.model import Channel
 from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
-from discordplex.loopback.personaplex.log import AudioReceived, Connected
+from discordplex.loopback.personaplex.log import AudioReceived, Connected, HandshakeSent
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.end_to_end.sound import SECOND
 from tests.home import Home, home_with
@@ -34,11 +34,16 @@ def new_guild(home: Home, name: str) -> Channel:
 
 @asynccontextmanager
 async def home_of(
-    *cards: StandInServer, openai: StandInOpenAI, monkeypatch: pytest.MonkeyPatch, max_calls: int = 4, **settings: Any
+    *cards: StandInServer,
+    openai: StandInOpenAI,
+    monkeypatch: pytest.MonkeyPatch,
+    max_calls: int = 4,
+    engine: EngineConfig = BOTH,
+    **settings: Any,
 ) -> AsyncIterator[Home]:
     """A home whose bot prefers these cards, and has the cascade at this server."""
     cascade = CascadeConfig(base_url=openai.base_url, api_key=SecretStr(openai.api_key), max_calls=max_calls)
-    async with home_with(*cards, monkeypatch=monkeypatch, cascade=cascade, engine=BOTH, **settings) as home:
+    async with home_with(*cards, monkeypatch=monkeypatch, cascade=cascade, engine=engine, **settings) as home:
         yield home
 
 
@@ -183,3 +188,33 @@ async def test_who_asks_for_something_in_the_middle(speech: bytes, monkeypatch: 
             await home.says(home.lounge, ANSWER)
             assert len(requests(openai, "transcribe")) == 1
             await second.wait_for_audio(home.bot.id, 0.3)
+
+
+async def test_a_call_returns_when_a_card_is_free(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pause, after people were told; the card is told what was said, and the cascade hears nobody any more."""
+    returning = BOTH.model_copy(update={"return_to_preferred": True})
+    async with (
+        StandInServer() as card,
+        stand_in() as openai,
+        home_of(card, openai=openai, monkeypatch=monkeypatch, engine=returning) as home,
+    ):
+        hall = home.discord.guilds[1].voice_channels[0]
+        ada, ben = home.discord.people[:2]
+        home.discord.enter(ada, home.lounge)
+        await home.says(home.lounge, "Go ahead")
+        async with Person(home.discord, ben, hall.id) as person:
+            await home.says(hall, "so this call has the cascade")
+            await home.says(hall, "Go ahead")
+            await person.say(speech[: 3 * SECOND])
+            await home.says(hall, ANSWER)
+            await person.wait_for_audio(home.bot.id, 0.3)
+            home.discord.leave(ada)
+            await home.says(hall, "PersonaPlex is available again")
+            await home.says(hall, "goes to PersonaPlex", timeout_s=20)
+            asked = len(requests(openai, "transcribe"))
+            role = card.log.of(HandshakeSent)[-1].text_prompt
+            assert "wise and friendly teacher" in role
+            assert ANSWER in role
+            await person.say(speech[: 3 * SECOND])
+            await person.wait_for_audio(home.bot.id, 1.0)
+            assert len(requests(openai, "transcribe")) == asked

@@ -246,8 +246,7 @@ class Call:
     def hang_up(self, after: Next = Next.DONE) -> None:
         """End the call; its outcome says `after`. If called again, the newest `after` counts."""
         self._hung_up, self._after = True, after
-        if self._work:
-            self._work.cancel()
+        self._stop_work()
 
     async def follow(self, voice_channel: VoiceChannel) -> None:
         """Move with the people into another channel of the guild."""
@@ -347,6 +346,11 @@ class Call:
         refused = await take_the_stage(self.voice_channel, notices=self._context.notices, changed=self._changed, ask=True)
         if refused and self._work:
             self._lost = refused
+            self._stop_work()
+
+    def _stop_work(self) -> None:
+        self._conversation.is_ending = True
+        if self._work:
             self._work.cancel()
 
     def _forgotten(self, task: "asyncio.Task[None]") -> None:
@@ -467,7 +471,7 @@ class Call:
             log.warning("voice lost", code=event.code, final=event.final, **self._conversation.ids)
             if event.final and self._work:
                 self._lost = Outcome(event.reason, Next.RETRY if event.may_retry else Next.DONE)
-                self._work.cancel()
+                self._stop_work()
         elif isinstance(event, CannotHear):
             self._announcer.cannot_hear(event.speaker, event.reason)
         elif isinstance(event, HearsAgain):

@@ -77,6 +77,8 @@ class Conversation:
         self._source = source
         self._clock = clock
         self._metrics = metrics
+        self.is_ending = False
+        """Whether the call was told to end."""
         self._on_replaced = on_replaced
         self._info = lease.info
         self._session: VoiceSession | None = None
@@ -159,7 +161,7 @@ class Conversation:
         if not isinstance(self._lease, ReplaceableLease) or self._lease.stand_in is None:
             return
         preferred = self._lease.stand_in.preferred
-        slot = self._lease.preferred_slot(lambda: self._announcer.stays(preferred.description))
+        slot = self._lease.preferred_slot(lambda: None if self.is_ending else self._announcer.stays(preferred.description))
         if slot is None:
             return
         is_used = False
