@@ -19,7 +19,7 @@ from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics, percentile
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.packet import RtpPacket, build_header, strip
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder, noise
 from tests.voice.delivery import call_of
@@ -112,8 +112,8 @@ async def booth_alone() -> AsyncIterator[Booth]:
     async with LoopbackDiscord() as loopback, logged_in(loopback, loopback.bots[0]) as bot:
         os.environ["SSL_CERT_FILE"] = str(loopback.ca_file)
         metrics = Metrics()
-        with MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
-            yield Booth(loopback, bot, media_threads, metrics)
+        with SendThread(clock=SystemClock(), metrics=metrics) as send_thread:
+            yield Booth(loopback, bot, send_thread, metrics)
 
 
 async def repair(cause: int | None) -> Repair:

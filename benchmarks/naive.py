@@ -8,7 +8,7 @@ measured of both differs by this alone.
 import sys
 import time
 from collections import deque
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 import discord
@@ -70,9 +70,10 @@ class NaiveSink(LibrarySink):
         self._ignored: Container[int] = ()
         self.last_arrival: float | None = None
         self.surplus_s: float | None = None
+        self.on_all_heard: Callable[[], None] | None = None
 
     def write(self, data: Any, user: Any) -> None:
-        """Frames of one speaker. Thread: receive."""
+        """Frames of one speaker."""
         if user in self._ignored:
             return
         queue = self._queues.setdefault(user, deque(maxlen=QUEUE_FRAMES))
@@ -80,7 +81,7 @@ class NaiveSink(LibrarySink):
             stereo = np.frombuffer(data[start : start + DISCORD.frame_bytes], "<i2").reshape(-1, 2)
             queue.append((self._clock.now(), stereo.mean(axis=1).astype("<i2").tobytes()))
 
-    def take(self) -> dict[int, bytes]:
+    def take(self, _now: float | None = None, /) -> dict[int, bytes]:
         """The oldest frame of each."""
         self.last_arrival = None
         frames = {}

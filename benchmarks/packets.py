@@ -93,7 +93,7 @@ def spoken(frames: list[bytes]) -> Iterable[bytes]:
 
 
 def receiving(bot: Member, sink: PcmSink) -> Callable[[bytes], None]:
-    """All that happens to a datagram on the receive thread."""
+    """All that happens to a datagram until it is a frame in the sink."""
     receiver = Receiver(e2ee=bot.e2ee, sink=sink, metrics=Metrics(), on_discovery=lambda _address, _port: None)
     receiver.transport = Transport.for_mode(MODES[0], KEY)
     times = itertools.count(step=DISCORD.frame_seconds)  # what came faster than real time would be dropped

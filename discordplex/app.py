@@ -30,7 +30,7 @@ from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
 from discordplex.store.store import Store, open_store
 from discordplex.tasks import beside, until
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 
 if TYPE_CHECKING:
     from discordplex.monitoring.sampler import Sampler
@@ -64,10 +64,8 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
                 # If the database cannot be opened, calls still work: settings are kept in memory, and people are told so.
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
-                    media_threads = stack.enter_context(MediaThreads(clock=clock, metrics=metrics))
-                    await serve(
-                        config, store=store, media_threads=media_threads, clock=clock, metrics=metrics, asked=asked, monitor=monitor
-                    )
+                    send_thread = stack.enter_context(SendThread(clock=clock, metrics=metrics))
+                    await serve(config, store=store, send_thread=send_thread, clock=clock, metrics=metrics, asked=asked, monitor=monitor)
     finally:
         if report is not None:
             write_report(report, metrics, uptime_s=clock.now() - started)
@@ -78,7 +76,7 @@ async def serve(
     config: Config,
     *,
     store: Store,
-    media_threads: MediaThreads,
+    send_thread: SendThread,
     clock: Clock,
     metrics: Metrics,
     asked: asyncio.Event,
@@ -90,7 +88,7 @@ async def serve(
         config=config,
         provider=provider,
         store=store,
-        media_threads=media_threads,
+        send_thread=send_thread,
         clock=clock,
         metrics=metrics,
         ears=ears_provider(config, clock),

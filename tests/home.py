@@ -36,7 +36,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 
 STOP_WITHIN_S = 5.0
 REAL_WRITE_INTERVAL_S = poster.WRITE_INTERVAL_S
@@ -167,13 +167,13 @@ class Home:
         config = config or self.config()
         clock = SystemClock()
         async with open_store(self.store_url, volatile=True, busy_s=0.2) as self.store:
-            with MediaThreads(clock=clock, metrics=self.metrics) as media_threads:
+            with SendThread(clock=clock, metrics=self.metrics) as send_thread:
                 provider = engine_provider(config, clock)
                 application = BotApplication(
                     config=config,
                     provider=provider,
                     store=self.store,
-                    media_threads=media_threads,
+                    send_thread=send_thread,
                     clock=clock,
                     metrics=self.metrics,
                     ears=ears_provider(config, clock),

@@ -138,7 +138,6 @@ TESTED_IN = {
     "store.upgrade": "store/test_schema.py",
     "verbs": "test_cli.py",
     "voice.dave.group": "voice/dave/test_session.py",
-    "voice.rtp.socket": "voice/test_session.py",
     "voice.rtp.stream": "voice/rtp/test_receiver.py",
 }
 """Modules, and rooms, that have no test file of their name: they are parts of something that is tested there as a whole."""

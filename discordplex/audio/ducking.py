@@ -1,6 +1,6 @@
 """Ducking: lowers the engine's voice at the first sound of a person, before it is known whether that is an interruption.
 
-Two threads share it: receive reports people's sound, send asks for the gain. No detector and no event loop lies between, so the next frame
+Two threads share it: the loop reports people's sound, send asks for the gain. No detector and no event loop lies between, so the next frame
 that is sent is lower already.
 """
 
@@ -25,7 +25,7 @@ class Ducking:
         self._until = float("-inf")
 
     def hear(self, pcm: bytes) -> None:
-        """Take a person's int16 PCM. Thread: receive. Never blocks. Measured: 8 us."""
+        """Take a person's int16 PCM. Thread: loop. Measured: 8 us."""
         if level_dbfs(pcm) > AUDIBLE_DBFS:
             self._until = self._clock.now() + HOLD_S
 

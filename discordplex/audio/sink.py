@@ -1,7 +1,6 @@
 """Sink: people's sound, one frame per speaker and tick."""
 
-import threading
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, Final
 
 from discord.sinks.core import Sink as LibrarySink
@@ -18,6 +17,10 @@ from discordplex.metrics import Metrics
 
 MAX_SPEAKERS: Final = 64
 """The most speakers that are remembered. After that, the one who spoke longest ago is dropped."""
+
+
+def nothing() -> None:
+    """Nobody waits for the speakers."""
 
 
 class SpeakerBuffer:
@@ -53,7 +56,7 @@ class SpeakerBuffer:
 
 
 class Sink(LibrarySink):
-    """The receiving end of a call, as py-cord knows it. One thread writes, another takes; neither waits for the other.
+    """The receiving end of a call, as py-cord knows it. Thread: loop.
 
     Metrics: `sink.*` of all speakers together; `sink.nobody` counts batches without a known speaker, `sink.evicted` speakers who made room.
     Measured: write 20 us for a frame, take 4 us for a speaker.
@@ -65,8 +68,10 @@ class Sink(LibrarySink):
         self._clock = clock
         self._metrics = metrics
         self.ducking = ducking
-        """Gets everything that is written. Thread: any may replace it."""
-        self._lock = threading.Lock()  # guards the set of speakers; each buffer has its own lock
+        """Gets everything that is written. It may be replaced."""
+        self.on_all_heard: Callable[[], None] = nothing
+        """Called at the end of the `write` with which everybody of the last `take` has been heard again."""
+        self._awaited: set[int] = set()
         self._speakers: dict[int, SpeakerBuffer] = {}
         self._last_arrival: float | None = None
         self._surplus_s: float | None = None
@@ -76,7 +81,7 @@ class Sink(LibrarySink):
         self._evicted = metrics.counter("sink.evicted")
 
     def write(self, data: Any, user: Any) -> None:
-        """Keep 48 kHz stereo int16 PCM of any length: `bytes`, or py-cord's VoiceData. Thread: receive. Never blocks, never raises.
+        """Keep 48 kHz stereo int16 PCM of any length: `bytes`, or py-cord's VoiceData. Never blocks, never raises.
 
         `user` is an id or anything with an `id`; a batch without a user is counted and dropped, one of an ignored user is dropped.
         """
@@ -85,24 +90,22 @@ class Sink(LibrarySink):
             self._nobody.add()
             return
         now, pcm = self._clock.now(), getattr(data, "pcm", data)
-        with self._lock:
-            speaker = None if self._closed or speaker_id in self._ignored else self._speaker(speaker_id, now)
-        if speaker is None:
+        if self._closed or speaker_id in self._ignored:
             return
-        ducking = self.ducking
-        if ducking is not None:
-            ducking.hear(pcm)
-        speaker.write(pcm, now)
+        if self.ducking is not None:
+            self.ducking.hear(pcm)
+        self._speaker(speaker_id, now).write(pcm, now)
+        self._awaited.discard(speaker_id)
+        if not self._awaited:
+            self.on_all_heard()
 
-    def take(self) -> dict[int, bytes]:
-        """At most one ENGINE frame from each speaker with a frame that is due. Thread: loop, once every 20 ms. Never blocks."""
-        now = self._clock.now()
-        with self._lock:
-            speakers = list(self._speakers.items())
+    def take(self, now: float | None = None, /) -> dict[int, bytes]:
+        """At most one ENGINE frame from each speaker with a frame that is due at `now`. Once every 20 ms. Never blocks."""
+        now = self._clock.now() if now is None else now
         frames: dict[int, bytes] = {}
         newest: float | None = None
         least: float | None = None
-        for speaker_id, speaker in speakers:
+        for speaker_id, speaker in self._speakers.items():
             frame, playout = speaker.take(now), speaker.playout
             if frame is None:
                 continue
@@ -113,40 +116,35 @@ class Sink(LibrarySink):
                     least = surplus_s if least is None else min(least, surplus_s)
         self._last_arrival = newest
         self._surplus_s = least
+        self._awaited = set(frames)
         return frames
 
     @property
     def last_arrival(self) -> float | None:
-        """The arrival time of the newest frame of the last `take`; None if it gave none. Thread: loop."""
+        """The arrival time of the newest frame of the last `take`; None if it gave none."""
         return self._last_arrival
 
     @property
     def surplus_s(self) -> float | None:
         """How much earlier the last `take` could have been for all its speakers; negative: it should have been later.
 
-        None if it took nothing, or the jitter of its speakers is unknown. Thread: loop.
+        None if it took nothing, or the jitter of its speakers is unknown.
         """
         return self._surplus_s
 
     def ignore(self, user_ids: Container[int]) -> None:
-        """Drop the sound of these people, and of nobody else, from now on; sound of theirs that was not taken is dropped too. Thread: any.
-
-        A batch of theirs that is being written at this moment is dropped as well.
-        """
-        with self._lock:
-            self._ignored = user_ids
-            self._speakers = {user_id: speaker for user_id, speaker in self._speakers.items() if user_id not in user_ids}
+        """Drop the sound of these people, and of nobody else, from now on; sound of theirs that was not taken is dropped too."""
+        self._ignored = user_ids
+        self._speakers = {user_id: speaker for user_id, speaker in self._speakers.items() if user_id not in user_ids}
 
     def forget(self, user_id: int) -> None:
-        """Drop a speaker and their sound that was not taken. Thread: any. A speaker who returns gets a fresh buffer."""
-        with self._lock:
-            self._speakers.pop(user_id, None)
+        """Drop a speaker and their sound that was not taken. A speaker who returns gets a fresh buffer."""
+        self._speakers.pop(user_id, None)
 
     def close(self) -> None:
-        """Drop everything; later writes are ignored. Thread: any. Idempotent."""
-        with self._lock:
-            self._closed = True
-            self._speakers.clear()
+        """Drop everything; later writes are ignored. Idempotent."""
+        self._closed = True
+        self._speakers.clear()
 
     def cleanup(self) -> None:
         """py-cord's name for the end of a recording."""

@@ -29,7 +29,7 @@ from discordplex.overview import DiscordState, Overview
 from discordplex.retry import Backoff
 from discordplex.store.store import Store
 from discordplex.tasks import until
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class BotApplication:
         config: Config,
         provider: EngineProvider,
         store: Store,
-        media_threads: MediaThreads,
+        send_thread: SendThread,
         clock: Clock,
         metrics: Metrics,
         ears: EarsProvider | None = None,
@@ -60,7 +60,7 @@ class BotApplication:
         self._parts = Parts(
             config=config,
             provider=provider,
-            media_threads=media_threads,
+            send_thread=send_thread,
             clock=clock,
             metrics=metrics,
             preferences=StoredPreferences(config=config, provider=provider, store=store, clock=clock),

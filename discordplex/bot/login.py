@@ -47,7 +47,7 @@ from discordplex.metrics import Metrics
 from discordplex.overview import DiscordState, Overview
 from discordplex.store.records import Owner
 from discordplex.tasks import until
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Parts:
 
     config: Config
     provider: EngineProvider
-    media_threads: MediaThreads
+    send_thread: SendThread
     clock: Clock
     metrics: Metrics
     preferences: StoredPreferences
@@ -281,7 +281,7 @@ class Login:
             notices=self._notices,
             preferences=self._preferences,
             persona=self._persona,
-            media_threads=parts.media_threads,
+            send_thread=parts.send_thread,
             clock=parts.clock,
             metrics=parts.metrics,
             transcripts=self._transcripts,

@@ -1,6 +1,6 @@
 """GatedSink: who is speaking. It is placed between the sink and the uplink, and can keep noise out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.vad import FLOOR_DBFS, HOLD_TICKS, SpeechGate
@@ -22,8 +22,7 @@ class GatedSink:
     def __init__(self, sink: HearingSink, *, clock: Clock, noise_gate: bool = False) -> None:
         self.noise_gate = noise_gate
         self.ignored: frozenset[SpeakerId] = frozenset()
-        """People whose frames are dropped, although the sink still returns them: the receive thread may write one more frame after it was
-        told."""
+        """People whose frames are dropped, although the sink still returns them."""
         self._sink = sink
         self._clock = clock
         self._gates: dict[SpeakerId, SpeechGate] = {}
@@ -53,6 +52,15 @@ class GatedSink:
         return 0.0 if self.speaking else self.quiet_s + HOLD_TICKS * ENGINE.frame_seconds
 
     @property
+    def on_all_heard(self) -> Callable[[], None]:
+        """The sink's."""
+        return self._sink.on_all_heard
+
+    @on_all_heard.setter
+    def on_all_heard(self, callback: Callable[[], None]) -> None:
+        self._sink.on_all_heard = callback
+
+    @property
     def last_arrival(self) -> float | None:
         """The sink's; None where everything was left out."""
         return self._sink.last_arrival if self._passed else None
@@ -66,9 +74,9 @@ class GatedSink:
         """Count the silence from now on."""
         self._spoken_at = self._clock.now()
 
-    def take(self) -> Mapping[SpeakerId, bytes]:
+    def take(self, now: float | None = None, /) -> Mapping[SpeakerId, bytes]:
         """The next frame of each speaker who has one, gated."""
-        frames = self._sink.take()
+        frames = self._sink.take(now)
         if not self.ignored.isdisjoint(frames):
             frames = {speaker: frame for speaker, frame in frames.items() if speaker not in self.ignored}
         if frames or self._gates:

@@ -13,7 +13,7 @@ PERIOD_S = ENGINE.frame_seconds
 RANGE_S = 2 * PERIOD_S
 """How far the ticks may leave their grid: one period for the phase, one for a frame that missed its tick and would always wait."""
 BEHIND_S = 0.00175
-"""What a tick leaves of the surplus, beyond what the packets' jitter needs: a receive thread is sometimes that late."""
+"""What a tick leaves of the surplus, beyond what the packets' jitter needs: a loop is sometimes that late."""
 QUIET_TICKS = 5
 """Ticks without a frame after which a pause has begun: the next packets may come at another phase."""
 

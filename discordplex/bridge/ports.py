@@ -13,6 +13,9 @@ from discordplex.metrics import Metrics
 class HearingSink(Protocol):
     """What people said, waiting to be taken. Thread: loop, for all methods here."""
 
+    on_all_heard: Callable[[], None]
+    """Called when everybody of the last `take` has been heard again: nobody has to be waited for."""
+
     @property
     def last_arrival(self) -> float | None:
         """When (`Clock.now`) the newest frame of the last `take` arrived; None where that took nothing."""
@@ -23,8 +26,8 @@ class HearingSink(Protocol):
         """How much earlier the last `take` could have come with every frame still in time, negative for later; None where unknown."""
         ...
 
-    def take(self) -> Mapping[SpeakerId, bytes]:
-        """The next ENGINE frame of each speaker who has one, empty while nobody speaks. Never blocks."""
+    def take(self, now: float | None = None, /) -> Mapping[SpeakerId, bytes]:
+        """The next ENGINE frame of each speaker who has one that is due at `now`, empty while nobody speaks. Never blocks."""
         ...
 
     def forget(self, user_id: SpeakerId, /) -> None:

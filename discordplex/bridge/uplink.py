@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from discordplex.audio.fades import is_quiet
-from discordplex.bridge.metronome import Metronome
+from discordplex.bridge.metronome import PERIOD_S, Metronome
 from discordplex.bridge.ports import Ears, HearingSink
 from discordplex.clock import Clock
 from discordplex.engine import VoiceEngine
@@ -13,6 +13,10 @@ from discordplex.metrics import Metrics
 CHORES_TICKS = 5
 """The call's chores run every so many ticks, ten times a second. A task of their own would wake between ticks, which costs several times
 what the chores do."""
+
+EARLY_S = PERIOD_S / 2
+"""How long before its deadline a tick may come, once everybody who was heard in the last one is heard again. One wake then serves for
+taking the packet and for sending its frame. The deadlines stay where they are, so that no tick is too many."""
 
 
 def nothing() -> None:
@@ -57,10 +61,18 @@ class Uplink:
         self._metronome = Metronome(self._clock.now())
         self._over = asyncio.get_running_loop().create_future()
         self._timer = self._clock.call_at(self._metronome.due, self._tick)
+        self._sink.on_all_heard = self._tick_early
         try:
             await self._over
         finally:
+            self._sink.on_all_heard = nothing
             self._timer.cancel()
+
+    def _tick_early(self) -> None:
+        """Tick now, unless the last tick has only just been."""
+        if self._metronome.due - self._clock.now() <= EARLY_S:
+            self._timer.cancel()
+            self._tick()
 
     def _tick(self) -> None:
         """Send one frame of model time, do the chores, and set the next deadline. A timer and no task: that halves the work of a wake."""
@@ -81,7 +93,7 @@ class Uplink:
 
     def _push(self) -> None:
         metronome, engine = self._metronome, self.engine
-        frames = self._sink.take()
+        frames = self._sink.take(max(self._clock.now(), metronome.due))
         arrival = self._sink.last_arrival
         if engine is None or self.deaf:
             self._unheard.add(len(frames))

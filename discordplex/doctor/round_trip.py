@@ -25,7 +25,7 @@ from discordplex.metrics import Metrics
 from discordplex.network import TRUST_VARIABLES
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import Store, open_store
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 
 TONE_S = 2.0
 IN_MEMORY = "sqlite://"
@@ -88,8 +88,8 @@ async def play() -> RoundTrip:
                 personaplex=PersonaPlexConfig(urls=(engine.url,)),
             )
             async with open_store(IN_MEMORY) as store:
-                with trusting(discord.ca_file), MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
-                    application = make_application(config, store, media_threads, metrics)
+                with trusting(discord.ca_file), SendThread(clock=SystemClock(), metrics=metrics) as send_thread:
+                    application = make_application(config, store, send_thread, metrics)
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(application.run)
                         try:
@@ -99,11 +99,11 @@ async def play() -> RoundTrip:
     return trip
 
 
-def make_application(config: Config, store: Store, media_threads: MediaThreads, metrics: Metrics) -> BotApplication:
+def make_application(config: Config, store: Store, send_thread: SendThread, metrics: Metrics) -> BotApplication:
     """The real bot."""
     clock = SystemClock()
     provider = PersonaPlexPool(config.personaplex, clock=clock)
-    return BotApplication(config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=metrics)
+    return BotApplication(config=config, provider=provider, store=store, send_thread=send_thread, clock=clock, metrics=metrics)
 
 
 async def converse(discord: LoopbackDiscord, bot_id: str, metrics: Metrics) -> RoundTrip:

@@ -11,7 +11,7 @@
 
 For sound, start with rtp/receiver.py; for connections, with `connection.py`.
 
-Data crosses threads in three places: `Receiver` (receive thread, with a mailbox for the loop), `Sender` (send thread, with a lock around
-what it sends through) and `DaveSession` (all three threads, with a lock around the keys). Others import `connection.py`, `events.py` and
+Data crosses threads in two places: `Sender` (send thread, with a lock around what it sends through) and `DaveSession` (loop and send
+thread, with a lock around the key to send with). Others import `connection.py`, `events.py` and
 `rtp/threads.py`.
 """

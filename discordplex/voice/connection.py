@@ -26,7 +26,7 @@ from discordplex.voice.reconnect import REMOVED, Reconnector
 from discordplex.voice.rtp.receiver import EVERYBODY, PcmSink
 from discordplex.voice.rtp.sender import PcmSource, Sender
 from discordplex.voice.rtp.socket import TOO_MANY_FILES
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 from discordplex.voice.session import DiscordVoiceSession, VoiceServices
 from discordplex.voice.watchdog import Watchdog, excused
 
@@ -48,7 +48,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         client: discord.Client,
         channel: discord.VoiceChannel | discord.StageChannel,
         *,
-        media_threads: MediaThreads,
+        send_thread: SendThread,
         sink: PcmSink,
         source: PcmSource,
         metrics: Metrics,
@@ -63,7 +63,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
         self._place = channel
         self._channel_id: int = channel.id
         self._user_id = client.user.id
-        self._media_threads = media_threads
+        self._send_thread = send_thread
         self._sink = sink
         self._metrics = metrics
         self._clock = clock
@@ -120,7 +120,6 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
     def _apply_ignored(self) -> None:
         if self._session:
             self._session.receiver.ignore(self._dropped)
-            self._media_threads.wake()
 
     async def connect(self, *, timeout: float, reconnect: bool) -> None:
         """Join the channel and return when audio can flow. Raises VoiceError with a sentence for people, and leaves nothing behind."""
@@ -171,7 +170,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def session_live(self) -> None:
         """Audio flows; see `VoiceSessionListener`."""
-        self._media_threads.pace(self._sender)
+        self._send_thread.pace(self._sender)
         self._live.set()
         log.info("voice connected", guild=self._guild.id, channel=self._channel_id, ssrc=self.ssrc)
         self._lost = False
@@ -215,7 +214,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     def _open_session(self, info: ConnectionInfo) -> DiscordVoiceSession:
         credentials = Credentials(self._guild.id, self._user_id, info.session_id, info.token)
-        shared = VoiceServices(self._media_threads, self._sink, self._sender, self._metrics, self._clock, self._tls)
+        shared = VoiceServices(self._sink, self._sender, self._metrics, self._clock, self._tls)
         self._members.new_session()
         self._session = DiscordVoiceSession(
             credentials=credentials, endpoint=info.endpoint, channel_id=lambda: self._channel_id, owner=self, shared=shared
@@ -280,7 +279,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             self._released = True
             self._live.clear()
             self._sender.detach()
-            self._media_threads.unpace(self._sender)
+            self._send_thread.unpace(self._sender)
             self.cleanup()
 
     def _speaking(self, speaking: bool) -> None:  # noqa: FBT001 - the word itself, and a callback

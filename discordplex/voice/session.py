@@ -44,7 +44,6 @@ from discordplex.voice.rtp.encryption import choose_mode
 from discordplex.voice.rtp.receiver import PcmSink
 from discordplex.voice.rtp.sender import Sender
 from discordplex.voice.rtp.socket import TOO_MANY_FILES, MediaSocket
-from discordplex.voice.rtp.threads import MediaThreads
 from discordplex.websocket import GuardedConnection
 
 
@@ -72,7 +71,6 @@ class VoiceSessionListener(Protocol):
 class VoiceServices:
     """The services that every voice session of one call shares."""
 
-    media_threads: MediaThreads
     sink: PcmSink
     sender: Sender
     metrics: Metrics
@@ -133,9 +131,7 @@ class DiscordVoiceSession:
         self._channel_id = channel_id
         self._owner = owner
         self._shared = shared
-        self._media = MediaSocket(
-            media_threads=shared.media_threads, sink=shared.sink, sender=shared.sender, metrics=shared.metrics, e2ee=self.e2ee
-        )
+        self._media = MediaSocket(sink=shared.sink, sender=shared.sender, clock=shared.clock, metrics=shared.metrics, e2ee=self.e2ee)
         self.receiver = self._media.receiver
         self._opened_before = 0
         self._complained = False
@@ -342,7 +338,6 @@ class DiscordVoiceSession:
     def _handle_people(self, event: VoiceEvent | None) -> None:
         if isinstance(event, Speaking):
             self.receiver.name(event.ssrc, event.user_id, speaking=event.speaking)
-            self._shared.media_threads.wake()
         elif isinstance(event, PeopleJoined):
             self.e2ee.join(event.user_ids)
             self._owner.people_joined(event.user_ids)

@@ -272,3 +272,18 @@ def test_what_is_written_ducks_the_voice() -> None:
     assert ducking.gain == DUCKED_GAIN
     clock.time += HOLD_S
     assert ducking.gain == 1.0
+
+
+def test_it_is_known_when_nobody_has_to_be_waited_for() -> None:
+    """Once everybody of the last `take` is heard again; who has not spoken is not waited for."""
+    sink, clock, _ = make_sink()
+    told: list[float] = []
+    sink.on_all_heard = lambda: told.append(clock.time)
+    for tick in range(3):
+        clock.time = 100 + tick * 0.02
+        sink.write(stereo(tone(0.02)), 1)
+        clock.time += 0.005
+        sink.write(stereo(tone(0.02)), 2)
+        clock.time += 0.001
+        assert len(sink.take()) == 2
+    assert told == pytest.approx([100, 100.005, 100.025, 100.045])

@@ -317,7 +317,7 @@ def unconnected(preferences: Preferences, clock: FakeClock) -> CallContext:
         notices=Notices(clock=clock, metrics=Metrics()),
         preferences=preferences,
         persona=PERSONA,
-        media_threads=cast("Any", None),
+        send_thread=cast("Any", None),
         clock=clock,
         metrics=Metrics(),
     )

@@ -138,7 +138,7 @@ class Hall:
             notices=self.notices,
             preferences=self.preferences,
             persona=PERSONA,
-            media_threads=cast("Any", None),  # nothing is connected here
+            send_thread=cast("Any", None),  # nothing is connected here
             clock=self.clock,
             metrics=self.metrics,
             transcripts=self.transcripts,

@@ -37,7 +37,7 @@ from discordplex.personaplex import pool
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.records import HourOfUse
 from discordplex.store.store import open_store
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 from tests.home import REAL_WRITE_INTERVAL_S, Home
 
 NOWHERE = "ws://127.0.0.1:9/api/chat"
@@ -275,10 +275,10 @@ async def run_to_its_end(home: Home, config: Config) -> None:
     """The bot, until it ends by itself."""
     clock = SystemClock()
     async with open_store("sqlite://") as store:
-        with MediaThreads(clock=clock, metrics=home.metrics) as media_threads:
+        with SendThread(clock=clock, metrics=home.metrics) as send_thread:
             provider = PersonaPlexPool(config.personaplex, clock=clock)
             application = BotApplication(
-                config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=home.metrics
+                config=config, provider=provider, store=store, send_thread=send_thread, clock=clock, metrics=home.metrics
             )
             await timeouts.wait_for(application.run(), 10)
 

@@ -267,6 +267,7 @@ class ScriptedSink:
     def __init__(self, clock: FakeClock) -> None:
         self.last_arrival: float | None = None
         self.surplus_s: float | None = None
+        self.on_all_heard: Callable[[], None] = lambda: None
         self.pause_s = float("inf")
         self.forgotten: list[SpeakerId] = []
         self._clock = clock
@@ -276,12 +277,12 @@ class ScriptedSink:
         """A frame of `speaker` arrives at `at`; call it in the order of time."""
         self._frames.append((at, speaker, pcm))
 
-    def take(self) -> dict[SpeakerId, bytes]:
+    def take(self, now: float | None = None, /) -> dict[SpeakerId, bytes]:
         self.last_arrival = self.surplus_s = None
         if not self._frames or self._frames[0][0] > self._clock.now():
             return {}
         self.last_arrival, speaker, pcm = self._frames.popleft()
-        self.surplus_s = self._clock.now() - self.last_arrival
+        self.surplus_s = (self._clock.now() if now is None else now) - self.last_arrival
         return {speaker: pcm}
 
     def forget(self, user_id: SpeakerId, /) -> None:

@@ -75,7 +75,7 @@ DATAGRAMS = _datagrams()
 
 
 class VirtualTime:
-    """The uplink's clock. Before its timer is called, packets arrive; it is called up to 1 ms late, and not while the loop stands still."""
+    """The uplink's clock and its loop: takes packets as they come, and calls the timer up to 1 ms late; nothing while it stands still."""
 
     def __init__(self, chance: random.Random, arrivals: list[tuple[float, int]], still: tuple[float, float]) -> None:
         self.time = 0.0
@@ -106,19 +106,20 @@ class VirtualTime:
             await asyncio.sleep(0)
             while self.time < END:
                 deadline, timer = self._timer
-                self._pass_until(deadline + self._chance.uniform(0, 0.001))
+                self._pass_until(self._awake(deadline + self._chance.uniform(0, 0.001)))
                 timer.fire()
 
     def _pass_until(self, wake_at: float) -> None:
-        if self._still[0] < wake_at < self._still[1]:
-            wake_at = self._still[1]
         while (due := self._next_due()) <= wake_at:
-            self.time = max(self.time, due)
+            self.time = max(self.time, self._awake(due))
             if self._coming and self._coming[0][0] <= self.time:
                 self._receiver.receive(DATAGRAMS[self._coming.popleft()[1]], self.time)
             else:
                 self._receiver.tick(self.time)
         self.time = max(self.time, wake_at)
+
+    def _awake(self, time: float) -> float:
+        return self._still[1] if self._still[0] < time < self._still[1] else time
 
     def _next_due(self) -> float:
         return min(self._coming[0][0] if self._coming else math.inf, math.inf if self._receiver.due is None else self._receiver.due)

@@ -1,5 +1,7 @@
 """Who is speaking, and whose noise stays outside."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -33,8 +35,9 @@ class Mouths:
         self.forgotten: list[SpeakerId] = []
         self.last_arrival: float | None = 7.0
         self.surplus_s: float | None = 0.004
+        self.on_all_heard: Callable[[], None] = lambda: None
 
-    def take(self) -> dict[SpeakerId, bytes]:
+    def take(self, _now: float | None = None, /) -> dict[SpeakerId, bytes]:
         return self.frames
 
     def forget(self, user_id: SpeakerId, /) -> None:
@@ -136,7 +139,7 @@ async def test_a_jittery_speaker_does_not_delay_the_others(clock: FakeClock) -> 
 
 
 def test_who_is_ignored_is_dropped_though_the_sink_gives_them(mouths: Mouths, clock: FakeClock) -> None:
-    """The receiving thread may write one more frame of theirs after it was told; it goes no further, and counts as silence."""
+    """A frame of theirs goes no further, and counts as silence."""
     floor = GatedSink(mouths, clock=clock)
     mouths.frames = {ANNA: SPEECH, BERT: SPEECH}
     floor.ignored = frozenset({ANNA})

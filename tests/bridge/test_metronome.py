@@ -22,7 +22,7 @@ LOUD = b"\x00\x20" * ENGINE.frame_samples
 
 
 def calm(chance: random.Random) -> float:
-    """A packet's lateness in seconds on a good link: what a receive thread alone makes uneven."""
+    """A packet's lateness in seconds on a good link: what a loop alone makes uneven."""
     return chance.uniform(0, 0.0003)
 
 

@@ -57,6 +57,25 @@ async def test_frames_go_up_once_and_in_order_and_soon() -> None:
     assert metrics.gauge("uplink.phase_ms").value == pytest.approx(-6, abs=0.5)
 
 
+async def test_a_tick_comes_with_the_packet_it_waits_for() -> None:
+    """Where the last speaker is heard again up to half a period before the deadline, the tick comes at once; the deadlines stay."""
+    clock, metrics = FakeClock(), Metrics()
+    engine, sink = ScriptedEngine(clock), ScriptedSink(clock)
+    uplink = Uplink(sink=sink, clock=clock, metrics=metrics)
+    uplink.engine = engine
+    start = clock.now()
+    async with running(uplink):
+        for before_ms in (4, 11, 9):
+            await clock.advance(start + 0.02 * len(engine.heard) - before_ms / 1000 - clock.now())
+            sink.on_all_heard()
+            sink.on_all_heard()
+        await clock.advance(0.1)
+    times = [round((at - start) * 1000) for at, _ in engine.heard]
+    assert times == [0, 16, 31, 60, 80, 100, 120]
+    sink.on_all_heard()
+    assert len(engine.heard) == 7, "nobody ticks after the end"
+
+
 async def test_without_an_engine_people_speak_to_nobody() -> None:
     """What was said before the engine listened, or between two engines, is never pushed."""
     clock, metrics = FakeClock(), Metrics()

@@ -16,7 +16,7 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.store.store import open_store
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 from tests.home import home_with
 
 
@@ -110,10 +110,10 @@ async def test_a_wrong_token_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         config = Config(discord=DiscordConfig(token=SecretStr("not-a-token"), api_url=discord.api_url + "/v10"))
         clock, metrics = SystemClock(), Metrics()
         async with open_store("sqlite://") as store:
-            with MediaThreads(clock=clock, metrics=metrics) as media_threads:
+            with SendThread(clock=clock, metrics=metrics) as send_thread:
                 provider = PersonaPlexPool(config.personaplex, clock=clock)
                 application = BotApplication(
-                    config=config, provider=provider, store=store, media_threads=media_threads, clock=clock, metrics=metrics
+                    config=config, provider=provider, store=store, send_thread=send_thread, clock=clock, metrics=metrics
                 )
                 with pytest.raises(LoginError, match="token"):
                     await application.run()

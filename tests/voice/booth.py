@@ -24,7 +24,7 @@ from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.voice.connection import ConnectionEvent, VoiceConnection
 from discordplex.voice.rtp.encryption import MODES
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 from tests.audio import signals
 from tests.audio.signals import pcm
 
@@ -154,7 +154,7 @@ class Booth:
 
     loopback: LoopbackDiscord
     bot: discord.Bot
-    media_threads: MediaThreads
+    send_thread: SendThread
     metrics: Metrics
     mouth: Mouth = field(default_factory=lambda: Mouth(after=b""))
     events: list[ConnectionEvent] = field(default_factory=list)
@@ -228,7 +228,7 @@ class Booth:
         assert isinstance(place, discord.VoiceChannel)
         made = functools.partial(
             self._make,
-            media_threads=self.media_threads,
+            send_thread=self.send_thread,
             sink=self.ear,
             source=self.mouth,
             metrics=self.metrics,

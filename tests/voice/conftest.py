@@ -13,7 +13,7 @@ import trustme
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
 from tests.voice.rig import Rig, open_rig
@@ -42,8 +42,8 @@ def open_booth(monkeypatch: pytest.MonkeyPatch, no_stray_threads: None) -> OpenB
         async with LoopbackDiscord(**options) as loopback, logged_in(loopback, loopback.bots[0]) as bot:
             monkeypatch.setenv("SSL_CERT_FILE", str(loopback.ca_file))
             metrics = Metrics()
-            with MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
-                booth = Booth(loopback, bot, media_threads, metrics)
+            with SendThread(clock=SystemClock(), metrics=metrics) as send_thread:
+                booth = Booth(loopback, bot, send_thread, metrics)
                 try:
                     yield booth
                 finally:
@@ -72,13 +72,13 @@ async def booth(open_booth: OpenBooth) -> AsyncIterator[Booth]:
 
 
 @pytest.fixture
-def media_threads(no_stray_threads: None) -> Iterator[MediaThreads]:
+def send_thread(no_stray_threads: None) -> Iterator[SendThread]:
     del no_stray_threads
-    with MediaThreads(clock=SystemClock(), metrics=Metrics()) as opened:
+    with SendThread(clock=SystemClock(), metrics=Metrics()) as opened:
         yield opened
 
 
 @pytest.fixture
-async def rig(authority: trustme.CA, media_threads: MediaThreads) -> AsyncIterator[Rig]:
-    async with open_rig(authority, media_threads) as opened:
+async def rig(authority: trustme.CA) -> AsyncIterator[Rig]:
+    async with open_rig(authority) as opened:
         yield opened

@@ -23,7 +23,6 @@ from discordplex.voice.gateway.protocol import Credentials
 from discordplex.voice.rtp.encryption import MODES
 from discordplex.voice.rtp.receiver import DISCOVERY, KEEPALIVE
 from discordplex.voice.rtp.sender import Sender
-from discordplex.voice.rtp.threads import MediaThreads
 from discordplex.voice.session import DiscordVoiceSession, VoiceServices
 from tests.voice.booth import Ear, Mouth
 
@@ -124,7 +123,7 @@ async def silence(connection: ServerConnection) -> None:
 
 
 @asynccontextmanager
-async def open_rig(authority: trustme.CA, media_threads: MediaThreads) -> AsyncIterator[Rig]:
+async def open_rig(authority: trustme.CA) -> AsyncIterator[Rig]:
     server_tls, client_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server_tls)
     authority.configure_trust(client_tls)
@@ -151,7 +150,7 @@ async def open_rig(authority: trustme.CA, media_threads: MediaThreads) -> AsyncI
                 endpoint=f"127.0.0.1:{port}",
                 channel_id=lambda: 7,
                 owner=owner,
-                shared=VoiceServices(media_threads, ear, sender, metrics, clock, client_tls),
+                shared=VoiceServices(ear, sender, metrics, clock, client_tls),
             )
             made.append(Rig(session, owner=owner, ear=ear, clock=clock, metrics=metrics, udp=udp))
             yield made[0]

@@ -3,25 +3,20 @@
 import itertools
 import json
 import random
-import socket
-from collections.abc import Callable, Iterator
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
 from discordplex.audio.format import DISCORD
 from discordplex.audio.opus import OpusEncoder
-from discordplex.loopback.clock import FakeClock
-from discordplex.metrics import Metrics
 from discordplex.voice.close_codes import Repair
 from discordplex.voice.dave.group import MAX_MEMBERS, MAX_PENDING
 from discordplex.voice.gateway.events import ExecuteTransition, PrepareTransition, SendReadyForTransition
 from discordplex.voice.gateway.protocol import MAX_UNSENT, Credentials, VoiceGateway
 from discordplex.voice.members import MAX_PEOPLE, Members
-from discordplex.voice.rtp.receiver import MAX_NAMES, MAX_NEWS, MAX_STRANGE_PACKETS, MAX_STREAMS, MAX_WAITING
+from discordplex.voice.rtp.receiver import MAX_NAMES, MAX_STRANGE_PACKETS, MAX_STREAMS, MAX_WAITING
 from discordplex.voice.rtp.reorder import REACH_PACKETS
 from discordplex.voice.rtp.stream import MAX_HELD, PACKET_MS, SOUND_BURST_MS, SOUND_MS_PER_S
-from discordplex.voice.rtp.threads import BATCH_DATAGRAMS, BATCH_S, MediaThreads
 from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import ROOM_MIB, memory_mib
@@ -121,75 +116,6 @@ def test_a_flood_takes_nothing_from_the_others(studio: Studio, flooder: int | No
     assert sum(studio.counts().get(reason, 0) for reason in ("flood", "excess")) > 100 * 100
 
 
-class Flooded:
-    """Hears a socket, and needs a millisecond for each datagram."""
-
-    due = None
-
-    def __init__(self, name: str, taken: list[str], clock: FakeClock) -> None:
-        self._name = name
-        self._taken = taken
-        self._clock = clock
-
-    def receive(self, datagram: bytes, now: float) -> None:
-        del datagram, now
-        self._clock._now += 0.001
-        self._taken.append(self._name)
-
-    def tick(self, now: float) -> None:
-        pass
-
-    def failed(self, error: Exception) -> None:
-        raise error
-
-
-@pytest.fixture
-def sockets() -> Iterator[Callable[[], tuple[socket.socket, socket.socket]]]:
-    made: list[socket.socket] = []
-
-    def pair() -> tuple[socket.socket, socket.socket]:
-        near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        near.bind(("127.0.0.1", 0))
-        near.setblocking(False)
-        far.connect(near.getsockname())
-        made.append(far)
-        return near, far
-
-    yield pair
-    for sock in made:
-        sock.close()
-
-
-def test_a_flooded_call_leaves_the_others_their_turn(sockets: Callable[[], tuple[socket.socket, socket.socket]]) -> None:
-    """Of a socket that is never empty a few milliseconds' worth is read, and then it is the next one's turn."""
-    taken: list[str] = []
-    clock = FakeClock()
-    media_threads = MediaThreads(clock=clock, metrics=Metrics())
-    for name, datagrams in (("flooded", BATCH_DATAGRAMS), ("calm", 1)):
-        near, far = sockets()
-        for _ in range(datagrams):
-            far.send(b"x")
-        with unstarted(media_threads):
-            media_threads.listen(near, Flooded(name, taken, clock))
-    with media_threads:
-        while len(taken) <= BATCH_DATAGRAMS:
-            media_threads.wake()
-    assert taken.index("calm") <= BATCH_S / 0.001 + 2
-
-
-class unstarted:  # noqa: N801 - used as a function
-    """Threads that have not started yet only note who listens."""
-
-    def __init__(self, media_threads: MediaThreads) -> None:
-        self._media_threads = media_threads
-
-    def __enter__(self) -> None:
-        self._wake, self._media_threads.wake = self._media_threads.wake, lambda: None  # type: ignore[method-assign]
-
-    def __exit__(self, *_: object) -> None:
-        self._media_threads.wake = self._wake  # type: ignore[method-assign]
-
-
 def test_a_hundred_thousand_ids_leave_a_receiver_as_it_is() -> None:
     """Names, streams and packets that wait, from as many SSRCs and of as many people: each map stays within its bound."""
     _, (ann, bob) = call_of(ANN, BOB)
@@ -204,7 +130,6 @@ def test_a_hundred_thousand_ids_leave_a_receiver_as_it_is() -> None:
                 for sequence in range(3):
                     one.receiver.receive(one.datagram(sequence, payload, ssrc=2**31 + number), number / 100)
     for receiver in (studio.receiver, clear.receiver):
-        assert len(receiver._news) <= MAX_NEWS
         receiver.tick(1e9)
         assert len(receiver._users) <= MAX_NAMES
         assert len(receiver._announced) <= MAX_NAMES

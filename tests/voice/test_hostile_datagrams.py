@@ -1,11 +1,11 @@
-"""Sixteen thousand hostile datagrams through a real socket and the real receive thread; `make soak` sends forty times as many.
+"""Sixteen thousand hostile datagrams through a real socket; `make soak` sends forty times as many.
 
 Hypothesis chooses the seeds, and shows the one that breaks something.
 """
 
+import asyncio
 import random
 import socket
-import threading
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -16,7 +16,7 @@ from discordplex.audio.opus import SILENCE_PACKET
 from discordplex.clock import SystemClock
 from discordplex.metrics import Metrics
 from discordplex.voice.rtp.receiver import DISCOVERY, MAX_STREAMS
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.socket import DatagramReader
 from tests.voice.booth import noise
 from tests.voice.delivery import call_of
 from tests.voice.mutations import BATCH, DATAGRAM_SEEDS, DATAGRAMS, EXAMPLES, ROOM_MIB, memory_mib, mutated
@@ -27,15 +27,14 @@ SPEECH = packets_of(noise(20))
 
 
 class Target:
-    """A receiver in an encrypted call, on a real socket and the real receive thread, and whoever sends to it."""
+    """A receiver in an encrypted call, on a real socket and a loop of its own, and whoever sends to it."""
 
-    def __init__(self, media_threads: MediaThreads) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self.delivery, (self.ann, self.bob, _) = call_of(ANN, BOB, CAT)
         self.studio = Studio(self.ann.e2ee)
         self.studio.receiver.name(SSRC, BOB)
         self._awaited = 0
         self.now = 0.0
-        self._taken = threading.Event()
         self.sequence = 0
         self._near, self._far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for sock in (self._near, self._far):
@@ -43,7 +42,9 @@ class Target:
         self._near.setblocking(False)
         self._near.connect(self._far.getsockname())
         self._far.connect(self._near.getsockname())
-        media_threads.listen(self._near, self)
+        self._loop = asyncio.new_event_loop()
+        reader = DatagramReader(self, clock=SystemClock(), metrics=metrics)
+        self._transport, _ = self._loop.run_until_complete(self._loop.create_datagram_endpoint(lambda: reader, sock=self._near))
 
     @property
     def due(self) -> float | None:
@@ -57,7 +58,7 @@ class Target:
         finally:
             self._awaited -= 1
             if self._awaited == 0:
-                self._taken.set()
+                self._loop.stop()
 
     def tick(self, now: float) -> None:
         del now
@@ -72,10 +73,9 @@ class Target:
         for start in range(0, len(batch), BATCH):
             part = batch[start : start + BATCH]
             self._awaited = len(part)
-            self._taken.clear()
             for datagram in part:
                 self._far.send(datagram)
-            assert self._taken.wait(timeout=10), "a datagram was not taken"
+            self._loop.run_forever()
 
     def good(self) -> bytes:
         """The next datagram of somebody whom we hear."""
@@ -86,16 +86,17 @@ class Target:
 
     def close(self) -> None:
         self._far.close()
+        self._transport.close()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
 
 
 @pytest.fixture
-def target(no_stray_threads: None) -> Iterator[Target]:
-    del no_stray_threads
+def target() -> Iterator[Target]:
     metrics = Metrics()
-    with MediaThreads(clock=SystemClock(), metrics=metrics) as media_threads:
-        made = Target(media_threads)
-        yield made
-        made.close()
+    made = Target(metrics)
+    yield made
+    made.close()
     assert metrics.counter("voice.faults").value == 0
 
 

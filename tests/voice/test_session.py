@@ -194,7 +194,7 @@ async def test_a_path_that_answered_once_and_not_again_is_silent(rig: Rig) -> No
     await rig.clock.advance(20.0)
     assert rig.session.path_silent_s == 0.0
     receiver = rig.session.receiver
-    receiver.echoes, receiver.alive_at = 1, rig.clock.now()  # the receive thread's clock is another one here
+    receiver.echoes, receiver.alive_at = 1, rig.clock.now()  # as if it had answered
     assert not rig.session.path_owes_answer
     await rig.clock.advance(9.0)
     assert (rig.session.path_owes_answer, rig.session.path_silent_s) == (True, 0.0)  # a single one: we may have slept

@@ -39,7 +39,7 @@ from discordplex.overview import CallOverview, VoiceOverview
 from discordplex.tasks import cancel_and_wait
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, PersonJoined
-from discordplex.voice.rtp.threads import MediaThreads
+from discordplex.voice.rtp.threads import SendThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class CallContext:
     preferences: Preferences
     persona: Persona
     """The persona until the one that people chose is known."""
-    media_threads: MediaThreads
+    send_thread: SendThread
     clock: Clock
     metrics: Metrics
     transcripts: TranscriptWriter | None = None
@@ -428,7 +428,7 @@ class Call:
         self._link = VoiceConnection(
             client,
             channel,
-            media_threads=self._context.media_threads,
+            send_thread=self._context.send_thread,
             sink=self._hearing.sink,
             source=self._source,
             metrics=self.metrics,

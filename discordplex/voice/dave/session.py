@@ -1,7 +1,7 @@
 """DaveSession: the end-to-end encryption between an RTP payload and an Opus packet.
 
-Three threads meet here: the loop feeds the gateway's events, receive decrypts, send encrypts. One short lock keeps them apart; the group's
-computation is done outside of it, and only the keys that result are set inside.
+Two threads meet here: the loop feeds the gateway's events and decrypts, send encrypts. One short lock guards the key to send with; the
+group's computation is done outside of it.
 """
 
 import logging
@@ -81,15 +81,13 @@ class DaveSession:
         """This person is gone. Thread: loop."""
         self._group.leave(user_id)
         self._present = self._group.members
-        with self._lock:
-            self._decryptors.pop(user_id, None)
+        self._decryptors.pop(user_id, None)
 
     def set_receive_keys(self, ratchets: dict[int, dave.IKeyRatchet], *, clear_too: bool) -> None:
         """Take the keys for receiving; see `KeyConsumer`. Thread: loop."""
-        with self._lock:
-            self._clear_accepted = self._clear_accepted or clear_too
-            for user_id, ratchet in ratchets.items():
-                self._decryptors.setdefault(user_id, dave.Decryptor()).transition_to_key_ratchet(ratchet)
+        self._clear_accepted = self._clear_accepted or clear_too
+        for user_id, ratchet in ratchets.items():
+            self._decryptors.setdefault(user_id, dave.Decryptor()).transition_to_key_ratchet(ratchet)
 
     def set_send_key(self, ratchet: dave.IKeyRatchet | None, *, protocol_version: int) -> None:
         """Take the key for sending; see `KeyConsumer`. Thread: loop."""
@@ -108,49 +106,42 @@ class DaveSession:
             return self._encryptor.encrypt(AUDIO, self._ssrc, payload)
 
     def may_be_clear(self, payload: bytes) -> bool:
-        """Whether this frame is not encrypted and may be so: then no key can tell its sender. Thread: receive."""
+        """Whether this frame is not encrypted and may be so: then no key can tell its sender. Thread: loop."""
         return self._version == 0 or (self._clear_accepted and not payload.endswith(MARKER))
 
     def decrypt(self, user_id: int, payload: bytes) -> bytes | None:
-        """The Opus packet in this person's frame; None if it does not open, or is unencrypted and must not be. Thread: receive."""
-        with self._lock:
-            return self._decrypt(user_id, payload)
+        """The Opus packet in this person's frame; None if it does not open, or is unencrypted and must not be. Thread: loop."""
+        decryptor = self._decryptors.get(user_id)
+        if payload.endswith(MARKER) and decryptor is not None:
+            return decryptor.decrypt(AUDIO, payload)
+        # Without a key the two last bytes may be chance, but only in a call that is not encrypted.
+        return payload if self._clear_accepted else None
 
     @property
     def has_keys(self) -> bool:
-        """Whether there is any key to open an encrypted frame with. Thread: any."""
+        """Whether there is any key to open an encrypted frame with. Thread: loop."""
         return bool(self._version and self._decryptors)
 
     def may_be_ignored(self, named: Iterable[int], ignored: Container[int | None]) -> bool:
-        """Whether a stream without a name may be of somebody who is ignored: who has no stream among the `named` yet. Thread: receive."""
+        """Whether a stream without a name may be of somebody who is ignored: who has no stream among the `named` yet. Thread: loop."""
         return None in ignored or not set(named).issuperset(user_id for user_id in self._present if user_id in ignored)
 
     def candidates(self, named: Container[int], ignored: Container[int | None]) -> list[int]:
-        """The people whose key may open a stream without a name, the most likely first. Thread: receive.
+        """The people whose key may open a stream without a name, the most likely first. Thread: loop.
 
         It contains nobody who is ignored. It is empty if everybody without a `named` stream is ignored: then the stream is one of theirs.
         """
         unnamed = [user_id for user_id in self._present if user_id not in named]
         if unnamed and all(user_id in ignored for user_id in unnamed):
             return []
-        with self._lock:
-            keys = list(self._decryptors)
-        return sorted((user_id for user_id in keys if user_id not in ignored), key=named.__contains__)
+        return sorted((user_id for user_id in self._decryptors if user_id not in ignored), key=named.__contains__)
 
     def find_sender(self, payload: bytes, candidates: Iterable[int]) -> tuple[int, bytes] | None:
-        """The candidate whose key opens the payload, and the opened payload; None if no key opens it. Thread: receive."""
+        """The candidate whose key opens the payload, and the opened payload; None if no key opens it. Thread: loop."""
         if not payload.endswith(MARKER):
             return None
-        with self._lock:
-            for user_id in candidates:
-                opened = self._decrypt(user_id, payload)
-                if opened is not None:
-                    return user_id, opened
+        for user_id in candidates:
+            opened = self.decrypt(user_id, payload)
+            if opened is not None:
+                return user_id, opened
         return None
-
-    def _decrypt(self, user_id: int, payload: bytes) -> bytes | None:
-        decryptor = self._decryptors.get(user_id)
-        if payload.endswith(MARKER) and decryptor is not None:
-            return decryptor.decrypt(AUDIO, payload)
-        # Without a key the two last bytes may be chance, but only in a call that is not encrypted.
-        return payload if self._clear_accepted else None

@@ -6,7 +6,6 @@ Counters are `voice.rx.<reason>`. Nothing a network can send raises here.
 """
 
 import struct
-from collections import deque
 from collections.abc import Callable, Container
 from typing import Protocol
 
@@ -26,9 +25,6 @@ MAX_STREAMS = 64
 
 MAX_NAMES = 1024
 """Names that are kept; a stage has no more people who may speak."""
-
-MAX_NEWS = 4096
-"""Names that wait for the receive thread; it takes them with the next datagram."""
 
 MAX_WAITING = 16
 """Streams whose packets wait for a name; the one of which the least has come makes room: junk has many numbers."""
@@ -58,12 +54,12 @@ class PcmSink(Protocol):
     """Takes sound: 48 kHz stereo int16 of any length, with the id of the speaker."""
 
     def write(self, data: bytes, user: int, /) -> None:
-        """Keep it. Thread: receive. Never blocks, never raises."""
+        """Keep it. Never blocks, never raises."""
         ...
 
 
 class Receiver:
-    """Receives for one voice session. `receive` and `tick` are for the receive thread, everything else for the loop."""
+    """Receives for one voice session. Thread: loop."""
 
     def __init__(self, *, e2ee: DaveSession, sink: PcmSink, metrics: Metrics, on_discovery: Callable[[str, int], None]) -> None:
         self.transport: Transport | None = None
@@ -75,7 +71,6 @@ class Receiver:
         self.alive_at = float("-inf")
         """When the last of them, or the last authentic packet, came."""
         self._ignored: Container[int | None] = frozenset[int | None]()
-        self._must_purge = False
         self._unanswered = 0
         self._e2ee = e2ee
         self._sink = sink
@@ -85,33 +80,39 @@ class Receiver:
         self._announced: dict[int, tuple[int, int]] = {}
         self._streams: dict[int, SpeakerStream] = {}
         self._waiting: dict[int, UnnamedPackets] = {}
-        self._news: deque[tuple[int, int | None]] = deque(maxlen=MAX_NEWS)
+        self._now = float("-inf")
         self._room = float(MAX_STRANGE_PACKETS)
         self._room_at = float("-inf")
         self._frames = metrics.counter("voice.rx.frames")
 
     def ignore(self, user_ids: Container[int | None]) -> None:
-        """Drop the packets of these people unopened from now on; None stands for streams without a name. Thread: loop.
+        """Drop the packets of these people unopened from now on; None stands for streams without a name.
 
-        Call `MediaThreads.wake` afterwards: their waiting packets and decoders are dropped in the receive thread's next step.
+        What is held of them is dropped too: waiting packets, and decoders, which remember the last sound.
         """
         self._ignored = user_ids
-        self._must_purge = True
+        for ssrc in [ssrc for ssrc, stream in self._streams.items() if stream.user_id in user_ids]:
+            del self._streams[ssrc]
+        if None in user_ids:
+            self._waiting.clear()
 
     def name(self, ssrc: int, user_id: int, *, speaking: bool = True) -> None:
-        """This SSRC is this person's. Call `MediaThreads.wake` afterwards, so that held packets are heard at once. Thread: loop."""
-        self._news.append((user_id, ssrc))
+        """This SSRC is this person's. What waited for the name is heard at once."""
         if len(self._announced) < MAX_NAMES or ssrc in self._announced:
             self._announced[ssrc] = (user_id, self._announced.get(ssrc, (0, 0))[1] + speaking)
+        self._name(ssrc, user_id)
 
     def forget(self, user_id: int) -> None:
-        """This person is gone, and so are their streams. Thread: loop."""
-        self._news.append((user_id, None))
+        """This person is gone, and so are their streams."""
+        for ssrc in [ssrc for ssrc, owner in self._users.items() if owner == user_id]:
+            del self._users[ssrc]
+            self._streams.pop(ssrc, None)
+            self._waiting.pop(ssrc, None)
         self._announced = {ssrc: said for ssrc, said in self._announced.items() if said[0] != user_id}
 
     def stream_counts(self) -> list[StreamCounts]:
-        """What was counted of each speaker, for `Deafness`. Thread: loop; the numbers are the receive thread's, as they stand."""
-        streams, waiting = self._streams.copy(), self._waiting.copy()
+        """What was counted of each speaker, for `Deafness`."""
+        streams, waiting = self._streams, self._waiting
         found = []
         for ssrc in {*streams, *waiting, *self._announced}:
             stream, (named_id, announced) = streams.get(ssrc, UNHEARD), self._announced.get(ssrc, (None, 0))
@@ -122,26 +123,26 @@ class Receiver:
 
     @property
     def due(self) -> float | None:
-        """When a gap is given up if nothing more arrives. Thread: receive."""
+        """When a gap is given up if nothing more arrives; None where nothing waits."""
         dues = [due for stream in self._streams.values() if (due := stream.reorder.due) is not None]
         return min(dues, default=None)
 
     def tick(self, now: float) -> None:
-        """Handle packets that waited for a name, and gaps whose time is over. Thread: receive."""
-        self._take_news(now)
+        """Handle gaps whose time is over."""
+        self._now = now
         for stream in self._streams.values():
             self._deliver(stream, now)
 
     def receive(self, datagram: bytes, now: float) -> None:
-        """Take one datagram from the network. Thread: receive."""
-        self._take_news(now)
+        """Take one datagram from the network."""
+        self._now = now
         try:
             self._take(datagram, now)
         except RtpError as fault:
             self._count(fault.reason)
 
     def failed(self, error: Exception) -> None:
-        """A bug of ours: taking a datagram raised. It has been logged, and the call goes on. Thread: receive."""
+        """A bug of ours: taking a datagram raised. It has been logged, and the call goes on."""
         del error
         self._count("faults")
 
@@ -361,25 +362,7 @@ class Receiver:
         if stream.user_id is not None:
             self._sink.write(pcm, stream.user_id)
 
-    def _take_news(self, now: float) -> None:
-        if self._must_purge:
-            self._purge()
-        while self._news:
-            user_id, ssrc = self._news.popleft()
-            if ssrc is None:
-                self._drop(user_id)
-            else:
-                self._name(ssrc, user_id, now)
-
-    def _purge(self) -> None:
-        """Drop what is held of people who are ignored: waiting packets, and decoders, which remember the last sound."""
-        self._must_purge = False
-        for ssrc in [ssrc for ssrc, stream in self._streams.items() if stream.user_id in self._ignored]:
-            del self._streams[ssrc]
-        if None in self._ignored:
-            self._waiting.clear()
-
-    def _name(self, ssrc: int, user_id: int, now: float) -> None:
+    def _name(self, ssrc: int, user_id: int) -> None:
         stream = self._streams.get(ssrc)
         if stream is not None and stream.proven and stream.user_id != user_id and self._e2ee.has_keys:
             stream.proven = False  # the next packet shows by its key whose it is
@@ -396,7 +379,7 @@ class Receiver:
             return
         for packet in waiting.packets:
             try:
-                self._take_packet(packet, self.transport, now)
+                self._take_packet(packet, self.transport, self._now)
             except RtpError as fault:
                 self._count(fault.reason)
 
@@ -404,12 +387,6 @@ class Receiver:
         if len(self._users) >= MAX_NAMES and ssrc not in self._users:
             self._users.pop(next(iter(self._users)))
         self._users[ssrc] = user_id
-
-    def _drop(self, user_id: int) -> None:
-        for ssrc in [ssrc for ssrc, owner in self._users.items() if owner == user_id]:
-            del self._users[ssrc]
-            self._streams.pop(ssrc, None)
-            self._waiting.pop(ssrc, None)
 
     def _count(self, reason: str) -> None:
         self._metrics.counter(f"voice.rx.{reason}").add()

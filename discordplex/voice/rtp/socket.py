@@ -1,11 +1,20 @@
-"""MediaSocket: one voice session's UDP socket, from IP discovery over its key and keep-alives to its end."""
+"""MediaSocket: one voice session's UDP socket, from IP discovery over its key and keep-alives to its end.
+
+What arrives is handled on the loop, which also gives it to the engine: a thread of its own would wake for each packet into cold caches,
+which costs several times what is done there. What we send has a thread (`threads.py`).
+"""
 
 import asyncio
 import contextlib
 import ipaddress
 import secrets
 import socket
+from collections.abc import Callable
+from typing import Any, Protocol
 
+import structlog
+
+from discordplex.clock import Clock, Timer
 from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.metrics import Metrics
@@ -14,10 +23,9 @@ from discordplex.voice.gateway.events import GatewayReady, SessionDescription
 from discordplex.voice.rtp.encryption import Transport
 from discordplex.voice.rtp.receiver import DISCOVERY, DISCOVERY_LENGTH, DISCOVERY_REQUEST, KEEPALIVE, PcmSink, Receiver
 from discordplex.voice.rtp.sender import Sender, SendPath
-from discordplex.voice.rtp.threads import MediaThreads
 
 RECEIVE_BUFFER_BYTES = 1 << 20
-"""What the kernel may keep for us while the receive thread is busy."""
+"""What the kernel may keep for us while the loop is busy."""
 
 DISCOVERY_TRIES = 6
 DISCOVERY_PATIENCE_S = 0.5
@@ -28,28 +36,104 @@ TOO_MANY_FILES = "the bot has reached the limit of open files and connections; r
 KEEPALIVE_STARTS = 1 << 31
 """The first keep-alive's number is one of these, by chance: whoever forges datagrams cannot answer for the voice server."""
 
+log = structlog.get_logger()
+
+
+class DatagramReceiver(Protocol):
+    """Takes the datagrams of one socket. Thread: loop."""
+
+    @property
+    def due(self) -> float | None:
+        """When `tick` has to be called without a datagram; None for never."""
+        ...
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Take one datagram."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Handle what is due."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Called once, after `receive` or `tick` has raised."""
+        ...
+
+
+class DatagramReader(asyncio.DatagramProtocol):
+    """Hands the datagrams of one socket to a receiver, and calls it when it is due. Thread: loop.
+
+    The loop takes one datagram of each socket in turn, so that a flood of one call delays no other.
+    """
+
+    def __init__(self, receiver: DatagramReceiver, *, clock: Clock, metrics: Metrics) -> None:
+        self._receiver = receiver
+        self._clock = clock
+        self._metrics = metrics
+        self._timer: Timer | None = None
+        self._complained = False
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        """Take one datagram."""
+        del addr
+        self._guard(self._receiver.receive, data)
+
+    def error_received(self, exc: Exception) -> None:
+        """Count an ICMP answer to what we sent."""
+        del exc
+        self._metrics.counter("voice.rx.socket_errors").add()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        del exc
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._guard(self._receiver.tick)
+
+    def _guard(self, work: Callable[..., None], *datagram: bytes) -> None:
+        """Do it and catch whatever it raises: a bug must not make the call deaf. Then wait for what is due."""
+        try:
+            work(*datagram, self._clock.now())
+        except Exception as error:
+            self._metrics.counter("voice.faults").add()
+            if not self._complained:
+                self._complained = True
+                log.exception("taking a datagram failed")
+                self._receiver.failed(error)
+        if self._timer is None and (due := self._receiver.due) is not None:
+            self._timer = self._clock.call_at(due, self._tick)
+
 
 class MediaSocket:
-    """The UDP side of one session. For the loop only; the threads use the receiver and the sender."""
+    """The UDP side of one session. For the loop only; the send thread uses the sender."""
 
-    def __init__(self, *, media_threads: MediaThreads, sink: PcmSink, sender: Sender, metrics: Metrics, e2ee: DaveSession) -> None:
+    def __init__(self, *, sink: PcmSink, sender: Sender, clock: Clock, metrics: Metrics, e2ee: DaveSession) -> None:
         self.receiver = Receiver(e2ee=e2ee, sink=sink, metrics=metrics, on_discovery=self._discovered)
         self.ssrc: int | None = None
         self._loop = asyncio.get_running_loop()
         self._address: asyncio.Future[tuple[str, int]] = self._loop.create_future()
-        self._media_threads = media_threads
         self._sender = sender
+        self._clock = clock
+        self._metrics = metrics
         self._e2ee = e2ee
+        self._opening = asyncio.Lock()
         self._socket: socket.socket | None = None
+        self._transport: asyncio.DatagramTransport | None = None
         self._key = b""
         self._keepalive = self._first_keepalive = secrets.randbelow(KEEPALIVE_STARTS)
         self._asked_at = self._asked_last_at = float("-inf")
 
     async def open(self, ready: GatewayReady) -> tuple[str, int]:
         """Open the socket and discover its public address and port. Raises VoiceError if that fails, after 3 s at most."""
-        self.close()
-        self._socket = connected_socket(ready.host, ready.port)
-        self._media_threads.listen(self._socket, self.receiver)
+        async with self._opening:
+            self.close()
+            sock = connected_socket(ready.host, ready.port)
+            reader = DatagramReader(self.receiver, clock=self._clock, metrics=self._metrics)
+            self._transport, _ = await self._loop.create_datagram_endpoint(lambda: reader, sock=sock)
+            self._socket = sock
         self.ssrc = ready.ssrc
         self._address = self._loop.create_future()
         request = DISCOVERY.pack(DISCOVERY_REQUEST, DISCOVERY_LENGTH, ready.ssrc, b"", 0)
@@ -99,10 +183,10 @@ class MediaSocket:
 
     def close(self) -> None:
         """Stop sending and close the socket. Idempotent."""
-        if self._socket is not None:
+        if self._transport is not None:
             self._sender.detach()
-            self._media_threads.unlisten(self.receiver)
-            self._socket = None
+            self._transport.close()
+            self._socket = self._transport = None
 
     def _send(self, datagram: bytes) -> None:
         if self._socket is not None:
@@ -110,10 +194,7 @@ class MediaSocket:
                 self._socket.send(datagram)
 
     def _discovered(self, address: str, port: int) -> None:
-        """Take our public address from the voice server. Thread: receive."""
-        self._loop.call_soon_threadsafe(self._resolve, address, port)
-
-    def _resolve(self, address: str, port: int) -> None:
+        """Take our public address from the voice server."""
         if not self._address.done():
             self._address.set_result((address, port))
 

@@ -1,4 +1,4 @@
-"""What the receiver keeps for one SSRC. For the receive thread; any thread may read the counts."""
+"""What the receiver keeps for one SSRC. Thread: loop."""
 
 from collections import deque
 

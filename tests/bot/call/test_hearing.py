@@ -40,7 +40,7 @@ def test_who_opts_out_is_dropped_at_once_and_what_waits_of_theirs_too(clock: Fak
     preferences.opted_out = frozenset({ANNA})
     ears.refresh(voice_channel)
     assert line.ignored == {ANNA, ROBOT}
-    ears.sink.write(bytes(3840 * 2), ANNA)  # the receive thread may just have been about to
+    ears.sink.write(bytes(3840 * 2), ANNA)
     assert ears.sink.take() == {}
     preferences.opted_out = frozenset()
     ears.refresh(voice_channel)

@@ -440,13 +440,13 @@ def test_the_keys_of_those_who_opted_out_are_not_tried(monkeypatch: pytest.Monke
     _, (ann, bob, cat) = call_of(ANN, BOB, CAT)
     studio = Studio(ann.e2ee)
     studio.receiver.ignore(frozenset({BOB}))
-    decrypt = ann.e2ee._decrypt
+    decrypt = ann.e2ee.decrypt
 
     def noted(user_id: int, payload: bytes) -> bytes | None:
         tried.append(user_id)
         return decrypt(user_id, payload)
 
-    monkeypatch.setattr(ann.e2ee, "_decrypt", noted)
+    monkeypatch.setattr(ann.e2ee, "decrypt", noted)
     for sequence, sender in enumerate([bob, cat, bob, cat]):
         frame = sender.e2ee.encrypt(PACKETS[sequence])
         assert frame
@@ -463,7 +463,7 @@ def test_nothing_of_the_ignored_is_opened(studio: Studio, monkeypatch: pytest.Mo
     opened: list[str] = []
     studio.receiver.name(SSRC, ANN)
     studio.receiver.ignore(dropped)
-    for owner, name in ((Transport, "open"), (DaveSession, "_decrypt"), (OpusDecoder, "decode"), (OpusDecoder, "conceal")):
+    for owner, name in ((Transport, "open"), (DaveSession, "decrypt"), (OpusDecoder, "decode"), (OpusDecoder, "conceal")):
         monkeypatch.setattr(owner, name, lambda *_, name=name: opened.append(name))
     studio.send([0, 1, 5])
     studio.receiver.tick(200.0)
@@ -485,7 +485,7 @@ def test_a_name_that_comes_late_opens_nothing_of_the_ignored(studio: Studio) -> 
 
 
 def test_what_is_held_goes_at_once(studio: Studio) -> None:
-    """With the receive thread's next step there is neither a packet that waits for its order nor the decoder that knows the last sound."""
+    """There is neither a packet that waits for its order nor the decoder that knows the last sound."""
     studio.receiver.name(SSRC, ANN)
     studio.send([0, 2])
     studio.send(range(3), ssrc=SSRC + 1)
