@@ -157,6 +157,7 @@ def add_demo(commands: "Commands[argparse.ArgumentParser]") -> None:
         metavar="N",
         help="let the engine remember only N seconds: the call is handed over between two conversations (default: 240, as the model does)",
     )
+    demo.add_argument("--ears", action="store_true", help="transcribe what the person says, beside an engine that does not do so")
     demo.add_argument("--json", action="store_true", help="print only the report, as JSON")
     demo.set_defaults(run=verbs.demo)
 

@@ -63,7 +63,7 @@ def demo(args: argparse.Namespace) -> int:
         from discordplex.demo.command import DemoOptions, run_demo
 
     options = DemoOptions(
-        speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json, memory_s=args.memory
+        speech=args.speech, out=args.out, engine=args.engine, seconds=args.seconds, as_json=args.json, memory_s=args.memory, ears=args.ears
     )
     return run_demo(options, args.stop)
 

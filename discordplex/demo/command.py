@@ -28,15 +28,17 @@ class DemoOptions:
     seconds: float | None
     as_json: bool
     memory_s: float | None = None
+    ears: bool = False
 
 
 def run_demo(options: DemoOptions, stop: Stop) -> int:
     """Exit code 0 where the person got an answer. Raises DiscordplexError with a sentence, or OSError where the files cannot be written."""
-    check_engine(options.engine, options.memory_s)
+    check_engine(options.engine, options.memory_s, ears=options.ears)
     said = speech(options.speech)
     options.out.mkdir(parents=True, exist_ok=True)
     with show_for(f"discordplex demo, {options.engine}", {"person": PEOPLE[0], "bot": BOTS[0]}, as_json=options.as_json) as show:
-        call = asyncio.run(until_terminated(stop, play(options.engine, said, options.seconds, show, options.memory_s)))
+        playing = play(options.engine, said, options.seconds, show, options.memory_s, ears=options.ears)
+        call = asyncio.run(until_terminated(stop, playing))
     measured = report(call, options.engine)
     write(measured, call, options.out)
     if options.as_json:

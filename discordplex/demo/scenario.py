@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,12 +25,13 @@ from discordplex.demo.live import Display
 from discordplex.demo.recording import Recording, Span, paired, spans
 from discordplex.demo.timeline import TimelineEntry
 from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.hearing.provider import Hearing
 from discordplex.installing import pip
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Fact, Noted
 from discordplex.loopback.openai.realtime.server import RealtimeServer
-from discordplex.loopback.openai.server import API_KEY, StandInOpenAI, in_turn, length_as_words
+from discordplex.loopback.openai.server import API_KEY, Hears, StandInOpenAI, in_turn, length_as_words
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import MODES, Mode
 from discordplex.tasks import cancel_and_wait
@@ -100,8 +101,10 @@ class PlayedCall:
     """Whether the person and the bot spoke through end-to-end encryption, to the end."""
 
 
-async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Display, memory_s: float | None = None) -> PlayedCall:
-    """Run a whole call; with `memory_s`, the model keeps no more than that.
+async def play(
+    engine: str, speech: SpokenClip, seconds: float | None, show: Display, memory_s: float | None = None, *, ears: bool = False
+) -> PlayedCall:
+    """Run a whole call; with `memory_s`, the model keeps no more than that; with `ears`, a stand-in writes down what the person says.
 
     Raises DiscordplexError with a sentence where any part of it fails; leaves nothing running.
     """
@@ -111,6 +114,10 @@ async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Dis
         show.step(f"A loopback Discord is at {discord.api_url}.")
         url, engine_settings = await open_engine(engine, speech, rooms, memory_s)
         show.step(f"The engine is at {url}.")
+        if ears:
+            server = await rooms.enter_async_context(StandInOpenAI(hears=hears(speech)))
+            engine_settings |= settings_of_ears(server)
+            speech = replace(speech, words=())  # what is shown is what was transcribed
         settings = {
             "DISCORDPLEX_DISCORD__TOKEN": discord.bots[0].token,
             "DISCORDPLEX_DISCORD__API_URL": f"{discord.api_url}/v10",
@@ -124,6 +131,21 @@ async def play(engine: str, speech: SpokenClip, seconds: float | None, show: Dis
         return await scene.run(bot)
 
 
+def hears(speech: SpokenClip) -> Hears:
+    """What a stand-in understands of the speech."""
+    return in_turn(speech.words) if speech.words else length_as_words
+
+
+def settings_of_ears(server: StandInOpenAI) -> dict[str, str]:
+    """The bot's settings for ears that use this server."""
+    return {
+        f"{PREFIX}HEARING__ENABLED": "true",
+        f"{PREFIX}HEARING__NAME": STANDIN_NAME.format("transcription"),
+        f"{PREFIX}CASCADE__BASE_URL": server.base_url,
+        f"{PREFIX}CASCADE__API_KEY": server.api_key,
+    }
+
+
 async def open_engine(
     engine: str, speech: SpokenClip, rooms: contextlib.AsyncExitStack, memory_s: float | None = None
 ) -> tuple[str, dict[str, str]]:
@@ -131,12 +153,11 @@ async def open_engine(
     mode = next((mode for mode in MODES if mode == engine), None)
     memory = {} if memory_s is None else {"PERSONAPLEX__MEMORY_S": str(memory_s)}
     if engine in (CASCADE, REALTIME):
-        hears = in_turn(speech.words) if speech.words else length_as_words
         if engine == CASCADE:
-            server = await rooms.enter_async_context(StandInOpenAI(hears=hears))
+            server = await rooms.enter_async_context(StandInOpenAI(hears=hears(speech)))
             url, told = server.base_url, {"CASCADE__BASE_URL": server.base_url, "CASCADE__API_KEY": server.api_key}
         else:
-            realtime = await rooms.enter_async_context(RealtimeServer(hears=hears))
+            realtime = await rooms.enter_async_context(RealtimeServer(hears=hears(speech)))
             url, told = realtime.url, {"REALTIME__URL": realtime.url, "REALTIME__API_KEY": API_KEY}
         told |= {"ENGINE__KIND": engine}
     elif mode is not None:
@@ -149,8 +170,12 @@ async def open_engine(
     return url, {f"{PREFIX}{key}": value for key, value in told.items()}
 
 
-def check_engine(engine: str, memory_s: float | None = None) -> None:
-    """Raise ConfigError where the demo cannot use such an engine, or where it has no memory that fills."""
+def check_engine(engine: str, memory_s: float | None = None, *, ears: bool = False) -> None:
+    """Raise ConfigError where the demo cannot use such an engine, or where it has no memory that fills or needs no ears."""
+    if ears and engine in (CASCADE, REALTIME):
+        raise ConfigError(f"--ears is for an engine that does not transcribe what people say; --engine {engine} does.")
+    if ears:
+        Hearing(CascadeConfig(), clock=SystemClock())  # the error says what is not installed
     if memory_s is not None and engine in (CASCADE, REALTIME):
         raise ConfigError(f"--memory is for PersonaPlex's protocol; --engine {engine} has no memory that fills.")
     if engine == CASCADE:

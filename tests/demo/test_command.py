@@ -71,6 +71,7 @@ def test_an_own_recording_has_no_known_words(tmp_path: Path) -> None:
     [
         ({"engine": "http://x"}, "There is no engine 'http://x'"),
         ({"engine": "cascade", "memory_s": 15.0}, "--memory is for PersonaPlex's protocol"),
+        ({"engine": "cascade", "ears": True}, "--ears is for an engine that does not transcribe"),
         ({"speech": Path("missing.wav")}, r"missing\.wav cannot be read"),
     ],
 )
@@ -106,7 +107,7 @@ def test_a_pipe_gets_the_summary(
 
 
 def played(call: PlayedCall) -> Callable[..., Any]:
-    async def play(*_args: object) -> PlayedCall:
+    async def play(*_args: object, **_named: object) -> PlayedCall:
         return call
 
     return play

@@ -45,6 +45,17 @@ def own_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORDPLEX_BOT__AUTO_JOIN", "false")
 
 
+async def test_with_ears_what_was_transcribed_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an echo, which understands nothing: the sentence comes from the caption that the bot wrote."""
+    own_settings(tmp_path, monkeypatch)
+    show = Watched()
+    sentence = SpokenClip(speech(None).pcm[: ENGINE.bytes_of_ms(1300)], ("Hello there, parrot!",))
+    call = await play("echo", sentence, 4.0, show, ears=True)
+    assert [line.text for line in call.lines if line.role == "person"] == ["Hello there, parrot!"]
+    assert any("is transcribed by the transcription stand-in on this machine" in line.text for line in show.lines.values())
+    assert call.bot_report["metrics"]["hearing.utterances"] == 1
+
+
 async def test_a_call_is_heard_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the person says comes back from the echo, whole, whatever their own settings are; the bot ends well and leaves a report."""
     own_settings(tmp_path, monkeypatch)
