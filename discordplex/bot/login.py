@@ -387,5 +387,6 @@ class Login:
             transcribes=info.transcribes,
             captions_in=where,
             ears=self._parts.ears.name if self._parts.ears else "",
+            recap=self._parts.summarizer.name if self._parts.summarizer and engine.summary else "",
             summarizer=self._notes.summarizer_name,
         )

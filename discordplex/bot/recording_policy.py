@@ -20,6 +20,8 @@ class RecordingPolicy:
     """Whether the engine transcribes what people say."""
     transcribed_by: str = ""
     """Who transcribes it beside an engine that does not, as people read it; empty: nobody."""
+    recap_by: str = ""
+    """Who sums up what people say for the engine's next conversation, as people read it; empty: nobody."""
     published_in: int | None = None
     """The channel where people's words are written; None if nowhere."""
     kept: bool = False
@@ -33,21 +35,31 @@ class RecordingPolicy:
 
     @classmethod
     def of(
-        cls, rules: GuildRules, *, engine: str, transcribes: bool, captions_in: int | None, ears: str = "", summarizer: str = ""
+        cls,
+        rules: GuildRules,
+        *,
+        engine: str,
+        transcribes: bool,
+        captions_in: int | None,
+        ears: str = "",
+        recap: str = "",
+        summarizer: str = "",
     ) -> Self:
         """The policy by `rules`, with captions in the channel `captions_in`, or (None) nowhere.
 
-        `ears` is who would transcribe beside the engine, `summarizer` who would sum up calls for their notes; empty: nobody.
-
-        While opt-outs are unknown, nothing is kept, nobody's words are published, and nobody but the engine transcribes them.
+        `ears` is who would transcribe beside the engine, `recap` who would sum up a call for the engine's next conversation, `summarizer`
+        who would sum it up for its notes; empty: nobody. While opt-outs are unknown, nothing is kept, nobody's words are published, and
+        nobody but the engine gets them.
         """
         notes = rules.notes and rules.transcripts and not rules.opt_outs_unknown
         transcribed_by = "" if transcribes or rules.opt_outs_unknown else ears
-        published = (transcribes or transcribed_by) and rules.captions_of_people and not rules.opt_outs_unknown
+        has_words = (transcribes or bool(transcribed_by)) and not rules.opt_outs_unknown
+        published = has_words and rules.captions_of_people
         return cls(
             engine=engine,
             transcribes=transcribes,
             transcribed_by=transcribed_by,
+            recap_by=recap if has_words else "",
             published_in=captions_in if published else None,
             kept=rules.transcripts and not rules.opt_outs_unknown,
             notes=notes,
@@ -58,7 +70,7 @@ class RecordingPolicy:
     @property
     def needs_notice(self) -> bool:
         """Whether something is recorded, or sent to more than the engine, so that people must be told before."""
-        return self.kept or self.published_in is not None or bool(self.transcribed_by)
+        return self.kept or self.published_in is not None or bool(self.transcribed_by or self.recap_by)
 
     @property
     def has_words(self) -> bool:
@@ -72,11 +84,12 @@ class RecordingPolicy:
 
     def without_records(self) -> Self:
         """The same, but nothing is kept or posted, nobody's words are published, and only the engine hears them."""
-        return replace(self, published_in=None, kept=False, transcribed_by="", notes=False, summed_up_by="")
+        return replace(self, published_in=None, kept=False, transcribed_by="", recap_by="", notes=False, summed_up_by="")
 
     def records_more_than(self, told: Self) -> bool:
         """Whether it does more with people's words than a notice about `told` says."""
         more_kept = (self.kept and not told.kept) or (self.keeps_people and not told.keeps_people)
         more_hear = bool(self.transcribed_by) and self.transcribed_by != told.transcribed_by
+        more_hear = more_hear or (bool(self.recap_by) and self.recap_by != told.recap_by)
         more_notes = (self.notes and not told.notes) or (bool(self.summed_up_by) and self.summed_up_by != told.summed_up_by)
         return more_kept or more_hear or more_notes or (self.published_in is not None and self.published_in != told.published_in)

@@ -50,10 +50,17 @@ class RecapKeeper:
     Nothing of a person who opted out stays, and no words of the engine from before that either: it may have quoted them.
     """
 
-    def __init__(self, *, name_of: Callable[[SpeakerId], str] = nameless, summarizer: SummaryModel | None = None) -> None:
-        """`name_of` is asked once for each turn, while its speaker is there."""
+    def __init__(
+        self,
+        *,
+        name_of: Callable[[SpeakerId], str] = nameless,
+        summarizer: SummaryModel | None = None,
+        may_summarize: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`name_of` is asked once for each turn, while its speaker is there; `may_summarize` before the summarizer gets any words."""
         self._name_of = name_of
         self._summarizer = summarizer
+        self._may_summarize = may_summarize
         self._turns: dict[int, RecapTurn] = {}
         self._summary = ""
         self._present: set[SpeakerId] = set()
@@ -76,7 +83,7 @@ class RecapKeeper:
 
     def prepare(self) -> None:
         """A conversation will begin soon: have a summary made. Nobody waits for it."""
-        if self._summarizer is not None and self._turns and self._task is None:
+        if self._summarizer is not None and self._turns and self._task is None and self._may_summarize():
             self._task = asyncio.create_task(self._update(self._summarizer), name="bridge:summary")
 
     def forget(self, speaker: SpeakerId) -> None:

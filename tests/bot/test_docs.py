@@ -131,6 +131,10 @@ def test_the_privacy_page_says_what_the_notice_says_about_notes(summarizer: str)
     said = texts.calls.after_the_call(policy)
     assert f"“{said.removeprefix('; ')}”" in (DOCS / "privacy.md").read_text(encoding="utf-8")
     assert texts.calls.use_of_speech(policy, 5).endswith(said)
+    summed_up = RecordingPolicy.of(rules, engine="", transcribes=True, captions_in=5, recap="a chat model (gpt-6-luna)")
+    words = "is summed up for the engine by a chat model (gpt-6-luna)"
+    assert f"“{words}”" in (DOCS / "privacy.md").read_text(encoding="utf-8")
+    assert words in texts.calls.use_of_speech(summed_up, 5)
 
 
 def test_privacy_is_told() -> None:

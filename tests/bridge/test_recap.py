@@ -27,6 +27,27 @@ class Writer:
         return await self._write(text)
 
 
+async def test_nothing_is_summed_up_before_people_know() -> None:
+    """The recap still has the newest turns."""
+    allowed = False
+    asked: list[str] = []
+
+    async def summarize(text: str) -> str:
+        asked.append(text)
+        return "They met."
+
+    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarizer=Writer(summarize), may_summarize=lambda: allowed)
+    a_talk(keeper)
+    keeper.prepare()
+    await settle()
+    assert not asked
+    assert keeper.recap().turns
+    allowed = True
+    keeper.prepare()
+    await settle()
+    assert keeper.recap().summary == "They met."
+
+
 def said(key: int, text: str, speaker: int | None = None, *, by_person: bool = False, final: bool = True) -> Caption:
     return Caption(key, text, final, speaker, "person" if by_person or speaker else "engine")
 

@@ -41,8 +41,6 @@ class Announcer:
     """The notice that tells people what is done with their words."""
     panel: Callable[[], discord.ui.View] | None = None
     """Makes the buttons below the greeting."""
-    summarized_by: str = ""
-    """Who writes summaries of the call for the engine, as people read it; empty: nobody."""
     ready: bool = False
     """Whether people are heard already."""
     privacy_code: str | None = None
@@ -73,6 +71,7 @@ class Announcer:
             transcribes=state.transcribes,
             captions_in=captions_in,
             ears=state.ears,
+            recap=state.recap_model,
             summarizer=state.summarizer,
         )
 
@@ -95,7 +94,6 @@ class Announcer:
             here=channel.id,
             people=names,
             privacy_code=self.privacy_code,
-            summarized_by=self.summarized_by,
         )
         return texts.calls.listening(about) if self.ready else texts.calls.hello(about)
 

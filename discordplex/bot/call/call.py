@@ -106,6 +106,7 @@ class Call:
             persona=context.persona,
             persona_on=lease.persona_on if isinstance(lease, ReplaceableLease) else unchanged,
             ears=context.ears.name if context.ears else "",
+            recap_model=context.summarizer.name if context.summarizer else "",
             summarizer=context.notes.summarizer_name if context.notes else "",
             asker=asker,
         )
@@ -120,8 +121,7 @@ class Call:
         self._source = StreamingPlaybackSource(clock=clock, metrics=self.metrics, profile=profile, ducking=ducking)
         self._hearing = CallHearing(preferences=context.preferences, clock=clock, metrics=self.metrics, ducking=ducking)
         self._disclosure = Disclosure(notices, number, speaking=lambda: self._hearing.gate.speaking)
-        summarized_by = context.summarizer.name if context.summarizer else ""
-        self._announcer = Announcer(state, notices, self._disclosure, panel=context.panel, summarized_by=summarized_by)
+        self._announcer = Announcer(state, notices, self._disclosure, panel=context.panel)
         self._captions = CallCaptions(
             state, disclosure=self._disclosure, notices=notices, preferences=context.preferences, transcripts=context.transcripts
         )
@@ -132,6 +132,7 @@ class Call:
             lease=lease,
             ears=context.ears.ears(self._disclosure.allows_ears, self.metrics) if context.ears else None,
             summarizer=context.summarizer,
+            may_summarize=self._disclosure.allows_summary,
             handover_rule=context.handover_rule,
             source=self._source,
             clock=clock,

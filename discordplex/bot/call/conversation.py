@@ -51,6 +51,7 @@ class Conversation:
         lease: EngineLease,
         ears: Ears | None = None,
         summarizer: SummaryModel | None = None,
+        may_summarize: Callable[[], bool] = lambda: True,
         handover_rule: HandoverRule | None = None,
         source: StreamingPlaybackSource,
         clock: Clock,
@@ -59,7 +60,7 @@ class Conversation:
     ) -> None:
         """`announcer` posts what happens; `captions` gets what is said; `on_replaced` is called when the engine is of another kind.
 
-        `summarizer` writes a summary for the engine's next conversation.
+        `summarizer` writes a summary for the engine's next conversation, if `may_summarize` says so at that time.
         """
         self.phase = "joining"
         self.listening_since: float | None = None
@@ -73,6 +74,7 @@ class Conversation:
         self._server = lease.name
         self._ears = ears
         self._summarizer = summarizer
+        self._may_summarize = may_summarize
         self._handover_rule = handover_rule
         self._source = source
         self._clock = clock
@@ -113,7 +115,7 @@ class Conversation:
             metrics=self._metrics,
             ears=self._ears,
             handover_rule=self._handover_rule,
-            recap=RecapKeeper(name_of=self._name_of, summarizer=self._summarizer),
+            recap=RecapKeeper(name_of=self._name_of, summarizer=self._summarizer, may_summarize=self._may_summarize),
         )
         if self._state.paused:
             await self._session.pause()

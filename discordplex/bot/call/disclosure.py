@@ -121,6 +121,10 @@ class Disclosure:
         """Whether what people say may be sent to the transcription beside the engine: they know of it."""
         return self._in_force is not None and bool(self._in_force.transcribed_by)
 
+    def allows_summary(self) -> bool:
+        """Whether what was said may be summed up for the engine: no words of people are in it, or they know of it."""
+        return self._in_force is not None and (bool(self._in_force.recap_by) or not self._in_force.has_words)
+
     @property
     def channel(self) -> Any | None:
         """Where the notice is; None if there is none."""

@@ -28,6 +28,8 @@ class CallState:
     """What the present engine makes of a persona."""
     ears: str = ""
     """Who transcribes what people say where the engine does not, as people read it; empty: nobody."""
+    recap_model: str = ""
+    """Who sums up the call for the engine's next conversation, as people read it; empty: nobody."""
     summarizer: str = ""
     """Who sums up the call for its notes, as people read it; empty: nobody."""
     asker: int | None = None

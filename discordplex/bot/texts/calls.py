@@ -74,8 +74,6 @@ class Introduction:
     """The people the bot came for, without those whose names may not be shown there."""
     privacy_code: str | None = None
     """The digits that verify the call's end-to-end encryption; None without encryption."""
-    summarized_by: str = ""
-    """Who writes summaries of the call for the engine; empty: nobody."""
 
 
 OPT_OUTS_UNKNOWN = "I cannot read my settings, so I do not know who asked me not to listen. If you did, please press the button again."
@@ -119,9 +117,8 @@ def listening_to(about: Introduction) -> str:
     """Who listens, where people's voices go and what is kept; then the people the bot came for, and its persona."""
     goes_to = f"what you say goes to {harmless(about.policy.engine)}"
     came_for = f" I came for {listed(about.people)}." if about.people else ""
-    summed_up = f" What is written down is summed up for the engine by {harmless(about.summarized_by)}." if about.summarized_by else ""
     return (
-        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {use_of_speech(about.policy, about.here)}.{summed_up}{came_for}"
+        f"🎙️ I am listening in <#{about.channel_id}>: {goes_to}, {use_of_speech(about.policy, about.here)}.{came_for}"
         f"{f' You talk with {who(about.persona)}.' if about.persona else ''}"
     )
 
@@ -129,6 +126,8 @@ def listening_to(about: Introduction) -> str:
 def use_of_speech(policy: RecordingPolicy, here: int | None = None) -> str:
     """What is done with people's words: the end of a sentence that is posted in the channel `here`."""
     parts = [f"is transcribed by {harmless(policy.transcribed_by)}"] if policy.transcribed_by else []
+    if policy.recap_by:
+        parts.append(f"is summed up for the engine by {harmless(policy.recap_by)}")
     if policy.published_in is not None:
         where = "the captions" if policy.published_in == SOMEWHERE else f"<#{policy.published_in}>"
         where = "this channel" if policy.published_in == here else where

@@ -98,6 +98,24 @@ async def test_the_ears_hear_nobody_while_people_cannot_be_told(clock: FakeClock
         assert "is transcribed by" not in it.greeting()
 
 
+@pytest.mark.parametrize("words", [True, False])
+async def test_a_call_is_summed_up_for_the_engine_only_where_people_know(clock: FakeClock, *, words: bool) -> None:
+    """With people's words in it; what the engine said alone may always be."""
+    async with hall(clock, transcribes=words) as it:
+        disclosure = it.call._disclosure
+        assert disclosure.allows_summary() != words, "nobody was told of a chat model"
+        it.call.state.recap_model = "a chat model (gpt-6-luna)"
+        it.call._announcer.greet()
+        assert disclosure.allows_summary() != words, "people are told first"
+        await clock.advance(3)
+        assert disclosure.allows_summary()
+        assert ("is summed up for the engine by a chat model" in it.greeting()) == words
+        it.chat.hidden_from = it.square.hidden_from = frozenset({BERT})
+        disclosure.look_again()
+        await clock.advance(3)
+        assert disclosure.allows_summary() != words
+
+
 def test_while_opt_outs_are_unknown_the_ears_hear_nobody() -> None:
     """Nobody may be transcribed who may have asked not to be heard."""
     policy = RecordingPolicy.of(GuildRules(opt_outs_unknown=True), engine="", transcribes=False, captions_in=5, ears="Whisper")

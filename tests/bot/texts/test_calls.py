@@ -1,5 +1,7 @@
 """What people read."""
 
+from dataclasses import replace
+
 import pytest
 
 from discordplex.bot import texts
@@ -25,8 +27,8 @@ def test_hello_says_who_listens_to_whom_and_where_it_goes() -> None:
     kept = texts.calls.listening(texts.calls.Introduction(5, PERSONA, RecordingPolicy(engine="gpu", transcribes=True, kept=True)))
     assert "a transcript is kept" in kept
     assert "nothing" not in kept
-    summed_up = texts.calls.listening(texts.calls.Introduction(5, PERSONA, nothing, summarized_by="a chat model (*gpt*)"))
-    assert r"summed up for the engine by a chat model (\*gpt\*)." in summed_up
+    summed_up = texts.calls.use_of_speech(replace(nothing, recap_by="a chat model (*gpt*)"))
+    assert r"is summed up for the engine by a chat model (\*gpt\*)" in summed_up
     assert "summed up" not in kept
 
 
