@@ -132,6 +132,10 @@ def config_check(args: argparse.Namespace) -> int:
     from discordplex.store import address
 
     address.parse(config.store.url)
+    if config.monitoring.listen:
+        from discordplex.monitoring.access import Access
+
+        Access.of(config.monitoring)
     for url in config.personaplex.urls:
         Endpoint.parse(url)
 

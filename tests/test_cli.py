@@ -277,6 +277,16 @@ def test_what_config_show_prints_can_be_read_again(capsys: pytest.CaptureFixture
     assert Config.load(tmp_path / "again.toml", {}).persona.text_prompt == 'say "hi" – often'
 
 
+def test_config_check_wants_a_password_where_others_can_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `run` does: nobody starts an open page by mistake."""
+    monkeypatch.setenv("DISCORDPLEX_MONITORING__LISTEN", "0.0.0.0:9464")
+    code, out, err = outcome(capsys, "config", "check")
+    assert (code, out) == (2, "")
+    assert "monitoring.password is not set" in err
+    monkeypatch.setenv("DISCORDPLEX_MONITORING__PASSWORD", "correct horse battery")
+    assert outcome(capsys, "config", "check")[0] == 0
+
+
 def test_config_check_tells_what_is_missing_for_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Valid settings without a token are valid, with a hint."""
     code, out, err = outcome(capsys, "config", "check")

@@ -81,6 +81,11 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
 
         return check_hearing(config)
 
+    def monitoring() -> Awaitable[Findings]:
+        from discordplex.doctor.monitoring import check_monitoring
+
+        return check_monitoring(config.monitoring)
+
     return [
         ("python", machine("check_python")),
         ("discord library", machine("check_discord_library")),
@@ -93,6 +98,7 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
         ("discord", discord),
         ("engine", engines),
         ("ears", hearing),
+        ("monitoring", monitoring),
     ]
 
 

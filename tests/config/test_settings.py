@@ -668,3 +668,28 @@ def test_what_stands_in_a_settings_files_place_is_not_passed_over(name: str, kin
         path.symlink_to("nowhere")
     with pytest.raises(ConfigError, match=rf"{name} cannot be read: "):
         Config.load(environ={})
+
+
+@pytest.mark.parametrize("listen", ["", "127.0.0.1:9464", "[::1]:0", "localhost:65535", "bot.example.org:80", " 0.0.0.0:1 "])
+def test_where_monitoring_listens(listen: str) -> None:
+    """A host and a port, or nothing."""
+    assert load(overrides={"monitoring.listen": listen}).monitoring.listen == listen.strip()
+
+
+@pytest.mark.parametrize(
+    "listen", ["9464", ":9464", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "::1:80", "[::1", "http://a:1", "a:65536", "a b:1", "a:-1"]
+)
+def test_no_address_to_listen_on(listen: str) -> None:
+    """The sentence shows one that is."""
+    assert 'such as "127.0.0.1:9464"' in problem(overrides={"monitoring.listen": listen})
+
+
+@pytest.mark.parametrize("password", ["short", " leading blanks are lost ", "two\nlines of a password"])
+def test_a_password_that_can_be_guessed(password: str) -> None:
+    """It is not shown in the sentence, nor by anything else."""
+    said = problem(overrides={"monitoring.password": password})
+    assert "at least 12 characters" in said
+    assert password not in said
+    config = load(overrides={"monitoring.password": "correct horse battery"})
+    assert "horse" not in repr(config)
+    assert any(secret.get_secret_value() == "correct horse battery" for secret in config.secrets)

@@ -1,0 +1,34 @@
+"""The check of `monitoring.listen`: whether the bot could be seen there. It reports nothing where nothing shall listen."""
+
+import asyncio
+import errno
+import importlib.util
+
+from discordplex.config import MonitoringConfig
+from discordplex.doctor.finding import Finding, failure, ok, warning
+from discordplex.errors import ConfigError
+from discordplex.monitoring.access import Access
+from discordplex.monitoring.http import cannot_listen
+
+NAME = "monitoring"
+
+
+async def check_monitoring(config: MonitoringConfig) -> list[Finding]:
+    """The password, the extra package, and whether the address can be listened on. Each of them would keep the bot from starting."""
+    if not config.listen:
+        return []
+    try:
+        access = Access.of(config)
+    except ConfigError as fault:
+        return [failure(NAME, fault.full, "Set DISCORDPLEX_MONITORING__PASSWORD, or monitoring.listen to 127.0.0.1 and a port.")]
+    if importlib.util.find_spec("prometheus_client") is None:
+        return [failure(NAME, "monitoring.listen is set, and prometheus_client is missing.", "Run: pip install 'discordplex[monitoring]'")]
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, access.host, access.port)
+    except OSError as fault:
+        if fault.errno == errno.EADDRINUSE:
+            return [warning(NAME, cannot_listen(access, fault), "If it is this bot that listens there, all is well.")]
+        return [failure(NAME, cannot_listen(access, fault), "Correct monitoring.listen, or leave it empty.")]
+    server.close()
+    guard = "open to this machine" if access.password is None else "guarded by monitoring.password"
+    return [ok(NAME, f"The status page and /metrics will be at http://{access.shown}/, {guard}.")]

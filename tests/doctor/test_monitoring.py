@@ -1,0 +1,57 @@
+"""What the doctor says of `monitoring.listen`."""
+
+import importlib.util
+import socket
+
+import pytest
+from pydantic import SecretStr
+
+from discordplex.config import MonitoringConfig
+from discordplex.doctor.finding import Finding
+from discordplex.doctor.monitoring import check_monitoring
+
+FIND_SPEC = importlib.util.find_spec
+
+
+async def verdict(listen: str, password: str | None = None) -> tuple[str, str]:
+    """The one finding: its verdict and everything that it says."""
+    (found,) = await check_monitoring(MonitoringConfig(listen=listen, password=SecretStr(password) if password else None))
+    assert isinstance(found, Finding)
+    return found.verdict, f"{found.says} {found.mend}"
+
+
+async def test_nothing_listens_and_nothing_is_said() -> None:
+    """The default."""
+    assert await check_monitoring(MonitoringConfig()) == []
+
+
+async def test_an_address_that_works() -> None:
+    """It says where the page will be, and what guards it."""
+    pytest.importorskip("prometheus_client", reason="the extra `monitoring` is not installed")
+    assert await verdict("127.0.0.1:0") == ("ok", "The status page and /metrics will be at http://127.0.0.1:0/, open to this machine. ")
+    assert "guarded by monitoring.password" in (await verdict("0.0.0.0:0", "correct horse battery"))[1]
+
+
+async def test_other_machines_need_a_password() -> None:
+    """The bot would not start."""
+    found, says = await verdict("0.0.0.0:9464")
+    assert found == "failure"
+    assert "DISCORDPLEX_MONITORING__PASSWORD" in says
+
+
+async def test_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command stands there."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "prometheus_client" else FIND_SPEC(name))
+    found, says = await verdict("127.0.0.1:0")
+    assert found == "failure"
+    assert "pip install 'discordplex[monitoring]'" in says
+
+
+async def test_addresses_that_do_not_work() -> None:
+    """A port that is taken may be the bot's own; an address that is not ours is wrong."""
+    pytest.importorskip("prometheus_client", reason="the extra `monitoring` is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found, says = await verdict(f"127.0.0.1:{taken.getsockname()[1]}")
+    assert found == "warning"
+    assert "listens there" in says
+    assert (await verdict("203.0.113.1:0", "correct horse battery"))[0] == "failure"
