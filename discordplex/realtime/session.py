@@ -1,7 +1,7 @@
 """RealtimeSession: the turns of one session with a Realtime server. What the server says becomes events, what people say is sent to it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,6 @@ from discordplex.audio.format import ENGINE, SAMPLE_BYTES
 from discordplex.audio.mixer import mix
 from discordplex.audio.playback import Playback
 from discordplex.audio.vad import level_dbfs
-from discordplex.bounded import drop_oldest
 from discordplex.clock import Clock
 from discordplex.engine import Audio, EngineEvent, Interrupted, Persona, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 from discordplex.fifo import Fifo
@@ -37,8 +36,9 @@ from discordplex.realtime.protocol import (
     SpeechBegan,
     SpeechEnded,
 )
+from discordplex.realtime.replies import Replies
 from discordplex.realtime.turns import CUT_MS, Floor, FloorWatch
-from discordplex.realtime.utterances import LATE_MS, MOST_ITEMS, HeardItem, Utterances
+from discordplex.realtime.utterances import LATE_MS, HeardItem, Utterances
 from discordplex.token_bucket import TokenBucket
 
 log = structlog.get_logger()
@@ -61,16 +61,6 @@ SHORTEST_PROMISE_S: Final = 300.0
 """No service ends a session sooner. One that says so has another clock, and would be asked for one session after another."""
 PAUSE_BEFORE_RENEWAL_MS: Final = 2000.0
 """Nobody has spoken for so long; the words of who spoke before are known."""
-
-
-@dataclass(slots=True)
-class ReplyItem:
-    """One item of the engine's, as far as it has come."""
-
-    response: str
-    received_ms: float = 0.0
-    people: frozenset[SpeakerId] = field(default_factory=frozenset)
-    """Whose words it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +97,7 @@ class RealtimeSession:
         self.ending: endings.SessionEnding | None = None
         self.began_at = call.clock.now()
         self.utterances = Utterances(call.floor)
+        self.replies = Replies()
         self._dialect = dialect
         self._settings = call.settings
         self._persona = call.persona
@@ -131,21 +122,9 @@ class RealtimeSession:
         self._down, self._up = Downsampler(channels=1), Upsampler(channels=1)
         self._utterance_budget = TokenBucket(per_second=5, burst=100)
         """Who said each of them is looked up among all that was said."""
-        self._replies: dict[str, ReplyItem] = {}
-        self._running: dict[str, frozenset[SpeakerId]] = {}
-        """The replies that are being made, and whose words each answers."""
-        self._dropped: dict[str, None] = {}
-        """Replies and items that are not wanted any more."""
-        self._server_creates = True
-        self._create_next = False
-        self._unanswered = True
-        """The next reply that begins is wanted; at first it is a greeting."""
-        self._creating = 0
-        """Replies that were asked for and have not begun."""
         self._clears = 0
         """How often the server was told to clear what it heard, and has not said that it did."""
         self._clears_until_ms = 0.0
-        self._asked_by: frozenset[SpeakerId] = frozenset()
         self._quiet_ms = 0
         self._uncommitted = False
         self._refusals: set[str] = set()
@@ -217,11 +196,11 @@ class RealtimeSession:
             return
         self._floor.release()
         self._playback.cut(self._clock.now())
-        if item in self._replies and played_ms is not None:
-            names = list(self._replies)
-            for name in names[names.index(item) :]:
-                self._truncate(name, played_ms if name == item else 0.0)
-        self._drop_replies()
+        if item in self.replies and played_ms is not None:
+            for part in self.replies.cut(item, played_ms):
+                self._send(messages.encode(messages.truncate(part.item, part.heard_ms)))
+                self._memory.cut(part.item, part.share)
+        self._cancel(self.replies.drop_all())
 
     def pause(self) -> None:
         """Drop what people said and nobody has answered, and stop speaking."""
@@ -231,24 +210,22 @@ class RealtimeSession:
 
     def forget(self, speaker: SpeakerId) -> None:
         """Drop all that can be dropped of this speaker, at once. A model that owns its turns cannot forget."""
-        gone = self._memory.forget(speaker)
-        gone += [item for item, reply in self._replies.items() if speaker in reply.people]
-        gone += self.utterances.forget(speaker)
+        answers = self.replies.answering(speaker)
+        gone = [*self._memory.forget(speaker), *answers, *self.utterances.forget(speaker)]
         if self._dialect.full_duplex:
             return
         if self.utterances.current in gone or self.utterances.is_uncommitted(speaker):
             self._clear()
-        if speaker in self._asked_by or any(item in gone for item in self._replies):
+        if speaker in self.replies.asked_by or any(item in gone for item in self.replies):
             self._stop_speaking()
         for item in dict.fromkeys(gone):
             self.utterances.drop(item)
-            self._replies.pop(item, None)  # what does not exist any more is not truncated
-            self._drop(item)
+            self.replies.delete(item)
             self._send(messages.encode(messages.delete(item)))
 
     def reset(self) -> None:
         """Forget everything that was said, and stop speaking."""
-        gone = [*self._memory.clear(), *self.utterances, *self._replies]
+        gone = [*self._memory.clear(), *self.utterances, *self.replies]
         if self._dialect.full_duplex:  # vLLM-Omni, found in a call that was taken for one with turns: its model begins anew
             self._send(messages.encode(messages.cancel("")))
         else:
@@ -257,7 +234,7 @@ class RealtimeSession:
             for item in dict.fromkeys(gone):
                 self._send(messages.encode(messages.delete(item)))
         self.utterances.clear()
-        self._replies.clear()
+        self.replies.clear()
 
     # What the server says
 
@@ -275,7 +252,7 @@ class RealtimeSession:
             case Over(ending):
                 self._end(ending)
             case Ready(creates_replies, expires_at):
-                self._server_creates = creates_replies
+                self.replies.server_creates = creates_replies
                 lasts_s = 0.0 if expires_at is None else expires_at - time.time()
                 if lasts_s >= SHORTEST_PROMISE_S and not self._dialect.full_duplex:  # what those know, no other session can be told
                     self.renew_later(lasts_s - min(RENEWAL_S, lasts_s / 10))
@@ -303,17 +280,13 @@ class RealtimeSession:
                 self._take_end(fact)
 
     def _take_sound(self, fact: ReplySound) -> None:
-        if not fact.pcm or fact.response in self._dropped or fact.item in self._dropped:
+        if not fact.pcm or self.replies.is_dropped(fact.response, fact.item):
             return
-        if fact.item not in self._replies:
-            people = self._running.get(fact.response, self._asked_by)
-            self._replies[fact.item] = ReplyItem(fact.response, people=people)
-            drop_oldest(self._replies, MOST_ITEMS)
-            self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
-            self._memory.open("assistant", fact.item, people)
-        self._progress_at = self._clock.now()
         length_ms = len(fact.pcm) / SAMPLE_BYTES / RATE_HZ * 1000
-        self._replies[fact.item].received_ms += length_ms
+        if self.replies.add_sound(fact.item, fact.response, length_ms):
+            self._up = Upsampler(channels=1) if not self._dialect.full_duplex else self._up
+            self._memory.open("assistant", fact.item, self.replies.people_of(fact.response))
+        self._progress_at = self._clock.now()
         self._playback.add(length_ms, self._clock.now())
         if len(self._outbox) >= MOST_EVENTS:
             self._client.exceed("sound")
@@ -321,12 +294,12 @@ class RealtimeSession:
         self._outbox.put(Audio(self._up.convert(fact.pcm), item=fact.item))
 
     def _take_words(self, fact: ReplyWords) -> None:
-        if len(self._outbox) >= MOST_EVENTS or fact.response in self._dropped or fact.item in self._dropped:
+        if len(self._outbox) >= MOST_EVENTS or self.replies.is_dropped(fact.response, fact.item):
             return
         if fact.text:
             self._progress_at = self._clock.now()
         if fact.item:
-            self._memory.open("assistant", fact.item, self._running.get(fact.response, self._asked_by))
+            self._memory.open("assistant", fact.item, self.replies.people_of(fact.response))
             self._memory.add(fact.item, fact.text)
         if fact.text or fact.final:
             self._outbox.put(Text(fact.text, final=fact.final, item=fact.item))
@@ -367,61 +340,44 @@ class RealtimeSession:
             return
         if utterance.over_reply and not utterance.cut and self._is_sounding:
             self._stop_speaking()  # the server has heard them late
-        self._asked_by = utterance.people | (self._asked_by if self._unanswered else frozenset())
-        self._unanswered = True
+        self.replies.ask(utterance.people)
         self._memory.open("user", item, utterance.people)
-        if self._server_creates:
+        if self.replies.server_creates:
             return
-        if self._running:
-            self._create_next = True
-            self._cancel_replies()
+        if self.replies.are_running:
+            self.replies.create_next = True
+            self._cancel(self.replies.cancel())
         else:
             self._create()
 
     def _is_unwanted(self, item: str, utterance: HeardItem) -> bool:
-        if self._is_clearing or item in self._dropped or utterance.people & self.utterances.forgotten:
+        if self._is_clearing or self.replies.is_dropped(item) or utterance.people & self.utterances.forgotten:
             return True
         return self.utterances.is_cough(utterance)
 
     def _create(self) -> None:
-        self._create_next = False
-        self._creating += 1
+        self.replies.create()
         self._progress_at = self._clock.now()
         self._send(messages.encode(messages.CREATE))
 
     def _begin_reply(self, response: str) -> None:
-        """A reply to something that was said, or one that nobody wants: to a cough, or a second one where the server answers by itself."""
-        if response in self._running:
+        if self.replies.is_running(response):
             return
-        wanted, asked = self._unanswered or self._dialect.full_duplex, self._creating > 0
-        self._unanswered, self._creating = False, max(0, self._creating - 1)
-        self._running[response] = self._asked_by
         self._progress_at = self._clock.now()
-        drop_oldest(self._running, MOST_ITEMS)
-        self._dropped.pop(response, None)
-        if wanted:
-            return
-        self._server_creates = self._server_creates or not asked
-        self._drop(response)
-        self._send(messages.encode(messages.cancel(response)))
+        if not self.replies.begin(response, always=self._dialect.full_duplex):
+            self._cancel([response])
 
     def _take_end(self, fact: ReplyEnded) -> None:
-        known = fact.response in self._running
-        due = known or self._running or self._creating
+        due = self.replies.end(fact.response)
         self._progress_at = self._clock.now()
-        if known:
-            del self._running[fact.response]
-        else:
-            self._running.clear()
-            self._creating = 0
         self._tokens_in.add(fact.tokens_in)
         self._tokens_out.add(fact.tokens_out)
         if fact.failure is not None:
             if not fact.failure.retry:
                 self._end(fact.failure)
-            elif due and fact.response not in self._dropped:
+            elif due and not self.replies.is_dropped(fact.response):
                 self._tell_failure(fact.failure.cause)
-        if self._create_next and not self._running:
+        if self.replies.create_next and not self.replies.are_running:
             self._create()
 
     def _tell_failure(self, cause: str) -> None:
@@ -432,13 +388,12 @@ class RealtimeSession:
         """Logged once for each code: a server may refuse every piece of sound."""
         code, parameter = fact.code, fact.parameter
         if code == "conversation_already_has_active_response":
-            self._creating = 0
+            self.replies.not_created()
         elif code == "response_cancel_not_active":
-            self._running.clear()
-            if self._create_next:
+            self.replies.none_run()
+            if self.replies.create_next:
                 self._create()
-        elif fact.event == messages.CREATE["event_id"] and self._creating:
-            self._creating = 0
+        elif fact.event == messages.CREATE["event_id"] and self.replies.not_created():
             self._tell_failure(code)
         if code not in endings.HARMLESS and code not in self._refusals and len(self._refusals) < MOST_REFUSALS:
             self._refusals.add(code)
@@ -458,14 +413,7 @@ class RealtimeSession:
     def is_quiet(self) -> bool:
         """Nobody speaks, and nobody waits for an answer."""
         now_ms = self.utterances.spoken.now_ms
-        if (
-            not self.is_live
-            or self._is_sounding
-            or self._running
-            or self._creating
-            or self.utterances.current is not None
-            or self._uncommitted
-        ):
+        if not self.is_live or self._is_sounding or self.replies.are_due or self.utterances.current is not None or self._uncommitted:
             return False
         return not self.utterances.spoken.voiced_ms(now_ms - PAUSE_BEFORE_RENEWAL_MS, now_ms)
 
@@ -500,31 +448,11 @@ class RealtimeSession:
         if self._is_sounding or self._playback.held:
             self._playback.cut(self._clock.now())
             self._outbox.put(Interrupted())
-        self._drop_replies()
+        self._cancel(self.replies.drop_all())
 
-    def _truncate(self, item: str, played_ms: float) -> None:
-        reply = self._replies[item]
-        heard_ms = min(int(played_ms), int(reply.received_ms))
-        if heard_ms < reply.received_ms:
-            self._send(messages.encode(messages.truncate(item, heard_ms)))
-            self._memory.cut(item, heard_ms / reply.received_ms)
-            reply.received_ms = heard_ms
-        if item:
-            self._drop(item)
-
-    def _drop_replies(self) -> None:
-        """No word of the replies that are being made, or were asked for, is wanted any more."""
-        self._create_next = self._unanswered = False
-        self._cancel_replies()
-
-    def _cancel_replies(self) -> None:
-        for response in self._running:
-            self._drop(response)
+    def _cancel(self, responses: Iterable[str]) -> None:
+        for response in responses:
             self._send(messages.encode(messages.cancel(response)))
-
-    def _drop(self, name: str) -> None:
-        self._dropped[name] = None
-        drop_oldest(self._dropped, MOST_ITEMS)
 
     @property
     def _is_clearing(self) -> bool:
@@ -543,7 +471,7 @@ class RealtimeSession:
         duplex = self._dialect.full_duplex
         since, patience_s = (self._heard_at, DUPLEX_STALL_S) if duplex else (self._progress_at, STALL_S)
         waited_s = self._clock.now() - since
-        if waited_s >= patience_s and (duplex or self._running or self._creating):
+        if waited_s >= patience_s and (duplex or self.replies.are_due):
             self._client.stalled(waited_s)
 
     def _charge_utterance(self) -> None:
