@@ -298,8 +298,11 @@ class CallEars:
         cause = fault.cause if isinstance(fault, ServiceError) else "not installed"
         if cause == "no words":
             self._wordless.add()  # a laugh or a cough: nobody is to blame, and the engine hears it anyway
+            self._backoff.reset()
             return
         self._faults.add()
+        if self._clock.now() < self._pause_until:
+            return  # asked before the failure that began the pause, for somebody who spoke at the same time
         pause_s = self._backoff.failed()
         self._pause_until = self._clock.now() + pause_s
         log.warning("transcription failed", cause=cause, retry_in_s=pause_s)

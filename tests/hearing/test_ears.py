@@ -242,6 +242,20 @@ async def test_a_dead_transcriber_is_one_sentence_and_is_tried_less_and_less(clo
         assert it.count("faults") == 3
 
 
+async def test_requests_that_fail_together_are_one_failure(clock: FakeClock) -> None:
+    """Three people spoke at once when the service died: it is tried again after the first pause."""
+    async with room(clock) as it:
+        it.transcriber.takes_s = 0.5
+        it.transcriber.faults = [ServiceError("It failed.", service="transcribe", cause="unreachable") for _ in range(3)]
+        await it.say(ANNA, BEN, CARA)
+        await clock.advance(1.0)
+        assert it.count("faults") == 3
+        await clock.advance(FIRST_PAUSE_S)
+        await it.say(ANNA)
+        await clock.advance(1.0)
+        assert it.words == [(ANNA, "words 4")]
+
+
 async def test_a_cough_is_nobody_s_fault(clock: FakeClock) -> None:
     """The transcriber finds no words: that is counted, and neither told nor a reason for a pause."""
     async with room(clock) as it:
