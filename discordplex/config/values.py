@@ -140,7 +140,9 @@ def engine_kinds(value: Any) -> Any:
 
 
 def suggestion(word: Any) -> str:
-    """The kind of engine that was probably meant, as the end of a sentence; empty where none is similar."""
+    """What was probably meant instead of a kind of engine, as the end of a sentence; empty where nothing is similar."""
+    if isinstance(word, str) and re.search(r"[,\[]", word):
+        return """ (JSON in a variable: '["personaplex", "cascade"]')"""
     near = nearest(word, KINDS) if isinstance(word, str) else None
     return f' (did you mean "{near}"?)' if near else ""
 

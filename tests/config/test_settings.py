@@ -235,6 +235,13 @@ WRONG = [
         '[engine]\nkind = ["cascade", ["realtime"]]',
         'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them, but ["cascade", ["realtime"]] was given',
     ),
+    (
+        '[engine]\nkind = "personaplex, cascade"',
+        (
+            'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them '
+            """(JSON in a variable: '["personaplex", "cascade"]'), but "personaplex, cascade" was given"""
+        ),
+    ),
     ("[engine]\nkind = 3", 'engine.kind must be "personaplex" or "realtime" or "cascade", or a list of them, but 3 was given'),
     ("[engine]\nkind = []", "engine.kind must name at least one kind of engine, but [] was given"),
     (
