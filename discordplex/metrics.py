@@ -130,7 +130,7 @@ class CallCounter(Counter):
     def add(self, amount: int = 1) -> None:
         """Count `amount` more, for the call and the process. Thread: the one writer."""
         self.value += amount
-        self._process.add(amount)
+        self._process.value += amount
 
 
 class CallGauge(Gauge):
@@ -145,7 +145,7 @@ class CallGauge(Gauge):
     def set(self, value: float) -> None:
         """Remember the newest value, for the call and the process. Thread: the one writer."""
         self.value = value
-        self._process.set(value)
+        self._process.value = value
 
 
 class CallHistogram(Histogram):

@@ -39,11 +39,8 @@ class JitterEstimator:
         """The smallest offset of the window: that of a chunk that was not late."""
         self.heard_s = 0.0
         """The seconds of audio observed so far."""
-
-    @property
-    def spread(self) -> float:
+        self.spread = 0.0
         """The delay of the latest chunk that is waited for, against the earliest, in seconds; or the remembered one."""
-        return max(self._seen_spread, self._remembered[0][1] if self._remembered else 0.0)
 
     def late_by(self, place_s: float, now: float) -> float:
         """The delay of a chunk that arrives now."""
@@ -68,12 +65,14 @@ class JitterEstimator:
         while self._remembered and self._remembered[-1][1] <= spread_s:
             self._remembered.pop()
         self._remembered.append((self.heard_s, spread_s))
+        self._measure()
 
     def restart(self) -> None:
         """The producer paused: its next chunk is not late, whenever it comes. The measured spread stays."""
         if self._window:
             self.remember(self._seen_spread)
         self._clear()
+        self._measure()
 
     @property
     def _seen_spread(self) -> float:
@@ -87,6 +86,12 @@ class JitterEstimator:
         insort(self._ordered, offset)
         self._forget_before(place_s - WINDOW_S)
         self.earliest = self._ordered[0]
+        self._measure()
+
+    def _measure(self) -> None:
+        """Once for each chunk, since every tick of the consumer asks for it."""
+        seen = self._seen_spread
+        self.spread = max(seen, self._remembered[0][1]) if self._remembered else seen
 
     def _forget_before(self, place_s: float) -> None:
         while self._remembered and self._remembered[0][0] < place_s:

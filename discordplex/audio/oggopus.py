@@ -75,7 +75,7 @@ class OggOpusWriter:
 
     def write(self, pcm: bytes) -> bytes:
         """Take PCM of any length; returns every complete page, with one packet each, and the two header pages before the first."""
-        return b"".join(self._pages.encode(packet) for packet in self._packets.push(pcm))
+        return b"".join([self._pages.encode(packet) for packet in self._packets.push(pcm)])
 
 
 PACKET_COST_MS: Final = 10.0

@@ -58,6 +58,11 @@ class Profile:
     cuts_backlog: bool = True
     """Whether a backlog is cut at once, with words in it. Otherwise it is played faster until it is gone."""
 
+    @property
+    def capacity_frames(self) -> int:
+        """The most audio that is kept, in frames."""
+        return int(self.capacity_ms / ENGINE.frame_ms)
+
 
 STREAM: Final = Profile(initial_ms=20, floor_ms=18, ceiling_ms=150, beyond=0.25, margin_ms=2, capacity_ms=2000, wary=True)
 """An engine that speaks in real time. PersonaPlex's blocks were measured 71 to 98 ms apart: 18 ms late now and then, on a calm link.
@@ -89,6 +94,9 @@ class Pacing:
         self._ceiling_s = profile.ceiling_ms / 1000
         self._jitter = JitterEstimator(band_s=self._ceiling_s + FRAME_S, tolerated=profile.tolerated)
         self._ticks: deque[float] = deque(maxlen=_TICKS_MEASURED)
+        self._held_s = 0.0
+        self.surplus_s: float | None = None
+        """How much longer the hold was at the last tick than its target; negative if shorter, None before enough ticks."""
 
     @property
     def target_s(self) -> float:
@@ -120,36 +128,36 @@ class Pacing:
     def may_begin(self, place_s: float, arrived: float, now: float) -> bool:
         """Whether the frame at `place_s`, which arrived at `arrived`, may be played now, and the ones after it at each tick."""
         self._ticks.clear()
+        self.surplus_s = None
         held_s = max(now - arrived, now - place_s - self._jitter.earliest)
         return not self._profile.trim or held_s + _EPSILON_S >= self.target_s
 
     def tick(self, place_s: float, now: float) -> None:
         """The frame at `place_s` is due now."""
         self._ticks.append(now - place_s)
+        self._measure()
 
     def put_off(self) -> None:
         """A frame was played twice: everything after it is due a tick later. A dropped frame shows at the next tick by itself."""
         self._ticks = deque((offset + FRAME_S for offset in self._ticks), maxlen=_TICKS_MEASURED)
-
-    @property
-    def surplus_s(self) -> float | None:
-        """How much longer the hold is than its target; negative if shorter, None before enough ticks."""
-        return self._held_s - self.target_s if self._is_measured else None
+        self._measure()
 
     @property
     def excess_frames(self) -> int:
         """The frames that can be dropped without going below the target."""
-        return max(0, int((self._held_s - self.target_s + _EPSILON_S) / FRAME_S)) if self._is_measured else 0
+        return max(0, int((self.surplus_s + _EPSILON_S) / FRAME_S)) if self.surplus_s is not None else 0
 
     @property
     def frames_over_ceiling(self) -> int:
         """The frames above the ceiling, without the one that waits for its tick."""
-        return max(0, math.ceil((self._held_s - self._ceiling_s - _EPSILON_S) / FRAME_S) - 1) if self._is_measured else 0
+        if self.surplus_s is None:
+            return 0
+        return max(0, math.ceil((self._held_s - self._ceiling_s - _EPSILON_S) / FRAME_S) - 1)
 
     @property
     def thinness(self) -> Thinness:
         """Whether the hold is long enough, by the expected and the measured jitter."""
-        if not self._profile.wary or not self._is_measured:
+        if not self._profile.wary or self.surplus_s is None:
             return Thinness.ENOUGH
         spread = self._jitter.spread
         if self._held_s < min(self.target_s if spread > _SEVERE_S else spread, self._ceiling_s) - _EPSILON_S:
@@ -157,10 +165,10 @@ class Pacing:
         barely = spread + self._profile.margin_ms / 2000
         return Thinness.LITTLE if self._held_s < min(barely, self._ceiling_s) - _EPSILON_S else Thinness.ENOUGH
 
-    @property
-    def _is_measured(self) -> bool:
-        return self._profile.trim and len(self._ticks) == _TICKS_MEASURED
-
-    @property
-    def _held_s(self) -> float:
-        return min(self._ticks) - self._jitter.earliest
+    def _measure(self) -> None:
+        """Once for each tick: several decisions depend on it."""
+        if self._profile.trim and len(self._ticks) == _TICKS_MEASURED:
+            self._held_s = min(self._ticks) - self._jitter.earliest
+            self.surplus_s = self._held_s - self.target_s
+        else:
+            self.surplus_s = None

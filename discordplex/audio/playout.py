@@ -34,6 +34,7 @@ speed, and all words are there. (The time is between two and three ticks, becaus
 _BACKLOG_FRAMES: Final = 8
 _BACKLOG_PATIENCE_S: Final = 1.0
 """How long an engine's backlog waits for quiet frames. After that it is dropped in one cut, with words in it."""
+_BYTES_PER_S: Final = ENGINE.rate_hz * ENGINE.sample_bytes
 _STALE_S: Final = 2 * FRAME_S
 """After this time, an unfinished frame is played as it is, with silence after it."""
 
@@ -60,6 +61,7 @@ class PlayoutBuffer:
     def __init__(self, *, profile: Profile, metrics: Metrics, name: str) -> None:
         """`name` is the prefix of the metrics; several buffers of the same two threads may share it."""
         self._profile = profile
+        self._room = profile.capacity_frames
         self._pacing = Pacing(profile)
         self._lock = threading.Lock()
         self._reframer = Reframer(ENGINE)
@@ -89,8 +91,7 @@ class PlayoutBuffer:
                 self._frames.append(_Held(frame, now, number == 0))
             self._pushed_bytes += len(pcm)
             self._pushed_at = now
-            room = int(self._profile.capacity_ms / ENGINE.frame_ms)
-            while len(self._frames) > room:
+            while len(self._frames) > self._room:
                 self._frames.popleft()
                 self._overruns.add()
 
@@ -114,6 +115,7 @@ class PlayoutBuffer:
         with self._lock:
             self._drop()
             self._profile = profile
+            self._room = profile.capacity_frames
             self._pacing = Pacing(profile)
             self._surplus_s = self._excess_since = None
 
@@ -161,7 +163,7 @@ class PlayoutBuffer:
         return waiting // ENGINE.sample_bytes
 
     def _learn(self, length_bytes: int, now: float) -> None:
-        place_s, length_s = _seconds(self._pushed_bytes), _seconds(length_bytes)
+        place_s, length_s = self._pushed_bytes / _BYTES_PER_S, length_bytes / _BYTES_PER_S
         dry_after, self._dry_after = self._dry_after, None
         if dry_after is None:
             self._pacing.arrived(place_s, length_s, now)
@@ -268,8 +270,4 @@ class PlayoutBuffer:
         return len(self._frames) * ENGINE.frame_bytes + self._reframer.pending_bytes
 
     def _place_s(self) -> float:
-        return _seconds(self._pushed_bytes - self._waiting_bytes())
-
-
-def _seconds(pcm_bytes: int) -> float:
-    return pcm_bytes / ENGINE.sample_bytes / ENGINE.rate_hz
+        return (self._pushed_bytes - self._waiting_bytes()) / _BYTES_PER_S

@@ -82,7 +82,7 @@ class PersonaPlexClient:
 
     def send_audio(self, ogg: bytes) -> None:
         """Send bytes of our OggOpus stream. Never waits for the peer; does nothing once the conversation is over."""
-        if self._socket is not None and self.live:
+        if self._socket is not None and self._connection.phase is ConversationPhase.LIVE:
             self._socket.send_now(self._connection.audio_message(ogg))
 
     def stalled(self, waited_s: float) -> None:

@@ -160,7 +160,6 @@ class PersonaPlexEngine:
         now = self._clock.now()
         self._lag_tracker.sent(now)
         self._frames_sent.add()
-        self._lag.set(self._lag_tracker.lag_ms)
         self._write_time.record((now - started) * 1000)
 
     def events(self) -> AsyncIterator[EngineEvent]:
@@ -284,6 +283,7 @@ class PersonaPlexEngine:
             late_s = self._clock.now() - due
             if late_s > WATCH_S:
                 self._lag_tracker.excuse(late_s)
+            self._lag.set(self._lag_tracker.lag_ms)
             silent_s = self._lag_tracker.silent_for_s(self._clock.now())
             if silent_s > STALL_S:
                 self._client.stalled(silent_s)

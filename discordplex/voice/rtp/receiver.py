@@ -303,6 +303,9 @@ class Receiver:
             self._count("unopened" if payload.endswith(MARKER) else "unencrypted")
         elif not stream.proven:
             stream.proven = payload.endswith(MARKER)
+        if opened is not None and stream.user_id not in self._ignored and stream.reorder.passes(sequence):
+            self._decode(stream, opened)
+            return
         stream.reorder.push(sequence, opened, now)
         self._deliver(stream, now)
 

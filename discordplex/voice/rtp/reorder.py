@@ -64,7 +64,7 @@ WAIT = Wait.WAIT
 class Reorder:
     """The order of one SSRC. Not thread-safe.
 
-    `look` at each sequence number, `push` what is wanted, then `pull` until it says WAIT. Tell `came_late` of what `look` called LATE.
+    `look` at each sequence number, `push` what is wanted unless it `passes`, then `pull` until WAIT. Tell `came_late` of what is LATE.
     """
 
     __slots__ = ("_expected", "_given_up", "_held", "_held_since", "_lost_gaps")
@@ -86,6 +86,13 @@ class Reorder:
         if ahead < 0:
             return Arrival.LATE if sequence in self._given_up else Arrival.DUPLICATE
         return Arrival.DUPLICATE if sequence in self._held else Arrival.WANTED
+
+    def passes(self, sequence: int) -> bool:
+        """Whether this packet is the next one and nothing waits: then it is in order, and needs neither `push` nor `pull`."""
+        if sequence != self._expected or self._held:
+            return False
+        self._expected = seq_add(sequence, 1)
+        return True
 
     def push(self, sequence: int, payload: bytes | None, now: float) -> None:
         """Keep the payload of a packet that `look` called WANTED or RESYNC; None for one that nobody could read."""

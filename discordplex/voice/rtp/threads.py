@@ -75,15 +75,14 @@ class SendThread:
 
     def _run(self) -> None:
         while not self._stopping:
-            talkers = self._talkers
-            wait_s = min(talker.deadline for talker in talkers) - self._clock.now() if talkers else None
+            nearest: float | None = None
+            for talker in self._talkers:
+                if (now := self._clock.now()) >= talker.deadline:
+                    self._tick(talker, now)
+                nearest = talker.deadline if nearest is None else min(nearest, talker.deadline)
+            wait_s = None if nearest is None else nearest - self._clock.now()
             if wait_s is None or wait_s > 0:
                 self._pause(wait_s)
-                continue
-            for talker in talkers:
-                now = self._clock.now()
-                if talker.deadline <= now:
-                    self._tick(talker, now)
 
     def _pause(self, wait_s: float | None) -> None:
         if sys.platform == "win32" and wait_s is not None:

@@ -149,3 +149,18 @@ def test_nothing_comes_out_twice_or_out_of_order(order: list[int], start: int) -
         reached += fact.count if isinstance(fact, Missing) else 1
         assert isinstance(fact, Missing) or int(fact.payload) == reached - 1
     assert reached == 12
+
+
+def test_what_is_in_order_passes() -> None:
+    """The next packet needs no place while nothing waits; behind a gap, and before the first, it does."""
+    order = Reorder()
+    assert not order.passes(7)
+    order.push(7, b"7", 0.0)
+    assert not order.passes(8)
+    assert order.pull(0.0) == Packet(b"7")
+    assert [order.passes(sequence) for sequence in (9, 8, 8, 9)] == [False, True, False, True]
+    order.push(11, b"11", 0.0)
+    assert not order.passes(10)
+    order.push(10, b"10", 0.0)
+    assert [order.pull(0.0) for _ in range(3)] == [Packet(b"10"), Packet(b"11"), WAIT]
+    assert order.passes(12)
