@@ -161,7 +161,7 @@ OF_THE_PROCESS = {
     "queue_length": "Channels that wait for an engine.",
     "engine_capacity": "How many calls the engines can hold.",
     "engine_busy": "How many calls the engines hold.",
-    "engine_failed": "Of the capacity, what is left alone because it failed.",
+    "engine_failed": "Of the capacity, servers that have failed since they last held a call.",
     "problems": "Warnings and errors of the log, by code.",
     "status_viewers": "Browsers that have the status page open.",
 }

@@ -55,7 +55,7 @@ class BotCollector:
             "queue_length": len(overview.waiting),
             "engine_capacity": sum(server.capacity for server in overview.engines),
             "engine_busy": sum(server.busy for server in overview.engines),
-            "engine_failed": sum(server.capacity for server in overview.engines if server.failed),
+            "engine_failed": sum(server.capacity for server in overview.engines if server.failures),
             "status_viewers": self.viewers,
         }
         for name, value in found.items():

@@ -40,7 +40,7 @@ def readiness(overview: Overview | None, store: StoreState | None) -> Readiness:
                 "state": state,
                 "capacity": capacity,
                 "busy": busy,
-                "failed": sum(server.capacity for server in engines if server.failed),
+                "failed": sum(server.capacity for server in engines if server.failures),
             },
             "calls": {"state": "running" if overview.calls else "none", "running": len(overview.calls), "waiting": len(overview.waiting)},
             "store": {"state": store or "opening"},

@@ -1,6 +1,8 @@
 """What /metrics says."""
 
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import CallMetrics, Metrics
+from discordplex.monitoring.catalog import COUNTERS, HISTOGRAMS
 from discordplex.monitoring.exposition import BotCollector, exposed, registry_of
 from discordplex.monitoring.sampler import Sampler
 from discordplex.overview import CallOverview, EngineServer, Overview, StoreState, VoiceOverview
@@ -77,6 +80,22 @@ def test_the_official_parsers_read_it(sampler: Sampler) -> None:
     assert content_type.startswith("application/openmetrics-text")
     assert {family.name for family in parse_openmetrics(newer.decode())} >= {"discordplex_uplink_wait_seconds", "discordplex_problems"}
     assert all(family.name.startswith("discordplex_") for family in families)
+
+
+def test_promtool_finds_nothing(sampler: Sampler) -> None:
+    """Prometheus' own naming rules, where promtool is at hand."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    observed(sampler).enter(1)
+    for name in COUNTERS:
+        sampler.metrics.counter(name + "late" if name.endswith(".") else name).add()
+    for name in HISTOGRAMS:
+        sampler.metrics.histogram(name).record(5)
+    sampler.problems.note({"event": "engine lost", "level": "warning"}, 0.0)
+    text, _ = exposed(registry_of(BotCollector(sampler)), "")
+    found = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)  # noqa: S603 -- a linter
+    assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
 
 
 def test_calls_are_summed_and_nothing_falls_when_one_ends(sampler: Sampler) -> None:
