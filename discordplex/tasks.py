@@ -18,10 +18,10 @@ async def wait_for(work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
     """What `work` returns. Raises asyncio.TimeoutError where it takes longer (None: any time); then it is cancelled, and has ended."""
     working = asyncio.create_task(work)
     try:
-        await asyncio.wait({working}, timeout=timeout_s)
+        ended, _ = await asyncio.wait({working}, timeout=timeout_s)
     finally:
         await cancel_and_wait(working)
-    if working.cancelled():
+    if working.cancelled() and not ended:
         raise asyncio.TimeoutError
     return working.result()
 

@@ -252,6 +252,11 @@ def test_the_loopback_shares_only_pure_modules() -> None:
     assert used <= LOOPBACK_MAY_USE
 
 
+def test_no_cancellation_is_lost() -> None:
+    """`asyncio.wait_for` swallows one that comes as its work ends, before Python 3.12; the package has `tasks.wait_for` instead."""
+    assert [name_of(path) for path in MODULES if "asyncio.wait_for(" in path.read_text(encoding="utf-8")] == ["loopback.timeouts"]
+
+
 def test_a_class_name_means_one_thing() -> None:
     """No two classes of the package have the same name, wherever they are."""
     places: defaultdict[str, list[str]] = defaultdict(list)

@@ -22,7 +22,7 @@ from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError
 from discordplex.logs import place_of
 from discordplex.network import Connector
-from discordplex.tasks import cancel_and_wait, until
+from discordplex.tasks import cancel_and_wait, until, wait_for
 
 log = structlog.get_logger()
 
@@ -166,7 +166,7 @@ class GatewayClient(discord.Bot):
 
         Raises what ended the connection before `stop`; one of UNREADABLE if Discord's answers have a wrong shape.
         """
-        await until(stop, asyncio.wait_for(self.login(token), LOGIN_TIMEOUT_S))
+        await until(stop, wait_for(self.login(token), LOGIN_TIMEOUT_S))
         if not stop.is_set():
             self._connecting = asyncio.create_task(self.connect(reconnect=True), name="gateway")
             await until(stop, asyncio.shield(self._connecting))
@@ -219,7 +219,7 @@ class GatewayClient(discord.Bot):
             await asyncio.wait({self._connecting})
         await self._close_gateway(self.ws, code=GOODBYE)
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._start_done.wait(), READY_TIMEOUT_S + GOODBYE_S)
+            await wait_for(self._start_done.wait(), READY_TIMEOUT_S + GOODBYE_S)
         await self._finish_handlers()
         self._has_left = True
         await self.close()
@@ -230,7 +230,7 @@ class GatewayClient(discord.Bot):
     async def _close_gateway(websocket: DiscordWebSocket | None, *, code: int) -> None:
         if websocket is not None:
             with contextlib.suppress(asyncio.TimeoutError, OSError, aiohttp.ClientError, RuntimeError):
-                await asyncio.wait_for(websocket.close(code=code), GOODBYE_S)
+                await wait_for(websocket.close(code=code), GOODBYE_S)
 
     async def _finish_handlers(self) -> None:
         if self._handlers_running:

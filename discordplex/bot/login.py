@@ -46,7 +46,7 @@ from discordplex.engine import EngineLease, EngineProvider, Persona, servers_of
 from discordplex.metrics import Metrics
 from discordplex.overview import DiscordState, Overview
 from discordplex.store.records import Owner
-from discordplex.tasks import until
+from discordplex.tasks import until, wait_for
 from discordplex.voice.rtp.threads import SendThread
 
 log = structlog.get_logger()
@@ -304,7 +304,7 @@ class Login:
         await self._notes.close()
         await self._transcripts.close()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._notices.flush(), LAST_WORDS_S)
+            await wait_for(self._notices.flush(), LAST_WORDS_S)
         await self._notices.close()
 
     async def _register_commands(self) -> None:
@@ -347,7 +347,7 @@ class Login:
         for start in range(0, len(unknown), MEMBERS_PER_REQUEST):
             asked = unknown[start : start + MEMBERS_PER_REQUEST]
             try:
-                await asyncio.wait_for(guild.query_members(user_ids=asked, limit=MEMBERS_PER_REQUEST, cache=True), MEMBERS_TIMEOUT_S)
+                await wait_for(guild.query_members(user_ids=asked, limit=MEMBERS_PER_REQUEST, cache=True), MEMBERS_TIMEOUT_S)
             except (asyncio.TimeoutError, OSError, aiohttp.ClientError):
                 log.warning("voice members unknown", guild=guild.id, users=len(asked))
 

@@ -17,6 +17,7 @@ from typing_extensions import Self
 import discordplex
 from discordplex.config.sources import PREFIX
 from discordplex.network import TRUST_VARIABLES
+from discordplex.tasks import wait_for
 
 STOP_WITHIN_S = 8.0
 """How long the bot may take to leave and end after SIGTERM; the contract says 5."""
@@ -102,7 +103,7 @@ class BotProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
-            await asyncio.wait_for(self._process.wait(), self._patience_s)
+            await wait_for(self._process.wait(), self._patience_s)
         except asyncio.TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

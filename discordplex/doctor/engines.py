@@ -17,6 +17,7 @@ from discordplex.config.values import EngineKind
 from discordplex.doctor.finding import Finding, failure, isolated, ok, warning
 from discordplex.network import DEFAULT_PORTS, Connector, NetworkSettingError, ProxyFailedError, proxy_for, tls_context
 from discordplex.personaplex.endpoint import check_prompt, check_voice
+from discordplex.tasks import wait_for
 
 PROBE_TIMEOUT_S = 5.0
 BAD_GATEWAY = (502, 503, 504)
@@ -82,7 +83,7 @@ async def check_server(url: str, *, verify_tls: bool) -> Finding:
     address = urlsplit(url)
     place = f"{address.scheme}://{address.hostname}:{address.port or DEFAULT_PORTS.get(address.scheme, 80)}"
     try:
-        await asyncio.wait_for(probe(url, verify_tls=verify_tls), PROBE_TIMEOUT_S)
+        await wait_for(probe(url, verify_tls=verify_tls), PROBE_TIMEOUT_S)
     except (NetworkSettingError, ProxyFailedError) as fault:
         return failure("engine", fault.full, "Start the proxy, or change the variable.")
     except ssl.SSLCertVerificationError:

@@ -16,6 +16,7 @@ from discordplex.network import Connector, NetworkSettingError, ProxyFailedError
 from discordplex.realtime import endings
 from discordplex.realtime.dialects import Dialect, dialect_of, needs_key
 from discordplex.realtime.provider import RealtimeProvider
+from discordplex.tasks import wait_for
 
 TIMEOUT_S: Final = 10.0
 HTTP: Final = {"ws": "http", "wss": "https"}
@@ -67,7 +68,7 @@ async def check_model(config: Config, dialect: Dialect) -> Finding:
     key = config.realtime.api_key
     try:
         asking = status_of(models_url(config.realtime.url, config.realtime.model), dialect.headers(key.get_secret_value() if key else None))
-        status = await asyncio.wait_for(asking, TIMEOUT_S)
+        status = await wait_for(asking, TIMEOUT_S)
     except (NetworkSettingError, ProxyFailedError) as fault:
         return failure("engine", fault.full, "Start the proxy, or change the variable.")
     except (aiohttp.ClientError, OSError, asyncio.TimeoutError):

@@ -17,6 +17,7 @@ from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import LocalProtocolError, VoiceError
 from discordplex.metrics import Metrics
 from discordplex.network import NetworkSettingError, tls_context
+from discordplex.tasks import wait_for
 from discordplex.voice.close_codes import Closing, Repair
 from discordplex.voice.connection_info import ConnectionInfo, ConnectionInfoCollector
 from discordplex.voice.events import ConnectionEvent, Lost, PersonJoined
@@ -271,7 +272,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
 
     async def _say_left(self) -> None:
         with contextlib.suppress(Exception):  # the library's gateway may be closed already: then Discord sees us leave by itself
-            await asyncio.wait_for(self._guild.change_voice_state(channel=None), LEAVE_TIMEOUT_S)
+            await wait_for(self._guild.change_voice_state(channel=None), LEAVE_TIMEOUT_S)
 
     def _release(self) -> None:
         """Release everything, py-cord's registration last. Idempotent."""

@@ -22,7 +22,7 @@ from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.network import NetworkSettingError, ProxyFailedError, open_websocket
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import cancel_and_wait, wait_for
 from discordplex.token_bucket import TokenBucket
 from discordplex.voice.close_codes import Closing, Repair, classify
 from discordplex.voice.dave.session import DaveSession
@@ -284,7 +284,7 @@ class DiscordVoiceSession:
         if self._ending is None or self._ending.repair is not Repair.END:
             socket.abort()  # no goodbye: a session that is resumed or replaced must not be ended, nor be waited for
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(socket.close(), 2 * CLOSE_TIMEOUT_S)
+            await wait_for(socket.close(), 2 * CLOSE_TIMEOUT_S)
 
     async def _read(self, socket: GuardedConnection, tasks: anyio.abc.TaskGroup) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -36,7 +36,7 @@ from discordplex.clock import Clock
 from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.overview import CallOverview, VoiceOverview
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import cancel_and_wait, wait_for
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, PersonJoined
 from discordplex.voice.rtp.threads import SendThread
@@ -266,7 +266,7 @@ class Call:
         if not self._announcer.recording_policy.needs_notice:
             return True
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(disclosure.settled.wait(), DISCLOSE_S)
+            await wait_for(disclosure.settled.wait(), DISCLOSE_S)
         return not disclosure.falls_short
 
     async def pause(self, name: str) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.clock import Clock
+from discordplex.tasks import wait_for
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ class VoiceStatus:
         if self._voice_channel and self._shown:
             self._shown = None
             with contextlib.suppress(*FAULTS):
-                await asyncio.wait_for(self._voice_channel.set_status(None), CLEAR_S)
+                await wait_for(self._voice_channel.set_status(None), CLEAR_S)
 
     async def _write(self) -> None:
         while self._voice_channel and self._wanted and self._wanted != self._shown:

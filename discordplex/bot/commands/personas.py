@@ -1,6 +1,5 @@
 """Slash commands about personas: voices, roles, saved personas."""
 
-import asyncio
 import contextlib
 import io
 from collections.abc import Callable, Coroutine
@@ -19,6 +18,7 @@ from discordplex.errors import StoreError
 from discordplex.store import personafile
 from discordplex.store.personafile import FILE_BYTES
 from discordplex.store.records import Choice, Owner
+from discordplex.tasks import wait_for
 
 APPLY_ID = "discordplex:apply-persona"
 """Old messages have buttons with this id: never change it."""
@@ -125,7 +125,7 @@ def add_files(group: discord.SlashCommandGroup, services: CommandServices) -> No
     async def take_in(context: discord.ApplicationContext, file: discord.Attachment, *, server: bool = False) -> None:
         owner = owner_of(context, server=server)
         with services.personas.one_import(context.author.id):
-            found, save_status = await services.personas.take_in(owner, await asyncio.wait_for(content_of(file, context.bot.http), FILE_S))
+            found, save_status = await services.personas.take_in(owner, await wait_for(content_of(file, context.bot.http), FILE_S))
         await reply(context, with_save_status(texts.personas.imported(found), save_status))
 
     @group.command(name="export", description="Get saved personas as a file.")
