@@ -5,12 +5,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from discordplex.loopback import timeouts
 from discordplex.stopping import SIGNALS, Stop
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it, also where these tests themselves run under nohup."""
+    hangup = getattr(signal, "SIGHUP", None)
+    before = signal.signal(hangup, signal.SIG_DFL) if hangup else None
+    yield
+    if hangup:
+        signal.signal(hangup, before)
+
 
 UNANSWERED = '''
 """A name server that never answers; SIGTERM comes while it is asked."""
