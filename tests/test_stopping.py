@@ -137,7 +137,7 @@ CALLS = [
     (RUN, "discordplex.store.schema:bring_up_to_date", 0),
     (RUN, "discordplex.bot.settings.preferences:StoredPreferences.load", 0),
     (RUN, "discordplex.bot.application:Login", 0),
-    (RUN, "discord.http:HTTPClient.static_login", 0),
+    (RUN, "discordplex.bot.login:ask", 0),
     (STANDIN, "discordplex.loopback.personaplex.serve:serve", 0),
     (LOOPBACK, "discordplex.loopback.discord.serve:serve", 0),
     (DEMO, "discordplex.demo.command:play", 1),
