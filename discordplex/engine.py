@@ -334,8 +334,8 @@ class ReplaceableLease(EngineLease, Protocol):
         """Whether an engine of another kind is free now, and works."""
         ...
 
-    def replace(self) -> bool:
-        """Take an engine of another kind in place of this one, which is lost; returns whether there was one.
+    def replace(self, *, failed: bool = True) -> bool:
+        """Take an engine of another kind in place of this one; returns whether there was one. `failed`: because this one is lost.
 
         Leave the last conversation before. `name` and `info` are the new engine's from then on, and the next `open` uses it.
         """

@@ -304,7 +304,7 @@ class ChosenLease:
         """Whether an engine of another kind is free now, and works."""
         return self._inner is not None and bool(self._replacements())
 
-    def replace(self) -> bool:
+    def replace(self, *, failed: bool = True) -> bool:
         """Take an engine of another kind in place of this one; returns whether there was one. The lost kind is left alone for a while."""
         lost, inner = self._option, self._held()
         for option in self._replacements():
@@ -312,7 +312,7 @@ class ChosenLease:
             if found is None:
                 continue
             self.take(option, found)
-            if not isinstance(inner, MovableLease):  # such a provider pauses its servers one by one
+            if failed and not isinstance(inner, MovableLease):  # such a provider pauses its servers one by one
                 self._choice.lost(lost)
             self.leave_alone(lost)
             return True

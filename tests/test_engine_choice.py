@@ -300,6 +300,8 @@ async def test_a_kind_that_calls_have_lost_is_not_preferred_for_a_while(clock: F
     fail()
     await clock.advance(OUT_OF_USE_S)
     assert choice.info == CLOUD
+    assert got(choice.acquire()).replace(failed=False)
+    assert choice.info == CLOUD
 
 
 async def test_kinds_that_fail_in_turn_are_tried_less_and_less_often(clock: FakeClock) -> None:

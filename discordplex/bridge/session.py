@@ -107,7 +107,8 @@ class VoiceSession:
         self._attempt: asyncio.Task[Closed | None] | None = None
         self._lost: Closed | None = None
         self._lost_at = 0.0
-        self._is_overdue = False
+        self._to_replace: tuple[Closed, bool] | None = None
+        """Why the engine is replaced as soon as its conversation is left, and whether it has failed."""
 
     async def run(self) -> None:
         """Run the call from start to end. Call it once.
@@ -216,6 +217,15 @@ class VoiceSession:
         """
         return self._handover.hand_over_to(slot)
 
+    def replace_engine(self, reason: str) -> bool:
+        """Continue with an engine of another kind, although this one works; returns whether one is free. `EngineReplaced` says `reason`."""
+        if self._handover.engine is None or not self._is_replaceable:
+            return False
+        self._to_replace = Closed(reason), False
+        self._drop_unplayed()
+        self._give_up_attempt()
+        return True
+
     def try_now(self) -> None:
         """Stop waiting for the next try, or for an opening in progress.
 
@@ -270,9 +280,10 @@ class VoiceSession:
             if not self._attempt.cancelled() and (lost := self._attempt.result()):
                 return lost
             self._captions.end_stretch()
-            if self._is_overdue and self._lost is not None:
-                self._replace(self._lost)
-            self._is_overdue = False
+            if self._to_replace is not None:
+                lost, failed = self._to_replace
+                self._to_replace = None
+                self._replace(lost, failed=failed)
 
     async def _try_once(self) -> Closed | None:
         """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
@@ -305,11 +316,11 @@ class VoiceSession:
         if lost.retry and isinstance(self._lease, MovableLease) and self._lease.relocate():
             self._tell(EngineLost(lost.reason, 0.0))
             return True
-        return self._replace(lost)
+        return self._replace(lost, failed=True)
 
-    def _replace(self, lost: Closed) -> bool:
+    def _replace(self, lost: Closed, *, failed: bool) -> bool:
         before = self._lease.info
-        if not (isinstance(self._lease, ReplaceableLease) and self._lease.replace()):
+        if not (isinstance(self._lease, ReplaceableLease) and self._lease.replace(failed=failed)):
             return False
         self._retry.begin_anew()
         self._lost = None
@@ -328,8 +339,8 @@ class VoiceSession:
         if self._handover.engine is not None:
             self._lost = None
         overdue = self._lost is not None and self._clock.now() - self._lost_at >= REPLACE_AFTER_S
-        if overdue and not self._is_overdue and self._is_replaceable:
-            self._is_overdue = True
+        if self._lost is not None and overdue and self._to_replace is None and self._is_replaceable:
+            self._to_replace = self._lost, True
             self._give_up_attempt()
 
     def _do_chores(self) -> None:

@@ -51,6 +51,9 @@ class ScriptedCall:
     """Its engine is gone, and it would like another one."""
     statuses: list[str] = field(default_factory=list)
     after: Next = Next.DONE
+    replaceable: bool = False
+    replaced: list[str] = field(default_factory=list)
+    """Why it was to continue with another engine."""
     returns: int = 0
     """How often it could have returned to the preferred kind of engine."""
 
@@ -93,6 +96,11 @@ class ScriptedCall:
 
     def refresh(self) -> None:
         """Nothing depends on it here."""
+
+    def replace_engine(self, reason: str) -> bool:
+        self.replaced.append(reason)
+        self.costs_money = self.costs_money and not self.replaceable
+        return self.replaceable
 
     def return_to_preferred(self) -> None:
         self.returns += 1

@@ -231,6 +231,7 @@ class ReplaceableScriptedLease(ScriptedLease):
         self.servers = 0
         """How many other servers of the same kind are free and work."""
         self.stand_in: StandIn | None = None
+        self.failed: list[bool] = []
         self.preferred: ScriptedEngine | None = None
         """A free engine of the preferred kind, while the call has another one."""
         self.slot: PreferredScriptedSlot | None = None
@@ -239,9 +240,10 @@ class ReplaceableScriptedLease(ScriptedLease):
     def is_replaceable(self) -> bool:
         return bool(self.others)
 
-    def replace(self) -> bool:
+    def replace(self, *, failed: bool = True) -> bool:
         if not self.others:
             return False
+        self.failed.append(failed)
         self.waiting.clear()
         self.waiting.append(self.others.pop(0))
         self.info = CASCADE

@@ -235,3 +235,19 @@ async def test_a_return_that_fails_changes_nothing(clock: FakeClock) -> None:
     await clock.advance(0.1)
     assert call.source.depth_ms == 80
     await call.cancel()
+
+
+async def test_an_engine_that_works_can_be_replaced(clock: FakeClock) -> None:
+    """What it has not said yet is dropped; the kind does not count as failing. Where none is free the engine stays."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    call, lease = call_of(clock, engine, others=[other])
+    assert not call.session.replace_engine("Too early.")
+    await call.start()
+    engine.does(Audio(pcm_of_ms(80)))
+    await clock.advance(0.1)
+    assert call.session.replace_engine("The minutes are used up.")
+    await clock.advance(0.1)
+    assert (was_opened(other), call.source.depth_ms, lease.failed) == (True, 0, [False])
+    assert call.told[2:] == [EngineReplaced(PLEX, "The minutes are used up."), EngineBack()]
+    assert not call.session.replace_engine("Again.")
+    await call.cancel()

@@ -293,6 +293,10 @@ class Call:
         """If the engine is lost, take a healthy free one; returns whether there was one."""
         return self.lost_since is not None and self._conversation.rescue()
 
+    def replace_engine(self, reason: str) -> bool:
+        """Continue with an engine of another kind, because of `reason`; returns whether one is free. People are told."""
+        return self._conversation.replace_engine(reason)
+
     def return_to_preferred(self) -> None:
         """If the call has another kind of engine than the preferred one, and the settings want that, return to it where it is free."""
         idle = self._returning is None or self._returning.done()

@@ -152,6 +152,10 @@ class Conversation:
             self._lease.reset()
         return self._session is not None and self._session.reset()
 
+    def replace_engine(self, reason: str) -> bool:
+        """Continue with an engine of another kind, because of `reason`; returns whether one is free."""
+        return self._session is not None and self._session.replace_engine(reason)
+
     @property
     def may_return(self) -> bool:
         """Whether the call has not the preferred kind of engine, and could change it now."""

@@ -133,6 +133,10 @@ class AnyCall(Protocol):
         """Whether the engine's conversation is being renewed, so that nobody is heard for some seconds."""
         ...
 
+    def replace_engine(self, reason: str) -> bool:
+        """Continue with an engine of another kind, because of `reason`; returns whether one is free. People are told."""
+        ...
+
     def return_to_preferred(self) -> None:
         """Nobody waits for an engine: return to the preferred kind, if the call has another one and the settings want that."""
         ...

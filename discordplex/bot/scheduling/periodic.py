@@ -66,12 +66,18 @@ class PeriodicChecks:
             self._daily_limit.add(guild_id, elapsed_s)
             share = self._daily_limit.share(guild_id)
             if share >= 1:
-                log.info("minutes of a server used up", guild=guild_id)
-                self._notices.say(call.voice_channel, self._daily_limit.used_up(guild_id))
-                self._running.hang_up(guild_id, Next.DONE if self._daily_limit.refusal(guild_id) else Next.REQUEUE)
+                self._end_costs(guild_id, call)
             elif share >= NOTICE_SHARE and guild_id not in self._warned:
                 self._warned.add(guild_id)
                 self._notices.say(call.voice_channel, texts.waiting.minutes_are_short(share, self._rules(guild_id).minutes_per_day))
+
+    def _end_costs(self, guild_id: int, call: AnyCall) -> None:
+        """The minutes are used up: the call continues with an engine that costs nothing, or ends."""
+        log.info("minutes of a server used up", guild=guild_id)
+        used_up = self._daily_limit.used_up(guild_id)
+        if not call.replace_engine(used_up):
+            self._notices.say(call.voice_channel, used_up)
+            self._running.hang_up(guild_id, Next.DONE if self._daily_limit.refusal(guild_id) else Next.REQUEUE)
 
     def _status_of(self, call: AnyCall) -> str:
         """The status line below the channel's name."""

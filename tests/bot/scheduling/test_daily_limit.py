@@ -170,7 +170,7 @@ async def mixed(clock: FakeClock) -> AsyncIterator[Town]:
 
 
 async def test_who_has_used_their_minutes_gets_an_engine_that_costs_nothing(mixed: Town, clock: FakeClock) -> None:
-    """In the middle of a call too: it ends with the notice, and another one begins."""
+    """Where the call cannot go on with it, it ends with the notice, and another one begins."""
     mixed.move(ANNA, None, A1)
     await clock.advance(10 * MINUTE_S + WRITTEN_S)
     assert (mixed.live, [call.costs_money for call in mixed.calls]) == ([A1], [True, False])
@@ -178,6 +178,16 @@ async def test_who_has_used_their_minutes_gets_an_engine_that_costs_nothing(mixe
     await clock.advance(60 * MINUTE_S)
     assert (mixed.live, len(mixed.calls)) == ([A1], 2)
     assert mixed.board.status(A1.guild_id).minutes == (10, 10)
+
+
+async def test_a_call_goes_on_with_an_engine_that_costs_nothing(mixed: Town, clock: FakeClock) -> None:
+    """Where one is free: it is told why, and does not end."""
+    mixed.move(ANNA, None, A1)
+    mixed.calls[0].replaceable = True
+    await clock.advance(20 * MINUTE_S)
+    assert (mixed.live, len(mixed.calls), len(mixed.calls[0].replaced)) == ([A1], 1, 1)
+    assert mixed.calls[0].replaced[0].startswith("This server has used its 10 minutes a day")
+    assert not any("10 minutes a day:" in text for text in mixed.said(A1))
 
 
 async def test_who_waits_for_what_costs_nothing_is_in_nobody_s_way(mixed: Town, clock: FakeClock) -> None:
