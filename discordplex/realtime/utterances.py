@@ -1,4 +1,4 @@
-"""Utterances: what people said in one session, as its server keeps it: when each began and ended, and whose it is. Pure."""
+"""Utterances: what people said in one session: when each utterance began and ended, whose it is, and whether the server keeps it. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

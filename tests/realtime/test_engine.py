@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from discordplex.engine import Closed, Problem, TurnTakingLease
+from discordplex.engine import BUSY, Closed, Interrupted, PlaybackHeld, PlaybackResumed, Problem, TurnTakingLease
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.realtime import faults
 from discordplex.loopback.openai.realtime.faults import RealtimeFault
 from discordplex.loopback.openai.realtime.log import AudioAppended, SessionClosed, SessionConnected, UpgradeRefused
+from discordplex.loopback.openai.realtime.replies import talk
 from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.realtime import session
 from tests.realtime.harness import ANNA, BERT, Call, calling, eventually, provider_of
@@ -44,6 +45,44 @@ async def test_sessions_follow_each_other_and_the_conversation_goes_on(clock: Fa
         assert answered(call, 2)
         assert not call.told(Problem)
         assert not server.violations
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "retry"),
+    [(faults.WRONG_KEY, "bad key", False), (RealtimeFault(code="resource_exhausted"), BUSY, True)],
+    ids=["key", "busy"],
+)
+async def test_a_call_whose_next_session_is_refused_is_over(clock: FakeClock, fault: RealtimeFault, cause: str, *, retry: bool) -> None:
+    """The call is told why, and judges for itself."""
+    async with (
+        RealtimeServer(session_s=20.0, times_real_time=1000, clock=clock) as server,
+        calling(server, clock, dialect="openai") as call,
+    ):
+        server.fail(fault)
+        await call.say(19_500)
+        await clock.advance(1)
+        closed = await call.closed()
+        assert (closed.cause, closed.retry) == (cause, retry)
+        assert closed.reason.endswith(".")
+
+
+async def test_a_reply_that_is_held_when_its_session_ends_goes_on(clock: FakeClock) -> None:
+    """Somebody coughs at that moment: the rest of the reply is heard."""
+    async with (
+        RealtimeServer(session_s=20.0, replies=talk(10), times_real_time=1000, clock=clock) as server,
+        calling(server, clock) as call,
+    ):
+        await call.say(15_000)
+        await call.say(1000, ANNA)
+        await call.say(700)
+        await call.until(answered)
+        while not call.told(PlaybackHeld):
+            await call.say(3200)
+            await call.say(100, ANNA)
+        await clock.advance(0.5)
+        await call.until(lambda call: call.told(PlaybackResumed))
+        assert not call.told(Interrupted)
+        await eventually(lambda: len(server.sessions) == 2)
 
 
 async def test_a_session_that_will_end_is_followed_in_a_pause(clock: FakeClock) -> None:
