@@ -210,6 +210,11 @@ class VoiceSession:
         self._drop_unplayed()
         self._give_up_attempt()
 
+    @property
+    def may_hand_over(self) -> bool:
+        """Whether `hand_over_to` can be done now."""
+        return self._handover.engine is not None and not self._handover.prepares
+
     def hand_over_to(self, slot: SpareSlot) -> bool:
         """Continue with the engine of this slot in the next pause of everybody; returns whether that can be done now.
 

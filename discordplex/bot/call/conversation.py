@@ -160,7 +160,8 @@ class Conversation:
     def may_return(self) -> bool:
         """Whether the call has not the preferred kind of engine, and could change it now."""
         stands_in = isinstance(self._lease, ReplaceableLease) and self._lease.stand_in is not None
-        return stands_in and self.phase == LISTENING and not self._state.paused
+        ready = self._session is not None and self._session.may_hand_over
+        return stands_in and ready and self.phase == LISTENING and not self._state.paused
 
     async def return_to_preferred(self) -> None:
         """If the preferred kind of engine is free, hand over to it in the next pause of everybody, once people know."""
