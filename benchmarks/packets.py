@@ -18,7 +18,7 @@ from discordplex.audio.sink import Sink
 from discordplex.clock import SystemClock
 from discordplex.loopback.personaplex.codec import STEP_BYTES, AudioWriter
 from discordplex.metrics import Metrics
-from discordplex.personaplex.engine import UPLINK_BITRATE
+from discordplex.personaplex.engine import HEARD_HZ, UPLINK_BITRATE
 from discordplex.voice.rtp import packet as rtp
 from discordplex.voice.rtp.encryption import MODES, Transport
 from discordplex.voice.rtp.receiver import PcmSink, Receiver
@@ -40,7 +40,7 @@ def measure() -> list[Row]:
     # Each gets datagrams of its own: nobody opens one twice.
     ours = timed(receiving(bot, Sink(clock=SystemClock(), metrics=Metrics())), list(sealed(person, frames)))
     naive = timed(receiving(bot, NaiveSink(clock=SystemClock(), metrics=Metrics())), list(sealed(person, frames)))
-    writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
+    writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT, highest_hz=HEARD_HZ)
     return [
         row("datagram -> Sink, with DAVE", ours, naive),
         row("frame -> page to the engine", timed(writer.write, frames), timed(NaiveWriter().write, frames)),

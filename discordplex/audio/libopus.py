@@ -16,10 +16,14 @@ APPLICATIONS: Final = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
 """The purpose that the encoder optimises for: OPUS_APPLICATION_VOIP, _AUDIO, _RESTRICTED_LOWDELAY."""
 
 SET_BITRATE: Final = 4002
+SET_MAX_BANDWIDTH: Final = 4004
 SET_COMPLEXITY: Final = 4010
 SET_INBAND_FEC: Final = 4012
 SET_PACKET_LOSS_PERC: Final = 4014
 GET_LOOKAHEAD: Final = 4027
+
+BANDWIDTHS: Final = {4_000: 1101, 6_000: 1102, 8_000: 1103, 12_000: 1104, 20_000: 1105}
+"""The highest frequencies that a packet may carry: OPUS_BANDWIDTH_NARROWBAND to _FULLBAND."""
 
 MAX_PACKET_BYTES: Final = 4000
 """The buffer size that opus.h recommends for one packet; three 20 ms frames of the highest rate fit."""

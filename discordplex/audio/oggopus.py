@@ -59,10 +59,12 @@ class OggOpusWriter:
         bitrate: int | None = None,
         application: Application = "voip",
         complexity: int | None = None,
+        highest_hz: int | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """Other values than the defaults of `packet_ms`, `bitrate`, `application` and `complexity` select libopus."""
-        plain = sphncodec.PACKET_MS.get(rate_hz) == packet_ms and (bitrate, application, complexity) == (None, "voip", None)
+        """Other values than the defaults of `packet_ms` to `highest_hz` select libopus. What they mean: `OpusEncoder`."""
+        chosen_values = (bitrate, application, complexity, highest_hz)
+        plain = sphncodec.PACKET_MS.get(rate_hz) == packet_ms and chosen_values == (None, "voip", None, None)
         chosen = backend or (BACKEND if plain else "libopus")
         if chosen == "sphn" and not plain:
             raise LocalProtocolError(f"sphn cannot make {packet_ms} ms packets of {rate_hz} Hz with chosen bitrate and application")
@@ -71,7 +73,7 @@ class OggOpusWriter:
         if chosen == "sphn":
             self._pages = sphncodec.SphnPages(rate_hz)
         else:
-            self._pages = LibopusPages(rate_hz, bitrate=bitrate, application=application, complexity=complexity)
+            self._pages = LibopusPages(rate_hz, bitrate=bitrate, application=application, complexity=complexity, highest_hz=highest_hz)
 
     def write(self, pcm: bytes) -> bytes:
         """Take PCM of any length; returns every complete page, with one packet each, and the two header pages before the first."""
@@ -171,10 +173,19 @@ def extra_cost_ms(packet: bytes) -> float:
 class LibopusPages:
     """A mono stream made with libopus and `PageWriter`. It goes over TCP, so it uses no FEC."""
 
-    def __init__(self, rate_hz: int, *, bitrate: int | None, application: Application, complexity: int | None) -> None:
+    def __init__(
+        self, rate_hz: int, *, bitrate: int | None, application: Application, complexity: int | None, highest_hz: int | None
+    ) -> None:
         self._rate_hz = rate_hz
         self._encoder = OpusEncoder(
-            rate_hz, 1, bitrate=bitrate, application=application, fec=False, expected_loss_percent=0, complexity=complexity
+            rate_hz,
+            1,
+            bitrate=bitrate,
+            application=application,
+            fec=False,
+            expected_loss_percent=0,
+            complexity=complexity,
+            highest_hz=highest_hz,
         )
         self._pages = PageWriter(serial=random.getrandbits(32))
         self._granule = 0

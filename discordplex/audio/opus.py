@@ -85,8 +85,12 @@ class OpusEncoder:
         fec: bool = True,
         expected_loss_percent: int = 5,
         complexity: int | None = None,
+        highest_hz: int | None = None,
     ) -> None:
-        """`bitrate` (bits per second) and `complexity`: None lets libopus choose."""
+        """`bitrate` (bits per second) and `complexity`: None lets libopus choose. No frequency above `highest_hz` is coded.
+
+        It is one of `libopus.BANDWIDTHS`.
+        """
         self._sample_bytes = SAMPLE_BYTES * channels
         self._packet = ctypes.create_string_buffer(libopus.MAX_PACKET_BYTES)
         self._encoded = memoryview(self._packet).cast("B")
@@ -97,6 +101,8 @@ class OpusEncoder:
             self._set(libopus.SET_BITRATE, bitrate)
         if complexity is not None:
             self._set(libopus.SET_COMPLEXITY, complexity)
+        if highest_hz is not None:
+            self._set(libopus.SET_MAX_BANDWIDTH, libopus.BANDWIDTHS[highest_hz])
         self._set(libopus.SET_INBAND_FEC, int(fec))
         self._set(libopus.SET_PACKET_LOSS_PERC, expected_loss_percent)
 

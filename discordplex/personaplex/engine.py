@@ -8,7 +8,7 @@ from types import TracebackType
 import structlog
 from typing_extensions import Self
 
-from discordplex.audio.format import ENGINE, MODEL_STEP_MS
+from discordplex.audio.format import ENGINE, MODEL, MODEL_STEP_MS
 from discordplex.audio.mixer import mix
 from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter, TooMuchError
 from discordplex.audio.opus import LIGHT
@@ -55,6 +55,10 @@ UPLINK_BITRATE = 80_000
 """With libopus's low-delay mode: heard 4 ms earlier than through sphn's fixed settings, for a third of the CPU, and no worse (PESQ 4.23
 against 4.15 on speech-like sound through the real server's decoder, at 64 kbit/s with the longest search; `audio.opus.LIGHT` has a
 shorter one, for which 80 kbit/s make up: segmental SNR 24.8 dB instead of 24.5)."""
+
+HEARD_HZ = MODEL.rate_hz // 2
+"""The model hears nothing above it. Without these frequencies a frame takes 39 us to encode instead of 46, and the others get their bits
+(segmental SNR 23.5 dB instead of 22.7, decoded at the model's rate)."""
 
 SPOKEN_LIMIT = 200
 """Characters of a server's own error text that are passed on."""
@@ -184,7 +188,9 @@ class PersonaPlexEngine:
         elif isinstance(event, connection.Opened):
             # A new stream for each conversation, and not earlier: the server discards what comes before the handshake, and fails on a
             # stream whose first page it has not seen.
-            self._writer = OggOpusWriter(ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT)
+            self._writer = OggOpusWriter(
+                ENGINE.rate_hz, bitrate=UPLINK_BITRATE, application="lowdelay", complexity=LIGHT, highest_hz=HEARD_HZ
+            )
             self._reader = OggOpusReader(ENGINE.rate_hz, may_decode=self._may_decode)
             self._mailbox.put(EngineReady())
         elif isinstance(event, PersonaIgnored):

@@ -198,3 +198,13 @@ def test_without_any_library_a_sentence_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(ctypes.util, "find_library", lambda _: named)
     with pytest.raises(DiscordplexError, match=r"libopus.*opuslib-next-bundled.*package manager"):
         libopus.load()
+
+
+def test_what_nobody_hears_is_not_coded() -> None:
+    """With a highest frequency of 12 kHz a tone of 5 kHz passes and one of 15 kHz does not; the packets say so to every decoder."""
+    for hz, passes in ((5_000, True), (15_000, False)):
+        encoder, decoder = OpusEncoder(48_000, 1, application="lowdelay", highest_hz=12_000), OpusDecoder(48_000, 1)
+        packets = [encoder.encode(pcm(tone(0.02, hz=hz))) for _ in range(10)]
+        heard = samples(b"".join(map(decoder.decode, packets)))[4800:]
+        assert (float(abs(heard).max()) > 4000) is passes
+        assert {packet[0] >> 3 for packet in packets} == {27}  # CELT, super-wideband, 20 ms: RFC 6716 section 3.1
