@@ -40,6 +40,9 @@ log = structlog.get_logger()
 REPLACE_AFTER_S = LONG_S
 """An engine that is lost and not back after this time is replaced, where one of another kind is free."""
 
+LONG_TRY_S = 5.0
+"""A try that took so long and failed is not repeated, where an engine of another kind is free: the next one would take as long."""
+
 INTERNAL_ERROR = "The call ended because of an internal error; the log has the cause."
 
 
@@ -107,6 +110,8 @@ class VoiceSession:
         self._attempt: asyncio.Task[Closed | None] | None = None
         self._lost: Closed | None = None
         self._lost_at = 0.0
+        self._was_open = False
+        """Whether the engine of the present try was open."""
         self._to_replace: tuple[Closed, bool] | None = None
         """Why the engine is replaced as soon as its conversation is left, and whether it has failed."""
 
@@ -293,13 +298,15 @@ class VoiceSession:
     async def _try_once(self) -> Closed | None:
         """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
         await self._may_open()
+        self._was_open, began = False, self._clock.now()
         lost = await self._handover.hold(self._persona)
         self._captions.end_stretch()
+        took_long = not self._was_open and self._clock.now() - began >= LONG_TRY_S
         is_full = lost.cause == BUSY and not self._handover.listened
         may_retry = lost.retry and not is_full
         retry_in_s = self._retry.failed(self._clock.now(), replaceable=self._is_replaceable) if may_retry else None
         log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=retry_in_s)
-        if retry_in_s is None or lost.cause in (BUSY, STALLED):
+        if retry_in_s is None or took_long or lost.cause in (BUSY, STALLED):
             if self._go_on_elsewhere(lost):
                 return None
             if retry_in_s is None:
@@ -342,7 +349,7 @@ class VoiceSession:
     def _look_for_overdue(self) -> None:
         """Give up an engine that was lost and does not come back."""
         if self._handover.engine is not None:
-            self._lost = None
+            self._lost, self._was_open = None, True
         overdue = self._lost is not None and self._clock.now() - self._lost_at >= REPLACE_AFTER_S
         if self._lost is not None and overdue and self._to_replace is None and self._is_replaceable:
             self._to_replace = self._lost, True

@@ -84,6 +84,22 @@ async def test_where_another_try_cannot_help_there_is_none(clock: FakeClock, los
     await call.cancel()
 
 
+@pytest.mark.parametrize(("takes_s", "replaced"), [(10.0, True), (0.5, False)])
+async def test_a_try_that_takes_long_is_not_repeated(clock: FakeClock, *, takes_s: float, replaced: bool) -> None:
+    """Nobody waits twice for a machine that does not answer; one that refuses at once is tried again."""
+
+    async def fail_late() -> None:
+        await clock.sleep_until(clock.now() + takes_s)
+        raise REFUSAL
+
+    other = ScriptedEngine(clock)
+    call, _ = call_of(clock, *(ScriptedEngine(clock, on_open=fail_late) for _ in range(2)), others=[other])
+    await call.start()
+    await clock.advance(takes_s + 0.2)
+    assert was_opened(other) == replaced
+    await call.cancel()
+
+
 async def test_a_call_whose_server_is_full_when_it_begins(clock: FakeClock) -> None:
     """People do not wait in the queue where another kind is free."""
     other = ScriptedEngine(clock)
