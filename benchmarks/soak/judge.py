@@ -17,7 +17,7 @@ KINDS = {"tasks": "task", "threads": "thread", "descriptors": "descriptor"}
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The median of one call's clicks in one round, each way; NaN where none arrived."""
+    """One call's latency in the calmest two seconds of one round, each way; NaN where nothing arrived."""
 
     up_ms: float
     down_ms: float
