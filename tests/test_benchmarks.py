@@ -60,6 +60,14 @@ def test_a_soak_is_judged_in_plain_sentences(found: dict[str, Any], sentence: st
     assert sentence is None or sentence in failed[0]
 
 
+def test_a_soak_that_ended_early_is_judged_too() -> None:
+    """What the last round did not come to measure is missing, and fails."""
+    unfinished = Findings([*rounds(120, 121), Round(2, 120.0)], [held(), held()], ["The soak ended early: TimeoutError."])
+    failed = [claim.sentence for claim in claims(unfinished) if not claim.holds]
+    assert failed[0] == "The soak ended early: TimeoutError."
+    assert sum("6.0 -> nan ms" in sentence for sentence in failed) == 2
+
+
 def test_peers_are_shown_as_multiples_of_ours() -> None:
     """What never came is said in words, and has no ratio; nor has anything where ours is nothing."""
     rows = [

@@ -1,6 +1,7 @@
 """Counters, gauges and histograms."""
 
 import json
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +62,30 @@ def test_a_call_counts_for_itself_and_for_the_process() -> None:
     assert process.snapshot() == {"a": 3, "b": 2, "c": {"count": 3, "p50": 1, "p95": 2, "p99": 2, "max": 2}}
     assert (first.counter("a").value, second.counter("a").value) == (1, 2)
     assert list(first.snapshot()) == ["a", "b", "c"]
+
+
+def test_a_histogram_takes_its_memory_at_once() -> None:
+    """Whatever is recorded afterwards, for minutes or for days, it takes no more."""
+    histogram = Metrics().histogram("a_ms")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(2 * HISTOGRAM_WINDOW):
+            histogram.record(number / 7)
+        assert tracemalloc.get_traced_memory()[0] - before < 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_newest_values_are_kept_in_their_order() -> None:
+    """A window that is not full, one that is just full, and one that has wrapped; what was read before is not read again."""
+    histogram = Histogram(window=4)
+    assert histogram.newest(0) == (0, [])
+    for number in range(3):
+        histogram.record(number)
+    assert histogram.newest(1) == (3, [1, 2])
+    for number in range(3, 10):
+        histogram.record(number)
+        assert histogram.values == list(range(max(0, number - 3), number + 1))
+        assert histogram.newest(number) == (number + 1, [number])
+    assert histogram.newest(0) == (10, [6, 7, 8, 9])

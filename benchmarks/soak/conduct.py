@@ -22,7 +22,7 @@ from benchmarks.bot import Usage, cpu_percent
 from benchmarks.latency import middle
 from benchmarks.probe import speech_with_clicks
 from benchmarks.soak.census import Holdings, holdings
-from benchmarks.soak.judge import Findings, Latency, Round, surplus
+from benchmarks.soak.judge import CALLS, Findings, Latency, Round, surplus
 from benchmarks.stage import Stage, Talk
 from benchmarks.timing import Way, ways_down, ways_up
 from discordplex.audio.format import ENGINE
@@ -37,7 +37,6 @@ from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.tasks import cancel_and_wait
 
 CENSUS = "benchmarks.soak.census"
-CALLS = 2
 ENGINES = 3
 """One more than calls: a call whose engine is away goes on with the spare one."""
 

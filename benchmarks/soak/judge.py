@@ -1,11 +1,13 @@
 """What must be true after a soak. Pure: from what was found to claims in plain sentences."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.soak.census import Holdings
 from discordplex.audio.format import ENGINE
 
+CALLS = 2
 GROWTH_MIB = 2.0
 """How much more memory the bot may use in the last round than when the second half began."""
 
@@ -21,6 +23,10 @@ class Latency:
 
     up_ms: float
     down_ms: float
+
+
+NOTHING = [Latency(math.nan, math.nan)] * CALLS
+"""The latencies of a round that was not finished."""
 
 
 @dataclass(slots=True)
@@ -65,7 +71,7 @@ def claims(found: Findings) -> Iterator[Claim]:
         yield Claim(True, "Every call came back after every trouble.")
     yield memory(found.rounds)
     yield left_behind(found.rests)
-    yield from (latency(found.rounds, call) for call in range(len(found.rounds[0].latencies) if found.rounds else 0))
+    yield from (latency(found.rounds, call) for call in range(CALLS if found.rounds else 0))
     yield Claim(not found.errors, f"The bot logged {len(found.errors)} errors{': ' if found.errors else ''}{'; '.join(found.errors[:5])}.")
 
 
@@ -103,7 +109,7 @@ def more(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
 
 def latency(rounds: Sequence[Round], call: int) -> Claim:
     """The last round as the first, each way."""
-    first, last = rounds[0].latencies[call], rounds[-1].latencies[call]
+    first, last = ((each.latencies or NOTHING)[call] for each in (rounds[0], rounds[-1]))
     ways = {"person -> engine": (first.up_ms, last.up_ms), "engine -> person": (first.down_ms, last.down_ms)}
     holds = all(after <= before + SLOWER_MS for before, after in ways.values())  # of NaN, nothing holds
     shown = ", ".join(f"{way} {before:.1f} -> {after:.1f} ms" for way, (before, after) in ways.items())
