@@ -62,15 +62,28 @@ def type_name(thing: object) -> str:
 
 
 def descriptors_of(pid: int) -> dict[str, int]:
-    """The open descriptors of a process by kind: sockets and pipes, and files by their path. Linux alone."""
+    """The open descriptors of a process by kind: sockets by their protocol, pipes, and files by their path. Linux alone."""
     found = Counter[str]()
+    protocols = sockets_of(pid)
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = str(entry.readlink())
         except FileNotFoundError:  # closed meanwhile
             continue
-        found[target if target.startswith("/") else target.partition(":[")[0]] += 1
+        kind, _, inode = target.rstrip("]").partition(":[")
+        found[f"socket ({protocols.get(inode, 'other')})" if kind == "socket" else kind] += 1
     return dict(found)
+
+
+def sockets_of(pid: int) -> dict[str, str]:
+    """The protocol of each socket by its inode, and for TCP the port at its other end."""
+    found = {}
+    for protocol, inode_at in (("tcp", 9), ("tcp6", 9), ("udp", 9), ("udp6", 9), ("unix", 6)):
+        for line in Path(f"/proc/{pid}/net/{protocol}").read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            port = f" to port {int(fields[2].rpartition(':')[2], 16)}" if protocol.startswith("tcp") else ""
+            found[fields[inode_at]] = protocol + port
+    return found
 
 
 async def holdings(pid: int, folder: Path) -> Holdings:
