@@ -16,7 +16,7 @@ MINUTE_S = 60
 
 
 class Distribution:
-    """Counts of values by bucket. Call `read` once a second."""
+    """Counts of values by bucket. Call `next_second` once a second, and `read` as often as you like, but no less often."""
 
     def __init__(self, bounds: Sequence[float], *, scale: float = 1.0) -> None:
         """`bounds` are the upper ends, ascending; a last bucket takes what is above them. Values are multiplied by `scale` first."""
@@ -24,7 +24,7 @@ class Distribution:
         self.sum = 0.0
         self._scale = scale
         self._counts = [0] * (len(bounds) + 1)
-        self._recent: deque[list[int]] = deque(maxlen=MINUTE_S)
+        self._recent = deque([[0] * len(self._counts)], maxlen=MINUTE_S)
         self._read_count = 0
 
     @property
@@ -38,20 +38,25 @@ class Distribution:
         return list(accumulate(self._counts))
 
     def read(self, histogram: Histogram) -> None:
-        """Add what the histogram got since the last call, and begin another second."""
+        """Add what the histogram got since the last call."""
         self._read_count, values = histogram.newest(self._read_count)
         self.add(values)
 
     def add(self, values: Sequence[float]) -> None:
-        """Add the values of one second."""
-        fresh = [0] * len(self._counts)
-        if values:
-            scaled = np.asarray(values) * self._scale
-            fresh = [int(count) for count in np.bincount(np.searchsorted(self.bounds, scaled, side="left"), minlength=len(fresh))]
-            self._counts = [old + new for old, new in zip(self._counts, fresh, strict=True)]
-            # A lateness may be slightly negative, and a sum that falls is taken for a restart.
-            self.sum += max(0.0, float(scaled.sum()))
-        self._recent.append(fresh)
+        """Add values to the counts and to the present second."""
+        if not values:
+            return
+        scaled = np.asarray(values) * self._scale
+        fresh = np.bincount(np.searchsorted(self.bounds, scaled, side="left"))
+        for bucket in fresh.nonzero()[0].tolist():
+            self._counts[bucket] += int(fresh[bucket])
+            self._recent[-1][bucket] += int(fresh[bucket])
+        # A lateness may be slightly negative, and a sum that falls is taken for a restart.
+        self.sum += max(0.0, float(scaled.sum()))
+
+    def next_second(self) -> None:
+        """Begin another second; what is older than a minute is not recent any more."""
+        self._recent.append([0] * len(self._counts))
 
     def recent(self, percent: float) -> float | None:
         """The percentile of the last minute, interpolated within its bucket; None without values.

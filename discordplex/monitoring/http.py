@@ -22,8 +22,8 @@ log = structlog.get_logger()
 MOST_CONNECTIONS = 64
 """More are closed at once."""
 
-IDLE_S = 15.0
-"""How long a connection may wait for its next request."""
+IDLE_S = 75.0
+"""How long a connection may wait for its next request: longer than Prometheus usually does between two scrapes."""
 
 CLOSE_S = 0.2
 """How long the end waits for answers that are being sent: the process has 5 s for everything."""

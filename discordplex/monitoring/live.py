@@ -44,7 +44,7 @@ class LiveFeed:
         """Send states until the viewer leaves or is too slow."""
         if self.viewers >= MOST_VIEWERS:
             return plain("Too many browsers have this page open.", HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "5"})
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         await response.prepare(request)
         if request.method == "HEAD":
             return response

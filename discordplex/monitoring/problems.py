@@ -3,6 +3,7 @@
 They are the warnings and errors of the log, which by its own rules contain no speech, no names and no text of a server.
 """
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ MOST_CODES = 64
 
 HOUR_MIN = 60
 LONGEST = 120
+
+CAUSE = re.compile(r"[\w .,:()*-]{1,80}")
+"""A cause that is shown. Others may name a file or an address, and stay in the log."""
 
 LIBRARY = "a library's warning"
 """The code of lines that our own code did not write."""
@@ -91,7 +95,8 @@ class Problems:
         level = str(line.get("level", ""))
         own = "library" not in line
         code = one_line(str(line.get("event", "")), LONGEST) if own else LIBRARY
-        cause = one_line(str(line.get("cause") or line.get("service") or line.get("symptom") or line.get("library") or ""), LONGEST)
+        said = str(line.get("cause") or line.get("service") or line.get("symptom") or line.get("library") or "")
+        cause = said if CAUSE.fullmatch(said) else ""
         self.totals[code if code in self.totals or len(self.totals) < MOST_CODES else OTHER] += 1
         found = self._found.setdefault((code, cause), LoggedProblem(code, cause, level))
         self._found.move_to_end((code, cause))

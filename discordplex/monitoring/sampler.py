@@ -77,6 +77,8 @@ class Sampler:
             lag_s = self.clock.now() - deadline
             self.loop_lag.add([lag_s])
             self.read()
+            for distribution in (self.loop_lag, *self.distributions.values()):
+                distribution.next_second()
             deadline += max(0.0, lag_s // READ_S * READ_S)
 
     async def watch_store(self) -> None:

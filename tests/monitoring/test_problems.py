@@ -31,6 +31,25 @@ def test_equal_problems_are_one_with_a_count() -> None:
     assert found.totals == {"engine lost": 4}
 
 
+@pytest.mark.parametrize(
+    ("cause", "shown"),
+    [
+        ("HTTP 500", True),
+        ("ConnectionRefusedError (ECONNREFUSED)", True),
+        ("messages.py:120", True),
+        ("The database /home/anna/bot.db cannot be opened.", False),
+        ("wss://gpu.example:8998/api/chat", False),
+        ("anna@example.org", False),
+        ("x" * 81, False),
+    ],
+)
+def test_a_cause_that_may_name_a_place_stays_in_the_log(cause: str, *, shown: bool) -> None:
+    """The page may hang on a wall; a code is enough to look it up."""
+    found = Problems()
+    found.note(line("database failed", cause=cause), now=0)
+    assert found.last_hour(0)[0].cause == (cause if shown else "")
+
+
 def test_an_hour_later_it_is_gone() -> None:
     """To the minute, and the total stays."""
     found = Problems()
