@@ -8,6 +8,7 @@ from discordplex.config import RealtimeConfig
 from discordplex.engine import BUSY, NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
+from discordplex.overview import EngineServer
 from discordplex.plaintext import with_model
 from discordplex.realtime.dialects import VLLM_OMNI, Dialect, dialect_of
 from discordplex.realtime.engine import RealtimeEngine
@@ -38,6 +39,13 @@ class RealtimeProvider:
         self._full_until = float("-inf")
         self._backoff = Backoff(FULL_S, LEARNED_S)
         self._left_alone_until = float("-inf")
+        self._failures = 0
+        """How many sessions in a row could not be opened, other than for want of room."""
+
+    @property
+    def servers(self) -> Sequence[EngineServer]:
+        """The service as one server, with what is known of it."""
+        return [EngineServer(self.info.description, self.capacity, len(self._leases), failures=self._failures)]
 
     @property
     def capacity(self) -> int:
@@ -105,8 +113,13 @@ class RealtimeProvider:
         self._most = held
         self._full_until = self._clock.now() + (LEARNED_S if held else self._backoff.failed())
 
+    def has_failed(self) -> None:
+        """A session could not be opened, and not because the server is full."""
+        self._failures += 1
+
     def has_opened(self) -> None:
         """The server has given a session: where it was full before, it may have another one for us, too."""
+        self._failures = 0
         self._backoff.reset()
         held = sum(lease.is_open for lease in self._leases)
         if self._most is not None and held > self._most:
@@ -210,6 +223,8 @@ class ProvidedEngine(RealtimeEngine):
         except EngineError as fault:
             if fault.cause == BUSY:
                 self._provider.is_full()
+            else:
+                self._provider.has_failed()
             raise
         self._provider.has_opened()
 

@@ -3,7 +3,8 @@
 import pytest
 
 from discordplex.config import RealtimeConfig
-from discordplex.engine import RememberingLease, TurnTakingLease
+from discordplex.engine import RememberingLease, TurnTakingLease, servers_of
+from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
 from discordplex.loopback.openai.realtime.server import RealtimeServer
 from discordplex.realtime.provider import FULL_S, LEARNED_S, RealtimeLease, RealtimeProvider
@@ -92,3 +93,20 @@ async def test_a_server_that_others_fill_is_tried_less_and_less_often(clock: Fak
             assert provider.free == 0
             await clock.advance(2)
             assert provider.free == 1
+
+
+async def test_an_operator_sees_that_sessions_fail(clock: FakeClock) -> None:
+    """A key that is refused, again and again, until one session opens; a full server has not failed."""
+    async with RealtimeServer(key="another-key") as server:
+        provider = provider_of(server, clock, max_calls=3)
+        for failures in (1, 2):
+            with pytest.raises(EngineError):
+                async with calling(server, clock, provider):
+                    pass
+            assert [(one.kind, one.capacity, one.failures, one.failed) for one in servers_of(provider)] == [
+                ("the Realtime server (gpt-realtime-2.1-mini)", 3, failures, False)
+            ]
+        provider.is_full()
+        assert servers_of(provider)[0].failures == 2
+        provider.has_opened()
+        assert servers_of(provider)[0].failures == 0
