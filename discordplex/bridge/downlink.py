@@ -41,6 +41,10 @@ PROBLEMS_AT_ONCE, PROBLEM_EVERY_S = 3, 60.0
 """Sentences about an engine that people get at once, and one more for each interval. A server may word each error anew."""
 
 
+SHORTEST_TAIL_MS = 10
+"""Over this time one engine's sound fades into another's at least."""
+
+
 def nothing() -> None:
     """Nobody waits for the tail."""
 
@@ -87,10 +91,11 @@ class Downlink:
         """Whether it has its own voice and role, as it said while `standby`."""
         self.has_sounded = False
         """Whether it has sent any sound."""
-        self.keeps_tail = False
-        """Set it to keep the next block of sound in `tail` instead of playing it; `on_tail` is called then."""
         self.tail: bytes | None = None
-        self.on_tail: Callable[[], None] = nothing
+        """The end of the last block, not played, once `keep_tail` has been called and a block has come."""
+        self._lead_s: Callable[[], float] | None = None
+        self._on_tail: Callable[[], None] = nothing
+        self._next_at = 0.0
         self._crossfade: Crossfade | None = None
         self._loud_until, self._loud_until_s = 0, float("-inf")
         self._source = source
@@ -129,9 +134,26 @@ class Downlink:
         self.standby = True
         self._source.go_on()
 
+    @property
+    def keeps_tail(self) -> bool:
+        """Whether `keep_tail` holds."""
+        return self._lead_s is not None
+
+    @property
+    def next_block_in_s(self) -> float:
+        """How soon the next block of an engine in real time is due."""
+        return max(0.0, self._next_at - self._clock.now())
+
+    def keep_tail(self, lead_s: Callable[[], float], on_tail: Callable[[], None]) -> None:
+        """Of the next block, play only the first `lead_s`, and keep the rest in `tail`: another engine continues there.
+
+        `on_tail` is called then; whatever comes later is dropped.
+        """
+        self._lead_s, self._on_tail = lead_s, on_tail
+
     def play_on(self) -> None:
-        """Take back `keeps_tail`: the block that was kept is played after all."""
-        self.keeps_tail = False
+        """Take back `keep_tail`: what was kept is played after all."""
+        self._lead_s = None
         tail, self.tail = self.tail, None
         if tail:
             self._source.push(tail)
@@ -213,6 +235,7 @@ class Downlink:
         elif isinstance(event, Audio):
             self._received += len(event.pcm) // ENGINE.sample_bytes
             self.has_sounded = True
+            self._next_at = self._clock.now() + ENGINE.duration_ms(len(event.pcm)) / 1000
             if not is_quiet(event.pcm):
                 self._loud_until_s = self._clock.now()
 
@@ -238,14 +261,12 @@ class Downlink:
         if self.mute:
             self._muted.add(samples)
             return
-        if self.keeps_tail:
-            if self.tail is None:
-                self.tail = audio.pcm
-                self.on_tail()
+        if self.tail is not None:
             return
+        pcm = audio.pcm if self._lead_s is None else self._without_tail(audio.pcm, self._lead_s())
+        samples = len(pcm) // ENGINE.sample_bytes
         self._measure(paced=paced)
         begin = self._source.pushed_samples
-        pcm = audio.pcm
         if self._crossfade is not None:
             pcm = self._crossfade.into(pcm)
             self._crossfade = None if self._crossfade.is_over else self._crossfade
@@ -257,6 +278,14 @@ class Downlink:
             self._replies[-1].end = begin + samples
         else:
             self._replies.append(ReplySpan(audio.item, begin, begin + samples))
+
+    def _without_tail(self, pcm: bytes, lead_s: float) -> bytes:
+        """The first `lead_s` of the block; the rest is the tail, which is long enough to fade out."""
+        longest = len(pcm) - ENGINE.bytes_of_ms(SHORTEST_TAIL_MS)
+        lead = max(0, min(ENGINE.bytes_of_ms(lead_s * 1000), longest))
+        self.tail = pcm[lead:]
+        self._on_tail()
+        return pcm[:lead]
 
     def _measure(self, *, paced: bool) -> None:
         now = self._clock.now()

@@ -396,18 +396,15 @@ class Handover:
         return True
 
     def _with_next(self, live: EngineConversation, following: EngineConversation, ready_at: float, now: float) -> None:
-        pause_s = self._pause_s(live, following)
-        step = self._timing.with_next(now, pause_s, ready_at=ready_at, takes_turns=not live.engine.caps.realtime_paced)
-        if step is NextStep.TAKE_OVER:
-            self._take_over(live, following)
-        elif step is NextStep.CROSSFADE:
-            if live.downlink.tail is None and not live.downlink.keeps_tail:
-                live.downlink.keeps_tail = True  # its next block is faded out; without one, the next step does without
-                live.downlink.on_tail = self.wake
-                return
-            self._crossfaded.add()
+        if live.downlink.keeps_tail:  # its last block has come, or it sends none
             following.downlink.fade_in_from(live.downlink.tail or b"")
             self._take_over(live, following)
+            return
+        pause_s = self._pause_s(live, following)
+        step = self._timing.with_next(now, pause_s, ready_at=ready_at, takes_turns=not live.engine.caps.realtime_paced)
+        if step is not NextStep.WAIT:
+            self._crossfaded.add(step is NextStep.CROSSFADE)
+            live.downlink.keep_tail(lambda: following.downlink.next_block_in_s, self.wake)
 
     def _pause_s(self, live: EngineConversation, following: EngineConversation | None) -> float:
         """For how long everybody has been silent: people, the live engine as it is heard, the next one as it would be."""

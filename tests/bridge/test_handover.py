@@ -245,6 +245,24 @@ async def test_a_next_conversation_that_never_opens_is_given_up(clock: FakeClock
     await call.cancel()
 
 
+async def test_one_engines_sound_ends_where_the_other_ones_begins(clock: FakeClock) -> None:
+    """Of the last block so much is played as lasts until the next engine's block comes: neither a hole nor a delay."""
+    call = Handed(clock, *engines_of(clock))
+    await fading(call)
+    first, second = call.engines[:2]
+    second.does(LOUD)
+    await clock.advance(0.05)
+    pushed = call.source.pushed_samples
+    first.does(LOUD)
+    await settle()
+    assert call.source.pushed_samples - pushed == pytest.approx(SAMPLES * 3 / 8, abs=2)
+    assert call.handed_over()
+    second.does(LOUD)
+    await settle()
+    assert call.source.pushed_samples - pushed == pytest.approx(SAMPLES * 11 / 8, abs=2)
+    await call.cancel()
+
+
 async def test_a_next_conversation_without_sound_never_takes_over(clock: FakeClock) -> None:
     """A server may shake hands and then say nothing: that is for its own watchdog to find."""
     call = Handed(clock, *engines_of(clock))
