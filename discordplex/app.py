@@ -25,6 +25,7 @@ from discordplex.config.values import EngineKind
 from discordplex.engine import EngineProvider, Persona
 from discordplex.engine_choice import EngineChoice, EngineOption
 from discordplex.errors import ConfigError
+from discordplex.heap import keep_heap_small
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
@@ -53,6 +54,7 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
     Raises:
         DiscordplexError: it cannot run; the sentence says why and what to do.
     """
+    keep_heap_small()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.get_running_loop().set_default_executor(Lookups())
     clock, metrics = SystemClock(), Metrics()

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     "": [
-        ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "tasks", "installing"],
+        ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "heap", "tasks", "installing"],
         ["websocket"],
         ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services", "overview"],
