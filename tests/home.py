@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from discordplex.app import ears_provider, engine_provider
+from discordplex.app import ears_provider, engine_provider, summarizer
 from discordplex.bot.application import BotApplication
 from discordplex.bot.chat import poster
 from discordplex.clock import SystemClock
@@ -177,6 +177,7 @@ class Home:
                     clock=clock,
                     metrics=self.metrics,
                     ears=ears_provider(config, clock),
+                    summarizer=summarizer(config, clock),
                 )
                 self.task = asyncio.create_task(application.run(), name="bot")
                 try:

@@ -1,11 +1,13 @@
 """Ears beside PersonaPlex, on a real Discord wire: who said what is written down, and the call does not depend on it."""
 
 import asyncio
+import re
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import pytest
 from pydantic import SecretStr
 
+from discordplex.bot import guild_rules
 from discordplex.bot.commands.privacy import DONT_LISTEN_ID
 from discordplex.config import BotConfig, CascadeConfig
 from discordplex.loopback.discord.person.person import Person
@@ -72,3 +74,26 @@ async def test_a_transcription_that_fails_is_one_sentence_and_the_call_goes_on(
         texts = home.texts(home.lounge)
         assert not any(text.startswith(f"{home.ada.name}: ") for text in texts)
         assert sum("is not written down" in text for text in texts) == (fault == "dead")
+
+
+async def test_notes_are_made_of_what_people_said(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a person's mouth to the notes: transcribed beside PersonaPlex, kept, summed up by the chat model, with the time of the line."""
+    monkeypatch.setattr(guild_rules, "MINUTE_S", 0.5)
+    words = "We go to the lake on Friday, and Ben brings the boat, because Ada has none. " * 3
+    answer = "SUMMARY: They go to the lake.\nDECISION 1: Ben brings the boat."
+    openai = StandInOpenAI(hears=lambda _: words, replies=lambda _: answer)
+    async with StandInServer("talker") as engine, openai, at(openai, engine, monkeypatch) as home:
+        await home.press("settings transcripts", {"state": "on"})
+        await home.press("notes", {"state": "on"})
+        async with Person(home.discord, home.ada, home.lounge.id) as ada:
+            notice = await home.says(home.lounge, "Go ahead")
+            assert "after the call the transcript goes to a chat model (gpt-4o-mini)" in notice
+            await ada.say(sentence(speech))
+            await home.says(home.lounge, f"{home.ada.name}: We go to the lake")
+            await home.discord.wait_for(lambda: home.lounge.status == "listening")
+        notes = await home.says(home.lounge, "Notes of the call in")
+        assert f"{home.ada.name} (" in notes
+        assert "**Summary:** They go to the lake." in notes
+        assert re.search(r"- <t:\d+:t> Ben brings the boat\.", notes)
+        (asked,) = [record for record in openai.log.of(RequestReceived) if record.service == "think"]
+        assert f"{home.ada.name}: We go to the lake" in asked.body["messages"][1]["content"]
