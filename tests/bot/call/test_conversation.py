@@ -127,6 +127,19 @@ async def test_more_is_written_down_only_after_a_new_notice(clock: FakeClock) ->
         assert await it.kept() == [(ANNA, "I know.")]
 
 
+async def test_ears_are_for_an_engine_that_does_not_transcribe(clock: FakeClock) -> None:
+    """An engine of another kind that writes down by itself what people say makes them needless."""
+    async with hall(clock, transcribes=False, other=True, ears=True) as it:
+        await clock.advance(3)
+        assert it.call._disclosure.allows_ears()
+        it.engine.does(REFUSED)
+        await clock.advance(0.01)
+        assert not it.call._disclosure.allows_ears()
+        await clock.advance(5)
+        assert was_opened(it)
+        assert not it.call._disclosure.allows_ears()
+
+
 async def test_what_people_read_of_a_lost_engine(clock: FakeClock) -> None:
     """The first loss says that the bot keeps trying; after the replacement nothing says so any more."""
     async with hall(clock, transcribes=False, other=True) as it:
