@@ -9,7 +9,7 @@ import pytest
 
 from discordplex.audio.converter import upmix
 from discordplex.audio.ducking import DUCKED_GAIN, Ducking
-from discordplex.audio.format import DISCORD, ENGINE
+from discordplex.audio.format import ENGINE
 from discordplex.audio.pacing import REPLIES
 from discordplex.audio.sink import Sink
 from discordplex.audio.source import StreamingPlaybackSource
@@ -129,12 +129,12 @@ async def test_a_cough_ducks_holds_and_loses_nothing(server: StandInOpenAI, conf
         loud = next(number for number, frame in enumerate(cough) if np.abs(np.frombuffer(frame, "<i2")).max() > 1500)
         for frame in cough[: loud + 1]:
             await room.tick(frame)
-        ducked = np.abs(np.frombuffer(room.heard[-1], "<i2"))[DISCORD.frame_bytes // 4 :].max()
+        ducked = np.abs(np.frombuffer(room.heard[-1], "<i2"))[ENGINE.frame_samples // 2 :].max()
         assert ducked < 16_000 * DUCKED_GAIN
         for frame in cough[loud + 1 :]:
             await room.tick(frame)
         since = room.heard[-len(cough) + loud :]
-        silent_after = next(number for number, frame in enumerate(since) if frame == DISCORD.silence)
+        silent_after = next(number for number, frame in enumerate(since) if frame == ENGINE.silence)
         assert silent_after * ENGINE.frame_ms <= 160
         waiting_ms = room.source.depth_ms
         await room.until(lambda: room.sounds(ticks=10))
