@@ -52,8 +52,8 @@ WINDOW_S = 2.0
 WINDOW_CLICKS = 3
 """So many clicks in a window make a median; the engine's come every 400 ms."""
 LEAVE_WITHIN_S = 15.0
-KEPT_ALIVE_S = 20.0
-"""HTTP connections that nobody uses are closed after 15 s."""
+KEPT_ALIVE_S = 35.0
+"""aiohttp keeps a connection that nobody uses for 15 s, and looks every 15 s; before it is used for the last time, some seconds pass."""
 KEPT_PROBES = 8
 
 
