@@ -8,6 +8,7 @@ Nothing here waits for the engine, and the engine waits for nothing here. What i
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -108,7 +109,7 @@ class CallEars:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`new_transcriber` is called in a thread when somebody speaks for the first time; it may raise ConfigError."""
+        """`new_transcriber` is called in a thread as soon as people may be heard; it may raise ConfigError."""
         self._new_transcriber = new_transcriber
         self._allowed = allowed
         self._thread = thread
@@ -117,7 +118,7 @@ class CallEars:
         self._input = SpeechInput(thread.detectors, endpointing, metrics=metrics)
         self._ticks: deque[Tick] = deque()
         self._enough = asyncio.Event()
-        self._hears = self._broken = self._used_thread = False
+        self._hears = self._broken = self._used_thread = self._prepared = False
         self._quiet_ticks = SLEEPS_AFTER_TICKS
         self._gone: set[SpeakerId] = set()
         self._all_gone = False
@@ -148,6 +149,8 @@ class CallEars:
             if heard_before:
                 self.drop()
             return
+        if not heard_before:
+            self._enough.set()
         self._quiet_ticks = 0 if frames else self._quiet_ticks + 1
         if self._quiet_ticks > SLEEPS_AFTER_TICKS:
             self._quiet_ticks = SLEEPS_AFTER_TICKS
@@ -210,6 +213,11 @@ class CallEars:
         while True:
             await self._enough.wait()
             self._enough.clear()
+            if self._hears and not self._prepared:
+                self._prepared = True
+                tasks.start_soon(self._prepare, name="hearing:prepare")
+            if len(self._ticks) < BATCH_TICKS and not (self._gone or self._all_gone):
+                continue
             ticks, self._ticks = self._ticks, deque()
             gone, self._gone = self._gone, set()
             all_gone, self._all_gone = self._all_gone, False
@@ -287,6 +295,11 @@ class CallEars:
         text = one_line(words[: 2 * LONGEST_WORDS_CHARACTERS], LONGEST_WORDS_CHARACTERS)
         item = f"heard-{next(self._numbers)}"
         tell(Text(text, role="person", speaker=utterance.speaker, final=True, item=item, began_at=utterance.began_at))
+
+    async def _prepare(self) -> None:
+        """Import the SDK before somebody speaks: that takes 0.7 s, in which other threads wait for the interpreter again and again."""
+        with contextlib.suppress(ConfigError):  # it is tried again, and told, when somebody speaks
+            await self._ready_transcriber()
 
     async def _ready_transcriber(self) -> TextOf:
         async with self._making:

@@ -108,6 +108,7 @@ class Room:
         self.clock, self.metrics, self.executor = clock, Metrics(), AtOnce()
         self.transcriber = ScriptedTranscriber(clock)
         self.refusal: Exception | None = None
+        self.made = 0
         self.allowed = True
         self.told: list[Text | Problem] = []
         self.ears = CallEars(
@@ -122,6 +123,7 @@ class Room:
     def new_transcriber(self) -> ScriptedTranscriber:
         if self.refusal is not None:
             raise self.refusal
+        self.made += 1
         return self.transcriber
 
     async def tick(self, *speakers: SpeakerId) -> None:
@@ -324,7 +326,14 @@ async def test_nothing_is_heard_until_it_is_allowed_nor_afterwards(clock: FakeCl
         it.allowed = False
         await it.say(ANNA)
         assert it.executor.batches == 0
+        assert it.made == 0
         it.allowed = True
+        await it.tick()
+        for _ in range(50):
+            if it.made:
+                break
+            await asyncio.sleep(0.001)
+        assert it.made == 1, "the client is there before the first word"
         it.transcriber.takes_s = 5.0
         await it.say(ANNA)
         await it.say(BEN, rest_ms=0)
