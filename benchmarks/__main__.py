@@ -2,10 +2,13 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import structlog
 
 from benchmarks import backlog, cascade, crowd, ears, handover, jitter, latency, mending, packets, realtime, recovery, resources, starting
 from benchmarks.peers import measure as peers
@@ -51,6 +54,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the JSON goes (default: %(default)s)")
     args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # the loopback's news are none of the table
     where, begun = machine(), time.perf_counter()
     rows = asyncio.run(measured(args))
     beside = asyncio.run(peers.measure(tell)) if args.peers else []

@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from benchmarks.soak.conduct import CENSUS, Plan, Soak
 from benchmarks.soak.judge import Claim, Findings, claims, more
@@ -25,6 +28,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=REPORT, help="where the report goes (default: %(default)s)")
     parser.add_argument("--bot", default=CENSUS, metavar="MODULE", help="the Python module that is the bot (default: %(default)s)")
     args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # the loopback's news are none of the table
     if not Path("/proc/self/fd").is_dir():
         sys.stdout.write("soak is skipped: it reads the bot's memory and descriptors from /proc, which only Linux has.\n")
         return 0
