@@ -56,7 +56,7 @@ types: $(VENV)/.dev ## mypy, strict, over package, tests and benchmarks
 check: style types ## what CI runs, beside interop: also style, types, asyncio's debug mode and the coverage of each package
 	$(BIN)/python -m tests --check
 
-interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's and the realtime engine's server; needs Node 20.15 and npm
+interop: $(VENV)/.dev ## calls with discord.js as a client and with aimock as the cascade's and the realtime engine's server, axe on the status page; needs Node 20.15 and npm
 	@$(BIN)/python -m tests.interop
 
 MINUTES ?= 10

@@ -51,7 +51,7 @@ FLOORS = {
     "doctor": 57,
     "hearing": 96,
     "loopback": 93,
-    "monitoring": 90,
+    "monitoring": 95,
     "personaplex": 98,
     "realtime": 94,
     "services": 98,

@@ -3,7 +3,7 @@
 It has no word that was said. It has names only if the settings say so. Long lists are cut: a page is for people.
 """
 
-import os
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,4 +176,4 @@ def memory_bytes() -> int | None:
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     except (OSError, IndexError):
         return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return int(pages) * mmap.PAGESIZE
