@@ -11,11 +11,8 @@ class Reframer:
     def __init__(self, audio_format: AudioFormat) -> None:
         self._frame_bytes = audio_format.frame_bytes
         self._rest = bytearray()
-
-    @property
-    def pending_bytes(self) -> int:
+        self.pending_bytes = 0
         """The bytes of the unfinished frame; always less than a frame."""
-        return len(self._rest)
 
     def push(self, pcm: bytes) -> Iterator[bytes]:
         """Take a batch and return every frame that is now complete, in order."""
@@ -25,14 +22,16 @@ class Reframer:
         whole = len(self._rest) // self._frame_bytes * self._frame_bytes
         ready = bytes(self._rest[:whole])
         del self._rest[:whole]
+        self.pending_bytes = len(self._rest)
         return (ready[start : start + self._frame_bytes] for start in range(0, whole, self._frame_bytes))
 
     def take_rest(self) -> bytes:
         """Return the unfinished frame's bytes and stop waiting for its end."""
         rest = bytes(self._rest)
-        self._rest.clear()
+        self.clear()
         return rest
 
     def clear(self) -> None:
         """Drop the bytes that wait for the rest of their frame."""
         self._rest.clear()
+        self.pending_bytes = 0

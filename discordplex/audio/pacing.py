@@ -13,7 +13,7 @@ from discordplex.audio.format import ENGINE
 from discordplex.audio.jitter import JitterEstimator
 
 FRAME_S: Final = ENGINE.frame_seconds
-_EPSILON_S: Final = 1e-6
+EPSILON_S: Final = 1e-6
 _TICKS_MEASURED: Final = 5
 """The smallest hold of this many ticks counts, because a late tick of the consumer makes every hold look too long."""
 _LEARNING_S: Final = 5.0
@@ -104,7 +104,7 @@ class Pacing:
         profile = self._profile
         calm_ms = profile.initial_ms if self._jitter.heard_s < _LEARNING_S else profile.floor_ms
         spread = self._jitter.spread
-        margin_s = profile.margin_ms / 1000 if spread > _EPSILON_S else 0.0
+        margin_s = profile.margin_ms / 1000 if spread > EPSILON_S else 0.0
         feared = spread * (1 + profile.beyond) + max(0.0, spread - _MILD_S) * _BEYOND_MILD + margin_s
         return min(max(calm_ms / 1000, feared), self._ceiling_s)
 
@@ -130,7 +130,7 @@ class Pacing:
         self._ticks.clear()
         self.surplus_s = None
         held_s = max(now - arrived, now - place_s - self._jitter.earliest)
-        return not self._profile.trim or held_s + _EPSILON_S >= self.target_s
+        return not self._profile.trim or held_s + EPSILON_S >= self.target_s
 
     def tick(self, place_s: float, now: float) -> None:
         """The frame at `place_s` is due now."""
@@ -145,14 +145,14 @@ class Pacing:
     @property
     def excess_frames(self) -> int:
         """The frames that can be dropped without going below the target."""
-        return max(0, int((self.surplus_s + _EPSILON_S) / FRAME_S)) if self.surplus_s is not None else 0
+        return max(0, int((self.surplus_s + EPSILON_S) / FRAME_S)) if self.surplus_s is not None else 0
 
     @property
     def frames_over_ceiling(self) -> int:
         """The frames above the ceiling, without the one that waits for its tick."""
         if self.surplus_s is None:
             return 0
-        return max(0, math.ceil((self._held_s - self._ceiling_s - _EPSILON_S) / FRAME_S) - 1)
+        return max(0, math.ceil((self._held_s - self._ceiling_s - EPSILON_S) / FRAME_S) - 1)
 
     @property
     def thinness(self) -> Thinness:
@@ -160,10 +160,10 @@ class Pacing:
         if not self._profile.wary or self.surplus_s is None:
             return Thinness.ENOUGH
         spread = self._jitter.spread
-        if self._held_s < min(self.target_s if spread > _SEVERE_S else spread, self._ceiling_s) - _EPSILON_S:
+        if self._held_s < min(self.target_s if spread > _SEVERE_S else spread, self._ceiling_s) - EPSILON_S:
             return Thinness.TOO_LITTLE
         barely = spread + self._profile.margin_ms / 2000
-        return Thinness.LITTLE if self._held_s < min(barely, self._ceiling_s) - _EPSILON_S else Thinness.ENOUGH
+        return Thinness.LITTLE if self._held_s < min(barely, self._ceiling_s) - EPSILON_S else Thinness.ENOUGH
 
     def _measure(self) -> None:
         """Once for each tick: several decisions depend on it."""

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from discordplex.audio.fades import crossfade, energy_of, is_quiet
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
-from discordplex.audio.pacing import FRAME_S, Pacing, Profile, Thinness
+from discordplex.audio.pacing import EPSILON_S, FRAME_S, Pacing, Profile, Thinness
 from discordplex.metrics import Metrics
 
 _PATIENCE_S: Final = 0.5
@@ -62,6 +62,7 @@ class PlayoutBuffer:
         """`name` is the prefix of the metrics; several buffers of the same two threads may share it."""
         self._profile = profile
         self._room = profile.capacity_frames
+        self._capacity_s = profile.capacity_ms / 1000
         self._pacing = Pacing(profile)
         self._lock = threading.Lock()
         self._reframer = Reframer(ENGINE)
@@ -98,16 +99,20 @@ class PlayoutBuffer:
     def pop(self, now: float) -> bytes | None:
         """The frame that is due at `now`, or None for silence. Thread: consumer, once each 20 ms. Never blocks."""
         with self._lock:
-            self._expire(now)
+            if self._frames and self._frames[0].arrived < now - self._capacity_s:
+                self._expire(now)
             if self._phase is PlayoutPhase.FILL and not self._begin(now):
                 return None
             if not self._frames:
                 return self._run_dry(now)
             self._pacing.tick(self._place_s(), now)
             self._surplus_s = self._pacing.surplus_s
-            if self._is_to_stretch(now):
+            if self._profile.wary and self._is_to_stretch(now):
                 return self._play_twice()
-            self._relieve(now)
+            if self._surplus_s is not None and self._surplus_s > FRAME_S - EPSILON_S:
+                self._relieve(now)
+            else:
+                self._excess_since = None
             return self._play(now)
 
     def begin_anew(self, profile: Profile) -> None:
@@ -116,6 +121,7 @@ class PlayoutBuffer:
             self._drop()
             self._profile = profile
             self._room = profile.capacity_frames
+            self._capacity_s = profile.capacity_ms / 1000
             self._pacing = Pacing(profile)
             self._surplus_s = self._excess_since = None
 
@@ -201,7 +207,7 @@ class PlayoutBuffer:
         return None
 
     def _expire(self, now: float) -> None:
-        oldest = now - self._profile.capacity_ms / 1000
+        oldest = now - self._capacity_s
         while self._frames and self._frames[0].arrived < oldest:
             self._frames.popleft()
             self._expired.add()

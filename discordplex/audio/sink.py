@@ -94,7 +94,8 @@ class Sink(LibrarySink):
             return
         if self.ducking is not None:
             self.ducking.hear(pcm)
-        self._speaker(speaker_id, now).write(pcm, now)
+        speaker = self._speakers.get(speaker_id) or self._new_speaker(speaker_id)
+        speaker.write(pcm, now)
         self._awaited.discard(speaker_id)
         if not self._awaited:
             self.on_all_heard()
@@ -151,12 +152,9 @@ class Sink(LibrarySink):
         self.finished = True
         self.close()
 
-    def _speaker(self, speaker_id: int, now: float) -> SpeakerBuffer:
-        found = self._speakers.get(speaker_id)
-        if found is None:
-            if len(self._speakers) >= MAX_SPEAKERS:
-                del self._speakers[min(self._speakers, key=lambda known: self._speakers[known].heard_at)]
-                self._evicted.add()
-            found = self._speakers[speaker_id] = SpeakerBuffer(self._metrics)
-            found.heard_at = now
-        return found
+    def _new_speaker(self, speaker_id: int) -> SpeakerBuffer:
+        if len(self._speakers) >= MAX_SPEAKERS:
+            del self._speakers[min(self._speakers, key=lambda known: self._speakers[known].heard_at)]
+            self._evicted.add()
+        made = self._speakers[speaker_id] = SpeakerBuffer(self._metrics)
+        return made

@@ -5,7 +5,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
-from websockets.protocol import State
 
 from discordplex.clock import Clock
 from discordplex.engine import Persona
@@ -62,7 +61,7 @@ class PersonaPlexClient:
     @property
     def live(self) -> bool:
         """Whether audio can be sent now."""
-        return self._connection.phase is ConversationPhase.LIVE and self._socket is not None and self._socket.state is State.OPEN
+        return self._connection.phase is ConversationPhase.LIVE and self._socket is not None
 
     @property
     def backlog_bytes(self) -> int:

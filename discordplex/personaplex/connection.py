@@ -177,7 +177,7 @@ class Connection:
         """
         if self.phase is not ConversationPhase.LIVE:
             raise LocalProtocolError(f"audio may not be sent while {self.phase.value}")
-        return protocol.encode(protocol.AudioBytes(ogg))
+        return protocol.AUDIO + ogg
 
     def take_events(self) -> list[Event]:
         """What has happened since the last call, in order."""

@@ -34,6 +34,10 @@ class Kind(enum.IntEnum):
     PING = 6
 
 
+AUDIO = bytes((Kind.AUDIO,))
+"""What a message with audio begins with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handshake:
     """The prompts are loaded: send audio from now on. `versions` is what some servers append."""
@@ -99,7 +103,7 @@ def encode(message: Message) -> bytes:
     if isinstance(message, Handshake):
         return bytes((Kind.HANDSHAKE,)) + message.versions
     if isinstance(message, AudioBytes):
-        return bytes((Kind.AUDIO,)) + message.ogg
+        return AUDIO + message.ogg
     if isinstance(message, TextPiece):
         return bytes((Kind.TEXT,)) + message.text.encode()
     if isinstance(message, ErrorText):

@@ -37,6 +37,7 @@ MS_PER_BYTE = DISCORD.duration_ms(1)
 DISCOVERY = struct.Struct("!HHI64sH")
 DISCOVERY_REQUEST, DISCOVERY_REPLY, DISCOVERY_LENGTH = 1, 2, 70
 KEEPALIVE = struct.Struct("<Q")
+CONTROL_SIZES = (DISCOVERY.size, KEEPALIVE.size)
 
 
 class Everybody:
@@ -81,6 +82,8 @@ class Receiver:
         self._streams: dict[int, SpeakerStream] = {}
         self._waiting: dict[int, UnnamedPackets] = {}
         self._now = float("-inf")
+        self._may_wait = False
+        """Whether a packet has been put behind a gap since `due` found none."""
         self._room = float(MAX_STRANGE_PACKETS)
         self._room_at = float("-inf")
         self._frames = metrics.counter("voice.rx.frames")
@@ -124,7 +127,10 @@ class Receiver:
     @property
     def due(self) -> float | None:
         """When a gap is given up if nothing more arrives; None where nothing waits."""
+        if not self._may_wait:
+            return None
         dues = [due for stream in self._streams.values() if (due := stream.reorder.due) is not None]
+        self._may_wait = bool(dues)
         return min(dues, default=None)
 
     def tick(self, now: float) -> None:
@@ -137,7 +143,12 @@ class Receiver:
         """Take one datagram from the network."""
         self._now = now
         try:
-            self._take(datagram, now)
+            if len(datagram) in CONTROL_SIZES and self._take_control(datagram, now):
+                return
+            if self.transport is None:
+                self._count("early")
+            else:
+                self._take_packet(RtpPacket.parse(datagram), self.transport, now)
         except RtpError as fault:
             self._count(fault.reason)
 
@@ -146,15 +157,15 @@ class Receiver:
         del error
         self._count("faults")
 
-    def _take(self, datagram: bytes, now: float) -> None:
-        if len(datagram) == DISCOVERY.size and datagram[:2] == DISCOVERY_REPLY.to_bytes(2, "big"):
-            self._take_discovery(datagram)
-        elif len(datagram) == KEEPALIVE.size:
+    def _take_control(self, datagram: bytes, now: float) -> bool:
+        """Take the answer to a discovery or a keep-alive; whether it is one."""
+        if len(datagram) == KEEPALIVE.size:
             self._take_echo(datagram, now)
-        elif self.transport is None:
-            self._count("early")
-        else:
-            self._take_packet(RtpPacket.parse(datagram), self.transport, now)
+            return True
+        if datagram[:2] == DISCOVERY_REPLY.to_bytes(2, "big"):
+            self._take_discovery(datagram)
+            return True
+        return False
 
     def _take_echo(self, datagram: bytes, now: float) -> None:
         """The answer to a keep-alive proves the path, once; a number that was not asked for, or was answered, proves nothing."""
@@ -307,6 +318,7 @@ class Receiver:
             self._decode(stream, opened)
             return
         stream.reorder.push(sequence, opened, now)
+        self._may_wait = True
         self._deliver(stream, now)
 
     def _name_by_key(self, ssrc: int, user_id: int, now: float) -> SpeakerStream:
