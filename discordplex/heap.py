@@ -1,7 +1,8 @@
 """The heap of glibc, kept from growing while the bot holds no more than before.
 
 By default each thread gets an arena of its own, and what is freed inside one stays there. Measured in two calls whose members come and
-go: 31 MB in use all the time, but after two minutes 42 MB taken from the system, and one more each minute. With these options: 32 MB.
+go: 31 MB in use all the time, but after two minutes 42 MB taken from the system, and one more each minute. With one arena it is 32 MB, and
+still nearly one more each minute, until whole free pages are given back.
 """
 
 import ctypes
@@ -24,3 +25,12 @@ def keep_heap_small() -> None:
         return
     mallopt(ARENAS, 1)
     mallopt(TRIM_THRESHOLD, GIVEN_BACK_FROM_BYTES)
+
+
+def give_back() -> None:
+    """Give whole free pages back to the system; nothing without glibc. Measured: 0.4 to 1.2 ms, in which no thread gets memory."""
+    if sys.platform != "linux":
+        return
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
