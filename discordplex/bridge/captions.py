@@ -98,6 +98,11 @@ class OpenCaptions:
         self._stretches: list[Stretch] = []
         self._keys = 0
 
+    @property
+    def newest_key(self) -> int:
+        """The key of the newest stretch that has begun; 0 before the first."""
+        return self._keys
+
     def add(self, text: Text, *, position: int, now: float) -> None:
         """Add a piece that came when `position` samples had been pushed. A person's text does not wait for sound."""
         speaker = text.speaker if text.role == "person" else None

@@ -238,6 +238,11 @@ class Handover:
         return self._next is not None
 
     @property
+    def opens(self) -> bool:
+        """Whether the engine that people will talk with is being opened: it has been told of the call so far."""
+        return self._live is not None and self._live.ready_at is None and not self._live.is_over
+
+    @property
     def engine(self) -> VoiceEngine | None:
         """The engine that people talk with now."""
         return self._live.engine if self._live is not None and self._live.is_live else None

@@ -64,10 +64,15 @@ class RecapKeeper:
         self._turns: dict[int, RecapTurn] = {}
         self._summary = ""
         self._present: set[SpeakerId] = set()
+        self._forgotten_key = self._forgotten_engine_key = 0
+        """Captions up to these keys, of everybody and of those who may have quoted somebody, began before they had to be forgotten."""
         self._task: asyncio.Task[None] | None = None
 
     def hear(self, caption: Caption) -> None:
         """Take a caption; a later one of the same key replaces it."""
+        may_quote = caption.role == "engine" or caption.speaker is None
+        if caption.key <= (self._forgotten_engine_key if may_quote else self._forgotten_key):
+            return
         name = self._name_of(caption.speaker) if caption.speaker is not None else ""
         self._turns[caption.key] = RecapTurn(caption.text, caption.role, caption.speaker, one_line(name))
         while len(self._turns) > MOST_TURNS or (len(self._turns) > 1 and self._characters > MOST_CHARACTERS):
@@ -86,17 +91,25 @@ class RecapKeeper:
         if self._summarizer is not None and self._turns and self._task is None and self._may_summarize():
             self._task = asyncio.create_task(self._update(self._summarizer), name="bridge:summary")
 
-    def forget(self, speaker: SpeakerId) -> None:
-        """Forget what this person said, and whatever may quote them; does nothing where they were not in the call."""
-        if speaker not in self._present:
-            return
-        self._end()
-        self._turns = {key: turn for key, turn in self._turns.items() if turn.role == "person" and turn.speaker not in (speaker, None)}
+    def forget(self, speaker: SpeakerId, newest_key: int) -> bool:
+        """Forget what this person said, and whatever may quote them; does nothing where they were not in the call.
 
-    def clear(self) -> None:
-        """Forget everything."""
+        `newest_key` is that of the newest caption that has begun: those up to it are not taken later either. Returns whether a conversation
+        that was told of the call before has been told of anything that is forgotten now.
+        """
+        if speaker not in self._present:
+            return False
+        before = self.recap()
+        self._end()
+        self._forgotten_engine_key = newest_key
+        self._turns = {key: turn for key, turn in self._turns.items() if turn.role == "person" and turn.speaker not in (speaker, None)}
+        return self.recap() != before
+
+    def clear(self, newest_key: int) -> None:
+        """Forget everything, and what the captions up to this key go on to say."""
         self._end()
         self._turns.clear()
+        self._forgotten_key = self._forgotten_engine_key = newest_key
 
     @property
     def _characters(self) -> int:

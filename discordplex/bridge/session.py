@@ -134,7 +134,7 @@ class VoiceSession:
         finally:
             for caption in self._captions.close():
                 self._tell_caption(caption)
-            self._recap.clear()
+            self._recap.clear(self._captions.newest_key)
             self._tell(ended)
 
     def stop(self) -> None:
@@ -178,13 +178,16 @@ class VoiceSession:
         """
         self._sink.forget(speaker)
         self._captions.forget(speaker)
-        self._recap.forget(speaker)
+        self._captions.end_stretch()
+        was_told = self._recap.forget(speaker, self._captions.newest_key)
         self._handover.drop_next()  # it was told of the call with their words
         self._handover.to_forget.add(speaker)
         if self._ears is not None:
             await self._ears.forget(speaker)
         engine = self._handover.engine
         if engine is None:
+            if was_told and self._handover.opens:
+                self._give_up_attempt()  # likewise; it is opened again without them
             return
         try:
             await engine.forget(speaker)
@@ -199,7 +202,8 @@ class VoiceSession:
 
         A full-duplex model cannot forget, so it does; one that takes turns has its history in its lease, which the caller resets.
         """
-        self._recap.clear()
+        self._captions.end_stretch()
+        self._recap.clear(self._captions.newest_key)
         if self._ears is not None:
             self._ears.drop()
         self._handover.drop_next()

@@ -516,6 +516,42 @@ async def test_a_reset_forgets_at_once(clock: FakeClock, state: Callable[[Handed
     await end(call)
 
 
+@pytest.mark.parametrize("by", ["reset", "opt-out"])
+async def test_what_the_engine_was_saying_is_forgotten_whole(clock: FakeClock, by: str) -> None:
+    """A caption that is still growing does not bring back its beginning; what is said afterwards is a caption of its own."""
+    call = Handed(clock, *engines_of(clock))
+    await call.start()
+    call.engines[0].does(Text("Ann has a secret."))
+    await clock.advance(0.3)
+    if by == "reset":
+        assert call.session.reset()
+    else:
+        await call.session.forget(1)
+    await clock.advance(0.3)
+    live = call.engines[1 if by == "reset" else 0]
+    live.does(Text(" Good evening."))
+    await clock.advance(6.2)
+    assert [turn.text for turn in call.lease.recaps[-1].turns] == ["Good evening."]
+    assert [event.text for event in call.told if isinstance(event, Caption) and event.final] == ["Ann has a secret.", "Good evening."]
+    await end(call)
+
+
+async def test_an_opt_out_while_the_next_conversation_opens_in_place_of_the_last_one(clock: FakeClock) -> None:
+    """It had been told their words, so it is opened again without them; the second time there is nothing to take out."""
+    call = Handed(clock, *engines_of(clock))
+    call.session._captions.add(Text("I am Ann.", role="person", speaker=1, final=True), position=0, now=0)
+    await renewing(call)
+    assert call.lease.recaps[1]
+    for _ in range(3):
+        await call.session.forget(1)
+        await clock.advance(0.3)
+    assert not call.lease.recaps[2]
+    assert len(call.lease.recaps) == 3
+    assert call.engines[2].forgotten
+    assert call.session._handover.engine is call.engines[2]
+    await end(call)
+
+
 async def test_an_engine_that_takes_turns_forgets_without_starting_over(clock: FakeClock) -> None:
     """Its history is in its lease."""
     call = Call(clock, ScriptedEngine(clock, caps=EngineCaps(realtime_paced=False)))

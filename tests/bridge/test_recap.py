@@ -72,7 +72,7 @@ def test_turns_are_told_in_order_with_names() -> None:
         RecapTurn("I am nobody.", "person"),
         RecapTurn("I am Ben.", "person", BEN, "Ben"),
     )
-    keeper.clear()
+    keeper.clear(4)
     assert not keeper.recap()
 
 
@@ -80,10 +80,27 @@ def test_an_opt_out_takes_their_words_and_whatever_may_hold_them() -> None:
     """Nameless words may be theirs, and the engine may have quoted them. Who was not in the call changes nothing."""
     keeper = RecapKeeper(name_of=NAMES.__getitem__)
     a_talk(keeper)
-    keeper.forget(3)
+    assert not keeper.forget(3, 4)
     assert len(keeper.recap().turns) == 4
-    keeper.forget(ANN)
+    assert keeper.forget(ANN, 4)
+    assert not keeper.forget(ANN, 4)
     assert [turn.text for turn in keeper.recap().turns] == ["I am Ben."]
+
+
+def test_what_had_begun_before_it_had_to_be_forgotten_does_not_come_back() -> None:
+    """A caption that is still being said holds its beginning, too. What others say stays, and what the engine says from then on."""
+    keeper = RecapKeeper(name_of=NAMES.__getitem__)
+    a_talk(keeper)
+    keeper.forget(ANN, 4)
+    keeper.hear(said(1, "Hello Ann."))
+    keeper.hear(said(3, "I am nobody, too.", by_person=True))
+    keeper.hear(said(4, "I am Ben, too.", BEN))
+    keeper.hear(said(5, "Hello Ben."))
+    assert [turn.text for turn in keeper.recap().turns] == ["I am Ben, too.", "Hello Ben."]
+    keeper.clear(5)
+    keeper.hear(said(4, "I am Ben as well.", BEN))
+    keeper.hear(said(6, "Hello."))
+    assert [turn.text for turn in keeper.recap().turns] == ["Hello."]
 
 
 def test_it_is_bounded() -> None:
@@ -144,9 +161,9 @@ async def test_a_summary_of_words_that_are_to_be_forgotten_is_never_told(ending:
     await settle()
     for _ in range(2):
         if ending == "forget":
-            keeper.forget(ANN)
+            keeper.forget(ANN, 0)
         else:
-            keeper.clear()
+            keeper.clear(0)
         await settle()
         assert cancelled == [True]
         assert keeper.recap().summary == ""
