@@ -190,17 +190,18 @@ class Downlink:
         Everything pushed after `item` is dropped with it. Does nothing where all of it was played, so that an engine may answer this with
         an `Interrupted` of its own. Without an `item` the engine is always told: it may be thinking.
         """
-        self._source.go_on()
         heard = self._source.played_samples
         reply = self._reply_at(heard, item)
         self._captions.cut(heard=heard, item=item)
         if item:
             self._cut_item = item
+        if reply is not None:  # while it is held still: the send thread would play another frame of it, which nobody counts as heard
+            self._flushed.add(self._source.flush())
+        self._source.go_on()
         if reply is None:
             if not item:
                 await engine.interrupt()
             return
-        self._flushed.add(self._source.flush())
         self._replies.clear()
         self._cut_item = reply.item
         played_ms = max(0, heard - reply.begin) * 1000 / ENGINE.rate_hz

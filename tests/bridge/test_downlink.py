@@ -172,6 +172,24 @@ async def test_nothing_stays_held(call: Call, end: Interrupted | Closed) -> None
     assert not call.source.held
 
 
+async def test_nothing_more_of_a_held_reply_is_heard_when_it_is_cut(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A send thread that reads in the middle of the interruption gets no sound, and what the engine is told is what was heard."""
+    call.engine.does(Audio(pcm_of_ms(1000), item="a"), Closed("."))
+    await call.downlink.run(call.engine)
+    call.source.play(300)
+    call.source.hold()
+    flush = call.source.flush
+
+    def read_and_flush() -> int:
+        call.source.play(20)
+        return flush()
+
+    monkeypatch.setattr(call.source, "flush", read_and_flush)
+    await call.downlink.interrupt(call.engine)
+    assert call.engine.interrupts == [("a", 300)]
+    assert call.metrics.counter("downlink.flushed_samples").value == 700 * 48
+
+
 async def test_an_engine_that_thinks_can_be_stopped(call: Call) -> None:
     """With nothing to be played, a person's wish for silence reaches the engine all the same; its own interruption does not echo."""
     await call.downlink.interrupt(call.engine)
