@@ -1,8 +1,8 @@
 """The heap of glibc, kept from growing while the bot holds no more than before.
 
 By default each thread gets an arena of its own, and what is freed inside one stays there. Measured in two calls whose members come and
-go: 31 MB in use all the time, but after two minutes 42 MB taken from the system, and one more each minute. With one arena it is 32 MB, and
-still nearly one more each minute, until whole free pages are given back.
+go: 31 MB in use, and after two minutes 42 MB taken from the system; with one arena 32 MB. Giving free pages back each minute takes off up
+to 5 MB. In the soak the process still grows by about 1 MB a minute; `docs/performance.md` has the figures.
 """
 
 import ctypes
