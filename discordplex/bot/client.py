@@ -155,6 +155,8 @@ class GatewayClient(discord.Bot):
         self._read = read
         self._start_done = asyncio.Event()
         self._start_done.set()
+        self._unannounced: set[int] = set()
+        """Guilds that are available, and of which the listener has not heard yet."""
         self._handlers_running: set[asyncio.Task[Any]] = set()
         self._connecting: asyncio.Task[None] | None = None
         self._has_left = False
@@ -178,6 +180,8 @@ class GatewayClient(discord.Bot):
             for kept in (guild._voice_states, guild._channels, guild._threads):  # noqa: SLF001 -- py-cord has no way to say it
                 kept.clear()
         parse(data)
+        if not data.get("unavailable"):
+            self._unannounced.add(int(data["id"]))
 
     async def _dial_in_time(self, url: str, **options: Any) -> Any:
         """Wait for the pace, then connect to the gateway. Raises SessionsFailError if the wait would be too long for py-cord."""
@@ -261,6 +265,10 @@ class GatewayClient(discord.Bot):
     async def on_ready(self) -> None:
         """Py-cord has finished its own start."""
         self._start_done.set()
+        # py-cord drops the event of a guild that comes at the moment in which it stops waiting for the next one.
+        for guild_id in tuple(self._unannounced):
+            self._announce(self.get_guild(guild_id))
+        self._unannounced.clear()
         self._listener.guilds_known(self)
 
     async def on_disconnect(self) -> None:
@@ -277,11 +285,16 @@ class GatewayClient(discord.Bot):
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """A known guild is available."""
-        self._listener.guild_here(guild)
+        self._announce(guild)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was added to a guild."""
-        self._listener.guild_here(guild)
+        self._announce(guild)
+
+    def _announce(self, guild: discord.Guild | None) -> None:
+        if guild is not None and guild.id in self._unannounced:
+            self._unannounced.remove(guild.id)
+            self._listener.guild_here(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """The bot was removed from a guild, or the guild was deleted."""

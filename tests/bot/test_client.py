@@ -21,6 +21,12 @@ class Noted:
         self.deleted: list[tuple[int, set[int]]] = []
         self.facts: list[tuple[Any, ...]] = []
 
+    def guild_here(self, guild: Any) -> None:
+        self.facts.append(("here", guild.id))
+
+    def guilds_known(self, client: GatewayClient) -> None:
+        self.facts.append(("known", len(client.guilds)))
+
     def person_moved(self, guild: Any, person_id: int, before: int | None, after: int | None) -> None:
         self.facts.append(("person", guild.id, person_id, before, after))
 
@@ -93,6 +99,27 @@ async def test_who_moved(who: int, channels: tuple[int | None, int | None], fact
     await settle()
     assert heard.facts[-1] == fact
     assert len(heard.facts) == len(channels), "every event is one fact"
+    await client.close()
+    assert client.http.connector is not None
+    await client.http.connector.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_guild_that_comes_while_py_cord_finishes_its_start_is_heard_of(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """Once, whenever it comes: py-cord keeps guilds in a queue until it is ready, and drops what comes as it stops reading that."""
+    monkeypatch.setattr("discordplex.bot.client.READY_TIMEOUT_S", 0.0)
+    heard = Noted()
+    client = GatewayClient(cast("Listener", heard), clock=FakeClock(), shard=WHOLE, turns=LoginTurns())
+    state, parse = client._connection, client._connection.parsers
+    state._ready_state = asyncio.Queue()
+    starting = asyncio.create_task(state._delay_ready())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    parse["GUILD_CREATE"]({"id": str(GUILD), "name": "a", "channels": [], "members": [], "member_count": 0, "roles": []})
+    await starting
+    await settle()
+    assert heard.facts.count(("here", GUILD)) == 1
+    assert len([fact for fact in heard.facts if fact[0] == "known"]) == 1
     await client.close()
     assert client.http.connector is not None
     await client.http.connector.close()
