@@ -58,7 +58,8 @@ class ShardOwner(Protocol):
 class GatewayConnections:
     """One client for each shard, from the login to its end. Use it once. Thread: loop.
 
-    A shard that fails is connected again while another one is connected. When none is left, the login has failed.
+    A shard that fails is connected again while another one is connected. The login has failed when none is left, or when there are fewer
+    than Discord wants.
     """
 
     def __init__(self, owner: ShardOwner, *, turns: LoginTurns, clock: Clock) -> None:
@@ -154,7 +155,8 @@ class GatewayConnections:
                 finally:
                     # The clients stay until the calls have ended, which still write and leave channels.
                     self._had_session |= client.sessions > 0
-                    if cause and not self._over.is_set() and self._others_are_connected(client):
+                    may_return = cause != TOO_FEW_SHARDS and self._others_are_connected(client)
+                    if cause and not self._over.is_set() and may_return:
                         await self._owner.shard_lost(shard)
                     else:
                         self._fail(cause)

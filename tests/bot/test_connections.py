@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from discordplex.bot import connections
+from discordplex.bot import connections, shards
+from discordplex.bot.shards import Pace
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Channel
 from discordplex.loopback.personaplex.log import Connected
@@ -109,3 +110,23 @@ async def test_a_bot_with_too_many_guilds_is_divided_anew(divided: Home, monkeyp
         home.discord.enter(home.ada, room(home, 0))
         await home.says(room(home, 0), "Go ahead")
     assert sorted(sessions.logins) == [(0, 2), (1, 2)]
+
+
+async def test_shards_that_have_become_too_few_are_replaced_although_one_is_still_connected(
+    divided: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discord refuses one of two shards (4011): its guilds would never be served again until both are replaced by more."""
+    home, sessions = divided, divided.discord.gateway.sessions
+    monkeypatch.setattr("discordplex.bot.application.FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(shards, "IDENTIFY_S", 0.05)
+    monkeypatch.setattr(shards, "pace_of_identifies", lambda _: Pace(first_s=0.05, longest_s=0.2, lasting_s=60.0))
+    monkeypatch.setattr("discordplex.loopback.discord.gateway.sessions.IDENTIFY_S", 0.0)
+    async with home.bot_running():
+        await home.discord.wait_for(lambda: len(sessions.logins) == 2)
+        sessions.shards = sessions.required_shards = sessions.max_concurrency = 4
+        sessions.end_all(0)
+        await home.discord.gateway.drop(home.bot.id, code=4010, shard=0)
+        await home.discord.wait_for(lambda: len(sessions.logins) == 6)
+        home.discord.enter(home.ada, room(home, 0))
+        await home.says(room(home, 0), "Go ahead")
+    assert sorted(sessions.logins[2:]) == [(number, 4) for number in range(4)]
