@@ -55,15 +55,20 @@ class RecapKeeper:
         *,
         name_of: Callable[[SpeakerId], str] = nameless,
         summarizer: SummaryModel | None = None,
-        may_summarize: Callable[[], bool] = lambda: True,
+        may_summarize: Callable[[bool], bool] = lambda _: True,
     ) -> None:
-        """`name_of` is asked once for each turn, while its speaker is there; `may_summarize` before the summarizer gets any words."""
+        """`name_of` is asked once for each turn, while its speaker is there; `may_summarize` before the summarizer gets any words.
+
+        It is asked with whether people's words are among them: a call may have had another kind of engine, which wrote them down.
+        """
         self._name_of = name_of
         self._summarizer = summarizer
         self._may_summarize = may_summarize
         self._turns: dict[int, RecapTurn] = {}
         self._summary = ""
         self._present: set[SpeakerId] = set()
+        self._holds_people = False
+        """Whether people's words are or were among the turns since everything was forgotten: a summary may hold them."""
         self._forgotten_key = self._forgotten_engine_key = 0
         """Captions up to these keys, of everybody and of those who may have quoted somebody, began before they had to be forgotten."""
         self._task: asyncio.Task[None] | None = None
@@ -73,6 +78,7 @@ class RecapKeeper:
         may_quote = caption.role == "engine" or caption.speaker is None
         if caption.key <= (self._forgotten_engine_key if may_quote else self._forgotten_key):
             return
+        self._holds_people = self._holds_people or caption.role == "person"
         name = self._name_of(caption.speaker) if caption.speaker is not None else ""
         self._turns[caption.key] = RecapTurn(caption.text, caption.role, caption.speaker, one_line(name))
         while len(self._turns) > MOST_TURNS or (len(self._turns) > 1 and self._characters > MOST_CHARACTERS):
@@ -88,7 +94,7 @@ class RecapKeeper:
 
     def prepare(self) -> None:
         """A conversation will begin soon: have a summary made. Nobody waits for it."""
-        if self._summarizer is not None and self._turns and self._task is None and self._may_summarize():
+        if self._summarizer is not None and self._turns and self._task is None and self._may_summarize(self._holds_people):
             self._task = asyncio.create_task(self._update(self._summarizer), name="bridge:summary")
 
     def forget(self, speaker: SpeakerId, newest_key: int) -> bool:
@@ -109,6 +115,7 @@ class RecapKeeper:
         """Forget everything, and what the captions up to this key go on to say."""
         self._end()
         self._turns.clear()
+        self._holds_people = False
         self._forgotten_key = self._forgotten_engine_key = newest_key
 
     @property

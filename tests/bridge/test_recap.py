@@ -36,7 +36,7 @@ async def test_nothing_is_summed_up_before_people_know() -> None:
         asked.append(text)
         return "They met."
 
-    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarizer=Writer(summarize), may_summarize=lambda: allowed)
+    keeper = RecapKeeper(name_of=NAMES.__getitem__, summarizer=Writer(summarize), may_summarize=lambda _: allowed)
     a_talk(keeper)
     keeper.prepare()
     await settle()
@@ -46,6 +46,28 @@ async def test_nothing_is_summed_up_before_people_know() -> None:
     keeper.prepare()
     await settle()
     assert keeper.recap().summary == "They met."
+
+
+async def test_the_question_whether_it_may_be_summed_up_says_whether_people_s_words_are_in_it() -> None:
+    """Until everything is forgotten: a summary keeps what the turns lose."""
+    asked: list[bool] = []
+
+    def may(holds_people: bool) -> bool:  # noqa: FBT001 -- as it is called
+        asked.append(holds_people)
+        return False
+
+    async def summarize(_: str) -> str:
+        raise AssertionError
+
+    keeper = RecapKeeper(summarizer=Writer(summarize), may_summarize=may)
+    for caption in (said(1, "Hello."), said(2, "I am Ann.", ANN), *(said(number, "Well.") for number in range(3, 60))):
+        keeper.hear(caption)
+        keeper.prepare()
+    assert asked == [False, *[True] * 58]
+    keeper.clear(59)
+    keeper.hear(said(60, "Hello."))
+    keeper.prepare()
+    assert not asked[-1]
 
 
 def said(key: int, text: str, speaker: int | None = None, *, by_person: bool = False, final: bool = True) -> Caption:

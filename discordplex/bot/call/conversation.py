@@ -51,7 +51,7 @@ class Conversation:
         lease: EngineLease,
         ears: Ears | None = None,
         summarizer: SummaryModel | None = None,
-        may_summarize: Callable[[], bool] = lambda: True,
+        may_summarize: Callable[[bool], bool] = lambda _: True,
         handover_rule: HandoverRule | None = None,
         source: StreamingPlaybackSource,
         clock: Clock,

@@ -121,9 +121,10 @@ class Disclosure:
         """Whether what people say may be sent to the transcription beside the engine: they know of it."""
         return self._in_force is not None and bool(self._in_force.transcribed_by)
 
-    def allows_summary(self) -> bool:
-        """Whether what was said may be summed up for the engine: no words of people are in it, or they know of it."""
-        return self._in_force is not None and (bool(self._in_force.recap_by) or not self._in_force.has_words)
+    def allows_summary(self, holds_people: bool) -> bool:  # noqa: FBT001 -- one caller, by position
+        """Whether what was said may be summed up for the engine: no words of people are in it (`holds_people`), or they know of it."""
+        policy = self._in_force
+        return policy is not None and (bool(policy.recap_by) or not (holds_people or policy.has_words))
 
     @property
     def channel(self) -> Any | None:

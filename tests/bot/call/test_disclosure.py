@@ -103,17 +103,18 @@ async def test_a_call_is_summed_up_for_the_engine_only_where_people_know(clock: 
     """With people's words in it; what the engine said alone may always be."""
     async with hall(clock, transcribes=words) as it:
         disclosure = it.call._disclosure
-        assert disclosure.allows_summary() != words, "nobody was told of a chat model"
+        assert disclosure.allows_summary(words) != words, "nobody was told of a chat model"
         it.call.state.recap_model = "a chat model (gpt-6-luna)"
         it.call._announcer.greet()
-        assert disclosure.allows_summary() != words, "people are told first"
+        assert disclosure.allows_summary(words) != words, "people are told first"
         await clock.advance(3)
-        assert disclosure.allows_summary()
+        assert disclosure.allows_summary(words)
         assert ("is summed up for the engine by a chat model" in it.greeting()) == words
         it.chat.hidden_from = it.square.hidden_from = frozenset({BERT})
         disclosure.look_again()
         await clock.advance(3)
-        assert disclosure.allows_summary() != words
+        assert disclosure.allows_summary(words) != words
+        assert not disclosure.allows_summary(True), "an engine of another kind wrote them down before"
 
 
 def test_while_opt_outs_are_unknown_the_ears_hear_nobody() -> None:
