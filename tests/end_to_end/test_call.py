@@ -1,7 +1,7 @@
 """One call through every room: a person speaks on a real Discord wire, an engine answers over its own, the bot is between them."""
 
 import itertools
-from typing import TypeAlias
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -13,14 +13,12 @@ from discordplex.loopback.discord.voice.impairments import Impairments
 from discordplex.loopback.personaplex.log import AudioReceived, Connected, ConversationClosed, HandshakeSent, MessageDiscarded
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.audio.signals import samples
-from tests.end_to_end.sound import SECOND, lag_samples, level_db
+from tests.end_to_end.sound import LOUD, SECOND, best_lag, lag_samples, level_db
 from tests.home import Home, home_with
 
 SEGMENT = SECOND // 2
 REACH = SECOND // 4
 """How far around its place a half second is looked for."""
-LOUD = 500
-Signal: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 MOVES = (".underruns", ".stalls", ".trimmed", ".stretched", ".overruns", ".expired", ".skipped")
 """What the bot counts where the machine was late and a buffer made up for it."""
 STEADY_SAMPLES = 2 * ENGINE.frame_samples
@@ -54,12 +52,14 @@ def segments_lags(heard: bytes, said: bytes) -> list[int]:
     return found
 
 
-def best_lag(window: Signal, piece: Signal) -> int:
-    """Where in `window` the sound of `piece` is found: the largest correlation, each place measured by its own loudness."""
-    size = 1 << (len(window) + len(piece)).bit_length()
-    product = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(piece, size)), size)[: len(window) - len(piece) + 1]
-    energy = np.cumsum(np.concatenate([[0.0], window**2]))
-    return int(np.argmax(product / np.sqrt(energy[len(piece) :] - energy[: -len(piece)] + 1.0)))
+def shifts_of(lags: list[int], tolerance: int = STEADY_SAMPLES) -> int:
+    """How often the lag changes by more than `tolerance` from one half second to the next."""
+    return sum(abs(after - before) > tolerance for before, after in itertools.pairwise(lags))
+
+
+def moves_of(counts: Mapping[str, float]) -> float:
+    """How often the bot made up for a late machine or network, as it counts it."""
+    return sum(counts[name] for name in counts if name.endswith(MOVES))
 
 
 def settled_share(lags: list[int], tolerance: int) -> float:
@@ -76,8 +76,7 @@ async def test_what_is_said_comes_back(speech: bytes, monkeypatch: pytest.Monkey
     assert abs(level_db(heard) - level_db(said)) < 1.0
     lags = segments_lags(heard, said)
     assert len(lags) >= 6
-    shifts = sum(abs(after - before) > STEADY_SAMPLES for before, after in itertools.pairwise(lags))
-    assert shifts <= sum(counts[name] for name in counts if name.endswith(MOVES)), "the timeline moved, and nobody counted it"
+    assert shifts_of(lags) <= moves_of(counts), "the timeline moved, and nobody counted it"
     assert settled_share(lags, ADAPTED_SAMPLES) == 1, lags
 
 

@@ -5,11 +5,14 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 from pydantic import SecretStr
 
+from discordplex.audio.converter import Upsampler
+from discordplex.cascade.reply import BROKEN_OFF
 from discordplex.config import BotConfig, CascadeConfig
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
-from tests.end_to_end.sound import SECOND
+from discordplex.loopback.openai.voice import SYLLABLE_MS, hum
+from tests.end_to_end.sound import SECOND, heard_up_to_ms
 from tests.home import Home, home_with
 
 FIRST, SECOND_ONE = "What a day it was.", "Tell me more of it."
@@ -58,6 +61,26 @@ async def test_sentence_after_sentence(speech: bytes, monkeypatch: pytest.Monkey
 
             discord.write(ada, channel, "!leave")
             await home.sits_in(None)
+
+
+async def test_a_reply_that_is_cut_is_remembered_as_far_as_it_was_heard(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chat model is told the words that people heard of it: what was cut lies within 100 ms of the last sound."""
+    sentence = speech[: 2 * SECOND * 3 // 2]
+    syllable = "La m m m "  # in four short words, since text is cut between two of them
+    answer = (syllable * 56).strip()
+    async with StandInOpenAI(hears=in_turn([FIRST, SECOND_ONE]), replies=in_turn([answer])) as openai, at(openai, monkeypatch) as home:
+        async with Person(home.discord, home.ada, home.lounge.id) as person:
+            await home.says(home.lounge, "Go ahead")
+            await person.say(sentence)
+            await person.wait_for_audio(home.bot.id, 3.0)
+            spoken = [record.body["input"] for record in openai.log.of(RequestReceived) if record.service == "speak"]
+            await person.say(sentence)
+            heard = person.heard.pcm(home.bot.id)
+            await home.discord.wait_for(lambda: len(thoughts(openai)) == 2)
+        reply = b"".join(Upsampler(channels=1).convert(hum(text)) for text in spoken)
+        kept = thoughts(openai)[1][1].rstrip(BROKEN_OFF)
+        word_ms = SYLLABLE_MS * 3 / len(syllable)
+        assert heard_up_to_ms(heard, reply) == pytest.approx(SYLLABLE_MS * len(kept) / len(syllable) + word_ms / 2, abs=100 + word_ms / 2)
 
 
 async def test_words_are_written_down_only_after_people_were_told(speech: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
