@@ -154,6 +154,11 @@ class EngineConversation:
         """Whether it is still being opened, and not waited for any longer."""
         return self.ready_at is None and timing.is_late(now, self._began_at)
 
+    def is_used_up(self, share: float, now: float) -> bool:
+        """Whether it has listened for this share of its memory."""
+        memory_s = self.engine.caps.memory_s
+        return self.ready_at is not None and memory_s is not None and now - self.ready_at >= share * memory_s
+
     async def _run(self) -> Closed:
         try:
             async with opened(self.engine, self._clock, lambda waited_s: self._host.opens_long(self, waited_s)):
@@ -352,7 +357,7 @@ class Handover:
     async def _step(self, live: EngineConversation, now: float) -> Closed | None:
         """Do what is due; returns how the engine was lost, where nothing follows."""
         following = self._next
-        if following is not None and (following.is_over or (live.is_live and following.is_late(self._timing, now))):
+        if following is not None and (following.is_over or (live.is_live and self._is_waited_for_no_longer(live, following, now))):
             self._next_failed(following, now)
             following = None
         if live.is_over:
@@ -364,6 +369,12 @@ class Handover:
         elif following.ready_at is not None and (following.downlink.has_sounded or not following.engine.caps.realtime_paced):
             self._with_next(live, following, following.ready_at, now)
         return None
+
+    def _is_waited_for_no_longer(self, live: EngineConversation, following: EngineConversation, now: float) -> bool:
+        """It opens too long; or nobody pauses, and its memory fills with what it hears: a live one that takes turns is never cut."""
+        if following.is_late(self._timing, now):
+            return True
+        return not live.engine.caps.realtime_paced and following.is_used_up(self._rule.prepare_share, now)
 
     def _after_loss(self, live: EngineConversation, following: EngineConversation | None) -> Closed | None:
         """The live conversation is lost: the next one takes over, at once or when it is ready."""

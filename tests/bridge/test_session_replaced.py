@@ -7,7 +7,7 @@ import pytest
 
 from discordplex.bridge.events import Ended, EngineBack, EngineLost, EngineReplaced, HandedOver
 from discordplex.bridge.session import REPLACE_AFTER_S
-from discordplex.engine import BUSY, STALLED, Audio, Closed, Persona, Text
+from discordplex.engine import BUSY, STALLED, Audio, Closed, EngineCaps, Persona, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bridge.scripted import CASCADE, PLEX, WHOLE_REPLIES, PreferredScriptedSlot, ReplaceableScriptedLease, ScriptedEngine, pcm_of_ms
@@ -233,6 +233,29 @@ async def test_a_call_returns_in_a_pause(clock: FakeClock) -> None:
     assert call.source.depth_ms == 80
     await call.cancel()
     assert not slot.given_back
+
+
+async def test_a_return_for_which_nobody_pauses_is_given_up(clock: FakeClock) -> None:
+    """The preferred engine's memory fills while it stands by, and nobody else could have it."""
+    other = ScriptedEngine(clock, caps=WHOLE_REPLIES)
+    home = ScriptedEngine(clock, caps=EngineCaps(realtime_paced=True, memory_s=80))
+    call, lease = call_of(clock, other, others=[])
+    lease.info = CASCADE
+    await call.start()
+    call.sink.pause_s = 0.0
+    lease.preferred = home
+    slot = lease.preferred_slot(print)
+    assert slot
+    assert call.session.hand_over_to(slot)
+    given_back = []
+    for _ in range(62):
+        home.does(Audio(pcm_of_ms(80)))
+        await clock.advance(1)
+        given_back.append(slot.given_back)
+    assert given_back.index(True) == 60
+    assert home.closed_at is not None
+    assert (other.closed_at, kinds(call)) == (None, ["Opening", "Listening"])
+    await call.cancel()
 
 
 async def test_a_return_that_fails_changes_nothing(clock: FakeClock) -> None:

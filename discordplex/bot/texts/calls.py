@@ -282,7 +282,7 @@ def returns(preferred: str) -> str:
 def stays(preferred: str, present: str) -> str:
     """After `returns`: that did not work."""
     name = harmless(preferred)
-    return f"{name[:1].upper()}{name[1:]} was not available after all: you still talk with {harmless(present)}."
+    return f"{name[:1].upper()}{name[1:]} does not take over after all: you still talk with {harmless(present)}."
 
 
 def gave_up(reason: str) -> str:
