@@ -220,7 +220,8 @@ class Handover:
         self._leaving: set[asyncio.Task[Closed]] = set()
         self._timing = HandoverTiming(self._rule, None, 0.0)
         self._summary_at = self._timing.summary_at
-        self._persona: Persona | None = None
+        self._persona = Persona("", "")
+        """The voice and role of every conversation; set by `hold`."""
         self._muted = False
         self._listened = False
         self._lost_told = False
@@ -290,7 +291,7 @@ class Handover:
 
         The slot is given back if it fails.
         """
-        if self._persona is None or self.engine is None or self._next is not None:
+        if self.engine is None or self._next is not None:
             return False
         self._spare = slot
         self._next = self._begin(slot.open(self._persona, self._metrics, self._recap.recap()), standby=True)
@@ -405,7 +406,7 @@ class Handover:
     def _prepare(self) -> bool:
         """Open the next conversation; whether there is a slot for it."""
         self._spare = self._lease.spare(self.drop_next)
-        if self._spare is None or self._persona is None:
+        if self._spare is None:
             return False
         log.info("next engine conversation prepared", engine=self._lease.name, spare=self._spare.name)
         self._next = self._begin(self._spare.open(self._persona, self._metrics, self._recap.recap()), standby=True)
@@ -452,8 +453,6 @@ class Handover:
 
     async def _renew(self, live: EngineConversation, now: float) -> None:
         """Leave the conversation and open the next one in its place."""
-        if self._persona is None:
-            return
         self._tell(Renewing())
         self._renewing_since, self._unheard_told = now, False
         self._uplink.engine = None

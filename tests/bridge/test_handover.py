@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 import pytest
+import structlog
 
 from discordplex.audio.format import ENGINE
 from discordplex.audio.samples import int16_of
@@ -177,6 +178,27 @@ async def test_the_next_conversation_takes_over_in_a_pause(clock: FakeClock) -> 
     await call.cancel()
     assert [one.end for one in call.lease.spares] == ["adopted", "given back"]
     assert all(engine.closed_at for engine in (first, second, third))
+
+
+async def test_a_conversation_that_cannot_be_left_well_disturbs_nobody(clock: FakeClock) -> None:
+    """It fails as it is closed after the hand-over: the log has it, and people go on talking with the next one."""
+
+    async def fail() -> None:
+        raise RuntimeError("the socket was in an odd state")
+
+    engines = engines_of(clock)
+    engines[0] = ScriptedEngine(clock, caps=FORGETFUL, on_close=fail)
+    call = Handed(clock, *engines)
+    await call.to_standby()
+    call.sink.pause_s = QUIET_S
+    with structlog.testing.capture_logs() as lines:
+        await clock.advance(0.6)
+    assert len(call.handed_over()) == 1
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["engine did not close well"]
+    heard = len(engines[1].heard)
+    await clock.advance(0.2)
+    assert len(engines[1].heard) > heard
+    await call.cancel()
 
 
 @pytest.mark.parametrize("who", ["people", "live", "next"])
