@@ -219,3 +219,25 @@ async def test_the_pace_of_real_time_engines_is_measured() -> None:
     assert list(call.metrics.histogram("downlink.gap_ms").values) == [0]
     await call.pass_on(Audio(pcm_of_ms(80)))
     assert list(call.metrics.histogram("downlink.depth_ms").values) == [0, 80, 160]
+
+
+@pytest.mark.parametrize("plays_on", [False, True])
+async def test_the_end_of_a_block_is_kept_for_who_continues(call: Call, plays_on: bool) -> None:  # noqa: FBT001
+    """Of the next block only the lead is played, and nothing that comes later; unless it plays on after all, then all of that block is."""
+    kept: list[bytes | None] = []
+    call.downlink.keep_tail(lambda: 0.03, lambda: kept.append(call.downlink.tail))
+    await call.pass_on(Audio(pcm_of_ms(80)), Audio(pcm_of_ms(40)))
+    assert kept == [pcm_of_ms(80)[2 * 1440 :]]
+    assert call.source.pushed_samples == 1440
+    if plays_on:
+        call.downlink.play_on()
+        assert call.source.pushed_samples == 3840
+        assert call.downlink.tail is None
+
+
+async def test_playing_on_without_a_tail_plays_nothing(call: Call) -> None:
+    """No block has come yet: the next one is played whole."""
+    call.downlink.keep_tail(lambda: 0.03, lambda: None)
+    call.downlink.play_on()
+    await call.pass_on(Audio(pcm_of_ms(80)))
+    assert call.source.pushed_samples == 3840
