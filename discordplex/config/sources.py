@@ -150,7 +150,10 @@ def unknown(given: Given, key: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = nearest(key, known)
     if near is None:
-        return f"{given} is not a setting; the settings are {', '.join(known)}."
+        section = key.partition(".")[0]
+        in_section = [name for name in known if name.startswith(f"{section}.")]
+        where = f"the settings of {section}" if in_section else "the settings"
+        return f"{given} is not a setting; {where} are {', '.join(in_section or known)}."
     shown = variable_of(near) if given.name.upper().startswith(PREFIX) else near
     return f"{given} is not a setting; did you mean {shown}?"
 

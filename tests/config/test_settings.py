@@ -193,6 +193,14 @@ def test_a_key_like_no_other_lists_them_all() -> None:
     assert all(key in said for key in KEYS)
 
 
+def test_a_key_like_no_other_of_its_section_lists_the_section() -> None:
+    """Where the section exists and nothing comes near, only the keys of the section are named."""
+    said = problem(overrides={"limits.xyzzy": "1"})
+    assert (
+        said == "limits.xyzzy on the command line is not a setting; the settings of limits are limits.idle_minutes, limits.minutes_per_day."
+    )
+
+
 WRONG = [
     ('[bot]\nauto_join = "maybe"', 'bot.auto_join must be true or false, but "maybe" was given'),
     ("[bot]\ncaptions = true", 'bot.captions must be "voice", "thread", "off" or the id of a text channel, but true was given'),
