@@ -15,6 +15,7 @@ from discordplex.bot.call.note_summary import INSTRUCTIONS, NoteSummary, newest,
 from discordplex.bot.call.state import CallState
 from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.notices import Notices
+from discordplex.bot.chat.poster import DeliveryStatus
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.cancellable import CancellableWork
 from discordplex.clock import Clock
@@ -162,6 +163,7 @@ class NotesWriter:
         try:
             for tries in itertools.count(1):
                 if call.dropped or self._closed:
+                    self._say(call, "", lambda _: None)  # takes back what Discord does not have yet
                     return
                 with CancellableWork(frozenset()) as work:
                     self._work[call] = work
@@ -183,8 +185,9 @@ class NotesWriter:
         except DiscordplexError as fault:
             log.warning("call not summed up", call=call.state.number, cause=getattr(fault, "cause", type(fault).__name__))
             problem = str(fault)
-        if not preferences.rules(voice_channel.place.guild_id).notes:
-            return  # switched off meanwhile
+        if not preferences.rules(voice_channel.place.guild_id).notes:  # switched off meanwhile
+            self._say(call, "", lambda _: None)
+            return
         there = {one: seconds for one, seconds in call.seconds_of.items() if one not in preferences.opted_out}
         people = [(call.names[one], seconds) for one, seconds in there.items() if one in call.names]
         about = texts.notes.CallNotes(
@@ -199,9 +202,15 @@ class NotesWriter:
             summarized_from=newest(lines)[0].said_at if summary.text and newest(lines)[0] is not lines[0] else None,
             problem=problem,
         )
-        view = self._panel() if self._panel else None
-        self._notices.say_in(call.channel, texts.notes.notes(about), key=(call.state.number, "notes"), view=view)
+        answered = asyncio.Event()
+        self._say(call, texts.notes.notes(about), lambda _: answered.set())
+        # While Discord does not take them, who opts out can still be left out: this is cancelled, and other notes replace them.
+        await answered.wait()
         self._notices.finish(call.state.number)
+
+    def _say(self, call: EndedCall, text: str, on_delivery: Callable[[DeliveryStatus], None]) -> None:
+        view = self._panel() if self._panel else None
+        self._notices.say_in(call.channel, text, key=(call.state.number, "notes"), view=view, on_delivery=on_delivery)
 
     async def _lines_of(self, call: EndedCall, told_at: datetime) -> Sequence[TranscriptLine]:
         """What may be summed up: said after people knew, by nobody who opted out.

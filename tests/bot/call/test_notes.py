@@ -45,7 +45,7 @@ async def ended(it: Hall, clock: FakeClock) -> str:
         if not it.notes._tasks:
             break
         await asyncio.sleep(0.01)
-    await clock.advance(3)
+        await clock.advance(0.1)
     return next((text for text in it.posted if "Notes of the call" in text), "")
 
 
@@ -109,6 +109,28 @@ async def test_who_opts_out_is_not_in_them(clock: FakeClock, when: str) -> None:
         assert "Person 100" not in it.summarizer.asked[-1]
         assert "Person 200" in it.summarizer.asked[-1]
         assert "The bot" not in it.summarizer.asked[-1], "it may have quoted them"
+
+
+@pytest.mark.parametrize("what", ["opts out", "transcript deleted"])
+async def test_notes_that_discord_does_not_take_yet_are_made_again(clock: FakeClock, what: str) -> None:
+    """They wait for an outage to end, and somebody opts out meanwhile, or an admin deletes the transcript."""
+    async with hall(clock) as it:
+        await a_call(it, clock)
+        it.chat.faults = [OSError("an outage")] * 3
+        await it.end()
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            await clock.advance(0.05)
+            if len(it.chat.faults) < 3:
+                break
+        if what == "opts out":
+            await it.preferences.silence(ANNA)
+            it.notes.forget(Owner("person", ANNA))
+        else:
+            it.notes.forget(Owner("guild", GUILD))
+        text = await ended(it, clock)
+        assert "Person 100" not in text
+        assert ("Person 200" in text) is (what == "opts out")
 
 
 async def test_a_summary_is_not_asked_for_again_and_again(clock: FakeClock) -> None:
