@@ -94,9 +94,10 @@ def doctor(args: argparse.Namespace) -> int:
     config = load(args)
     start_log(args, quiet=True)
     from discordplex import doctor as checks
-    from discordplex.config.settings import settings_files
+    from discordplex.config.settings import exposed_files, gather
 
-    return int(checks.run(config, as_json=args.json, files=settings_files(args.config), deep=args.deep))
+    given = gather(args.config, os.environ, dict(args.set))
+    return int(checks.run(config, as_json=args.json, given=given, exposed=exposed_files(args.config, config), deep=args.deep))
 
 
 def config_show(args: argparse.Namespace) -> int:
@@ -116,7 +117,7 @@ def listing(config: "Config", given: Mapping[str, "Given"]) -> Iterator[str]:
     for key in KEYS:
         section, _, name = key.rpartition(".")
         if section != table:
-            yield f"\n[{section}]" if table else f"[{section}]"
+            yield f"\n[{section}]"
             table = section
         value = config.value_of(key)
         origin = given[key].place if key in given else "default"
@@ -127,7 +128,7 @@ def config_check(args: argparse.Namespace) -> int:
     """Check the settings, including what the engine would refuse."""
     config = load(args)
     from discordplex.cascade.provider import check_persona
-    from discordplex.config.settings import settings_files
+    from discordplex.config.settings import exposed_files
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
     from discordplex.store import address
 
@@ -159,18 +160,16 @@ def config_check(args: argparse.Namespace) -> int:
         from discordplex.hearing.provider import Hearing
 
         Hearing(config.cascade, clock=SystemClock())
-    sys.stdout.write("".join(f"{line}\n" for line in ("The settings are valid.", *hints(config, settings_files(args.config)))))
+    sys.stdout.write("".join(f"{line}\n" for line in ("The settings are valid.", *hints(config, exposed_files(args.config, config)))))
     return 0
 
 
-def hints(config: "Config", read: Iterable[Path]) -> Iterator[str]:
+def hints(config: "Config", exposed: Iterable[Path]) -> Iterator[str]:
     """What `run` will need besides valid settings, and which files should be read by nobody else."""
-    from discordplex.config.settings import exposed
     from discordplex.realtime.dialects import needs_key
 
-    for file in read:
-        if exposed(file):
-            yield f"{file} holds a secret, and other users of this machine may read it: chmod 600 {file}"
+    for file in exposed:
+        yield f"{file} holds a secret, and other users of this machine may read it: chmod 600 {file}"
     if config.discord.token is None:
         yield "discord.token is not set yet; `discordplex run` needs it."
     if "realtime" in config.engine.kinds and config.realtime.api_key is None and needs_key(config.realtime.url):

@@ -63,7 +63,8 @@ def test_every_setting_is_in_the_example() -> None:
 def documented(key: str, example: str) -> bool:
     """Whether a key (or, commented out, one without a default) follows a comment in its table."""
     table, _, name = key.rpartition(".")
-    text = re.search(rf"^\[{re.escape(table)}\]\n(.*?)(?=^\[|\Z)", example, re.MULTILINE | re.DOTALL)
+    heading = rf"^\[{re.escape(table)}\]\n" if table else r"\A"
+    text = re.search(rf"{heading}(.*?)(?=^\[|\Z)", example, re.MULTILINE | re.DOTALL)
     return bool(text and re.search(rf"^# .+\n(?:# )?{name} = ", text[1], re.MULTILINE))
 
 

@@ -1,7 +1,7 @@
 """The settings, as frozen models that are validated once.
 
-`config.example.toml` documents every key. `Config.load` reads, the strongest first: the command line, the environment, `.env`, a TOML file,
-the defaults. The constructor of `Config` reads nothing.
+`config.example.toml` documents every key. `Config.load` reads, the strongest first: the command line, the environment, `.env`, the files of
+`secrets_dir`, a TOML file, the defaults. The constructor of `Config` reads nothing.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import functools
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -20,7 +20,19 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
-from discordplex.config.sources import Given, from_dotenv, from_environ, from_overrides, from_toml, list_of, nest, table_of, unknown
+from discordplex.config.sources import (
+    Given,
+    files_of,
+    from_dotenv,
+    from_environ,
+    from_overrides,
+    from_secrets,
+    from_toml,
+    list_of,
+    nest,
+    table_of,
+    unknown,
+)
 from discordplex.config.values import (
     ApiKey,
     ApiUrl,
@@ -48,6 +60,9 @@ CONFIG_FILE = Path("discordplex.toml")
 """Read where no other file is named; may be missing."""
 
 DOTENV_FILE = Path(".env")
+
+SECRETS_DIR = "secrets_dir"
+"""The key that names the folder of secrets."""
 
 
 FRIEND = "You are a playful friend in a voice channel: you joke, you tease kindly, you are curious about people, you keep it short."
@@ -255,6 +270,8 @@ class Config(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    secrets_dir: Line = ""
+    """The folder with one file for each secret; empty: none."""
     discord: DiscordConfig = DiscordConfig()
     bot: BotConfig = BotConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -315,7 +332,8 @@ class Config(BaseSettings):
     def load(cls, path: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None) -> Self:
         """Load the settings.
 
-        `overrides` (by dotted key) take precedence over `environ` (os.environ where None), `.env`, and the TOML file at `path`.
+        `overrides` (by dotted key) take precedence over `environ` (os.environ where None), `.env`, the files of `secrets_dir`, and the
+        TOML file at `path`.
 
         Without a path `discordplex.toml` in the working directory is read where it exists. Raises ConfigError with one plain sentence per
         line.
@@ -362,6 +380,7 @@ CLEAR = frozenset(
         "realtime.voice",
         "realtime.instructions",
         "realtime.transcription_model",
+        "secrets_dir",
         "cascade.text_prompt",
         "cascade.transcribe.model",
         "cascade.think.model",
@@ -377,10 +396,8 @@ LONG_NUMBER = 1_000_000
 
 def exposed(file: Path) -> bool:
     """Whether a settings file holds a secret and other users of this machine may read it. A file that cannot be read holds none."""
-    if os.name != "posix":
-        return False
     try:
-        if not file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if not open_to(file, stat.S_IRWXG | stat.S_IRWXO):
             return False
         given = from_toml(file, Config, TABLES) if file.suffix == ".toml" else from_dotenv(file)
     except (OSError, ConfigError):
@@ -388,9 +405,32 @@ def exposed(file: Path) -> bool:
     return any(holds_secret(key, one.value) for key, one in given.items() if key in KEYS)
 
 
+def exposed_secrets(folder: str) -> list[Path]:
+    """The files in the folder of secrets that any user of this machine may read.
+
+    The group does not count: Kubernetes gives the files to a group of the container. Nor do files in a folder that is closed to others.
+    """
+    try:
+        if not (folder and open_to(Path(folder), stat.S_IXOTH)):
+            return []
+        return [file for file in files_of(Path(folder)) if open_to(file, stat.S_IRWXO)]
+    except (OSError, ConfigError):
+        return []
+
+
+def open_to(file: Path, others: int) -> bool:
+    """Whether the mode of a file or folder has any of these bits; never where there are no such modes. Raises OSError."""
+    return os.name == "posix" and bool(file.stat().st_mode & others)
+
+
+def exposed_files(path: Path | None, config: Config) -> list[Path]:
+    """The files with secrets that other users of this machine may read, of those that `load` read with this path."""
+    return [*(file for file in settings_files(path) if exposed(file)), *exposed_secrets(config.secrets_dir)]
+
+
 def holds_secret(key: str, value: Any) -> bool:
     """Whether a value is a secret, or has one in it."""
-    urls = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    urls = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
     return bool(value) and (is_secret(key) or (is_url(key) and any(MASK in shown_url(str(url)) for url in urls)))
 
 
@@ -410,16 +450,23 @@ def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str
         raise ConfigError(f"The settings file {path} does not exist.")
     # What exists and cannot be read, such as the folder that a container's mount makes in place of a file, must not be ignored.
     file = path or (CONFIG_FILE if os.path.lexists(CONFIG_FILE) else None)
-    sources = [
-        from_toml(file, Config, TABLES) if file else {},
-        from_dotenv(DOTENV_FILE),
-        from_environ(environ),
-        from_overrides(overrides),
-    ]
+    toml = from_toml(file, Config, TABLES) if file else {}
+    stronger = [from_dotenv(DOTENV_FILE), from_environ(environ), from_overrides(overrides)]
+    sources = [toml, secrets_of([toml, *stronger]), *stronger]
     problems = [misplaced(key, one) for source in sources for key, one in source.items() if key not in KEYS]
     if problems:
         raise ConfigError("\n".join(problems))
     return {key: one for source in sources for key, one in source.items()}
+
+
+def secrets_of(sources: Iterable[Mapping[str, Given]]) -> dict[str, Given]:
+    """The settings in the folder that the last of these sources names as `secrets_dir`. Raises ConfigError if it cannot be used."""
+    named = [source[SECRETS_DIR].value for source in sources if SECRETS_DIR in source]
+    folder = named[-1].strip() if named and isinstance(named[-1], str) else ""
+    found = from_secrets(Path(folder), KEYS) if folder else {}
+    if SECRETS_DIR in found:
+        raise ConfigError(f"{found[SECRETS_DIR]} cannot name another folder of secrets: remove that file.")
+    return found
 
 
 def misplaced(key: str, given: Given) -> str:

@@ -1,4 +1,4 @@
-"""Where settings come from: the command line, the environment, `.env` and TOML, each read into one shape.
+"""Where settings come from: the command line, the environment, `.env`, a folder of secrets and TOML, each read into one shape.
 
 A source becomes `{dotted key: Given}`; `Given` knows its source, so that an error can name it. Nothing here knows the keys.
 """
@@ -7,6 +7,7 @@ import difflib
 import json
 import os
 import re
+import stat
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ LEVELS = "__"
 """Replaces the dot of a key in an environment variable."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+MOST_SECRET_BYTES = 1 << 16
+"""The largest file of a folder of secrets. No setting is longer."""
 
 LONGEST_NAME = 200
 """Characters of a key in a sentence about it."""
@@ -92,6 +96,66 @@ def from_environ(environ: Mapping[str, str], place: str = "in the environment") 
         if name.upper().startswith(PREFIX) and (bare := unquoted(value)):
             found[key_of(name)] = Given(bare, name, place)
     return found
+
+
+def from_secrets(folder: Path, known: Container[str]) -> dict[str, Given]:
+    """The settings of a folder with one file for each: its name is the key, its content the value without the line break at its end.
+
+    That is how Docker, Kubernetes and systemd hand over secrets. Files with a name that is not in `known` are not read; they get an
+    empty value. Raises ConfigError with a sentence where the folder or a file of it cannot be used.
+    """
+    found: dict[str, Given] = {}
+    for file in files_of(folder):
+        key = key_of_file(file.name)
+        if file.is_dir():
+            raise ConfigError(
+                f"{file} is a folder, and secrets_dir has only files, one for each setting: remove it, or name another folder."
+            )
+        if key in found:
+            raise ConfigError(f"Two files in {folder} set {key}: remove {file.name} or the other one.")
+        found[key] = Given(secret_in(file) if key in known else "", key, f"in {one_line(str(file), LONGEST_NAME)}")
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What a folder of secrets has in it, without hidden names: Kubernetes keeps its own links there. Raises ConfigError."""
+    try:
+        return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+    except FileNotFoundError:
+        raise ConfigError(f"secrets_dir names the folder {folder}, which does not exist: create it, or name another one.") from None
+    except NotADirectoryError:
+        raise ConfigError(f"secrets_dir names {folder}, which is not a folder: name the folder that the files of secrets are in.") from None
+    except OSError as fault:
+        raise ConfigError(f"secrets_dir names the folder {folder}, which cannot be read: {fault.strerror or fault}.") from None
+
+
+def key_of_file(name: str) -> str:
+    """`discord.token` of a file with that name, or of `discord__token`, or of the variable's name, in any case.
+
+    systemd puts the name of the folder's credential and an underscore before each name, which looks like the variable's prefix.
+    """
+    return name.lower().removeprefix(PREFIX.lower()).replace(LEVELS, ".")
+
+
+def secret_in(file: Path) -> str:
+    """The text of a file without line breaks at its end, which editors and `echo` add. Raises ConfigError with a sentence."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ConfigError(f"{file} is not a file: put one with the value in its place, or remove it.")
+        with file.open("rb") as stream:
+            content = stream.read(MOST_SECRET_BYTES + 1)
+        text = content.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file} is not UTF-8 text; save it as UTF-8.") from None
+    except PermissionError:
+        raise ConfigError(f"{file} cannot be read by the user that runs discordplex: change the owner of the file.") from None
+    except OSError as fault:
+        raise ConfigError(f"{file} cannot be read: {fault.strerror or fault}.") from None
+    if len(content) > MOST_SECRET_BYTES:
+        raise ConfigError(f"{file} is larger than {MOST_SECRET_BYTES >> 10} KiB, which no setting is: put nothing but the value into it.")
+    if not text.strip():
+        raise ConfigError(f"{file} is empty: put the value into it, or remove it.")
+    return text
 
 
 def unquoted(value: str) -> str:

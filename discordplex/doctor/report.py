@@ -3,25 +3,27 @@
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from discordplex.config import Config
+from discordplex.config.sources import Given
 from discordplex.doctor.finding import Check, Finding, Findings, broken, isolated
-from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies
+from discordplex.doctor.surroundings import check_certificates, check_files, check_proxies, check_secrets
 from discordplex.network import check_room_for_loop
 from discordplex.plaintext import one_line
 
 SIGNS = {"ok": "ok     ", "warning": "warning", "failure": "FAILURE"}
 
 
-def run(config: Config, *, as_json: bool, files: Sequence[Path] = (), deep: bool = False) -> int:
-    """Check everything and print it; 0 when a call can work, 1 when not. `files` are the settings files that were read.
+def run(config: Config, *, as_json: bool, given: Mapping[str, Given], exposed: Sequence[Path] = (), deep: bool = False) -> int:
+    """Check everything and print it; 0 when a call can work, 1 when not.
 
+    `given` are the settings as they were given, `exposed` the files with secrets that others may read.
     `deep` opens a session with a service that may charge for it.
     """
-    findings = [*examine_all(config, deep=deep), *check_files(files)]
+    findings = [*examine_all(config, deep=deep), *check_secrets(config, given), *check_files(exposed)]
     can_work = all(finding.verdict != "failure" for finding in findings)
     if as_json:
         content = {"ok": can_work, "findings": [asdict(finding) for finding in findings]}

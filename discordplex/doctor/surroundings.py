@@ -1,19 +1,28 @@
 """Checks of the bot's surroundings: the settings files, the trusted certificates, the proxies. They report nothing where all is usual."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from discordplex.config.settings import Config, exposed
+from discordplex.config.settings import KEYS, Config, holds_secret
+from discordplex.config.sources import Given
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.network import NetworkSettingError, check_trust, proxy_for
 
 
 def check_files(files: Sequence[Path]) -> list[Finding]:
-    """Which of the files hold secrets and may be read by others on this machine."""
+    """The files that hold secrets and may be read by others on this machine."""
     return [
         warning("settings", f"{file} holds a secret, and other users of this machine may read it.", f"Run: chmod 600 {file}")
         for file in files
-        if exposed(file)
+    ]
+
+
+def check_secrets(config: Config, given: Mapping[str, Given]) -> list[Finding]:
+    """Where each secret comes from, never what it is."""
+    return [
+        ok("secrets", f"{key} is set {one.place}{'' if one.name == key else f' as {one.name}'}.")
+        for key, one in ((key, given[key]) for key in KEYS if key in given)
+        if holds_secret(key, config.value_of(key))
     ]
 
 

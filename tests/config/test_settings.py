@@ -1,6 +1,7 @@
 """The settings: where they come from, which wins, and a sentence for everything that can be wrong."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,13 @@ def load(
     dotenv: str | None = None,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, str | bytes] | None = None,
 ) -> Config:
+    if secrets is not None:
+        Path("secrets").mkdir()
+        for name, content in secrets.items():
+            Path("secrets", name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        overrides = {"secrets_dir": "secrets", **(overrides or {})}
     if toml is not None:
         Path("discordplex.toml").write_text(toml, encoding="utf-8")
     if dotenv is not None:
@@ -65,15 +72,16 @@ def test_defaults_need_no_source() -> None:
 
 SOURCES: dict[str, Any] = {
     "toml": '[persona]\nvoice = "toml"',
+    "secrets": {"persona.voice": "secrets"},
     "dotenv": "DISCORDPLEX_PERSONA__VOICE=dotenv",
     "environ": {"DISCORDPLEX_PERSONA__VOICE": "environ"},
     "overrides": {"persona.voice": "overrides"},
 }
 
 
-@pytest.mark.parametrize("count", range(1, 5))
+@pytest.mark.parametrize("count", range(1, 6))
 def test_the_stronger_source_wins(count: int) -> None:
-    """The command line beats the environment, which beats .env, which beats the TOML file."""
+    """The command line beats the environment, which beats .env, which beats the folder of secrets, which beats the TOML file."""
     names = list(SOURCES)[:count]
     assert load(**{name: SOURCES[name] for name in names}).persona.voice == names[-1]
 
@@ -453,6 +461,115 @@ def test_a_file_that_is_not_utf8_is_a_sentence(name: str) -> None:
     Path(name).write_bytes(b'A = "\xff\xfe"')
     with pytest.raises(ConfigError, match="save it as UTF-8"):
         Config.load(None, {})
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"toml": 'secrets_dir = "secrets"'},
+        {"dotenv": "DISCORDPLEX_SECRETS_DIR=secrets"},
+        {"environ": {"DISCORDPLEX_SECRETS_DIR": "secrets"}, "toml": 'secrets_dir = "elsewhere"'},
+    ],
+)
+@pytest.mark.parametrize("name", ["discord.token", "discord__token", "DISCORDPLEX_DISCORD__TOKEN", "discordplex_discord.token"])
+@pytest.mark.parametrize("form", ["{}", "{}\n", "\ufeff{}\r\n\n"])
+def test_a_secret_may_be_a_file(sources: dict[str, Any], name: str, form: str) -> None:
+    """Named as Docker, Kubernetes or systemd allow, in a folder that any source names; the line break of an editor is no part of it."""
+    Path("secrets").mkdir()
+    Path("secrets", name).write_text(form.format(TOKEN), encoding="utf-8")
+    config = load(**sources)
+    assert config.discord.token is not None
+    assert config.discord.token.get_secret_value() == TOKEN
+
+
+def test_any_setting_may_be_a_file() -> None:
+    """Read as a variable is: a list is JSON; an address may hold a password. What is hidden is not read."""
+    secrets = {
+        "store.url": "postgresql://u:p@h/x",
+        "personaplex.urls": '["ws://a/x"]',
+        "bot.auto_join": "false",
+        ".gitkeep": "",
+        "..data": "x",
+    }
+    config = load(secrets=secrets)
+    assert (config.store.url, config.personaplex.urls, config.bot.auto_join) == ("postgresql://u:p@h/x", ("ws://a/x",), False)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ({"discord.tokn": "x"}, "discord.tokn in secrets/discord.tokn is not a setting; did you mean discord.token?"),
+        ({"discord.token": ""}, "secrets/discord.token is empty: put the value into it, or remove it."),
+        ({"discord.token": "\n"}, "secrets/discord.token is empty: put the value into it, or remove it."),
+        ({"discord.token": b"\xff\xfe"}, "secrets/discord.token is not UTF-8 text; save it as UTF-8."),
+        (
+            {"discord.token": "x" * 65_537},
+            "secrets/discord.token is larger than 64 KiB, which no setting is: put nothing but the value into it.",
+        ),
+        ({"discord.token": "x", "discord__token": "y"}, "Two files in secrets set discord.token: remove discord__token or the other one."),
+        ({"discord.token": "my token"}, "discord.token must be the bare bot token, one word without blanks (in secrets/discord.token)."),
+        ({"secrets_dir": "x"}, "secrets_dir in secrets/secrets_dir cannot name another folder of secrets: remove that file."),
+        ({"a\nb": "x"}, "a b in secrets/a b is not a setting; the settings are "),
+    ],
+    ids=["unknown", "empty", "a line break", "bytes", "huge", "twice", "two words", "a folder of secrets", "a strange name"],
+)
+@pytest.mark.skipif(os.name != "posix", reason="how paths are written, and what names may hold")
+def test_what_is_wrong_with_a_secret_s_file_is_a_sentence(secrets: dict[str, str | bytes], said: str) -> None:
+    """It names the file, and not what is in it."""
+    found = problem(secrets=secrets)
+    assert found == said or (said.endswith(" ") and found.startswith(said))
+
+
+def test_a_file_that_is_no_setting_is_not_read() -> None:
+    """Its content belongs to somebody else, and may be anything."""
+    Path("secrets").mkdir()
+    Path("secrets", "id_rsa").symlink_to("nowhere")
+    assert problem(overrides={"secrets_dir": "secrets"}).startswith("id_rsa in ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="how paths are written, and what a file may be")
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ("nothing", "secrets_dir names the folder secrets, which does not exist: create it, or name another one."),
+        ("a file", "secrets_dir names secrets, which is not a folder: name the folder that the files of secrets are in."),
+        (
+            "a folder in it",
+            "secrets/discord.token is a folder, and secrets_dir has only files, one for each setting: remove it, or name another folder.",
+        ),
+        ("a pipe in it", "secrets/discord.token is not a file: put one with the value in its place, or remove it."),
+        ("a link to nowhere in it", "secrets/discord.token cannot be read: No such file or directory."),
+    ],
+)
+def test_what_is_wrong_with_the_folder_of_secrets_is_a_sentence(there: str, said: str) -> None:
+    """One, and it says what to do."""
+    folder, file = Path("secrets"), Path("secrets", "discord.token")
+    if there == "a file":
+        folder.touch()
+    elif there != "nothing":
+        folder.mkdir()
+    if there == "a folder in it":
+        file.mkdir()
+    elif there == "a pipe in it":
+        os.mkfifo(file)
+    elif there == "a link to nowhere in it":
+        file.symlink_to("nowhere")
+    assert problem(overrides={"secrets_dir": "secrets"}) == said
+
+
+def test_a_secret_that_this_user_may_not_read_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was mounted into a container often belongs to somebody else. Root may read everything, so the refusal is made."""
+    Path("secrets").mkdir()
+    Path("secrets", "discord.token").write_text(TOKEN, encoding="utf-8")
+    real = Path.open
+
+    def refusing(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == "discord.token":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, "open", refusing)
+    assert "cannot be read by the user that runs discordplex" in problem(overrides={"secrets_dir": "secrets"})
 
 
 def test_a_byte_order_mark_in_toml_is_a_sentence() -> None:

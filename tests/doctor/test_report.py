@@ -27,17 +27,17 @@ def test_the_exit_code_says_whether_a_call_can_work(
         return findings
 
     monkeypatch.setattr(report, "examine", examine)
-    assert report.run(Config(), as_json=False) == code
+    assert report.run(Config(), as_json=False, given={}) == code
     printed = capsys.readouterr().out
     assert all(finding.says in printed and finding.mend in printed for finding in findings)
-    assert report.run(Config(), as_json=True) == code
+    assert report.run(Config(), as_json=True, given={}) == code
     assert json.loads(capsys.readouterr().out)["ok"] == (code == 0)
 
 
 def test_everything_is_examined_without_a_token(capsys: pytest.CaptureFixture[str]) -> None:
     """A newcomer without anything still gets every check, and no traceback."""
     config = Config(personaplex=PersonaPlexConfig(urls=("ws://127.0.0.1:9/api/chat",)))
-    assert report.run(config, as_json=True) == 1
+    assert report.run(config, as_json=True, given={}) == 1
     printed = capsys.readouterr().out
     report_text = printed[printed.index("{\n") :]  # a library's log lines stand before it where no verb has set up the log
     checks = [finding["check"] for finding in json.loads(report_text)["findings"]]
@@ -94,7 +94,7 @@ def test_every_check_of_a_machine_without_certificates_is_printed(
         discord=DiscordConfig(token=SecretStr("abc"), api_url="https://elsewhere.invalid/api/v10"),
         personaplex=PersonaPlexConfig(urls=("wss://elsewhere.invalid/api/chat",)),
     )
-    assert report.run(config, as_json=True) == 1
+    assert report.run(config, as_json=True, given={}) == 1
     printed = capsys.readouterr().out
     findings = {finding["check"]: finding for finding in json.loads(printed[printed.index("{\n") :])["findings"]}
     assert {"python", "libopus", "encryption", "certificates", "proxies", "voice", "discord", "persona", "engine"} <= set(findings)
