@@ -133,6 +133,8 @@ def config_check(args: argparse.Namespace) -> int:
     from discordplex.store import address
 
     address.parse(config.store.url)
+    if config.cluster.url:
+        address.parse(config.cluster.url, "cluster.url")
     if config.monitoring.listen:
         from discordplex.monitoring.access import Access
 

@@ -7,6 +7,7 @@ from here; the command line, `doctor` and `demo` also use `settings` and `source
 from discordplex.config.settings import (
     BotConfig,
     CascadeConfig,
+    ClusterConfig,
     Config,
     DiscordConfig,
     EngineConfig,
@@ -22,6 +23,7 @@ from discordplex.config.settings import (
 __all__ = [
     "BotConfig",
     "CascadeConfig",
+    "ClusterConfig",
     "Config",
     "DiscordConfig",
     "EngineConfig",

@@ -39,6 +39,7 @@ from discordplex.config.values import (
     BaseUrl,
     BotToken,
     Captions,
+    ClusterUrl,
     EngineKind,
     EngineKinds,
     EngineName,
@@ -255,6 +256,12 @@ class StoreConfig(Section):
     url: Text = "sqlite+aiosqlite:///discordplex.db"
 
 
+class ClusterConfig(Section):
+    """What processes of the same bot share."""
+
+    url: ClusterUrl | None = None
+
+
 class MonitoringConfig(Section):
     """Where the bot can be observed from outside."""
 
@@ -282,6 +289,7 @@ class Config(BaseSettings):
     hearing: HearingConfig = HearingConfig()
     persona: PersonaConfig = PersonaConfig()
     store: StoreConfig = StoreConfig()
+    cluster: ClusterConfig = ClusterConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
     @property
@@ -345,9 +353,14 @@ class Config(BaseSettings):
         """Settings with these values, the rest by default. Raises ConfigError with a sentence for each invalid value."""
         values = {key: parsed(one, KEYS[key]) for key, one in given.items()}
         try:
-            return cls(**nest(values))
+            config = cls(**nest(values))
         except ValidationError as fault:
             raise ConfigError("\n".join(sentence(error, given, values) for error in fault.errors(include_url=False))) from None
+        if config.cluster.url and config.store.url.startswith("sqlite"):
+            raise ConfigError(
+                f"store.url ({given['store.url'].place}) is an SQLite database, which other processes of cluster.url do not see: remove it."
+            )
+        return config
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -456,7 +469,10 @@ def gather(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str
     problems = [misplaced(key, one) for source in sources for key, one in source.items() if key not in KEYS]
     if problems:
         raise ConfigError("\n".join(problems))
-    return {key: one for source in sources for key, one in source.items()}
+    given = {key: one for source in sources for key, one in source.items()}
+    if "cluster.url" in given and given["cluster.url"].value:
+        given.setdefault("store.url", given["cluster.url"])
+    return given
 
 
 def secrets_of(sources: Iterable[Mapping[str, Given]]) -> dict[str, Given]:

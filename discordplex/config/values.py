@@ -74,6 +74,16 @@ def realtime_url(value: str) -> str:
     return url(value, "https", "http", "wss", "ws").rstrip("/")
 
 
+def cluster_url(value: str) -> str:
+    """The URL of a PostgreSQL database; its host may be missing, for a socket on this machine."""
+    address = trimmed(value)
+    if not re.match(r"postgres(ql(\+asyncpg)?)?://", address) or re.search(r"\s", address) or not address.isprintable():
+        raise ValueError(
+            "must be the URL of a PostgreSQL database, as in postgresql://user:password@host/database: SQLite is for one process"
+        )
+    return address
+
+
 def line(value: str) -> str:
     """One line without surrounding white space; may be empty."""
     word = value.strip()
@@ -223,6 +233,7 @@ BaseUrl = Annotated[str, AfterValidator(base_url)]
 ApiUrl = Annotated[str, AfterValidator(api_url)]
 RealtimeUrl = Annotated[str, AfterValidator(realtime_url)]
 Line = Annotated[str, AfterValidator(line)]
+ClusterUrl = Annotated[str, AfterValidator(cluster_url)]
 EngineUrls = Annotated[tuple[str, ...], AfterValidator(engine_urls)]
 Captions = Annotated[str, BeforeValidator(captions)]
 Prefix = Annotated[str, AfterValidator(prefix)]

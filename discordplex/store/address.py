@@ -92,20 +92,20 @@ MEMORY = Address(URL.create("sqlite+aiosqlite", database=":memory:"), "memory")
 """A database in memory, deleted when it is closed."""
 
 
-def parse(text: str) -> Address:
-    """The database that `text` names; raises ConfigError if it is no URL of a supported database."""
+def parse(text: str, key: str = "store.url") -> Address:
+    """The database that `text`, the value of `key`, names; raises ConfigError if it is no URL of a supported database."""
     try:
         url = make_url(text)
         driver = DRIVERS[url.drivername]
     except (ArgumentError, KeyError, ValueError):
         raise ConfigError(
-            f"store.url is {shown_url(text)!r}, but must look like sqlite:///discordplex.db or postgresql://user:password@host/database."
+            f"{key} is {shown_url(text)!r}, but must look like sqlite:///discordplex.db or postgresql://user:password@host/database."
         ) from None
     url = url.set(drivername=driver)
     if driver.startswith("sqlite"):
         return Address(url, "file") if url.database not in (None, "", ":memory:") else MEMORY
     if find_spec("asyncpg") is None:
-        missing = "store.url names a PostgreSQL server, and the package for that is not installed."
+        missing = f"{key} names a PostgreSQL server, and the package for that is not installed."
         raise ConfigError(f"{missing} Run: pip install '{EXTRA}'", full=f"{missing} Run: {pip('install', EXTRA)}")
     return Address(in_words_of_asyncpg(url), "server")
 

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """The version of every schema, the oldest first. This code reads and writes the last one."""
 
 VERSION_TABLE = "discordplex_version"
@@ -138,4 +139,58 @@ TRANSCRIPTS = Table(
     Column("text", Text, nullable=False),
     Index("transcripts_by_call", "guild_id", "call"),
     Index("transcripts_by_person", "user_id"),
+)
+
+CLUSTER_MEMBERS = Table(
+    "cluster_members",
+    METADATA,
+    Column("member", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("slots", Text, nullable=False),
+    Column("draining", Boolean, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+CLUSTER_SHARDS = Table(
+    "cluster_shards",
+    METADATA,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("holder", String(32)),
+    Column("moved_at", Double, nullable=False),
+    Column("login_at", Double, nullable=False),
+)
+
+CLUSTER_SLOTS = Table(
+    "cluster_slots",
+    METADATA,
+    Column("slot", Text, primary_key=True),
+    Column("holder", String(32)),
+    Column("guild_id", BigInteger),
+    Column("purpose", String(8), nullable=False),
+    Column("asked_back", Boolean, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("paused_until", Double, nullable=False),
+    Column("lapsed_at", Double, nullable=False),
+)
+
+CLUSTER_WISHES = Table(
+    "cluster_wishes",
+    METADATA,
+    Column("holder", String(32), primary_key=True),
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("channel_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("purpose", String(8), primary_key=True),
+    Column("turn", Double, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("ready", Boolean, nullable=False),
+    Column("kinds", Text, nullable=False),
+)
+
+CLUSTER_FACTS = Table(
+    "cluster_facts",
+    METADATA,
+    Column("fact", String(16), primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -449,6 +449,19 @@ def test_a_malformed_dotenv_line_says_where() -> None:
     assert problem(dotenv="A=1\nDISCORDPLEX_PERSONA__VOICE 'x'y\n") == ".env, line 2: this is not NAME=VALUE."
 
 
+def test_processes_of_a_cluster_share_its_database() -> None:
+    """Settings are in it, too, unless another one is named that all of them can see."""
+    shared, own = "postgresql://u:p@db/bot", "postgresql://db/settings"
+    assert load(toml=f'[cluster]\nurl = "{shared}"').store.url == shared
+    assert load(toml=f'[cluster]\nurl = "{shared}"\n[store]\nurl = "{own}"').store.url == own
+    assert "store.url (in discordplex.toml) is an SQLite database" in problem(
+        toml=f'[cluster]\nurl = "{shared}"\n[store]\nurl = "sqlite:///x.db"'
+    )
+    for wrong in ("sqlite:///x.db", "mysql://db/bot", "db.lan", ""):
+        said = problem(toml=f'[cluster]\nurl = "{wrong}"')
+        assert said.startswith("cluster.url must be the URL of a PostgreSQL database, as in postgresql://user:password@host/database: ")
+
+
 def test_a_missing_file_is_a_sentence() -> None:
     """A settings file that was named must exist."""
     with pytest.raises(ConfigError, match=r"^The settings file none\.toml does not exist\.$"):
@@ -741,10 +754,10 @@ SECRET_KEYS = [key for key in KEYS if is_secret(key)]
 URL_KEYS = [key for key in KEYS if is_url(key) and not key.startswith(("store", "cluster"))]
 
 
-@given(SECRET, st.sampled_from(PLACES))
-def test_no_secret_of_a_database_is_shown(secret: str, place: str) -> None:
+@given(SECRET, st.sampled_from(PLACES), st.sampled_from(["store.url", "cluster.url"]))
+def test_no_secret_of_a_database_is_shown(secret: str, place: str, key: str) -> None:
     """Whatever form the database's address has."""
-    assert secret not in shown_value("store.url", place.format(secret))
+    assert secret not in shown_value(key, place.format(secret))
 
 
 @given(
