@@ -114,6 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_loopback(commands)
     add_doctor(commands)
     add_config(commands)
+    add_systemd(commands)
     return parser
 
 
@@ -211,6 +212,20 @@ def add_config(commands: "Commands[argparse.ArgumentParser]") -> None:
     init = add_verb(actions, "init", does="write a commented file to start from")
     init.add_argument("file", type=Path, nargs="?", default=Path("discordplex.toml"), metavar="FILE", help="default: %(default)s")
     init.set_defaults(run=verbs.config_init)
+
+
+def add_systemd(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """`systemd`."""
+    systemd = add_verb(commands, "systemd", does="print a systemd unit that runs the bot as this discordplex is installed")
+    systemd.add_argument("--config", type=Path, metavar="FILE", help="a settings file for the service (default: none)")
+    systemd.add_argument(
+        "--secrets",
+        type=Path,
+        metavar="DIR",
+        default=Path("/etc/discordplex/secrets"),
+        help="the folder with one file for each secret (default: %(default)s)",
+    )
+    systemd.set_defaults(run=verbs.systemd)
 
 
 def settings() -> argparse.ArgumentParser:

@@ -192,6 +192,16 @@ def config_init(args: argparse.Namespace) -> int:
     return 0
 
 
+def systemd(args: argparse.Namespace) -> int:
+    """Print the systemd unit of this installation."""
+    from discordplex.systemd import own_places, unit
+
+    if sys.platform != "linux":
+        raise ConfigError("systemd exists on Linux only.")
+    sys.stdout.write(unit(config=args.config, secrets=args.secrets, python=Path(sys.executable), places=own_places()))
+    return 0
+
+
 def load(args: argparse.Namespace) -> "Config":
     """The settings in force. From now on their secrets are masked in every log line."""
     from discordplex.config import Config
