@@ -19,6 +19,7 @@ LAYERS = {
         ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services", "overview"],
         ["engine"],
+        ["engine_slots"],
         ["hearing", "engine_choice"],
         ["voice", "personaplex", "realtime", "cascade"],
         ["bridge", "store"],
