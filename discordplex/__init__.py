@@ -10,6 +10,7 @@ things are.
     loopback     local Discord, PersonaPlex and OpenAI servers for tests and the demo
     monitoring   the bot seen from outside: metrics, health checks, the status page
     bot          the Discord application on py-cord: events, commands, captions; it decides when a call exists
+    cluster      several processes, one bot: shards, engine slots and the queue, in one PostgreSQL database
     bridge       the sound of a call: people -> engine, engine -> people
     store        settings that survive a restart
     voice        Discord's voice: voice gateway, RTP, encryption, packet loss

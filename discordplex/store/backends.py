@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Table, event
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from discordplex.store.address import Address
@@ -125,6 +126,15 @@ def prompt_connection() -> Any:
                 await super().close(timeout=GOODBYE_S)
 
     return PromptConnection
+
+
+async def connect_directly(url: URL, timeout_s: float) -> Any:
+    """A connection of asyncpg's outside every pool, for LISTEN. Opening it, and each statement, may take `timeout_s`."""
+    asyncpg: Any = importlib.import_module("asyncpg")  # as in `prompt_connection`
+    dialect: Any = url.get_dialect()()
+    _, options = dialect.create_connect_args(url)
+    bounds = {"timeout": timeout_s, "command_timeout": timeout_s, "statement_cache_size": 0, "connection_class": prompt_connection()}
+    return await asyncpg.connect(**options, **bounds)
 
 
 def open_postgresql(address: Address, busy_s: float) -> Backend:

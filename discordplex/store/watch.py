@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import importlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import structlog
 from sqlalchemy import text
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
-from discordplex.store.backends import prompt_connection
+from discordplex.store.backends import connect_directly
 from discordplex.store.database import Database
 from discordplex.store.reasons import code, is_of_the_database
 
@@ -78,11 +77,7 @@ async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> Non
 @asynccontextmanager
 async def listening(database: Database, url: URL, heard: Heard) -> AsyncIterator["NotifyListener"]:
     """A separate connection that listens."""
-    asyncpg: Any = importlib.import_module("asyncpg")  # as in `prompt_connection`
-    dialect: Any = url.get_dialect()()
-    _, options = dialect.create_connect_args(url)
-    bounds = {"timeout": CONNECT_S, "command_timeout": CONNECT_S, "statement_cache_size": 0, "connection_class": prompt_connection()}
-    connection = await asyncpg.connect(**options, **bounds)
+    connection = await connect_directly(url, CONNECT_S)
     line = NotifyListener(database, heard)
     try:
         connection.add_termination_listener(line.lost)

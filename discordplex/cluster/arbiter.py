@@ -1,0 +1,284 @@
+"""The arbiter: from what the rows say, and from what one process has and wants, to what they shall say. Pure.
+
+It runs in one process at a time, under a lock of the database. Each process takes and releases shards for itself only, but grants free
+slots to wishes of all: who comes first gets the next one, whichever process notices that it is free.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from discordplex.cluster.order import in_order
+from discordplex.cluster.snapshot import TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishKey, WishRow
+from discordplex.engine_slots import SlotPurpose
+
+LOGIN_SPACING_S = 5.25
+"""Discord allows one login of a group in 5 s; the rest is for the way there."""
+
+MOVE_PAUSE_S = 5.0
+"""A shard that is logged in is released for the sake of balance at most this often: each is away from Discord until its next login."""
+
+DISTRUST_S = 120.0
+"""How long a slot whose holder died is taken last: a holder that is only frozen may still be connected to its server."""
+
+MOST_LENGTHS = 50
+"""How many of the newest calls' lengths are kept, for estimates."""
+
+SHARDS, LENGTHS = "shards", "lengths"
+"""The facts: into how many shards the bot is divided; how long the newest calls lasted, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReport:
+    """What a process has learned of a slot."""
+
+    failures: int
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSide:
+    """What one process is, has, has learned and wants."""
+
+    member: str
+    name: str = ""
+    version: str = ""
+    slots: tuple[str, ...] = ()
+    """The slots of its configuration."""
+    draining: bool = False
+    leaving: bool = False
+    """It gives back everything."""
+    may_bury: bool = True
+    """Whether it has seen the cluster for long enough to tell who is dead."""
+    shards: frozenset[int] = frozenset()
+    """Those that it holds, as far as it knows."""
+    busy: frozenset[int] = frozenset()
+    """Of these, those with calls."""
+    uses: Mapping[str, SlotPurpose] = field(default_factory=dict)
+    """The slots that its calls have, and for what."""
+    returned: frozenset[str] = frozenset()
+    """Slots that it does not need any more, or did not take."""
+    wishes: tuple[WishRow, ...] = ()
+    reports: Mapping[str, SlotReport] = field(default_factory=dict)
+    shard_count: int | None = None
+    """Into how many shards it would divide the bot; None if it does not know."""
+    logins: Mapping[int, int] = field(default_factory=dict)
+    """The shards for which it wants a turn to log in, each with Discord's `max_concurrency`."""
+    lengths: tuple[float, ...] = ()
+    """The lengths of calls that have ended, in seconds."""
+
+
+def arbitrate(before: Snapshot, own: OwnSide) -> Snapshot:
+    """The rows after this process's beat."""
+    if own.leaving:
+        return without(before, {own.member}, died=False)
+    after = renewed(before, own)
+    if own.may_bury:
+        after = without(after, {one for one in after.members if not after.is_alive(one)}, died=True)
+    after = counted(after, own)
+    shards = dict(after.shards)
+    for shard in own.shards & shards.keys():
+        if shards[shard].holder is None:  # the others took this process for dead, and nobody took its place
+            shards[shard] = replace(shards[shard], holder=own.member, moved_at=after.now)
+    share_shards(shards, after, own)
+    book_logins(shards, after.now, own)
+    after = replace(after, shards=shards, slots=reported(after, own), wishes=wished(after, own))
+    return replace(after, slots=share_slots(after))
+
+
+def without(before: Snapshot, gone: set[str], *, died: bool) -> Snapshot:
+    """Free everything of these members."""
+    if not gone:
+        return before
+    now = before.now
+    slots = {
+        name: replace(freed(slot), lapsed_at=now if died else 0.0) if slot.holder in gone else slot for name, slot in before.slots.items()
+    }
+    shards = {number: released(shard, now) if shard.holder in gone else shard for number, shard in before.shards.items()}
+    members = {name: member for name, member in before.members.items() if name not in gone}
+    wishes = {key: wish for key, wish in before.wishes.items() if wish.holder not in gone}
+    return replace(before, members=members, shards=shards, slots=slots, wishes=wishes)
+
+
+def released(shard: ShardRow, now: float) -> ShardRow:
+    """A shard that anybody may take; a turn to log in that it has not used is free again."""
+    return replace(shard, holder=None, moved_at=now, login_at=0.0 if shard.login_at > now else shard.login_at)
+
+
+def freed(slot: SlotRow) -> SlotRow:
+    """A slot that anybody may have."""
+    return replace(slot, holder=None, guild_id=None, purpose="call", asked_back=False, lapsed_at=0.0)
+
+
+def renewed(before: Snapshot, own: OwnSide) -> Snapshot:
+    """The member lives for another while."""
+    now, known = before.now, before.members.get(own.member)
+    member = MemberRow(
+        member=own.member,
+        name=own.name,
+        version=own.version,
+        slots=own.slots,
+        draining=own.draining,
+        started_at=known.started_at if known else now,
+        expires_at=now + TTL_S,
+    )
+    return replace(before, members={**before.members, own.member: member})
+
+
+def counted(before: Snapshot, own: OwnSide) -> Snapshot:
+    """The number of shards is set by a process that is alone; the facts about calls are added to."""
+    facts = dict(before.facts)
+    if own.shard_count is not None and (SHARDS not in facts or before.members.keys() == {own.member}):
+        facts[SHARDS] = str(own.shard_count)
+    if own.lengths:
+        facts[LENGTHS] = json.dumps([*json.loads(facts.get(LENGTHS, "[]")), *(round(one, 1) for one in own.lengths)][-MOST_LENGTHS:])
+    count = int(facts.get(SHARDS, "0"))
+    shards = {number: before.shards.get(number) or ShardRow(number) for number in range(count)}
+    if len(before.shards) not in (0, count):
+        shards = {number: ShardRow(number) for number in range(count)}
+    return replace(before, facts=facts, shards=shards)
+
+
+# Shards
+
+
+def share_shards(shards: dict[int, ShardRow], state: Snapshot, own: OwnSide) -> None:
+    """Claim free shards up to a fair share, or release idle ones of which others have too few."""
+    active = [name for name, member in state.members.items() if not member.draining]
+    have = dict.fromkeys([*active, own.member], 0)
+    for shard in shards.values():
+        if shard.holder in have:
+            have[shard.holder] += 1
+    mine = [shard for shard in shards.values() if shard.holder == own.member and shard.shard not in own.busy]
+    if own.draining:
+        for shard in mine:
+            shards[shard.shard] = released(shard, state.now)
+        return
+    least = len(shards) // len(active)
+    most = -(-len(shards) // len(active))
+    lacking = sum(max(0, least - have[name]) for name in active if name != own.member)
+    free = sorted((shard for shard in shards.values() if shard.holder is None), key=lambda shard: shard.shard)
+    while free and (have[own.member] < least or (have[own.member] < most and len(free) > lacking)):
+        claimed = free.pop(0)
+        have[own.member] += 1
+        login_at = claimed.login_at if claimed.login_at > state.now - LOGIN_SPACING_S else 0.0
+        shards[claimed.shard] = replace(claimed, holder=own.member, moved_at=state.now, login_at=login_at)
+    too_many = max(have[own.member] - most, min(lacking - len(free), have[own.member] - least))
+    for shard in to_release(mine, too_many, may_move=not free and is_calm(shards, state.now), now=state.now):
+        shards[shard.shard] = released(shard, state.now)
+
+
+def is_calm(shards: Mapping[int, ShardRow], now: float) -> bool:
+    """Whether no shard has moved lately."""
+    return all(shard.moved_at <= now - MOVE_PAUSE_S for shard in shards.values())
+
+
+def to_release(idle: Iterable[ShardRow], number: int, *, may_move: bool, now: float) -> list[ShardRow]:
+    """Up to so many shards: those that wait for their login, else one that is logged in where that may move."""
+    if number <= 0:
+        return []
+    newest_first = sorted(idle, key=lambda shard: (shard.login_at or now, shard.shard), reverse=True)
+    waiting = [shard for shard in newest_first if shard.login_at > now or not shard.login_at]
+    return waiting[:number] or (newest_first[:1] if may_move else [])
+
+
+def book_logins(shards: dict[int, ShardRow], now: float, own: OwnSide) -> None:
+    """Give each shard that wants to log in the next free turn of its group, which is kept for it until then."""
+    for number, max_concurrency in sorted(own.logins.items()):
+        shard = shards.get(number)
+        if shard is not None and shard.holder == own.member and shard.login_at <= now:
+            shards[number] = replace(shard, login_at=next_turn(shards, number, max_concurrency, now))
+
+
+def next_turn(shards: Mapping[int, ShardRow], number: int, max_concurrency: int, now: float) -> float:
+    """When a shard may log in: Discord counts those together that have the same remainder by `max_concurrency`."""
+    turns = sorted(shard.login_at for shard in shards.values() if (shard.shard - number) % max_concurrency == 0)
+    at = now
+    for turn in turns:
+        if turn - LOGIN_SPACING_S < at < turn + LOGIN_SPACING_S:
+            at = turn + LOGIN_SPACING_S
+    return at
+
+
+# Engine slots
+
+
+def reported(state: Snapshot, own: OwnSide) -> dict[str, SlotRow]:
+    """The slots that any member has configured, with what this one does with them and knows of them."""
+    slots = {name: state.slots.get(name) or SlotRow(name) for name in own.slots}
+    known = {name for member in state.members.values() for name in member.slots}
+    slots |= {name: slot for name, slot in state.slots.items() if name in known or slot.holder is not None}
+    for name in own.returned & slots.keys():
+        if slots[name].holder == own.member:
+            slots[name] = freed(slots[name])
+    for name, purpose in own.uses.items():
+        slot = slots.get(name) or SlotRow(name)
+        if slot.holder in (None, own.member):  # None: the others took this process for dead
+            slots[name] = replace(slot, holder=own.member, guild_id=None, purpose=purpose)
+    for name, report in own.reports.items():
+        if name in slots:
+            paused_until = state.now + report.pause_s if report.pause_s > 0 else 0.0
+            slots[name] = replace(slots[name], failures=report.failures, paused_until=paused_until)
+    return slots
+
+
+def wished(state: Snapshot, own: OwnSide) -> dict[WishKey, WishRow]:
+    """The wishes of all members."""
+    return {key: wish for key, wish in state.wishes.items() if wish.holder != own.member} | {wish.key: wish for wish in own.wishes}
+
+
+def share_slots(state: Snapshot) -> dict[str, SlotRow]:
+    """Grant free slots: to calls whose engine failed, then to new calls in their order, then as spares. Ask spares back for the former."""
+    slots = dict(state.slots)
+    granted = {(slot.holder, slot.guild_id, slot.purpose) for slot in slots.values() if slot.holder and slot.guild_id is not None}
+    spares = {name for name, slot in slots.items() if slot.holder and slot.purpose == "spare"}
+    needed: set[str] = set()
+    for wish in to_be_served(state):
+        if (wish.holder, wish.guild_id, wish.purpose) in granted:
+            continue
+        slot = best_slot(slots.values(), wish, state)
+        if slot is not None:
+            purpose: SlotPurpose = "spare" if wish.purpose == "spare" else "rescue" if wish.purpose == "rescue" else "call"
+            slots[slot.slot] = replace(slot, holder=wish.holder, guild_id=wish.guild_id, purpose=purpose)
+        elif wish.purpose != "spare":
+            fitting = [name for name in spares - needed if fits(slots[name], wish, state)]
+            needed |= set(sorted(fitting, key=lambda name: (not slots[name].asked_back, rank(slots[name], wish, state)))[:1])
+    for name in spares:
+        if slots[name].asked_back != (name in needed):
+            slots[name] = replace(slots[name], asked_back=name in needed)
+    return slots
+
+
+def to_be_served(state: Snapshot) -> Iterator[WishRow]:
+    """The wishes of living members that a slot would serve, in their order; one new call of a guild."""
+    wishes = [wish for wish in state.wishes.values() if state.is_alive(wish.holder)]
+    yield from sorted((wish for wish in wishes if wish.purpose == "rescue"), key=lambda wish: (wish.since, wish.key))
+    served = {wish.guild_id for wish in wishes if wish.purpose == "running"}
+    for wish in in_order(wish for wish in wishes if wish.purpose == "call"):
+        if wish.ready and wish.guild_id not in served and not state.members[wish.holder].draining:
+            served.add(wish.guild_id)
+            yield wish
+    yield from sorted((wish for wish in wishes if wish.purpose == "spare"), key=lambda wish: (wish.since, wish.key))
+
+
+def best_slot(slots: Iterable[SlotRow], wish: WishRow, state: Snapshot) -> SlotRow | None:
+    """The free slot that serves a wish best; None if there is none.
+
+    One that failed is taken only for a new call, and only where none works, busy or not: its people then hear what is wrong. One that works
+    and has no room is not taken while it is paused.
+    """
+    fitting = [slot for slot in slots if fits(slot, wish, state)]
+    working = [slot for slot in fitting if slot.paused_until <= state.now or not slot.failures]
+    usable = [slot for slot in working if slot.paused_until <= state.now] if working or wish.purpose != "call" else fitting
+    return min((slot for slot in usable if slot.holder is None), key=lambda slot: rank(slot, wish, state), default=None)
+
+
+def fits(slot: SlotRow, wish: WishRow, state: Snapshot) -> bool:
+    """Whether a slot, free or not, is of a kind that the wish may have, and configured where it would be used."""
+    return slot.kind in wish.kinds and slot.slot in state.members[wish.holder].slots
+
+
+def rank(slot: SlotRow, wish: WishRow, state: Snapshot) -> tuple[bool, int, float, int, str]:
+    """What is taken first: what nobody may still hold, of the preferred kind, and that works or will work soonest."""
+    lapsed = bool(slot.lapsed_at) and slot.lapsed_at > state.now - DISTRUST_S
+    return lapsed, wish.kinds.index(slot.kind), max(0.0, slot.paused_until - state.now), slot.failures, slot.slot
