@@ -62,6 +62,8 @@ class Watchdog:
         self._metrics = metrics
         self._deafness = Deafness()
         self._session: DiscordVoiceSession | None = None
+        self._ended: DiscordVoiceSession | None = None
+        """The session that it has ended. It may stay live for a moment, and is not looked at again."""
 
     async def during(self, life: Awaitable[Life]) -> Life:
         """Watch until `life` is over, and return its result."""
@@ -75,7 +77,7 @@ class Watchdog:
         while True:
             await self._clock.sleep_until(self._clock.now() + LOOK_S)
             session = self._live_session()
-            if session is not None:
+            if session is not None and session is not self._ended:
                 self._look(session)
 
     def _look(self, session: DiscordVoiceSession) -> None:
@@ -101,6 +103,7 @@ class Watchdog:
         if finding.remedy is Remedy.REKEY:
             session.rejoin_group()
         elif finding.remedy is Remedy.RECONNECT:
+            self._ended = session
             session.stop(Closing(Repair.REJOIN, RECONNECTS[finding.symptom]))
         elif finding.speaker is not None:
             why = why_not_heard(finding.symptom, encrypted=session.e2ee.encrypted, named=finding.speaker in named)

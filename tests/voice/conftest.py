@@ -13,6 +13,7 @@ import trustme
 from discordplex.clock import SystemClock
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.metrics import Metrics
+from discordplex.tasks import cancel_and_wait
 from discordplex.voice.rtp.threads import SendThread
 from tests.loopback.discord.clients import logged_in
 from tests.voice.booth import Booth, TappedDecoder, TappedEncoder
@@ -60,7 +61,11 @@ def side_by_side(open_booth: OpenBooth, tmp_path: Path) -> SideBySide:
     async def played(*scenarios: Scenario, **options: Any) -> None:
         async with AsyncExitStack() as rooms:
             booths = [await rooms.enter_async_context(open_booth(dir=tmp_path, **options)) for _ in scenarios]
-            await asyncio.gather(*(scenario(booth) for scenario, booth in zip(scenarios, booths, strict=True)))
+            playing = [asyncio.create_task(scenario(booth)) for scenario, booth in zip(scenarios, booths, strict=True)]
+            try:
+                await asyncio.gather(*playing)
+            finally:
+                await cancel_and_wait(*playing)  # where one has failed, the others leave their booths before these close
 
     return played
 

@@ -260,6 +260,37 @@ async def test_why_somebody_is_not_heard(*, encrypted: bool, user_id: int | None
     assert told == [CannotHear(5 if user_id is None else user_id, why)]
 
 
+async def test_a_session_is_ended_once() -> None:
+    """A session that takes its time to end is not ended again, and no second try is charged; the next one is looked at."""
+    clock, closings = FakeClock(), list[object]()
+
+    def dead_session() -> SimpleNamespace:
+        return SimpleNamespace(
+            receiver=SimpleNamespace(stream_counts=list),
+            e2ee=SimpleNamespace(encrypted=True),
+            path_owes_answer=True,
+            path_silent_s=10.0,
+            ask_path=lambda: None,
+            stop=closings.append,
+        )
+
+    sessions = [dead_session()]
+    watchdog = Watchdog(
+        live_session=lambda: sessions[-1],  # type: ignore[arg-type, return-value]
+        excused=lambda _: (),
+        tell=lambda _: None,
+        clock=clock,
+        metrics=Metrics(),
+    )
+    watching = asyncio.create_task(watchdog.during(clock.sleep_until(clock.now() + 8)))
+    await clock.advance(4.0)
+    assert len(closings) == 1
+    sessions.append(dead_session())
+    await clock.advance(4.0)
+    await watching
+    assert len(closings) == 2
+
+
 def flags(**set_ones: bool) -> SimpleNamespace:
     return SimpleNamespace(**(dict.fromkeys(("mute", "self_mute", "suppress", "deaf", "self_deaf"), False) | set_ones))
 
