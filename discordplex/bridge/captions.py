@@ -39,7 +39,7 @@ class Stretch:
     active_at: float
     """When a piece last arrived or was last shown."""
     began_at: float | None = None
-    """When a person began to say it; None where that is unknown."""
+    """When it began to be said; None before the engine's first words are heard, and where that of a person is unknown."""
     text: str = ""
     waiting: deque[tuple[int, str]] = field(default_factory=deque)
     ended: bool = False
@@ -72,7 +72,10 @@ class Stretch:
             self.text += piece if self.text else piece.lstrip()
             self.active_at = now
         self.length = len(self.text) + sum(len(piece) for _, piece in self.waiting)
-        return len(self.text) > before
+        grew = len(self.text) > before
+        if grew and self.began_at is None and self.role == "engine":
+            self.began_at = now
+        return grew
 
     def cut(self, heard: int) -> None:
         """Drop the pieces whose sound had not begun at `heard`, and end."""

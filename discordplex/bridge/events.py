@@ -85,7 +85,7 @@ class Caption:
     """Who said it, None for the engine and for a person whom the engine could not tell apart."""
     role: Literal["engine", "person"] = "engine"
     began_at: float | None = None
-    """When a person began to say it, in seconds of the process's clock; None where the engine does not know."""
+    """When it began to be said, in seconds of the process's clock; None where the engine does not know it of a person."""
 
 
 @dataclass(frozen=True, slots=True)

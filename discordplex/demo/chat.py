@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
+from typing import Literal
 
 from discordplex.bot import texts
 from discordplex.bot.recording_policy import RecordingPolicy
@@ -35,6 +37,10 @@ class ChatLog:
         self._moves: list[TimelineEntry] = []
         self._listening = False
         self._words_known = words_known
+        self._own = f"{person.name}: "
+        """How a caption of the person begins: what a transcribing engine understood, after the speaker's name."""
+        self._said_at: list[float | None] = []
+        """When the person began to say each of their captions."""
 
     def hear(self, fact: Fact) -> None:
         """Show a fact that concerns the channel."""
@@ -44,13 +50,14 @@ class ChatLog:
         elif isinstance(fact, VoiceStateChanged) and fact.after.user_id in (self._bot.id, self._person.id):
             self._move(fact)
 
+    def said(self, began_s_ago: float | None) -> None:
+        """The bot has captioned what the person began to say so long ago; None where that is unknown. In the order of captions."""
+        self._said_at.append(None if began_s_ago is None else self._discord.world.clock.now() - began_s_ago)
+
     def _show_message(self, message: ChatMessage) -> None:
-        greeting = self._is_greeting(message)
-        line = self._line_of(message, spoken=self._listening and not greeting)
-        if greeting:  # unlike a caption, which grows, it says something else with each edit
-            line = replace(line, at_s=max(0.0, message.revisions[-1].at_s - self.origin_s))
-        if line.role != "person" or not self._words_known:
-            self._show.line(message.id, line)
+        for key, one, line in self._entries(newest_only=True):
+            if one is message:
+                self._show.line(key, line if self._listening or line.role != "bot" else replace(line, role="notice"))
 
     def _move(self, fact: VoiceStateChanged) -> None:
         who = self._bot if fact.after.user_id == self._bot.id else self._person
@@ -81,23 +88,16 @@ class ChatLog:
     def _begins(self, message: ChatMessage) -> bool:
         return message.author_id == self._bot.id and message.content.endswith(LISTENS)
 
-    def _is_greeting(self, message: ChatMessage) -> bool:
-        """Whether it is the bot's greeting, also after the call, when it says that the call is over."""
-        return self._begins(message) or (message.author_id == self._bot.id and message.content.startswith(texts.calls.ENDED))
-
     def lines(self, spoken: Sequence[Span]) -> Iterator[TimelineEntry]:
         """Everything that was written, and who joined and left; a caption is placed where its speech began."""
         free = list(spoken)
-        for message in self._discord.messages(self._channel.id):
+        for _, message, line in self._entries():
             if message.author_id != self._bot.id or message.deleted_at_s is not None:
                 continue
-            line = self._line_of(message, spoken=True)
-            if line.role == "person":
-                if not self._words_known:
-                    yield line
-                continue
             near = [span for span in spoken if span.start_s - CAPTION_BEFORE_S <= line.at_s <= span.end_s + CAPTION_AFTER_S]
-            if not near or self._is_greeting(message):
+            if line.role != "bot":
+                yield line
+            elif not near:
                 yield replace(line, role="notice")
             else:
                 first = next((span for span in near if span in free), None)
@@ -106,13 +106,30 @@ class ChatLog:
                 yield replace(line, at_s=first.start_s if first else line.at_s)
         yield from self._moves
 
-    def _line_of(self, message: ChatMessage, *, spoken: bool) -> TimelineEntry:
-        at_s = max(0.0, message.created_at_s - self.origin_s)
-        text = self._readable(message.content)
-        if text.startswith(f"{self._person.name}: "):
-            # What a transcribing engine understood; the bot writes it with the speaker's name.
-            return TimelineEntry("person", self._person.name, at_s, text.partition(": ")[2])
-        return TimelineEntry("bot" if spoken else "notice", self._bot.name, at_s, text)
+    def _entries(self, *, newest_only: bool = False) -> Iterator[tuple[str, ChatMessage, TimelineEntry]]:
+        """Each thing that the channel's messages say, with a key; with `newest_only`, not what a greeting said before it was edited."""
+        said_at = iter(self._said_at)
+        for message in self._discord.messages(self._channel.id):
+            said = [list(one) for _, one in groupby(message.revisions, key=lambda revision: stage(revision.content))]
+            for first, newest in [(one[0], one[-1]) for one in (said[-1:] if newest_only else said)]:
+                role: Literal["bot", "notice"] = "notice" if stage(newest.content) else "bot"
+                for number, text in enumerate(self._parts(newest.content)):
+                    key, at_s, by_person = f"{message.id} {number}", first.at_s, text.startswith(self._own)
+                    if by_person and (began_at_s := next(said_at, None)) is not None:
+                        at_s = began_at_s
+                    line = TimelineEntry(role, self._bot.name, max(0.0, at_s - self.origin_s), text)
+                    if not by_person:
+                        yield key, message, line
+                    elif not self._words_known:
+                        yield key, message, replace(line, role="person", who=self._person.name, text=text.removeprefix(self._own))
+
+    def _parts(self, content: str) -> Iterator[str]:
+        """What a message says: the bot joins captions that wait into one message, each person's on a line of its own."""
+        for by_person, rows in groupby(self._readable(content).split("\n"), key=lambda row: row.startswith(self._own)):
+            if by_person:
+                yield from rows
+            else:
+                yield "\n".join(rows)
 
     def _readable(self, content: str) -> str:
         """Discord's markdown as plain text."""
@@ -123,6 +140,14 @@ class ChatLog:
 ABOUT = texts.calls.Introduction(0, ANYBODY, RecordingPolicy(engine="", transcribes=False))
 GREETING = texts.calls.listening_to(ABOUT).partition("<#")[0]
 """How the bot's notice begins while everything is well."""
+
+
+def stage(content: str) -> str:
+    """Which of its stages a greeting is in; empty for any other message. A caption grows, a greeting says something else in each stage."""
+    if content.startswith(texts.calls.ENDED):
+        return texts.calls.ENDED
+    return LISTENS if content.endswith(LISTENS) else ""
+
 
 LISTENS = texts.calls.listening(ABOUT).removeprefix(texts.calls.listening_to(ABOUT))
 """How the notice ends once the bot listens."""

@@ -1,6 +1,5 @@
 """What a person sees while the demo runs: a live view on a terminal, plain lines in a pipe, nothing beside JSON."""
 
-import itertools
 import math
 import sys
 import textwrap
@@ -76,15 +75,15 @@ class NoDisplay:
 
 
 class PlainDisplay(NoDisplay):
-    """One line for each event, in order, for a pipe or a log file."""
+    """One line for each event, for a pipe or a log file: what is said between two steps is in the order in which it was said."""
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.perf_counter) -> None:
         super().__init__()
         self._stream = stream
         self._now = now
-        self._waiting: dict[str, tuple[str, float]] = {}
-        """What is not written yet, in order: each text, and when it will be complete."""
-        self._steps = itertools.count(1)
+        self._waiting: dict[str, tuple[int, float, str, float]] = {}
+        """What is not written yet: after how many steps, when it was said, the text, and when that will be complete."""
+        self._steps = 0
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
         """Write what is left."""
@@ -92,12 +91,14 @@ class PlainDisplay(NoDisplay):
 
     def step(self, sentence: str) -> None:
         """Write one line, after those before it."""
-        self._waiting[f"step {next(self._steps)}"] = (sentence, -math.inf)
+        self._steps += 1
+        self._waiting[f"step {self._steps}"] = (self._steps, -math.inf, sentence, -math.inf)
         self._write_until(self._now())
 
     def line(self, key: str, line: TimelineEntry) -> None:
         """Write one line once it is complete: a caption grows, so it is complete when it has not changed for `COMPLETE_S`."""
-        self._waiting[key] = (f"{line.at_s:5.1f} s  {line.who}: {line.text}", self._now() + COMPLETE_S)
+        step = self._waiting[key][0] if key in self._waiting else self._steps
+        self._waiting[key] = (step, line.at_s, f"{line.at_s:5.1f} s  {line.who}: {line.text}", self._now() + COMPLETE_S)
         self._write_until(self._now())
 
     def stats(self, counted: Mapping[str, Any]) -> None:  # noqa: ARG002 -- the shape of Display
@@ -106,7 +107,7 @@ class PlainDisplay(NoDisplay):
 
     def _write_until(self, now: float) -> None:
         while self._waiting:
-            key, (text, complete_at) = next(iter(self._waiting.items()))
+            key, (_, _, text, complete_at) = min(self._waiting.items(), key=lambda one: one[1][:2])
             if complete_at > now:
                 return
             del self._waiting[key]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from discordplex.audio.format import ENGINE
+from discordplex.bot.call.captions import PERSON_CAPTIONED
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
@@ -91,7 +92,7 @@ class PlayedCall:
     started_s: float
     """From the start of the bot's process until it was online."""
     listened_s: float
-    """From the person's entry until the bot listened."""
+    """From the person's entry until the bot said that it listens."""
     exit_code: int
     bot_report: Mapping[str, Any]
     stats: Sequence[tuple[float, Mapping[str, Any]]]
@@ -213,6 +214,8 @@ class Demo:
         if event.get("event") == "call stats":
             self._stats.append((self._clock.now(), event))
             self._show.stats(event)
+        elif event.get("event") == PERSON_CAPTIONED:
+            self._chat.said(event.get("began_s_ago"))
         elif event.get("event") == "call handed over":
             at_s = self._clock.now() - self._chat.origin_s
             self._handovers.append(PlayedHandover(at_s, bool(event.get("in_place")), float(event.get("unheard_s", 0))))
@@ -227,12 +230,18 @@ class Demo:
             await unless(bot, self._online.wait(), START_WITHIN_S, "The bot did not come online")
             online = self._clock.now()
             call, begun = await unless(bot, self._converse(), None, "")
-            self._show.step("The bot ends.")
-            code, report = await bot.stop()
+            code, report = await bot.stop()  # it writes its last captions before it ends
+            self._show.step("The bot has ended.")
         finally:
             unsubscribe()
+        recording = call["recording"]
         return PlayedCall(
-            **call, started_s=online - started, exit_code=code, bot_report=report, stats=[one for one in self._stats if one[0] >= begun]
+            **call,
+            lines=[*self._spoken(recording), *self._chat.lines(spans(recording.bot))],
+            started_s=online - started,
+            exit_code=code,
+            bot_report=report,
+            stats=[one for one in self._stats if one[0] >= begun],
         )
 
     def _hear(self, fact: Fact) -> None:
@@ -246,6 +255,7 @@ class Demo:
         person = Person(self._discord, self._user, self._channel.id, e2ee="libdave", on_sent=self._frame_said, on_heard=self._frame_heard)
         async with person:
             await self._chat.listening(LISTEN_WITHIN_S)
+            listened_s = self._clock.now() - origin
             await person.wait_until_encrypted()
             begun = self._clock.now()
             await self._talk(person)
@@ -260,10 +270,9 @@ class Demo:
             "bot": self._bot.name,
             "channel": self._channel.name,
             "recording": recording,
-            "lines": [*self._spoken(recording), *self._chat.lines(spans(recording.bot))],
             "said_sequences": [packet.sequence for packet in person.said.packets(self._user.id)],
             "heard_sequences": [packet.sequence for packet in person.heard.packets(self._bot.id)],
-            "listened_s": begun - origin,
+            "listened_s": listened_s,
             "handovers": self._handovers,
             "encrypted": encrypted,
         }

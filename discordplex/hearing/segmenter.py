@@ -46,7 +46,7 @@ class Utterance:
     pcm: bytes
     voiced_ms: float
     lasted_ms: float
-    """From its first sample to now, including the pause that showed its end."""
+    """From where speech was first detected to now, including the pause that showed its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class Segmenter:
         self._recent: deque[bool] = deque(maxlen=round(START_WITHIN_MS / VAD.frame_ms))
         self._pre_roll: deque[bytes] = deque(maxlen=round(PRE_ROLL_MS / VAD.frame_ms))
         self._windows: list[bytes] = []
+        self._lead = 0
+        """Of them, how many are from before the speech."""
         self._voiced_ms = 0.0
         self._pause_ms = 0.0
 
@@ -107,6 +109,7 @@ class Segmenter:
             return []
         self._state = State.SPEAKING
         self._windows = list(self._pre_roll)
+        self._lead = max(0, len(self._windows) - len(self._recent) + self._recent.index(True))
         self._voiced_ms = sum(self._recent) * VAD.frame_ms
         self._pause_ms = 0.0
         return [SpeechStarted()]
@@ -127,7 +130,7 @@ class Segmenter:
     def _end(self) -> SegmenterEvent:
         surplus = max(0, round((self._pause_ms - TAIL_MS) / VAD.frame_ms))
         windows = self._windows[: len(self._windows) - surplus]
-        voiced_ms, lasted_ms = self._voiced_ms, len(self._windows) * VAD.frame_ms
+        voiced_ms, lasted_ms = self._voiced_ms, (len(self._windows) - self._lead) * VAD.frame_ms
         self._state = State.QUIET
         self._recent.clear()
         self._pre_roll.clear()

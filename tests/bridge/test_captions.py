@@ -115,12 +115,15 @@ def test_people_are_shown_at_once_and_apart() -> None:
 
 
 def test_a_stretch_began_when_its_first_words_were_said() -> None:
-    """Words come later than they were said, and further ones change nothing about when that began."""
+    """People's words come later than they were said, the engine's as they are heard; further ones do not change when that began."""
     captions = OpenCaptions()
     captions.add(Text("I said", role="person", speaker=1, began_at=3.0), position=0, now=9.0)
     captions.add(Text(" this", role="person", speaker=1, began_at=8.0), position=0, now=9.5)
-    captions.add(Text("I see"), position=0, now=9.5)
-    assert [caption.began_at for caption in captions.advance(heard=0, now=9.5)] == [3.0, None]
+    captions.add(Text("I see"), position=960, now=9.5)
+    captions.add(Text(" it"), position=1920, now=9.5)
+    assert [caption.began_at for caption in captions.advance(heard=0, now=9.5)] == [3.0]
+    assert [caption.began_at for caption in captions.advance(heard=960, now=10.0)] == [10.0]
+    assert [caption.began_at for caption in captions.advance(heard=1920, now=10.5)] == [10.0]
 
 
 def test_the_end_of_the_call_loses_nothing() -> None:

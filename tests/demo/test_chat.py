@@ -63,18 +63,37 @@ async def test_the_bot_listens_when_it_says_so(room: Room) -> None:
     assert not waiting.done()
     room.discord.world.chat.edit(message, {"content": room.greeting(ready=True)})
     await waiting
-    assert room.shown.lines[message.id].role == "notice"
-    assert "#Lounge" in room.shown.lines[message.id].text
+    assert room.shown.lines[f"{message.id} 0"].role == "notice"
+    assert "#Lounge" in room.shown.lines[f"{message.id} 0"].text
 
 
-async def test_a_greeting_that_changes_is_shown_when_it_changes(room: Room) -> None:
-    """Its line has the time of the edit, while a caption keeps the time of its first word."""
+async def test_each_thing_that_a_greeting_says_has_the_time_when_it_was_first_said(room: Room) -> None:
+    """In the view as in the report: an edit that only adds the privacy code does not move it. A caption has the time of its first word."""
     greeting = room.discord.write(room.bot, room.channel, room.greeting(ready=True))
     caption = room.discord.write(room.bot, room.channel, "I heard")
-    await room.clock.advance(9.0)
+    await room.clock.advance(1.0)
+    room.discord.world.chat.edit(greeting, {"content": f"With a code. {room.greeting(ready=True)}"})
+    assert [(line.role, line.at_s) for line in room.shown.lines.values()] == [("notice", 0.0), ("bot", 0.0)]
+    await room.clock.advance(8.0)
     room.discord.world.chat.edit(caption, {"content": "I heard you."})
-    room.discord.world.chat.edit(greeting, {"content": texts.calls.ENDED})
+    room.discord.world.chat.edit(greeting, {"content": texts.calls.ended(9.0)})
     assert [(line.role, line.at_s) for line in room.shown.lines.values()] == [("notice", 9.0), ("bot", 0.0)]
+    told = [(line.at_s, line.text.partition(" ")[0]) for line in room.log.lines([Span(0.0, 1.0)])]
+    assert told == [(0.0, "With"), (9.0, "The"), (0.0, "I")]
+
+
+async def test_what_was_transcribed_has_the_time_when_it_was_said(room: Room) -> None:
+    """The bot tells it in the order of its captions; several in one message, too, and where it does not know, the message's time counts."""
+    room.discord.write(room.bot, room.channel, room.greeting(ready=True))
+    await room.clock.advance(5.0)
+    for began_s_ago in (4.5, 2.0, None):
+        room.log.said(began_s_ago)
+    room.discord.write(room.bot, room.channel, "Ada: Hello there.")
+    await room.clock.advance(1.0)
+    room.discord.write(room.bot, room.channel, "I heard you.\nAda: How are you?\nAda: Goodbye.")
+    expected = [("person", 0.5, "Hello there."), ("bot", 6.0, "I heard you."), ("person", 3.0, "How are you?"), ("person", 6.0, "Goodbye.")]
+    assert [(line.role, line.at_s, line.text) for line in room.shown.lines.values()][1:] == expected
+    assert [(line.role, line.at_s, line.text) for line in room.log.lines([Span(6.0, 7.0)])][1:] == expected
 
 
 @pytest.mark.parametrize(("words_known", "shown"), [(True, []), (False, ["Good day."])])

@@ -40,6 +40,17 @@ def test_a_pipe_gets_a_line_for_each_thing() -> None:
     ]
 
 
+def test_a_pipe_gets_words_in_the_order_in_which_they_were_said() -> None:
+    """A transcription comes after the answer to it."""
+    stream = io.StringIO()
+    with PlainDisplay(stream, lambda: 0.0) as show:
+        show.step("Ada enters.")
+        show.line("1", TimelineEntry("bot", "Plex", 2.0, "I heard you."))
+        show.line("2", TimelineEntry("person", "Ada", 1.0, "Hello!"))
+        show.step("Ada leaves.")
+    assert stream.getvalue().splitlines() == ["Ada enters.", "  1.0 s  Ada: Hello!", "  2.0 s  Plex: I heard you.", "Ada leaves."]
+
+
 def test_a_pipe_that_knows_no_unicode_is_no_obstacle() -> None:
     """What cannot be encoded is replaced."""
     raw = io.BytesIO()

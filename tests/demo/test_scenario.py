@@ -51,7 +51,9 @@ async def test_with_ears_what_was_transcribed_is_shown(tmp_path: Path, monkeypat
     show = Watched()
     sentence = SpokenClip(speech(None).pcm[: ENGINE.bytes_of_ms(1300)], ("Hello there, parrot!",))
     call = await play("echo", sentence, 4.0, show, ears=True)
-    assert [line.text for line in call.lines if line.role == "person"] == ["Hello there, parrot!"]
+    [said] = [line for line in call.lines if line.role == "person"]
+    assert said.text == "Hello there, parrot!"
+    assert said.at_s == pytest.approx(spans(call.recording.person)[0].start_s, abs=0.3)
     assert call.bot_report["metrics"]["hearing.utterances"] == 1
 
 

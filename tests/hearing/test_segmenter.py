@@ -31,7 +31,7 @@ def test_a_sentence_is_one_utterance() -> None:
     assert utterance.pcm.startswith(QUIET)
     assert utterance.pcm.count(SPEECH) == 30
     assert utterance.pcm.endswith(QUIET)
-    assert utterance.lasted_ms == (7 + 30 + END_WINDOWS) * 32, "with what is kept before it, and the whole pause behind it"
+    assert utterance.lasted_ms == (30 + END_WINDOWS) * 32, "without what is kept before it, with the whole pause behind it"
 
 
 def test_a_closed_gate_ends_an_utterance_too() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import structlog
+
 from discordplex.bot import texts
 from discordplex.bot.call.disclosure import Disclosure
 from discordplex.bot.call.state import NOBODY_KNOWN, CallState
@@ -11,6 +13,11 @@ from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.texts.markdown import LONGEST_NAME
 from discordplex.bridge.events import Caption
 from discordplex.plaintext import one_line
+
+log = structlog.get_logger()
+
+PERSON_CAPTIONED = "person captioned"
+"""The log line for each stretch of a person's speech that goes into the channel, in that order; it says when the stretch began."""
 
 
 class CallCaptions:
@@ -57,3 +64,6 @@ class CallCaptions:
         text = f"{one_line(name or texts.waiting.SOMEBODY, LONGEST_NAME)}: {caption.text}"
         speaker = caption.speaker if caption.speaker is not None else NOBODY_KNOWN
         self._notices.caption(voice_channel, (self._state.number, caption.key), text, final=caption.final, speaker=speaker)
+        if caption.final:
+            began_s_ago = None if caption.began_at is None else round(self._notices.clock.now() - caption.began_at, 3)
+            log.debug(PERSON_CAPTIONED, began_s_ago=began_s_ago, channel=voice_channel.place.channel_id, call=self._state.number)

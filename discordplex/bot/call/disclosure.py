@@ -152,7 +152,9 @@ class Disclosure:
         return caption.key > self._unpublished and self._was_said_since(self._published_since, caption)
 
     def _was_said_since(self, since: float, caption: Caption) -> bool:
-        """Whether it was said after `since`. A transcription may come long after the words."""
+        """Whether it was said after `since`. A transcription may come long after the words; captions of the engine come with the sound."""
+        if caption.role == "engine":
+            return True
         return caption.speaker not in self._mid_speech and (caption.began_at is None or caption.began_at >= since)
 
     def passed(self, caption: Caption) -> None:

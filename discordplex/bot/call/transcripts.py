@@ -5,7 +5,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -74,7 +74,8 @@ class TranscriptWriter:
         guild_id = call.voice_channel.place.guild_id
         if not caption.final or not self._preferences.rules(guild_id).transcripts:
             return
-        line = TranscriptLine(guild_id, self.name_of(call), caption.speaker, self._now(), caption.text)
+        since = timedelta(seconds=0 if caption.began_at is None else self._notices.clock.now() - caption.began_at)
+        line = TranscriptLine(guild_id, self.name_of(call), caption.speaker, self._now() - since, caption.text)
         self._waiting.append(UnsavedLine(call, line, len(line.text.encode(errors="replace"))))
         self._bytes += self._waiting[-1].bytes
         while self._bytes > MOST_BYTES:

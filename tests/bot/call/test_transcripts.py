@@ -106,6 +106,25 @@ async def test_a_transcript_has_whole_stretches_with_who_said_them(recording: Re
     assert all(name.startswith("2026-11-20 12:00 ") for name in kept)
 
 
+async def test_a_line_has_the_time_when_it_began_to_be_said(recording: Recording) -> None:
+    """A transcription comes seconds after the words, and a long reply is whole at its end; without one it is the caption's."""
+    await recording.switch(on=True)
+    call = recording.call()
+    await recording.clock.advance(30)
+    now = recording.clock.now()
+    recording.time = NOON
+    recording.transcripts.hear(call, Caption(1, "A long reply.", final=True, speaker=None, began_at=now - 2.5))
+    recording.transcripts.hear(call, Caption(2, "Said before.", final=True, speaker=ANNA, role="person", began_at=now - 4.0))
+    recording.transcripts.hear(call, Caption(3, "Said now.", final=True, speaker=ANNA, role="person"))
+    await recording.transcripts.close()
+    [one] = await recording.store.transcripts.calls(GUILD)
+    assert [((line.said_at - NOON).total_seconds(), line.text) for line in await recording.store.transcripts.read(GUILD, one.call)] == [
+        (-4.0, "Said before."),
+        (-2.5, "A long reply."),
+        (0.0, "Said now."),
+    ]
+
+
 async def test_a_database_that_fails_is_told_and_costs_no_call(recording: Recording) -> None:
     """The lines are lost and counted; the call hears why."""
     await recording.switch(on=True)
