@@ -24,6 +24,7 @@ from discordplex.config import Config
 from discordplex.config.values import EngineKind
 from discordplex.engine import EngineProvider, Persona
 from discordplex.engine_choice import EngineChoice, EngineOption
+from discordplex.engine_slots import EngineSlots, OwnSlots
 from discordplex.errors import ConfigError
 from discordplex.heap import give_back, keep_heap_small
 from discordplex.metrics import Metrics
@@ -146,30 +147,33 @@ async def stop_when(asked: asyncio.Event, application: BotApplication) -> None:
     application.stop()
 
 
-def engine_provider(config: Config, clock: Clock) -> EngineProvider:
-    """The engines of the configured kinds. Raises ConfigError if they cannot be made."""
+def engine_provider(config: Config, clock: Clock, slots: EngineSlots | None = None) -> EngineProvider:
+    """The engines of the configured kinds; `slots` says which of them are this process's. Raises ConfigError if they cannot be made."""
+    slots = slots or OwnSlots()
     kinds = config.engine.kinds
     if len(kinds) == 1:
-        return provider_of(kinds[0], config, clock)
+        return provider_of(kinds[0], config, clock, slots)
     options = [
-        EngineOption(kind, provider_of(kind, config, clock), Persona(own.voice, own.text_prompt), "" if number else config.engine.name)
+        EngineOption(
+            kind, provider_of(kind, config, clock, slots), Persona(own.voice, own.text_prompt), "" if number else config.engine.name
+        )
         for number, kind in enumerate(kinds)
         for own in [config.persona_of(kind)]
     ]
-    return EngineChoice(options, voices=config.engine.voices, clock=clock)
+    return EngineChoice(options, voices=config.engine.voices, clock=clock, slots=slots)
 
 
-def provider_of(kind: EngineKind, config: Config, clock: Clock) -> EngineProvider:
+def provider_of(kind: EngineKind, config: Config, clock: Clock, slots: EngineSlots) -> EngineProvider:
     """The engines of one kind."""
     if kind == "cascade":
         from discordplex.cascade.provider import CascadeProvider  # noqa: PLC0415 -- an engine that is not configured costs nothing
 
-        return CascadeProvider(config.cascade, clock=clock)
+        return CascadeProvider(config.cascade, clock=clock, slots=slots)
     if kind == "realtime":
         from discordplex.realtime.provider import RealtimeProvider  # noqa: PLC0415 -- likewise
 
-        return RealtimeProvider(config.realtime, clock=clock)
-    return PersonaPlexPool(config.personaplex, clock=clock)
+        return RealtimeProvider(config.realtime, clock=clock, slots=slots)
+    return PersonaPlexPool(config.personaplex, clock=clock, slots=slots)
 
 
 def ears_provider(config: Config, clock: Clock) -> EarsProvider | None:

@@ -28,6 +28,7 @@ from discordplex.engine import (
     VoiceEngine,
     servers_of,
 )
+from discordplex.engine_slots import AskingLease, EngineSlots, OwnSlots, SlotProvider, SlotPurpose, nothing
 from discordplex.errors import LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.overview import EngineServer
@@ -73,8 +74,16 @@ class EngineOption:
 class EngineChoice:
     """The EngineProvider over several kinds; a ChoosingProvider. Thread: loop, for all methods."""
 
-    def __init__(self, options: Sequence[EngineOption], *, voices: Mapping[str, Mapping[str, str]], clock: Clock) -> None:
-        """`options` is in order of preference. `voices` says what a voice is called by other kinds."""
+    def __init__(
+        self,
+        options: Sequence[EngineOption],
+        *,
+        voices: Mapping[str, Mapping[str, str]],
+        clock: Clock,
+        slots: EngineSlots | None = None,
+    ) -> None:
+        """`options` is in order of preference. `voices` says what a voice is called by other kinds. `slots` are those of the providers."""
+        self.slots = slots or OwnSlots()
         self._options = tuple(options)
         self._voices = voices
         self._clock = clock
@@ -150,17 +159,33 @@ class EngineChoice:
         if isinstance(lease, ChosenLease):
             lease.give_back()
 
-    def others(self, than: EngineOption, may_cost: Callable[[], bool]) -> Sequence[EngineOption]:
+    def kinds(self, may_cost: Callable[[], bool]) -> Sequence[str]:
+        """The kinds of slots for such a call: first those that have not failed lately, by preference."""
+        allowed = (option for option in self._options if not option.info.costs_money or may_cost())
+        return tuple(option.kind for option in sorted(allowed, key=lambda option: self._pauses[option.kind].lasts))
+
+    def others(self, than: EngineOption, may_cost: Callable[[], bool], purpose: SlotPurpose) -> Sequence[EngineOption]:
         """The other kinds that have a free engine that works, the preferred one first."""
-        return [one for one in self._options if one is not than and self._working(one) and (not one.info.costs_money or may_cost())]
+        others = self.allowed_others(than, may_cost)
+        return [one for one in others if self._working(one, purpose)]
+
+    def allowed_others(self, than: EngineOption, may_cost: Callable[[], bool]) -> Sequence[EngineOption]:
+        """The other kinds that such a call may have, the preferred one first."""
+        return [one for one in self._options if one is not than and (not one.info.costs_money or may_cost())]
 
     def lost(self, option: EngineOption) -> None:
         """A call has lost an engine of this kind for good."""
-        self._pauses[option.kind].begin()
+        pause = self._pauses[option.kind]
+        pause.begin()
+        if isinstance(option.provider, SlotProvider):
+            option.provider.set_aside(pause.failures, pause.left_s)
 
     def served(self, option: EngineOption) -> None:
         """A call has had an engine of this kind for a while."""
-        self._pauses[option.kind].end()
+        pause = self._pauses[option.kind]
+        if pause.failures and isinstance(option.provider, SlotProvider):
+            option.provider.set_aside(0, 0.0)
+        pause.end()
 
     def stand_in(self, option: EngineOption, reason: StandInReason) -> StandIn | None:
         """What people are told of a call on this kind; None if it is the preferred one."""
@@ -192,16 +217,19 @@ class EngineChoice:
         free = [option for option in self._options if option.provider.free and (not option.info.costs_money or may_cost())]
         return sorted(free, key=lambda option: not self._working(option))
 
-    def _working(self, option: EngineOption) -> int:
+    def _working(self, option: EngineOption, purpose: SlotPurpose = "call") -> int:
         """How many free engines of a kind have not failed lately."""
-        return 0 if self._pauses[option.kind].lasts else option.provider.working
+        if self._pauses[option.kind].lasts:
+            return 0
+        return option.provider.working_for(purpose) if isinstance(option.provider, SlotProvider) else option.provider.working
 
     def _reason(self, may_cost: Callable[[], bool]) -> StandInReason:
         """Why a call does not get the preferred kind."""
         first = self._options[0]
         if first.info.costs_money and not may_cost():
             return "minutes"
-        return "failing" if first.provider.free else "busy"
+        unused = any(one.busy < one.capacity for one in servers_of(first.provider)) if self.slots.shared else first.provider.free
+        return "failing" if unused else "busy"
 
 
 class Pause:
@@ -216,6 +244,16 @@ class Pause:
     def lasts(self) -> bool:
         """Whether it is not over."""
         return self._clock.now() < self._until
+
+    @property
+    def left_s(self) -> float:
+        """How long it lasts from now on."""
+        return max(0.0, self._until - self._clock.now())
+
+    @property
+    def failures(self) -> int:
+        """How often in a row it has failed."""
+        return self._backoff.failures
 
     def begin(self) -> None:
         """It failed."""
@@ -300,6 +338,37 @@ class ChosenLease:
         return isinstance(self._inner, MovableLease) and self._inner.relocate()
 
     @property
+    def awaits_spare(self) -> bool:
+        """Whether a spare slot is wanted, and the answer is about to come."""
+        return isinstance(self._inner, AskingLease) and self._inner.awaits_spare
+
+    @property
+    def awaits_replacement(self) -> bool:
+        """Whether an engine of another kind is wanted, likewise."""
+        return self._choice.slots.is_pending("rescue", self)
+
+    async def find_another(self, *, of_any_kind: bool) -> bool:
+        """Ask for another server of the same kind if this one cannot be used; returns whether the lease has it now.
+
+        With `of_any_kind`, ask for an engine of another kind, too.
+        """
+        slots = self._choice.slots
+        if not slots.shared:
+            return False
+        if isinstance(self._inner, AskingLease) and await self._inner.find_another(of_any_kind=False):
+            return True
+        if of_any_kind and self._inner is not None and not self.is_replaceable:
+            self.want_replacement()
+            await slots.answered("rescue", self)
+        return False
+
+    def want_replacement(self) -> None:
+        """Ask for an engine of another kind."""
+        kinds = [one.kind for one in self._choice.allowed_others(self._option, self._may_cost) if not self._leaves_alone(one)]
+        if kinds:
+            self._choice.slots.want("rescue", self, kinds)
+
+    @property
     def is_replaceable(self) -> bool:
         """Whether an engine of another kind is free now, and works."""
         return self._inner is not None and bool(self._replacements())
@@ -308,7 +377,8 @@ class ChosenLease:
         """Take an engine of another kind in place of this one; returns whether there was one. The lost kind is left alone for a while."""
         lost, inner = self._option, self._held()
         for option in self._replacements():
-            found = option.provider.acquire()
+            provider = option.provider
+            found = provider.acquire_for_purpose("rescue", self) if isinstance(provider, SlotProvider) else provider.acquire()
             if found is None:
                 continue
             self.take(option, found)
@@ -321,10 +391,14 @@ class ChosenLease:
     def preferred_slot(self, lost: Callable[[], None]) -> "PreferredSlot | None":
         """A slot at the preferred kind of engine, for a call that has another one; None if none is free that works."""
         preferred = self._choice.preferred
-        if self._inner is None or self._option is preferred or preferred not in self._replacements():
+        if self._inner is None or self._option is preferred:
             return None
-        found = preferred.provider.acquire()
-        return PreferredSlot(self, preferred, found, choice=self._choice, lost=lost) if found else None
+        if preferred not in self._replacements("spare"):
+            if not self._leaves_alone(preferred) and preferred in self._choice.allowed_others(self._option, self._may_cost):
+                self._choice.slots.want("spare", self, (preferred.kind,))
+            return None
+        slot = PreferredSlot(self, preferred, choice=self._choice, lost=lost)
+        return slot if slot.acquire() else None
 
     def take(self, option: EngineOption, found: EngineLease) -> None:
         """Continue with this engine; the present one is free for others."""
@@ -351,9 +425,12 @@ class ChosenLease:
         self._since = self._clock.now()
         self._option.provider.release(inner)
 
-    def _replacements(self) -> list[EngineOption]:
-        others = self._choice.others(self._option, self._may_cost)
-        return [one for one in others if not (one.kind in self._lost and self._lost[one.kind].lasts)]
+    def _replacements(self, purpose: SlotPurpose = "rescue") -> list[EngineOption]:
+        others = self._choice.others(self._option, self._may_cost, purpose)
+        return [one for one in others if not self._leaves_alone(one)]
+
+    def _leaves_alone(self, option: EngineOption) -> bool:
+        return option.kind in self._lost and self._lost[option.kind].lasts
 
     def _held(self) -> EngineLease:
         if self._inner is None:
@@ -376,17 +453,32 @@ class ChosenSpare:
 
 
 class PreferredSlot:
-    """A slot at the preferred kind of engine, until it is adopted or given back."""
+    """A slot at the preferred kind of engine, until it is adopted, given back or taken back. A RevocableSlot."""
 
-    def __init__(
-        self, lease: ChosenLease, option: EngineOption, inner: EngineLease, *, choice: EngineChoice, lost: Callable[[], None]
-    ) -> None:
-        self.name = inner.name
+    def __init__(self, lease: ChosenLease, option: EngineOption, *, choice: EngineChoice, lost: Callable[[], None]) -> None:
+        self.name = ""
+        self.on_taken_back: Callable[[], None] = nothing
         self._lease = lease
         self._option = option
-        self._inner: EngineLease | None = inner
+        self._inner: EngineLease | None = None
         self._choice = choice
         self._lost = lost
+
+    def acquire(self) -> bool:
+        """Take the slot; returns whether it is there."""
+        provider = self._option.provider
+        if isinstance(provider, SlotProvider):
+            self._inner = provider.acquire_for_purpose("spare", self._lease, self._taken_back)
+        else:
+            self._inner = provider.acquire()
+        if self._inner is not None:
+            self.name = self._inner.name
+        return self._inner is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was adopted, given back or taken back."""
+        return self._inner is None
 
     def open(self, persona: Persona, metrics: Metrics, recap: Recap = NO_RECAP) -> VoiceEngine:
         """A new conversation in this slot, not yet connected. Raises LocalProtocolError after it was adopted or given back."""
@@ -400,6 +492,8 @@ class PreferredSlot:
         """Make this the engine of the lease."""
         inner, self._inner = self._inner, None
         if inner is not None:
+            if isinstance(self._option.provider, SlotProvider):
+                self._option.provider.use_for_call(inner)
             self._lease.take(self._option, inner)
 
     def give_back(self) -> None:
@@ -409,6 +503,11 @@ class PreferredSlot:
             self._option.provider.release(inner)
             self._lease.leave_alone(self._option)
             self._lost()
+
+    def _taken_back(self) -> None:
+        """A call needs it, or it is lost."""
+        self.on_taken_back()
+        self.give_back()
 
 
 def anything() -> bool:

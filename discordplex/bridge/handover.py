@@ -23,6 +23,7 @@ from discordplex.bridge.retry import EngineRetries
 from discordplex.bridge.uplink import Uplink
 from discordplex.clock import Clock
 from discordplex.engine import OVER_BUDGET, Closed, EngineLease, Persona, PersonaIgnored, SpareSlot, SpeakerId, VoiceEngine
+from discordplex.engine_slots import AskingLease, RevocableSlot
 from discordplex.errors import EngineError
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
@@ -293,6 +294,10 @@ class Handover:
         """
         if self.engine is None or self._next is not None:
             return False
+        if isinstance(slot, RevocableSlot):
+            if slot.is_over:
+                return False
+            slot.on_taken_back = self.drop_next
         self._spare = slot
         self._next = self._begin(slot.open(self._persona, self._metrics, self._recap.recap()), standby=True)
         return True
@@ -399,6 +404,8 @@ class Handover:
         pause_s = self._pause_s(live, None)
         step = self._timing.without_next(now, pause_s, has_spare=True)
         if step is NextStep.PREPARE and not self._prepare():
+            if isinstance(self._lease, AskingLease) and self._lease.awaits_spare:
+                return
             step = self._timing.without_next(now, pause_s, has_spare=False)
         if step is NextStep.RENEW:
             await self._renew(live, now)

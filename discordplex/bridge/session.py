@@ -31,6 +31,7 @@ from discordplex.engine import (
     SpeakerId,
     Text,
 )
+from discordplex.engine_slots import AskingLease
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 from discordplex.tasks import cancel_and_wait
@@ -232,9 +233,14 @@ class VoiceSession:
         return self._handover.hand_over_to(slot)
 
     def replace_engine(self, reason: str) -> bool:
-        """Continue with an engine of another kind, although this one works; returns whether one is free. `EngineReplaced` says `reason`."""
-        if self._handover.engine is None or not self._is_replaceable:
+        """Continue with an engine of another kind, although this one works; returns whether one is free. `EngineReplaced` says `reason`.
+
+        Also returns true while one was asked for and the answer is about to come: call it again in a second.
+        """
+        if self._handover.engine is None:
             return False
+        if not self._may_replace():
+            return isinstance(self._lease, AskingLease) and self._lease.awaits_replacement
         self._to_replace = Closed(reason), False
         self._drop_unplayed()
         self._give_up_attempt()
@@ -302,16 +308,18 @@ class VoiceSession:
     async def _try_once(self) -> Closed | None:
         """Hold an engine, and after its loss wait until the next try; returns the reason where there is none."""
         await self._may_open()
+        await self._find_another(of_any_kind=False)
         self._was_open, began = False, self._clock.now()
         lost = await self._handover.hold(self._persona)
         self._captions.end_stretch()
         took_long = not self._was_open and self._clock.now() - began >= LONG_TRY_S
+        relocated = await self._find_another(of_any_kind=True)
         is_full = lost.cause == BUSY and not self._handover.listened
         may_retry = lost.retry and not is_full
         retry_in_s = self._retry.failed(self._clock.now(), replaceable=self._is_replaceable) if may_retry else None
         log.warning("engine lost", engine=self._lease.name, cause=lost.cause, retry_in_s=retry_in_s)
         if retry_in_s is None or took_long or lost.cause in (BUSY, STALLED):
-            if self._go_on_elsewhere(lost):
+            if self._go_on_elsewhere(lost, relocated=relocated):
                 return None
             if retry_in_s is None:
                 return lost
@@ -325,8 +333,21 @@ class VoiceSession:
     def _is_replaceable(self) -> bool:
         return isinstance(self._lease, ReplaceableLease) and self._lease.is_replaceable
 
-    def _go_on_elsewhere(self, lost: Closed) -> bool:
+    async def _find_another(self, *, of_any_kind: bool) -> bool:
+        """Where processes share the engines, ask for one that works; returns whether the lease has another one of its kind."""
+        return isinstance(self._lease, AskingLease) and await self._lease.find_another(of_any_kind=of_any_kind)
+
+    def _may_replace(self) -> bool:
+        """Whether an engine of another kind is free; if none is known of, one is asked for."""
+        if not self._is_replaceable and isinstance(self._lease, AskingLease):
+            self._lease.want_replacement()
+        return self._is_replaceable
+
+    def _go_on_elsewhere(self, lost: Closed, *, relocated: bool) -> bool:
         """Continue on another server of the same kind that works, else on an engine of another kind; returns whether there is one."""
+        if relocated and (lost.retry or lost.cause == BUSY):
+            self._tell(EngineLost(lost.reason, 0.0))
+            return True
         if not self._is_replaceable:
             return False
         if lost.retry and isinstance(self._lease, MovableLease) and self._lease.relocate():
@@ -355,7 +376,7 @@ class VoiceSession:
         if self._handover.engine is not None:
             self._lost, self._was_open = None, True
         overdue = self._lost is not None and self._clock.now() - self._lost_at >= REPLACE_AFTER_S
-        if self._lost is not None and overdue and self._to_replace is None and self._is_replaceable:
+        if self._lost is not None and overdue and self._to_replace is None and self._may_replace():
             self._to_replace = self._lost, True
             self._give_up_attempt()
 

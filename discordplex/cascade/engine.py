@@ -125,6 +125,10 @@ class CascadeEngine:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
         return until_closed(self._outbox.take)
 
+    def end(self, closed: Closed) -> None:
+        """End the conversation at once, as if it had failed."""
+        self._close(closed)
+
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Stop speaking; of the reply, remember what was heard."""
         if self._dialogue is not None:

@@ -13,14 +13,17 @@ from discordplex.cascade.reasoning import ReasoningFormat
 from discordplex.clock import Clock
 from discordplex.config import CascadeConfig
 from discordplex.engine import NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
+from discordplex.engine_slots import TAKEN, EngineSlots, NumberedSlot, NumberedSlots, OwnSlots, SlotPurpose, nothing
 from discordplex.errors import LocalProtocolError
 from discordplex.hearing import detector
 from discordplex.hearing.detector import DetectorPool
 from discordplex.metrics import Metrics
+from discordplex.overview import EngineServer
 from discordplex.plaintext import one_line
 from discordplex.services import clients
 from discordplex.services.service import Service
 
+KIND: Final = "cascade"
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
 """Characters. The prompt is sent with every request for a reply."""
@@ -34,14 +37,16 @@ MOST_NUMBERED: Final = 100
 class CascadeProvider:
     """The EngineProvider of the cascade. All methods: the loop's thread."""
 
-    def __init__(self, config: CascadeConfig, *, clock: Clock, detectors: DetectorPool | None = None) -> None:
-        """Raises ConfigError where the extra is not installed; imports nothing of it."""
+    def __init__(
+        self, config: CascadeConfig, *, clock: Clock, detectors: DetectorPool | None = None, slots: EngineSlots | None = None
+    ) -> None:
+        """Raises ConfigError where the extra is not installed; imports nothing of it. `slots` says which calls are this process's."""
         if not (clients.is_installed() and detector.is_installed()):
             raise clients.not_installed()
         self._config = config
         self._clock = clock
         self._detectors = detectors or DetectorPool()
-        self._leases: set[CascadeLease] = set()
+        self._slots = NumberedSlots(KIND, config.max_calls, slots or OwnSlots())
 
     @property
     def capacity(self) -> int:
@@ -51,12 +56,25 @@ class CascadeProvider:
     @property
     def free(self) -> int:
         """How many leases `acquire` would give right now."""
-        return self._config.max_calls - len(self._leases)
+        return self._slots.free("call")
 
     @property
     def working(self) -> int:
         """All that are free: what fails is told turn by turn."""
         return self.free
+
+    def working_for(self, purpose: SlotPurpose) -> int:
+        """As `working`, for this purpose."""
+        return self._slots.working(purpose)
+
+    @property
+    def servers(self) -> Sequence[EngineServer]:
+        """The three services as one server."""
+        return [EngineServer(self.info.description, self.capacity, self._slots.used + self._slots.elsewhere)]
+
+    def kinds(self, may_cost: Callable[[], bool]) -> Sequence[str]:
+        """The cascade, if the call may have it."""
+        return (KIND,) if not self.info.costs_money or may_cost() else ()
 
     @property
     def info(self) -> EngineInfo:
@@ -74,22 +92,36 @@ class CascadeProvider:
 
     def acquire(self) -> "CascadeLease | None":
         """A lease, or None while all are taken."""
-        if self.free <= 0:
+        return self.acquire_for_purpose("call", None)
+
+    def acquire_for_purpose(self, purpose: SlotPurpose, wisher: object, asked_back: Callable[[], None] = nothing) -> "CascadeLease | None":
+        """As `acquire`, for this purpose."""
+        if self._slots.free(purpose) <= 0:
             return None
         lease = CascadeLease(self._config, self._detectors, self._clock)
-        self._leases.add(lease)
+        lease.slot = self._slots.take(purpose, wisher, asked_back, lease.lost)
         return lease
+
+    def use_for_call(self, lease: EngineLease) -> None:
+        """A spare slot is the engine of a call from now on."""
+        if isinstance(lease, CascadeLease) and lease.slot is not None:
+            lease.slot.use_for_call()
+
+    def set_aside(self, failures: int, pause_s: float) -> None:
+        """Calls have failed: all processes avoid it for so long."""
+        self._slots.report_all(failures, pause_s)
 
     def release(self, lease: EngineLease) -> None:
         """Give a lease back; a second time does nothing."""
-        if isinstance(lease, CascadeLease):
-            self._leases.discard(lease)
+        if isinstance(lease, CascadeLease) and lease.slot is not None:
+            lease.slot.give_back()
 
 
 class CascadeLease:
     """The right to hold one call, and the history of that call. A TurnTakingLease."""
 
     def __init__(self, config: CascadeConfig, detectors: DetectorPool, clock: Clock) -> None:
+        self.slot: NumberedSlot | None = None
         self._config = config
         self._detectors = detectors
         self._reasoning_format = ReasoningFormat()
@@ -122,7 +154,14 @@ class CascadeLease:
             clock=self._clock,
             metrics=metrics,
         )
+        if self.slot is not None and self.slot.is_lost:
+            self.lost()
         return self._open
+
+    def lost(self) -> None:
+        """Another process may have the slot: end the conversation."""
+        if self._open is not None:
+            self._open.end(TAKEN)
 
     def spare(self, lost: Callable[[], None]) -> None:
         """None: a conversation lasts as long as its call."""

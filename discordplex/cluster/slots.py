@@ -34,7 +34,10 @@ class SlotWish:
 
     number: int
     kinds: tuple[str, ...]
+    since: float
     until: float
+    carried: bool = False
+    """Whether a beat has told it to the others, so that it is granted if it can be."""
 
 
 class ClusterSlots:
@@ -94,11 +97,17 @@ class ClusterSlots:
 
     def want(self, purpose: SlotPurpose, wisher: object, kinds: Sequence[str]) -> None:
         """Wish for a slot of one of these kinds, for the next 2 s."""
+        wish, now = self._wishes.get((purpose, wisher)), self._clock.now()
+        if wish is not None and wish.kinds == tuple(kinds) and now < wish.until:
+            wish.until = now + WISH_S
+            return
+        self._wishes[purpose, wisher] = SlotWish(wish.number if wish else next(self._numbers), tuple(kinds), now, now + WISH_S)
+        self._changed()
+
+    def is_pending(self, purpose: SlotPurpose, wisher: object) -> bool:
+        """Whether no beat has carried this wish yet; for 2 s, and then nobody can tell."""
         wish = self._wishes.get((purpose, wisher))
-        number = wish.number if wish else next(self._numbers)
-        self._wishes[purpose, wisher] = SlotWish(number, tuple(kinds), self._clock.now() + WISH_S)
-        if wish is None or wish.kinds != tuple(kinds):
-            self._changed()
+        return wish is not None and not wish.carried and self._clock.now() < wish.since + WISH_S
 
     async def answered(self, purpose: SlotPurpose, wisher: object) -> None:
         """Return when the others know of the wish, so that it is granted if it can be; or after 2 s."""
@@ -154,6 +163,9 @@ class ClusterSlots:
         """The rows are `after` as of `now`; the transaction with `own` began at `begun`."""
         self._snapshot, self._seen_at, self._valid_until = after, now, begun + TTL_S
         self._returned -= own.returned
+        carried = {(wish.guild_id, wish.kinds) for wish in own.wishes}
+        for wish in self._wishes.values():
+            wish.carried = wish.carried or (-wish.number, wish.kinds) in carried
         self._reports = {slot: report for slot, report in self._reports.items() if own.reports.get(slot) != report}
         mine = {name for name, slot in after.slots.items() if slot.holder == own.member}
         self._granted = {name: self._granted.get(name, now) for name in mine - self._uses.keys() - self._returned}

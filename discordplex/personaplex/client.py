@@ -103,6 +103,12 @@ class PersonaPlexClient:
         self._abort()
         self._dispatch()
 
+    def cut(self, ending: Ending) -> None:
+        """End the conversation for this reason, at once, and cut the connection."""
+        self._connection.cut(ending)
+        self._abort()
+        self._dispatch()
+
     async def close(self) -> None:
         """Close the connection and everything else, within about a second. A second call does nothing."""
         # A call mostly ends by cancellation, and a socket left open would block the server for everybody.

@@ -163,6 +163,10 @@ class Connection:
         """We sent for `over_s`, and less than `share` of it was answered."""
         self._end("stalled", endings.trickling(self._name, share, over_s))
 
+    def cut(self, ending: Ending) -> None:
+        """We end the conversation for this reason."""
+        self._end("lost", ending)
+
     def leave(self) -> None:
         """We leave. A second call does nothing."""
         self._end("leave", endings.left())

@@ -14,6 +14,7 @@ from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter, TooMuchError
 from discordplex.audio.opus import LIGHT
 from discordplex.clock import Clock
 from discordplex.engine import (
+    BUSY,
     Audio,
     Closed,
     EngineCaps,
@@ -30,7 +31,7 @@ from discordplex.errors import EngineError, LocalProtocolError, RemoteProtocolEr
 from discordplex.metrics import Metrics
 from discordplex.personaplex import connection
 from discordplex.personaplex.client import PersonaPlexClient
-from discordplex.personaplex.endings import Ending
+from discordplex.personaplex.endings import NOT_READY, Ending
 from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
 from discordplex.personaplex.lag import TRICKLE_S, TRICKLE_SHARE, LagTracker
 from discordplex.personaplex.mailbox import Mailbox
@@ -71,6 +72,8 @@ class ServerReport(enum.Enum):
 
     SERVED = "served"
     FAILED = "failed"
+    LATE = "late"
+    """Failed: it took the call, but there was no handshake in time."""
 
 
 class PersonaPlexEngine:
@@ -170,6 +173,10 @@ class PersonaPlexEngine:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
         return until_closed(self._mailbox.take)
 
+    def end(self, closed: Closed) -> None:
+        """End the conversation at once, as if the server had: its connection is cut."""
+        self._client.cut(Ending(closed.reason, closed.retry, closed.cause))
+
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Do nothing: the model hears people while it speaks, and stops by itself."""
 
@@ -263,11 +270,11 @@ class PersonaPlexEngine:
         self._writer = None
         self._tell_text(self._joiner.flush())
         self._mailbox.put(Closed(ending.reason, retry=ending.retry, cause=ending.cause))
-        if ending.cause == "left":
+        if ending.cause in ("left", BUSY):
             log.info("engine left", server=self._endpoint.name, sent_s=round(self._lag_tracker.sent_ms / 1000, 1))
             return
         log.warning("engine lost", server=self._endpoint.name, cause=ending.cause, retry=ending.retry)
-        self._report(ServerReport.FAILED)
+        self._report(ServerReport.LATE if ending.cause == NOT_READY else ServerReport.FAILED)
 
     def _warn_when_slow(self, now: float) -> None:
         """Report once that the server cannot keep up: it answers all the time, and frames have had to be left out for `SLOW_S`.

@@ -6,11 +6,14 @@ last socket to it is closed, and nothing here ever probes a server.
 
 A call may hold a second server for a while, to prepare its next conversation there. That one still counts as free: whoever needs it for a
 call takes it back, and their conversation waits until the other's socket is closed.
+
+Where several processes share the servers, `EngineSlots` says which ones are this process's: it wants a server, which is granted later, and
+gives it back when it is free as above. Then a spare slot is not taken here but asked back, since somebody elsewhere may be first.
 """
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
 import structlog
@@ -18,7 +21,8 @@ from typing_extensions import Self
 
 from discordplex.clock import Clock
 from discordplex.config import PersonaPlexConfig
-from discordplex.engine import NO_RECAP, EngineInfo, EngineLease, Persona, Recap, VoiceEngine
+from discordplex.engine import BUSY, NO_RECAP, EngineInfo, EngineLease, Persona, Recap, VoiceEngine
+from discordplex.engine_slots import TAKEN, EngineSlots, OwnSlots, SlotPurpose, nothing, taken
 from discordplex.errors import ConfigError, EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.overview import EngineServer
@@ -28,6 +32,9 @@ from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, che
 from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
 from discordplex.personaplex.memory import with_recap
 from discordplex.retry import Backoff
+from discordplex.tasks import until
+
+KIND = "personaplex"
 
 FIRST_PAUSE_S = 2.0
 MOST_PATIENCE = 4
@@ -38,14 +45,24 @@ that time again."""
 LONGEST_PAUSE_S = 120.0
 """Pauses of a server that failed, doubling from the one to the other until it has served again."""
 
+BUSY_AFTER_S = 15.0
+"""How long the first handshake may take on a server whose last process has vanished and may still have its socket. A frozen process keeps a
+server busy until it wakes, and people wait for another server in the queue rather than for this one."""
+
+BUSY_PAUSE_S = 15.0
+"""For how long such a server is left alone after that."""
+
 log = structlog.get_logger()
 
 
 @dataclasses.dataclass(eq=False)
 class Server:
-    """One server of the pool: who uses it, and whether it works."""
+    """One server of the pool: who uses it, and whether it works. A SlotUser."""
 
     endpoint: Endpoint
+    slots: EngineSlots = dataclasses.field(default_factory=OwnSlots)
+    slot: str = ""
+    """Its name among the slots of all processes."""
     leased: bool = False
     connected: bool = False
     spare: "PersonaPlexSpare | None" = None
@@ -54,6 +71,12 @@ class Server:
     """Whether the conversation on it ends now, so that the next one may wait for that."""
     left: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     """Set when its socket has closed."""
+    engine: "LeasedEngine | None" = None
+    """The conversation on it, while it is connected."""
+    taken_away: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    """Set while another process may have it, although a lease here still names it."""
+    on_asked_back: Callable[[], None] = nothing
+    """What a lease does that holds it as a spare slot and has to leave it."""
     backoff: Backoff = dataclasses.field(default_factory=lambda: Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S))
     paused_until: float = float("-inf")
     patience: int = 1
@@ -76,7 +99,39 @@ class Server:
     def disconnected(self) -> None:
         """Its socket has closed."""
         self.connected = self.leaving = False
+        self.engine = None
         self.left.set()
+        self._give_back()
+
+    def take(self, purpose: SlotPurpose, wisher: object) -> None:
+        """Lease it, or use it for something else from now on."""
+        self.leased = True
+        self.on_asked_back = nothing
+        self.taken_away.clear()
+        self.slots.take(self.slot, purpose, wisher, self)
+
+    def release(self) -> None:
+        """Nobody leases it any more. It is free for others when its socket has closed."""
+        self.leased = False
+        self._give_back()
+
+    def asked_back(self) -> None:
+        """A call in some process needs it, and it is a spare slot here."""
+        if self.spare is not None:
+            self.spare.take_back()
+            self.release()
+        self.on_asked_back()
+
+    def lost(self) -> None:
+        """Another process may have it: end the conversation on it now."""
+        self.taken_away.set()
+        if self.engine is not None:
+            self.engine.end(TAKEN)
+        self.asked_back()
+
+    def _give_back(self) -> None:
+        if not (self.leased or self.connected):
+            self.slots.give_back(self.slot)
 
     def report(self, outcome: ServerReport, now: float) -> None:
         """Record the outcome of a conversation."""
@@ -94,13 +149,16 @@ INFO = EngineInfo("PersonaPlex", transcribes=False)
 class PersonaPlexPool:
     """The EngineProvider over the configured servers. Raises ConfigError for an invalid address. Thread: loop, for all methods."""
 
-    def __init__(self, config: PersonaPlexConfig, *, clock: Clock) -> None:
+    def __init__(self, config: PersonaPlexConfig, *, clock: Clock, slots: EngineSlots | None = None) -> None:
+        """`slots` says which servers are this process's; without it, all are."""
         self._config = config
         self._clock = clock
+        self._slots = slots = slots or OwnSlots()
         endpoints = dict.fromkeys(Endpoint.parse(url) for url in config.urls)
         if not endpoints:
             raise ConfigError("personaplex.urls is empty: name at least one server, such as ws://localhost:8998/api/chat.")
-        self._servers = [Server(endpoint) for endpoint in endpoints]
+        self._servers = [Server(endpoint, slots, slot) for endpoint, slot in zip(endpoints, slots_of(endpoints), strict=True)]
+        slots.declare(server.slot for server in self._servers)
 
     @property
     def capacity(self) -> int:
@@ -110,12 +168,20 @@ class PersonaPlexPool:
     @property
     def free(self) -> int:
         """How many leases `acquire` would give right now, spare slots included."""
-        return sum(server.available for server in self._usable())
+        return sum(self._available(server, "call") for server in self._usable())
 
     @property
     def working(self) -> int:
         """How many of the free ones are not paused."""
-        return sum(server.available and self._works(server) for server in self._servers)
+        return self.working_for("call")
+
+    def working_for(self, purpose: SlotPurpose) -> int:
+        """As `working`, for this purpose."""
+        return sum(self._available(server, purpose) and self._works(server) for server in self._servers)
+
+    def kinds(self, may_cost: Callable[[], bool]) -> Sequence[str]:  # noqa: ARG002 -- the port's shape
+        """PersonaPlex, which costs nothing."""
+        return (KIND,)
 
     @property
     def busy(self) -> int:
@@ -129,8 +195,8 @@ class PersonaPlexPool:
             EngineServer(
                 INFO.description,
                 capacity=1,
-                busy=int(not server.available),
-                failures=server.backoff.failures,
+                busy=int(not server.available or self._slots.is_elsewhere(server.slot)),
+                failures=self._slots.failures(server.slot) if self._slots.shared else server.backoff.failures,
                 retry_in_s=self._paused_s(server),
                 address=server.endpoint.name,
             )
@@ -158,68 +224,119 @@ class PersonaPlexPool:
         paused they are leased anyway: people then hear what is wrong with them, not that they are busy. A spare slot of another call is
         taken back where nothing else is free.
         """
-        server = min((server for server in self._usable() if server.available), key=self._preference, default=None)
+        return self.acquire_for_purpose("call", None)
+
+    def acquire_for_purpose(
+        self, purpose: SlotPurpose, wisher: object, asked_back: Callable[[], None] = nothing
+    ) -> "PersonaPlexLease | None":
+        """As `acquire`, for this purpose."""
+        server = min((server for server in self._usable() if self._available(server, purpose)), key=self._preference, default=None)
         if server is None:
             return None
-        self._take(server)
-        return PersonaPlexLease(self, server)
+        self._take(server, purpose, wisher)
+        server.on_asked_back = asked_back
+        return PersonaPlexLease(self, server, self._slots)
+
+    def use_for_call(self, lease: EngineLease) -> None:
+        """A spare slot is the engine of a call from now on."""
+        if isinstance(lease, PersonaPlexLease):
+            lease.use_for_call()
+
+    def set_aside(self, failures: int, pause_s: float) -> None:
+        """Do nothing: servers are paused one by one."""
 
     def release(self, lease: EngineLease) -> None:
         """Give a lease back; a second call does nothing."""
         if isinstance(lease, PersonaPlexLease):
             lease.give_back()
 
-    def move(self, server: Server, own_spare: "PersonaPlexSpare | None") -> Server:
-        """The server of a lease's next conversation: its own, or another one that works and can be had while its own is paused."""
+    def move(self, server: Server, lease: "PersonaPlexLease", own_spare: "PersonaPlexSpare | None") -> Server:
+        """The server of a lease's next conversation: its own, or another one that works and can be had while its own is paused.
+
+        If there is none, one is wanted.
+        """
+        if self.is_usable(server):
+            return server
         others = [
-            other for other in self._servers if other.available and self._works(other) and not (own_spare and other.spare is own_spare)
+            other
+            for other in self._servers
+            if self._available(other, "rescue") and self._works(other) and not (own_spare and other.spare is own_spare)
         ]
-        if not others or self._works(server):
+        if not others:
+            self._slots.want("rescue", lease, (KIND,))
             return server
         other = min(others, key=self._preference)
-        self._take(other)
-        server.leased = False
+        self._take(other, "rescue", lease)
+        server.release()
         return other
 
-    def spare_server(self) -> Server | None:
-        """A server that works and that nobody has, leased from now on; None where there is none."""
-        server = min((server for server in self._servers if server.free and self._works(server)), key=self._preference, default=None)
-        if server is not None:
-            server.leased = True
+    def spare_server(self, lease: "PersonaPlexLease") -> Server | None:
+        """A server that works and that nobody has, leased from now on; None where there is none: then one is wanted."""
+        free = (server for server in self._servers if server.free and self._slots.may_take(server.slot, "spare") and self._works(server))
+        server = min(free, key=self._preference, default=None)
+        if server is None:
+            self._slots.want("spare", lease, (KIND,))
+        else:
+            server.take("spare", lease)
         return server
+
+    def is_usable(self, server: Server) -> bool:
+        """Whether a lease can go on with this server: it works, and is still this process's."""
+        return self._works(server) and not server.taken_away.is_set()
+
+    def report(self, server: Server, outcome: ServerReport) -> None:
+        """Record the outcome of a conversation, for all processes."""
+        now = self._clock.now()
+        if self._slots.shared:
+            server.backoff.failures = self._slots.failures(server.slot)
+        server.report(outcome, now)
+        self._slots.report(server.slot, server.backoff.failures, max(0.0, server.paused_until - now))
+
+    def report_busy(self, server: Server) -> None:
+        """The process that had it last has vanished with an open socket, or still has it: leave it alone, though it has not failed."""
+        log.info("engine server is busy", server=server.endpoint.name, retry_in_s=BUSY_PAUSE_S)
+        self._slots.report(server.slot, self._slots.failures(server.slot), BUSY_PAUSE_S)
 
     def engine(self, server: Server, persona: Persona, metrics: Metrics, recap: Recap) -> "LeasedEngine":
         """A conversation on `server`, not yet connected."""
         role = with_recap(persona.text_prompt, recap, self._config.recap_tokens) if recap else persona.text_prompt
         persona = dataclasses.replace(persona, text_prompt=role)
-        return LeasedEngine(server, config=self._config, persona=persona, clock=self._clock, metrics=metrics)
+        return LeasedEngine(server, self, config=self._config, persona=persona, clock=self._clock, metrics=metrics)
 
-    def _take(self, server: Server) -> None:
+    def _take(self, server: Server, purpose: SlotPurpose, wisher: object) -> None:
         """Lease a server that is available; whoever has it as a spare slot loses it."""
-        server.leased = True
+        server.take(purpose, wisher)
         if server.spare is not None:
             server.spare.take_back()
+
+    def _available(self, server: Server, purpose: SlotPurpose) -> bool:
+        return server.available and self._slots.may_take(server.slot, purpose)
 
     def _preference(self, server: Server) -> tuple[bool, float, bool]:
         """What is taken first: nobody's, the one that works or will work soonest, without somebody's last words."""
         return server.spare is not None, self._paused_s(server), server.connected
 
     def _usable(self) -> list[Server]:
-        """Those that work, busy or not; all where none does."""
+        """Those that work, busy or not; all where none does. Of shared ones, those that failed are granted by the same rule."""
+        if self._slots.shared:
+            return self._servers
         return [server for server in self._servers if self._works(server)] or self._servers
 
     def _works(self, server: Server) -> bool:
         return self._paused_s(server) == 0.0
 
     def _paused_s(self, server: Server) -> float:
+        if self._slots.shared:
+            return self._slots.paused_s(server.slot)
         return max(0.0, server.paused_until - self._clock.now())
 
 
 class PersonaPlexLease:
     """The right to hold one call, until released."""
 
-    def __init__(self, pool: PersonaPlexPool, server: Server) -> None:
+    def __init__(self, pool: PersonaPlexPool, server: Server, slots: EngineSlots) -> None:
         self._pool = pool
+        self._slots = slots
         self._server: Server | None = server
         self._spare: PersonaPlexSpare | None = None
         self.name = server.endpoint.name
@@ -241,10 +358,32 @@ class PersonaPlexLease:
         """A second server that works and that nobody else has, for a while; None where there is none."""
         if self._server is None or self._spare is not None:
             return None
-        server = self._pool.spare_server()
+        server = self._pool.spare_server(self)
         if server is not None:
             self._spare = PersonaPlexSpare(self, self._pool, server, lost)
         return self._spare
+
+    @property
+    def awaits_spare(self) -> bool:
+        """Whether a spare slot is wanted, and the answer is about to come."""
+        return self._slots.is_pending("spare", self)
+
+    @property
+    def awaits_replacement(self) -> bool:
+        """False: there is one kind."""
+        return False
+
+    def want_replacement(self) -> None:
+        """Do nothing, likewise."""
+
+    async def find_another(self, *, of_any_kind: bool) -> bool:  # noqa: ARG002 -- the port's shape
+        """If the servers are shared and this one cannot be used, ask for another one; returns whether the lease has it now."""
+        if self._server is None or not self._slots.shared or self._pool.is_usable(self._server):
+            return False
+        if not self.relocate():
+            await self._slots.answered("rescue", self)
+            return self.relocate()
+        return True
 
     def relocate(self) -> bool:
         """Take a free server that works where this one is paused; whether that was needed and possible."""
@@ -252,11 +391,17 @@ class PersonaPlexLease:
         self._move()
         return self._server is not before
 
+    def use_for_call(self) -> None:
+        """It was acquired as a spare slot, and is the engine of a call from now on."""
+        if self._server is not None:
+            self._server.take("call", self)
+
     def adopt(self, server: Server) -> None:
         """Continue on this server. The old one is free for others; their conversation waits until its socket has closed."""
+        server.take("call", self)
         if self._server is not None:
-            self._server.leased = False
             self._server.leave()
+            self._server.release()
         self._server = server
         self.name = server.endpoint.name
 
@@ -269,12 +414,12 @@ class PersonaPlexLease:
         if self._spare is not None:
             self._spare.give_back()
         if self._server is not None:
-            self._server.leased = False
+            self._server.release()
             self._server = None
 
     def _move(self) -> None:
         if self._server is not None:
-            self._server = self._pool.move(self._server, self._spare)
+            self._server = self._pool.move(self._server, self, self._spare)
             self.name = self._server.endpoint.name
 
 
@@ -305,8 +450,8 @@ class PersonaPlexSpare:
         """Free the server for others; their conversation waits until its socket has closed."""
         server = self._end()
         if server is not None:
-            server.leased = False
             server.leave()
+            server.release()
 
     def take_back(self) -> None:
         """Somebody else leases the server."""
@@ -326,9 +471,14 @@ class PersonaPlexSpare:
 class LeasedEngine(PersonaPlexEngine):
     """A conversation that marks its server as connected from before the first packet until after the last."""
 
-    def __init__(self, server: Server, *, config: PersonaPlexConfig, persona: Persona, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, server: Server, pool: PersonaPlexPool, *, config: PersonaPlexConfig, persona: Persona, clock: Clock, metrics: Metrics
+    ) -> None:
         self._server = server
+        self._pool = pool
+        self._may_be_busy = server.slots.may_be_busy(server.slot)
         self._in_time_s = handshake_deadline_s(persona.text_prompt, config.handshake_timeout_s)
+        soon_s = min(self._in_time_s, BUSY_AFTER_S) if self._may_be_busy else self._in_time_s
         self._ticker = clock
         super().__init__(
             window_s=config.memory_s,
@@ -336,9 +486,9 @@ class LeasedEngine(PersonaPlexEngine):
             persona=persona,
             clock=clock,
             metrics=metrics,
-            handshake_timeout_s=self._in_time_s * server.patience,
+            handshake_timeout_s=soon_s * server.patience,
             verify_tls=config.verify_tls,
-            report=lambda outcome: server.report(outcome, clock.now()),
+            report=self._report_outcome,
         )
 
     async def __aenter__(self) -> Self:
@@ -351,14 +501,19 @@ class LeasedEngine(PersonaPlexEngine):
         self._server.connected = True
         began = self._ticker.now()
         try:
-            await super().__aenter__()
+            await self._open_unless_taken()
         except BaseException as error:
             self._server.disconnected()
             if isinstance(error, EngineError) and error.cause == NOT_READY:
                 self._server.patience = min(MOST_PATIENCE, 2 * self._server.patience)
+                if self._may_be_busy:
+                    raise EngineError(str(error), cause=BUSY) from error
             raise
         if self._ticker.now() - began <= self._in_time_s:
             self._server.patience = 1
+        self._server.engine = self
+        if self._server.taken_away.is_set():
+            self.end(TAKEN)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -367,3 +522,23 @@ class LeasedEngine(PersonaPlexEngine):
             await super().__aexit__(kind, error, trace)
         finally:
             self._server.disconnected()
+
+    async def _open_unless_taken(self) -> None:
+        if self._server.taken_away.is_set() or await until(self._server.taken_away, super().__aenter__()) is None:
+            raise taken()
+
+    def _report_outcome(self, outcome: ServerReport) -> None:
+        if outcome is ServerReport.LATE and self._may_be_busy:
+            self._pool.report_busy(self._server)
+        else:
+            self._pool.report(self._server, outcome)
+
+
+def slots_of(endpoints: Iterable[Endpoint]) -> list[str]:
+    """The names of the servers' slots. Addresses that differ only in what is secret are told apart by their order in the configuration."""
+    names: list[str] = []
+    for endpoint in endpoints:
+        name = f"{KIND}:{endpoint.name}"
+        same = sum(other == name or other.startswith(f"{name}#") for other in names)
+        names.append(f"{name}#{same + 1}" if same else name)
+    return names

@@ -118,6 +118,10 @@ class RealtimeEngine:
         """The engine's events in order, from EngineReady to Closed. One consumer."""
         return until_closed(self._outbox.take)
 
+    def end(self, closed: Closed) -> None:
+        """End the conversation at once, as if the server had."""
+        self._close(endings.SessionEnding(closed.reason, retry=closed.retry, cause=closed.cause))
+
     async def interrupt(self, item: str = "", played_ms: float | None = None) -> None:
         """Stop speaking: of `item` people heard `played_ms`. A model that owns its turns is not told."""
         self._session.interrupt(item, played_ms)

@@ -6,6 +6,7 @@ from typing import Final
 from discordplex.clock import Clock
 from discordplex.config import RealtimeConfig
 from discordplex.engine import BUSY, NO_RECAP, EngineInfo, EngineLease, Persona, Recap, SpeakerId, VoiceEngine
+from discordplex.engine_slots import TAKEN, EngineSlots, NumberedSlot, NumberedSlots, OwnSlots, SlotPurpose, nothing
 from discordplex.errors import EngineError, LocalProtocolError
 from discordplex.metrics import Metrics
 from discordplex.overview import EngineServer
@@ -16,6 +17,7 @@ from discordplex.realtime.memory import Memory
 from discordplex.realtime.session import RealtimeSession, SessionSettings
 from discordplex.retry import Backoff
 
+KIND: Final = "realtime"
 LONGEST_VOICE: Final = 100
 LONGEST_PROMPT: Final = 20_000
 """Characters. GPT-Live takes 16,384 tokens."""
@@ -29,10 +31,12 @@ FULL_S: Final = 15.0
 class RealtimeProvider:
     """The EngineProvider over one Realtime server. Thread: loop, for all methods."""
 
-    def __init__(self, config: RealtimeConfig, *, clock: Clock) -> None:
+    def __init__(self, config: RealtimeConfig, *, clock: Clock, slots: EngineSlots | None = None) -> None:
+        """`slots` says which sessions are this process's; without it, all are."""
         self._config = config
         self._clock = clock
         self._dialect = dialect_of(config.dialect, config.url, config.model)
+        self._slots = NumberedSlots(KIND, config.max_calls, slots or OwnSlots())
         self._leases: set[RealtimeLease] = set()
         self._most: int | None = None
         """How many sessions the server is known to have for us; None where it has refused none."""
@@ -45,11 +49,13 @@ class RealtimeProvider:
     @property
     def servers(self) -> Sequence[EngineServer]:
         """The service as one server, with what is known of it."""
-        return [EngineServer(self.info.description, self.capacity, len(self._leases), failures=self._failures)]
+        return [EngineServer(self.info.description, self.capacity, self._slots.used + self._slots.elsewhere, failures=self._failures)]
 
     @property
     def capacity(self) -> int:
         """How many calls can be held at once, as far as is known. After a while one more than that is tried, and never several at once."""
+        if self._slots.shared:
+            return self._slots.capacity
         if self._most is None:
             return self._config.max_calls
         return min(self._config.max_calls, self._most + (self._clock.now() >= self._full_until))
@@ -57,12 +63,20 @@ class RealtimeProvider:
     @property
     def free(self) -> int:
         """How many leases `acquire` would give right now."""
-        return max(0, self.capacity - len(self._leases))
+        return self._slots.free("call") if self._slots.shared else max(0, self.capacity - len(self._leases))
 
     @property
     def working(self) -> int:
         """All that are free: a server that is full has none."""
-        return self.free
+        return self.working_for("call")
+
+    def working_for(self, purpose: SlotPurpose) -> int:
+        """As `working`, for this purpose."""
+        return self._slots.working(purpose) if self._slots.shared else self.free
+
+    def kinds(self, may_cost: Callable[[], bool]) -> Sequence[str]:
+        """The service, if the call may have it."""
+        return (KIND,) if not self.info.costs_money or may_cost() else ()
 
     @property
     def info(self) -> EngineInfo:
@@ -80,17 +94,34 @@ class RealtimeProvider:
 
     def acquire(self) -> EngineLease | None:
         """A lease, or None while all are taken."""
-        if self.free <= 0:
+        return self.acquire_for_purpose("call", None)
+
+    def acquire_for_purpose(self, purpose: SlotPurpose, wisher: object, asked_back: Callable[[], None] = nothing) -> "RealtimeLease | None":
+        """As `acquire`, for this purpose."""
+        if not self._slots.shared and self.free <= 0:
             return None
         kind = DuplexLease if self._dialect.full_duplex else TurnLease
         lease = kind(self, self._dialect, info_of(self._dialect, self._config))
+        lease.slot = self._slots.take(purpose, wisher, asked_back, lease.lost)
+        if lease.slot is None:
+            return None
         self._leases.add(lease)
         return lease
 
+    def use_for_call(self, lease: EngineLease) -> None:
+        """A spare slot is the engine of a call from now on."""
+        if isinstance(lease, RealtimeLease) and lease.slot is not None:
+            lease.slot.use_for_call()
+
+    def set_aside(self, failures: int, pause_s: float) -> None:
+        """Calls have failed: all processes avoid it for so long."""
+        self._slots.report_all(failures, pause_s)
+
     def release(self, lease: EngineLease) -> None:
         """Give a lease back; a second time does nothing."""
-        if isinstance(lease, RealtimeLease):
+        if isinstance(lease, RealtimeLease) and lease.slot is not None:
             self._leases.discard(lease)
+            lease.slot.give_back()
 
     def engine(self, dialect: Dialect, persona: Persona, memory: Memory, metrics: Metrics) -> "ProvidedEngine":
         """A conversation, not yet connected."""
@@ -109,9 +140,12 @@ class RealtimeProvider:
 
     def is_full(self) -> None:
         """The server has refused a session because it has no more."""
-        held = sum(lease.is_open for lease in self._leases)
+        held = self._held
         self._most = held
-        self._full_until = self._clock.now() + (LEARNED_S if held else self._backoff.failed())
+        pause_s = LEARNED_S if held else self._backoff.failed()
+        self._full_until = self._clock.now() + pause_s
+        refused = [lease.slot.name for lease in self._leases if lease.slot is not None and not lease.is_open]
+        self._slots.report([*refused, *self._slots.idle], 0, pause_s)
 
     def has_failed(self) -> None:
         """A session could not be opened, and not because the server is full."""
@@ -121,9 +155,16 @@ class RealtimeProvider:
         """The server has given a session: where it was full before, it may have another one for us, too."""
         self._failures = 0
         self._backoff.reset()
-        held = sum(lease.is_open for lease in self._leases)
+        self._slots.have_room(lease.slot.name for lease in self._leases if lease.slot is not None and lease.is_open)
+        held = self._held
         if self._most is not None and held > self._most:
             self._most = held if held < self._config.max_calls else None
+            self._slots.make_room()
+
+    @property
+    def _held(self) -> int:
+        """How many sessions there are, in all processes."""
+        return sum(lease.is_open for lease in self._leases) + self._slots.elsewhere
 
     def leave_alone(self, seconds: float) -> None:
         """The server wants no new session for so long."""
@@ -145,6 +186,7 @@ class RealtimeLease:
         self._dialect = dialect
         self._memory = Memory()
         self._open: ProvidedEngine | None = None
+        self.slot: NumberedSlot | None = None
         self.name = dialect.service
         self.info = info
 
@@ -159,7 +201,14 @@ class RealtimeLease:
             raise LocalProtocolError("leave the last conversation before opening another")
         self._memory.recall(recap)
         self._open = self._provider.engine(self._dialect, persona, self._memory, metrics)
+        if self.slot is not None and self.slot.is_lost:
+            self.lost()
         return self._open
+
+    def lost(self) -> None:
+        """Another process may have the slot: end the conversation."""
+        if self._open is not None:
+            self._open.end(TAKEN)
 
     def spare(self, lost: Callable[[], None]) -> None:
         """None: an engine follows a session that ends with another one by itself."""
