@@ -28,12 +28,12 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: pyproject.toml | $(VENV)/.made
-	@echo "installing discordplex into $(VENV)"
+	@echo "installing discordplex into $(VENV), about a minute"
 	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.made
-	@echo "installing discordplex and its tools into $(VENV)"
+	@echo "installing discordplex and its tools into $(VENV), about a minute"
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.run
 

@@ -130,7 +130,7 @@ def add_verb(
 
 def add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`run`."""
-    run = add_verb(commands, "run", settings(), logging(), does="run the bot until Ctrl-C or SIGTERM")
+    run = add_verb(commands, "run", settings(), logging(), does="run the bot until Ctrl-C, SIGTERM or SIGHUP")
     run.add_argument("--report", type=Path, metavar="FILE", help="write the measurements to FILE (JSON) at the end")
     run.set_defaults(run=verbs.run)
 

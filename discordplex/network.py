@@ -34,7 +34,7 @@ from yarl import URL
 
 from discordplex.descriptors import says_no_descriptors
 from discordplex.errors import ConfigError
-from discordplex.installing import pip
+from discordplex.installing import pip_extra
 from discordplex.websocket import Guard, GuardedConnection
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -204,9 +204,9 @@ def proxy_of(variable: str, value: str) -> Proxy:
     if scheme == "socks5h" and not can_socks():
         missing = f"{variable} names a SOCKS proxy, and the packages for that are not installed."
         raise NetworkSettingError(
-            f"{missing} Run: pip install 'discordplex[socks]', or unset {variable}.",
+            f"{missing} They are in discordplex[socks]. Install them, or unset {variable}.",
             cause="socks not installed",
-            full=f"{missing} Unset {variable}, or run: {pip('install', 'discordplex[socks]')}",
+            full=f"{missing} Unset {variable}, or run: {pip_extra('socks')}",
         )
     address = f"{f'[{name}]' if ':' in name else name}:{port or DEFAULT_PORTS[scheme]}"
     login = f"{parts.username or ''}:{parts.password or ''}@" if parts.username or parts.password else ""

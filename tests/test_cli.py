@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from discordplex import __version__, cli, verbs
+from discordplex import __version__, cli, installing, verbs
 from discordplex.config import Config
 from discordplex.errors import ConfigError, DiscordplexError, EngineError
 from discordplex.services import clients
@@ -331,7 +331,7 @@ def test_config_check_asks_for_the_packages_of_the_ears(capsys: pytest.CaptureFi
     monkeypatch.setattr(clients, "is_installed", lambda: False)
     code, _out, err = outcome(capsys, "config", "check", "--set", "hearing.enabled=true")
     assert code == 2
-    assert "pip install 'discordplex[cascade]'" in err
+    assert installing.pip_extra("cascade") in err
     assert outcome(capsys, "config", "check")[0] == 0
 
 

@@ -27,7 +27,7 @@ from discordplex.demo.recording import Recording, Span, paired, spans
 from discordplex.demo.timeline import TimelineEntry
 from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.hearing.provider import Hearing
-from discordplex.installing import pip
+from discordplex.installing import pip_extra
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.discord.world.model import Fact, Noted
@@ -183,9 +183,7 @@ def check_engine(engine: str, memory_s: float | None = None, *, ears: bool = Fal
         CascadeProvider(CascadeConfig(), clock=SystemClock())  # the error says what is not installed
     elif engine == REALTIME:
         if importlib.util.find_spec("openai") is None:
-            raise ConfigError(
-                f"The stand-in realtime server needs a package that is not installed. Run: {pip('install', 'discordplex[cascade]')}"
-            )
+            raise ConfigError(f"The stand-in realtime server needs a package that is not installed. Run: {pip_extra('cascade')}")
     elif engine not in MODES and not engine.startswith(("ws://", "wss://")):
         raise ConfigError(
             f"There is no engine {engine!r}; --engine takes parrot, echo, talker, cascade, realtime or a PersonaPlex URL (ws://...)."

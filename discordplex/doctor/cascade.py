@@ -7,12 +7,12 @@ from discordplex.config import Config
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import ConfigError
 from discordplex.hearing import detector
-from discordplex.installing import pip
+from discordplex.installing import pip_extra
 from discordplex.services import clients
 from discordplex.services.faults import NOUN
 from discordplex.services.models import ModelFact, examine_models
 
-INSTALL = f"Run: {pip('install', 'discordplex[cascade]')}"
+INSTALL = f"Run: {pip_extra('cascade')}"
 
 
 async def check_cascade(config: Config) -> list[Finding]:

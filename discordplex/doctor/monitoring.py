@@ -7,6 +7,7 @@ import importlib.util
 from discordplex.config import MonitoringConfig
 from discordplex.doctor.finding import Finding, failure, ok, warning
 from discordplex.errors import ConfigError
+from discordplex.installing import pip_extra
 from discordplex.monitoring.access import Access
 from discordplex.monitoring.http import cannot_listen
 
@@ -22,7 +23,7 @@ async def check_monitoring(config: MonitoringConfig) -> list[Finding]:
     except ConfigError as fault:
         return [failure(NAME, fault.full, "Set DISCORDPLEX_MONITORING__PASSWORD, or monitoring.listen to 127.0.0.1 and a port.")]
     if importlib.util.find_spec("prometheus_client") is None:
-        return [failure(NAME, "monitoring.listen is set, and prometheus_client is missing.", "Run: pip install 'discordplex[monitoring]'")]
+        return [failure(NAME, "monitoring.listen is set, and prometheus_client is missing.", f"Run: {pip_extra('monitoring')}")]
     try:
         server = await asyncio.get_running_loop().create_server(asyncio.Protocol, access.host, access.port)
     except OSError as fault:

@@ -14,6 +14,7 @@ from discordplex import logs
 from discordplex.clock import Clock
 from discordplex.config import MonitoringConfig
 from discordplex.errors import ConfigError
+from discordplex.installing import pip_extra
 from discordplex.metrics import Metrics
 from discordplex.monitoring.access import Access
 from discordplex.monitoring.http import HEADERS, Page, plain, serving
@@ -26,9 +27,7 @@ from discordplex.tasks import beside
 
 log = structlog.get_logger()
 
-EXTRA_MISSING = (
-    "monitoring.listen is set, and the package prometheus_client is missing. Run: python -m pip install 'discordplex[monitoring]'"
-)
+EXTRA_MISSING = f"monitoring.listen is set, and the package prometheus_client is missing. Run: {pip_extra('monitoring')}"
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ import structlog
 
 from discordplex.clock import Clock
 from discordplex.errors import ConfigError
-from discordplex.installing import pip
+from discordplex.installing import pip_extra
 from discordplex.network import httpx_proxy, refuse_failed_proxy, tls_context
 from discordplex.services.faults import HttpError, OverdueError, may_repeat_after_s, service_error
 from discordplex.services.response import ServiceResponse, refuse_failure
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MISSING: Final = "The cascade engine and hearing.enabled need packages that are not installed."
-EXTRA: Final = "discordplex[cascade]"
+EXTRA: Final = "cascade"
 
 CONNECT_S = 5.0
 """A host that has not accepted a connection by then is dead."""
@@ -211,7 +211,7 @@ class Clients:
 
 def not_installed() -> ConfigError:
     """The error where the extra is not installed."""
-    return ConfigError(f"{MISSING} Run: pip install '{EXTRA}'", full=f"{MISSING} Run: {pip('install', EXTRA)}")
+    return ConfigError(f"{MISSING} They are in discordplex[{EXTRA}].", full=f"{MISSING} Run: {pip_extra(EXTRA)}")
 
 
 async def cancel_at(scope: anyio.CancelScope, clock: Clock, deadline: float) -> None:

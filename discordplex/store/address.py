@@ -11,10 +11,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from discordplex.errors import ConfigError, StoreError
-from discordplex.installing import pip
+from discordplex.installing import pip_extra
 from discordplex.redact import shown_url
 
-EXTRA = "discordplex[postgres]"
+EXTRA = "postgres"
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -106,7 +106,7 @@ def parse(text: str, key: str = "store.url") -> Address:
         return Address(url, "file") if url.database not in (None, "", ":memory:") else MEMORY
     if find_spec("asyncpg") is None:
         missing = f"{key} names a PostgreSQL server, and the package for that is not installed."
-        raise ConfigError(f"{missing} Run: pip install '{EXTRA}'", full=f"{missing} Run: {pip('install', EXTRA)}")
+        raise ConfigError(f"{missing} It is in discordplex[{EXTRA}].", full=f"{missing} Run: {pip_extra(EXTRA)}")
     return Address(in_words_of_asyncpg(url), "server")
 
 

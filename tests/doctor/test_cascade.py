@@ -2,6 +2,7 @@
 
 import pytest
 
+from discordplex import installing
 from discordplex.config import Config
 from discordplex.doctor.cascade import check_cascade
 from discordplex.doctor.engines import check_engines
@@ -42,4 +43,4 @@ async def test_a_missing_extra_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(clients, "is_installed", lambda: False)
     (found,) = await check_cascade(Config())
     assert found.verdict == "failure"
-    assert "pip install 'discordplex[cascade]'" in found.mend
+    assert installing.pip_extra("cascade") in found.mend

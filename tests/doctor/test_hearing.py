@@ -2,6 +2,7 @@
 
 import pytest
 
+from discordplex import installing
 from discordplex.config import Config
 from discordplex.doctor.hearing import check_hearing
 from discordplex.loopback.openai.server import StandInOpenAI
@@ -40,4 +41,4 @@ async def test_a_missing_extra_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(clients, "is_installed", lambda: False)
     (found,) = await check_hearing(Config.model_validate({"hearing": {"enabled": True}}))
     assert found.verdict == "failure"
-    assert "pip install 'discordplex[cascade]'" in found.mend
+    assert installing.pip_extra("cascade") in found.mend

@@ -6,6 +6,7 @@ import socket
 import pytest
 from pydantic import SecretStr
 
+from discordplex import installing
 from discordplex.config import MonitoringConfig
 from discordplex.doctor.finding import Finding
 from discordplex.doctor.monitoring import check_monitoring
@@ -44,7 +45,7 @@ async def test_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "prometheus_client" else FIND_SPEC(name))
     found, says = await verdict("127.0.0.1:0")
     assert found == "failure"
-    assert "pip install 'discordplex[monitoring]'" in says
+    assert installing.pip_extra("monitoring") in says
 
 
 async def test_addresses_that_do_not_work() -> None:

@@ -1,6 +1,7 @@
 """A real bot on the loopback Discord, seen from outside."""
 
 import asyncio
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from discordplex.bot import application
 from discordplex.clock import SystemClock
 from discordplex.config import MonitoringConfig
 from discordplex.errors import ConfigError
+from discordplex.installing import pip_extra
 from discordplex.metrics import Metrics
 from discordplex.overview import StoreState
 from tests.home import Home
@@ -121,7 +123,7 @@ async def test_what_is_missing_is_said_with_the_command(monkeypatch: pytest.Monk
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "discordplex.monitoring.exposition", raising=False)
     monkeypatch.delattr(room, "exposition", raising=False)
-    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[monitoring\]'"):
+    with pytest.raises(ConfigError, match=re.escape(pip_extra("monitoring"))):
         async with monitoring(MonitoringConfig(listen="127.0.0.1:0"), metrics=Metrics(), clock=SystemClock()):
             pass
 
