@@ -132,3 +132,15 @@ async def test_faults_are_told(home: Home) -> None:
             await page.until("document.querySelector('#ready').innerText === 'Ready'", 20)
         await page.until("!document.querySelector('#link').hidden", 10)
         assert "does not answer" in await page.text("#link")
+
+
+@needs_browser
+async def test_without_javascript_the_page_says_where_the_facts_are(home: Home) -> None:
+    """And nothing that waits for data that never comes."""
+    async with observed(home) as seen, tab() as page:
+        await page.call("Emulation.setScriptExecutionDisabled", value=True)
+        await page.open(seen.url + "/")
+        await page.until("document.readyState === 'complete' && document.querySelector('noscript')")
+        shown = await page.text("body")
+        assert "needs JavaScript" in shown
+        assert not any(words in shown for words in ("Loading", "Pause updates", "Latency", "Skip to"))

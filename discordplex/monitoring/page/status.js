@@ -5,6 +5,7 @@ const RETRY_MS = 5000;
 const SILENT_MS = 4000;
 const get = (id) => document.getElementById(id);
 const histories = new Map();
+document.documentElement.classList.remove("unscripted");
 let paused = false;
 let last = null;
 let seen = null;
