@@ -18,6 +18,7 @@ things are.
     cascade      an engine: speech recognition, chat model, synthetic voice
     hearing      speech to words, for each speaker separately: for the cascade, and beside other engines
     engine       the interface of every engine; engine_slots: which process may use which engine
+    queue_order  who is next, over all processes
     overview     what the bot tells of itself at one moment
     services     servers with the OpenAI-compatible API: clients, limits, failures
     audio        formats, codecs, buffers

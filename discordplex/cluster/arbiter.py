@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from discordplex.cluster.order import in_order
 from discordplex.cluster.snapshot import TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishKey, WishRow
 from discordplex.engine_slots import SlotPurpose
+from discordplex.queue_order import in_order
 
 LOGIN_SPACING_S = 5.25
 """Discord allows one login of a group in 5 s; the rest is for the way there."""

@@ -54,7 +54,7 @@ class Cluster:
         self.is_busy: Callable[[int], bool] = lambda _: False
         """Whether a shard has calls, so that it stays here."""
         self.slots = ClusterSlots(clock, changed=self._hurry, beat=self.beat)
-        self.queue = ClusterQueue(self.member, self._hurry)
+        self.queue = ClusterQueue(self.member, changed=self._hurry, now=self.now, connected=lambda: self.connected)
         self.snapshot = Snapshot()
         """The rows as of the last beat that succeeded."""
         self.shards: frozenset[int] = frozenset()

@@ -2,29 +2,48 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from discordplex.cluster.arbiter import LENGTHS
 from discordplex.cluster.snapshot import Snapshot, WishKey, WishRow
+from discordplex.queue_order import GuildCall, WaitingChannel
+
+TICK_S = 1e-6
 
 
 class ClusterQueue:
-    """The waiting channels and the calls of this process, and those of the others. Thread: loop; all methods return at once."""
+    """The waiting channels and the calls of this process, and those of the others: the port `SharedQueue`. Thread: loop."""
 
-    def __init__(self, member: str, changed: Callable[[], None]) -> None:
-        """`changed` is called where the other processes have to know something."""
+    shared = True
+
+    def __init__(self, member: str, *, changed: Callable[[], None], now: Callable[[], float], connected: Callable[[], bool]) -> None:
+        """`changed` is called where the others have to know something. `now` is the database's time, `connected` if it can be reached."""
         self._member = member
         self._changed = changed
+        self._now = now
+        self._connected = connected
+        self._newest = 0.0
         self._own: tuple[WishRow, ...] = ()
         self._lengths: list[float] = []
         self._snapshot = Snapshot()
 
-    def publish(self, wishes: Sequence[WishRow]) -> None:
+    @property
+    def reachable(self) -> bool:
+        """Whether the last beat succeeded."""
+        return self._connected()
+
+    def now(self) -> float:
+        """The database's time, and later at each call."""
+        self._newest = max(self._now(), self._newest + TICK_S)
+        return self._newest
+
+    def publish(self, waiting: Sequence[WaitingChannel], calls: Sequence[GuildCall]) -> None:
         """All waiting channels and calls of this process, as they are from now on."""
-        own = tuple(replace(wish, holder=self._member) for wish in wishes)
-        if own != self._own:
-            self._own = own
-            self._changed()
+        wishes = (
+            WishRow(self._member, one.guild_id, one.channel_id, "call", turn=one.turn, since=one.since, ready=one.ready, kinds=one.kinds)
+            for one in waiting
+        )
+        running = (WishRow(self._member, one.guild_id, one.channel_id, "running", since=one.since, ready=one.lasts) for one in calls)
+        self._set((*wishes, *running))
 
     def ended(self, length_s: float) -> None:
         """A call that heard people has ended after so long."""
@@ -32,19 +51,29 @@ class ClusterQueue:
         self._changed()
 
     @property
-    def others(self) -> Sequence[WishRow]:
-        """The waiting channels and calls of the other processes."""
-        return [wish for wish in self._snapshot.wishes.values() if wish.holder != self._member and wish.guild_id > 0]
+    def waiting_elsewhere(self) -> Sequence[WaitingChannel]:
+        """The channels that wait in other processes and have been granted nothing."""
+        granted = {(slot.holder, slot.guild_id) for slot in self._snapshot.slots.values() if slot.guild_id is not None}
+        return [
+            WaitingChannel(one.guild_id, one.channel_id, one.turn, one.since, one.ready, one.kinds)
+            for one in self._others
+            if one.purpose == "call" and (one.holder, one.guild_id) not in granted
+        ]
 
-    def is_known(self, guild_id: int, channel_id: int) -> bool:
-        """Whether the others know that this channel of ours waits, so that its place in the queue is known, too."""
-        key: WishKey = (self._member, guild_id, channel_id, "call")
-        return key in self._snapshot.wishes
+    @property
+    def calls_elsewhere(self) -> Sequence[GuildCall]:
+        """The calls of other processes."""
+        return [GuildCall(one.guild_id, one.channel_id, one.since, one.ready) for one in self._others if one.purpose == "running"]
 
     @property
     def lengths_s(self) -> Sequence[float]:
         """How long the newest calls of all processes lasted, the newest last."""
         return [float(one) for one in json.loads(self._snapshot.facts.get(LENGTHS, "[]"))]
+
+    def is_known(self, guild_id: int, channel_id: int) -> bool:
+        """Whether the rows say that this channel of ours waits."""
+        key: WishKey = (self._member, guild_id, channel_id, "call")
+        return key in self._snapshot.wishes
 
     # For the beat
 
@@ -62,3 +91,12 @@ class ClusterQueue:
         """The rows are `after`, with so many of `lengths` in them."""
         self._snapshot = after
         del self._lengths[:known]
+
+    @property
+    def _others(self) -> list[WishRow]:
+        return [wish for wish in self._snapshot.wishes.values() if wish.holder != self._member and wish.guild_id > 0]
+
+    def _set(self, own: tuple[WishRow, ...]) -> None:
+        if own != self._own:
+            self._own = own
+            self._changed()

@@ -9,8 +9,9 @@ import pytest
 
 from discordplex.cluster.cluster import Cluster
 from discordplex.cluster.rows import Rows, Transaction
-from discordplex.cluster.snapshot import Snapshot, WishRow
+from discordplex.cluster.snapshot import Snapshot
 from discordplex.loopback.clock import FakeClock
+from discordplex.queue_order import WaitingChannel
 from discordplex.store import address
 from discordplex.store.store import open_store
 from discordplex.tasks import cancel_and_wait
@@ -132,7 +133,7 @@ class Process:
 
     def wish(self, *guilds: int, ready: bool = True, kinds: tuple[str, ...] = ("personaplex",)) -> None:
         """These guilds wait for an engine, the first one for the longest time."""
-        self.cluster.queue.publish([WishRow("", guild, guild * 10, turn=guild, since=guild, ready=ready, kinds=kinds) for guild in guilds])
+        self.cluster.queue.publish([WaitingChannel(guild, guild * 10, guild, guild, ready, kinds) for guild in guilds], [])
 
 
 @dataclass
