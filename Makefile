@@ -70,8 +70,8 @@ bench: $(VENV)/.dev ## what the design budgets, measured; `make bench PEERS=1` a
 lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a deploy
 	@$(PIP) uv
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
-		--extra cascade --extra monitoring --extra postgres --extra socks --upgrade pyproject.toml --output-file $(VENV)/requirements.lock
-	@{ echo "# Versions and hashes of everything that discordplex[cascade,monitoring,postgres,socks] needs, for Python 3.10 and newer."; \
+		--extra cascade --extra monitoring --extra otel --extra postgres --extra socks --upgrade pyproject.toml --output-file $(VENV)/requirements.lock
+	@{ echo "# Versions and hashes of everything that discordplex[cascade,monitoring,otel,postgres,socks] needs, for Python 3.10 and newer."; \
 		echo "# \`make lock\` writes this file; CONTRIBUTING.md says how to deploy with it."; \
 		cat $(VENV)/requirements.lock; } > requirements.lock
 

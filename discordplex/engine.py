@@ -35,6 +35,8 @@ class EngineCaps:
     """Its audio arrives as fast as it is played; otherwise whole replies come at once and wait in the playout."""
     memory_s: float | None = None
     """For how long, from EngineReady on, this conversation keeps its voice, its role or its session; None: without end."""
+    kind: str = ""
+    """The kind of engine, as in the settings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Counters, gauges and histograms of a call or of the process.
+"""Counters, gauges and histograms of a call or of the process, and the span under which its work is traced.
 
 They are cheap enough for every frame: no lock, no allocation per event. Each has one writing thread; any thread may read.
 Names are dotted, with the unit at the end: `voice.rx.duplicates`, `uplink.wait_ms`.
@@ -7,6 +7,8 @@ Names are dotted, with the unit at the end: `voice.rx.duplicates`, `uplink.wait_
 import math
 from array import array
 from typing import Any
+
+from discordplex.tracing import NO_SPAN, TraceSpan
 
 HISTOGRAM_WINDOW = 8192
 """How many of the newest values a histogram keeps for its percentiles: 160 s of 20 ms ticks."""
@@ -99,6 +101,8 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self.span: TraceSpan = NO_SPAN
+        """What the spans of its parts are below; only who made this object sets it. Thread: loop."""
 
     def counter(self, name: str) -> Counter:
         """The counter of that name, made on first use."""

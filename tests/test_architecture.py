@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "": [
         ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "heap", "tasks", "installing"],
-        ["websocket", "systemd"],
+        ["websocket", "systemd", "tracing"],
         ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services", "overview"],
         ["engine"],

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 LOCK = (Path(__file__).parent.parent / "requirements.lock").read_text(encoding="utf-8")
 PINS = re.findall(r"^([a-z0-9.-]+)==(\S+)(.*(?:\n    .*)*)", LOCK, re.MULTILINE)
-EXTRAS = ("cascade", "monitoring", "postgres", "socks")
+EXTRAS = ("cascade", "monitoring", "otel", "postgres", "socks")
 
 
 def test_every_dependency_is_pinned_to_a_version_in_its_range() -> None:

@@ -29,6 +29,7 @@ from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line
 from discordplex.retry import Backoff
 from discordplex.tasks import cancel_and_wait
+from discordplex.tracing import ENGINE_KIND, HANDOVER, HANDOVER_RESULT, NO_SPAN, OPEN_ENGINE, UNHEARD_S, TraceSpan
 
 log = structlog.get_logger()
 
@@ -126,13 +127,15 @@ class HandoverTiming:
 class EngineConversation:
     """One conversation with an engine, from opening it to leaving it, as a task. `is_ready` is awaited before its events are read."""
 
-    def __init__(self, engine: VoiceEngine, downlink: Downlink, *, clock: Clock, host: "Handover") -> None:
+    def __init__(self, engine: VoiceEngine, downlink: Downlink, *, clock: Clock, host: "Handover", span: TraceSpan) -> None:
+        """`span` covers its opening."""
         self.engine = engine
         self.downlink = downlink
         self.ready_at: float | None = None
         self._began_at = clock.now()
         self._clock = clock
         self._host = host
+        self._span = span
         self.task = asyncio.create_task(self._run(), name="bridge:engine")
         self.task.add_done_callback(lambda _: host.wake())
 
@@ -164,10 +167,14 @@ class EngineConversation:
         try:
             async with opened(self.engine, self._clock, lambda waited_s: self._host.opens_long(self, waited_s)):
                 self.ready_at = self._clock.now()
+                self._span.end()
                 await self._host.is_ready(self)
                 return await self.downlink.run(self.engine)
         except EngineError as error:
+            self._span.fail(error.cause)
             return Closed(one_line(str(error), LONGEST_SENTENCE), retry=error.retry, cause=error.cause)
+        finally:
+            self._span.end()
 
     @property
     def healthy_s(self) -> float:
@@ -227,6 +234,8 @@ class Handover:
         self._listened = False
         self._lost_told = False
         self._renewing_since: float | None = None
+        self._changeover: TraceSpan = NO_SPAN
+        """The change to the next conversation, while there is one."""
         self._unheard_told = False
         self._taken_over = metrics.counter("handover.taken_over")
         self._crossfaded = metrics.counter("handover.crossfaded")
@@ -283,6 +292,7 @@ class Handover:
         finally:
             self._uplink.engine = None
             self.drop_next()
+            self._end_changeover("dropped")
             live, self._live = self._live, None
             self._renewing_since, self._lost_told = None, False
             await cancel_and_wait(*([live.task] if live else []), *self._leaving)
@@ -299,6 +309,7 @@ class Handover:
                 return False
             slot.on_taken_back = self.drop_next
         self._spare = slot
+        self._changeover = self._metrics.span.child(HANDOVER)
         self._next = self._begin(slot.open(self._persona, self._metrics, self._recap.recap()), standby=True)
         return True
 
@@ -317,6 +328,7 @@ class Handover:
         if self._live is not None:
             self._live.downlink.play_on()
         if following is not None:
+            self._end_changeover("dropped")
             self._leave(following)
         if spare is not None:
             spare.give_back()
@@ -416,6 +428,7 @@ class Handover:
         if self._spare is None:
             return False
         log.info("next engine conversation prepared", engine=self._lease.name, spare=self._spare.name)
+        self._changeover = self._metrics.span.child(HANDOVER)
         self._next = self._begin(self._spare.open(self._persona, self._metrics, self._recap.recap()), standby=True)
         return True
 
@@ -450,6 +463,7 @@ class Handover:
         self.to_forget.clear()
         self._go_live(following)
         self._taken_over.add()
+        self._end_changeover("taken over")
         log.info("engine handed over", engine=self._lease.name, in_place=False)
         self._tell(HandedOver())
         if self._lost_told:
@@ -461,6 +475,7 @@ class Handover:
     async def _renew(self, live: EngineConversation, now: float) -> None:
         """Leave the conversation and open the next one in its place."""
         self._tell(Renewing())
+        self._changeover = self._metrics.span.child(HANDOVER)
         self._renewing_since, self._unheard_told = now, False
         self._uplink.engine = None
         self._count(live, None)
@@ -479,6 +494,8 @@ class Handover:
         self._renewing_since = None
         self._renewed.add()
         self._unheard_ms.record(unheard_s * 1000)
+        self._changeover.note({UNHEARD_S: round(unheard_s, 3)})
+        self._end_changeover("renewed")
         log.info("engine handed over", engine=self._lease.name, in_place=True, unheard_s=round(unheard_s, 2))
         self._tell(HandedOver(in_place=True, unheard_s=unheard_s))
 
@@ -491,12 +508,20 @@ class Handover:
             error = following.task.exception()
             cause = "internal" if error else following.task.result().cause
         log.warning("next engine conversation failed", engine=self._spare.name if self._spare else "", cause=cause, exc_info=error)
+        self._changeover.fail(cause)
         self.drop_next()
+
+    def _end_changeover(self, result: str) -> None:
+        self._changeover.note({HANDOVER_RESULT: result})
+        self._changeover.end()
+        self._changeover = NO_SPAN
 
     def _begin(self, engine: VoiceEngine, *, standby: bool) -> EngineConversation:
         downlink = self._new_downlink()
         downlink.mute, downlink.standby = self._muted, standby
-        return EngineConversation(engine, downlink, clock=self._clock, host=self)
+        above = self._metrics.span if self._changeover is NO_SPAN else self._changeover
+        span = above.child(OPEN_ENGINE, {ENGINE_KIND: engine.caps.kind})
+        return EngineConversation(engine, downlink, clock=self._clock, host=self, span=span)
 
     def _go_live(self, conversation: EngineConversation) -> None:
         self._uplink.engine = conversation.engine

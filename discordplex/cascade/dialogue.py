@@ -24,6 +24,7 @@ from discordplex.hearing.transcriber import Transcriber
 from discordplex.metrics import Metrics
 from discordplex.plaintext import one_line, visible
 from discordplex.services.faults import ServiceError
+from discordplex.tracing import END_REASON, OPERATION, TURN, TraceSpan
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ class PendingWords:
     speaker: SpeakerId
     text: str
     at: float
+    turn: TraceSpan
 
 
 class Dialogue(ReplyOutput):
@@ -59,7 +61,7 @@ class Dialogue(ReplyOutput):
         self,
         *,
         transcriber: Transcriber,
-        new_turn: Callable[[ReplyOutput], Turn],
+        new_turn: Callable[[ReplyOutput, TraceSpan], Turn],
         system_prompt: str,
         history: History,
         name_of: Callable[[SpeakerId], str],
@@ -77,6 +79,7 @@ class Dialogue(ReplyOutput):
         self._speaking = speaking
         self._outbox = outbox
         self._clock = clock
+        self._call = metrics.span
         self._heard: Fifo[PendingUtterance] = Fifo()
         self._said: Fifo[PendingWords] = Fifo()
         self._overflowed = False
@@ -132,7 +135,8 @@ class Dialogue(ReplyOutput):
             self._utterances.add()
             self._make_room(len(utterance.pcm))
             now = self._clock.now()
-            self._heard.put(PendingUtterance(speaker, utterance.pcm, began_at=now - utterance.lasted_ms / 1000, at=now))
+            turn = self._call.child(TURN, {OPERATION: TURN})
+            self._heard.put(PendingUtterance(speaker, utterance.pcm, began_at=now - utterance.lasted_ms / 1000, at=now, turn=turn))
 
     def interrupt(self, item: str, played_ms: float | None) -> None:
         """A reply was interrupted after `played_ms`. Where people asked for that, nothing that waits is answered."""
@@ -154,8 +158,7 @@ class Dialogue(ReplyOutput):
         The caller has removed them from the history before. Where the stopped reply answered somebody else and was not heard yet, their
         question is asked again without this person's words.
         """
-        self._heard.drop(lambda heard: heard.speaker == speaker)
-        self._said.drop(lambda said: said.speaker == speaker)
+        self._drop(lambda one: one.speaker == speaker)
         if self._transcribing is not None and speaker in self._transcribing.sources:
             self._transcribing.cancel()
         if self._unanswered == speaker:
@@ -197,14 +200,19 @@ class Dialogue(ReplyOutput):
             self._transcribing = CancellableWork(frozenset({heard.speaker}))
             with self._transcribing as request:
                 await self._transcribe(heard, request)
+            if request.cancelled:
+                end_turn(heard.turn, "interrupted")
 
     async def _transcribe(self, heard: PendingUtterance, request: CancellableWork) -> None:
         started = self._clock.now()
         try:
-            text = await self._transcriber.text_of(heard.pcm)
+            with self._transcriber.service.span_below(heard.turn):
+                text = await self._transcriber.text_of(heard.pcm)
         except ServiceError as fault:
             if not request.cancelled:
                 self._tell(fault, request.sources)
+            heard.turn.fail(fault.cause)
+            heard.turn.end()
             return
         if request.cancelled:
             return
@@ -213,7 +221,7 @@ class Dialogue(ReplyOutput):
         item = f"said-{next(self._numbers)}"
         said = Text(words, role="person", speaker=heard.speaker, final=True, item=item, began_at=heard.began_at)
         self._outbox.put(said, request.sources)
-        self._said.put(PendingWords(heard.speaker, words, heard.at))
+        self._said.put(PendingWords(heard.speaker, words, heard.at, heard.turn))
 
     async def talk(self) -> None:
         """Answer what was said, one turn at a time; the next turn begins when the last one was heard."""
@@ -224,9 +232,11 @@ class Dialogue(ReplyOutput):
             self._history.add(Message("user", said.text, name=self._name_of(said.speaker), sources=frozenset({said.speaker})))
             self._asked_at = said.at
             self._unanswered = said.speaker
-            while (asker := self._unanswered) is not None:
-                self._unanswered = None
-                await self._answer(Reply(f"reply-{next(self._numbers)}", asker, self._history.sources))
+            with said.turn as turn:
+                turn.note({END_REASON: "session_closed"})  # unless it is known better
+                while (asker := self._unanswered) is not None:
+                    self._unanswered = None
+                    await self._answer(Reply(f"reply-{next(self._numbers)}", asker, self._history.sources), turn)
 
     async def begin(self, text: str) -> None:
         """See ReplyOutput."""
@@ -263,7 +273,7 @@ class Dialogue(ReplyOutput):
             reply.pieces.clear()
             reply.item = f"reply-{next(self._numbers)}"
 
-    async def _answer(self, reply: Reply) -> None:
+    async def _answer(self, reply: Reply, turn: TraceSpan) -> None:
         """Give one reply, until it was heard or cut off."""
         self._reply = self._last = reply
         self._answering = CancellableWork(reply.sources)
@@ -272,9 +282,10 @@ class Dialogue(ReplyOutput):
             self.began(speaker)  # whoever still speaks may finish
         with self._answering:
             try:
-                await self._new_turn(self).run(self._history.as_chat(self._system_prompt))
+                await self._new_turn(self, turn).run(self._history.as_chat(self._system_prompt))
                 reply.whole = True
             except ServiceError as fault:
+                turn.fail(fault.cause)
                 if self._reply is reply:
                     self._tell(fault, reply.sources)
             await self._outbox.room()
@@ -282,6 +293,7 @@ class Dialogue(ReplyOutput):
                 self._outbox.put(Text("", final=True, item=reply.item), reply.sources)
             while self._playback.is_sounding(self._clock.now()):
                 await self._pass(self._playback.left_s(self._clock.now()) + LAG_S)
+        turn.note({END_REASON: "completed" if self._reply is reply else "interrupted"})
         if self._reply is reply:
             self._reply = None
             if self._barge_in.over():
@@ -325,15 +337,25 @@ class Dialogue(ReplyOutput):
             self._history.add(Message("assistant", text, sources=reply.sources))
 
     def _drop_unanswered(self) -> None:
-        self._heard.drop()
-        self._said.drop()
+        self._drop(lambda _: True)
         self._unanswered = None
         if self._transcribing is not None:
             self._transcribing.cancel()
 
+    def _drop(self, unwanted: Callable[[PendingUtterance | PendingWords], bool]) -> None:
+        """Drop what waits and is unwanted."""
+        for one in (*self._heard, *self._said):
+            if unwanted(one):
+                end_turn(one.turn, "interrupted")
+        self._heard.drop(unwanted)
+        self._said.drop(unwanted)
+
     def _make_room(self, size: int) -> None:
         """Drop the oldest words and sound, so that an utterance of `size` bytes can wait."""
         while self._waiting >= MOST_WAITING or (self._waiting and self._waiting_bytes + size > MOST_WAITING_BYTES):
+            turn = next(one.turn for one in (*self._said, *self._heard))
+            turn.fail("too much waits")
+            turn.end()
             (self._said if len(self._said) else self._heard).drop_oldest()
             self._dropped.add()
             if not self._overflowed:
@@ -357,3 +379,9 @@ class Dialogue(ReplyOutput):
             self._endless = True
         log.warning("service failed", service=fault.service, cause=fault.cause)
         self._outbox.put(Problem(str(fault), service=fault.service, cause=fault.cause), sources)
+
+
+def end_turn(turn: TraceSpan, reason: str) -> None:
+    """A turn is over before it was answered."""
+    turn.note({END_REASON: reason})
+    turn.end()

@@ -27,6 +27,7 @@ from discordplex.hearing.transcriber import Transcriber
 from discordplex.metrics import Metrics
 from discordplex.services.clients import Clients
 from discordplex.services.service import Service
+from discordplex.tracing import TraceSpan
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ LEFT: Final = "The conversation with the cascade engine was ended."
 class CascadeEngine:
     """One conversation; do not open it twice. What was said is in `history`, which outlives it."""
 
-    caps = EngineCaps(realtime_paced=False)
+    caps = EngineCaps(realtime_paced=False, kind="cascade")
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class CascadeEngine:
         synthesizer = Synthesizer(clients, speak, self._clock, rate_hz=self._config.speak.rate_hz)
         voice = self._persona.voice or self._config.speak.voice
 
-        def new_turn(output: ReplyOutput) -> Turn:
+        def new_turn(output: ReplyOutput, span: TraceSpan) -> Turn:
             return Turn(
                 chat_model=chat_model,
                 synthesizer=synthesizer,
@@ -186,6 +187,7 @@ class CascadeEngine:
                 output=output,
                 first_chunk_chars=self._config.first_chunk_chars,
                 reasoning_format=self._reasoning_format,
+                span=span,
             )
 
         return Dialogue(

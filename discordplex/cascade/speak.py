@@ -44,7 +44,7 @@ class Synthesizer:
     def __init__(self, clients: Clients, service: Service, clock: Clock, *, rate_hz: int | None = None) -> None:
         """`rate_hz` is the rate of sound without a header, where the settings give one."""
         self._clients = clients
-        self._service = service
+        self.service = service
         self._clock = clock
         self._rate_hz = rate_hz
 
@@ -53,7 +53,7 @@ class Synthesizer:
 
         Close the generator if you leave it early: that ends the request.
         """
-        service, found, any_sound = self._service, bytearray(), False
+        service, found, any_sound = self.service, bytearray(), False
         body = {"model": service.model, "input": text, "voice": voice, "response_format": "pcm"}
         async with self._clients.ask(service, Request(PATH, body), self._clock) as answer:
             try:
@@ -90,7 +90,7 @@ class Synthesizer:
 
     async def _unwrapped(self, answer: ServiceResponse) -> AsyncIterator[bytes]:
         """The encoded sound without its wrapping. Raises ServiceError where the answer is a web page or an error message."""
-        service, begin = self._service, await answer.begin()
+        service, begin = self.service, await answer.begin()
         if await answer.is_page():
             raise no_api_error(service)
         is_json = begin.startswith(b"{") and begin[1:].lstrip().startswith(b'"')

@@ -25,7 +25,7 @@ class ChatModel:
 
     def __init__(self, clients: Clients, service: Service, clock: Clock) -> None:
         self._clients = clients
-        self._service = service
+        self.service = service
         self._clock = clock
 
     async def reply_to(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[str, None]:
@@ -33,7 +33,7 @@ class ChatModel:
 
         Raises ServiceError. Close the generator if you leave it early: that ends the request.
         """
-        service, length, thought, reply = self._service, 0, False, OneReply()
+        service, length, thought, reply = self.service, 0, False, OneReply()
         body = {"model": service.model, "messages": list(messages), "stream": True}
         try:
             async with self._clients.ask(service, Request(PATH, body), self._clock) as answer:

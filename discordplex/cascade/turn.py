@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -16,6 +16,7 @@ from discordplex.cascade.speak import Synthesizer
 from discordplex.cascade.speakable import spoken
 from discordplex.cascade.think import ChatModel
 from discordplex.services.faults import ServiceError
+from discordplex.tracing import FIRST_CHUNK, NO_SPAN, TraceSpan
 
 REQUESTS_AHEAD = 2
 """Chunks requested at once: the next one is ready when one ends, and a cut-off wastes little."""
@@ -68,10 +69,11 @@ End: TypeAlias = ServiceError | None
 class Speech:
     """Chunks of text in, their sound to the output, in order."""
 
-    def __init__(self, synthesizer: Synthesizer, voice: str, output: ReplyOutput) -> None:
+    def __init__(self, synthesizer: Synthesizer, voice: str, output: ReplyOutput, span: TraceSpan) -> None:
         self._synthesizer = synthesizer
         self._voice = voice
         self._output = output
+        self._span = span
         self._written: asyncio.Queue[str | End] = asyncio.Queue()
         self._ordered: asyncio.Queue[Ordered | End] = asyncio.Queue()
         self._requests = asyncio.Semaphore(REQUESTS_AHEAD)
@@ -110,9 +112,11 @@ class Speech:
     async def _fetch(self, piece: Ordered) -> None:
         try:
             await checkpoint_if_cancelled()
-            async with contextlib.aclosing(self._synthesizer.sound_of(spoken(piece.text), self._voice)) as sound:
-                async for pcm in sound:
-                    piece.sound.put_nowait(pcm)
+            with self._synthesizer.service.span_below(self._span) as span:
+                async with contextlib.aclosing(self._synthesizer.sound_of(spoken(piece.text), self._voice)) as sound:
+                    async for pcm in sound:
+                        span.note_elapsed(FIRST_CHUNK)
+                        piece.sound.put_nowait(pcm)
             piece.sound.put_nowait(None)
         except ServiceError as fault:
             piece.sound.put_nowait(fault)
@@ -149,12 +153,15 @@ class Turn:
         output: ReplyOutput,
         first_chunk_chars: int = FIRST_CHUNK_CHARACTERS,
         reasoning_format: ReasoningFormat | None = None,
+        span: TraceSpan = NO_SPAN,
     ) -> None:
+        """`span` is what its requests are traced below."""
         self._chat_model = chat_model
         self._synthesizer = synthesizer
         self._voice = voice
         self._output = output
-        self._speech = Speech(synthesizer, voice, output)
+        self._span = span
+        self._speech = Speech(synthesizer, voice, output, span)
         self._thoughts = ReasoningFilter(reasoning_format)
         self._chunker = Chunker(first_characters=first_chunk_chars)
         self._characters = 0
@@ -184,7 +191,7 @@ class Turn:
         end: End = None
         worked_on = 0
         try:
-            async with contextlib.aclosing(self._chat_model.reply_to(messages)) as deltas:
+            async with contextlib.aclosing(self._deltas(messages)) as deltas:
                 async for delta in deltas:
                     for start in range(0, len(delta), WORKED_ON_AT_ONCE):
                         piece = delta[start : start + WORKED_ON_AT_ONCE]
@@ -205,6 +212,14 @@ class Turn:
             end = ServiceError(NOTHING_TO_SAY, service="think", cause="nothing to say")
         self._speech.put(end)
 
+    async def _deltas(self, messages: Sequence[Mapping[str, str]]) -> AsyncGenerator[str, None]:
+        """The reply as it is written, traced."""
+        with self._chat_model.service.span_below(self._span) as span:
+            async with contextlib.aclosing(self._chat_model.reply_to(messages)) as deltas:
+                async for delta in deltas:
+                    span.note_elapsed(FIRST_CHUNK)
+                    yield delta
+
     def _take(self, spoken: Sequence[Spoken]) -> None:
         """Handle text that is to be spoken, and the news that earlier text was not."""
         for one in spoken:
@@ -218,7 +233,7 @@ class Turn:
     def _restart_speech(self) -> None:
         self._chunker.drop()
         self._characters = self._pieces = 0
-        old, self._speech = self._speech, Speech(self._synthesizer, self._voice, self._output)
+        old, self._speech = self._speech, Speech(self._synthesizer, self._voice, self._output, self._span)
         old.retract()
 
     def _put(self, chunks: Iterable[str]) -> None:

@@ -270,6 +270,8 @@ class MonitoringConfig(Section):
     password: Password | None = None
     show_names: bool = False
     """Whether the status page names servers, channels, people and engine addresses."""
+    traces_url: BaseUrl | None = None
+    """The OpenTelemetry collector that gets the traces of calls; None: nobody does."""
 
 
 class Config(BaseSettings):

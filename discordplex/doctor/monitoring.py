@@ -1,8 +1,10 @@
-"""The check of `monitoring.listen`: whether the bot could be seen there. It reports nothing where nothing shall listen."""
+"""The checks of `monitoring.listen` and `monitoring.traces_url`. They report nothing where these are not set."""
 
 import asyncio
 import errno
 import importlib.util
+
+import aiohttp
 
 from discordplex.config import MonitoringConfig
 from discordplex.doctor.finding import Finding, failure, ok, warning
@@ -10,8 +12,11 @@ from discordplex.errors import ConfigError
 from discordplex.installing import pip_extra
 from discordplex.monitoring.access import Access
 from discordplex.monitoring.http import cannot_listen
+from discordplex.network import Connector, ProxyFailedError, unreachable_because
 
 NAME = "monitoring"
+TRACES = "traces"
+COLLECTOR_TIMEOUT_S = 10.0
 
 
 async def check_monitoring(config: MonitoringConfig) -> list[Finding]:
@@ -33,3 +38,21 @@ async def check_monitoring(config: MonitoringConfig) -> list[Finding]:
     server.close()
     guard = "open to this machine" if access.password is None else "guarded by monitoring.password"
     return [ok(NAME, f"The status page and /metrics will be at http://{access.shown}/, {guard}.")]
+
+
+async def check_traces(config: MonitoringConfig) -> list[Finding]:
+    """The extra package, without which the bot does not start, and whether a server answers at the collector's address."""
+    if config.traces_url is None:
+        return []
+    if importlib.util.find_spec("opentelemetry") is None:
+        says = "monitoring.traces_url is set, and the packages of OpenTelemetry are missing."
+        return [failure(TRACES, says, "Run: pip install 'discordplex[otel]'")]
+    timeout = aiohttp.ClientTimeout(total=COLLECTOR_TIMEOUT_S)
+    try:
+        async with aiohttp.ClientSession(connector=Connector(), timeout=timeout) as session, session.get(config.traces_url):
+            return [ok(TRACES, "A server answers at monitoring.traces_url.")]
+    except ProxyFailedError as fault:
+        why = str(fault)
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as fault:
+        why = f"it cannot be reached ({unreachable_because(fault)})"
+    return [warning(TRACES, f"Traces of calls would be lost: {why}.", "Start the collector, or correct monitoring.traces_url.")]

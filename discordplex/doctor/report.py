@@ -88,6 +88,11 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
 
         return check_monitoring(config.monitoring)
 
+    def traces() -> Awaitable[Findings]:
+        from discordplex.doctor.monitoring import check_traces
+
+        return check_traces(config.monitoring)
+
     return [
         ("python", machine("check_python")),
         ("discord library", machine("check_discord_library")),
@@ -101,6 +106,7 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
         ("engine", engines),
         ("ears", hearing),
         ("monitoring", monitoring),
+        ("traces", traces),
     ]
 
 

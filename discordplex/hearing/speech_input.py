@@ -12,6 +12,7 @@ from discordplex.engine import SpeakerId
 from discordplex.hearing.detector import Detector
 from discordplex.hearing.segmenter import VAD, Endpointing, Segmenter, SegmenterEvent
 from discordplex.metrics import Metrics
+from discordplex.tracing import NO_SPAN, TraceSpan
 
 LISTEN_ON_MS = 200
 """For this long after the last packet, silence still goes through the detector so that its state settles on silence; afterwards a pause
@@ -37,6 +38,8 @@ class PendingUtterance:
     began_at: float
     at: float
     """When it ended."""
+    turn: TraceSpan = NO_SPAN
+    """The turn that it begins, where it is answered."""
 
 
 class Detectors(Protocol):

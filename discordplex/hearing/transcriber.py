@@ -30,7 +30,7 @@ class Transcriber:
 
     def __init__(self, clients: Clients, service: Service, clock: Clock) -> None:
         self._clients = clients
-        self._service = service
+        self.service = service
         self._clock = clock
 
     async def close(self) -> None:
@@ -39,7 +39,7 @@ class Transcriber:
 
     async def text_of(self, pcm: bytes) -> str:
         """The words in VAD PCM. Raises ServiceError, also where there are none."""
-        service = self._service
+        service = self.service
         file = ("speech.wav", wav_of(pcm, VAD.rate_hz), "audio/wav")
         body = {"model": service.model, "response_format": "json"}
         async with self._clients.ask(service, Request(PATH, body, file), self._clock) as answer:

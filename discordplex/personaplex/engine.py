@@ -95,7 +95,7 @@ class PersonaPlexEngine:
         report: Callable[[ServerReport], None] = lambda _: None,
     ) -> None:
         self._endpoint = endpoint
-        self.caps = EngineCaps(realtime_paced=True, memory_s=memory_s(window_s, persona.text_prompt))
+        self.caps = EngineCaps(realtime_paced=True, memory_s=memory_s(window_s, persona.text_prompt), kind="personaplex")
         self._persona = persona
         self._clock = clock
         self._timeout_s = handshake_timeout_s

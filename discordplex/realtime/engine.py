@@ -67,7 +67,7 @@ class RealtimeEngine:
     def _speak(self, dialect: Dialect) -> None:
         """Use this dialect. A model that takes turns sends whole replies at once; the others speak in real time."""
         self._dialect = dialect
-        self.caps = EngineCaps(realtime_paced=dialect.full_duplex)
+        self.caps = EngineCaps(realtime_paced=dialect.full_duplex, kind="realtime")
         self._session = self._new_session()
 
     async def __aenter__(self) -> Self:

@@ -6,8 +6,12 @@ from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from discordplex.config import CascadeConfig, ServiceConfig
+from discordplex.tracing import MODEL, OPERATION, OUTPUT_TYPE, PROVIDER, TraceSpan
 
 ServiceName: TypeAlias = Literal["transcribe", "think", "speak"]
+
+OPERATIONS: Final[Mapping[ServiceName, str]] = {"transcribe": "speech_to_text", "think": "chat", "speak": "text_to_speech"}
+"""What OpenTelemetry's conventions call them."""
 
 NO_KEY = "unused"
 """Sent where no key is set: local servers need none, but the SDK requires one."""
@@ -49,6 +53,12 @@ class Service:
             url_setting=f"cascade.{name}.base_url" if own.base_url else "cascade.base_url",
             key_setting=f"cascade.{name}.api_key" if own.api_key or not at_home else "cascade.api_key",
         )
+
+    def span_below(self, above: TraceSpan) -> TraceSpan:
+        """Begin the span of one request."""
+        operation = OPERATIONS[self.name]
+        speech = {OUTPUT_TYPE: "speech"} if self.name == "speak" else {}
+        return above.child(f"{operation} {self.model}", {OPERATION: operation, PROVIDER: "openai", MODEL: self.model, **speech})
 
     @property
     def host(self) -> str:

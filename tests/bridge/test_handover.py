@@ -27,8 +27,10 @@ from discordplex.bridge.retry import RetryRule
 from discordplex.engine import Audio, Closed, EngineCaps, Persona, PersonaIgnored, Problem, Recap, RecapTurn, Text
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
+from discordplex.tracing import ERROR_TYPE, HANDOVER, HANDOVER_RESULT, OPEN_ENGINE, UNHEARD_S
 from tests.bridge.scripted import PERSONA, ScriptedEngine, nothing, pcm_of_ms
 from tests.bridge.scripted_call import Call, failing
+from tests.traced import recorded
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -749,3 +751,37 @@ def sleeping(clock: FakeClock, seconds: float) -> Callable[[], Awaitable[None]]:
         await clock.sleep_until(clock.now() + seconds)
 
     return sleep
+
+
+# Traces
+
+
+@pytest.mark.parametrize("spare", [True, False])
+async def test_a_hand_over_is_a_span_with_the_opening_in_it(clock: FakeClock, spare: bool) -> None:  # noqa: FBT001 -- the two ways
+    """Beside the live conversation, or in its place; the first opening is below the call itself."""
+    async with recorded() as found:
+        call = Handed(clock, *engines_of(clock), spare=spare)
+        call.metrics.span = found.root
+        await (call.to_standby() if spare else call.start())
+        call.sink.pause_s = QUIET_S
+        await clock.advance(4 if spare else 7)
+        assert call.handed_over()
+        await call.cancel()
+        assert found.paths() == [OPEN_ENGINE, HANDOVER, f"{HANDOVER} > {OPEN_ENGINE}"]
+        (handed_over,) = found.named(HANDOVER)
+        expected = {HANDOVER_RESULT: "taken over"} if spare else {HANDOVER_RESULT: "renewed", UNHEARD_S: 0.0}
+        assert dict(handed_over.attributes) == expected
+
+
+async def test_a_next_conversation_that_fails_is_a_hand_over_that_was_dropped(clock: FakeClock) -> None:
+    """With the code of the failure, also of its opening."""
+    async with recorded() as found:
+        call = Handed(clock, *engines_of(clock))
+        call.metrics.span = found.root
+        call.engines[1]._on_open = failing(EngineError("No.", cause="busy"))
+        await call.start()
+        await clock.advance(6.5)
+        await call.cancel()
+        (handed_over,) = found.named(HANDOVER)
+        assert dict(handed_over.attributes) == {HANDOVER_RESULT: "dropped", ERROR_TYPE: "busy"}
+        assert [span.attributes.get(ERROR_TYPE) for span in found.named(OPEN_ENGINE)] == [None, "busy"]

@@ -14,6 +14,7 @@ from discordplex.loopback.clock import FakeClock, settle
 from discordplex.loopback.timeouts import Changes
 from discordplex.metrics import Metrics
 from discordplex.tasks import beside
+from discordplex.tracing import NO_SPAN, TraceSpan
 from tests.hearing.speech import frames_of, pause, sentences
 
 ANNA, BEN = 11, 22
@@ -113,7 +114,12 @@ class Call:
 
 @asynccontextmanager
 async def calling(
-    config: CascadeConfig, provider: CascadeProvider | None = None, clock: FakeClock | None = None, *, reading: bool = True
+    config: CascadeConfig,
+    provider: CascadeProvider | None = None,
+    clock: FakeClock | None = None,
+    *,
+    reading: bool = True,
+    span: TraceSpan = NO_SPAN,
 ) -> AsyncIterator[Call]:
     """A call that is open, with everybody's names known. Unless it is `reading`, the test collects the events itself."""
     clock = clock or FakeClock()
@@ -123,6 +129,7 @@ async def calling(
     assert lease is not None
     lease.name_of = lambda speaker: NAMES.get(speaker, "")
     metrics = Metrics()
+    metrics.span = span
     engine = lease.open(PERSONA, metrics)
     assert isinstance(engine, CascadeEngine)
     async with engine:

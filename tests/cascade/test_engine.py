@@ -23,10 +23,12 @@ from discordplex.loopback.openai.faults import RequestFault, Service
 from discordplex.loopback.openai.log import ClientHungUp, RequestReceived, ResponseSent
 from discordplex.loopback.openai.server import StandInOpenAI, in_turn
 from discordplex.metrics import Metrics
+from discordplex.tracing import END_REASON, ERROR_TYPE, FIRST_CHUNK, MODEL, OPERATION, OUTPUT_TYPE, PROVIDER, TURN
 from tests.cascade.conftest import config_of
 from tests.cascade.harness import ANNA, BEN, NAMES, PERSONA, calling
 from tests.cascade.services import HASTY_S
 from tests.hearing.speech import clip, frames_of, noisy, pause, sentences
+from tests.traced import recorded
 
 LONG_REPLY = "Well, let me tell you a long story. " + " ".join(f"This is sentence number {n} of it." for n in "abcdefgh")
 
@@ -564,3 +566,75 @@ async def test_words_tell_when_they_were_said(config: CascadeConfig) -> None:
         await call.ask(0)
         await call.until(lambda call: call.said)
         assert began_at - 0.4 < (call.said[0].began_at or 0) < began_at + 0.4
+
+
+# Traces
+
+
+async def test_a_turn_is_a_span_with_its_stages(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """From the end of what was said until the answer was heard; no word and no name is in it, and no address."""
+    server.hears, server.replies = in_turn(["How are you?"]), in_turn(["I am fine. And you?"])
+    async with recorded() as found:
+        async with calling(config, span=found.root) as call:
+            await call.ask()
+            await call.hear_out()
+        assert sorted(found.paths()) == [
+            TURN,
+            f"{TURN} > chat {config.think.model}",
+            f"{TURN} > speech_to_text {config.transcribe.model}",
+            *[f"{TURN} > text_to_speech {config.speak.model}"] * 2,
+        ]
+        (turn,) = found.named(TURN)
+        assert dict(turn.attributes) == {OPERATION: TURN, END_REASON: "completed"}
+        (chat,) = found.named("chat")
+        assert {name: chat.attributes[name] for name in (OPERATION, PROVIDER, MODEL)} == {
+            OPERATION: "chat",
+            PROVIDER: "openai",
+            MODEL: config.think.model,
+        }
+        assert chat.attributes[FIRST_CHUNK] > 0
+        assert {span.attributes[OUTPUT_TYPE] for span in found.named("text_to_speech")} == {"speech"}
+        sent = "".join(span.to_json() for span in found.spans)
+        assert not [word for word in ("How are", "fine", "Anna", config.base_url) if word in sent]
+
+
+async def test_a_turn_that_is_cut_off_is_interrupted(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """So is one that waits when people stop the bot; one whose conversation ends is closed with it."""
+    server.replies = in_turn([LONG_REPLY])
+    async with recorded() as found:
+        async with calling(config, span=found.root) as call:
+            await call.ask()
+            await call.until(lambda call: call.spoken)
+            await call.engine.interrupt(call.spoken[0].item, 10)
+            await settle()
+            await call.ask(1)
+            await call.until(lambda call: len({text.item for text in call.spoken}) == 2)
+        assert [span.attributes[END_REASON] for span in found.named(TURN)] == ["interrupted", "session_closed"]
+
+
+@pytest.mark.parametrize(("service", "stage"), [("transcribe", "speech_to_text"), ("think", "chat"), ("speak", "text_to_speech")])
+async def test_a_turn_that_fails_has_the_code_of_its_service(
+    server: StandInOpenAI, config: CascadeConfig, service: Service, stage: str
+) -> None:
+    """On the stage that failed, and on the turn."""
+    server.fail(service, *[RequestFault(status=401)] * 4)
+    async with recorded() as found:
+        async with calling(config, span=found.root) as call:
+            await call.ask()
+            await call.until(lambda call: call.problems())
+            await call.clock.advance(60)
+            await settle()
+        (turn,) = found.named(TURN)
+        assert turn.attributes[ERROR_TYPE] == found.named(stage)[0].attributes[ERROR_TYPE] == "HTTP 401"
+
+
+async def test_what_is_dropped_ends_its_turn(server: StandInOpenAI, config: CascadeConfig) -> None:
+    """By an opt-out, by /stop, or because too much waits: every turn that began is sent."""
+    server.fail("transcribe", RequestFault(stall_after=0))
+    async with recorded() as found, calling(config, span=found.root) as call:
+        for speaker in (ANNA, BEN, ANNA):
+            await call.ask(speaker=speaker)
+        await call.engine.forget(BEN)
+        assert [span.attributes[END_REASON] for span in found.named(TURN)] == ["interrupted"]
+        await call.engine.pause()
+        assert [span.attributes[END_REASON] for span in found.named(TURN)] == ["interrupted"] * 3

@@ -1,15 +1,16 @@
-"""What the doctor says of `monitoring.listen`."""
+"""What the doctor says of `monitoring.listen` and `monitoring.traces_url`."""
 
 import importlib.util
 import socket
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from discordplex import installing
 from discordplex.config import MonitoringConfig
 from discordplex.doctor.finding import Finding
-from discordplex.doctor.monitoring import check_monitoring
+from discordplex.doctor.monitoring import check_monitoring, check_traces
 
 FIND_SPEC = importlib.util.find_spec
 
@@ -56,3 +57,33 @@ async def test_addresses_that_do_not_work() -> None:
     assert found == "warning"
     assert "listens there" in says
     assert (await verdict("203.0.113.1:0", "correct horse battery"))[0] == "failure"
+
+
+async def traced(url: str | None) -> list[tuple[str, str]]:
+    """Each finding about traces: its verdict and everything that it says."""
+    return [(found.verdict, f"{found.says} {found.mend}") for found in await check_traces(MonitoringConfig(traces_url=url))]
+
+
+async def test_a_collector_that_answers_and_one_that_does_not() -> None:
+    """The bot works without it: that is a warning. Nothing is said where there are no traces."""
+    assert await traced(None) == []
+    ((verdict_away, says),) = await traced("http://127.0.0.1:9")
+    assert (verdict_away, "monitoring.traces_url" in says) == ("warning", True)
+
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(status=404)
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        assert [verdict for verdict, _ in await traced(f"http://127.0.0.1:{runner.addresses[0][1]}")] == ["ok"]
+    finally:
+        await runner.cleanup()
+
+
+async def test_traces_without_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bot would not start; the finding has the command."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "opentelemetry" else FIND_SPEC(name))
+    ((found, says),) = await traced("http://127.0.0.1:4318")
+    assert (found, "pip install 'discordplex[otel]'" in says) == ("failure", True)

@@ -14,8 +14,10 @@ from discordplex.errors import ConfigError
 from discordplex.installing import pip_extra
 from discordplex.metrics import Metrics
 from discordplex.overview import StoreState
+from discordplex.tracing import CALL, CALL_NEXT, CALL_NUMBER, ENGINE_KIND, JOIN, OPEN_ENGINE
 from tests.home import Home
 from tests.monitoring.conftest import observed
+from tests.traced import recorded
 
 
 async def test_a_call_from_outside(home: Home) -> None:
@@ -35,6 +37,25 @@ async def test_a_call_from_outside(home: Home) -> None:
         await seen.becomes(True, engines="free", calls="none")
         assert await seen.metric("people") == 0
         assert await seen.metric("uplink_frames_total") >= frames
+
+
+async def test_a_call_is_traced(home: Home) -> None:
+    """Its start, its join, its engine, its end, as one trace; not where it was, nor who was in it."""
+    async with recorded() as found:
+        home.metrics.span = found.root
+        async with home.bot_running():
+            home.discord.enter(home.ada, home.lounge)
+            await home.listens()
+            home.discord.leave(home.ada)
+            await home.sits_in(None)
+        assert found.paths() == [CALL, f"{CALL} > {JOIN}", f"{CALL} > {OPEN_ENGINE}"]
+        call, join, engine = found.spans
+        assert dict(call.attributes) == {CALL_NUMBER: 1, CALL_NEXT: "done"}
+        assert dict(join.attributes) == {}
+        assert dict(engine.attributes) == {ENGINE_KIND: "personaplex"}
+        sent = "".join(span.to_json() for span in found.spans)
+        ids = (home.guild.id, home.lounge.id, home.ada.id, home.bot.id)
+        assert not [one for one in (*ids, home.guild.name, home.lounge.name, home.ada.name, "127.0.0.1") if one in sent]
 
 
 async def test_the_gateway_is_lost_and_comes_back(home: Home) -> None:

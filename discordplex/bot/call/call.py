@@ -37,6 +37,7 @@ from discordplex.engine import EngineLease, Persona, ReplaceableLease, SpeakerId
 from discordplex.metrics import CallMetrics, Metrics
 from discordplex.overview import CallOverview, VoiceOverview
 from discordplex.tasks import cancel_and_wait, wait_for
+from discordplex.tracing import CALL, CALL_NEXT, CALL_NUMBER, JOIN
 from discordplex.voice.connection import VoiceConnection
 from discordplex.voice.events import CannotHear, HearsAgain, Lost, PersonJoined
 from discordplex.voice.rtp.threads import SendThread
@@ -112,6 +113,7 @@ class Call:
         )
         self.since = clock.now()
         self.metrics = CallMetrics(context.metrics)
+        self.metrics.span = context.metrics.span.child(CALL, {CALL_NUMBER: number})
         self._context = context
         self._lease = lease
         self._quiet = quiet
@@ -379,8 +381,11 @@ class Call:
         However the call ends, no message of it claims to listen any more.
         """
         try:
-            return await self._run()
+            outcome = await self._run()
+            self.metrics.span.note({CALL_NEXT: outcome.next.value})
+            return outcome
         finally:
+            self.metrics.span.end()
             self._write_notes()
             self._announcer.ended(self._context.clock.now() - self.since)
 
@@ -415,7 +420,10 @@ class Call:
 
     async def _talk(self) -> Outcome:
         notices = self._context.notices
-        refused = await enter(self.voice_channel, self._make_link, notices=notices, changed=self._changed, ids=self._conversation.ids)
+        with self.metrics.span.child(JOIN) as span:
+            refused = await enter(self.voice_channel, self._make_link, notices=notices, changed=self._changed, ids=self._conversation.ids)
+            if refused:
+                span.fail("refused")
         self._joined.set_result(refused.reason if refused else None)
         if refused or self._link is None:
             return refused or Outcome(next=Next.RETRY)
