@@ -1,9 +1,12 @@
-"""The heap of glibc."""
+"""The memory of the process: what is free is given back."""
 
 import asyncio
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -50,6 +53,22 @@ give_back()
 print(before - resident_mib())
 """
 
+LARGE = """
+import ctypes, sys
+from discordplex.heap import keep_heap_small
+larger = bytearray(8_000_000)
+del larger
+if sys.argv[1] == "kept small":
+    keep_heap_small()
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+libc = ctypes.CDLL(None)
+libc.mallinfo.restype = Info
+before = libc.mallinfo().hblks
+stream = bytearray(940_000)
+print(libc.mallinfo().hblks - before)
+"""
+
 GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_info")
 
 
@@ -66,6 +85,48 @@ def test_what_is_freed_below_something_in_use_is_given_back() -> None:
     """40 MB were freed, and one block behind them is in use: by itself, glibc keeps them."""
     done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)  # noqa: S603 - our own words
     assert float(done.stdout) > 30
+
+
+@pytest.mark.skipif(not GLIBC, reason="this is not glibc")
+@pytest.mark.parametrize(("how", "outside"), [("kept small", 1), ("as it is", 0)])
+def test_a_large_block_is_never_taken_from_the_heap(how: str, outside: int) -> None:
+    """Not even where a larger one was freed before, while the program was loaded: by default it then leaves a hole in the heap."""
+    done = subprocess.run([sys.executable, "-c", LARGE, how], capture_output=True, text=True, check=True)  # noqa: S603 - our own words
+    assert int(done.stdout) == outside
+
+
+class Conversation:
+    """Something that only refers to itself, as most of what a call leaves behind does."""
+
+    def __init__(self) -> None:
+        self.itself = self
+        self.native = bytes(1_000_000)
+
+
+@pytest.fixture
+def _collector() -> Iterator[None]:
+    """Python's cycle collector at rest, and afterwards as it was."""
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_collector")
+async def test_what_calls_leave_behind_is_free_within_a_minute(clock: FakeClock) -> None:
+    """Although Python's collector would not look at it for hours. What existed at the start is not looked at: that takes 0.1 s."""
+    loaded = Conversation()
+    task = asyncio.create_task(app.give_back_memory(clock))
+    await clock.advance(1)
+    assert gc.get_freeze_count() > 0
+    assert not any(each is loaded for each in gc.get_objects())
+    left: weakref.WeakSet[Conversation] = weakref.WeakSet()
+    for _ in range(20):
+        for _ in range(3):
+            left.add(Conversation())
+        await clock.advance(60)
+        assert not left
+    await cancel_and_wait(task)
 
 
 async def test_the_bot_gives_memory_back_each_minute(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

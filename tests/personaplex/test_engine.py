@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.oggopus import OggOpusWriter
+from discordplex.audio.oggopus import OggOpusReader, OggOpusWriter
 from discordplex.clock import SystemClock
 from discordplex.engine import Audio, Closed, EngineEvent, EngineReady, Persona, PersonaIgnored, Problem, Text
 from discordplex.errors import EngineError, LocalProtocolError
@@ -320,6 +321,30 @@ async def test_a_server_that_drips_is_given_up() -> None:
     assert "less than 10% of the sound that a call needs, for 30 s" in closed.reason
     assert problems(call) == []
     assert call.outcomes == [ServerReport.FAILED]
+
+
+async def test_the_codec_of_a_conversation_is_free_when_it_ends() -> None:
+    """Whether we leave or the server does: a decoder holds a megabyte, and a collector that looks for cycles comes later."""
+    gc.disable()
+    try:
+        async with StandInServer("echo", step_ms=0) as server:
+            for ended in (False, True):
+                async with calling(server.url) as call:
+                    await call.be_silent(8)
+                    await call.until(functools.partial(has_said, duration_ms=160))
+                    codec = decoders()
+                    assert codec
+                    if ended:
+                        server.reset()
+                        await call.closed()
+                    del call
+                assert decoders() == 0
+    finally:
+        gc.enable()
+
+
+def decoders() -> int:
+    return sum(isinstance(each, OggOpusReader) for each in gc.get_objects())
 
 
 async def test_a_server_that_does_not_read_never_stops_the_metronome() -> None:
