@@ -28,6 +28,7 @@ from discordplex.engine_choice import EngineChoice, EngineOption
 from discordplex.engine_slots import EngineSlots, OwnSlots
 from discordplex.errors import ConfigError
 from discordplex.heap import give_back, keep_heap_small
+from discordplex.installing import pip_extra
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
@@ -47,10 +48,6 @@ T = TypeVar("T")
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter while another one waits. Measured for a paced thread beside a busy one: with the default of
 5 ms it was late by 5.3 ms (median), with this value by 1.3 ms."""
-
-TRACES_MISSING = (
-    "monitoring.traces_url is set, and the packages of OpenTelemetry are missing. Run: python -m pip install 'discordplex[otel]'"
-)
 
 STATS_PERIOD_S = 1.0
 GIVE_BACK_PERIOD_S = 60.0
@@ -135,7 +132,7 @@ async def traced(config: Config) -> AsyncIterator[TraceSpan]:
     try:
         from discordplex.monitoring.traces import traces  # noqa: PLC0415 -- likewise
     except ModuleNotFoundError:
-        raise ConfigError(TRACES_MISSING) from None
+        raise ConfigError(f"monitoring.traces_url is set, and OpenTelemetry's packages are missing. Run: {pip_extra('otel')}") from None
 
     async with traces(config.monitoring.traces_url) as root:
         yield root

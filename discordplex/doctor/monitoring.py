@@ -44,9 +44,10 @@ async def check_traces(config: MonitoringConfig) -> list[Finding]:
     """The extra package, without which the bot does not start, and whether a server answers at the collector's address."""
     if config.traces_url is None:
         return []
-    if importlib.util.find_spec("opentelemetry") is None:
-        says = "monitoring.traces_url is set, and the packages of OpenTelemetry are missing."
-        return [failure(TRACES, says, "Run: pip install 'discordplex[otel]'")]
+    try:
+        importlib.import_module("discordplex.monitoring.traces")
+    except ModuleNotFoundError:
+        return [failure(TRACES, "monitoring.traces_url is set, and OpenTelemetry's packages are missing.", f"Run: {pip_extra('otel')}")]
     timeout = aiohttp.ClientTimeout(total=COLLECTOR_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(connector=Connector(), timeout=timeout) as session, session.get(config.traces_url):

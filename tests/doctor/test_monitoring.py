@@ -2,6 +2,7 @@
 
 import importlib.util
 import socket
+import sys
 
 import pytest
 from aiohttp import web
@@ -84,6 +85,9 @@ async def test_a_collector_that_answers_and_one_that_does_not() -> None:
 
 async def test_traces_without_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bot would not start; the finding has the command."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "opentelemetry" else FIND_SPEC(name))
+    for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "discordplex.monitoring.traces", raising=False)
     ((found, says),) = await traced("http://127.0.0.1:4318")
-    assert (found, "pip install 'discordplex[otel]'" in says) == ("failure", True)
+    assert (found, installing.pip_extra("otel") in says) == ("failure", True)

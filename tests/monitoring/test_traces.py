@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 from discordplex import app
 from discordplex.config import Config, MonitoringConfig
 from discordplex.errors import ConfigError, EngineError
+from discordplex.installing import pip_extra
 from discordplex.monitoring import traces as module
 from discordplex.monitoring.traces import ReportedExports, address_of, certificates, traced_by, traces
 from discordplex.tracing import CALL, CALL_NUMBER, ERROR_TYPE, FIRST_CHUNK, JOIN, MODEL, NO_SPAN
@@ -121,7 +123,7 @@ class Scripted:
     def export(self, _spans: Sequence[Any]) -> Any:
         if not self._results:
             self.began.set()
-            self.may_end.wait(60)
+            self.may_end.wait(600)
             return SpanExportResult.SUCCESS
         result = self._results.pop(0)
         if isinstance(result, Exception):
@@ -129,7 +131,8 @@ class Scripted:
         return result
 
     def shutdown(self) -> None:
-        pass
+        if self.began.is_set():
+            self.may_end.wait(600)
 
 
 def test_a_collector_that_comes_back_is_said() -> None:
@@ -181,6 +184,6 @@ async def test_without_an_address_nothing_is_traced_and_without_packages_that_is
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "discordplex.monitoring.traces")
     monkeypatch.delattr("discordplex.monitoring.traces")
-    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[otel\]'"):
+    with pytest.raises(ConfigError, match=re.escape(pip_extra("otel"))):
         async with app.traced(Config(monitoring=MonitoringConfig(traces_url="http://127.0.0.1:4318"))):
             pass
