@@ -87,6 +87,36 @@ async def test_text_binary_and_pings_are_sent_without_a_wait() -> None:
         assert connection.backlog_bytes == 0
 
 
+@pytest.mark.parametrize("size", [0, 125, 126, 0xFFFF, 0x10000], ids=str)
+async def test_messages_of_every_length_arrive_as_they_were_sent(size: int) -> None:
+    """A frame has three kinds of header, by its length; each is masked, which a server demands."""
+    got: list[str | bytes] = []
+
+    async def peer(connection: ServerConnection) -> None:
+        async for message in connection:
+            got.append(message)
+            await connection.send("")
+
+    async with connected(peer) as connection:
+        sent = (bytes(range(256)) * (size // 256 + 1))[:size]
+        connection.send_now(sent)
+        connection.send_now("\N{LATIN SMALL LETTER A WITH DIAERESIS}" * (size // 2))
+        await connection.next_message()
+        await connection.next_message()
+        assert got == [sent, "\N{LATIN SMALL LETTER A WITH DIAERESIS}" * (size // 2)]
+
+
+async def test_each_frame_has_a_mask_of_its_own() -> None:
+    """A peer cannot foresee what is on the wire (RFC 6455 section 5.3)."""
+    async with connected(lambda peer: peer.wait_closed()) as connection:
+        written: list[bytes] = []
+        connection.transport.write = written.append  # type: ignore[method-assign, assignment]  # to see the bytes
+        connection.send_now(b"the same")
+        connection.send_now(b"the same")
+        assert written[0][:2] == written[1][:2]
+        assert written[0][2:6] != written[1][2:6]
+
+
 async def test_who_is_cancelled_while_hanging_up_leaves_nothing_behind() -> None:
     """The peer answers no close frame; the tasks have ended and so has the connection."""
     silent = asyncio.Event()

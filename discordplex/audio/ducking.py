@@ -6,7 +6,7 @@ that is sent is lower already.
 
 from typing import Final
 
-from discordplex.audio.vad import level_dbfs
+from discordplex.audio.vad import exceeds
 from discordplex.clock import Clock
 
 AUDIBLE_DBFS: Final = -45.0
@@ -26,7 +26,7 @@ class Ducking:
 
     def hear(self, pcm: bytes) -> None:
         """Take a person's int16 PCM. Thread: loop. Measured: 8 us."""
-        if level_dbfs(pcm) > AUDIBLE_DBFS:
+        if exceeds(pcm, AUDIBLE_DBFS):
             self._until = self._clock.now() + HOLD_S
 
     @property

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from discordplex.audio.format import ENGINE
-from discordplex.audio.samples import int16_of
+from discordplex.audio.samples import energy_reaches, int16_of
 
 RAMP_SAMPLES: Final = ENGINE.rate_hz * 5 // 1000
 """The length of a ramp, 5 ms: long enough not to click, shorter than any sound of speech."""
@@ -19,13 +19,7 @@ _DOWN: Final = _UP[::-1].copy()
 
 def is_quiet(pcm: bytes) -> bool:
     """Whether it is so quiet that nobody would miss it."""
-    return energy_of(pcm) < QUIET_RMS**2 * max(1, len(pcm) // ENGINE.sample_bytes)
-
-
-def energy_of(pcm: bytes) -> float:
-    """The sum of the squares of the samples."""
-    samples = int16_of(pcm).astype(np.float32)
-    return float(samples @ samples)
+    return not energy_reaches(pcm, QUIET_RMS**2 * max(1, len(pcm) // ENGINE.sample_bytes))
 
 
 def crossfade(leaving: bytes, coming: bytes) -> bytes:

@@ -16,10 +16,11 @@ import threading
 from collections import deque
 from typing import Final, NamedTuple
 
-from discordplex.audio.fades import crossfade, energy_of, is_quiet
+from discordplex.audio.fades import crossfade, is_quiet
 from discordplex.audio.format import ENGINE
 from discordplex.audio.frame import Reframer
 from discordplex.audio.pacing import EPSILON_S, FRAME_S, Pacing, Profile, Thinness
+from discordplex.audio.samples import energy_of
 from discordplex.metrics import Metrics
 
 _PATIENCE_S: Final = 0.5

@@ -11,7 +11,7 @@ from discordplex.audio.converter import Downsampler, Upsampler
 from discordplex.audio.format import ENGINE, SAMPLE_BYTES
 from discordplex.audio.mixer import mix
 from discordplex.audio.playback import Playback
-from discordplex.audio.vad import level_dbfs
+from discordplex.audio.vad import exceeds
 from discordplex.clock import Clock
 from discordplex.engine import Audio, EngineEvent, Interrupted, Persona, PlaybackHeld, PlaybackResumed, Problem, SpeakerId, Text
 from discordplex.fifo import Fifo
@@ -178,7 +178,7 @@ class RealtimeSession:
         """Send one tick of what people say; see `VoiceEngine.push`."""
         if not self.is_live:
             return
-        loud = frozenset(speaker for speaker, frame in frames.items() if level_dbfs(frame) > AUDIBLE_DBFS)
+        loud = frozenset(speaker for speaker, frame in frames.items() if exceeds(frame, AUDIBLE_DBFS))
         if self._client.backlog_bytes > MOST_BACKLOG_BYTES:
             self._frames_dropped.add()
             return

@@ -15,7 +15,7 @@ from typing import Protocol
 from discordplex.audio.format import DISCORD, ENGINE
 from discordplex.audio.opus import LIGHT, SILENCE_PACKET, OpusEncoder
 from discordplex.audio.phase import PhaseAdjuster
-from discordplex.audio.samples import peak_of
+from discordplex.audio.samples import peak_reaches
 from discordplex.clock import Clock
 from discordplex.metrics import Metrics
 from discordplex.voice.dave.session import DaveSession
@@ -184,4 +184,4 @@ class Sender:
 
 def is_audible(pcm: bytes) -> bool:
     """Whether any sample of the frame reaches the gate."""
-    return pcm not in SILENCES and peak_of(pcm) >= GATE_PEAK
+    return pcm not in SILENCES and peak_reaches(pcm, GATE_PEAK)
