@@ -92,7 +92,8 @@ def without(before: Snapshot, gone: set[str], *, died: bool) -> Snapshot:
         return before
     now = before.now
     slots = {
-        name: replace(freed(slot), lapsed_at=now if died else 0.0) if slot.holder in gone else slot for name, slot in before.slots.items()
+        name: replace(freed(slot), lapsed_at=now if died else slot.lapsed_at) if slot.holder in gone else slot
+        for name, slot in before.slots.items()
     }
     shards = {number: released(shard, now) if shard.holder in gone else shard for number, shard in before.shards.items()}
     members = {name: member for name, member in before.members.items() if name not in gone}
@@ -107,7 +108,7 @@ def released(shard: ShardRow, now: float) -> ShardRow:
 
 def freed(slot: SlotRow) -> SlotRow:
     """A slot that anybody may have."""
-    return replace(slot, holder=None, guild_id=None, purpose="call", asked_back=False, lapsed_at=0.0)
+    return replace(slot, holder=None, guild_id=None, purpose="call", asked_back=False)
 
 
 def renewed(before: Snapshot, own: OwnSide) -> Snapshot:
@@ -217,8 +218,14 @@ def reported(state: Snapshot, own: OwnSide) -> dict[str, SlotRow]:
             slots[name] = replace(slot, holder=own.member, guild_id=None, purpose=purpose)
     for name, report in own.reports.items():
         if name in slots:
-            paused_until = state.now + report.pause_s if report.pause_s > 0 else 0.0
-            slots[name] = replace(slots[name], failures=report.failures, paused_until=paused_until)
+            slot, is_paused = slots[name], report.pause_s > 0
+            is_held = is_paused and not report.failures and bool(slot.lapsed_at)  # by the process that had it
+            slots[name] = replace(
+                slot,
+                failures=report.failures,
+                paused_until=state.now + report.pause_s if is_paused else 0.0,
+                lapsed_at=state.now if is_held else slot.lapsed_at if is_paused else 0.0,
+            )
     return slots
 
 
@@ -264,12 +271,14 @@ def to_be_served(state: Snapshot) -> Iterator[WishRow]:
 def best_slot(slots: Iterable[SlotRow], wish: WishRow, state: Snapshot) -> SlotRow | None:
     """The free slot that serves a wish best; None if there is none.
 
-    One that failed is taken only for a new call, and only where none works, busy or not: its people then hear what is wrong. One that works
-    and has no room is not taken while it is paused.
+    One that failed is taken only for a new call, and only where none of its kind works, busy or not, and no other kind is free: its people
+    then hear what is wrong. One that works and has no room is not taken while it is paused.
     """
     fitting = [slot for slot in slots if fits(slot, wish, state)]
-    working = [slot for slot in fitting if slot.paused_until <= state.now or not slot.failures]
-    usable = [slot for slot in working if slot.paused_until <= state.now] if working or wish.purpose != "call" else fitting
+    works = {slot.kind for slot in fitting if slot.paused_until <= state.now or not slot.failures}
+    usable = [
+        slot for slot in fitting if slot.paused_until <= state.now or (slot.failures and slot.kind not in works and wish.purpose == "call")
+    ]
     return min((slot for slot in usable if slot.holder is None), key=lambda slot: rank(slot, wish, state), default=None)
 
 
@@ -278,7 +287,14 @@ def fits(slot: SlotRow, wish: WishRow, state: Snapshot) -> bool:
     return slot.kind in wish.kinds and slot.slot in state.members[wish.holder].slots
 
 
-def rank(slot: SlotRow, wish: WishRow, state: Snapshot) -> tuple[bool, int, float, int, str]:
-    """What is taken first: what nobody may still hold, of the preferred kind, and that works or will work soonest."""
+def rank(slot: SlotRow, wish: WishRow, state: Snapshot) -> tuple[bool, bool, int, float, int, str]:
+    """What is taken first: what works, that nobody may still hold, of the preferred kind, and that will work soonest."""
     lapsed = bool(slot.lapsed_at) and slot.lapsed_at > state.now - DISTRUST_S
-    return lapsed, wish.kinds.index(slot.kind), max(0.0, slot.paused_until - state.now), slot.failures, slot.slot
+    return (
+        slot.paused_until > state.now,
+        lapsed,
+        wish.kinds.index(slot.kind),
+        max(0.0, slot.paused_until - state.now),
+        slot.failures,
+        slot.slot,
+    )

@@ -65,7 +65,7 @@ class SlotRow:
     paused_until: float = 0.0
     """It failed: until then it is taken only where nothing works."""
     lapsed_at: float = 0.0
-    """When its holder died without giving it back; 0 if it did not. A frozen holder may still be connected to the server."""
+    """When its holder died without giving it back, or was last seen to keep it busy; 0 if it works. A frozen one stays connected to it."""
 
     @property
     def kind(self) -> str:

@@ -1,0 +1,498 @@
+"""PersonaPlex servers that several processes share: the real pools on real stand-ins, with one beat after the other."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from discordplex.config import PersonaPlexConfig
+from discordplex.engine import BUSY, Closed, EngineEvent, VoiceEngine
+from discordplex.engine_slots import AskingLease, SlotProvider
+from discordplex.errors import EngineError
+from discordplex.loopback.personaplex.faults import Faults
+from discordplex.loopback.personaplex.log import Connected, ConversationClosed
+from discordplex.loopback.personaplex.server import StandInServer
+from discordplex.metrics import Metrics
+from discordplex.personaplex import dialing
+from discordplex.personaplex.pool import (
+    BUSY_AFTER_S,
+    BUSY_PAUSE_S,
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    LeasedEngine,
+    PersonaPlexLease,
+    PersonaPlexPool,
+    PersonaPlexSpare,
+)
+from tests.personaplex.harness import PERSONA
+from tests.shared_slots import Bot, SharedRows
+
+A, B, C = (f"ws://{host}:8998/api/chat" for host in "abc")
+DEAD = "ws://127.0.0.1:1/api/chat"
+
+
+class Process(Bot[PersonaPlexPool, PersonaPlexLease]):
+    """One process of the bot with these servers."""
+
+    def __init__(self, rows: SharedRows, *urls: str) -> None:
+        super().__init__(rows, ["personaplex"])
+        self.provider = PersonaPlexPool(PersonaPlexConfig(urls=urls), clock=rows.clock, slots=self.slots)
+
+
+def two_processes(*urls: str) -> tuple[SharedRows, Process, Process]:
+    """Two processes with the same servers."""
+    rows = SharedRows()
+    return rows, Process(rows, *urls), Process(rows, *urls)
+
+
+async def connections(server: StandInServer, number: int) -> None:
+    """Wait until a server has seen so many."""
+    await server.log.wait_for(lambda log: len(log.of(Connected)) == number)
+
+
+async def last_of(engine: VoiceEngine) -> EngineEvent:
+    """The last event of a conversation."""
+    events = [event async for event in engine.events()]
+    return events[-1]
+
+
+@asynccontextmanager
+async def two_servers() -> AsyncIterator[tuple[StandInServer, StandInServer]]:
+    async with StandInServer("echo", step_ms=0, prompt_step_ms=0) as one, StandInServer("echo", step_ms=0, prompt_step_ms=0) as two:
+        yield one, two
+
+
+def test_a_server_is_one_process_s_until_it_is_given_back() -> None:
+    """Nobody may take it without a wish, and the other process sees that it is busy."""
+    rows, one, two = two_processes(A, B)
+    assert isinstance(one.provider, SlotProvider)
+    assert one.provider.kinds(lambda: False) == ("personaplex",)
+    rows.beat()
+    assert (one.provider.capacity, one.provider.free, one.provider.acquire()) == (2, 0, None)
+    one.want(7)
+    one.frozen = True
+    rows.beat()
+    one.beat_now()
+    assert (one.provider.free, one.provider.working, two.provider.free) == (1, 1, 0)
+    one.frozen = False
+    one.serve()
+    assert (one.provider.free, one.provider.acquire()) == (0, None)
+    rows.beat()
+    assert [[server.busy for server in process.provider.servers] for process in (one, two)] == [[1, 0], [1, 0]]
+    one.end(7)
+    rows.beat()
+    assert [server.busy for server in two.provider.servers] == [0, 0]
+    assert not rows.holders
+
+
+async def test_a_server_is_given_back_when_its_socket_has_closed() -> None:
+    """A lease that is released too early does not let another process in."""
+    async with two_servers() as (server, _):
+        rows, one, two = two_processes(server.url)
+        engine = await one.call(7).open(PERSONA, Metrics()).__aenter__()
+        one.end(7)
+        two.want(8)
+        rows.beat()
+        assert not two.calls
+        await engine.__aexit__(None, None, None)
+        rows.beat()
+        async with two.calls[8].open(PERSONA, Metrics()):
+            assert len(server.log.of(Connected)) == 2
+        assert server.log.of(ConversationClosed)
+
+
+async def test_a_spare_server_is_asked_back_for_a_call_of_another_process() -> None:
+    """It is left at once, and granted when its socket has closed."""
+    async with two_servers() as servers:
+        rows, one, two = two_processes(*(server.url for server in servers))
+        lease, lost = one.call(7), asyncio.Event()
+        assert lease.spare(lost.set) is None
+        before = lease.awaits_spare
+        rows.beat()
+        assert (before, lease.awaits_spare) == (True, False)
+        assert (one.provider.free, one.provider.acquire()) == (0, None), "what was granted as a spare slot is not for a new call"
+        spare = lease.spare(lost.set)
+        assert spare is not None
+        engine = await spare.open(PERSONA, Metrics()).__aenter__()
+        assert sum(server.busy for server in one.provider.servers) == 1
+        two.want(8)
+        rows.beat()
+        assert lost.is_set()
+        assert not two.calls
+        await engine.__aexit__(None, None, None)
+        rows.beat()
+        assert two.calls[8].name == spare.name
+        spare.adopt()
+        assert lease.name != spare.name
+        assert lease.spare(lost.set) is None
+        assert len(rows.holders) == 2
+
+
+async def test_an_adopted_server_is_not_asked_back_and_the_old_one_is_free() -> None:
+    """As soon as the old conversation has left."""
+    async with two_servers() as servers:
+        rows, one, two = two_processes(*(server.url for server in servers))
+        lease = one.call(7)
+        old = await lease.open(PERSONA, Metrics()).__aenter__()
+        lease.spare(lambda: None)
+        rows.beat()
+        spare = lease.spare(lambda: None)
+        assert spare is not None
+        new = await spare.open(PERSONA, Metrics()).__aenter__()
+        spare.adopt()
+        two.want(8)
+        rows.beat()
+        assert not two.calls
+        await old.__aexit__(None, None, None)
+        rows.beat()
+        assert {lease.name, two.calls[8].name} == {server.url for server in servers}
+        await new.__aexit__(None, None, None)
+        one.end(7)
+        two.end(8)
+        rows.beat()
+        assert not rows.holders
+
+
+async def test_a_spare_server_that_nobody_takes_is_given_back() -> None:
+    """Its wish lapses when it is not repeated."""
+    rows, one, _ = two_processes(A, B)
+    one.call(7).spare(lambda: None)
+    rows.beat()
+    assert len(rows.holders) == 2
+    await rows.advance(3.0)
+    assert len(rows.holders) == 1
+
+
+async def test_a_conversation_on_a_lost_server_ends_at_once() -> None:
+    """The process was frozen for so long that another one has its server. It has not failed; people go back to the queue."""
+    async with two_servers() as (server, _):
+        rows, one, two = two_processes(server.url)
+        lease = one.call(7)
+        engine = await lease.open(PERSONA, Metrics()).__aenter__()
+        two.want(8)
+        await one.freeze()
+        assert list(rows.holders.values()) == [two.name]
+        one.beat_now()
+        ended = await last_of(engine)
+        assert isinstance(ended, Closed)
+        assert (ended.retry, ended.cause) == (False, BUSY)
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
+        await engine.__aexit__(None, None, None)
+        with pytest.raises(EngineError) as refused:
+            await lease.open(PERSONA, Metrics()).__aenter__()
+        assert refused.value.cause == BUSY
+        assert len(server.log.of(Connected)) == 1
+        one.end(7)
+        one.frozen = False
+        rows.beat()
+        assert [one.failures for one in two.provider.servers] == [0]
+        assert list(rows.holders.values()) == [two.name]
+
+
+async def test_an_opening_on_a_lost_server_is_given_up() -> None:
+    """Also while the server loads the prompts."""
+    async with StandInServer("echo", faults=Faults(no_handshake=True), prompt_step_ms=0) as server:
+        _, one, two = two_processes(server.url)
+        opening = asyncio.create_task(one.call(7).open(PERSONA, Metrics()).__aenter__())
+        await server.log.wait_for(lambda log: log.of(Connected))
+        two.want(8)
+        await one.freeze()
+        one.beat_now()
+        with pytest.raises(EngineError) as refused:
+            await opening
+        assert refused.value.cause == BUSY
+        await server.log.wait_for(lambda log: log.of(ConversationClosed))
+
+
+async def test_a_lost_spare_server_is_left_at_once() -> None:
+    """The call goes on without it."""
+    rows, one, two = two_processes(A, B)
+    lease, lost = one.call(7), asyncio.Event()
+    lease.spare(lost.set)
+    rows.beat()
+    assert lease.spare(lost.set) is not None
+    two.want(8)
+    two.want(9)
+    await one.freeze()
+    one.beat_now()
+    assert lost.is_set()
+    assert len(two.calls) == 2
+
+
+async def test_a_server_that_its_vanished_process_keeps_busy_is_told_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has not failed: it is left alone for a short while, and its people wait in the queue."""
+    monkeypatch.setattr(dialing, "CLOSE_TIMEOUT_S", 0.05)
+    async with two_servers() as (server, _):
+        rows, one, two = two_processes(server.url)
+        async with one.call(7).open(PERSONA, Metrics()):
+            two.want(8)
+            await one.freeze()
+            for tries in (1, 2):
+                opening = asyncio.create_task(two.calls[8].open(PERSONA, Metrics()).__aenter__())
+                await connections(server, 1 + tries)
+                await rows.advance(tries * BUSY_AFTER_S + 0.1)
+                with pytest.raises(EngineError) as busy:
+                    await opening
+                assert (busy.value.cause, busy.value.retry) == (BUSY, True)
+                two.end(8)
+                two.want(8)
+                rows.beat()
+                assert [(one.failures, one.failed) for one in two.provider.servers] == [(0, True)]
+                assert not two.calls
+                await rows.advance(BUSY_PAUSE_S + tries)
+        async with two.calls[8].open(PERSONA, Metrics()):
+            assert [server.failed for server in two.provider.servers] == [False]
+
+
+async def test_what_one_process_learns_of_a_server_all_know() -> None:
+    """The second process avoids what failed at the first, and its own failure counts on."""
+    rows, one, two = two_processes(DEAD, A)
+    lease = one.call(7)
+    assert lease.name == DEAD
+    with pytest.raises(EngineError):
+        await lease.open(PERSONA, Metrics()).__aenter__()
+    one.end(7)
+    rows.beat()
+    assert [(one.failures, one.failed) for one in two.provider.servers] == [(1, True), (0, False)]
+    assert two.call(8).name == A
+    two.want(9)
+    rows.beat()
+    assert 9 in two.waiting, "the healthy one is free sooner or later"
+    await rows.advance(FIRST_PAUSE_S + 1)
+    assert two.calls[9].name == DEAD
+    with pytest.raises(EngineError):
+        await two.calls[9].open(PERSONA, Metrics()).__aenter__()
+    rows.beat()
+    assert [(one.failures, one.retry_in_s) for one in one.provider.servers] == [(2, 2 * FIRST_PAUSE_S), (0, 0.0)]
+
+
+async def test_a_call_whose_server_failed_gets_the_next_free_one_before_new_calls() -> None:
+    """It asks, and has it when the answer is there; the failed server is given back."""
+    rows, one, two = two_processes(DEAD, A)
+    lease, _ = one.call(7), two.call(8)
+    assert isinstance(lease, AskingLease)
+    assert not await lease.find_another(of_any_kind=True), "it works"
+    with pytest.raises(EngineError):
+        await lease.open(PERSONA, Metrics()).__aenter__()
+    assert not await lease.find_another(of_any_kind=True), "the other one has a call"
+    two.want(3)
+    two.end(8)
+    rows.beat()
+    assert not two.calls
+    assert await lease.find_another(of_any_kind=True)
+    assert lease.name == A
+    rows.beat()
+    assert rows.holders == {f"personaplex:{A}": one.name}, "people wait for it rather than for the failed one"
+    assert not await lease.find_another(of_any_kind=True)
+
+
+async def test_without_the_database_nothing_new_is_taken_and_nothing_is_waited_for_in_vain() -> None:
+    """A running call keeps its server, and what it wanted is forgotten."""
+    rows, one, _ = two_processes(A, B, C)
+    lease = one.call(7)
+    one.frozen = True
+    one.want(8)
+    one.beat_now()
+    assert one.provider.free == 1
+    rows.away = True
+    await rows.advance(5.0)
+    assert (one.provider.free, one.provider.acquire()) == (0, None), "it may be another process's meanwhile"
+    awaited = []
+    for _ in range(3):
+        assert lease.spare(lambda: None) is None
+        awaited.append(lease.awaits_spare)
+        await rows.advance(1.0)
+    assert awaited == [True, True, False]
+    rows.away = one.frozen = False
+    one.waiting.clear()
+    rows.beat()
+    assert lease.spare(lambda: None) is not None
+    rows.beat()
+    assert len(rows.holders) == 2
+    one.end(7)
+    rows.beat()
+    assert not rows.holders
+
+
+def test_servers_whose_addresses_differ_in_secrets_only_are_different_slots() -> None:
+    """The names hold no secret, and are the same in every process."""
+    rows = SharedRows()
+    process = Process(rows, "ws://gateway:1/chat?server=secret-1", "ws://gateway:1/chat?server=secret-2", "ws://user:secret@gateway:1/chat")
+    rows.beat()
+    assert sorted(rows.snapshot.slots) == [f"personaplex:ws://gateway:1/chat{number}" for number in ("", "#2", "#3")]
+    assert process.provider.capacity == 3
+
+
+class Chaos:
+    """Random acts of three processes on three servers, each followed by a look at what must always hold."""
+
+    def __init__(self, seed: int, servers: list[StandInServer]) -> None:
+        self.rows = SharedRows()
+        self.random = random.Random(seed)
+        self.servers = {server.url: server for server in servers}
+        self.processes = [Process(self.rows, *self.servers) for _ in range(3)]
+        self.open: dict[LeasedEngine, Process] = {}
+        """The conversations that are connected, and whose."""
+        self.at: dict[PersonaPlexLease | PersonaPlexSpare, LeasedEngine] = {}
+        """The conversation of each lease and each spare slot."""
+        self.spares: dict[PersonaPlexLease, PersonaPlexSpare] = {}
+        self.guilds = itertools.count(1)
+
+    async def act(self) -> None:
+        """One of the things that happen."""
+        process = self.random.choice(self.processes)
+        leases = list(process.calls.values())
+        lease = self.random.choice(leases) if leases else None
+        acts: list[Callable[[], Awaitable[None]]] = [self.time_passes, self.server_fails, lambda: self.freezes(process)]
+        if not process.frozen:
+            acts += 3 * [lambda: self.comes(process)]
+            if lease is not None:
+                acts += [lambda: self.opens(process, lease, lease)] * 3 + [lambda: self.leaves(lease), lambda: self.goes(process, lease)]
+                acts += [lambda: self.prepares(process, lease)] * 3 + [lambda: self.adopts(lease), lambda: self.moves(process, lease)]
+        await self.random.choice(acts)()
+        await self.settle()
+
+    async def time_passes(self) -> None:
+        await self.rows.advance(self.random.choice([0.5, 1.0, 5.0]))
+
+    async def server_fails(self) -> None:
+        server = self.random.choice([*self.servers.values()])
+        server.faults = Faults() if server.faults.http_status else Faults(http_status=503)
+
+    async def freezes(self, process: Process) -> None:
+        process.frozen = not process.frozen and self.random.random() < 0.3
+
+    async def comes(self, process: Process) -> None:
+        process.want(next(self.guilds))
+
+    async def goes(self, process: Process, lease: PersonaPlexLease) -> None:
+        process.end(next(guild for guild, one in process.calls.items() if one is lease))
+        self.spares.pop(lease, None)
+
+    async def opens(self, process: Process, lease: PersonaPlexLease, slot: PersonaPlexLease | PersonaPlexSpare) -> None:
+        if slot in self.at:
+            return
+        if slot is lease:
+            await lease.find_another(of_any_kind=True)
+        engine = slot.open(PERSONA, Metrics())
+        assert isinstance(engine, LeasedEngine)
+        opening = asyncio.create_task(engine.__aenter__())
+        await asyncio.wait({opening}, timeout=0.1)
+        while not opening.done():  # a frozen process is connected
+            await self.rows.advance(5.0)
+        with contextlib.suppress(EngineError):
+            await opening
+            self.open[engine] = process
+            self.at[slot] = engine
+
+    async def leaves(self, slot: PersonaPlexLease | PersonaPlexSpare) -> None:
+        engine = self.at.pop(slot, None)
+        if engine is not None:
+            await engine.__aexit__(None, None, None)
+            del self.open[engine]
+
+    async def prepares(self, process: Process, lease: PersonaPlexLease) -> None:
+        if (spare := self.spares.get(lease)) is None:
+            spare = lease.spare(lambda: self.drops(lease))
+            if spare is not None:
+                self.spares[lease] = spare
+        if spare is not None and self.random.random() < 0.7:
+            await self.opens(process, lease, spare)
+        elif spare is not None:
+            del self.spares[lease]
+            spare.give_back()
+
+    def drops(self, lease: PersonaPlexLease) -> None:
+        self.spares.pop(lease, None)
+
+    async def adopts(self, lease: PersonaPlexLease) -> None:
+        spare = self.spares.get(lease)
+        if spare in self.at:
+            del self.spares[lease]
+            spare.adopt()
+            await self.leaves(lease)
+            self.at[lease] = self.at.pop(spare)
+
+    async def moves(self, process: Process, lease: PersonaPlexLease) -> None:
+        if lease not in self.at:
+            await lease.find_another(of_any_kind=True)
+        assert not process.frozen
+
+    async def settle(self) -> None:
+        """Leave what has ended or is nobody's; then everybody beats."""
+        self.rows.beat(times=1)
+        for process in self.processes:
+            for lease in [*process.calls.values()]:
+                if lease._server is not None and lease._server.taken_away.is_set():
+                    await self.goes(process, lease)
+        while True:
+            leases = {lease for process in self.processes for lease in process.calls.values()}
+            held = leases | {*self.spares.values()}
+            gone = [slot for slot, engine in self.at.items() if slot not in held or engine._server.taken_away.is_set()]
+            if not gone:
+                break
+            for slot in gone:
+                await self.leaves(slot)
+        self.rows.beat()
+
+    def check(self) -> None:
+        """What must always hold."""
+        for process, url in itertools.product(self.processes, self.servers):
+            assert sum(engine._server.endpoint.name == url for engine, owner in self.open.items() if owner is process) <= 1
+        awake = [process for process in self.processes if not process.frozen]
+        for url in self.servers:
+            assert sum(engine._server.endpoint.name == url for engine, owner in self.open.items() if owner in awake) <= 1
+        for process in awake:
+            pool, name = process.provider, process.name
+            mine = {slot.removeprefix("personaplex:") for slot, holder in self.rows.holders.items() if holder == name}
+            assert mine >= {lease.name for lease in process.calls.values()} | {engine._server.endpoint.name for engine in self.of(process)}
+            assert pool.capacity == len(self.servers)
+            assert pool.free == pool.working == 0, "what is granted is taken at once"
+            busy = {server.address for server in pool.servers if server.busy}
+            assert busy >= {lease.name for other in awake for lease in other.calls.values()}
+            assert busy <= {slot.removeprefix("personaplex:") for slot in self.rows.holders}
+            assert {server.address for server in pool.servers if server.failed} == {
+                server.address for server in awake[0].provider.servers if server.failed
+            }
+
+    def of(self, process: Process) -> list[LeasedEngine]:
+        return [engine for engine, owner in self.open.items() if owner is process]
+
+    async def end(self) -> None:
+        """Everybody goes: nothing is held any more, and everything can be used again."""
+        for process in self.processes:
+            process.frozen = False
+        for server in self.servers.values():
+            server.faults = Faults()
+        self.rows.beat()
+        await self.settle()
+        for process in self.processes:
+            process.waiting.clear()
+            for lease in [*process.calls.values()]:
+                await self.goes(process, lease)
+        await self.settle()
+        await self.rows.advance(4.0)
+        assert not self.open
+        assert not self.rows.holders
+        await self.rows.advance(LONGEST_PAUSE_S)
+        for process in self.processes:
+            process.want(next(self.guilds))
+        self.rows.beat(times=3)
+        assert [len(process.calls) for process in self.processes] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_happens_a_server_has_one_connection_and_no_slot_is_lost(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls come and go, prepare and hand over, fail and move; processes freeze and wake."""
+    monkeypatch.setattr(dialing, "CLOSE_TIMEOUT_S", 0.05)
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(StandInServer("echo", step_ms=0, prompt_step_ms=0)) for _ in range(3)]
+        chaos = Chaos(seed, servers)
+        for _ in range(60):
+            await chaos.act()
+            chaos.check()
+        await chaos.end()
