@@ -149,6 +149,38 @@ async def test_sigterm_while_somebody_watches(tmp_path: Path, closed_port: int) 
         assert trace not in errors, errors
 
 
+async def test_sigterm_while_a_collector_of_traces_does_not_answer(tmp_path: Path) -> None:
+    """It takes the spans of a call and says nothing: the process ends in time all the same. The token comes from a file."""
+    pytest.importorskip("opentelemetry", reason="the extra `otel` is not installed")
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await reader.read(1)
+            asked.set()
+            await reader.read()
+
+    async with (
+        LoopbackDiscord() as discord,
+        StandInServer(mode="echo") as engine,
+        await asyncio.start_server(say_nothing, "127.0.0.1") as wedged,
+    ):
+        bot, channel = discord.bots[0], next(c for c in discord.guilds[0].channels.values() if c.is_voice)
+        settings = environment_for(discord, engine.url)
+        (tmp_path / "secrets").mkdir()
+        (tmp_path / "secrets" / "discord.token").write_text(f"{settings.pop('DISCORDPLEX_DISCORD__TOKEN')}\n", encoding="utf-8")
+        settings["DISCORDPLEX_SECRETS_DIR"] = "secrets"
+        settings["DISCORDPLEX_MONITORING__TRACES_URL"] = f"http://127.0.0.1:{wedged.sockets[0].getsockname()[1]}"
+        async with Person(discord, discord.people[0], channel.id), started("run", cwd=tmp_path, **settings) as process:
+            await discord.wait_for(lambda: any("listening" in message.content for message in discord.messages(channel)), timeout_s=20)
+            await timeouts.wait_for(asked.wait(), 20)
+            code, errors = await end(process)
+            await discord.wait_for(lambda: discord.voice_state(bot) is None)
+    assert code == 0, errors
+    for trace in ("Traceback", "ResourceWarning", "never awaited", "was destroyed", "Unclosed", bot.token, "opentelemetry"):
+        assert trace not in errors, errors
+
+
 async def test_the_notice_of_a_killed_process_is_ended_by_the_next(tmp_path: Path) -> None:
     """Kill -9 in a call: the next process takes the buttons off its message, and says in a new one that it listens again."""
     async with LoopbackDiscord() as discord, StandInServer(mode="echo") as engine:
