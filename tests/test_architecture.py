@@ -115,7 +115,6 @@ TESTED_IN = {
     "cascade.speak": "cascade/test_services.py",
     "cascade.think": "cascade/test_services.py",
     "cascade.turn": "cascade/test_engine.py",
-    "cluster.arbiter": "cluster/test_cluster.py",
     "cluster.queue": "cluster/test_cluster.py",
     "cluster.rows": "cluster/test_cluster.py",
     "cluster.slots": "cluster/test_cluster.py",

@@ -152,17 +152,21 @@ class Cluster:
 
     async def run(self) -> None:
         """Beat until this is cancelled."""
-        while True:
-            begun = self._clock.now()
-            ending, self._next = self._next, None
-            self._wanted.clear()
-            succeeded = await self._attempt()
-            self._completed = begun
-            if ending is not None and not ending.done():
-                ending.set_result(succeeded)
-            late = self._clock.now() - begun >= TTL_S
-            if not late:
-                await self._until(min(begun + BEAT_S, self._lapse_at), may_hurry=succeeded)
+        try:
+            while True:
+                begun = self._clock.now()
+                ending, self._next = self._next, None
+                self._wanted.clear()
+                succeeded = False
+                try:
+                    succeeded = await self._attempt()
+                finally:
+                    self._completed = begun
+                    settle(ending, succeeded)
+                if self.alive:
+                    await self._until(min(begun + BEAT_S, self._lapse_at), may_hurry=succeeded)
+        finally:
+            settle(self._next, False)
 
     async def _attempt(self) -> bool:
         """One beat; whether it succeeded. A failure is logged once."""
@@ -194,6 +198,7 @@ class Cluster:
             before = transaction.snapshot
             own = self._own_side(before)
             after = arbitrate(before, own)
+            self._give_up(after)
             await transaction.write(after)
             concerned = who_must_know(before, after, self.member)
             if concerned:
@@ -218,6 +223,13 @@ class Cluster:
             logins=dict(self._logins),
             lengths=self.queue.lengths,
         )
+
+    def _give_up(self, after: Snapshot) -> None:
+        """Stop to use the shards that this beat releases, before another process can take them."""
+        kept = frozenset(shard for shard in self.shards if shard in after.shards and after.shards[shard].holder == self.member)
+        if kept != self.shards and not self._leaving:
+            self.shards = kept
+            self.on_change()
 
     def _apply(self, after: Snapshot, own: OwnSide, begun: float) -> None:
         now = self._clock.now()
@@ -262,6 +274,12 @@ class Cluster:
             await asyncio.wait({wait, hurry} if may_hurry else {wait}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_and_wait(wait, hurry)
+
+
+def settle(ending: "asyncio.Future[bool] | None", succeeded: bool) -> None:  # noqa: FBT001 - the result
+    """Wake those who wait for the end of a beat."""
+    if ending is not None and not ending.done():
+        ending.set_result(succeeded)
 
 
 def meaning(snapshot: Snapshot) -> object:

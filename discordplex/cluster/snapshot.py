@@ -86,7 +86,7 @@ class WishRow:
     since: float = 0.0
     """The order of channels within a guild; for a running call, when it began."""
     ready: bool = True
-    """Whether it could start now."""
+    """Whether it could start now; of a call, whether it goes on."""
     kinds: tuple[str, ...] = ()
     """The kinds of engine that it may have, the preferred one first."""
 

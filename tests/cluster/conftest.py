@@ -10,7 +10,7 @@ import pytest
 from discordplex.cluster.cluster import Cluster
 from discordplex.cluster.rows import Rows, Transaction
 from discordplex.cluster.snapshot import Snapshot
-from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.clock import FakeClock, settle
 from discordplex.queue_order import WaitingChannel
 from discordplex.store import address
 from discordplex.store.store import open_store
@@ -34,6 +34,10 @@ class World:
     away: bool = False
     processes: "list[Process]" = field(default_factory=list)
 
+    def rows(self, heard: Callable[[str], None]) -> Rows:
+        """A process's connection."""
+        return WorldRows(self, heard)
+
     async def advance(self, seconds: float, *, step_s: float = 1.0) -> None:
         """Time passes for everybody who is not frozen; each of them beats after each step."""
         while seconds > 0:
@@ -48,14 +52,14 @@ class World:
     async def beat(self) -> None:
         """Everybody beats, one after the other."""
         for process in self.processes:
-            if not process.frozen:
-                await process.cluster.beat()
+            if not process.frozen and not self.away:
+                await process.beat()
 
     @asynccontextmanager
     async def process(self, *slots: str, shards: int = 0) -> "AsyncIterator[Process]":
         """One more process with these slots in its configuration; it asks for a number of shards if that is not 0."""
         clock = FakeClock()
-        made = Cluster(lambda heard: WorldRows(self, heard), clock=clock, name=f"host:{len(self.processes)}")
+        made = Cluster(self.rows, clock=clock, name=f"host:{len(self.processes)}")
         process = Process(self, made, clock, asyncio.create_task(made.run()))
         made.on_change = process.changed
         made.slots.declare(slots)
@@ -63,7 +67,8 @@ class World:
         try:
             if shards:
                 await made.shard_count(lambda: answer(shards))
-            await made.beat()
+            if not self.away:
+                await process.beat()
             yield process
         finally:
             if process in self.processes:
@@ -114,6 +119,14 @@ class Process:
     def changed(self) -> None:
         self.changes.append(self.cluster.snapshot)
 
+    async def beat(self) -> None:
+        """Beat, unless the last one failed: then it waits for its clock."""
+        beating = asyncio.create_task(self.cluster.beat())
+        await settle()
+        while self.cluster.connected and not beating.done():
+            await asyncio.wait({beating}, timeout=0.01)
+        await cancel_and_wait(beating)
+
     async def kill(self) -> None:
         """As by `kill -9`: no goodbye."""
         self.world.processes.remove(self)
@@ -126,10 +139,10 @@ class Process:
         await cancel_and_wait(self.beating)
         await self.cluster.leave()
 
-    def wake(self, after_s: float) -> None:
-        """It was frozen for so long."""
+    async def wake(self, after_s: float) -> None:
+        """It was frozen for so long, and goes on."""
         self.frozen = False
-        self.clock.stand_still(after_s)
+        await self.clock.jump(after_s)
 
     def wish(self, *guilds: int, ready: bool = True, kinds: tuple[str, ...] = ("personaplex",)) -> None:
         """These guilds wait for an engine, the first one for the longest time."""

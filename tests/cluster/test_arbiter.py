@@ -1,0 +1,341 @@
+"""What the rows shall say, from any rows and for any process."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discordplex.cluster.arbiter import (
+    DISTRUST_S,
+    LOGIN_SPACING_S,
+    MOVE_PAUSE_S,
+    OwnSide,
+    SlotReport,
+    arbitrate,
+    fits,
+    freed,
+    next_turn,
+    share_slots,
+    to_be_served,
+)
+from discordplex.cluster.snapshot import TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishRow
+
+NOW = 1000.0
+NAMES = ("anna", "bert", "carl", "dora")
+SLOTS = ("personaplex:a", "personaplex:b", "cascade:1", "cascade:2")
+
+
+def member(name: str, *, draining: bool = False, expires_at: float = NOW + TTL_S, slots: tuple[str, ...] = SLOTS) -> MemberRow:
+    return MemberRow(name, name, "1", slots, draining, 0.0, expires_at)
+
+
+def snapshot(
+    *members: MemberRow, shards: tuple[ShardRow, ...] = (), slots: tuple[SlotRow, ...] = (), wishes: tuple[WishRow, ...] = ()
+) -> Snapshot:
+    return Snapshot(
+        NOW,
+        members={one.member: one for one in members},
+        shards={one.shard: one for one in shards},
+        slots={one.slot: one for one in slots},
+        wishes={one.key: one for one in wishes},
+        facts={"shards": str(len(shards))} if shards else {},
+    )
+
+
+def plausible(slot: SlotRow, members: set[str]) -> SlotRow:
+    """A slot that somebody has, or a free one."""
+    if slot.holder not in members:
+        return replace(freed(slot), lapsed_at=slot.lapsed_at)
+    return replace(slot, asked_back=slot.asked_back and slot.purpose == "spare")
+
+
+names = st.sampled_from(NAMES)
+times = st.sampled_from([0.0, NOW - 300, NOW - 3, NOW + 2, NOW + 60])
+kinds = st.sampled_from([("personaplex",), ("cascade",), ("personaplex", "cascade"), ("cascade", "personaplex"), ("realtime",), ()])
+slot_rows = st.builds(
+    SlotRow,
+    st.sampled_from(SLOTS),
+    holder=st.none() | names,
+    guild_id=st.none() | st.integers(1, 6),
+    purpose=st.sampled_from(["call", "rescue", "spare"]),
+    asked_back=st.booleans(),
+    failures=st.integers(0, 2),
+    paused_until=times,
+    lapsed_at=times,
+)
+wish_rows = st.builds(
+    WishRow,
+    names,
+    st.integers(1, 6),
+    st.integers(1, 9),
+    st.sampled_from(["call", "call", "rescue", "spare", "running"]),
+    turn=st.integers(0, 5).map(float),
+    since=st.integers(0, 5).map(float),
+    ready=st.booleans(),
+    kinds=kinds,
+)
+shard_rows = st.builds(ShardRow, st.integers(0, 11), st.none() | names, moved_at=times, login_at=times)
+snapshots = st.builds(
+    lambda members, shards, slots, wishes: snapshot(
+        *members,
+        slots=tuple(plausible(slot, {one.member for one in members}) for slot in slots),
+        shards=tuple(
+            ShardRow(number, shard.holder if shard.holder in {one.member for one in members} else None, shard.moved_at, shard.login_at)
+            for number, shard in enumerate(shards)
+        ),
+        wishes=tuple(wish for wish in wishes if wish.holder in {one.member for one in members}),
+    ),
+    st.lists(
+        st.builds(
+            member,
+            names,
+            draining=st.booleans(),
+            expires_at=st.sampled_from([NOW - 1, NOW + 3, NOW + 3, NOW + 600]),
+            slots=st.lists(st.sampled_from(SLOTS), unique=True).map(tuple),
+        ),
+        unique_by=lambda one: one.member,
+    ),
+    st.lists(shard_rows, max_size=12),
+    st.lists(slot_rows, max_size=4),
+    st.lists(wish_rows, max_size=8),
+)
+own_sides = st.builds(
+    OwnSide,
+    names,
+    slots=st.lists(st.sampled_from(SLOTS), unique=True).map(tuple),
+    draining=st.booleans(),
+    may_bury=st.booleans(),
+    shards=st.frozensets(st.integers(0, 11)),
+    busy=st.frozensets(st.integers(0, 11)),
+    uses=st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(["call", "spare"])),
+    reports=st.dictionaries(st.sampled_from(SLOTS), st.builds(SlotReport, st.integers(0, 2), st.sampled_from([0.0, 9.0]))),
+    shard_count=st.none() | st.integers(1, 12),
+    logins=st.dictionaries(st.integers(0, 11), st.integers(1, 3)),
+)
+
+
+@given(snapshots, own_sides)
+def test_nothing_is_taken_from_a_member_but_by_death(before: Snapshot, own: OwnSide) -> None:
+    """Neither a shard nor a slot of another member, unless it has lapsed and this process may tell."""
+    after = arbitrate(before, own)
+    for name, row in before.members.items():
+        if name == own.member or (own.may_bury and not before.is_alive(name)):
+            continue
+        assert after.members[name] == row
+        for number, shard in before.shards.items():
+            assert shard.holder != name or number not in after.shards or after.shards[number].holder == name
+        for slot_name, slot in before.slots.items():
+            assert slot.holder != name or after.slots[slot_name].holder == name
+
+
+@given(snapshots, own_sides)
+def test_holders_are_members(before: Snapshot, own: OwnSide) -> None:
+    """Whoever is buried leaves nothing behind, and a process that leaves does not either."""
+    for after in (arbitrate(before, own), arbitrate(before, replace(own, leaving=True))):
+        holders = {shard.holder for shard in after.shards.values()} | {slot.holder for slot in after.slots.values()}
+        assert holders - {None} <= after.members.keys()
+        assert {wish.holder for wish in after.wishes.values()} <= after.members.keys()
+
+
+@given(snapshots, own_sides)
+def test_a_beat_changes_nothing_twice(before: Snapshot, own: OwnSide) -> None:
+    """A second beat at the same moment, of a process that has learned what the first one did, decides the same."""
+    after = arbitrate(before, own)
+    mine = frozenset(number for number, shard in after.shards.items() if shard.holder == own.member)
+    again = arbitrate(after, replace(own, shards=mine, uses={}, reports={}, logins={}))
+    assert again == after
+
+
+@given(snapshots)
+def test_first_come_first_served(before: Snapshot) -> None:
+    """Whoever gets nothing is passed over only by those for whom there was a slot that is none for them."""
+    after = share_slots(before)
+    order = list(to_be_served(before))
+    granted = {name for name, slot in after.items() if slot.holder and not before.slots[name].holder}
+    had = {(slot.holder, slot.guild_id, slot.purpose) for slot in before.slots.values() if slot.holder and slot.guild_id is not None}
+    got: dict[tuple[str | None, int | None, str], str] = {
+        (after[name].holder, after[name].guild_id, after[name].purpose): name for name in granted
+    }
+    assert len(got) == len(granted)
+    for place, wish in enumerate(order):
+        if (wish.holder, wish.guild_id, wish.purpose) in had | got.keys():
+            continue
+        for later in order[place + 1 :]:
+            name = got.get((later.holder, later.guild_id, later.purpose))
+            assert name is None or not fits(before.slots[name], wish, before) or before.slots[name].paused_until > NOW
+        free = [slot for slot in after.values() if slot.holder is None and fits(slot, wish, before) and slot.paused_until <= NOW]
+        assert not free
+
+
+@given(snapshots)
+def test_what_a_dead_process_had_is_taken_last(before: Snapshot) -> None:
+    """A slot that lapsed lately is granted only where no other one fits that nobody has and that works."""
+    after = share_slots(before)
+    for name, slot in after.items():
+        was = before.slots[name]
+        if slot.holder and not was.holder and was.lapsed_at > NOW - DISTRUST_S:
+            wish = next(one for one in to_be_served(before) if (one.holder, one.guild_id) == (slot.holder, slot.guild_id))
+            better = [one for one in after.values() if one.holder is None and fits(one, wish, before) and one.paused_until <= NOW]
+            assert all(one.lapsed_at > NOW - DISTRUST_S for one in better)
+
+
+@given(snapshots)
+def test_spares_are_asked_back_exactly_for_those_who_need_them(before: Snapshot) -> None:
+    """One for each call without a slot, if it fits; none for a call that can have another one."""
+    after = share_slots(before)
+    have = {(slot.holder, slot.guild_id, slot.purpose) for slot in after.values() if slot.holder and slot.guild_id is not None}
+    without = [wish for wish in to_be_served(before) if wish.purpose != "spare" and (wish.holder, wish.guild_id, wish.purpose) not in have]
+    asked = [slot for slot in after.values() if slot.asked_back and slot.purpose == "spare" and slot.holder]
+    spares = [slot for slot in before.slots.values() if slot.holder and slot.purpose == "spare"]
+    assert len(asked) <= len(without)
+    assert all(any(fits(slot, wish, before) for wish in without) for slot in asked)
+    for wish in without:
+        assert all(after[slot.slot].asked_back for slot in spares if fits(slot, wish, before)) or len(asked) >= 1
+
+
+@given(st.integers(1, 12), st.lists(st.tuples(st.sampled_from("abcdefg"), st.booleans()), min_size=1, max_size=60))
+def test_shards_end_within_one_of_a_fair_share_and_stay(count: int, history: list[tuple[str, bool]]) -> None:
+    """Whoever joins and leaves in whatever order: then the numbers of shards differ by one at most, and nothing moves any more."""
+    state, living = Snapshot(NOW), set[str]()
+    for name, joins in history:
+        living = living | {name} if joins else living - {name}
+        state = beat(state, name, count, leaving=not joins)
+    for _ in range(len(living) + 2 * count):
+        for name in sorted(living):
+            state = beat(state, name, count)
+    held = [shard.holder for shard in state.shards.values()]
+    numbers = [held.count(name) for name in living]
+    assert not living or (max(numbers) - min(numbers) <= 1 and None not in held)
+    for name in sorted(living):
+        later = beat(state, name, count)
+        assert later.shards == state.shards
+
+
+def beat(state: Snapshot, name: str, count: int, *, leaving: bool = False) -> Snapshot:
+    """A process's beat, so long after the last one that a shard may move."""
+    mine = frozenset(number for number, shard in state.shards.items() if shard.holder == name)
+    now = state.now + MOVE_PAUSE_S
+    members = {member: replace(row, expires_at=now + 1) for member, row in state.members.items()}
+    return arbitrate(replace(state, now=now, members=members), OwnSide(name, shards=mine, shard_count=count, leaving=leaving))
+
+
+def logged_in(*holders: str) -> tuple[ShardRow, ...]:
+    return tuple(ShardRow(number, holder, moved_at=NOW - 100, login_at=NOW - 90) for number, holder in enumerate(holders))
+
+
+def test_a_shard_with_calls_stays() -> None:
+    """Until it has none; one that is logged in moves alone, and the next one after a pause."""
+    state = snapshot(member("anna"), member("bert"), shards=logged_in(*["anna"] * 4))
+    own = OwnSide("anna", shards=frozenset(range(4)), busy=frozenset(range(4)))
+    assert arbitrate(state, own).shards == state.shards
+    after = arbitrate(state, replace(own, busy=frozenset({0, 1, 3})))
+    assert [shard.holder for shard in after.shards.values()] == ["anna", "anna", None, "anna"]
+    claimed = arbitrate(after, OwnSide("bert"))
+    own = OwnSide("anna", shards=frozenset({0, 1, 3}))
+    assert [shard.holder for shard in arbitrate(claimed, own).shards.values()] == ["anna", "anna", "bert", "anna"]
+    later = replace(
+        claimed, now=NOW + MOVE_PAUSE_S, members={name: replace(row, expires_at=NOW + 9) for name, row in claimed.members.items()}
+    )
+    assert [shard.holder for shard in arbitrate(later, own).shards.values()].count(None) == 1
+
+
+def test_shards_that_wait_for_their_login_move_at_once() -> None:
+    """They serve nobody yet; their turns are free for others."""
+    waiting = tuple(ShardRow(number, "anna", NOW - 1, NOW + 5 * number) for number in range(4))
+    state = snapshot(member("anna"), member("bert"), shards=waiting)
+    after = arbitrate(state, OwnSide("anna", shards=frozenset(range(4))))
+    assert [shard.holder for shard in after.shards.values()] == ["anna", "anna", None, None]
+    assert after.shards[3].login_at == 0
+
+
+def test_a_draining_process_releases_what_is_idle_and_takes_nothing() -> None:
+    """What its calls need stays until they end; what it gives up is the others'."""
+    state = snapshot(
+        member("anna"),
+        member("bert"),
+        shards=logged_in("anna", "anna", "bert"),
+        slots=tuple(map(SlotRow, SLOTS)),
+        wishes=(WishRow("anna", 1, 1, kinds=("personaplex",)),),
+    )
+    wishes = tuple(state.wishes.values())
+    own = OwnSide("anna", slots=SLOTS, draining=True, shards=frozenset({0, 1}), busy=frozenset({1}), wishes=wishes)
+    after = arbitrate(state, own)
+    assert [shard.holder for shard in after.shards.values()] == [None, "anna", "bert"]
+    assert all(slot.holder is None for slot in after.slots.values())
+    assert [shard.holder for shard in arbitrate(after, OwnSide("bert")).shards.values()] == ["bert", "anna", "bert"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.floats(0, 4)), max_size=20), st.integers(1, 3))
+def test_logins_of_a_group_are_spaced(requests: list[tuple[int, float]], max_concurrency: int) -> None:
+    """Whoever asks in whatever order: Discord counts those with the same remainder together."""
+    state = Snapshot(NOW, shards={number: ShardRow(number, "anna") for number in range(8)}, facts={"shards": "8"})
+    turns: list[tuple[int, float]] = []
+    for number, pause_s in requests:
+        state = replace(state, now=state.now + pause_s)
+        if state.now - LOGIN_SPACING_S < state.shards[number].login_at <= state.now:
+            continue  # a shard that has just logged in waits for longer than that, by its own pace
+        state = arbitrate(state, OwnSide("anna", logins={number: max_concurrency}, shards=frozenset(range(8))))
+        turns.append((number, state.shards[number].login_at))
+    for group in range(max_concurrency):
+        times = sorted({turn for turn in turns if turn[0] % max_concurrency == group}, key=lambda turn: turn[1])
+        assert all(later[1] - earlier[1] >= LOGIN_SPACING_S - 1e-9 for earlier, later in itertools.pairwise(times))
+
+
+def test_a_turn_fills_a_gap() -> None:
+    """A turn that somebody gave up is the next one's."""
+    shards = {number: ShardRow(number, "anna", login_at=NOW + at) for number, at in enumerate([0, 20])}
+    assert next_turn(shards | {2: ShardRow(2)}, 2, 1, NOW) == NOW + LOGIN_SPACING_S
+
+
+def test_who_is_alone_sets_the_number_of_shards() -> None:
+    """The others take it as it is."""
+    alone = arbitrate(snapshot(), OwnSide("anna", shard_count=4))
+    assert len(alone.shards) == 4
+    both = arbitrate(alone, OwnSide("bert", shard_count=9))
+    assert len(both.shards) == 4
+    left = arbitrate(both, OwnSide("anna", leaving=True))
+    more = arbitrate(left, OwnSide("bert", shard_count=9))
+    assert [shard.holder for shard in more.shards.values()] == ["bert"] * 9
+
+
+def test_lengths_of_calls_are_kept_for_all() -> None:
+    """The newest fifty."""
+    state = arbitrate(snapshot(), OwnSide("anna", lengths=(61.04, 5.0)))
+    assert state.facts["lengths"] == "[61.0, 5.0]"
+    state = arbitrate(state, OwnSide("bert", lengths=tuple(map(float, range(50)))))
+    assert state.facts["lengths"].startswith("[0.0, 1.0,")
+
+
+CALL = WishRow("anna", 1, 1, kinds=("personaplex", "cascade"))
+
+
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        ([SlotRow("cascade:1"), SlotRow("personaplex:a")], "personaplex:a"),
+        ([SlotRow("cascade:1"), SlotRow("personaplex:a", lapsed_at=NOW - 9)], "cascade:1"),
+        ([SlotRow("cascade:1"), SlotRow("personaplex:a", lapsed_at=NOW - DISTRUST_S)], "personaplex:a"),
+        ([SlotRow("cascade:1"), SlotRow("personaplex:a", failures=1, paused_until=NOW + 9)], "cascade:1"),
+        ([SlotRow("cascade:1", "bert"), SlotRow("personaplex:a", failures=1, paused_until=NOW + 9)], "personaplex:a"),
+        ([SlotRow("personaplex:b", "bert"), SlotRow("personaplex:a", failures=1, paused_until=NOW + 9)], None),
+        (
+            [SlotRow("personaplex:b", failures=1, paused_until=NOW + 9), SlotRow("personaplex:a", failures=1, paused_until=NOW + 3)],
+            "personaplex:a",
+        ),
+        ([SlotRow("personaplex:a", paused_until=NOW + 3)], None),
+    ],
+)
+def test_which_slot_a_call_gets(slots: list[SlotRow], expected: str | None) -> None:
+    """The preferred one that works and that nobody may still hold; one that failed only where none of its kind works; none without room."""
+    after = share_slots(snapshot(member("anna"), member("bert"), slots=tuple(slots), wishes=(CALL,)))
+    assert [name for name, slot in after.items() if slot.holder == "anna"] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("purpose", ["rescue", "spare"])
+def test_only_a_new_call_gets_what_failed(purpose: str) -> None:
+    """The others have a conversation that is no worse."""
+    slots = (SlotRow("personaplex:a", failures=1, paused_until=NOW + 9),)
+    after = share_slots(snapshot(member("anna"), slots=slots, wishes=(replace(CALL, purpose=purpose),)))  # type: ignore[arg-type]
+    assert after["personaplex:a"].holder is None
