@@ -1,6 +1,7 @@
 """One call's lifetime, with an engine that does what the test says: opening, losing, coming back."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,14 @@ async def test_a_call_from_beginning_to_end(clock: FakeClock) -> None:
     await call.start()
     engine.does(Text(" Hel"), Audio(pcm_of_ms(80)), Text("lo"), Audio(pcm_of_ms(80)), Text(" you"))
     await clock.advance(0.1)
-    assert call.told == [Opening(), Listening(), Caption(1, "Hel", final=False, speaker=None)]
+    began: Any = pytest.approx(1000.1)
+    assert call.told == [Opening(), Listening(), Caption(1, "Hel", final=False, speaker=None, began_at=began)]
     call.source.play(80)
     await clock.advance(0.1)
     await call.cancel()
     assert call.told[3:] == [
-        Caption(1, "Hello", final=False, speaker=None),
-        Caption(1, "Hello you", final=True, speaker=None),
+        Caption(1, "Hello", final=False, speaker=None, began_at=began),
+        Caption(1, "Hello you", final=True, speaker=None, began_at=began),
         Ended(None),
     ]
     assert engine.closed_at == clock.now()
@@ -72,7 +74,8 @@ async def test_a_lost_engine_comes_back(clock: FakeClock) -> None:
     for count in range(50):
         call.sink.will_hear(clock.now() + count * 0.02)
     await clock.advance(1.1)
-    assert call.told[3:] == [Caption(1, "half a", final=True, speaker=None), EngineBack()]
+    began: Any = pytest.approx(1000.6)
+    assert call.told[3:] == [Caption(1, "half a", final=True, speaker=None, began_at=began), EngineBack()]
     await clock.advance(0.5)
     assert len(second.heard) == pytest.approx(30, abs=1)
     assert not any(frames for _, frames in second.heard)
@@ -108,7 +111,7 @@ async def test_an_engine_that_closes_for_good_ends_the_call(clock: FakeClock) ->
     await call.start()
     engine.does(Text("Good bye."), Audio(pcm_of_ms(80)), Text("!"), Closed("Your time is over.", retry=False))
     await settle()
-    assert call.told[2:] == [Caption(1, "Good bye.!", final=True, speaker=None), Ended("Your time is over.")]
+    assert call.told[2:] == [Caption(1, "Good bye.!", final=True, speaker=None, began_at=clock.now()), Ended("Your time is over.")]
 
 
 async def test_an_unreachable_engine_is_given_up(clock: FakeClock) -> None:

@@ -553,7 +553,7 @@ async def test_a_missing_extra_refuses_the_call(config: CascadeConfig, monkeypat
     lease = CascadeProvider(config, clock=FakeClock()).acquire()
     assert lease is not None
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(EngineError, match=r"pip install 'discordplex\[cascade\]'") as caught:
+    with pytest.raises(EngineError, match=r"discordplex\[cascade\]") as caught:
         await lease.open(PERSONA, Metrics()).__aenter__()
     assert not caught.value.retry
 
