@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     with args.stop.importing():
         config = load(args)
         if config.discord.token is None:
-            raise ConfigError(WITHOUT_IDENTITY)
+            looked = f" There is no file discord.token in {config.secrets_dir} (secrets_dir)." if config.secrets_dir else ""
+            raise ConfigError(f"{WITHOUT_IDENTITY}{looked}")
         check_place(args.report, "--report")
         start_log(args)
         require_pycord()

@@ -256,6 +256,14 @@ def test_a_signal_before_the_verb_is_known_ends_the_others_as_ever(capsys: pytes
     assert capsys.readouterr().out == ""
 
 
+def test_a_folder_of_secrets_without_a_token_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A service gets its secrets from there: the file that is missing has a name."""
+    Path("secrets").mkdir()
+    code, _out, err = outcome(capsys, "run", "--set", "secrets_dir=secrets")
+    assert code == 2
+    assert "There is no file discord.token in secrets (secrets_dir)." in err
+
+
 def test_config_show_masks_secrets_and_names_sources(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`config show` is TOML with each setting's origin, and never the token or a password."""
     monkeypatch.setenv("DISCORDPLEX_DISCORD__TOKEN", TOKEN)

@@ -55,6 +55,12 @@ def test_a_settings_file_is_part_of_the_command() -> None:
         unit(config=Path("none.toml"), secrets=SECRETS, python=PYTHON, places=[])
 
 
+def test_an_installation_in_a_home_that_others_may_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Homes are not hidden then."""
+    monkeypatch.setattr("discordplex.systemd.HOMES", (EVERYBODY_S,))
+    assert value(unit(secrets=SECRETS, python=PYTHON, places=[EVERYBODY_S / "bin"]), "ProtectHome") == "read-only"
+
+
 def test_what_the_service_cannot_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A home that is closed to others, a folder for temporary files: the unit would fail at its start, without a word of ours."""
     with pytest.raises(ConfigError, match="does not see"):

@@ -30,7 +30,7 @@ SEND_S = 5.0
 """How long the collector may take for a batch, repetitions included."""
 SEND_EVERY_S = 5.0
 MOST_WAITING = 2048
-"""Spans that wait for the collector; beyond that the oldest is dropped. They take 4 MB at most."""
+"""Spans that wait for the collector; beyond that the oldest is dropped. They take 6 MB at most."""
 BATCH = 128
 """Spans of one request: to encode them takes some milliseconds, in which other threads wait for the interpreter."""
 LEAVE_S = 1.0
