@@ -147,6 +147,7 @@ async def test_an_adopted_server_is_not_asked_back_and_the_old_one_is_free() -> 
         two.want(8)
         rows.beat()
         assert not two.calls
+        assert [slot.purpose for slot in rows.snapshot.slots.values()] == ["call", "call"]
         await old.__aexit__(None, None, None)
         rows.beat()
         assert {lease.name, two.calls[8].name} == {server.url for server in servers}
@@ -354,7 +355,7 @@ class Chaos:
                 acts += [lambda: self.opens(process, lease, lease)] * 3 + [lambda: self.leaves(lease), lambda: self.goes(process, lease)]
                 acts += [lambda: self.prepares(process, lease)] * 3 + [lambda: self.adopts(lease), lambda: self.moves(process, lease)]
         await self.random.choice(acts)()
-        await self.settle()
+        await self.settle(slowly=True)
 
     async def time_passes(self) -> None:
         await self.rows.advance(self.random.choice([0.5, 1.0, 5.0]))
@@ -422,8 +423,8 @@ class Chaos:
             await lease.find_another(of_any_kind=True)
         assert not process.frozen
 
-    async def settle(self) -> None:
-        """Leave what has ended or is nobody's; then everybody beats."""
+    async def settle(self, *, slowly: bool) -> None:
+        """Leave what has ended or is nobody's, the latter after a while if `slowly`; then everybody beats."""
         self.rows.beat(times=1)
         for process in self.processes:
             for lease in [*process.calls.values()]:
@@ -432,7 +433,8 @@ class Chaos:
         while True:
             leases = {lease for process in self.processes for lease in process.calls.values()}
             held = leases | {*self.spares.values()}
-            gone = [slot for slot, engine in self.at.items() if slot not in held or engine._server.taken_away.is_set()]
+            lost = [slot for slot, engine in self.at.items() if engine._server.taken_away.is_set()]
+            gone = lost or [slot for slot in self.at if slot not in held and (not slowly or self.random.random() < 0.5)]
             if not gone:
                 break
             for slot in gone:
@@ -469,12 +471,12 @@ class Chaos:
         for server in self.servers.values():
             server.faults = Faults()
         self.rows.beat()
-        await self.settle()
+        await self.settle(slowly=False)
         for process in self.processes:
             process.waiting.clear()
             for lease in [*process.calls.values()]:
                 await self.goes(process, lease)
-        await self.settle()
+        await self.settle(slowly=False)
         await self.rows.advance(4.0)
         assert not self.open
         assert not self.rows.holders
