@@ -105,7 +105,7 @@ class Ended:
     reason: str | None
     """A plain sentence, None where the call ended as asked."""
     busy: bool = False
-    """The engine's server had no place to spare, and nobody was heard."""
+    """The engine's server has no place for the call, or not any more: its people wait for one."""
 
 
 CallEvent: TypeAlias = (
