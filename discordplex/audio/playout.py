@@ -73,8 +73,12 @@ class PlayoutBuffer:
         self._last_frame = ENGINE.silence
         self._pushed_bytes = 0
         self._pushed_at = 0.0
-        self._popped_arrival = 0.0
-        self._surplus_s: float | None = None
+        self.popped_arrival = 0.0
+        """The arrival time of the last popped frame; 0.0 before the first. Thread: consumer."""
+        self.surplus_s: float | None = None
+        """How much later than necessary the last `pop` was. A consumer moves its ticks earlier by this, if it can. Thread: consumer.
+
+        Negative if it was too early for the link's jitter; None while that is unknown."""
         self._excess_since: float | None = None
         self._bitten_at = 0.0
         self._underruns = metrics.counter(f"{name}.underruns")
@@ -107,10 +111,10 @@ class PlayoutBuffer:
             if not self._frames:
                 return self._run_dry(now)
             self._pacing.tick(self._place_s(), now)
-            self._surplus_s = self._pacing.surplus_s
+            self.surplus_s = self._pacing.surplus_s
             if self._profile.wary and self._is_to_stretch(now):
                 return self._play_twice()
-            if self._surplus_s is not None and self._surplus_s > FRAME_S - EPSILON_S:
+            if self.surplus_s is not None and self.surplus_s > FRAME_S - EPSILON_S:
                 self._relieve(now)
             else:
                 self._excess_since = None
@@ -124,7 +128,7 @@ class PlayoutBuffer:
             self._room = profile.capacity_frames
             self._capacity_s = profile.capacity_ms / 1000
             self._pacing = Pacing(profile)
-            self._surplus_s = self._excess_since = None
+            self.surplus_s = self._excess_since = None
 
     def flush(self) -> int:
         """Drop what was not played; returns how many samples that were. Thread: either. What is known of the link is kept."""
@@ -147,19 +151,6 @@ class PlayoutBuffer:
         """The milliseconds of audio in the buffer. Thread: any."""
         with self._lock:
             return ENGINE.duration_ms(self._waiting_bytes())
-
-    @property
-    def popped_arrival(self) -> float:
-        """The arrival time of the last popped frame; 0.0 before the first. Thread: consumer."""
-        return self._popped_arrival
-
-    @property
-    def surplus_s(self) -> float | None:
-        """How much later than necessary the last `pop` was. A consumer moves its ticks earlier by this, if it can. Thread: consumer.
-
-        Negative if it was too early for the link's jitter; None while that is unknown.
-        """
-        return self._surplus_s
 
     def _drop(self) -> int:
         waiting = self._waiting_bytes()
@@ -269,7 +260,7 @@ class PlayoutBuffer:
         frame = self._frames.popleft()
         if frame.begins_chunk:
             self._hold_ms.record((now - frame.arrived) * 1000)
-        self._popped_arrival = frame.arrived
+        self.popped_arrival = frame.arrived
         self._last_frame = frame.pcm
         return frame.pcm
 

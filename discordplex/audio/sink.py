@@ -73,8 +73,12 @@ class Sink(LibrarySink):
         """Called at the end of the `write` with which everybody of the last `take` has been heard again."""
         self._awaited: set[int] = set()
         self._speakers: dict[int, SpeakerBuffer] = {}
-        self._last_arrival: float | None = None
-        self._surplus_s: float | None = None
+        self.last_arrival: float | None = None
+        """The arrival time of the newest frame of the last `take`; None if it gave none."""
+        self.surplus_s: float | None = None
+        """How much earlier the last `take` could have been for all its speakers; negative: it should have been later.
+
+        None if it took nothing, or the jitter of its speakers is unknown."""
         self._closed = False
         self._ignored: Container[int] = frozenset[int]()
         self._nobody = metrics.counter("sink.nobody")
@@ -115,23 +119,10 @@ class Sink(LibrarySink):
                 newest = max(newest or 0.0, playout.popped_arrival)
                 if (surplus_s := playout.surplus_s) is not None:
                     least = surplus_s if least is None else min(least, surplus_s)
-        self._last_arrival = newest
-        self._surplus_s = least
+        self.last_arrival = newest
+        self.surplus_s = least
         self._awaited = set(frames)
         return frames
-
-    @property
-    def last_arrival(self) -> float | None:
-        """The arrival time of the newest frame of the last `take`; None if it gave none."""
-        return self._last_arrival
-
-    @property
-    def surplus_s(self) -> float | None:
-        """How much earlier the last `take` could have been for all its speakers; negative: it should have been later.
-
-        None if it took nothing, or the jitter of its speakers is unknown.
-        """
-        return self._surplus_s
 
     def ignore(self, user_ids: Container[int]) -> None:
         """Drop the sound of these people, and of nobody else, from now on; sound of theirs that was not taken is dropped too."""

@@ -29,7 +29,10 @@ class GatedSink:
         self._heard_at: dict[SpeakerId, float] = {}
         self._began = clock.now()
         self._spoken_at: float | None = None
-        self._passed = False
+        self.last_arrival: float | None = None
+        """The sink's; None where everything was left out."""
+        self.surplus_s: float | None = None
+        """The sink's; None where everything was left out."""
 
     @property
     def speaking(self) -> frozenset[SpeakerId]:
@@ -60,16 +63,6 @@ class GatedSink:
     def on_all_heard(self, callback: Callable[[], None]) -> None:
         self._sink.on_all_heard = callback
 
-    @property
-    def last_arrival(self) -> float | None:
-        """The sink's; None where everything was left out."""
-        return self._sink.last_arrival if self._passed else None
-
-    @property
-    def surplus_s(self) -> float | None:
-        """The sink's; None where everything was left out."""
-        return self._sink.surplus_s if self._passed else None
-
     def restart(self) -> None:
         """Count the silence from now on."""
         self._spoken_at = self._clock.now()
@@ -83,7 +76,7 @@ class GatedSink:
             self._judge(frames)
         if self.noise_gate:
             frames = {speaker: frame for speaker, frame in frames.items() if self._gates[speaker].lets_pass}
-        self._passed = bool(frames)
+        self.last_arrival, self.surplus_s = (self._sink.last_arrival, self._sink.surplus_s) if frames else (None, None)
         return frames
 
     def forget(self, user_id: SpeakerId, /) -> None:

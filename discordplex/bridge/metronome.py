@@ -27,12 +27,9 @@ class Metronome:
         self._phase = PhaseAdjuster(RANGE_S)
         self._quiet_ticks = QUIET_TICKS
         self._centre_s = 0.0
-        self._must_recentre = self._recentring = False
-
-    @property
-    def wants_quiet(self) -> bool:
+        self.wants_quiet = False
         """Whether the ticks have moved so far that a quiet frame is to be reported by `tick_quiet`."""
-        return self._must_recentre
+        self._recentring = False
 
     @property
     def offset_s(self) -> float:
@@ -50,7 +47,7 @@ class Metronome:
         self._quiet_ticks = 0
         self._recentring = False
         self.due += PERIOD_S + self._phase.step(None if surplus_s is None else surplus_s - BEHIND_S)
-        self._must_recentre = self._must_recentre or abs(self.offset_s) > PERIOD_S
+        self.wants_quiet = self.wants_quiet or abs(self._phase.offset_s) > PERIOD_S
 
     def tick_quiet(self) -> None:
         """This tick took frames in which nobody speaks: set the next deadline, a step back towards the grid.
@@ -62,7 +59,7 @@ class Metronome:
             self._recentring = True
             self._centre_s = centred(self.offset_s)
         self.due += PERIOD_S + self._phase.towards(self._centre_s)
-        self._must_recentre = abs(self.offset_s - self._centre_s) > SETTLED_S
+        self.wants_quiet = abs(self.offset_s - self._centre_s) > SETTLED_S
 
     def tick_silent(self) -> None:
         """This tick took nothing: set the next deadline. In a pause the ticks return to the middle of their range."""

@@ -99,17 +99,17 @@ class Transport(ABC):
             raise LocalProtocolError("this transport key has no nonce left")
         counter = COUNTER.pack(self.sealed)
         self.sealed += 1
-        return header + self._encrypt(self._nonce(counter), header, plaintext) + counter
+        return header + self._encrypt(counter.ljust(self.nonce_bytes, b"\x00"), header, plaintext) + counter
 
     def open(self, packet: RtpPacket) -> bytes:
         """The plaintext of a packet: extension words, payload, padding. Raises RtpError where it does not authenticate."""
         counter = packet.body[-COUNTER_BYTES:]
-        return self._decrypt(self._nonce(counter), packet.header, packet.body[:-COUNTER_BYTES])
+        return self._decrypt(counter.ljust(self.nonce_bytes, b"\x00"), packet.header, packet.body[:-COUNTER_BYTES])
 
     def freshness(self, packet: RtpPacket) -> Freshness:
         """Whether this authentic packet was taken before: a captured datagram opens as often as it is sent."""
         window = self._windows.get(packet.ssrc)
-        return Freshness.NEW if window is None else window.look(_counter_of(packet))
+        return Freshness.NEW if window is None else window.look(packet.counter)
 
     def note(self, packet: RtpPacket) -> None:
         """An authentic packet is taken: the same datagram is not `NEW` any more."""
@@ -117,11 +117,8 @@ class Transport(ABC):
         if window is None:
             if len(self._windows) == MAX_WINDOWS:
                 del self._windows[next(iter(self._windows))]
-            window = self._windows[packet.ssrc] = ReplayWindow(_counter_of(packet))
-        window.note(_counter_of(packet))
-
-    def _nonce(self, counter: bytes) -> bytes:
-        return counter.ljust(self.nonce_bytes, b"\x00")
+            window = self._windows[packet.ssrc] = ReplayWindow(packet.counter)
+        window.note(packet.counter)
 
     @abstractmethod
     def _encrypt(self, nonce: bytes, header: bytes, plaintext: bytes) -> bytes: ...
@@ -168,10 +165,6 @@ class XChaChaTransport(Transport):
             return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(ciphertext, header, nonce, self._key)
         except (CryptoError, ValueError):
             raise RtpError("unauthentic", "RTP packet does not authenticate") from None
-
-
-def _counter_of(packet: RtpPacket) -> int:
-    return int.from_bytes(packet.body[-COUNTER_BYTES:], "big")
 
 
 _BY_MODE: dict[str, type[Transport]] = {kind.mode: kind for kind in (AesGcmTransport, XChaChaTransport)}

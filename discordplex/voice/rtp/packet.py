@@ -73,8 +73,16 @@ class RtpPacket(NamedTuple):
         if len(datagram) < FIXED.size:
             raise RtpError("short", f"a datagram of {len(datagram)} bytes has no RTP header")
         first, second, sequence, timestamp, ssrc = FIXED.unpack_from(datagram)
-        _check_kind(first, second)
-        header_bytes, words = _measure_header(datagram, first)
+        if first >> VERSION_SHIFT != VERSION:
+            raise RtpError("version", f"RTP version {first >> VERSION_SHIFT} is not {VERSION}")
+        if second & ~MARKER_BIT != OPUS_PAYLOAD_TYPE:
+            raise _of_another_kind(second)
+        header_bytes, words = FIXED.size + (first & CSRC_MASK) * WORD_BYTES, 0
+        if first & EXTENSION_BIT:
+            if len(datagram) < header_bytes + PREAMBLE.size:
+                raise RtpError("short", "RTP packet has a truncated extension preamble")
+            _, words = PREAMBLE.unpack_from(datagram, header_bytes)
+            header_bytes += PREAMBLE.size
         if len(datagram) < header_bytes + TAG_BYTES + COUNTER_BYTES:
             raise RtpError("short", "RTP packet has no room for its tag and nonce counter")
         return cls(
@@ -88,25 +96,16 @@ class RtpPacket(NamedTuple):
             extension_words=words,
         )
 
+    @property
+    def counter(self) -> int:
+        """The nonce counter that ends the datagram."""
+        return int.from_bytes(self.body[-COUNTER_BYTES:], "big")
 
-def _check_kind(first: int, second: int) -> None:
-    if first >> VERSION_SHIFT != VERSION:
-        raise RtpError("version", f"RTP version {first >> VERSION_SHIFT} is not {VERSION}")
+
+def _of_another_kind(second: int) -> RtpError:
     if second in RTCP_TYPES:
-        raise RtpError("rtcp", f"RTCP packet of type {second}")
-    if second & ~MARKER_BIT != OPUS_PAYLOAD_TYPE:
-        raise RtpError("payload_type", f"payload type {second & ~MARKER_BIT} is not Opus")
-
-
-def _measure_header(datagram: bytes, first: int) -> tuple[int, int]:
-    """Length of the clear part, and how many extension words follow it encrypted."""
-    header_bytes = FIXED.size + (first & CSRC_MASK) * WORD_BYTES
-    if not first & EXTENSION_BIT:
-        return header_bytes, 0
-    if len(datagram) < header_bytes + PREAMBLE.size:
-        raise RtpError("short", "RTP packet has a truncated extension preamble")
-    _, words = PREAMBLE.unpack_from(datagram, header_bytes)
-    return header_bytes + PREAMBLE.size, words
+        return RtpError("rtcp", f"RTCP packet of type {second}")
+    return RtpError("payload_type", f"payload type {second & ~MARKER_BIT} is not Opus")
 
 
 def strip(plaintext: bytes, packet: RtpPacket) -> bytes:
