@@ -53,7 +53,7 @@ async def check_traces(config: MonitoringConfig) -> list[Finding]:
         async with aiohttp.ClientSession(connector=Connector(), timeout=timeout) as session, session.get(config.traces_url):
             return [ok(TRACES, "A server answers at monitoring.traces_url.")]
     except ProxyFailedError as fault:
-        why = str(fault)
+        why = f". {fault}"
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as fault:
-        why = f"it cannot be reached ({unreachable_because(fault)})"
-    return [warning(TRACES, f"Traces of calls would be lost: {why}.", "Start the collector, or correct monitoring.traces_url.")]
+        why = f": the collector cannot be reached ({unreachable_because(fault)})."
+    return [warning(TRACES, f"Traces of calls would be lost{why}", "Start the collector, or correct monitoring.traces_url.")]
