@@ -67,6 +67,9 @@ soak: $(VENV)/.dev ## long calls, a million hostile messages, a hundred kills, t
 bench: $(VENV)/.dev ## what the design budgets, measured; `make bench PEERS=1` adds discord.js and hermes-talk; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks $(if $(PEERS),--peers)
 
+load: $(VENV)/.dev ## how many calls a process carries on one core, and how it grows with calls, people and guilds; Linux, two cores; writes benchmarks/load.json
+	$(BIN)/python -m benchmarks.load
+
 lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a deploy
 	@$(PIP) uv
 	@$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header \
@@ -76,7 +79,7 @@ lock: $(VENV)/.dev ## renew requirements.lock: the versions and hashes of a depl
 		cat $(VENV)/requirements.lock; } > requirements.lock
 
 clean: ## remove the environment and everything made
-	rm -rf $(VENV) .interop .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json benchmarks/soak.json
+	rm -rf $(VENV) .interop .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json benchmarks/soak.json benchmarks/load.json
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
 
-.PHONY: help demo run test style types check interop soak bench lock clean
+.PHONY: help demo run test style types check interop soak bench load lock clean

@@ -3,15 +3,33 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from discordplex.loopback.discord.voice import messages
-from discordplex.loopback.discord.voice.connection import VoiceWebSocket
 from discordplex.loopback.discord.voice.messages import SEQUENCES, Opcode
 from discordplex.loopback.discord.world.model import VoiceSessionGrant
 
 OUTBOX_MESSAGES = 1024
 """Numbered messages kept for a resume; a client that missed more has to identify again."""
+
+
+class ControlConnection(Protocol):
+    """Where a participant's messages go; `connection.VoiceWebSocket` implements it."""
+
+    delay_s: float
+    """Delay of every message."""
+
+    def post(self, message: str | bytes) -> None:
+        """Send a message after all earlier ones."""
+        ...
+
+    def close(self, code: int) -> None:
+        """Close with a code, after all earlier messages."""
+        ...
+
+    def reset(self) -> None:
+        """End it without a close."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +52,7 @@ class Participant:
     ssrc: int
     dave_version: int
     record: "Callable[[Participant, int, Any], None]"
-    connection: VoiceWebSocket | None = None
+    connection: ControlConnection | None = None
     mode: str | None = None
     announced: bool = False
     """Whether it has sent op 5, without which the owner of its SSRC is unknown."""

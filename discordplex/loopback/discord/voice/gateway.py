@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from discordplex.errors import LocalProtocolError
 from discordplex.loopback.discord.voice import messages
-from discordplex.loopback.discord.voice.call import Participant, VoiceChannelCall
+from discordplex.loopback.discord.voice.call import ControlConnection, Participant, VoiceChannelCall
 from discordplex.loopback.discord.voice.client import Refusal, ServerRules, VoiceClient
 from discordplex.loopback.discord.voice.connection import VoiceWebSocket
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
@@ -125,7 +125,7 @@ class VoiceGatewayServer:
         """Close the next identifies and resumes of a user with these codes, one each."""
         self._rules.refusals.setdefault(user_id, []).extend(codes)
 
-    def _connected(self, user_id: str) -> tuple[Participant, VoiceWebSocket]:
+    def _connected(self, user_id: str) -> tuple[Participant, ControlConnection]:
         participant = self.participant(user_id)
         if participant is None or participant.connection is None:
             raise LocalProtocolError(f"user {user_id} has no voice connection")

@@ -5,12 +5,12 @@ import secrets
 from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from discordplex.loopback.discord.voice.call import ControlMessage, Participant, VoiceChannelCall
 from discordplex.loopback.discord.voice.dave.delivery import Delivery
 from discordplex.loopback.discord.voice.messages import Close
-from discordplex.loopback.discord.voice.relay import Relay
+from discordplex.loopback.discord.voice.relay_peer import Address
 from discordplex.loopback.discord.world.model import STAGE, VoiceEnd, VoiceSessionGrant
 from discordplex.loopback.discord.world.world import World
 from discordplex.voice.rtp.encryption import KEY_BYTES, Transport
@@ -26,10 +26,31 @@ CODE_OF_END: Mapping[VoiceEnd, Close] = MappingProxyType(
 """Documented: 4014 for one client that was disconnected, 4022 for a call whose voice server changed. 4014 on a move is assumed."""
 
 
+class MediaRelay(Protocol):
+    """Carries the datagrams of sessions; `relay.Relay` implements it."""
+
+    @property
+    def address(self) -> Address:
+        """Where clients send to."""
+        ...
+
+    def join(self, *, user_id: str, room: str, ssrc: int) -> None:
+        """Expect this SSRC."""
+        ...
+
+    def secure(self, ssrc: int, transport: Transport) -> None:
+        """Give a participant its key and mode."""
+        ...
+
+    def leave(self, ssrc: int) -> None:
+        """Remove a participant; idempotent."""
+        ...
+
+
 class VoiceSessions:
     """The voice sessions of a world. Thread: the server's loop; only the relay has a thread of its own."""
 
-    def __init__(self, world: World, relay: Relay, *, dave: bool) -> None:
+    def __init__(self, world: World, relay: MediaRelay, *, dave: bool) -> None:
         """`dave`: whether calls are encrypted end to end."""
         self.world = world
         self.relay = relay
