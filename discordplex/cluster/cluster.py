@@ -19,6 +19,7 @@ from discordplex.cluster.rows import EVERYBODY, Rows
 from discordplex.cluster.slots import ClusterSlots
 from discordplex.cluster.snapshot import TTL_S, Snapshot
 from discordplex.errors import StoreError
+from discordplex.logs import place_of
 from discordplex.store import address
 from discordplex.store.reasons import code, is_of_the_database
 from discordplex.tasks import cancel_and_wait, wait_for
@@ -173,12 +174,12 @@ class Cluster:
         before, were_connected = self.snapshot, self.connected
         try:
             await wait_for(self._transact(), ATTEMPT_S)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - whatever it is, this process must go on saying that it lives
             self._rows.drop()
             self._seen_since = None
             self.connected = False
             if not (is_of_the_database(fault) or isinstance(fault, StoreError)):
-                log.exception("cluster beat failed")
+                log.error("cluster beat failed", cause=place_of(fault))  # noqa: TRY400 - without the values of variables
             elif were_connected or not self._failing:
                 log.warning("cluster database unreachable", cause=code(fault), retry_in_s=BEAT_S)
             self._failing = True

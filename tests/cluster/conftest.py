@@ -1,6 +1,7 @@
 """A cluster on a private PostgreSQL server whose time a test moves: nothing here waits for time."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -59,7 +60,12 @@ class World:
     async def process(self, *slots: str, shards: int = 0) -> "AsyncIterator[Process]":
         """One more process with these slots in its configuration; it asks for a number of shards if that is not 0."""
         clock = FakeClock()
-        made = Cluster(self.rows, clock=clock, name=f"host:{len(self.processes)}")
+
+        def hear(heard: Callable[[str], None], payload: str) -> None:
+            if not process.frozen:
+                heard(payload)
+
+        made = Cluster(lambda heard: self.rows(functools.partial(hear, heard)), clock=clock, name=f"host:{len(self.processes)}")
         process = Process(self, made, clock, asyncio.create_task(made.run()))
         made.on_change = process.changed
         made.slots.declare(slots)
@@ -123,7 +129,7 @@ class Process:
         """Beat, unless the last one failed: then it waits for its clock."""
         beating = asyncio.create_task(self.cluster.beat())
         await settle()
-        while self.cluster.connected and not beating.done():
+        while not beating.done() and not self.cluster._failing:
             await asyncio.wait({beating}, timeout=0.01)
         await cancel_and_wait(beating)
 
