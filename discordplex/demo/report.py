@@ -12,7 +12,7 @@ from typing import Any
 from discordplex import __version__
 from discordplex.audio.format import DISCORD, SAMPLE_BYTES
 from discordplex.demo.recording import ResponseTime, answers, spans
-from discordplex.demo.scenario import PlayedCall
+from discordplex.demo.scenario import CASCADE, REALTIME, PlayedCall
 from discordplex.demo.timeline import Picture, draw
 from discordplex.loopback.personaplex.parrot import PAUSE_MS
 
@@ -20,11 +20,13 @@ SEQUENCES = 1 << 16
 
 LIBRARIES = ("py-cord", "dave.py", "websockets", "aiohttp", "sphn", "opuslib-next-bundled", "cryptography", "numpy")
 
+HELD = "held for playing"
+
 STAGES = {
     "uplink.wait_ms": "person to engine",
     "engine.uplink_write_ms": "writing to the engine",
     "engine.downlink_read_ms": "reading from the engine",
-    "playout.hold_ms": "held for playing",
+    "playout.hold_ms": HELD,
     "voice.tx.lateness_ms": "lateness of sending",
 }
 """Histograms of the bot that make up a call's latency, in the order in which a frame passes them."""
@@ -124,7 +126,8 @@ def summary(measured: Mapping[str, Any], call: PlayedCall, out: Path) -> Iterato
         yield f"  voice to voice            {call.bot} answered nothing"
     for name, label in STAGES.items():
         if name in latency and latency[name]["count"]:
-            yield f"  {label:<26}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99"
+            ahead = "; the engine sends faster than it is played" if label == HELD and measured["engine"] in (CASCADE, REALTIME) else ""
+            yield f"  {label:<26}{latency[name]['p50']:.1f} ms median, {latency[name]['p99']:.1f} ms p99{ahead}"
     heard = f"{frames['person_sent']} sent by {call.person}, {frames['person_heard']} heard from {call.bot}"
     yield f"  frames                    {heard}, lost: {frames['lost']}, holes: {frames['holes']}"
     if measured["handovers"]:

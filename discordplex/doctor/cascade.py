@@ -18,7 +18,7 @@ INSTALL = f"Run: {pip_extra('cascade')}"
 async def check_cascade(config: Config) -> list[Finding]:
     """Check the extra's packages, the persona, and each service's model."""
     if not (clients.is_installed() and detector.is_installed()):
-        return [failure("cascade", "The packages of the cascade engine are not installed.", INSTALL)]
+        return [failure("packages", "The packages of the cascade engine are not installed.", INSTALL)]
     persona = config.persona_of("cascade")
     refusal = check_persona(persona.voice, persona.text_prompt)
     found = (

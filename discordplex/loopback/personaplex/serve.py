@@ -6,9 +6,13 @@ import json
 import os
 from pathlib import Path
 
+import structlog
+
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import Mode
+
+log = structlog.get_logger()
 
 PROMPT_STEP_MS = 20.0
 """Slow enough to show a person at a terminal that the handshake takes time, some two seconds, but faster than on a GPU."""
@@ -27,6 +31,7 @@ async def serve(host: str, port: int, mode: Mode, ready_file: Path | None, stop:
     try:
         if ready_file is not None:
             announce(ready_file, server.url)
+        log.info("stand-in server is up", url=server.url, mode=mode)
         await stop.wait()
     finally:
         await server.__aexit__(None, None, None)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from discordplex.errors import DiscordplexError
 from discordplex.loopback.personaplex.serve import serve
@@ -12,12 +13,14 @@ from discordplex.loopback.personaplex.server import StandInServer
 
 
 async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    """The ready-file appears whole and names the URL at which something answers; afterwards nothing does."""
+    """The ready-file appears whole and names the URL at which something answers, as does the log; afterwards nothing does."""
     ready_file, stop = tmp_path / "ready.json", asyncio.Event()
-    serving = asyncio.create_task(serve("127.0.0.1", 0, "parrot", ready_file, stop))
-    while not ready_file.exists():  # noqa: ASYNC110 -- a file has no event
-        await asyncio.sleep(0)
+    with capture_logs() as logs:
+        serving = asyncio.create_task(serve("127.0.0.1", 0, "parrot", ready_file, stop))
+        while not ready_file.exists():  # noqa: ASYNC110 -- a file has no event
+            await asyncio.sleep(0)
     url = json.loads(ready_file.read_text())["url"]
+    assert [(line["event"], line["url"]) for line in logs] == [("stand-in server is up", url)]
     host, port = url.removeprefix("ws://").removesuffix("/api/chat").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.close()
