@@ -7,6 +7,7 @@ Each token of the role takes a step, which costs 50 to 60 ms until the model lis
 or a summary where there is one. It is worded as the facts are that the model was trained on, "Information: ..." after the role.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -19,6 +20,9 @@ VOICE_STEPS: Final = 62
 
 FEWEST_CHARACTERS: Final = 12
 """A turn of which less would fit is left out."""
+
+LONGEST_WORD: Final = 30
+"""Characters within which a space is looked for; a turn is cut between two characters where there is none."""
 
 SYSTEM_TAG: Final = "<system>"
 """NVIDIA's server puts a role between two of these, unless it has them already."""
@@ -82,11 +86,22 @@ def plain(text: str) -> str:
 
 
 def shortened(text: str, max_tokens: int, *, ending: bool) -> str:
-    """The whole words at the end, or else at the beginning, of `text` that fit; "" where hardly any do."""
+    """The words at the end, or else at the beginning, of `text` that fit; "" where hardly any do.
+
+    Words are whole, except where no space is near, as in Chinese and Japanese.
+    """
     if estimated_tokens(text) <= max_tokens:
         return text
-    words = text.split()
-    while words and estimated_tokens(" ".join(words)) > max_tokens:
-        del words[0 if ending else -1]
-    short = " ".join(words)
+    lengths = range(len(text))
+    fits = (
+        bisect_right(lengths, max_tokens, key=lambda length: estimated_tokens(text[len(text) - length :] if ending else text[:length])) - 1
+    )
+    if ending:
+        cut = len(text) - max(0, fits)
+        space = text.find(" ", cut - 1, cut + LONGEST_WORD)
+        short = text[cut if space < 0 else space + 1 :]
+    else:
+        cut = max(0, fits)
+        space = text.rfind(" ", max(0, cut - LONGEST_WORD), cut + 1)
+        short = text[: cut if space < 0 else space]
     return short if len(short) >= FEWEST_CHARACTERS else ""

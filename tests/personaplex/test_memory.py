@@ -39,6 +39,17 @@ def test_a_recap_keeps_to_its_budget() -> None:
     assert summed.endswith('Ann asked about tea. You said: "The last words."')
 
 
+@pytest.mark.parametrize("language", ["昨日の会議では新しい計画について話しました。", "昨天我们讨论了新的计划。", "wirvergessen"])
+def test_a_language_without_spaces_is_cut_between_characters(language: str) -> None:
+    """The end of what was said fits, and nearly fills the budget: no turn is left out because no space is near."""
+    said = language * 20
+    prompt = with_recap("A teacher.", Recap((RecapTurn(said, "engine"),)), 80)
+    words = prompt.partition('You said: "')[2].removesuffix('"')
+    assert words
+    assert said.endswith(words)
+    assert 70 <= estimated_tokens(prompt) - estimated_tokens("A teacher.") <= 80
+
+
 def test_a_role_with_tags_keeps_them() -> None:
     """NVIDIA's server recognises them at both ends only."""
     told = with_recap("<system> You are kind. <system>", Recap((RecapTurn("Good evening."),)), 80)
