@@ -41,6 +41,11 @@ class EngineRetries:
         """Another engine is tried from now on."""
         self._backoff.reset()
 
+    @property
+    def tried_again(self) -> bool:
+        """Whether an engine of another kind may take the place of this one: there was one more try."""
+        return self._backoff.failures >= self._rule.failures_if_replaceable
+
     def failed(self, now: float, *, replaceable: bool = False) -> float | None:
         """Count a failure at `now`; seconds until the next try, None to give up. `replaceable`: an engine of another kind is free."""
         if self._backoff.failures == 0:

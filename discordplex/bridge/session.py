@@ -109,6 +109,8 @@ class VoiceSession:
         )
         self._scope = anyio.CancelScope()
         self._attempt: asyncio.Task[Closed | None] | None = None
+        self._waits_after: Closed | None = None
+        """How the engine was lost, while the call waits for its next try."""
         self._lost: Closed | None = None
         self._lost_at = 0.0
         self._was_open = False
@@ -246,6 +248,15 @@ class VoiceSession:
         self._give_up_attempt()
         return True
 
+    def take_replacement(self) -> bool:
+        """Continue with an engine of another kind that has become free, if the call waits for its next try; returns whether it has one now."""
+        lost = self._waits_after
+        if lost is None or not (self._retry.tried_again and self._is_replaceable and self._replace(lost, failed=True)):
+            return False
+        self._waits_after = None
+        self._give_up_attempt()
+        return True
+
     def try_now(self) -> None:
         """Stop waiting for the next try, or for an opening in progress.
 
@@ -326,7 +337,11 @@ class VoiceSession:
         if self._lost is None:
             self._lost, self._lost_at = lost, self._clock.now()
         self._tell(EngineLost(lost.reason, retry_in_s))
-        await self._clock.sleep_until(self._clock.now() + retry_in_s)
+        self._waits_after = lost
+        try:
+            await self._clock.sleep_until(self._clock.now() + retry_in_s)
+        finally:
+            self._waits_after = None
         return None
 
     @property

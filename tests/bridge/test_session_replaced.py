@@ -152,6 +152,30 @@ async def test_the_tries_begin_anew_on_the_other_kind(clock: FakeClock) -> None:
     assert call.told[-1] == Ended("Nobody there.")
 
 
+async def test_an_engine_of_another_kind_that_becomes_free_is_taken_at_once(clock: FakeClock) -> None:
+    """A call that waits for its next try takes it when it is told of it, before anybody else can; one that has not tried again does not."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    call, lease = call_of(clock, engine, *(dead(clock) for _ in range(12)), others=[])
+    await call.start()
+    assert not call.session.take_replacement()
+    engine.does(Closed("It died."))
+    await clock.advance(0.1)
+    lease.others.append(other)
+    assert not call.session.take_replacement()
+    lease.others.clear()
+    await clock.advance(20)
+    assert not call.session.take_replacement()
+    lease.others.append(other)
+    assert call.session.take_replacement()
+    assert not lease.others
+    assert not call.session.take_replacement()
+    await clock.advance(0.1)
+    assert was_opened(other)
+    assert kinds(call)[-2:] == ["EngineReplaced", "EngineBack"]
+    assert lease.failed == [True]
+    await call.cancel()
+
+
 async def test_nothing_is_opened_before_people_know(clock: FakeClock) -> None:
     """However often it is asked to begin anew meanwhile, and who opts out meanwhile is not told to the new engine as heard."""
     told = asyncio.Event()

@@ -181,9 +181,9 @@ class Conversation:
                 slot.give_back()
 
     def rescue(self) -> bool:
-        """If this engine's server is out of use, switch to a healthy free one; returns whether there was one."""
+        """If this engine is lost, take a free one: of the same kind, else of another; returns whether there was one."""
         if not (isinstance(self._lease, MovableLease) and self._lease.relocate()):
-            return False
+            return self._session is not None and self._session.take_replacement()
         if self._session:
             self._session.try_now()
         return True
