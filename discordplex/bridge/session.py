@@ -249,7 +249,7 @@ class VoiceSession:
         return True
 
     def take_replacement(self) -> bool:
-        """Continue with an engine of another kind that has become free, if the call waits for its next try; returns whether it has one now."""
+        """If the call waits for its next try, take an engine of another kind that has become free; returns whether it has one now."""
         lost = self._waits_after
         if lost is None or not (self._retry.tried_again and self._is_replaceable and self._replace(lost, failed=True)):
             return False

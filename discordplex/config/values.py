@@ -97,9 +97,17 @@ def engine_urls(value: tuple[str, ...]) -> tuple[str, ...]:
     urls = tuple(url(one, "ws", "wss") for one in value)
     if not urls:
         raise ValueError("must name at least one server")
-    if len(set(urls)) < len(urls):
+    if len({server_of(one) for one in urls}) < len(urls):
         raise ValueError("names a server twice; each server carries one call at a time")
     return urls
+
+
+def server_of(address: str) -> tuple[str, int | None, str]:
+    """What tells one server from another: host, port and path. Every name of this machine's loopback is one host."""
+    parts = urlsplit(address)
+    host = (parts.hostname or "").rstrip(".")
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    return "localhost" if here else host, parts.port, parts.path.rstrip("/")
 
 
 def snowflake(value: Any) -> str | None:

@@ -17,6 +17,7 @@ from discordplex.config.settings import (
     Config,
     DiscordConfig,
     PersonaConfig,
+    PersonaPlexConfig,
     given_value,
     is_choice,
     is_secret,
@@ -839,3 +840,11 @@ def test_a_password_that_can_be_guessed(password: str) -> None:
     config = load(overrides={"monitoring.password": "correct horse battery"})
     assert "horse" not in repr(config)
     assert any(secret.get_secret_value() == "correct horse battery" for secret in config.secrets)
+
+
+@pytest.mark.parametrize("other", ["ws://127.0.0.1:8998/api/chat", "ws://[::1]:8998/api/chat/", "ws://LOCALHOST:8998/api/chat"])
+def test_the_names_of_this_machine_are_one_server(other: str) -> None:
+    """A call that was given the second one would find it taken by the first."""
+    with pytest.raises(ValueError, match="names a server twice"):
+        PersonaPlexConfig(urls=("ws://localhost:8998/api/chat", other))
+    assert len(PersonaPlexConfig(urls=("ws://localhost:8998/api/chat", other.replace("8998", "8999"))).urls) == 2
