@@ -184,7 +184,7 @@ async def back(stage: Stage, talk: Talk) -> tuple[bool, bool]:
 def is_speaking(talk: Talk, bot_id: str) -> bool:
     """Whether the person has heard the bot just now."""
     since = time.perf_counter() - LOOK_S
-    recent = itertools.chain.from_iterable(itertools.islice(reversed(track.packets), 50) for track in talk.person.heard.tracks(bot_id))
+    recent = itertools.chain.from_iterable(track.newest(50) for track in talk.person.heard.tracks(bot_id))
     return sum(packet.audible and packet.at > since for packet in recent) > LOOK_S * ENGINE.frames_per_second / 2
 
 

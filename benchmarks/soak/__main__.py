@@ -5,6 +5,7 @@ import asyncio
 import json
 import logging
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def main() -> int:
     try:
         asyncio.run(soak.run())
     except Exception as fault:  # noqa: BLE001  # what was found until then is told all the same
+        traceback.print_exc()
         soak.found.failures.append(f"The soak ended early: {type(fault).__name__}: {fault}")
     judged = list(claims(soak.found))
     args.out.write_text(json.dumps(report(soak.found, judged, where), indent=1) + "\n", encoding="utf-8")

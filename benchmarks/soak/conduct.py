@@ -367,7 +367,7 @@ def heard_steadily(person: Person, bot_id: str) -> bool:
     audible = [
         packet.at
         for track in person.heard.tracks(bot_id)
-        for packet in itertools.islice(reversed(track.packets), int(2 * STEADY_S * ENGINE.frames_per_second))
+        for packet in track.newest(int(2 * STEADY_S * ENGINE.frames_per_second))
         if packet.audible and packet.at > now - STEADY_S
     ]
     return len(audible) > 0.8 * STEADY_S * ENGINE.frames_per_second

@@ -5,6 +5,7 @@ concealed here, so that a hole in the sender's stream is a hole in what was hear
 is fixed anew, as a client's jitter buffer does.
 """
 
+import itertools
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class Track:
     def audible_s(self) -> float:
         """Seconds of sound so far."""
         return self._audible_frames * ENGINE.frame_seconds
+
+    def newest(self, count: int) -> list[PlacedPacket]:
+        """The `count` newest packets at most, the newest first. Thread: any; `packets` itself may change while it is walked through."""
+        return list(itertools.islice(reversed(self.packets), count))
 
     def late_ms(self) -> list[float]:
         """How much later than by its own timestamp each packet came, measured from the earliest of them."""

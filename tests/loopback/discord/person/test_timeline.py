@@ -31,6 +31,18 @@ def test_lateness_is_told_beside_it() -> None:
     assert timeline.track(1).late_ms() == pytest.approx([0, 0, 50, 0])
 
 
+def test_the_newest_packets_may_be_walked_through_while_more_come() -> None:
+    """A person's packets come on a thread of their own, also while somebody looks at the newest."""
+    timeline = Timeline(0.0)
+    for index in range(4):
+        add(timeline, index, index / 50)
+    seen = []
+    for packet in timeline.track(1).newest(3):
+        seen.append(packet.sequence)
+        add(timeline, 4 + len(seen), 1.0)
+    assert seen == [3, 2, 1]
+
+
 def test_a_pause_that_the_timestamp_ignores_is_played_as_a_pause() -> None:
     """After a pause, a stream whose timestamps stood still is fixed anew on the clock; a true one keeps its place."""
     timeline = Timeline(0.0)
