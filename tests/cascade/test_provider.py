@@ -9,6 +9,7 @@ from discordplex.config import CascadeConfig, Config
 from discordplex.engine import Persona, TurnTakingLease
 from discordplex.errors import ConfigError
 from discordplex.hearing import detector
+from discordplex.installing import pip_extra
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
@@ -115,5 +116,6 @@ def test_the_kind_chooses_the_engine() -> None:
 def test_without_the_extra_the_bot_does_not_start(missing: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so at its start, in one sentence, and not in the first call."""
     monkeypatch.setattr(missing, "is_installed", lambda: False)
-    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[cascade\]'"):
+    with pytest.raises(ConfigError, match=r"discordplex\[cascade\]") as caught:
         CascadeProvider(CascadeConfig(), clock=FakeClock())
+    assert caught.value.full.endswith(pip_extra("cascade"))

