@@ -110,6 +110,7 @@ TESTED_IN = {
     "bot.guild_rules": "bot/scheduling/test_dispatcher.py",
     "bot.scheduling.running": "bot/scheduling/test_dispatcher.py",
     "bot.texts": "bot/commands",
+    "bridge.engine_conversation": "bridge/test_handover.py",
     "cancellable": "hearing/test_ears.py",
     "cascade.dialogue": "cascade/test_engine.py",
     "cascade.speak": "cascade/test_services.py",

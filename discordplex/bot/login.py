@@ -38,7 +38,7 @@ from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
 from discordplex.bot.shards import AskError, LoginTurns, Shard, ask
-from discordplex.bridge.handover import HandoverRule
+from discordplex.bridge.handover_timing import HandoverRule
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config

@@ -11,7 +11,8 @@ import structlog
 from discordplex.bridge.captions import OpenCaptions
 from discordplex.bridge.downlink import LONGEST_SENTENCE, Downlink, problem_budget
 from discordplex.bridge.events import CallEvent, Caption, Ended, EngineLost, EngineReplaced, Opening, Trouble
-from discordplex.bridge.handover import Handover, HandoverRule
+from discordplex.bridge.handover import Handover
+from discordplex.bridge.handover_timing import HandoverRule
 from discordplex.bridge.lifetime import LONG_S, cause_of
 from discordplex.bridge.ports import Ears, SpeakingSource, SpeechSink, VoiceLink
 from discordplex.bridge.recap import RecapKeeper

@@ -11,7 +11,7 @@ from discordplex.audio.format import ENGINE
 from discordplex.audio.samples import rms_of
 from discordplex.bot import login, texts
 from discordplex.bot.call import voice_status
-from discordplex.bridge.handover import HandoverRule
+from discordplex.bridge.handover_timing import HandoverRule
 from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.log import AudioReceived, Connected, ConversationClosed, HandshakeSent, PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer

@@ -29,7 +29,7 @@ from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.chat.notices import Notices, open_captions_thread
 from discordplex.bot.guild_rules import Preferences
 from discordplex.bot.recording_policy import RecordingPolicy
-from discordplex.bridge.handover import HandoverRule
+from discordplex.bridge.handover_timing import HandoverRule
 from discordplex.bridge.ports import EarsProvider
 from discordplex.bridge.recap import SummaryModel
 from discordplex.clock import Clock

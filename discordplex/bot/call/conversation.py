@@ -24,7 +24,7 @@ from discordplex.bridge.events import (
     Trouble,
     UnheardInRenewal,
 )
-from discordplex.bridge.handover import HandoverRule
+from discordplex.bridge.handover_timing import HandoverRule
 from discordplex.bridge.ports import Ears, SpeechSink, VoiceLink
 from discordplex.bridge.recap import RecapKeeper, SummaryModel
 from discordplex.bridge.session import VoiceSession
