@@ -358,12 +358,18 @@ class ChosenLease:
         if isinstance(self._inner, AskingLease) and await self._inner.find_another(of_any_kind=False):
             return True
         if of_any_kind and self._inner is not None and not self.is_replaceable:
-            self.want_replacement()
+            self._want_replacement()
             await slots.answered("rescue", self)
         return False
 
-    def want_replacement(self) -> None:
-        """Ask for an engine of another kind."""
+    def want_another(self, *, of_any_kind: bool) -> None:
+        """As `find_another`, without waiting."""
+        if isinstance(self._inner, AskingLease):
+            self._inner.want_another(of_any_kind=False)
+        if of_any_kind and self._inner is not None:
+            self._want_replacement()
+
+    def _want_replacement(self) -> None:
         kinds = [one.kind for one in self._choice.allowed_others(self._option, self._may_cost) if not self._leaves_alone(one)]
         if kinds:
             self._choice.slots.want("rescue", self, kinds)

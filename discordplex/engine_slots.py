@@ -115,7 +115,7 @@ class AskingLease(EngineLease, Protocol):
 
     @property
     def awaits_replacement(self) -> bool:
-        """Whether `want_replacement` has, likewise."""
+        """Whether `want_another` has wanted one of another kind, likewise."""
         ...
 
     async def find_another(self, *, of_any_kind: bool) -> bool:
@@ -125,8 +125,8 @@ class AskingLease(EngineLease, Protocol):
         """
         ...
 
-    def want_replacement(self) -> None:
-        """Ask for an engine of another kind; `is_replaceable` says later whether there is one."""
+    def want_another(self, *, of_any_kind: bool) -> None:
+        """As `find_another`, without waiting. Repeat it while the call waits; `relocate` and `is_replaceable` say later what there is."""
         ...
 
 

@@ -130,7 +130,7 @@ async def test_an_engine_of_another_kind_that_is_wanted_is_there_a_moment_later(
     for _ in range(2):
         assert not is_replaceable(lease)
         rows.beat()
-    lease.want_replacement()
+    lease.want_another(of_any_kind=True)
     pending = lease.awaits_replacement
     rows.beat()
     assert (pending, lease.awaits_replacement, is_replaceable(lease)) == (True, False, True)
@@ -186,7 +186,7 @@ async def test_a_kind_that_one_process_lost_is_avoided_by_all() -> None:
     lease = one.call(2)
     two.pool.report(two.pool._servers[0], ServerReport.SERVED)
     one.end(1)
-    lease.want_replacement()
+    lease.want_another(of_any_kind=True)
     rows.beat()
     assert lease.replace()
     rows.beat()

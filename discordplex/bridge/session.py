@@ -252,7 +252,7 @@ class VoiceSession:
     def take_replacement(self) -> bool:
         """If the call waits for its next try, take an engine of another kind that has become free; returns whether it has one now."""
         lost = self._waits_after
-        if lost is None or not (self._retry.tried_again and self._is_replaceable and self._replace(lost, failed=True)):
+        if lost is None or not (self._retry.tried_again and self._may_replace() and self._replace(lost, failed=True)):
             return False
         self._waits_after = None
         self._give_up_attempt()
@@ -356,7 +356,7 @@ class VoiceSession:
     def _may_replace(self) -> bool:
         """Whether an engine of another kind is free; if none is known of, one is asked for."""
         if not self._is_replaceable and isinstance(self._lease, AskingLease):
-            self._lease.want_replacement()
+            self._lease.want_another(of_any_kind=True)
         return self._is_replaceable
 
     def _go_on_elsewhere(self, lost: Closed, *, relocated: bool) -> bool:
@@ -388,7 +388,9 @@ class VoiceSession:
             self._tell(Trouble(one_line(event.message, LONGEST_SENTENCE), event.service, event.cause))
 
     def _look_for_overdue(self) -> None:
-        """Give up an engine that was lost and does not come back."""
+        """Give up an engine that was lost and does not come back; ask for another one meanwhile."""
+        if self._waits_after is not None and isinstance(self._lease, AskingLease):
+            self._lease.want_another(of_any_kind=self._retry.tried_again)
         if self._handover.engine is not None:
             self._lost, self._was_open = None, True
         overdue = self._lost is not None and self._clock.now() - self._lost_at >= REPLACE_AFTER_S

@@ -13,7 +13,7 @@ gives it back when it is free as above. Then a spare slot is not taken here but 
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import structlog
@@ -61,8 +61,6 @@ class Server:
 
     endpoint: Endpoint
     slots: EngineSlots = dataclasses.field(default_factory=OwnSlots)
-    slot: str = ""
-    """Its name among the slots of all processes."""
     leased: bool = False
     connected: bool = False
     spare: "PersonaPlexSpare | None" = None
@@ -81,6 +79,11 @@ class Server:
     paused_until: float = float("-inf")
     patience: int = 1
     """How many times the configured time its next handshake may take."""
+
+    @property
+    def slot(self) -> str:
+        """Its name among the slots of all processes."""
+        return f"{KIND}:{self.endpoint.name}"
 
     @property
     def free(self) -> bool:
@@ -157,7 +160,7 @@ class PersonaPlexPool:
         endpoints = dict.fromkeys(Endpoint.parse(url) for url in config.urls)
         if not endpoints:
             raise ConfigError("personaplex.urls is empty: name at least one server, such as ws://localhost:8998/api/chat.")
-        self._servers = [Server(endpoint, slots, slot) for endpoint, slot in zip(endpoints, slots_of(endpoints), strict=True)]
+        self._servers = [Server(endpoint, slots) for endpoint in endpoints]
         slots.declare(server.slot for server in self._servers)
 
     @property
@@ -373,8 +376,10 @@ class PersonaPlexLease:
         """False: there is one kind."""
         return False
 
-    def want_replacement(self) -> None:
-        """Do nothing, likewise."""
+    def want_another(self, *, of_any_kind: bool) -> None:  # noqa: ARG002 -- the port's shape
+        """Ask for another server if this one cannot be used."""
+        if self._server is not None and not self._pool.is_usable(self._server):
+            self._slots.want("rescue", self, (KIND,))
 
     async def find_another(self, *, of_any_kind: bool) -> bool:  # noqa: ARG002 -- the port's shape
         """If the servers are shared and this one cannot be used, ask for another one; returns whether the lease has it now."""
@@ -532,13 +537,3 @@ class LeasedEngine(PersonaPlexEngine):
             self._pool.report_busy(self._server)
         else:
             self._pool.report(self._server, outcome)
-
-
-def slots_of(endpoints: Iterable[Endpoint]) -> list[str]:
-    """The names of the servers' slots. Addresses that differ only in what is secret are told apart by their order in the configuration."""
-    names: list[str] = []
-    for endpoint in endpoints:
-        name = f"{KIND}:{endpoint.name}"
-        same = sum(other == name or other.startswith(f"{name}#") for other in names)
-        names.append(f"{name}#{same + 1}" if same else name)
-    return names

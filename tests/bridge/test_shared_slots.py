@@ -7,9 +7,10 @@ import pytest
 from discordplex.bridge.events import Ended, EngineLost, HandedOver, Listening, Opening
 from discordplex.engine import BUSY, STALLED, Audio, Closed, EngineCaps, SpareSlot
 from discordplex.engine_slots import AskingLease, RevocableSlot
+from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock, settle
 from tests.bridge.scripted import PreferredScriptedSlot, ReplaceableScriptedLease, ScriptedEngine, ScriptedSpare, pcm_of_ms
-from tests.bridge.scripted_call import Call
+from tests.bridge.scripted_call import Call, failing
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -39,8 +40,8 @@ class AskingScriptedLease(ReplaceableScriptedLease):
         self.granted()
         return False
 
-    def want_replacement(self) -> None:
-        if not self.wanted:
+    def want_another(self, *, of_any_kind: bool) -> None:
+        if of_any_kind and not self.wanted:
             self.wanted = self.awaits_replacement = True
             self.clock.call_at(self.clock.now() + ANSWER_S, self.granted)
 
@@ -182,3 +183,24 @@ async def test_a_slot_at_the_preferred_kind_that_is_taken_back_is_left(clock: Fa
 
 def as_spare(slot: RevocableScriptedSlot) -> SpareSlot:
     return slot
+
+
+async def test_a_call_that_waits_for_its_next_try_gets_what_becomes_free_meanwhile(clock: FakeClock) -> None:
+    """It asks all the time, after one more try for an engine of another kind, too."""
+    engine, other = ScriptedEngine(clock), ScriptedEngine(clock)
+    refusal = EngineError("Nobody there.", retry=True)
+    lease = AskingScriptedLease(clock, engine, *(ScriptedEngine(clock, on_open=failing(refusal)) for _ in range(9)))
+    call = Call(clock, lease=lease)
+    await call.start()
+    engine.does(Closed("It died."))
+    wanted = []
+    for seconds in (0.5, 3.0):
+        await clock.advance(seconds)
+        wanted.append(lease.wanted)
+    assert wanted == [False, True]
+    lease.elsewhere, lease.wanted = [other], False
+    await clock.advance(0.2)
+    assert call.session.take_replacement()
+    await clock.advance(0.1)
+    assert was_opened(other)
+    await call.cancel()

@@ -309,13 +309,12 @@ async def test_without_the_database_nothing_new_is_taken_and_nothing_is_waited_f
     assert not rows.holders
 
 
-def test_servers_whose_addresses_differ_in_secrets_only_are_different_slots() -> None:
-    """The names hold no secret, and are the same in every process."""
+def test_a_server_s_slot_is_named_without_secrets() -> None:
+    """And in the same way in every process."""
     rows = SharedRows()
-    process = Process(rows, "ws://gateway:1/chat?server=secret-1", "ws://gateway:1/chat?server=secret-2", "ws://user:secret@gateway:1/chat")
+    Process(rows, "ws://user:secret@gateway:1/chat?key=secret")
     rows.beat()
-    assert sorted(rows.snapshot.slots) == [f"personaplex:ws://gateway:1/chat{number}" for number in ("", "#2", "#3")]
-    assert process.provider.capacity == 3
+    assert list(rows.snapshot.slots) == ["personaplex:ws://gateway:1/chat"]
 
 
 class RowsInMemory:
