@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--calls", type=int, nargs="+", help="the numbers of calls (default: 1, then every 5 until pacing fails)")
+    parser.add_argument("--calls", type=int, nargs="+", help="the numbers of calls (default: 1 5 10 14 16 18 ... until pacing fails)")
     parser.add_argument("--people", type=int, nargs="+", default=PEOPLE, help="the numbers of people in a call (default: 1 2 4 8)")
     parser.add_argument("--guilds", type=int, nargs="+", default=GUILDS, help="the numbers of guilds (default: 10 1000 10000)")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of what is measured of each (default: %(default)s)")
@@ -73,7 +73,7 @@ async def measured(args: argparse.Namespace, cores: Cores) -> dict[str, list[Win
     found: dict[str, list[Window]] = {part: [] for part in PARTS}
     seconds, e2ee = args.seconds, args.e2ee
     if "calls" in args.only:
-        steps = args.calls or [1, *range(5, MOST_CALLS + 1, 5)]
+        steps = args.calls or [1, 5, 10, *range(14, MOST_CALLS + 1, 2)]
         found["calls"] = await ramp(steps, most=max(steps), cores=cores, seconds=seconds, e2ee=e2ee, tell=tell)
     if "people" in args.only:
         found["people"] = await crowds(args.people, calls=SOME_CALLS, cores=cores, seconds=seconds, e2ee=e2ee, tell=tell)

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from benchmarks.bot import ROOT, Bot
+from benchmarks.bot import ROOT, Bot, cpu_percent
 from benchmarks.load.cores import Cores
 from benchmarks.load.engine import LightEngines
 from benchmarks.load.people import LightPerson, packets
@@ -37,6 +37,9 @@ MAX_CONCURRENCY = 16
 
 ONLINE_WITHIN_S = 120.0
 JOIN_WITHIN_S = 30.0
+
+IDLE_PERCENT, IDLE_S, IDLE_WITHIN_S = 10.0, 2, 180.0
+"""A bot that takes less of a core for so long has started."""
 
 
 class LightVoice(VoiceGatewayServer):
@@ -101,6 +104,7 @@ class Scene:
             with self.cores.of_the_bot():  # a child has its parent's core
                 await exits.enter_async_context(self.bot)
             await self._wait_online()
+            await self._wait_idle()
             self._exits = exits.pop_all()
         return self
 
@@ -150,6 +154,18 @@ class Scene:
             )
 
         await self.discord.wait_for(online, timeout_s=ONLINE_WITHIN_S)
+
+    async def _wait_idle(self) -> None:
+        """Return once the bot has done everything that its start gave it to do. Raises TimeoutError."""
+        deadline = time.perf_counter() + IDLE_WITHIN_S
+        before, idle_s = self.bot.usage(), 0
+        while idle_s < IDLE_S:
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"the bot was still busy {IDLE_WITHIN_S:.0f} s after its start")
+            await asyncio.sleep(1.0)
+            now = self.bot.usage()
+            idle_s = idle_s + 1 if cpu_percent(before, now) < IDLE_PERCENT else 0
+            before = now
 
     def _voice(self, world: World) -> VoiceGatewayServer:
         self.voice = LightVoice(world, dave=self.size.e2ee)
