@@ -35,6 +35,9 @@ speed, and all words are there. (The time is between two and three ticks, becaus
 _BACKLOG_FRAMES: Final = 8
 _BACKLOG_PATIENCE_S: Final = 1.0
 """How long an engine's backlog waits for quiet frames. After that it is dropped in one cut, with words in it."""
+_OUTDATED_S: Final = 5.0
+"""After a pause of this length, what is known of the link is forgotten. It was measured in the last seconds of speech: if those were bad,
+the first three seconds of the next speech would be held for up to 80 ms, minutes later and on a calm link."""
 _BYTES_PER_S: Final = ENGINE.rate_hz * ENGINE.sample_bytes
 _STALE_S: Final = 2 * FRAME_S
 """After this time, an unfinished frame is played as it is, with silence after it."""
@@ -163,12 +166,15 @@ class PlayoutBuffer:
     def _learn(self, length_bytes: int, now: float) -> None:
         place_s, length_s = self._pushed_bytes / _BYTES_PER_S, length_bytes / _BYTES_PER_S
         dry_after, self._dry_after = self._dry_after, None
+        is_outdated = self._profile.pauses and now - self._pushed_at > _OUTDATED_S
+        if is_outdated:
+            self._pacing = Pacing(self._profile)
         if dry_after is None:
             self._pacing.arrived(place_s, length_s, now)
         elif self._profile.pauses and is_quiet(dry_after):
             self._pacing.paused()
             self._pacing.arrived(place_s, length_s, now)
-        elif self._pacing.hole(place_s, length_s, now):
+        elif self._pacing.hole(place_s, length_s, now) and not is_outdated:
             self._underruns.add()
         else:
             self._stalls.add()

@@ -101,6 +101,18 @@ def test_calm_after_the_storm(content: Content, seed: int) -> None:
     assert [hole for hole in played.holes if hole.began > START + 2] == []
 
 
+@pytest.mark.parametrize(("pause_s", "least_ms", "most_ms"), [(1.5, 60, 110), (5.5, 0, 30), (60, 0, 30)])
+def test_a_bad_link_is_forgotten_in_a_long_pause(pause_s: float, least_ms: float, most_ms: float) -> None:
+    """A person whose packets were late for eight seconds speaks again, and the link is calm: only after a short pause are they held."""
+    times = arrivals(random.Random(1), 100, uniform(70))
+    again = times[-1] + BLOCK_S + pause_s
+    times += [again + number * BLOCK_S for number in range(100)]
+    played = play(times, profile=SPEAKER)
+    assert least_ms < max(played.holds_between(again, again + 2)) < most_ms
+    assert max(played.holds_between(again + 4, again + 8)) < 30
+    assert played.count("stalls") == 1  # these speakers stop within a word
+
+
 @pytest.mark.parametrize("length_s", [0.25, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("content", [loud, talk])
 @settings(max_examples=10, deadline=None)
