@@ -9,7 +9,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from discordplex.network import open_websocket
-from discordplex.websocket import GuardedConnection, SocketEnd, hang_up
+from discordplex.websocket import AT_ONCE, GuardedConnection, SocketEnd, hang_up
 
 
 @contextlib.asynccontextmanager
@@ -104,6 +104,28 @@ async def test_messages_of_every_length_arrive_as_they_were_sent(size: int) -> N
         await connection.next_message()
         await connection.next_message()
         assert got == [sent, "\N{LATIN SMALL LETTER A WITH DIAERESIS}" * (size // 2)]
+
+
+async def test_messages_handled_where_they_are_parsed_overtake_no_other() -> None:
+    """Whole binary ones are, up to a number in one read; text, fragments, and what is behind them, wait for a reader."""
+
+    def whole(content: bytes) -> bytes:
+        return bytes((0x82, len(content))) + content
+
+    text, fragments = b"\x81\x04text", b"\x02\x014" + b"\x80\x015"
+    async with connected(lambda peer: peer.wait_closed()) as connection:
+        got: list[str | bytes] = []
+        connection.on_message = got.append
+        connection.data_received(whole(b"1") + text + whole(b"3") + fragments)
+        connection.data_received(whole(b"6"))
+        assert got == [b"1"]
+        got += [await connection.next_message() for _ in range(4)]  # type: ignore[misc]  # no end comes among them
+        assert got == [b"1", "text", b"3", b"45", b"6"]
+        connection.data_received(whole(b"x") * (AT_ONCE + 1))
+        assert got[5:] == [b"x"] * AT_ONCE
+        assert await connection.next_message() == b"x"
+        connection.data_received(whole(b"7"))
+        assert got[-1] == b"7"
 
 
 async def test_each_frame_has_a_mask_of_its_own() -> None:

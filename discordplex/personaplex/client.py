@@ -160,14 +160,10 @@ class PersonaPlexClient:
         connection = self._socket
         if connection is None:
             return
-        try:
-            while not isinstance(message := await connection.next_message(), SocketEnd):
-                self._receive(message)
-            self._lost(message)
-        except Exception:
-            # A bug of ours must end the call, not leave it without sound.
-            log.exception("engine reader failed", server=self._endpoint.name)
-            self._connection.lost(endings.ABNORMAL_CLOSURE, self._clock.now())
+        connection.on_message = self._receive
+        while not isinstance(message := await connection.next_message(), SocketEnd):
+            self._receive(message)
+        self._lost(message)
         self._dispatch()
 
     def _may_come(self, size: int, frames: int) -> bool:
@@ -182,6 +178,16 @@ class PersonaPlexClient:
         return not self._exceeded
 
     def _receive(self, data: bytes | str) -> None:
+        """Take a message; never raises."""
+        try:
+            self._take(data)
+        except Exception:
+            # A bug of ours must end the call, not leave it without sound.
+            log.exception("engine reader failed", server=self._endpoint.name)
+            self._connection.lost(endings.ABNORMAL_CLOSURE, self._clock.now())
+            self._dispatch()
+
+    def _take(self, data: bytes | str) -> None:
         try:
             self._connection.receive(data)
         except RemoteProtocolError as fault:
