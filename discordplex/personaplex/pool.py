@@ -529,8 +529,12 @@ class LeasedEngine(PersonaPlexEngine):
             self._server.disconnected()
 
     async def _open_unless_taken(self) -> None:
-        if self._server.taken_away.is_set() or await until(self._server.taken_away, super().__aenter__()) is None:
-            raise taken()
+        try:
+            if self._server.taken_away.is_set() or await until(self._server.taken_away, super().__aenter__()) is None:
+                raise taken()
+        except BaseException:  # the server may have been ready at that moment
+            await super().__aexit__(None, None, None)
+            raise
 
     def _report_outcome(self, outcome: ServerReport) -> None:
         if outcome is ServerReport.LATE and self._may_be_busy:
