@@ -38,6 +38,7 @@ from discordplex.tracing import NO_SPAN, TraceSpan
 from discordplex.voice.rtp.threads import SendThread
 
 if TYPE_CHECKING:
+    from discordplex.cluster.cluster import Cluster
     from discordplex.monitoring.sampler import Sampler
 
 log = structlog.get_logger()
@@ -53,8 +54,10 @@ STATS_PERIOD_S = 1.0
 GIVE_BACK_PERIOD_S = 60.0
 
 
-async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
+async def run(config: Config, *, stop: Stop, report: Path | None = None, drain_s: float = 0.0) -> int:
     """Run the bot until the process is asked to end. Then it leaves its channels, and this returns 0.
+
+    Calls that run may go on for `drain_s` then, while no other ones begin.
 
     Raises:
         DiscordplexError: it cannot run; the sentence says why and what to do.
@@ -73,7 +76,18 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None) -> int:
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
                     send_thread = stack.enter_context(SendThread(clock=clock, metrics=metrics))
-                    await serve(config, store=store, send_thread=send_thread, clock=clock, metrics=metrics, asked=asked, monitor=monitor)
+                    cluster = await stack.enter_async_context(clustered(config, clock))
+                    await serve(
+                        config,
+                        store=store,
+                        send_thread=send_thread,
+                        clock=clock,
+                        metrics=metrics,
+                        asked=asked,
+                        monitor=monitor,
+                        cluster=cluster,
+                        drain_s=drain_s,
+                    )
     finally:
         if report is not None:
             write_report(report, metrics, uptime_s=clock.now() - started)
@@ -89,9 +103,11 @@ async def serve(
     metrics: Metrics,
     asked: asyncio.Event,
     monitor: "Sampler | None" = None,
+    cluster: "Cluster | None" = None,
+    drain_s: float = 0.0,
 ) -> None:
     """Run the bot with these parts until `asked` is set."""
-    provider = engine_provider(config, clock)
+    provider = engine_provider(config, clock, cluster.slots if cluster else None)
     application = BotApplication(
         config=config,
         provider=provider,
@@ -101,10 +117,11 @@ async def serve(
         metrics=metrics,
         ears=ears_provider(config, clock),
         summarizer=summarizer(config, clock),
+        cluster=cluster,
     )
     if monitor:
         monitor.observe(application, store.state)
-    async with beside(log_stats(metrics, clock), give_back_memory(clock), stop_when(asked, application)):
+    async with beside(log_stats(metrics, clock), give_back_memory(clock), stop_when(asked, application, drain_s)):
         await application.run()
 
 
@@ -138,6 +155,18 @@ async def traced(config: Config) -> AsyncIterator[TraceSpan]:
         yield root
 
 
+@contextlib.asynccontextmanager
+async def clustered(config: Config, clock: Clock) -> "AsyncIterator[Cluster | None]":
+    """Inside the block, this process is a member of the cluster, if the settings name one. Raises ConfigError for an invalid URL."""
+    if not config.cluster.url:
+        yield None
+        return
+    from discordplex.cluster.cluster import joined  # noqa: PLC0415 -- what is not configured costs nothing
+
+    async with joined(config.cluster.url, clock=clock) as cluster:
+        yield cluster
+
+
 class Lookups(ThreadPoolExecutor):
     """Threads that resolve host names, one for each request. The process does not wait for them when it ends.
 
@@ -162,9 +191,11 @@ class Lookups(ThreadPoolExecutor):
         """Do nothing: running threads are not waited for."""
 
 
-async def stop_when(asked: asyncio.Event, application: BotApplication) -> None:
-    """Stop the bot when the process is asked to end."""
+async def stop_when(asked: asyncio.Event, application: BotApplication, drain_s: float) -> None:
+    """Stop the bot when the process is asked to end, and its calls have ended or gone on for `drain_s`."""
     await asked.wait()
+    if drain_s:
+        await application.drain(drain_s)
     log.info("stopping")
     application.stop()
 

@@ -132,6 +132,13 @@ def add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
     """`run`."""
     run = add_verb(commands, "run", settings(), logging(), does="run the bot until Ctrl-C, SIGTERM or SIGHUP")
     run.add_argument("--report", type=Path, metavar="FILE", help="write the measurements to FILE (JSON) at the end")
+    run.add_argument(
+        "--drain",
+        type=positive,
+        default=0,
+        metavar="S",
+        help="after SIGTERM, let calls that run go on for up to S seconds while no other ones begin (default: end them at once)",
+    )
     run.set_defaults(run=verbs.run)
 
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         require_pycord()
         from discordplex import app
 
-    return asyncio.run(app.run(config, stop=args.stop, report=args.report))
+    return asyncio.run(app.run(config, stop=args.stop, report=args.report, drain_s=args.drain))
 
 
 def check_place(file: Path | None, option: str) -> None:

@@ -107,13 +107,15 @@ def test_run_hands_settings_and_report_to_the_application(capsys: pytest.Capture
     """`run` gives the application the settings in force, and its exit code to the shell."""
     seen: list[tuple[Config, Path | None]] = []
 
-    async def run(config: Config, *, stop: Stop, report: Path | None) -> int:
-        assert stop.signal is None
+    async def run(config: Config, *, stop: Stop, report: Path | None, drain_s: float) -> int:
+        assert (stop.signal, drain_s) == (None, 20.0)
         seen.append((config, report))
         return 1
 
     monkeypatch.setattr("discordplex.app.run", run)
-    code, _out, err = outcome(capsys, "run", "--set", f"discord.token={TOKEN}", "--set", "bot.captions=off", "--report", "r.json")
+    code, _out, err = outcome(
+        capsys, "run", "--set", f"discord.token={TOKEN}", "--set", "bot.captions=off", "--report", "r.json", "--drain", "20"
+    )
     assert (code, err) == (1, "")
     assert seen[0][0].bot.captions == "off"
     assert seen[0][1] == Path("r.json")

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import discord
 import discord.http
@@ -18,7 +18,7 @@ from discordplex.bot.scheduling.queue_store import StoredOrder
 from discordplex.bot.scheduling.usage import Usage
 from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.bot.settings.preferences import StoredPreferences
-from discordplex.bot.shards import LoginTurns
+from discordplex.bot.shards import ClusterTurns, LoginTurns
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
 from discordplex.config import Config
@@ -31,11 +31,17 @@ from discordplex.store.store import Store
 from discordplex.tasks import until
 from discordplex.voice.rtp.threads import SendThread
 
+if TYPE_CHECKING:
+    from discordplex.cluster.cluster import Cluster
+
 log = structlog.get_logger()
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """The pause between tries to reach Discord doubles from the first to the longest. After short sessions, the pauses of `Pace` apply."""
+
+DRAIN_CHECK_S = 0.2
+"""How often a process that waits for the end of its calls looks for it."""
 
 
 class BotApplication:
@@ -52,9 +58,13 @@ class BotApplication:
         metrics: Metrics,
         ears: EarsProvider | None = None,
         summarizer: NotesModel | None = None,
+        cluster: "Cluster | None" = None,
     ) -> None:
-        """`ears` write down what people say beside an engine that does not; `summarizer` sums up calls."""
-        self._order = StoredOrder(store.queue, clock=clock)
+        """`ears` write down what people say beside an engine that does not; `summarizer` sums up calls.
+
+        With `cluster`, this process is one of several of the same bot.
+        """
+        self._order = StoredOrder(store.queue, clock=clock, now=cluster.queue.now if cluster else time.time)
         usage = Usage(time.time)
         self._usage_memory = UsageMemory(usage, store.usage, clock=clock)
         self._parts = Parts(
@@ -68,7 +78,9 @@ class BotApplication:
             summarizer=summarizer,
             queue_memory=self._order,
             usage=usage,
-            turns=LoginTurns(),
+            usage_memory=self._usage_memory,
+            turns=ClusterTurns(cluster.login_turn) if cluster else LoginTurns(),
+            cluster=cluster,
         )
         self._parts.preferences.forgetting.add(self._order.forget)
         self._stop = asyncio.Event()
@@ -86,6 +98,17 @@ class BotApplication:
     def stop(self) -> None:
         """Make `run` leave every channel, close engines, gateway and HTTP, and return, within five seconds. A second call does nothing."""
         self._stop.set()
+
+    async def drain(self, longest_s: float) -> None:
+        """Start no call from now on, and return when no call runs any more, or after this time. Then `stop` it."""
+        clock = self._parts.clock
+        deadline = clock.now() + longest_s
+        log.info("draining", calls=self._login.calls if self._login else 0, longest_s=longest_s)
+        if self._parts.cluster:
+            self._parts.cluster.drain()
+        while clock.now() < deadline and (login := self._login) is not None and login.calls:
+            login.drain()
+            await clock.sleep_until(clock.now() + DRAIN_CHECK_S)
 
     async def run(self) -> None:
         """Run the bot until `stop`. While Discord cannot be reached, it tries again with growing pauses.

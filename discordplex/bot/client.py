@@ -46,6 +46,10 @@ class SessionsFailError(DiscordplexError):
     """Discord ends our sessions as soon as they begin."""
 
 
+class ShardMovedError(ConnectionResetError):
+    """Another process has this shard now, and speaks to Discord in its guilds."""
+
+
 def pace_of_resumes() -> Pace:
     """py-cord resumes without a pause, even if Discord accepts and drops it each time. The first resume is not delayed."""
     return Pace(first_s=0.5, longest_s=LONGEST_WAIT_S, lasting_s=60.0)
@@ -119,8 +123,12 @@ class GatewayClient(discord.Bot):
         clock: Clock,
         turns: LoginTurns,
         read: Callable[[discord.Message], Awaitable[None]] | None = None,
+        holds: Callable[[Shard], Awaitable[bool]] | None = None,
     ) -> None:
-        """`turns` is shared by all clients of the process. With `read`, people's messages are requested and passed to it."""
+        """`turns` is shared by all clients of the process. With `read`, people's messages are requested and passed to it.
+
+        `holds` says whether the shard is this process's. If not, nothing that comes is handled and nothing is sent any more.
+        """
         self.shard = shard
         self.sessions = 0
         """How many gateway sessions it has had."""
@@ -153,6 +161,7 @@ class GatewayClient(discord.Bot):
         self.http.request = self._request  # type: ignore[method-assign] # likewise
         self._listener = listener
         self._read = read
+        self._holds = holds
         self._start_done = asyncio.Event()
         self._start_done.set()
         self._unannounced: set[int] = set()
@@ -187,16 +196,41 @@ class GatewayClient(discord.Bot):
         """Wait for the pace, then connect to the gateway. Raises SessionsFailError if the wait would be too long for py-cord."""
         websocket: DiscordWebSocket | None = self.ws
         session = websocket.session_id if websocket is not None else None
-        now = self._clock.now()
-        wait_s = self._resumes.wait_s(now) if session else self._turns.wait_s(self.shard, now)
-        if wait_s > LONGEST_WAIT_S:
-            raise SessionsFailError
-        await self._clock.sleep_until(self._clock.now() + wait_s)
+        while wait_s := await self._pause_s(resumes=session is not None):
+            if wait_s > LONGEST_WAIT_S:
+                raise SessionsFailError
+            await self._clock.sleep_until(self._clock.now() + wait_s)
         self._resumes.begin(self._clock.now())
-        return await self._pycord_ws_connect(url, **options)
+        socket = await self._pycord_ws_connect(url, **options)
+        if self._holds is not None:
+            self._fence(socket, self._holds)
+        return socket
+
+    async def _pause_s(self, *, resumes: bool) -> float:
+        now = self._clock.now()
+        return self._resumes.wait_s(now) if resumes else await self._turns.turn_s(self.shard, now)
+
+    def _fence(self, socket: Any, holds: Callable[[Shard], Awaitable[bool]]) -> None:
+        """Let nothing through this gateway connection while another process may have the shard."""
+        pycord_receive, pycord_send = socket.receive, socket.send_str
+
+        async def receive(timeout: float | None = None) -> Any:
+            message = await pycord_receive(timeout=timeout)
+            if not await holds(self.shard):
+                await asyncio.Event().wait()  # until this client is closed
+            return message
+
+        async def send(data: str, *args: Any, **options: Any) -> None:
+            if not await holds(self.shard):
+                raise ShardMovedError
+            await pycord_send(data, *args, **options)
+
+        socket.receive, socket.send_str = receive, send
 
     async def _request(self, route: discord.http.Route, **options: Any) -> Any:
         """Make a request. If it is cancelled while it waits for the global rate limit, the other requests do not wait forever."""
+        if self._holds is not None and not await self._holds(self.shard):
+            raise ShardMovedError
         try:
             return await self._pycord_request(route, **options)
         except BaseException:

@@ -46,13 +46,30 @@ class ShardOwner(Protocol):
         """A client that is not connected yet."""
         ...
 
+    async def shard_taken(self, shard: Shard) -> None:
+        """This shard is this process's from now on: read what is remembered of its guilds."""
+        ...
+
     async def shard_lost(self, shard: Shard) -> None:
         """This shard's connection is lost for good, and a new one follows: end its calls."""
+        ...
+
+    async def shard_moved(self, shard: Shard) -> None:
+        """This shard is another process's now: end what is left of its calls, and forget its guilds. May be called again."""
         ...
 
     async def end_calls(self) -> None:
         """End every call; after this the connections are closed."""
         ...
+
+
+class KeptShard:
+    """A shard that is kept connected by a task."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.ends = asyncio.Event()
+        """Set when the shard is not wanted any more, or the login is over."""
 
 
 class GatewayConnections:
@@ -67,8 +84,10 @@ class GatewayConnections:
         self._owner = owner
         self._turns = turns
         self._clock = clock
-        self._shards: Sequence[Shard] = ()
-        self._clients: dict[int, GatewayClient] = {}
+        self._token = ""
+        self._wanted: Sequence[Shard] = ()
+        self._kept: dict[Shard, KeptShard] = {}
+        self._clients: dict[Shard, GatewayClient] = {}
         self._over = asyncio.Event()
         self._calls_ended = asyncio.Event()
         self._cause: str | None = None
@@ -82,7 +101,7 @@ class GatewayConnections:
     @property
     def clients(self) -> Sequence[GatewayClient]:
         """The clients that exist now, by the number of their shard."""
-        return [client for _, client in sorted(self._clients.items())]
+        return [client for _, client in sorted(self._clients.items(), key=lambda one: one[0].number)]
 
     @property
     def guilds(self) -> Iterator[discord.Guild]:
@@ -92,11 +111,11 @@ class GatewayConnections:
     @property
     def are_connected(self) -> bool:
         """Whether every shard is connected."""
-        return len(self._clients) == len(self._shards) > 0 and all(client.is_connected for client in self.clients)
+        return len(self._clients) == len(self._wanted) > 0 and all(client.is_connected for client in self.clients)
 
     def client_of(self, guild_id: int) -> GatewayClient | None:
         """The client of a guild; None while it is not there."""
-        return next((client for client in self._clients.values() if client.shard.covers(guild_id)), None)
+        return next((client for shard, client in self._clients.items() if shard in self._wanted and shard.covers(guild_id)), None)
 
     async def run(self, shards: Sequence[Shard], token: str, stop: asyncio.Event) -> str | None:
         """Connect these shards and keep them until `stop`. Then the owner ends its calls, and all connections are closed.
@@ -107,42 +126,73 @@ class GatewayConnections:
         Raises:
             LoginError: Discord refuses the token.
         """
-        self._shards = shards
-        keeping = [asyncio.create_task(self._keep(shard, token), name=f"bot:shard:{shard.number}") for shard in shards]
+        self._token = token
+        self.keep(shards)
         try:
             await until(stop, self._over.wait())
         finally:
-            self._over.set()
+            self._end()
             try:
                 await self._owner.end_calls()
             finally:
                 self._calls_ended.set()
-                ended = await asyncio.gather(*keeping, return_exceptions=True)
+                ended = await asyncio.gather(*(kept.task for kept in self._kept.values() if kept.task), return_exceptions=True)
         for fault in ended:
             if isinstance(fault, BaseException):
                 raise fault
         return None if stop.is_set() else self._cause
 
-    async def _keep(self, shard: Shard, token: str) -> None:
-        """Keep one shard connected until the login is over."""
-        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        wait_s = self._turns.wait_s(shard, self._clock.now())
-        try:
-            while not self._over.is_set():
-                await until(self._over, self._clock.sleep_until(self._clock.now() + wait_s))
-                cause, was_connected = await self._hold(shard, token)
-                if was_connected:
-                    backoff.reset()
-                wait_s = max(backoff.failed(), self._turns.wait_s(shard, self._clock.now()))
-                if not self._over.is_set():
-                    log.warning("shard unreachable", shard=shard.number, cause=cause, retry_in_s=round(wait_s, 1))
-        finally:
-            self._over.set()
+    def keep(self, shards: Sequence[Shard]) -> None:
+        """Keep these shards from now on, and no others: those that are not wanted any more are closed, new ones are connected."""
+        self._wanted = shards
+        if self._over.is_set() or not self._token:
+            return
+        for shard, kept in self._kept.items():
+            if shard not in shards:
+                kept.ends.set()
+        for shard in shards:
+            if shard not in self._kept:  # one that is being closed is taken again when that is done
+                kept = self._kept[shard] = KeptShard()
+                kept.task = asyncio.create_task(self._keep(shard, kept.ends), name=f"bot:shard:{shard.number}")
 
-    async def _hold(self, shard: Shard, token: str) -> tuple[str | None, bool]:
+    async def _keep(self, shard: Shard, ends: asyncio.Event) -> None:
+        """Keep one shard connected until it is not wanted any more, or the login is over."""
+        try:
+            await until(ends, self._owner.shard_taken(shard))
+            await self._connect_again_and_again(shard, ends)
+        except BaseException:
+            self._end()
+            raise
+        if not self._over.is_set():
+            del self._kept[shard]
+            self.keep(self._wanted)
+
+    async def _connect_again_and_again(self, shard: Shard, ends: asyncio.Event) -> None:
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        wait_s = 0.0
+        while not ends.is_set():
+            await until(ends, self._wait_for_turn(shard, wait_s))
+            if ends.is_set() and not self._over.is_set():
+                break
+            cause, was_connected = await self._hold(shard, ends)
+            if was_connected:
+                backoff.reset()
+            wait_s = backoff.failed()
+            if not ends.is_set():
+                log.warning("shard unreachable", shard=shard.number, cause=cause, retry_in_s=round(wait_s, 1))
+        if not self._over.is_set():
+            await self._owner.shard_moved(shard)
+
+    async def _wait_for_turn(self, shard: Shard, pause_s: float) -> None:
+        """Wait for `pause_s`, and then for the shard's turn to log in."""
+        while pause_s := pause_s or await self._turns.turn_s(shard, self._clock.now()):
+            await self._clock.sleep_until(self._clock.now() + pause_s)
+            pause_s = 0.0
+
+    async def _hold(self, shard: Shard, ends: asyncio.Event) -> tuple[str | None, bool]:
         """One client of a shard, from its login to its end. Returns why it ended, and whether it was connected."""
         try:
-            client = self._clients[shard.number] = self._owner.make_client(shard)
+            client = self._clients[shard] = self._owner.make_client(shard)
         except OSError as fault:  # for example the limit of open files: like an outage of Discord, that may pass
             if not self._others_are_connected(None):
                 self._fail(cause_of(fault))
@@ -151,18 +201,20 @@ class GatewayConnections:
             async with client:
                 cause = None
                 try:
-                    cause = await self._until_lost(client, token)
+                    cause = await self._until_lost(client, ends)
                 finally:
                     # The clients stay until the calls have ended, which still write and leave channels.
                     self._had_session |= client.sessions > 0
                     may_return = cause != TOO_FEW_SHARDS and self._others_are_connected(client)
-                    if cause and not self._over.is_set() and may_return:
+                    if ends.is_set() and not self._over.is_set():
+                        await self._owner.shard_moved(shard)
+                    elif cause and not self._over.is_set() and may_return:
                         await self._owner.shard_lost(shard)
                     else:
                         self._fail(cause)
                         await self._calls_ended.wait()
         finally:
-            del self._clients[shard.number]
+            del self._clients[shard]
         return cause, client.sessions > 0
 
     def _others_are_connected(self, than: GatewayClient | None) -> bool:
@@ -172,12 +224,17 @@ class GatewayConnections:
         """The login is over."""
         if not self._over.is_set():
             self._cause = cause
-        self._over.set()
+        self._end()
 
-    async def _until_lost(self, client: GatewayClient, token: str) -> str | None:
-        """Log in and stay until the end of the login (None), or until the connection is lost for good (why)."""
+    def _end(self) -> None:
+        self._over.set()
+        for kept in self._kept.values():
+            kept.ends.set()
+
+    async def _until_lost(self, client: GatewayClient, ends: asyncio.Event) -> str | None:
+        """Log in and stay until `ends` (None), or until the connection is lost for good (why)."""
         try:
-            await client.run_until(token, self._over)
+            await client.run_until(self._token, ends)
         except UNREADABLE as fault:
             log.warning("discord answer unreadable", cause=place_of(fault))
             return NOT_DISCORD

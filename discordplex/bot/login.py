@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import discord
@@ -31,9 +32,11 @@ from discordplex.bot.recording_policy import SOMEWHERE, RecordingPolicy
 from discordplex.bot.rights import may_call
 from discordplex.bot.scheduling.autojoin import Move
 from discordplex.bot.scheduling.dispatcher import Dispatcher
-from discordplex.bot.scheduling.registry import QueueMemory, SessionRegistry
+from discordplex.bot.scheduling.queue_store import StoredOrder
+from discordplex.bot.scheduling.registry import SessionRegistry
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.usage import Usage
+from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
@@ -48,6 +51,9 @@ from discordplex.overview import DiscordState, Overview
 from discordplex.store.records import Owner
 from discordplex.tasks import until, wait_for
 from discordplex.voice.rtp.threads import SendThread
+
+if TYPE_CHECKING:
+    from discordplex.cluster.cluster import Cluster
 
 log = structlog.get_logger()
 
@@ -82,9 +88,12 @@ class Parts:
     preferences: StoredPreferences
     ears: EarsProvider | None
     summarizer: NotesModel | None
-    queue_memory: QueueMemory
+    queue_memory: StoredOrder
     usage: Usage
+    usage_memory: UsageMemory
     turns: LoginTurns
+    cluster: "Cluster | None" = None
+    """What this process shares with others of the bot; None if it is alone."""
 
 
 class Login:
@@ -100,8 +109,8 @@ class Login:
         self._unfinished = StoredUnfinishedNotices(self._preferences)
         self._notices = Notices(clock=parts.clock, metrics=parts.metrics, unfinished=self._unfinished)
         self._timers = Timers(parts.clock)
-        registry = SessionRegistry(parts.provider, parts.queue_memory)
-        self._dispatcher = Dispatcher(guilds=self, registry=registry, notices=self._notices, usage=parts.usage, clock=parts.clock)
+        self._registry = SessionRegistry(parts.provider, parts.queue_memory, parts.cluster.queue if parts.cluster else None)
+        self._dispatcher = Dispatcher(guilds=self, registry=self._registry, notices=self._notices, usage=parts.usage, clock=parts.clock)
         self._transcripts = TranscriptWriter(preferences=self._preferences, notices=self._notices, metrics=parts.metrics)
         self._notes = NotesWriter(
             preferences=self._preferences,
@@ -127,7 +136,8 @@ class Login:
         )
         prefix = self._parts.config.bot.prefix
         read = WrittenCommands(prefix, services).read if prefix else None
-        client = GatewayClient(self, shard=shard, clock=self._parts.clock, turns=self._parts.turns, read=read)
+        holds = self._holds if self._parts.cluster else None
+        client = GatewayClient(self, shard=shard, clock=self._parts.clock, turns=self._parts.turns, read=read, holds=holds)
         add_commands(client, services)
         add_buttons(client, services)
         return client
@@ -152,6 +162,8 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
+        if self._parts.cluster:
+            return await self._run_in(self._parts.cluster, token, stop)
         # At the same time: a database that does not answer delays the login once.
         asked = asyncio.gather(self._shards(token), self._parts.queue_memory.load(), self._unfinished.load())
         try:
@@ -168,12 +180,88 @@ class Login:
 
     async def _shards(self, token: str) -> Sequence[Shard]:
         """All gateway connections of the bot."""
-        count = self._parts.config.discord.shards
-        if count == 0:
-            advice = await ask(self._parts.config.discord.api_url, token)
-            count, self._parts.turns.max_concurrency = advice.shards, advice.max_concurrency
+        count = self._parts.config.discord.shards or await self._ask(token)
         log.info("gateway connections", shards=count)
         return [Shard(number, count) for number in range(count)]
+
+    async def _ask(self, token: str) -> int:
+        """How many shards Discord recommends."""
+        advice = await ask(self._parts.config.discord.api_url, token)
+        self._parts.turns.max_concurrency = advice.max_concurrency
+        return advice.shards
+
+    # Several processes
+
+    async def _run_in(self, cluster: "Cluster", token: str, stop: asyncio.Event) -> str | None:
+        """As `run`, with the shards that are this process's at each moment."""
+        try:
+            recommended = await until(stop, self._ask(token))
+        except AskError as fault:
+            return str(fault)
+        except UNREACHABLE as fault:
+            return cause_of(fault)
+
+        async def wanted() -> int:
+            return self._parts.config.discord.shards or recommended or 1
+
+        count = await until(stop, cluster.shard_count(wanted))
+        if count is None:
+            return None
+        log.info("gateway connections", shards=count, own=sorted(cluster.shards), process=cluster.name)
+        cluster.is_busy, cluster.on_change = self._is_busy, functools.partial(self._cluster_changed, cluster)
+        try:
+            return await self._connections.run(shards_of(cluster), token, stop)
+        finally:
+            cluster.is_busy, cluster.on_change = is_idle, do_nothing
+
+    def _cluster_changed(self, cluster: "Cluster") -> None:
+        self._connections.keep(shards_of(cluster))
+        self._dispatcher.others_changed()
+
+    async def _holds(self, shard: Shard) -> bool:
+        """Whether this process has the shard. One that was stopped for long asks the others first."""
+        cluster = self._parts.cluster
+        if cluster is None:
+            return True
+        if not cluster.alive:
+            await cluster.passable()
+        return shard.number in cluster.shards
+
+    def _is_busy(self, number: int) -> bool:
+        """Whether a shard has calls, or something that is not saved or posted yet, so that it stays with this process."""
+        shard = next((shard for shard in map(shard_of_client, self._connections.clients) if shard.number == number), None)
+        if shard is None:
+            return False
+        unsaved = not self._parts.queue_memory.is_saved(shard.covers) or self._preferences.waiting > 0
+        return unsaved or self._dispatcher.has_calls(shard.covers) or self._notices.writes_where(in_shard(shard))
+
+    async def shard_taken(self, shard: Shard) -> None:
+        """Read what another process has left of the shard's guilds. Does nothing if there are no other processes."""
+        if self._parts.cluster is None:
+            return
+        log.info("shard taken", shard=shard.number)
+        memory, covers = self._parts.queue_memory, shard.covers
+        self._preferences.read_again(covers)
+        order, _, _ = await asyncio.gather(memory.load(covers), self._unfinished.load(covers), self._parts.usage_memory.load(covers))
+        since = memory.since
+        self._dispatcher.take_over(covers, order, {place: since[place] for place, _ in order if place in since})
+
+    async def shard_moved(self, shard: Shard) -> None:
+        """Another process has the shard: end what is left of its calls, and forget its guilds, whose places are kept there."""
+        log.info("shard given up", shard=shard.number)
+        self._parts.queue_memory.release(shard.covers)
+        self._unfinished.release(shard.covers)
+        await self._dispatcher.hand_over(shard.covers, timeout_s=LAST_WORDS_S)
+        await self._notices.close_where(in_shard(shard))
+
+    @property
+    def calls(self) -> int:
+        """How many calls this process has."""
+        return self._registry.own_calls
+
+    def drain(self) -> None:
+        """Start no call from now on."""
+        self._dispatcher.drain()
 
     def preferences_changed(self) -> None:
         """Rules or opt-outs changed: apply them to captions, transcripts and calls."""
@@ -192,7 +280,7 @@ class Login:
         log.info("connected to discord", shard=client.shard.number, session=client.sessions)
         if client.user is not None:
             self._unfinished.logged_in(client.user.id)
-        if not self._commands_are_registered:
+        if not self._commands_are_registered and (self._parts.cluster is None or client.shard.number == 0):
             self._commands_are_registered = True
             self._timers.beside("commands", self._register_commands())
         if client.sessions > 1:
@@ -203,7 +291,7 @@ class Login:
         tasks = self._dispatcher.drop_calls(shard.covers)
         if tasks:
             await asyncio.wait(tasks, timeout=LAST_WORDS_S)
-        await self._notices.close_where(lambda channel: shard.covers(channel.guild.id))
+        await self._notices.close_where(in_shard(shard))
 
     def guild_here(self, guild: discord.Guild) -> None:
         """People who are already in a voice channel count as entering."""
@@ -355,7 +443,9 @@ class Login:
         """When the rules of the client's guilds are known, serve in the order from before the restart."""
         for guild in client.guilds:
             await self._preferences.learn(guild.id)
-        if self._connections.are_connected:
+        if self._parts.cluster:
+            self._dispatcher.finish_take_over(client.shard.covers)
+        elif self._connections.are_connected:
             self._dispatcher.finish_restore()
 
     async def _is_missing(self, client: GatewayClient, present: Collection[int], guild_id: int) -> bool:
@@ -390,3 +480,27 @@ class Login:
             recap=self._parts.summarizer.name if self._parts.summarizer and engine.summary else "",
             summarizer=self._notes.summarizer_name,
         )
+
+
+def shards_of(cluster: "Cluster") -> list[Shard]:
+    """The shards that are this process's now."""
+    return [Shard(number, len(cluster.snapshot.shards)) for number in sorted(cluster.shards)]
+
+
+def shard_of_client(client: GatewayClient) -> Shard:
+    """Its shard."""
+    return client.shard
+
+
+def in_shard(shard: Shard) -> Callable[[Any], bool]:
+    """Whether a channel of py-cord belongs to a shard."""
+    return lambda channel: shard.covers(channel.guild.id)
+
+
+def is_idle(_shard: int) -> bool:
+    """No shard has calls before the login and after it."""
+    return False
+
+
+def do_nothing() -> None:
+    """Nobody looks at the cluster before the login and after it."""

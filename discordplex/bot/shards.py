@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,9 @@ from discordplex.retry import Backoff
 
 IDENTIFY_S: Final = 5.0
 """The time in which `max_concurrency` shards may log in (documented)."""
+
+MISSED_S: Final = 2.0
+"""How late a shard may be for its turn among the shards of all processes."""
 
 MOST_SHARDS: Final = 1024
 """The most connections of one process: each is a client of its own. Discord recommends one for about 1,000 guilds."""
@@ -112,6 +115,10 @@ class LoginTurns:
                 self._free_at[group] = at + IDENTIFY_S
         return max(0.0, self._booked[shard] - now)
 
+    async def turn_s(self, shard: Shard, now: float) -> float:
+        """As `wait_s`. Ask again after the wait: 0 means that the shard may log in."""
+        return self.wait_s(shard, now)
+
     def begin(self, shard: Shard, now: float) -> None:
         """The shard logs in now."""
         self._booked.pop(shard, None)
@@ -124,6 +131,30 @@ class LoginTurns:
 
     def _group(self, shard: Shard) -> int:
         return shard.number % self.max_concurrency
+
+
+class ClusterTurns(LoginTurns):
+    """When each shard may log in, where other processes have shards of the same bot."""
+
+    def __init__(self, book: Callable[[int, int], Awaitable[float]]) -> None:
+        """`book` takes a shard and `max_concurrency`, and says in how many seconds its turn is, which is kept for it over all processes."""
+        super().__init__()
+        self._book = book
+        self._turns: dict[Shard, float] = {}
+
+    async def turn_s(self, shard: Shard, now: float) -> float:
+        """Seconds until this shard's turn. A turn that was missed is lost."""
+        pause_s = self._pace(shard).wait_s(now)
+        if pause_s:
+            return pause_s
+        if now > self._turns.get(shard, float("-inf")) + MISSED_S:
+            self._turns[shard] = now + await self._book(shard.number, self.max_concurrency)
+        return max(0.0, self._turns[shard] - now)
+
+    def begin(self, shard: Shard, now: float) -> None:
+        """The shard logs in now."""
+        self._turns.pop(shard, None)
+        self._pace(shard).begin(now)
 
 
 async def ask(api_url: str, token: str) -> GatewayAdvice:

@@ -22,7 +22,7 @@ class ClusterQueue:
         self._now = now
         self._connected = connected
         self._newest = 0.0
-        self._own: tuple[WishRow, ...] = ()
+        self._own: dict[WishKey, WishRow] = {}
         self._lengths: list[float] = []
         self._snapshot = Snapshot()
 
@@ -43,7 +43,10 @@ class ClusterQueue:
             for one in waiting
         )
         running = (WishRow(self._member, one.guild_id, one.channel_id, "running", since=one.since, ready=one.lasts) for one in calls)
-        self._set((*wishes, *running))
+        own = {wish.key: wish for wish in (*wishes, *running)}
+        if own != self._own:
+            self._own = own
+            self._changed()
 
     def ended(self, length_s: float) -> None:
         """A call that heard people has ended after so long."""
@@ -71,16 +74,16 @@ class ClusterQueue:
         return [float(one) for one in json.loads(self._snapshot.facts.get(LENGTHS, "[]"))]
 
     def is_known(self, guild_id: int, channel_id: int) -> bool:
-        """Whether the rows say that this channel of ours waits."""
+        """Whether the rows say of this channel of ours what was published last."""
         key: WishKey = (self._member, guild_id, channel_id, "call")
-        return key in self._snapshot.wishes
+        return key in self._own and self._snapshot.wishes.get(key) == self._own[key]
 
     # For the beat
 
     @property
     def own(self) -> tuple[WishRow, ...]:
         """What was published last."""
-        return self._own
+        return tuple(self._own.values())
 
     @property
     def lengths(self) -> tuple[float, ...]:
@@ -95,8 +98,3 @@ class ClusterQueue:
     @property
     def _others(self) -> list[WishRow]:
         return [wish for wish in self._snapshot.wishes.values() if wish.holder != self._member and wish.guild_id > 0]
-
-    def _set(self, own: tuple[WishRow, ...]) -> None:
-        if own != self._own:
-            self._own = own
-            self._changed()

@@ -531,7 +531,7 @@ class LeasedEngine(PersonaPlexEngine):
     async def _open_unless_taken(self) -> None:
         try:
             if self._server.taken_away.is_set() or await until(self._server.taken_away, super().__aenter__()) is None:
-                raise taken()
+                raise taken()  # noqa: TRY301 -- the same has to be closed
         except BaseException:  # the server may have been ready at that moment
             await super().__aexit__(None, None, None)
             raise

@@ -218,6 +218,10 @@ class Notices:
         """Return when everything is written."""
         await asyncio.gather(*(poster.flush() for poster in self._posters.values()))
 
+    def writes_where(self, is_there: Callable[[Any], bool]) -> bool:
+        """Whether something is still to be written in these channels of py-cord."""
+        return any(not poster.idle for poster in self._posters.values() if is_there(poster.channel))
+
     async def close_where(self, is_lost: Callable[[Any], bool]) -> None:
         """Stop writing in these channels of py-cord, whose connection is closed. A later notice is written with the new channel."""
         lost = [channel_id for channel_id, poster in self._posters.items() if is_lost(poster.channel)]

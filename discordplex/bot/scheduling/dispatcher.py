@@ -18,7 +18,7 @@ from discordplex.bot.scheduling.context import GuildAccess, SchedulingContext
 from discordplex.bot.scheduling.daily_limit import DailyLimit
 from discordplex.bot.scheduling.move_limits import MoveLimits
 from discordplex.bot.scheduling.periodic import PeriodicChecks
-from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
+from discordplex.bot.scheduling.registry import Answer, Asking, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.timers import Timers
 from discordplex.bot.scheduling.usage import Usage
@@ -26,6 +26,7 @@ from discordplex.bot.scheduling.waiting import WaitingList
 from discordplex.clock import Clock
 from discordplex.overview import CallOverview
 from discordplex.retry import Backoff
+from discordplex.tasks import until
 
 log = structlog.get_logger()
 
@@ -41,6 +42,9 @@ MOST = 1024
 
 QUEUE_POLL_S = 2.0
 """How often the queue checks for an engine that became free by itself."""
+
+ANSWER_S = 3.0
+"""The longest wait of a command for an answer of the other processes."""
 
 RESTORE_S = 5.0
 """After a restart, how long places are kept for guilds that Discord has not reported yet."""
@@ -100,6 +104,8 @@ class Dispatcher:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         """For each guild, the task that runs its call and then does what the outcome says."""
         self._closing = False
+        self._news = asyncio.Event()
+        """Set when other processes have something new; then there is another one."""
 
     # What people do
 
@@ -170,7 +176,9 @@ class Dispatcher:
         Their people wait in front of everybody, and get a new call if they are still in the channel when the guild is known again.
         """
         dropped = [guild_id for guild_id in self._running.calls if covers(guild_id)]
-        if dropped:
+        if self._registry.shared.shared:
+            self._waiting.take_over(covers)
+        elif dropped:
             self._waiting.hold()
             self._timers.later("restore", RESTORE_S, self.finish_restore)
         for guild_id in dropped:
@@ -190,6 +198,50 @@ class Dispatcher:
         if self._waiting.finish_restore():
             self._serve()
             self._waiting.tell_all()
+
+    # What other processes do
+
+    def take_over(self, covers: Callable[[int], bool], order: Iterable[tuple[Place, int | None]], since: Mapping[Place, float]) -> None:
+        """These guilds are this process's from now on. `order` says who had a call or waited there, `since` when they asked.
+
+        They keep their places until `finish_take_over`.
+        """
+        self._waiting.take_over(covers, order, since)
+
+    def finish_take_over(self, covers: Callable[[int], bool]) -> None:
+        """These guilds are known: forget remembered places without people, and give out engines."""
+        self._waiting.finish_take_over(covers)
+        self.others_changed()
+
+    async def hand_over(self, covers: Callable[[int], bool], *, timeout_s: float) -> None:
+        """Another process has these guilds now: end what is left of their calls, and forget who waits."""
+        self._waiting.hand_over(covers)
+        guilds = [guild_id for guild_id in self._running.calls if covers(guild_id)]
+        for guild_id in guilds:
+            self._running.hang_up(guild_id)
+        ending = [task for guild_id in guilds if (task := self._tasks.get(guild_id))]
+        if ending:
+            await asyncio.wait(ending, timeout=timeout_s)
+        self._waiting.hand_over(covers)
+
+    def has_calls(self, covers: Callable[[int], bool]) -> bool:
+        """Whether one of these guilds has a call."""
+        return any(map(covers, self._running.calls))
+
+    def others_changed(self) -> None:
+        """Other processes have something new: an engine may be ours, or a number is known or another one."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        self._registry.others_changed()
+        if not self._closing:
+            self._serve()
+            self._waiting.tell_all()
+            self._poll_later()
+
+    def drain(self) -> None:
+        """Start no call from now on; people wait with their place for another process."""
+        self._registry.starts_calls = False
+        self._registry.publish()
 
     # What commands ask
 
@@ -250,13 +302,13 @@ class Dispatcher:
     def status(self, guild_id: int) -> texts.calls.Status:
         """/status of a guild."""
         call = self._running.calls.get(guild_id)
-        places = enumerate(self._registry.queue, start=1)
+        own = [place for place in self._registry.queue if place.guild_id == guild_id]
         return texts.calls.Status(
             call=None if call is None else status_of(call, self._clock.now()),
             calls=self._registry.calls,
             capacity=self._registry.capacity,
-            queue_length=len(self._registry.queue),
-            own_places=[(place.channel_id, number) for number, place in places if place.guild_id == guild_id],
+            queue_length=self._registry.length,
+            own_places=[(place.channel_id, number) for place in own if (number := self._registry.number(place))],
             auto_join=self._guilds.rules(guild_id).auto_join,
             minutes=self._daily_limit.minutes(guild_id),
             refused=self._guilds.persona_refusal(),
@@ -373,6 +425,8 @@ class Dispatcher:
         self._timers.cancel(RetryTimer(place))
 
     async def _reply(self, place: Place, answer: Answer) -> str:
+        if isinstance(answer, Asking):
+            return await self._reply_later(place)
         if isinstance(answer, Waiting):
             return self._waiting.sentence(place, answer.number)
         if isinstance(answer, Elsewhere):
@@ -383,3 +437,16 @@ class Dispatcher:
             return texts.calls.already_here(place.channel_id)
         problem = await self._running.calls[place.guild_id].joined()
         return texts.calls.could_not_join(place.channel_id, problem) if problem else texts.calls.joined(place.channel_id)
+
+    async def _reply_later(self, place: Place) -> str:
+        """The answer when the other processes have answered."""
+        deadline = self._clock.now() + ANSWER_S
+        while self._registry.ticket(place) and self._registry.number(place) is None and self._registry.shared.reachable:
+            if self._clock.now() >= deadline:
+                break
+            await until(self._news, self._clock.sleep_until(deadline))
+        call, number = self._running.lasting(place.guild_id), self._registry.number(place)
+        if call and call.voice_channel.place == place:
+            problem = await call.joined()
+            return texts.calls.could_not_join(place.channel_id, problem) if problem else texts.calls.joined(place.channel_id)
+        return texts.waiting.DATABASE_AWAY if number is None else self._waiting.sentence(place, number)

@@ -43,7 +43,7 @@ class PeriodicChecks:
         lasting = self._lasting()
         for call in lasting.values():
             call.show_status(self._status_of(call))
-            if not self._registry.queue:
+            if not self._registry.length:
                 call.return_to_preferred()
         self._look_for_idleness(lasting)
         for verdict in self._judge(lasting):
@@ -81,7 +81,7 @@ class PeriodicChecks:
 
     def _status_of(self, call: AnyCall) -> str:
         """The status line below the channel's name."""
-        waiting = len(self._registry.queue)
+        waiting = self._registry.length
         if call.renewing:
             return texts.waiting.RENEWING
         if waiting:

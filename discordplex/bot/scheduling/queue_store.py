@@ -1,7 +1,8 @@
 """StoredOrder: saves the order of the queue in the background. Nobody waits for the database, and its failure ends no call."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
@@ -35,12 +36,16 @@ class StoredOrder:
     It compares the wanted order with the stored one, so nothing accumulates while the database cannot be reached; the next write saves all.
     """
 
-    def __init__(self, queue: Queue, *, clock: Clock) -> None:
+    def __init__(self, queue: Queue, *, clock: Clock, now: Callable[[], float] = time.time) -> None:
+        """`now` is the time that all processes on the database agree on, in seconds since 1970."""
         self._queue = queue
         self._clock = clock
+        self._now = now
         self._wanted: dict[Place, QueueEntry] = {}
         self._stored: dict[Place, QueueEntry] = {}
         self._newest = datetime.min.replace(tzinfo=timezone.utc)
+        self._released: set[Callable[[int], bool]] = set()
+        """The guilds of other processes."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -57,22 +62,43 @@ class StoredOrder:
             await asyncio.wait(unfinished)
         self._task = None
 
-    async def load(self) -> Iterable[tuple[Place, int | None]]:
-        """Who had a call or waited when the last process ended, in the order of their requests. Empty if the database fails."""
+    async def load(self, covers: Callable[[int], bool] = lambda _: True) -> Iterable[tuple[Place, int | None]]:
+        """Who had a call or waited when the last process ended, in the order of their requests. Empty if the database fails.
+
+        With `covers`, only in these guilds, which were another process's: from now on their places are kept here.
+        """
+        self._released.discard(covers)
         try:
             found = await self._queue.list()
         except StoreError as fault:
             log.warning("queue order not read", cause=fault.full)
             return []
-        self._stored = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since)}
-        self._wanted = dict(self._stored)
+        ours = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since) if covers(one.guild_id)}
+        self._drop(covers)
+        self._stored |= ours
+        self._wanted |= ours
         self._newest = max((one.since for one in found), default=self._newest)
-        return [(place, one.user_id) for place, one in self._wanted.items()]
+        return [(place, one.user_id) for place, one in ours.items()]
+
+    @property
+    def since(self) -> Mapping[Place, float]:
+        """When each channel asked, in seconds since 1970."""
+        return {place: one.since.timestamp() for place, one in self._wanted.items()}
+
+    def release(self, covers: Callable[[int], bool]) -> None:
+        """Another process keeps the places of these guilds from now on: what happens to them here is not saved."""
+        self._released.add(covers)
+        self._drop(covers)
+
+    def is_saved(self, covers: Callable[[int], bool]) -> bool:
+        """Whether everything of these guilds is stored."""
+        changed = self._wanted.items() ^ self._stored.items()
+        return not any(covers(place.guild_id) for place, _ in changed)
 
     def entered(self, place: Place, asker: int | None) -> None:
         """A channel got a call or waits. A known channel keeps its place."""
-        if place not in self._wanted and len(self._wanted) < MOST_PLACES:
-            self._newest = max(datetime.now(timezone.utc), self._newest + TICK)
+        if place not in self._wanted and len(self._wanted) < MOST_PLACES and not self._is_released(place):
+            self._newest = max(datetime.fromtimestamp(self._now(), timezone.utc), self._newest + TICK)
             self._wanted[place] = QueueEntry(place.guild_id, place.channel_id, asker, self._newest)
             self._stir()
 
@@ -97,6 +123,14 @@ class StoredOrder:
                 elif one.user_id is not None and owner == Owner("person", one.user_id):
                     places[place] = replace(one, user_id=None)
 
+    def _drop(self, covers: Callable[[int], bool]) -> None:
+        for places in (self._wanted, self._stored):
+            for place in [place for place in places if covers(place.guild_id)]:
+                del places[place]
+
+    def _is_released(self, place: Place) -> bool:
+        return any(covers(place.guild_id) for covers in self._released)
+
     def _stir(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_behind(), name="queue memory")
@@ -118,4 +152,5 @@ class StoredOrder:
             return
         place, one = next((place, one) for place, one in self._wanted.items() if place not in self._stored)
         await self._queue.enter(one)
-        self._stored[place] = one
+        if not self._is_released(place):
+            self._stored[place] = one

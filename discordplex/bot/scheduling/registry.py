@@ -2,16 +2,24 @@
 
 Guilds take turns, in the order in which they came. Of one guild's channels, the first that asked comes first. So a guild with one waiting
 channel is served first come, first served; a guild with five lets the others go between its turns.
+
+Where several processes share the engines, this is one process's part of the queue; `SharedQueue` knows the others'. Every channel waits
+then, until all processes know of it: a moment later it has an engine, or its number is known.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from discordplex.bot.place import Place
 from discordplex.engine import ChoosingProvider, EngineInfo, EngineLease, EngineProvider
+from discordplex.engine_slots import SharedProvider
 from discordplex.errors import LocalProtocolError
+from discordplex.queue_order import GuildCall, OwnQueue, SharedQueue, WaitingChannel, in_order
+
+FRONT_S = 0.001
+"""How much earlier than everybody else somebody counts who comes first."""
 
 
 @dataclass(slots=True)
@@ -20,6 +28,8 @@ class RegisteredCall:
 
     channel_id: int
     lease: EngineLease
+    since: float
+    """When it began, by the queue's time."""
     ending: bool = False
     """The call is ending: its engine is not free yet, and nobody can join it."""
 
@@ -32,6 +42,8 @@ class Ticket:
     """Unique for each time that somebody starts to wait."""
     asker: int | None
     """Who asked; None if unknown."""
+    since: float
+    """The order of a guild's channels, by the queue's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,11 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """Other processes have to be asked: the channel waits, and gets an engine or a number as soon as they answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Elsewhere:
     """The guild has its call in another channel; this channel waits until that call ends."""
 
@@ -71,7 +88,7 @@ class Here:
     """The call is in this channel."""
 
 
-Answer: TypeAlias = Granted | Waiting | Elsewhere | Soon | Here
+Answer: TypeAlias = Granted | Waiting | Asking | Elsewhere | Soon | Here
 
 
 class QueueMemory(Protocol):
@@ -114,15 +131,21 @@ class NoMemory:
 class SessionRegistry:
     """All calls, and the queue. All methods: the event loop's thread."""
 
-    def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None) -> None:
+    def __init__(self, provider: EngineProvider, memory: QueueMemory | None = None, shared: SharedQueue | None = None) -> None:
+        """`shared` is the queue of several processes; without it, this process is alone."""
         self.may_cost: Callable[[int], bool] = lambda _: True
         """Whether a guild may have an engine that costs money. Others get one of another kind, if there is one."""
+        self.may_begin: Callable[[int], bool] = lambda _: True
+        """Whether a call could begin in a guild now, for other processes: what this denies is not granted an engine."""
+        self.starts_calls = True
+        """Whether calls begin at all. False: everybody waits, for another process."""
         self._provider = provider
         self._memory = memory or NoMemory()
+        self._shared = shared or OwnQueue()
         self._calls: dict[int, RegisteredCall] = {}
         self._queue: dict[Place, Ticket] = {}
-        self._turns: dict[int, None] = {}
-        """The guilds that wait, in the order of their turns."""
+        self._turns: dict[int, float] = {}
+        """The guilds that wait, and since when their turns count."""
         self._numbers: dict[Place, int] | None = {}
         """The queue in order, with numbers; None until it is computed again."""
         self._serials = itertools.count(1)
@@ -143,25 +166,40 @@ class SessionRegistry:
         return self._provider.infos if isinstance(self._provider, ChoosingProvider) else (self._provider.info,)
 
     @property
+    def shared(self) -> SharedQueue:
+        """The queue of all processes."""
+        return self._shared
+
+    @property
     def calls(self) -> int:
-        """How many guilds have a call, including calls that are ending."""
+        """How many guilds have a call, in all processes, including calls that are ending."""
+        return len(self._calls) + len(self._shared.calls_elsewhere)
+
+    @property
+    def own_calls(self) -> int:
+        """How many of them are calls of this process."""
         return len(self._calls)
 
     @property
+    def length(self) -> int:
+        """How many channels wait, in all processes."""
+        return len(self._in_order())
+
+    @property
     def queue(self) -> tuple[Place, ...]:
-        """Who waits, the next one first, if nobody else comes.
+        """Who waits in this process, the next one first, if nobody else comes.
 
         Another channel of a guild with a call waits until that call ends. Channels that wait at that moment come before it.
         """
-        return tuple(self._in_order())
+        return tuple(place for place in self._in_order() if place in self._queue)
 
     def call(self, guild_id: int) -> RegisteredCall | None:
         """The guild's call; None if it has none."""
         return self._calls.get(guild_id)
 
     def number(self, place: Place) -> int | None:
-        """The number in the queue, 1 for the next; None if the channel does not wait."""
-        return self._in_order().get(place)
+        """The number in the queue, 1 for the next; None if the channel does not wait, or its number is not known yet."""
+        return self._in_order().get(place) if self._shared.is_known(place.guild_id, place.channel_id) else None
 
     def ticket(self, place: Place) -> Ticket | None:
         """The ticket; None if the channel does not wait."""
@@ -170,17 +208,31 @@ class SessionRegistry:
     @property
     def wanting_an_engine(self) -> int:
         """How many guilds without a call wait for one."""
-        return len({place.guild_id for place in self._queue if place.guild_id not in self._calls})
+        own = {place.guild_id for place in self._queue if self._shared.is_known(place.guild_id, place.channel_id)} - self._calls.keys()
+        others = {one.guild_id for one in self._shared.waiting_elsewhere} - {one.guild_id for one in self._shared.calls_elsewhere}
+        return len(own | others)
 
     @property
     def wanting_their_own(self) -> frozenset[int]:
         """Guilds with a call and another channel that waits for its end."""
         return frozenset(place.guild_id for place in self._queue if place.guild_id in self._calls)
 
-    def restore(self, order: Iterable[tuple[Place, int | None]]) -> None:
-        """Fill the queue with the channels that waited or had a call before a restart. Call this before any `request`."""
+    def restore(self, order: Iterable[tuple[Place, int | None]], since: Mapping[Place, float] | None = None) -> None:
+        """Fill the queue with the channels that waited or had a call before a restart, or in another process.
+
+        Call this before any `request` of their guilds. `since` says when they asked, where other processes compare that.
+        """
         for place, asker in order:
-            self._enter(place, asker)
+            self._enter(place, asker, since.get(place) if since else None)
+
+    def abandon(self, covers: Callable[[int], bool]) -> None:
+        """Another process has these guilds now: their channels wait there."""
+        for place in [place for place in self._queue if covers(place.guild_id)]:
+            self._take_out(place)
+
+    def others_changed(self) -> None:
+        """What other processes have or know has changed."""
+        self._numbers = None
 
     def request(self, place: Place, asker: int | None = None, may_begin: Callable[[int], bool] = lambda _: True) -> Answer:
         """Request an engine for a call here. Without a free one, the channel is in the queue, once, however often this is called.
@@ -198,18 +250,19 @@ class SessionRegistry:
         if place not in self._queue:
             self._enter(place, asker)
             self._memory.entered(place, asker)
-        number = self.number(place) or 0
-        if call is None:
-            return Waiting(number)
-        if not call.ending:
-            return Elsewhere(call.channel_id, number)
-        return Soon() if number == 1 else Waiting(number)
+        number = self.number(place)
+        if call is not None and not call.ending:
+            return Elsewhere(call.channel_id, number or 0)
+        if number is None:
+            return Asking()
+        return Soon() if call is not None and number == 1 else Waiting(number)
 
     def serve(self, still_waits: Callable[[Place], bool], may_begin: Callable[[int], bool] = lambda _: True) -> Granted | None:
         """Give a free engine to the first in the queue who can use it; None if there is no engine or nobody who can.
 
         Channels for which `still_waits` is False are removed from the queue. Guilds for which `may_begin` is False are skipped for now.
         """
+        self.publish()
         for place in self.queue:
             if not self._could_start(place) or not may_begin(place.guild_id):
                 continue
@@ -240,22 +293,23 @@ class SessionRegistry:
         if call.channel_id != channel_id:
             self._memory.moved(Place(guild_id, call.channel_id), after)
         call.channel_id = channel_id
+        self.publish()
 
     def ending(self, guild_id: int) -> None:
         """The guild's call is ending; `end` follows."""
         if not self._calls[guild_id].ending:
             self._calls[guild_id].ending = True
-            self._numbers = None
             self._had_its_turn(guild_id)
+            self._changed()
 
     def end(self, guild_id: int) -> None:
         """The guild's call has ended, and its engine is free again. A second call does nothing."""
         call = self._calls.pop(guild_id, None)
         if call:
-            self._numbers = None
             if not call.ending:
                 self._had_its_turn(guild_id)
             self._provider.release(call.lease)
+            self._changed()
             place = Place(guild_id, call.channel_id)
             if place not in self._queue:  # who asked for the next call while this one was ending is still remembered
                 self._memory.left(place)
@@ -264,9 +318,10 @@ class SessionRegistry:
         """They were granted an engine that there was not: they wait in front of everybody."""
         if place not in self._queue:
             self._memory.entered(place, asker)
-            self._queue = {place: Ticket(next(self._serials), asker), **self._queue}
-            self._turns = dict.fromkeys((place.guild_id, *self._turns))
-            self._numbers = None
+            front = self._front()
+            self._queue[place] = Ticket(next(self._serials), asker, front)
+            self._turns[place.guild_id] = front
+            self._changed()
 
     def _could_start(self, place: Place) -> bool:
         return place.guild_id not in self._calls
@@ -285,43 +340,68 @@ class SessionRegistry:
     def _grant(self, place: Place, asker: int | None) -> Granted | None:
         if place.guild_id in self._calls:
             raise LocalProtocolError(f"guild {place.guild_id} has a call already")
-        lease = self._acquire(place.guild_id)
+        lease = self._acquire(place.guild_id) if self.starts_calls else None
         if lease is None:
             return None
         ticket = self._take_out(place)
         if ticket is None:
             self._memory.entered(place, asker)
-        self._calls[place.guild_id] = RegisteredCall(place.channel_id, lease)
-        self._numbers = None
+        self._calls[place.guild_id] = RegisteredCall(place.channel_id, lease, self._shared.now())
+        self._changed()
         return Granted(place, lease, asker, ticket)
 
-    def _enter(self, place: Place, asker: int | None) -> None:
-        self._queue.setdefault(place, Ticket(next(self._serials), asker))
-        self._turns.setdefault(place.guild_id)
-        self._numbers = None
+    def _enter(self, place: Place, asker: int | None, since: float | None = None) -> None:
+        if place not in self._queue:
+            since = self._shared.now() if since is None else since
+            self._queue[place] = Ticket(next(self._serials), asker, since)
+            self._turns.setdefault(place.guild_id, since)
+            self._changed()
 
     def _take_out(self, place: Place) -> Ticket | None:
         ticket = self._queue.pop(place, None)
-        self._numbers = None
         if all(waiting.guild_id != place.guild_id for waiting in self._queue):
             self._turns.pop(place.guild_id, None)
+        self._changed()
         return ticket
 
     def _had_its_turn(self, guild_id: int) -> None:
         """The guild's call ended: its other channels come after the guilds that wait now."""
         if guild_id in self._turns:
-            del self._turns[guild_id]
-            self._turns[guild_id] = None
+            self._turns[guild_id] = self._shared.now()
+
+    def _front(self) -> float:
+        """A time before everybody's."""
+        known = [(one.turn, one.since) for one in (*self._waiting(), *self._shared.waiting_elsewhere)]
+        return min((time for times in known for time in times), default=self._shared.now()) - FRONT_S
 
     def _in_order(self) -> dict[Place, int]:
         if self._numbers is None:
-            waiting: dict[int, list[Place]] = {guild_id: [] for guild_id in sorted(self._turns, key=self._lasts)}
-            for place in self._queue:
-                waiting[place.guild_id].append(place)
-            in_order = (place for one in itertools.zip_longest(*waiting.values()) for place in one if place)
-            self._numbers = {place: number for number, place in enumerate(in_order, start=1)}
+            lasting = {guild_id for guild_id, call in self._calls.items() if not call.ending}
+            lasting |= {call.guild_id for call in self._shared.calls_elsewhere if call.lasts}
+            all_of_them = in_order((*self._waiting(), *self._shared.waiting_elsewhere), last=lasting)
+            self._numbers = {Place(one.guild_id, one.channel_id): number for number, one in enumerate(all_of_them, start=1)}
         return self._numbers
 
-    def _lasts(self, guild_id: int) -> bool:
-        call = self._calls.get(guild_id)
-        return call is not None and not call.ending
+    def _waiting(self) -> list[WaitingChannel]:
+        return [
+            WaitingChannel(place.guild_id, place.channel_id, self._turns[place.guild_id], ticket.since)
+            for place, ticket in self._queue.items()
+        ]
+
+    def _changed(self) -> None:
+        self._numbers = None
+        self.publish()
+
+    def publish(self) -> None:
+        """Tell the other processes who waits here and which calls run here, if there are others."""
+        if self._shared.shared:
+            self._shared.publish(
+                [replace(one, ready=self.may_begin(one.guild_id), kinds=self._kinds(one.guild_id)) for one in self._waiting()],
+                [GuildCall(guild_id, call.channel_id, call.since, not call.ending) for guild_id, call in self._calls.items()],
+            )
+
+    def _kinds(self, guild_id: int) -> tuple[str, ...]:
+        """The kinds of engine slots that a guild may have."""
+        if not isinstance(self._provider, SharedProvider):
+            return ()
+        return tuple(self._provider.kinds(lambda: self.may_cost(guild_id)))

@@ -58,6 +58,14 @@ class Usage:
             self._count(one.guild_id, one.hour, one.seconds)
         self._drop_old()
 
+    def replace(self, stored: Iterable[HourOfUse], covers: Callable[[int], bool]) -> None:
+        """Other processes have counted in these guilds, too: this is stored now."""
+        self._used = {guild_id: hours for guild_id, hours in self._used.items() if not covers(guild_id)}
+        for (guild_id, hour), seconds in self._unsaved.items():
+            if covers(guild_id):
+                self._count(guild_id, hour, seconds)
+        self.restore(stored)
+
     @property
     def unsaved(self) -> list[HourOfUse]:
         """The whole seconds that are not saved yet. Call `saved` with them once they are."""

@@ -1,6 +1,7 @@
 """UsageMemory: saves the seconds of `Usage` in the background, so that a restart does not reset a limit."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 import structlog
@@ -34,10 +35,13 @@ class UsageMemory:
         self._saving = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
-    async def load(self) -> None:
-        """Read what earlier processes have counted. If the database fails, it is read before the next save."""
+    async def load(self, covers: Callable[[int], bool] | None = None) -> None:
+        """Read what earlier processes have counted. If the database fails, it is read before the next save.
+
+        With `covers`, read again what other processes have counted in these guilds.
+        """
         try:
-            await self._load()
+            await self._load(covers)
         except StoreError as fault:
             log.warning("used minutes not read", cause=fault.full)
 
@@ -56,9 +60,13 @@ class UsageMemory:
             await self._clock.sleep_until(self._clock.now() + SAVE_S)
             await self._save()
 
-    async def _load(self) -> None:
-        self._usage.restore(await self._stored.list(self._usage.oldest_hour))
-        self._loaded = True
+    async def _load(self, covers: Callable[[int], bool] | None = None) -> None:
+        stored = await self._stored.list(self._usage.oldest_hour)
+        if covers is None:
+            self._usage.restore(stored)
+            self._loaded = True
+        elif self._loaded:
+            self._usage.replace([one for one in stored if covers(one.guild_id)], covers)
 
     async def _save(self, *, cleans: bool = True) -> None:
         """Add the new seconds to the stored ones, so that those of other processes stay. Old rows alone are only deleted if it `cleans`.

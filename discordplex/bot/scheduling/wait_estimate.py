@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from discordplex.bot.texts.waiting import Estimate
 
@@ -16,8 +16,9 @@ MOST_CALLS = 20
 class Lengths:
     """The lengths of recent calls."""
 
-    def __init__(self) -> None:
-        self._seconds: deque[float] = deque(maxlen=MOST_CALLS)
+    def __init__(self, seconds: Iterable[float] = ()) -> None:
+        """Those of earlier calls, the newest last."""
+        self._seconds: deque[float] = deque(seconds, maxlen=MOST_CALLS)
 
     def add(self, seconds: float) -> None:
         """A call that heard people has ended after this long."""

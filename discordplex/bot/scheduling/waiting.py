@@ -1,6 +1,6 @@
 """WaitingList: tells people their place in the queue and the expected wait, and serves them when it is their turn."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import structlog
 
@@ -8,7 +8,7 @@ from discordplex.bot import texts
 from discordplex.bot.chat.channel import VoiceChannel
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.context import SchedulingContext
-from discordplex.bot.scheduling.registry import Answer, Elsewhere, Granted, Ticket, Waiting
+from discordplex.bot.scheduling.registry import Answer, Asking, Elsewhere, Granted, Ticket, Waiting
 from discordplex.bot.scheduling.running import RunningCalls
 from discordplex.bot.scheduling.wait_estimate import Lengths, estimate
 from discordplex.bot.texts.waiting import Estimate
@@ -37,8 +37,11 @@ class WaitingList:
         self._messages: dict[Place, int] = {}
         """By which ticket's serial number the newest message about the queue in a channel is known."""
         self._restored = True
+        self._held: set[Callable[[int], bool]] = set()
+        """Guilds that are not known yet, while others are served."""
         self.closed = False
         """Whether the queue is closed: nobody is served any more."""
+        self._registry.may_begin = self._may_begin
 
     def restore(self, order: Iterable[tuple[Place, int | None]]) -> bool:
         """Channels that had a call or waited before a restart come first, if their people are still there.
@@ -52,6 +55,28 @@ class WaitingList:
     def hold(self) -> None:
         """Some guilds are away: those who wait now come first when they are known again. Call `finish_restore` later."""
         self._restored = False
+
+    def take_over(
+        self, covers: Callable[[int], bool], order: Iterable[tuple[Place, int | None]] = (), since: Mapping[Place, float] | None = None
+    ) -> None:
+        """Channels of these guilds had a call or waited in another process, or before their connection was lost.
+
+        They keep their places until `finish_take_over`; others are served meanwhile.
+        """
+        self._held.add(covers)
+        self._registry.restore(order, since)
+
+    def finish_take_over(self, covers: Callable[[int], bool]) -> None:
+        """These guilds are known: forget their channels without people."""
+        self._held.discard(covers)
+        for place in self._registry.queue:
+            if covers(place.guild_id) and not self._guilds.is_away(place.guild_id) and not self._still_waits(place):
+                self.withdraw(place)
+
+    def hand_over(self, covers: Callable[[int], bool]) -> None:
+        """Another process has these guilds now, and those who wait in them."""
+        self._held.discard(covers)
+        self._registry.abandon(covers)
 
     def finish_restore(self) -> bool:
         """Every guild is known: forget remembered channels without people. Returns whether this was still to be done."""
@@ -77,6 +102,8 @@ class WaitingList:
             self._tell_number(voice_channel)
         elif voice_channel and isinstance(answer, Elsewhere):
             self._notices.say_once(voice_channel, texts.calls.elsewhere(answer.channel_id))
+        elif voice_channel and isinstance(answer, Asking):
+            self._tell_if_cut_off(voice_channel)
 
     def sentence(self, place: Place, number: int) -> str:
         """What `tell` posts about a number in the queue."""
@@ -87,9 +114,13 @@ class WaitingList:
         number = self._registry.number(place)
         if number is None or self._registry.call(place.guild_id):
             return None
-        now, calls = self._clock.now(), self._running.calls.values()
+        now, calls, shared = self._clock.now(), self._running.calls.values(), self._registry.shared
         boxes_s = [self._guilds.rules(call.voice_channel.place.guild_id).max_s for call in calls]
-        return estimate(number, ages_s=[now - call.since for call in calls], lengths=self._lengths, box_s=max(boxes_s, default=0.0))
+        elsewhere = shared.calls_elsewhere
+        there = shared.now() if elsewhere else 0.0
+        ages_s = [*(now - call.since for call in calls), *(max(0.0, there - call.since) for call in elsewhere)]
+        lengths = Lengths(shared.lengths_s) if shared.shared else self._lengths
+        return estimate(number, ages_s=ages_s, lengths=lengths, box_s=max(boxes_s, default=0.0))
 
     def serve(self) -> Iterator[Granted]:
         """Give free engines to the queue, in its order. Start each call before the next step of this iterator."""
@@ -105,6 +136,7 @@ class WaitingList:
     def learn(self, length_s: float) -> None:
         """A call that heard people has ended after this long: update the estimates."""
         self._lengths.add(length_s)
+        self._registry.shared.ended(length_s)
 
     def withdraw(self, place: Place) -> None:
         """Everybody has left this channel: remove it from the queue."""
@@ -131,7 +163,10 @@ class WaitingList:
 
     def _may_begin(self, guild_id: int) -> bool:
         """Until `finish_restore` a guild that is away keeps its place, and nobody who comes later overtakes it."""
-        return not (self._moves.wait_s(guild_id) or (self._restored and self._guilds.is_away(guild_id)))
+        return not (self._is_held(guild_id) or self._moves.wait_s(guild_id) or (self._restored and self._guilds.is_away(guild_id)))
+
+    def _is_held(self, guild_id: int) -> bool:
+        return any(covers(guild_id) for covers in self._held)
 
     def _greet(self, granted: Granted) -> None:
         voice_channel, message = self._guilds.voice_channel_at(granted.place), self._messages.get(granted.place)
@@ -149,6 +184,14 @@ class WaitingList:
             voice_channel = self._guilds.voice_channel_at(place)
             if voice_channel and not self._registry.call(place.guild_id):
                 self._tell_number(voice_channel)
+                self._tell_if_cut_off(voice_channel)
+
+    def _tell_if_cut_off(self, voice_channel: VoiceChannel) -> None:
+        """Post that the other processes cannot be asked, where the channel's number is not known."""
+        if self._is_held(voice_channel.place.guild_id):
+            return
+        if not self._registry.shared.reachable and self._registry.number(voice_channel.place) is None:
+            self._notices.say_once(voice_channel, texts.waiting.DATABASE_AWAY)
 
     def _correct(self) -> None:
         """Update the messages with a number that has changed."""
@@ -160,8 +203,8 @@ class WaitingList:
     def _tell_number(self, voice_channel: VoiceChannel) -> None:
         """Post or edit the message of this wait. It is edited when the number changes, and where people come back very often."""
         ticket, number = self._registry.ticket(voice_channel.place), self._registry.number(voice_channel.place)
-        if self._restored and ticket and number and self._told.get(ticket) != number:
-            place = voice_channel.place
+        place = voice_channel.place
+        if self._restored and not self._is_held(place.guild_id) and ticket and number and self._told.get(ticket) != number:
             message = self._messages.pop(place, None)
             if ticket not in self._told and self._notices.may_repeat(place, "queue"):
                 message = None

@@ -212,6 +212,12 @@ class StoredPreferences:
             self.changed()
         self._weigh_wishes()
 
+    def read_again(self, covers: Callable[[int], bool]) -> None:
+        """Another process may have changed the settings of these guilds: `learn` reads them again."""
+        for guild_id in [guild_id for guild_id in self._guilds if covers(guild_id)]:
+            del self._guilds[guild_id]
+            self._unread.discard(guild_id)
+
     async def learn(self, guild_id: int) -> None:
         """Read a guild's settings once. If that fails, the configuration applies there until the next call of this."""
         if guild_id not in self._guilds or guild_id in self._unread:

@@ -1,5 +1,7 @@
 """StoredUnfinishedNotices: remembers messages that say that a call is running, so that they are edited even if the process is killed."""
 
+from collections.abc import Callable
+
 import structlog
 
 from discordplex.bot.settings.preferences import StoredPreferences
@@ -23,14 +25,20 @@ class StoredUnfinishedNotices:
         self._open: dict[int, UnfinishedNotice] = {}
         self._interrupted: dict[int, UnfinishedNotice] = {}
 
-    async def load(self) -> None:
-        """Read the old notices. Call it before the login, so that none of its own are among them."""
+    async def load(self, covers: Callable[[int], bool] = lambda _: True) -> None:
+        """Read the old notices of these guilds. Call it before their login, so that none of its own are among them."""
         try:
             found = await self._preferences.store.notices.list()
         except StoreError as fault:
             log.warning("messages of earlier calls are not known", cause=fault.full)
             return
-        self._interrupted = {notice.message_id: notice for notice in found}
+        self._interrupted |= {notice.message_id: notice for notice in found if covers(notice.guild_id)}
+
+    def release(self, covers: Callable[[int], bool]) -> None:
+        """Another process has these guilds now, and edits their notices."""
+        for notices in (self._open, self._interrupted):
+            for message_id in [message_id for message_id, notice in notices.items() if covers(notice.guild_id)]:
+                del notices[message_id]
 
     def logged_in(self, bot_id: int) -> None:
         """Set the id of this bot."""

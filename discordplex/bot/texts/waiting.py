@@ -16,6 +16,10 @@ class Estimate:
 CANNOT_TELL = "I cannot estimate the wait yet."
 YOUR_TURN = "It is your turn now."
 LEFT_THE_QUEUE = "You are no longer in the queue. To wait again, at its end, use `/join` or enter a voice channel."
+DATABASE_AWAY = (
+    "I cannot begin a conversation now, because my database cannot be reached. You keep your place: stay in the voice channel, and I come "
+    "when the database is back and it is your turn."
+)
 NOT_IN_QUEUE = "Nobody in this server waits for me."
 GOES_ON = "Nobody else waits any more. This conversation can continue."
 TIME_IS_UP = (
