@@ -10,11 +10,16 @@ from discordplex.store.tables import METADATA, REVISIONS, VERSION_TABLE
 MIGRATION_PATIENCE_S = 120.0
 """A migration may rewrite years of transcripts."""
 
+MIGRATION_LOCK = 0x64_70_6D_67
+"""The key of PostgreSQL's advisory lock under which the schema is made or migrated."""
+
 
 async def bring_up_to_date(database: Database, shown: str) -> None:
     """Migrate the database. Raises StoreError, which calls it `shown`, and changes nothing if it is not a database of an older version."""
 
     async def work(connection: AsyncConnection) -> None:
+        if connection.dialect.name == "postgresql":  # several processes may start at once
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         version = await connection.run_sync(version_to_write)
         if version is None:
             await connection.run_sync(make)

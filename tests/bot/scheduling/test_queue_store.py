@@ -133,3 +133,27 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
             memory.entered(place, ANNA)
         memory.left(C)
     assert await kept(store) == [(A, ANNA), (B, ANNA)]
+
+
+async def test_the_places_of_a_shard_are_another_processs_after_it_moved(store: Store) -> None:
+    """Each process touches the rows of its own guilds only, and finds them when it takes over a shard."""
+    odd, even = (lambda guild_id: guild_id % 2 == 1), (lambda guild_id: guild_id % 2 == 0)
+    async with (
+        StoredOrder(store.queue, clock=FakeClock(), now=lambda: 100.0) as one,
+        StoredOrder(store.queue, clock=FakeClock(), now=lambda: 200.0) as two,
+    ):
+        await one.load(odd)
+        await two.load(even)
+        two.entered(B, BERT)
+        one.entered(A, ANNA)
+        assert not one.is_saved(odd)
+        while await kept(store) != [(A, ANNA), (B, BERT)]:  # noqa: ASYNC110 - it is written behind
+            await asyncio.sleep(0)
+        assert one.is_saved(odd)
+        one.release(odd)
+        one.left(A)
+        one.entered(D, ANNA)
+        assert list(await two.load(odd)) == [(A, ANNA)]
+        assert two.since == {A: 100.0, B: 200.0}
+        two.left(A)
+    assert await kept(store) == [(B, BERT)]

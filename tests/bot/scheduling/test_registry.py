@@ -1,13 +1,15 @@
 """Who has a call, who waits, who is next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from discordplex.bot.place import Place
-from discordplex.bot.scheduling.registry import Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
+from discordplex.bot.scheduling.registry import Asking, Elsewhere, Granted, Here, SessionRegistry, Soon, Waiting
+from discordplex.queue_order import GuildCall, OwnQueue, WaitingChannel
 from tests.bot.fakes import CountedEngines, Notebook
 
 A1, A2, B1, C1 = Place(1, 11), Place(1, 12), Place(2, 21), Place(3, 31)
@@ -235,3 +237,116 @@ def test_nobody_is_passed_over_twice_by_the_same_guild(engines: Callable[[int], 
                 for passed in since.values():
                     passed[granted.place.guild_id] = passed.get(granted.place.guild_id, 0) + 1
         assert all(times == 1 for passed in since.values() for times in passed.values())
+
+
+# Several processes
+
+
+@dataclass
+class SharedRows:
+    """What a database says of the queue: each process writes its part, and sees the others' after `beat`."""
+
+    parts: "list[PartOfQueue]" = field(default_factory=list)
+    time: float = 100.0
+
+    def beat(self) -> None:
+        """Everybody writes, then everybody reads."""
+        for part in self.parts:
+            part.written = part.published
+        for part in self.parts:
+            part.seen = [one for other in self.parts if other is not part for one in other.written[0]]
+            part.calls = [one for other in self.parts if other is not part for one in other.written[1]]
+            part.registry.others_changed()
+
+
+@dataclass(eq=False)
+class PartOfQueue(OwnQueue):
+    """One process's part: a `SharedQueue`."""
+
+    rows: SharedRows
+    provider: CountedEngines
+    shared: bool = True
+    reachable: bool = True
+    published: tuple[Sequence[WaitingChannel], Sequence[GuildCall]] = ((), ())
+    written: tuple[Sequence[WaitingChannel], Sequence[GuildCall]] = ((), ())
+    seen: Sequence[WaitingChannel] = ()
+    calls: Sequence[GuildCall] = ()
+
+    def __post_init__(self) -> None:
+        self.registry = SessionRegistry(self.provider, shared=self)
+        self.rows.parts.append(self)
+
+    def now(self) -> float:
+        self.rows.time += 1
+        return self.rows.time
+
+    def publish(self, waiting: Sequence[WaitingChannel], calls: Sequence[GuildCall]) -> None:
+        self.published = (list(waiting), list(calls))
+
+    @property
+    def waiting_elsewhere(self) -> Sequence[WaitingChannel]:  # type: ignore[override]
+        return self.seen
+
+    @property
+    def calls_elsewhere(self) -> Sequence[GuildCall]:  # type: ignore[override]
+        return self.calls
+
+    def is_known(self, guild_id: int, channel_id: int) -> bool:
+        return (guild_id, channel_id) in {(one.guild_id, one.channel_id) for one in self.written[0]}
+
+
+def test_numbers_are_told_over_all_processes_when_they_are_known(engines: Callable[[int], CountedEngines]) -> None:
+    """Nobody is "number 1" for a moment only because the others were not asked yet."""
+    rows = SharedRows()
+    here, there = PartOfQueue(rows, engines(0)), PartOfQueue(rows, engines(0))
+    assert there.registry.request(B1) == Asking()
+    assert here.registry.request(A1) == Asking()
+    assert here.registry.number(A1) is None
+    rows.beat()
+    assert (there.registry.number(B1), here.registry.number(A1)) == (1, 2)
+    assert here.registry.request(A1) == Waiting(2)
+    assert (here.registry.queue, here.registry.length) == ((A1,), 2)
+    assert here.registry.wanting_an_engine == 2
+
+
+def test_a_granted_engine_begins_the_call(engines: Callable[[int], CountedEngines]) -> None:
+    """The call counts everywhere, and its guild's other channel comes last."""
+    rows = SharedRows()
+    provider = engines(0)
+    here, there = PartOfQueue(rows, provider), PartOfQueue(rows, engines(0))
+    for place in (A1, A2):
+        here.registry.request(place)
+    there.registry.request(B1)
+    rows.beat()
+    provider.capacity = 1
+    granted = here.registry.serve(everybody)
+    assert granted is not None
+    assert granted.place == A1
+    rows.beat()
+    assert (here.registry.calls, there.registry.calls, there.registry.own_calls) == (1, 1, 0)
+    assert (there.registry.number(B1), here.registry.number(A2)) == (1, 2)
+
+
+def test_places_are_taken_over_in_their_old_order(engines: Callable[[int], CountedEngines]) -> None:
+    """Who waited in a process that has died comes where they were, not at the end."""
+    rows = SharedRows()
+    died, here = PartOfQueue(rows, engines(0)), PartOfQueue(rows, engines(0))
+    died.registry.request(A1)
+    since = {A1: rows.time}
+    here.registry.request(B1)
+    rows.parts.remove(died)
+    here.registry.restore([(A1, 7)], since)
+    rows.beat()
+    assert list(here.registry.queue) == [A1, B1]
+    here.registry.abandon(lambda guild_id: guild_id == A1.guild_id)
+    rows.beat()
+    assert list(here.registry.queue) == [B1]
+    assert here.registry.number(B1) == 1
+
+
+def test_a_process_that_drains_starts_nothing(engines: Callable[[int], CountedEngines]) -> None:
+    """Its people wait, with an engine free."""
+    registry = SessionRegistry(engines(1))
+    registry.starts_calls = False
+    assert registry.request(A1) == Waiting(1)
+    assert registry.serve(everybody) is None
