@@ -215,7 +215,8 @@ def reported(state: Snapshot, own: OwnSide) -> dict[str, SlotRow]:
     for name, purpose in own.uses.items():
         slot = slots.get(name) or SlotRow(name)
         if slot.holder in (None, own.member):  # None: the others took this process for dead
-            slots[name] = replace(slot, holder=own.member, guild_id=None, purpose=purpose)
+            is_asked_back = slot.asked_back and purpose == "spare"
+            slots[name] = replace(slot, holder=own.member, guild_id=None, purpose=purpose, asked_back=is_asked_back)
     for name, report in own.reports.items():
         if name in slots:
             slot, is_paused = slots[name], report.pause_s > 0
@@ -240,14 +241,20 @@ def share_slots(state: Snapshot) -> dict[str, SlotRow]:
     granted = {(slot.holder, slot.guild_id, slot.purpose) for slot in slots.values() if slot.holder and slot.guild_id is not None}
     spares = {name for name, slot in slots.items() if slot.holder and slot.purpose == "spare"}
     needed: set[str] = set()
+    # Hundreds may wait, and what one cannot have, the next one like it cannot have either.
+    hopeless = set[object]()
+    configured = {name: hash(member.slots) for name, member in state.members.items()}
     for wish in to_be_served(state):
         if (wish.holder, wish.guild_id, wish.purpose) in granted:
             continue
-        slot = best_slot(slots.values(), wish, state)
+        alike = (configured[wish.holder], wish.kinds, wish.purpose)
+        slot = None if alike in hopeless else best_slot(slots.values(), wish, state)
         if slot is not None:
-            purpose: SlotPurpose = "spare" if wish.purpose == "spare" else "rescue" if wish.purpose == "rescue" else "call"
+            purpose: SlotPurpose = "call" if wish.purpose == "running" else wish.purpose
             slots[slot.slot] = replace(slot, holder=wish.holder, guild_id=wish.guild_id, purpose=purpose)
-        elif wish.purpose != "spare":
+            continue
+        hopeless.add(alike)
+        if wish.purpose != "spare":
             fitting = [name for name in spares - needed if fits(slots[name], wish, state)]
             needed |= set(sorted(fitting, key=lambda name: (not slots[name].asked_back, rank(slots[name], wish, state)))[:1])
     for name in spares:

@@ -30,19 +30,6 @@ SELECT pg_advisory_xact_lock({LOCK});
 """
 """The server ends the session of a process that stops in the middle of it: the others wait for its lock."""
 
-READ = """
-SELECT json_build_object(
-    'now', extract(epoch FROM clock_timestamp())::float8,
-    'up_since', extract(epoch FROM pg_postmaster_start_time())::float8,
-    'members', (SELECT json_agg(t) FROM cluster_members t),
-    'shards', (SELECT json_agg(t) FROM cluster_shards t),
-    'slots', (SELECT json_agg(t) FROM cluster_slots t),
-    'wishes', (SELECT json_agg(t) FROM cluster_wishes t),
-    'facts', (SELECT json_agg(t) FROM cluster_facts t)
-)::text
-"""
-"""One statement, after the lock: it sees what the last holder of the lock has committed."""
-
 NO_TABLE, NO_COLUMN = "42P01", "42703"
 
 
@@ -61,6 +48,11 @@ class RowTable:
     name: str
     keys: tuple[str, ...]
     columns: tuple[str, ...]
+
+    @property
+    def all(self) -> str:
+        """Every row as an array of the columns that this version knows."""
+        return f"(SELECT json_agg(json_build_array({', '.join(self.columns)})) FROM {self.name})"  # noqa: S608 - names of ours
 
     @property
     def upsert(self) -> str:
@@ -82,6 +74,20 @@ SHARDS = RowTable("cluster_shards", ("shard",), tuple(ShardRow.__dataclass_field
 SLOTS = RowTable("cluster_slots", ("slot",), tuple(SlotRow.__dataclass_fields__))
 WISHES = RowTable("cluster_wishes", ("holder", "guild_id", "channel_id", "purpose"), tuple(WishRow.__dataclass_fields__))
 FACTS = RowTable("cluster_facts", ("fact",), tuple(FactRow.__dataclass_fields__))
+
+
+READ = f"""
+SELECT json_build_object(
+    'now', extract(epoch FROM clock_timestamp())::float8,
+    'up_since', extract(epoch FROM pg_postmaster_start_time())::float8,
+    'members', {MEMBERS.all},
+    'shards', {SHARDS.all},
+    'slots', {SLOTS.all},
+    'wishes', {WISHES.all},
+    'facts', {FACTS.all}
+)::text
+"""  # noqa: S608 - names of ours
+"""One statement, after the lock: it sees what the last holder of the lock has committed."""
 
 
 class Rows:
@@ -185,12 +191,12 @@ def as_json(rows: Iterable[Any]) -> str:
 
 
 def parsed(text: str) -> Snapshot:
-    """All rows. Columns of a newer version are ignored."""
-    found = json.loads(text)
-    members = [MemberRow(**known(MEMBERS, row) | {"slots": words(row["slots"])}) for row in found["members"] or ()]
-    shards = [ShardRow(**known(SHARDS, row)) for row in found["shards"] or ()]
-    slots = [SlotRow(**known(SLOTS, row)) for row in found["slots"] or ()]
-    wishes = [WishRow(**known(WISHES, row) | {"kinds": words(row["kinds"])}) for row in found["wishes"] or ()]
+    """All rows."""
+    found: dict[str, Any] = json.loads(text)
+    members = [MemberRow(*one) for one in with_words(found["members"], MEMBERS.columns.index("slots"))]
+    shards = [ShardRow(*one) for one in found["shards"] or ()]
+    slots = [SlotRow(*one) for one in found["slots"] or ()]
+    wishes = [WishRow(*one) for one in with_words(found["wishes"], WISHES.columns.index("kinds"))]
     return Snapshot(
         now=found["now"],
         up_since=found["up_since"],
@@ -198,15 +204,16 @@ def parsed(text: str) -> Snapshot:
         shards={row.shard: row for row in shards},
         slots={row.slot: row for row in slots},
         wishes={row.key: row for row in wishes},
-        facts={row["fact"]: row["value"] for row in found["facts"] or ()},
+        facts=dict(found["facts"] or ()),
     )
 
 
-def known(table: RowTable, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that this version knows."""
-    return {column: row[column] for column in table.columns}
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The lines of a text."""
-    return tuple(text.split("\n")) if text else ()
+def with_words(rows: list[list[Any]] | None, column: int) -> list[list[Any]]:
+    """The rows, with the lines of a text in one column as a tuple. Most texts are the same: it is split once."""
+    split: dict[str, tuple[str, ...]] = {"": ()}
+    for row in rows or ():
+        text = row[column]
+        if text not in split:
+            split[text] = tuple(text.split("\n"))
+        row[column] = split[text]
+    return rows or []

@@ -173,7 +173,7 @@ class ClusterSlots:
             if slot in own.uses and slot not in mine:
                 del self._uses[slot]
                 use.user.lost()
-            elif use.asked_back != after.slots[slot].asked_back:
+            elif use.purpose == "spare" and use.asked_back != after.slots[slot].asked_back:
                 use.asked_back = not use.asked_back
                 if use.asked_back:
                     use.user.asked_back()

@@ -140,12 +140,15 @@ def test_holders_are_members(before: Snapshot, own: OwnSide) -> None:
 
 
 @given(snapshots, own_sides)
-def test_a_beat_changes_nothing_twice(before: Snapshot, own: OwnSide) -> None:
-    """A second beat at the same moment, of a process that has learned what the first one did, decides the same."""
-    after = arbitrate(before, own)
+def test_a_second_beat_moves_nothing(before: Snapshot, own: OwnSide) -> None:
+    """At the same moment, of a process that has learned what the first one did."""
+    after = arbitrate(before, replace(own, logins={}))
     mine = frozenset(number for number, shard in after.shards.items() if shard.holder == own.member)
     again = arbitrate(after, replace(own, shards=mine, uses={}, reports={}, logins={}))
-    assert again == after
+    assert {number: shard.holder for number, shard in again.shards.items()} == {
+        number: shard.holder for number, shard in after.shards.items()
+    }
+    assert {name: slot.holder for name, slot in again.slots.items()} == {name: slot.holder for name, slot in after.slots.items()}
 
 
 @given(snapshots)
@@ -306,6 +309,19 @@ def test_lengths_of_calls_are_kept_for_all() -> None:
     assert state.facts["lengths"] == "[61.0, 5.0]"
     state = arbitrate(state, OwnSide("bert", lengths=tuple(map(float, range(50)))))
     assert state.facts["lengths"].startswith("[0.0, 1.0,")
+
+
+def test_a_spare_that_became_a_call_s_slot_is_not_asked_back_any_more() -> None:
+    """Its process adopted it before it heard of the other's call."""
+    state = snapshot(
+        member("anna"),
+        member("bert"),
+        slots=(SlotRow("personaplex:a", "anna", purpose="spare", asked_back=True),),
+        wishes=(WishRow("bert", 1, 1, kinds=("personaplex",)),),
+    )
+    slot = arbitrate(state, OwnSide("anna", slots=("personaplex:a",), uses={"personaplex:a": "call"})).slots["personaplex:a"]
+    assert (slot.purpose, slot.asked_back) == ("call", False)
+    assert arbitrate(state, OwnSide("anna", slots=("personaplex:a",), uses={"personaplex:a": "spare"})).slots["personaplex:a"].asked_back
 
 
 CALL = WishRow("anna", 1, 1, kinds=("personaplex", "cascade"))

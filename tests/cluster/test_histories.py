@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from discordplex.cluster.arbiter import MOVE_PAUSE_S
@@ -260,6 +260,7 @@ class History:
         self.check()
 
 
+@example([("join", 0, 1.0), ("lose commit", 0, 1.0)])
 @settings(max_examples=40)
 @given(acts)
 def test_nothing_ever_has_two_holders_and_everything_ends_with_one(history: list[Act]) -> None:
