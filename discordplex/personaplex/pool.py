@@ -32,7 +32,7 @@ from discordplex.personaplex.endpoint import VOICES, Endpoint, check_prompt, che
 from discordplex.personaplex.engine import PersonaPlexEngine, ServerReport
 from discordplex.personaplex.memory import with_recap
 from discordplex.retry import Backoff
-from discordplex.tasks import until
+from discordplex.tasks import over, until
 
 KIND = "personaplex"
 
@@ -508,7 +508,11 @@ class LeasedEngine(PersonaPlexEngine):
         try:
             await self._open_unless_taken()
         except BaseException as error:
-            self._server.disconnected()
+            try:
+                # It opens in a task of its own, which may have ended in the instant in which this one was cancelled.
+                await over(asyncio.create_task(super().__aexit__(None, None, None), name="personaplex: leave"))
+            finally:
+                self._server.disconnected()
             if isinstance(error, EngineError) and error.cause == NOT_READY:
                 self._server.patience = min(MOST_PATIENCE, 2 * self._server.patience)
                 if self._may_be_busy:
