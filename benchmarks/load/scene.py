@@ -38,7 +38,8 @@ MAX_CONCURRENCY = 16
 ONLINE_WITHIN_S = 120.0
 JOIN_WITHIN_S = 30.0
 
-IDLE_PERCENT, IDLE_S, IDLE_WITHIN_S = 10.0, 2, 180.0
+LOOK_S = 1.0
+IDLE_PERCENT, IDLE_S, IDLE_WITHIN_S = 10.0, 3.0, 180.0
 """A bot that takes less of a core for so long has started."""
 
 
@@ -158,13 +159,14 @@ class Scene:
     async def _wait_idle(self) -> None:
         """Return once the bot has done everything that its start gave it to do. Raises TimeoutError."""
         deadline = time.perf_counter() + IDLE_WITHIN_S
-        before, idle_s = self.bot.usage(), 0
+        before, idle_s = self.bot.usage(), 0.0
         while idle_s < IDLE_S:
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"the bot was still busy {IDLE_WITHIN_S:.0f} s after its start")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK_S)
             now = self.bot.usage()
-            idle_s = idle_s + 1 if cpu_percent(before, now) < IDLE_PERCENT else 0
+            stalled = now.at_s - before.at_s > LOOK_S + 0.5  # this process was busy with guilds, and the bot waited for them
+            idle_s = 0 if stalled or cpu_percent(before, now) > IDLE_PERCENT else idle_s + LOOK_S
             before = now
 
     def _voice(self, world: World) -> VoiceGatewayServer:
