@@ -1,6 +1,6 @@
 """The settings of guilds, made by their admins."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from discordplex.store.database import Database
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings
 from discordplex.store.tables import GUILD_RULES, GUILDS
+
+MOST_AT_ONCE = 500
+"""Guilds in one statement: SQLite took 999 values before 2020, and a statement of 500 takes milliseconds."""
 
 
 class Guilds:
@@ -24,6 +27,14 @@ class Guilds:
             return await read_guild(connection, guild_id)
 
         return await self._database.read("The settings of this server were not read", work)
+
+    async def get_all(self, guild_ids: Collection[int]) -> dict[int, GuildSettings]:
+        """The settings of many guilds, in one transaction. Ask for at most `MOST_AT_ONCE`: a database limits the values of a statement."""
+
+        async def work(connection: AsyncConnection) -> dict[int, GuildSettings]:
+            return await read_guilds(connection, guild_ids)
+
+        return await self._database.read("The settings of many servers were not read", work)
 
     async def change(self, guild_id: int, change: Callable[[GuildSettings], GuildSettings]) -> GuildSettings:
         """Apply `change` to the current settings and save the result: `change(7, lambda now: replace(now, transcripts=True))`.
@@ -47,13 +58,26 @@ class Guilds:
 
 
 async def read_guild(connection: AsyncConnection, guild_id: int) -> GuildSettings:
-    """Read the settings, inside a transaction."""
-    row = (await connection.execute(select(GUILDS).where(GUILDS.c.guild_id == guild_id))).first()
-    if row is None:
-        return GuildSettings(guild_id)
-    rules = (await connection.execute(select(GUILD_RULES).where(GUILD_RULES.c.guild_id == guild_id))).all()
+    """Read the settings of one, inside a transaction."""
+    return (await read_guilds(connection, (guild_id,)))[guild_id]
+
+
+async def read_guilds(connection: AsyncConnection, guild_ids: Collection[int]) -> dict[int, GuildSettings]:
+    """Read the settings of each, inside a transaction; the defaults of those that have none."""
+    rows = (await connection.execute(select(GUILDS).where(GUILDS.c.guild_id.in_(guild_ids)))).all()
+    found = {guild_id: GuildSettings(guild_id) for guild_id in guild_ids}
+    if not rows:
+        return found
+    rules: dict[int, list[Row[Any]]] = {row.guild_id: [] for row in rows}
+    for rule in await connection.execute(select(GUILD_RULES).where(GUILD_RULES.c.guild_id.in_(rules))):
+        rules[rule.guild_id].append(rule)
+    return found | {row.guild_id: settings_of(row, rules[row.guild_id]) for row in rows}
+
+
+def settings_of(row: Row[Any], rules: Collection[Row[Any]]) -> GuildSettings:
+    """The settings in a row of guilds and in its rows of rules."""
     return GuildSettings(
-        guild_id=guild_id,
+        guild_id=row.guild_id,
         captions=CaptionsSetting(row.captions_where, row.captions_channel_id) if row.captions_where else None,
         choice=choice_of(row),
         transcripts=row.transcripts,

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+import itertools
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
@@ -18,6 +19,7 @@ from discordplex.config import Config
 from discordplex.engine import EngineProvider, Persona
 from discordplex.errors import StoreError
 from discordplex.retry import Backoff
+from discordplex.store.guilds import MOST_AT_ONCE
 from discordplex.store.personas import PER_OWNER, key
 from discordplex.store.records import (
     Deleted,
@@ -87,6 +89,8 @@ class StoredPreferences:
         self._opted_out: frozenset[int] = frozenset()
         self._guilds: dict[int, GuildSettings] = {}
         self._unread: set[int] = set()
+        self._asked: set[int] = set()
+        self._learning = asyncio.Lock()
         self._guild_changes: dict[int, tuple[Change[GuildSettings], ...]] = {}
         self._people: dict[int, PersonSettings] = {}
         self._person_changes: dict[int, tuple[Change[PersonSettings], ...]] = {}
@@ -219,14 +223,37 @@ class StoredPreferences:
             self._unread.discard(guild_id)
 
     async def learn(self, guild_id: int) -> None:
-        """Read a guild's settings once. If that fails, the configuration applies there until the next call of this."""
-        if guild_id not in self._guilds or guild_id in self._unread:
-            try:
-                await self.read_guild(guild_id)
-            except StoreError as fault:
+        """Read a guild's settings once. If that fails, the configuration applies there until the next call of this.
+
+        Guilds that are asked for while others are read are read together: at a start, they come by thousands.
+        """
+        if self._is_read(guild_id):
+            return
+        self._asked.add(guild_id)
+        async with self._learning:
+            while guild_id in self._asked:
+                await self._read_guilds(tuple(itertools.islice(self._asked, MOST_AT_ONCE)))
+
+    async def _read_guilds(self, guild_ids: Collection[int]) -> None:
+        """Read these. What cannot be read is asked for no longer, either."""
+        try:
+            found = await self.store.guilds.get_all(guild_ids)
+        except StoreError as fault:
+            log.warning("settings of guilds not read", guilds=len(guild_ids), cause=fault.full)
+            found = {}
+        for guild_id in guild_ids:
+            self._asked.discard(guild_id)
+            if self._behind.holds(EVERYTHING, Owner("guild", guild_id)):
+                self._unread.discard(guild_id)
+            elif guild_id not in found:
                 self._unread.add(guild_id)
                 self._guilds.setdefault(guild_id, GuildSettings(guild_id))
-                log.warning("settings of a guild not read", guild=guild_id, cause=fault.full)
+            elif not self._is_read(guild_id):  # else saved meanwhile
+                self._unread.discard(guild_id)
+                self._guilds[guild_id] = found[guild_id]
+
+    def _is_read(self, guild_id: int) -> bool:
+        return guild_id in self._guilds and guild_id not in self._unread
 
     async def read_guild(self, guild_id: int) -> None:
         """Read a guild's settings. Raises StoreError."""
@@ -239,8 +266,7 @@ class StoredPreferences:
     def change_guild(self, guild_id: int, change: Change[GuildSettings]) -> Awaitable[SaveStatus]:
         """Apply `change` to a guild's settings."""
         before = self._guild_changes.get(guild_id, ())
-        known = guild_id in self._guilds and guild_id not in self._unread
-        self._guild_changes[guild_id] = added(before, change, self.guild(guild_id) if known else None)
+        self._guild_changes[guild_id] = added(before, change, self.guild(guild_id) if self._is_read(guild_id) else None)
         try:
             self.guild(guild_id)
             save_status = self._behind.put(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from discordplex.config import BotConfig, Config, PersonaConfig
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
+from discordplex.store.database import Database
+from discordplex.store.guilds import MOST_AT_ONCE
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, Owner, SavedPersona, SaveStatus
 from discordplex.store.store import Store, open_store
 from discordplex.tasks import cancel_and_wait
@@ -423,6 +426,38 @@ async def test_a_closed_database_costs_no_call(database: Path, engines: CountedE
         later.store = again
         await later.learn(GUILD)
     assert later.rules(GUILD).transcripts
+
+
+async def test_a_start_with_thousands_of_guilds_reads_them_together(
+    store: Store, preferences: StoredPreferences, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, some twice: a few transactions, and everybody's own settings. One by one, most would wait for longer than a read may."""
+    guilds = range(1, 2 * MOST_AT_ONCE + 2)
+    await store.guilds.change(guilds[-1], lambda now: replace(now, transcripts=True, denied_channels=frozenset({3})))
+    reads = []
+
+    async def read(database: Database, failure: str, work: Any) -> Any:
+        reads.append(failure)
+        return await unwatched(database, failure, work)
+
+    unwatched = Database.read
+    monkeypatch.setattr(Database, "read", read)
+    await asyncio.gather(*map(preferences.learn, (*guilds, *guilds)))
+    assert len(reads) <= 4
+    assert all(map(preferences.knows, guilds))
+    assert [guild for guild in guilds if preferences.guild(guild) != GuildSettings(guild)] == [guilds[-1]]
+    assert preferences.guild(guilds[-1]).denied_channels == {3}
+
+
+async def test_who_gives_up_learning_a_guild_costs_nobody_else_theirs(preferences: StoredPreferences) -> None:
+    """The guilds that were to be read together are read by the next who waits."""
+    first, second, *others = (asyncio.create_task(preferences.learn(guild)) for guild in (1, 2, 3, 4))
+    await first
+    await asyncio.sleep(0)
+    await cancel_and_wait(second)
+    await asyncio.gather(*others)
+    assert preferences.knows(3)
+    assert preferences.knows(4)
 
 
 async def test_what_is_kept_at_hand_is_bounded(preferences: StoredPreferences, monkeypatch: pytest.MonkeyPatch) -> None:
