@@ -12,16 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from discordplex import __version__, verbs
-from discordplex.descriptors import says_no_descriptors
+from discordplex.descriptors import NO_DESCRIPTORS, says_no_descriptors
 from discordplex.errors import ConfigError, DiscordplexError
 from discordplex.stopping import SIGNALS, Stop, is_for_others
 
 DONE, FAILED, WRONG = 0, 1, 2
-
-NO_MORE_FILES = (
-    "This process has reached its limit of open files and connections. Raise the limit (`ulimit -n 4096`, or LimitNOFILE= in a systemd "
-    "unit) and start again."
-)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -98,7 +93,7 @@ def complain(sentence: str, code: int) -> int:
 def plain(fault: OSError) -> str:
     """An error of the operating system as a sentence: which file, and what is wrong with it."""
     if says_no_descriptors(fault):
-        return NO_MORE_FILES
+        return f"{NO_DESCRIPTORS}."
     what = (fault.strerror or str(fault) or type(fault).__name__).lower()
     return f"{fault.filename}: {what}" if fault.filename else what
 

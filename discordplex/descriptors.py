@@ -2,6 +2,12 @@
 
 import errno
 import os
+from typing import Final
+
+LIMIT_REACHED: Final = "the process has reached its limit of open files and connections"
+RAISE_LIMIT: Final = "raise it (`ulimit -n 4096`, or LimitNOFILE= of systemd) and restart the process"
+NO_DESCRIPTORS: Final = f"{LIMIT_REACHED}: {RAISE_LIMIT}"
+"""The same as a part of a sentence, wherever somebody reads it."""
 
 
 def says_no_descriptors(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ import structlog
 from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from discordplex.descriptors import LIMIT_REACHED
 from discordplex.plaintext import one_line, visible
 from discordplex.redact import MASK, redact
 
@@ -46,7 +47,7 @@ MOST_EXCEPTIONS = 12
 """The most exceptions that are logged of a chain or a group."""
 
 CANNOT_ACCEPT = "socket.accept() out of system resource"
-NO_CONNECTIONS = "no connection can be accepted: this process has reached its limit of open files and connections"
+NO_CONNECTIONS = f"no connection can be accepted: {LIMIT_REACHED}"
 ACCEPT_PAUSE_S = 10.0
 
 Observer: TypeAlias = Callable[[EventDict], None]

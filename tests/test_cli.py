@@ -14,6 +14,7 @@ import pytest
 
 from discordplex import __version__, cli, installing, verbs
 from discordplex.config import Config
+from discordplex.descriptors import NO_DESCRIPTORS
 from discordplex.errors import ConfigError, DiscordplexError, EngineError
 from discordplex.services import clients
 from discordplex.stopping import Stop
@@ -139,7 +140,7 @@ FAULTS: list[tuple[BaseException, int, str]] = [
     (DiscordplexError("one\ntwo"), 1, "one\ndiscordplex: two"),
     (PermissionError(13, "Permission denied", "out.json"), 1, "out.json: permission denied"),
     (OSError("no route"), 1, "no route"),
-    (OSError(24, "Too many open files", "x.py"), 1, cli.NO_MORE_FILES),
+    (OSError(24, "Too many open files", "x.py"), 1, f"{NO_DESCRIPTORS}."),
     (
         RuntimeError("odd"),
         1,

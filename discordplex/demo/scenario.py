@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from discordplex.audio.format import ENGINE
-from discordplex.bot.call.captions import PERSON_CAPTIONED
 from discordplex.cascade.provider import CascadeProvider
 from discordplex.clock import SystemClock
 from discordplex.config import CascadeConfig
@@ -212,7 +211,7 @@ class Demo:
         if event.get("event") == "call stats":
             self._stats.append((self._clock.now(), event))
             self._show.stats(event)
-        elif event.get("event") == PERSON_CAPTIONED:
+        elif event.get("event") == "person captioned":
             self._chat.said(event.get("began_s_ago"))
         elif event.get("event") == "call handed over":
             at_s = self._clock.now() - self._chat.origin_s

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from discordplex.descriptors import says_no_descriptors
+from discordplex.descriptors import LIMIT_REACHED, RAISE_LIMIT, says_no_descriptors
 from discordplex.errors import DiscordplexError
 from discordplex.installing import pip
 from discordplex.logs import kind_of
@@ -61,8 +61,7 @@ def broken(name: str, fault: Exception) -> Finding:
     if isinstance(fault, DiscordplexError):
         return failure(name, fault.full, "Do what the sentence says, then run this again.")
     if says_no_descriptors(fault):
-        says = "This check could not open a file or a socket: the process or the machine has reached its limit of open files."
-        return failure(name, says, "Close other programs, or allow more: ulimit -n 4096")
+        return failure(name, f"This check could not open a file or a socket: {LIMIT_REACHED}.", f"Close other programs, or {RAISE_LIMIT}.")
     if isinstance(fault, ImportError):
         says = f"A package cannot be loaded: {one_line(str(fault.name or 'its name is not known'), 80)}."
         return failure(name, says, f"Run: {pip('install', '--force-reinstall', 'discordplex')}")

@@ -6,6 +6,7 @@ NVIDIA's server that a sentence rests on stands beside it.
 
 from dataclasses import dataclass
 
+from discordplex.descriptors import NO_DESCRIPTORS
 from discordplex.engine import OVER_BUDGET, STALLED
 
 NORMAL_CLOSURE = 1000
@@ -123,10 +124,7 @@ def redirected(name: str, status: int, address: str) -> Ending:
 
 def no_descriptors(name: str) -> Ending:
     """The process may open no more sockets."""
-    reason = (
-        f"I could not connect to {name}, because my process has too many files and connections open: "
-        "raise its limit of open files (ulimit -n), or restart me."
-    )
+    reason = f"I could not connect to {name}, because {NO_DESCRIPTORS}."
     return Ending(reason, retry=True, cause="out of descriptors")
 
 

@@ -6,6 +6,7 @@ A server's own text is never quoted: it may hold a key or somebody's words. Its 
 from dataclasses import dataclass
 from typing import Final
 
+from discordplex.descriptors import NO_DESCRIPTORS
 from discordplex.engine import BUSY, OVER_BUDGET
 
 EXPIRED: Final = "session over"
@@ -197,10 +198,7 @@ def no_tls(service: str) -> SessionEnding:
 
 def no_descriptors(service: str) -> SessionEnding:
     """The process may open no more sockets."""
-    reason = (
-        f"I could not connect to {service}, because my process has too many files and connections open: raise its limit of open files "
-        "(ulimit -n), or restart me."
-    )
+    reason = f"I could not connect to {service}, because {NO_DESCRIPTORS}."
     return SessionEnding(reason, retry=True, cause="out of descriptors")
 
 

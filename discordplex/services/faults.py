@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from discordplex.descriptors import says_no_descriptors
+from discordplex.descriptors import NO_DESCRIPTORS, says_no_descriptors
 from discordplex.errors import DiscordplexError
 from discordplex.plaintext import one_line
 from discordplex.redact import redact
@@ -37,7 +37,6 @@ HUNG_UP: Final = frozenset({"RemoteProtocolError", "ReadError", "WriteError"})
 """The HTTP library's errors for a connection that was established and broke."""
 OUT_OF_TIME: Final = frozenset({"APITimeoutError", "TimeoutException", "TimeoutError"})
 UNREACHABLE: Final = frozenset({"APIConnectionError", "TransportError", "RequestError", "OSError"})
-NO_DESCRIPTORS: Final = "the bot can open no more connections (too many open files). Raise the limit with ulimit -n or LimitNOFILE."
 DEEPEST: Final = 12
 """How many errors that caused each other are examined."""
 REDIRECTS, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY, SERVER_ERRORS = range(300, 400), 401, 403, 404, 429, 500
@@ -125,7 +124,7 @@ def diagnose(error: BaseException, service: Service, server: str) -> Fault:
         return Fault(f"HTTP {error.status_code}", refusal(error, service, server))
     chain = list(causes(error))
     if any(map(says_no_descriptors, chain)):
-        return Fault("out of descriptors", NO_DESCRIPTORS)
+        return Fault("out of descriptors", f"{NO_DESCRIPTORS}.")
     kinds = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if "ProxyFailedError" in kinds:
         return Fault("proxy", str(error))

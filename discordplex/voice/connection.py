@@ -13,7 +13,7 @@ import structlog
 from discord.voice import VoiceProtocol
 
 from discordplex.clock import Clock
-from discordplex.descriptors import says_no_descriptors
+from discordplex.descriptors import NO_DESCRIPTORS, says_no_descriptors
 from discordplex.errors import LocalProtocolError, VoiceError
 from discordplex.metrics import Metrics
 from discordplex.network import NetworkSettingError, tls_context
@@ -26,7 +26,6 @@ from discordplex.voice.members import Members
 from discordplex.voice.reconnect import REMOVED, Reconnector
 from discordplex.voice.rtp.receiver import EVERYBODY, PcmSink
 from discordplex.voice.rtp.sender import PcmSource, Sender
-from discordplex.voice.rtp.socket import TOO_MANY_FILES
 from discordplex.voice.rtp.threads import SendThread
 from discordplex.voice.session import DiscordVoiceSession, VoiceServices
 from discordplex.voice.watchdog import Watchdog, excused
@@ -135,7 +134,7 @@ class VoiceConnection(VoiceProtocol[discord.Client]):
             if isinstance(fault, NetworkSettingError):
                 raise VoiceError(str(fault)) from None
             if says_no_descriptors(fault):
-                raise VoiceError(f"{TOO_MANY_FILES[:1].upper()}{TOO_MANY_FILES[1:]}.") from fault
+                raise VoiceError(f"{NO_DESCRIPTORS[:1].upper()}{NO_DESCRIPTORS[1:]}.") from fault
             raise
         if not self._connected:
             refusal = self._why_not(timeout)

@@ -17,7 +17,7 @@ import structlog
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from discordplex.clock import Clock
-from discordplex.descriptors import says_no_descriptors
+from discordplex.descriptors import NO_DESCRIPTORS, says_no_descriptors
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
@@ -43,7 +43,7 @@ from discordplex.voice.gateway.protocol import VERSION, Credentials, GatewayPhas
 from discordplex.voice.rtp.encryption import choose_mode
 from discordplex.voice.rtp.receiver import PcmSink
 from discordplex.voice.rtp.sender import Sender
-from discordplex.voice.rtp.socket import TOO_MANY_FILES, MediaSocket
+from discordplex.voice.rtp.socket import MediaSocket
 from discordplex.websocket import GuardedConnection
 
 
@@ -235,7 +235,7 @@ class DiscordVoiceSession:
         except (OSError, asyncio.TimeoutError, WebSocketException) as error:
             log.warning("voice server not reached", error=type(error).__name__)
             limited = says_no_descriptors(error)
-            self._ending = Closing(Repair.RESUME, TOO_MANY_FILES if limited else "Discord's voice server could not be reached")
+            self._ending = Closing(Repair.RESUME, NO_DESCRIPTORS if limited else "Discord's voice server could not be reached")
             return None
         await self._serve(socket)
         return socket.close_code

@@ -43,7 +43,7 @@ def test_people_are_told_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the packages there is none."""
     assert ChatSummary(CascadeConfig(), clock=SystemClock()).name == "a chat model (gpt-4o-mini)"
     monkeypatch.setattr("discordplex.cascade.summary.is_installed", lambda: False)
-    with pytest.raises(ConfigError, match="pip install"):
+    with pytest.raises(ConfigError, match=r"discordplex\[cascade\]"):
         ChatSummary(CascadeConfig(), clock=SystemClock())
 
 

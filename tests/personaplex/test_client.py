@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from discordplex.descriptors import NO_DESCRIPTORS
 from discordplex.engine import Persona
 from discordplex.errors import EngineError
 from discordplex.loopback.clock import FakeClock
@@ -181,7 +182,7 @@ async def test_no_descriptor_is_left_for_a_socket(host: str) -> None:
     """A process that may open no more files says so, and does not blame the server or the name."""
     with descriptors():
         error = await refusal(f"ws://{host}:1")
-    assert "too many files and connections open" in str(error)
+    assert NO_DESCRIPTORS in str(error)
     assert error.cause == "out of descriptors"
     assert error.retry
 

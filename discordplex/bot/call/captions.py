@@ -16,9 +16,6 @@ from discordplex.plaintext import one_line
 
 log = structlog.get_logger()
 
-PERSON_CAPTIONED = "person captioned"
-"""The log line for each stretch of a person's speech that goes into the channel, in that order; it says when the stretch began."""
-
 
 class CallCaptions:
     """The captions of one call. What people say goes only where people were told that it goes. Thread: loop."""
@@ -66,4 +63,4 @@ class CallCaptions:
         self._notices.caption(voice_channel, (self._state.number, caption.key), text, final=caption.final, speaker=speaker)
         if caption.final:
             began_s_ago = None if caption.began_at is None else round(self._notices.clock.now() - caption.began_at, 3)
-            log.debug(PERSON_CAPTIONED, began_s_ago=began_s_ago, channel=voice_channel.place.channel_id, call=self._state.number)
+            log.debug("person captioned", began_s_ago=began_s_ago, channel=voice_channel.place.channel_id, call=self._state.number)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from discordplex.clock import Clock, Timer
-from discordplex.descriptors import says_no_descriptors
+from discordplex.descriptors import NO_DESCRIPTORS, says_no_descriptors
 from discordplex.errors import RemoteProtocolError, VoiceError
 from discordplex.metrics import Metrics
 from discordplex.voice.dave.session import DaveSession
@@ -30,8 +30,6 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 DISCOVERY_TRIES = 6
 DISCOVERY_PATIENCE_S = 0.5
 """Datagrams get lost: the question is asked again after this long."""
-
-TOO_MANY_FILES = "the bot has reached the limit of open files and connections; raise it (`ulimit -n`), or let it take fewer calls"
 
 KEEPALIVE_STARTS = 1 << 31
 """The first keep-alive's number is one of these, by chance: whoever forges datagrams cannot answer for the voice server."""
@@ -210,7 +208,7 @@ def connected_socket(host: str, port: int) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_DGRAM)
     except OSError as error:
         limited = says_no_descriptors(error)
-        sentence = TOO_MANY_FILES if limited else f"this computer lets the bot open no datagram socket: {error.strerror}"
+        sentence = NO_DESCRIPTORS if limited else f"this computer lets the bot open no datagram socket: {error.strerror}"
         raise VoiceError(f"{sentence[:1].upper()}{sentence[1:]}.") from error
     try:
         sock.setblocking(False)
