@@ -62,5 +62,6 @@ class CallCaptions:
         speaker = caption.speaker if caption.speaker is not None else NOBODY_KNOWN
         self._notices.caption(voice_channel, (self._state.number, caption.key), text, final=caption.final, speaker=speaker)
         if caption.final:
+            # The demo reads it: each stretch that goes into the channel, in that order, and when it began.
             began_s_ago = None if caption.began_at is None else round(self._notices.clock.now() - caption.began_at, 3)
             log.debug("person captioned", began_s_ago=began_s_ago, channel=voice_channel.place.channel_id, call=self._state.number)
