@@ -240,6 +240,8 @@ class GatewayClient(discord.Bot):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """py-cord asks for a new session, at once or five seconds after Discord refused a resume."""
         await super().before_identify_hook(shard_id, initial=initial)
+        while wait_s := await self._turns.identify_s(self.shard, self._clock.now()):
+            await self._clock.sleep_until(self._clock.now() + wait_s)
         self._turns.begin(self.shard, self._clock.now())
 
     async def close(self) -> None:

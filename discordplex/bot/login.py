@@ -228,12 +228,14 @@ class Login:
         return shard.number in cluster.shards
 
     def _is_busy(self, number: int) -> bool:
-        """Whether a shard has calls, or something that is not saved or posted yet, so that it stays with this process."""
+        """Whether a shard has calls or is about to, or something is not saved or posted yet, so that it stays with this process."""
         shard = next((shard for shard in map(shard_of_client, self._connections.clients) if shard.number == number), None)
         if shard is None:
             return False
         unsaved = not self._parts.queue_memory.is_saved(shard.covers) or self._preferences.waiting > 0
-        return unsaved or self._dispatcher.has_calls(shard.covers) or self._notices.writes_where(in_shard(shard))
+        if unsaved or self._dispatcher.has_calls(shard.covers) or self._notices.writes_where(in_shard(shard)):
+            return True
+        return self._registry.starts_calls and self._dispatcher.has_waiting(shard.covers)
 
     async def shard_taken(self, shard: Shard) -> None:
         """Read what another process has left of the shard's guilds. Does nothing if there are no other processes."""

@@ -17,6 +17,9 @@ from discordplex.retry import Backoff
 IDENTIFY_S: Final = 5.0
 """The time in which `max_concurrency` shards may log in (documented)."""
 
+LEAD_S: Final = 2.0
+"""How long before its turn among the shards of all processes a shard connects."""
+
 MISSED_S: Final = 2.0
 """How late a shard may be for its turn among the shards of all processes."""
 
@@ -116,8 +119,12 @@ class LoginTurns:
         return max(0.0, self._booked[shard] - now)
 
     async def turn_s(self, shard: Shard, now: float) -> float:
-        """As `wait_s`. Ask again after the wait: 0 means that the shard may log in."""
+        """As `wait_s`. Ask again after the wait: 0 means that the shard may connect and log in."""
         return self.wait_s(shard, now)
+
+    async def identify_s(self, shard: Shard, now: float) -> float:  # noqa: ARG002 -- for `ClusterTurns`
+        """Seconds until a shard that is connected may identify. Ask again after the wait."""
+        return 0.0
 
     def begin(self, shard: Shard, now: float) -> None:
         """The shard logs in now."""
@@ -143,10 +150,11 @@ class ClusterTurns(LoginTurns):
         self._turns: dict[Shard, float] = {}
 
     async def turn_s(self, shard: Shard, now: float) -> float:
+        """Seconds until this shard may connect, a little before its turn: how long that takes shall not shift its identify."""
+        return self._pace(shard).wait_s(now) or max(0.0, await self.identify_s(shard, now) - LEAD_S)
+
+    async def identify_s(self, shard: Shard, now: float) -> float:
         """Seconds until this shard's turn. A turn that was missed is lost."""
-        pause_s = self._pace(shard).wait_s(now)
-        if pause_s:
-            return pause_s
         if now > self._turns.get(shard, float("-inf")) + MISSED_S:
             self._turns[shard] = now + await self._book(shard.number, self.max_concurrency)
         return max(0.0, self._turns[shard] - now)

@@ -12,7 +12,7 @@ from discordplex.cluster.snapshot import TTL_S, MemberRow, ShardRow, SlotRow, Sn
 from discordplex.engine_slots import SlotPurpose
 from discordplex.queue_order import in_order
 
-LOGIN_SPACING_S = 5.25
+LOGIN_SPACING_S = 5.5
 """Discord allows one login of a group in 5 s; the rest is for the way there."""
 
 MOVE_PAUSE_S = 5.0

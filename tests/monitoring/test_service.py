@@ -150,8 +150,10 @@ async def test_what_is_missing_is_said_with_the_command(monkeypatch: pytest.Monk
 
 
 def test_a_bot_that_nobody_watches_imports_none_of_it() -> None:
-    """What is not configured costs nothing: no server, no metrics library, not even the room."""
+    """What is not configured costs nothing: no server, no metrics library, not even the room. Nor does a cluster."""
     program = "import sys, discordplex.app; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()  # noqa: S603 -- ours
     assert "discordplex.bot.application" in modules
-    assert [name for name in modules if name.startswith(("discordplex.monitoring", "prometheus_client", "aiohttp.web"))] == []
+    assert [
+        name for name in modules if name.startswith(("discordplex.monitoring", "discordplex.cluster", "prometheus_client", "aiohttp.web"))
+    ] == []

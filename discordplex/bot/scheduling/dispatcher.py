@@ -228,6 +228,10 @@ class Dispatcher:
         """Whether one of these guilds has a call."""
         return any(map(covers, self._running.calls))
 
+    def has_waiting(self, covers: Callable[[int], bool]) -> bool:
+        """Whether one of these guilds waits for a call, or it is not known yet whether it does."""
+        return self._waiting.holds(covers) or any(covers(place.guild_id) for place in self._registry.queue)
+
     def others_changed(self) -> None:
         """Other processes have something new: an engine may be ours, or a number is known or another one."""
         news, self._news = self._news, asyncio.Event()

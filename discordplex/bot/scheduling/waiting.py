@@ -66,6 +66,10 @@ class WaitingList:
         self._held.add(covers)
         self._registry.restore(order, since)
 
+    def holds(self, covers: Callable[[int], bool]) -> bool:
+        """Whether `finish_take_over` of these guilds is still to come."""
+        return covers in self._held
+
     def finish_take_over(self, covers: Callable[[int], bool]) -> None:
         """These guilds are known: forget their channels without people."""
         self._held.discard(covers)
