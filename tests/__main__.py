@@ -46,7 +46,7 @@ FLOORS = {
     "bot": 96,
     "bridge": 99,
     "cascade": 98,
-    "cluster": 80,
+    "cluster": 96,
     "config": 99,
     "demo": 86,
     "doctor": 57,

@@ -115,6 +115,11 @@ class Rows:
                 await self._make_tables()
             raise
 
+    async def read(self) -> Snapshot:
+        """The rows as they are, without the lock."""
+        connection = await self._connected()
+        return parsed(await connection.fetchval(READ))
+
     def drop(self) -> None:
         """Close the connection without a word; the next transaction opens another one."""
         if self._connection is not None:

@@ -93,6 +93,11 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
 
         return check_traces(config.monitoring)
 
+    def cluster() -> Awaitable[Findings]:
+        from discordplex.doctor.cluster import check_cluster
+
+        return check_cluster(config.cluster)
+
     return [
         ("python", machine("check_python")),
         ("discord library", machine("check_discord_library")),
@@ -105,6 +110,7 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
         ("discord", discord),
         ("engine", engines),
         ("ears", hearing),
+        ("cluster", cluster),
         ("monitoring", monitoring),
         ("traces", traces),
     ]

@@ -11,6 +11,8 @@ from discordplex.clock import SystemClock
 from discordplex.cluster.arbiter import LOGIN_SPACING_S
 from discordplex.cluster.cluster import joined
 from discordplex.cluster.snapshot import TTL_S
+from discordplex.config import ClusterConfig
+from discordplex.doctor.cluster import check_cluster
 from discordplex.errors import ConfigError
 from discordplex.loopback import timeouts
 from discordplex.queue_order import GuildCall, WaitingChannel
@@ -443,6 +445,21 @@ async def test_the_queue_of_the_others_is_known(world: World) -> None:
         await world.beat()
         assert two.cluster.queue.waiting_elsewhere == two.cluster.queue.calls_elsewhere == []
         assert two.cluster.queue.lengths_s == [61.0]
+
+
+async def test_the_doctor_reads_the_rows(world: World, sql: Callable[[], Sql]) -> None:
+    """And changes nothing: it makes no tables where there are none."""
+    async with world.process(shards=2):
+        async with sql() as other:
+            await other("UPDATE cluster_members SET expires_at = extract(epoch FROM clock_timestamp()) + 3")
+            await other.commit()
+        (found,) = await check_cluster(ClusterConfig(url=world.url))
+        assert found.says == "1 process lives: host:0 with 2 of 2 shards."
+    async with sql() as other:
+        await other("DROP TABLE cluster_members")
+        await other.commit()
+    (found,) = await check_cluster(ClusterConfig(url=world.url))
+    assert found.says == "No process of the bot runs now."
 
 
 @pytest.mark.usefixtures("world")
