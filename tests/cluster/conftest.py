@@ -44,11 +44,18 @@ class World:
         while seconds > 0:
             step_s = min(step_s, seconds)
             seconds -= step_s
-            self.now += step_s
+            await self._pass(step_s)
+            await self.beat()
+
+    async def _pass(self, seconds: float) -> None:
+        """In parts that no process takes for a clock that was set: it beats by itself in between."""
+        while seconds > 0:
+            part_s = min(0.5, seconds)
+            seconds -= part_s
+            self.now += part_s
             for process in self.processes:
                 if not process.frozen:
-                    await process.clock.advance(step_s)
-            await self.beat()
+                    await process.clock.advance(part_s)
 
     async def beat(self) -> None:
         """Everybody beats, one after the other."""
