@@ -64,6 +64,10 @@ soak: $(VENV)/.dev ## long calls, a million hostile messages, a hundred kills, t
 	DISCORDPLEX_SOAK=1 $(BIN)/python -m pytest tests/voice tests/store/test_kill.py --timeout=900
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
+KILLS ?= 100
+soak-fleet: $(VENV)/.dev ## three processes of one bot on PostgreSQL, of which one after the other is killed, KILLS (100) times
+	$(BIN)/python -m tests.end_to_end.fleet_soak $(KILLS)
+
 bench: $(VENV)/.dev ## what the design budgets, measured; `make bench PEERS=1` adds discord.js and hermes-talk; writes benchmarks/results.json
 	$(BIN)/python -m benchmarks $(if $(PEERS),--peers)
 
@@ -82,4 +86,4 @@ clean: ## remove the environment and everything made
 	rm -rf $(VENV) .interop .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* discordplex-demo dist build *.egg-info benchmarks/results.json benchmarks/soak.json benchmarks/load.json
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
 
-.PHONY: help demo run test style types check interop soak bench load lock clean
+.PHONY: help demo run test style types check interop soak soak-fleet bench load lock clean
