@@ -137,7 +137,7 @@ class Fleet:
 
     async def kill(self, name: str) -> None:
         """As by an out-of-memory killer."""
-        process, before = self.processes.pop(name), self.conversations()
+        process, before = self.processes.pop(name), self.conversations() if self.shards(name) else 0
         process.kill()
         await process.wait()
         with anyio.fail_after(5 * timeouts.FACTOR):
@@ -161,9 +161,15 @@ class Fleet:
         self.processes[name].send_signal(signal.SIGCONT)
 
     def shards(self, name: str) -> int:
-        """How many shards a process has connected, as its log says."""
-        since = self.log(name).rpartition(JOINED)[2]
-        return since.count("shard taken") - since.count("shard given up")
+        """How many shards a process has, as its log says."""
+        held: set[int] = set()
+        for line in self.log(name).rpartition(JOINED)[2].splitlines()[1:]:
+            told = json.loads(line)
+            if told["event"] == "shard taken":
+                held.add(told["shard"])
+            elif told["event"] == "shard given up":
+                held.discard(told["shard"])
+        return len(held)
 
     def log(self, name: str) -> str:
         """What a process has logged."""
