@@ -224,7 +224,7 @@ def beat(state: Snapshot, name: str, count: int, *, leaving: bool = False) -> Sn
     return arbitrate(replace(state, now=now, members=members), OwnSide(name, shards=mine, shard_count=count, leaving=leaving))
 
 
-def logged_in(*holders: str) -> tuple[ShardRow, ...]:
+def logged_in(*holders: str | None) -> tuple[ShardRow, ...]:
     return tuple(ShardRow(number, holder, moved_at=NOW - 100, login_at=NOW - 90) for number, holder in enumerate(holders))
 
 
@@ -242,6 +242,13 @@ def test_a_shard_with_calls_stays() -> None:
         claimed, now=NOW + MOVE_PAUSE_S, members={name: replace(row, expires_at=NOW + 9) for name, row in claimed.members.items()}
     )
     assert [shard.holder for shard in arbitrate(later, own).shards.values()].count(None) == 1
+
+
+def test_a_process_that_was_taken_for_dead_has_back_what_nobody_took() -> None:
+    """Even more than its fair share: its calls are on these shards."""
+    state = snapshot(member("bert"), shards=logged_in(None, None, "bert", None))
+    after = arbitrate(state, OwnSide("anna", shards=frozenset({0, 1, 2, 3}), busy=frozenset({0, 1, 3})))
+    assert [shard.holder for shard in after.shards.values()] == ["anna", "anna", "bert", "anna"]
 
 
 def test_shards_that_wait_for_their_login_move_at_once() -> None:
