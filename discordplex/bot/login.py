@@ -244,14 +244,14 @@ class Login:
         log.info("shard taken", shard=shard.number)
         memory, covers = self._parts.queue_memory, shard.covers
         self._preferences.read_again(covers)
-        order, _, _ = await asyncio.gather(memory.load(covers), self._unfinished.load(covers), self._parts.usage_memory.load(covers))
+        order, _, _ = await asyncio.gather(memory.load(shard), self._unfinished.load(covers), self._parts.usage_memory.load(covers))
         since = memory.since
         self._dispatcher.take_over(covers, order, {place: since[place] for place, _ in order if place in since})
 
     async def shard_moved(self, shard: Shard) -> None:
         """Another process has the shard: end what is left of its calls, and forget its guilds, whose places are kept there."""
         log.info("shard given up", shard=shard.number)
-        self._parts.queue_memory.release(shard.covers)
+        self._parts.queue_memory.release(shard)
         self._unfinished.release(shard.covers)
         await self._dispatcher.hand_over(shard.covers, timeout_s=LAST_WORDS_S)
         await self._notices.close_where(in_shard(shard))

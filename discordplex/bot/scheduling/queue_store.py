@@ -11,6 +11,7 @@ import structlog
 from typing_extensions import Self
 
 from discordplex.bot.place import Place
+from discordplex.bot.shards import WHOLE, Shard
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
 from discordplex.store.queue import Queue
@@ -44,8 +45,8 @@ class StoredOrder:
         self._wanted: dict[Place, QueueEntry] = {}
         self._stored: dict[Place, QueueEntry] = {}
         self._newest = datetime.min.replace(tzinfo=timezone.utc)
-        self._released: set[Callable[[int], bool]] = set()
-        """The guilds of other processes."""
+        self._released: set[Shard] = set()
+        """The shards that other processes have now, and this one had."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -62,19 +63,19 @@ class StoredOrder:
             await asyncio.wait(unfinished)
         self._task = None
 
-    async def load(self, covers: Callable[[int], bool] = lambda _: True) -> Iterable[tuple[Place, int | None]]:
+    async def load(self, shard: Shard = WHOLE) -> Iterable[tuple[Place, int | None]]:
         """Who had a call or waited when the last process ended, in the order of their requests. Empty if the database fails.
 
-        With `covers`, only in these guilds, which were another process's: from now on their places are kept here.
+        With `shard`, only in its guilds, which were another process's: from now on their places are kept here.
         """
-        self._released.discard(covers)
+        self._released = {one for one in self._released if one.count == shard.count and one != shard}
         try:
             found = await self._queue.list()
         except StoreError as fault:
             log.warning("queue order not read", cause=fault.full)
             return []
-        ours = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since) if covers(one.guild_id)}
-        self._drop(covers)
+        ours = {Place(one.guild_id, one.channel_id): one for one in sorted(found, key=lambda one: one.since) if shard.covers(one.guild_id)}
+        self._drop(shard.covers)
         self._stored |= ours
         self._wanted |= ours
         self._newest = max((one.since for one in found), default=self._newest)
@@ -85,10 +86,10 @@ class StoredOrder:
         """When each channel asked, in seconds since 1970."""
         return {place: one.since.timestamp() for place, one in self._wanted.items()}
 
-    def release(self, covers: Callable[[int], bool]) -> None:
-        """Another process keeps the places of these guilds from now on: what happens to them here is not saved."""
-        self._released.add(covers)
-        self._drop(covers)
+    def release(self, shard: Shard) -> None:
+        """Another process keeps the places of this shard's guilds from now on: what happens to them here is not saved."""
+        self._released.add(shard)
+        self._drop(shard.covers)
 
     def is_saved(self, covers: Callable[[int], bool]) -> bool:
         """Whether everything of these guilds is stored."""
@@ -129,7 +130,7 @@ class StoredOrder:
                 del places[place]
 
     def _is_released(self, place: Place) -> bool:
-        return any(covers(place.guild_id) for covers in self._released)
+        return any(shard.covers(place.guild_id) for shard in self._released)
 
     def _stir(self) -> None:
         if self._task is None or self._task.done():

@@ -283,8 +283,10 @@ class SessionRegistry:
         return waited
 
     def forget_nobody(self) -> None:
-        """The process ends: calls that end from now on stay remembered."""
+        """The login ends: calls that end from now on stay remembered, and no call begins, also if other processes free an engine."""
         self._memory = NoMemory()
+        self.starts_calls = False
+        self.publish()
 
     def move(self, guild_id: int, channel_id: int) -> None:
         """The guild's call moved to another channel, which does not wait any more."""
@@ -396,7 +398,10 @@ class SessionRegistry:
         """Tell the other processes who waits here and which calls run here, if there are others."""
         if self._shared.shared:
             self._shared.publish(
-                [replace(one, ready=self.may_begin(one.guild_id), kinds=self._kinds(one.guild_id)) for one in self._waiting()],
+                [
+                    replace(one, ready=self.starts_calls and self.may_begin(one.guild_id), kinds=self._kinds(one.guild_id))
+                    for one in self._waiting()
+                ],
                 [GuildCall(guild_id, call.channel_id, call.since, not call.ending) for guild_id, call in self._calls.items()],
             )
 

@@ -217,7 +217,8 @@ class StoredPreferences:
         self._weigh_wishes()
 
     def read_again(self, covers: Callable[[int], bool]) -> None:
-        """Another process may have changed the settings of these guilds: `learn` reads them again."""
+        """Another process may have changed the settings of these guilds and their people: `learn` and `person` read them again."""
+        self._people.clear()
         for guild_id in [guild_id for guild_id in self._guilds if covers(guild_id)]:
             del self._guilds[guild_id]
             self._unread.discard(guild_id)

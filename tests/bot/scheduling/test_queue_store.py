@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from discordplex.bot.place import Place
 from discordplex.bot.scheduling.queue_store import RETRY_S, StoredOrder
+from discordplex.bot.shards import Shard
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
 from discordplex.store.records import Owner
@@ -136,24 +137,28 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
 
 
 async def test_the_places_of_a_shard_are_another_processs_after_it_moved(store: Store) -> None:
-    """Each process touches the rows of its own guilds only, and finds them when it takes over a shard."""
-    odd, even = (lambda guild_id: guild_id % 2 == 1), (lambda guild_id: guild_id % 2 == 0)
+    """Each process touches the rows of its own guilds only, and finds them when it takes over a shard, also one that it had before."""
+    here, there = Place(0 << 22, 11), Place(1 << 22, 21)
+    another = Place(there.guild_id, 22)
     async with (
         StoredOrder(store.queue, clock=FakeClock(), now=lambda: 100.0) as one,
         StoredOrder(store.queue, clock=FakeClock(), now=lambda: 200.0) as two,
     ):
-        await one.load(odd)
-        await two.load(even)
-        two.entered(B, BERT)
-        one.entered(A, ANNA)
-        assert not one.is_saved(odd)
-        while await kept(store) != [(A, ANNA), (B, BERT)]:  # noqa: ASYNC110 - it is written behind
+        await one.load(Shard(1, 2))
+        await two.load(Shard(0, 2))
+        two.entered(here, BERT)
+        one.entered(there, ANNA)
+        assert not one.is_saved(Shard(1, 2).covers)
+        while await kept(store) != [(there, ANNA), (here, BERT)]:  # noqa: ASYNC110 - it is written behind
             await asyncio.sleep(0)
-        assert one.is_saved(odd)
-        one.release(odd)
-        one.left(A)
-        one.entered(D, ANNA)
-        assert list(await two.load(odd)) == [(A, ANNA)]
-        assert two.since == {A: 100.0, B: 200.0}
-        two.left(A)
-    assert await kept(store) == [(B, BERT)]
+        assert one.is_saved(Shard(1, 2).covers)
+        one.release(Shard(1, 2))
+        one.left(there)
+        one.entered(another, ANNA)
+        assert list(await two.load(Shard(1, 2))) == [(there, ANNA)]
+        assert two.since == {there: 100.0, here: 200.0}
+        two.release(Shard(1, 2))
+        assert list(await one.load(Shard(1, 2))) == [(there, ANNA)]
+        one.entered(another, BERT)
+        one.left(there)
+    assert await kept(store) == [(here, BERT), (another, BERT)]

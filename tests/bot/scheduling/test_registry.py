@@ -327,6 +327,18 @@ def test_a_granted_engine_begins_the_call(engines: Callable[[int], CountedEngine
     assert (there.registry.number(B1), here.registry.number(A2)) == (1, 2)
 
 
+def test_a_login_that_ends_is_granted_nothing(engines: Callable[[int], CountedEngines]) -> None:
+    """Its people keep their place for the next one; an engine that is free meanwhile goes to those who can use it."""
+    rows = SharedRows()
+    here = PartOfQueue(rows, engines(0))
+    here.registry.request(A1)
+    assert [one.ready for one in here.published[0]] == [True]
+    here.registry.forget_nobody()
+    assert [one.ready for one in here.published[0]] == [False]
+    here.provider.capacity = 1
+    assert here.registry.serve(everybody) is None
+
+
 def test_places_are_taken_over_in_their_old_order(engines: Callable[[int], CountedEngines]) -> None:
     """Who waited in a process that has died comes where they were, not at the end."""
     rows = SharedRows()

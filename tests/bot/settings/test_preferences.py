@@ -497,3 +497,15 @@ async def test_forgetting_a_person_leaves_the_wish_not_to_be_heard(preferences: 
     assert await preferences.persona(GUILD, ANNA) == DEFAULT
     assert preferences.opted_out == {ANNA}
     assert (await preferences.store.people.opted_out()) == {ANNA}
+
+
+async def test_what_another_process_changed_is_read_again(preferences: StoredPreferences) -> None:
+    """A shard comes back to a process that had it before: the settings of its guilds and of their people are those of now."""
+    await preferences.learn(GUILD)
+    await preferences.person(ANNA)
+    await preferences.store.guilds.change(GUILD, lambda now: replace(now, transcripts=True))
+    await preferences.store.people.change(ANNA, lambda now: replace(now, choice=Choice(voice="NATM1.pt")))
+    preferences.read_again(lambda guild_id: guild_id == GUILD)
+    await preferences.learn(GUILD)
+    assert preferences.rules(GUILD).transcripts
+    assert (await preferences.person(ANNA)).choice.voice == "NATM1.pt"
