@@ -21,6 +21,9 @@ MOVE_PAUSE_S = 5.0
 DISTRUST_S = 120.0
 """How long a slot whose holder died is taken last: a holder that is only frozen may still be connected to its server."""
 
+LONGEST_PAUSE_S = 900.0
+"""A slot that is paused for longer was paused before the database's clock was set back: nothing is avoided for so long."""
+
 MOST_LENGTHS = 50
 """How many of the newest calls' lengths are kept, for estimates."""
 
@@ -72,7 +75,7 @@ def arbitrate(before: Snapshot, own: OwnSide) -> Snapshot:
     """The rows after this process's beat."""
     if own.leaving:
         return without(before, {own.member}, died=False)
-    after = renewed(before, own)
+    after = renewed(without_old_times(before), own)
     if own.may_bury:
         after = without(after, {one for one in after.members if not after.is_alive(one)}, died=True)
     after = counted(after, own)
@@ -84,6 +87,25 @@ def arbitrate(before: Snapshot, own: OwnSide) -> Snapshot:
     book_logins(shards, after.now, own)
     after = replace(after, shards=shards, slots=reported(after, own), wishes=wished(after, own))
     return replace(after, slots=share_slots(after))
+
+
+def without_old_times(before: Snapshot) -> Snapshot:
+    """The rows without times that nobody has written by the database's clock of now: it was set back."""
+    now = before.now
+    last_login = now + LOGIN_SPACING_S * (len(before.shards) + 1)
+    shards = {
+        number: replace(shard, moved_at=min(shard.moved_at, now), login_at=shard.login_at if shard.login_at <= last_login else now)
+        for number, shard in before.shards.items()
+    }
+    slots = {
+        name: replace(
+            slot,
+            paused_until=slot.paused_until if slot.paused_until <= now + LONGEST_PAUSE_S else 0.0,
+            lapsed_at=min(slot.lapsed_at, now),
+        )
+        for name, slot in before.slots.items()
+    }
+    return replace(before, shards=shards, slots=slots)
 
 
 def without(before: Snapshot, gone: set[str], *, died: bool) -> Snapshot:

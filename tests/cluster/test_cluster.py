@@ -248,6 +248,21 @@ async def test_a_clock_that_is_set_kills_nobody(world: World) -> None:
             assert (one.cluster.shards, two.cluster.shards) == held
 
 
+async def test_after_the_clock_was_set_back_nobody_waits_for_the_old_time(world: World) -> None:
+    """A shard that loses its session logs in again within seconds, and a pause ends; neither takes the hours that the clock went back."""
+    async with world.process("personaplex:a", shards=2) as one:
+        await world.advance(20)
+        await one.cluster.login_turn(0, 1)
+        one.cluster.slots.report("personaplex:a", 1, 15.0)
+        await world.beat()
+        assert one.cluster.slots.paused_s("personaplex:a") == pytest.approx(15.0)
+        world.now -= 7200
+        await world.advance(10)
+        assert await one.cluster.login_turn(0, 1) <= LOGIN_SPACING_S
+        assert one.cluster.slots.paused_s("personaplex:a") == 0
+        assert all(shard.moved_at <= world.now for shard in one.cluster.snapshot.shards.values())
+
+
 async def test_the_server_ends_a_transaction_that_stops_in_the_middle(world: World) -> None:
     """A process that is frozen while it holds the lock does not keep the others from beating for longer than a second."""
     rows = WorldRows(world, lambda _: None)
