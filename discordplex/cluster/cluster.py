@@ -115,6 +115,7 @@ class Cluster:
             self._shard_count = await ask()
             while not await self.beat():
                 await self._clock.sleep_until(self._clock.now() + BEAT_S)
+            self._shard_count = None  # from now on it is what the rows say, also where this process is alone one day
         return int(self.snapshot.facts[SHARDS])
 
     async def login_turn(self, shard: int, max_concurrency: int) -> float:

@@ -322,6 +322,25 @@ async def test_who_joins_takes_the_number_of_shards_of_the_others(world: World) 
         assert await two.cluster.shard_count(ask) == 3
 
 
+async def test_processes_that_ask_at_the_same_time_get_one_number_that_stays(world: World) -> None:
+    """Also when the one whose number it is ends first: the other one's shards have calls."""
+    async with world.process() as one, world.process() as two:
+        asked: list[int] = []
+
+        async def ask(number: int) -> int:
+            asked.append(number)
+            while len(asked) < 2:  # noqa: ASYNC110 - until the other one asks, too
+                await asyncio.sleep(0)
+            return number
+
+        ours, theirs = await asyncio.gather(one.cluster.shard_count(lambda: ask(2)), two.cluster.shard_count(lambda: ask(4)))
+        assert ours == theirs
+        first, second = (one, two) if ours == 2 else (two, one)
+        await first.end()
+        await world.advance(20)
+        assert len(second.cluster.snapshot.shards) == ours
+
+
 async def test_who_comes_after_a_crash_waits_until_the_dead_are_known(world: World) -> None:
     """Then it is alone, and divides the bot anew."""
     async with world.process(shards=3) as one:

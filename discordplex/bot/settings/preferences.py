@@ -217,8 +217,11 @@ class StoredPreferences:
         self._weigh_wishes()
 
     def read_again(self, covers: Callable[[int], bool]) -> None:
-        """Another process may have changed the settings of these guilds and their people: `learn` and `person` read them again."""
-        self._people.clear()
+        """Another process may have changed the settings of these guilds and their people: `learn` and `person` read them again.
+
+        The opt-outs are read again, too: a message about one may have been lost.
+        """
+        self._other_process_changed(None)
         for guild_id in [guild_id for guild_id in self._guilds if covers(guild_id)]:
             del self._guilds[guild_id]
             self._unread.discard(guild_id)

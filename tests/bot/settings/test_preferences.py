@@ -16,7 +16,7 @@ from discordplex.bot.settings.preferences import MOST_CHANGES, MOST_PEOPLE, Stor
 from discordplex.config import BotConfig, Config, PersonaConfig
 from discordplex.engine import Persona
 from discordplex.errors import StoreError
-from discordplex.loopback.clock import FakeClock
+from discordplex.loopback.clock import FakeClock, settle
 from discordplex.store.database import Database
 from discordplex.store.guilds import MOST_AT_ONCE
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, Owner, SavedPersona, SaveStatus
@@ -505,7 +505,14 @@ async def test_what_another_process_changed_is_read_again(preferences: StoredPre
     await preferences.person(ANNA)
     await preferences.store.guilds.change(GUILD, lambda now: replace(now, transcripts=True))
     await preferences.store.people.change(ANNA, lambda now: replace(now, choice=Choice(voice="NATM1.pt")))
-    preferences.read_again(lambda guild_id: guild_id == GUILD)
-    await preferences.learn(GUILD)
-    assert preferences.rules(GUILD).transcripts
-    assert (await preferences.person(ANNA)).choice.voice == "NATM1.pt"
+    async with preferences:
+        await settle()
+        await preferences.store.people.opt_out(BERT)
+        told = asyncio.Event()
+        preferences.changed = told.set
+        preferences.read_again(lambda guild_id: guild_id == GUILD)
+        await preferences.learn(GUILD)
+        assert preferences.rules(GUILD).transcripts
+        assert (await preferences.person(ANNA)).choice.voice == "NATM1.pt"
+        await asyncio.wait_for(told.wait(), 5)
+        assert preferences.opted_out == {BERT}
