@@ -185,14 +185,21 @@ class Cluster:
                 log.warning("cluster database unreachable", cause=code(fault), retry_in_s=BEAT_S)
             self._failing = True
             if were_connected:
-                self.on_change()
+                self._tell()
             return False
         if self._failing:
             log.info("cluster database back")
         self.connected, self._failing = True, False
         if not were_connected or meaning(before) != meaning(self.snapshot):
-            self.on_change()
+            self._tell()
         return True
+
+    def _tell(self) -> None:
+        """Call `on_change`. If it fails, this process must still go on saying that it lives."""
+        try:
+            self.on_change()
+        except Exception as fault:  # noqa: BLE001 - see above
+            log.error("cluster change failed", cause=place_of(fault))  # noqa: TRY400 - without the values of variables
 
     async def _transact(self) -> None:
         begun = self._clock.now()
@@ -231,7 +238,7 @@ class Cluster:
         kept = frozenset(shard for shard in self.shards if shard in after.shards and after.shards[shard].holder == self.member)
         if kept != self.shards and not self._leaving:
             self.shards = kept
-            self.on_change()
+            self._tell()
 
     def _apply(self, after: Snapshot, own: OwnSide, begun: float) -> None:
         now = self._clock.now()

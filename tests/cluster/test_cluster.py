@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from discordplex.clock import SystemClock
 from discordplex.cluster.arbiter import LOGIN_SPACING_S
@@ -295,6 +296,22 @@ async def test_a_fault_of_ours_in_a_beat_is_logged_and_the_next_one_tried(world:
         await world.advance(2)
         await until(lambda: one.cluster.connected)
         assert one.cluster.shards == {0, 1}
+
+
+async def test_a_fault_in_what_follows_a_beat_ends_no_beats(world: World) -> None:
+    """A process that stopped to beat would lose its shards, and handle no event any more."""
+    async with world.process(shards=2) as one:
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        one.cluster.on_change = fail
+        with capture_logs() as logs:
+            async with world.process():
+                assert not one.beating.done()
+                await world.advance(20)
+        assert [line for line in logs if line["event"] == "cluster change failed"]
+        assert one.cluster.alive
 
 
 async def test_columns_of_a_newer_version_are_left_alone(world: World, sql: Callable[[], Sql]) -> None:
