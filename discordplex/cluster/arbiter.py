@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from discordplex.cluster.snapshot import TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishKey, WishRow
+from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishKey, WishRow, kind_of
 from discordplex.engine_slots import SlotPurpose
 from discordplex.queue_order import in_order
 
@@ -23,6 +23,12 @@ DISTRUST_S = 120.0
 
 LONGEST_PAUSE_S = 900.0
 """A slot that is paused for longer was paused before the database's clock was set back: nothing is avoided for so long."""
+
+RETURN_S = 10.0
+"""How long after its shard has logged in a guild whose process is gone keeps its place: so long it takes at most to ask again."""
+
+MOST_UNCLAIMED_S = 60.0
+"""How long it keeps its place while no process takes its shard."""
 
 MOST_LENGTHS = 50
 """How many of the newest calls' lengths are kept, for estimates."""
@@ -119,8 +125,17 @@ def without(before: Snapshot, gone: set[str], *, died: bool) -> Snapshot:
     }
     shards = {number: released(shard, now) if shard.holder in gone else shard for number, shard in before.shards.items()}
     members = {name: member for name, member in before.members.items() if name not in gone}
-    wishes = {key: wish for key, wish in before.wishes.items() if wish.holder not in gone}
-    return replace(before, members=members, shards=shards, slots=slots, wishes=wishes)
+    staying = {key: wish for key, wish in before.wishes.items() if wish.holder not in gone}
+    kept = (place_of(wish, before.members.get(wish.holder)) for wish in before.wishes.values() if wish.holder in gone)
+    return replace(before, members=members, shards=shards, slots=slots, wishes={one.key: one for one in kept if one} | staying)
+
+
+def place_of(wish: WishRow, member: MemberRow | None) -> WishRow | None:
+    """The place in the queue that a guild keeps whose process is gone: with a call, the one that its call had."""
+    if wish.purpose not in ("call", "running") or wish.guild_id <= 0 or member is None:
+        return None
+    kinds = wish.kinds or tuple(dict.fromkeys(kind_of(slot) for slot in member.slots))
+    return replace(wish, holder=NOBODY, purpose="call", turn=wish.turn or wish.since, ready=True, kinds=kinds)
 
 
 def released(shard: ShardRow, now: float) -> ShardRow:
@@ -253,12 +268,32 @@ def reported(state: Snapshot, own: OwnSide) -> dict[str, SlotRow]:
 
 
 def wished(state: Snapshot, own: OwnSide) -> dict[WishKey, WishRow]:
-    """The wishes of all members."""
-    return {key: wish for key, wish in state.wishes.items() if wish.holder != own.member} | {wish.key: wish for wish in own.wishes}
+    """The wishes of all members, and the places of guilds whose process is gone and that have not asked again."""
+    members = {key: wish for key, wish in state.wishes.items() if wish.holder not in (own.member, NOBODY)}
+    members |= {wish.key: wish for wish in own.wishes}
+    back = {wish.guild_id for wish in members.values() if wish.ready or wish.purpose == "running"}
+    kept = {
+        key: wish
+        for key, wish in state.wishes.items()
+        if wish.holder == NOBODY and wish.guild_id not in back and is_away(wish.guild_id, state)
+    }
+    return kept | members
+
+
+def is_away(guild_id: int, state: Snapshot) -> bool:
+    """Whether no process knows yet who is in this guild, because its shard has moved or logs in just now."""
+    if not state.shards:
+        return False
+    shard = state.shards[(guild_id >> 22) % len(state.shards)]
+    lasts_s = MOST_UNCLAIMED_S if shard.holder is None else RETURN_S
+    return state.now < max(shard.moved_at, shard.login_at) + lasts_s
 
 
 def share_slots(state: Snapshot) -> dict[str, SlotRow]:
-    """Grant free slots: to calls whose engine failed, then to new calls in their order, then as spares. Ask spares back for the former."""
+    """Grant free slots: to calls whose engine failed, then to new calls in their order, then as spares. Ask spares back for the former.
+
+    What falls to a guild whose process is gone is kept for it: those who came later do not get it meanwhile.
+    """
     slots = dict(state.slots)
     granted = {(slot.holder, slot.guild_id, slot.purpose) for slot in slots.values() if slot.holder and slot.guild_id is not None}
     spares = {name for name, slot in slots.items() if slot.holder and slot.purpose == "spare"}
@@ -269,7 +304,7 @@ def share_slots(state: Snapshot) -> dict[str, SlotRow]:
     for wish in to_be_served(state):
         if (wish.holder, wish.guild_id, wish.purpose) in granted:
             continue
-        alike = (configured[wish.holder], wish.kinds, wish.purpose)
+        alike = (configured.get(wish.holder), wish.kinds, wish.purpose)
         slot = None if alike in hopeless else best_slot(slots.values(), wish, state)
         if slot is not None:
             purpose: SlotPurpose = "call" if wish.purpose == "running" else wish.purpose
@@ -279,6 +314,9 @@ def share_slots(state: Snapshot) -> dict[str, SlotRow]:
         if wish.purpose != "spare":
             fitting = [name for name in spares - needed if fits(slots[name], wish, state)]
             needed |= set(sorted(fitting, key=lambda name: (not slots[name].asked_back, rank(slots[name], wish, state)))[:1])
+    for name, slot in slots.items():
+        if slot.holder == NOBODY:
+            slots[name] = state.slots[name]
     for name in spares:
         if slots[name].asked_back != (name in needed):
             slots[name] = replace(slots[name], asked_back=name in needed)
@@ -286,12 +324,13 @@ def share_slots(state: Snapshot) -> dict[str, SlotRow]:
 
 
 def to_be_served(state: Snapshot) -> Iterator[WishRow]:
-    """The wishes of living members that a slot would serve, in their order; one new call of a guild."""
-    wishes = [wish for wish in state.wishes.values() if state.is_alive(wish.holder)]
+    """The wishes of living members, and of nobody, that a slot would serve, in their order; one new call of a guild."""
+    wishes = [wish for wish in state.wishes.values() if wish.holder == NOBODY or state.is_alive(wish.holder)]
     yield from sorted((wish for wish in wishes if wish.purpose == "rescue"), key=lambda wish: (wish.since, wish.key))
     served = {wish.guild_id for wish in wishes if wish.purpose == "running"}
-    for wish in in_order(wish for wish in wishes if wish.purpose == "call"):
-        if wish.ready and wish.guild_id not in served and not state.members[wish.holder].draining:
+    for wish in in_order(wish for wish in wishes if wish.purpose == "call" and wish.ready):
+        draining = wish.holder != NOBODY and state.members[wish.holder].draining
+        if wish.guild_id not in served and not draining:
             served.add(wish.guild_id)
             yield wish
     yield from sorted((wish for wish in wishes if wish.purpose == "spare"), key=lambda wish: (wish.since, wish.key))
@@ -313,7 +352,7 @@ def best_slot(slots: Iterable[SlotRow], wish: WishRow, state: Snapshot) -> SlotR
 
 def fits(slot: SlotRow, wish: WishRow, state: Snapshot) -> bool:
     """Whether a slot, free or not, is of a kind that the wish may have, and configured where it would be used."""
-    return slot.kind in wish.kinds and slot.slot in state.members[wish.holder].slots
+    return slot.kind in wish.kinds and (wish.holder == NOBODY or slot.slot in state.members[wish.holder].slots)
 
 
 def rank(slot: SlotRow, wish: WishRow, state: Snapshot) -> tuple[bool, bool, int, float, int, str]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from discordplex.cluster.arbiter import LENGTHS
-from discordplex.cluster.snapshot import Snapshot, WishKey, WishRow
+from discordplex.cluster.snapshot import NOBODY, Snapshot, WishKey, WishRow
 from discordplex.queue_order import GuildCall, WaitingChannel
 
 TICK_S = 1e-6
@@ -97,4 +97,7 @@ class ClusterQueue:
 
     @property
     def _others(self) -> list[WishRow]:
-        return [wish for wish in self._snapshot.wishes.values() if wish.holder != self._member and wish.guild_id > 0]
+        wishes = self._snapshot.wishes.values()
+        back = {wish.guild_id for wish in (*self._own.values(), *wishes) if wish.holder != NOBODY}
+        others = (wish for wish in wishes if wish.holder != self._member and wish.guild_id > 0)
+        return [wish for wish in others if wish.holder != NOBODY or wish.guild_id not in back]

@@ -12,6 +12,9 @@ from discordplex.engine_slots import SlotPurpose
 TTL_S = 4.0
 """How long a member lives after its last beat."""
 
+NOBODY = ""
+"""The holder of the place of a channel whose process is gone, until its shard is logged in elsewhere."""
+
 WishPurpose: TypeAlias = SlotPurpose | Literal["running"]
 """`running` wishes for nothing: it says that the guild has a call."""
 

@@ -11,6 +11,7 @@ from discordplex.cluster.arbiter import (
     DISTRUST_S,
     LOGIN_SPACING_S,
     MOVE_PAUSE_S,
+    RETURN_S,
     OwnSide,
     SlotReport,
     arbitrate,
@@ -20,7 +21,7 @@ from discordplex.cluster.arbiter import (
     share_slots,
     to_be_served,
 )
-from discordplex.cluster.snapshot import TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishRow
+from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishRow
 
 NOW = 1000.0
 NAMES = ("anna", "bert", "carl", "dora")
@@ -136,7 +137,7 @@ def test_holders_are_members(before: Snapshot, own: OwnSide) -> None:
     for after in (arbitrate(before, own), arbitrate(before, replace(own, leaving=True))):
         holders = {shard.holder for shard in after.shards.values()} | {slot.holder for slot in after.slots.values()}
         assert holders - {None} <= after.members.keys()
-        assert {wish.holder for wish in after.wishes.values()} <= after.members.keys()
+        assert {wish.holder for wish in after.wishes.values()} - {NOBODY} <= after.members.keys()
 
 
 @given(snapshots, own_sides)
@@ -362,3 +363,41 @@ def test_only_a_new_call_gets_what_failed(purpose: str) -> None:
     slots = (SlotRow("personaplex:a", failures=1, paused_until=NOW + 9),)
     after = share_slots(snapshot(member("anna"), slots=slots, wishes=(replace(CALL, purpose=purpose),)))  # type: ignore[arg-type]
     assert after["personaplex:a"].holder is None
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool) -> None:
+    """Whoever came later does not get their engine while their shard logs in elsewhere; then they ask again, or lose their place."""
+    guild, later = 1 << 22, 2 << 22
+    before = snapshot(
+        member("anna", slots=SLOTS[:1]),
+        member("bert", slots=SLOTS[:1], expires_at=NOW + TTL_S if leaving else NOW - 1),
+        shards=(ShardRow(0, "anna", login_at=NOW - 300), ShardRow(1, "bert", login_at=NOW - 300)),
+        slots=(SlotRow(SLOTS[0], "bert"),),
+        wishes=(
+            WishRow("bert", guild, 1, "running", since=NOW - 60),
+            WishRow("anna", later, 2, turn=NOW - 30, since=NOW - 30, kinds=("personaplex",)),
+        ),
+    )
+    waits = (WishRow("anna", later, 2, turn=NOW - 30, since=NOW - 30, kinds=("personaplex",)),)
+    anna = OwnSide("anna", slots=SLOTS[:1], shards=frozenset({0}), wishes=waits)
+    if leaving:
+        before = arbitrate(before, OwnSide("bert", slots=SLOTS[:1], leaving=True))
+    gone = arbitrate(before, anna)
+    assert gone.slots[SLOTS[0]].holder is None
+    assert gone.shards[1].holder == "anna"
+    logs_in = replace(anna, shards=frozenset({0, 1}), logins={1: 1})
+    moved = arbitrate(gone, logs_in)
+    assert moved.slots[SLOTS[0]].holder is None
+    asked = WishRow("anna", guild, 1, turn=NOW - 61, since=NOW - 61, kinds=("personaplex",))  # the call began a second later
+    looks = arbitrate(moved, replace(anna, shards=frozenset({0, 1}), wishes=(*waits, replace(asked, ready=False))))
+    assert looks.slots[SLOTS[0]].holder is None
+    back = arbitrate(looks, replace(anna, shards=frozenset({0, 1}), wishes=(*waits, asked)))
+    assert back.slots[SLOTS[0]].guild_id == guild
+    empty = arbitrate(with_time(moved, NOW + RETURN_S + LOGIN_SPACING_S), replace(anna, shards=frozenset({0, 1})))
+    assert empty.slots[SLOTS[0]].guild_id == later
+
+
+def with_time(state: Snapshot, now: float) -> Snapshot:
+    """The same rows later, with living members."""
+    return replace(state, now=now, members={name: replace(one, expires_at=now + TTL_S) for name, one in state.members.items()})
