@@ -16,6 +16,7 @@ from discordplex.loopback.discord.person.person import Person
 from discordplex.loopback.personaplex.log import AudioReceived, Connected, ConversationClosed, HandshakeSent, PromptsLoading
 from discordplex.loopback.personaplex.server import StandInServer
 from discordplex.loopback.personaplex.voice_model import ModelOutput
+from discordplex.loopback.timeouts import FACTOR
 from tests.audio.signals import samples
 from tests.end_to_end.sound import SECOND
 from tests.home import home_with
@@ -27,6 +28,8 @@ WORDS_TO_A_SENTENCE = 2
 WINDOW = ENGINE.frame_samples
 SHORTEST = 3
 """Windows of a stretch that is a word, and not the edge of one whose pitch is not clear."""
+TORN = round(2 * FACTOR)
+"""Silent windows within a word: a busy machine may tear it, but all of it has to be heard."""
 
 
 def pitch(number: int) -> float:
@@ -64,7 +67,7 @@ def heard_words(pcm: bytes, count: int) -> list[tuple[int, int, float]]:
         if level < 800:
             silent += 1
             continue
-        if found and found[-1][0] == number and silent <= 2:
+        if found and found[-1][0] == number and silent <= TORN:
             _, length, most = found[-1]
             found[-1] = (int(number), length + 1, max(most, float(level)))
         else:
