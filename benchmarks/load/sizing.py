@@ -104,7 +104,7 @@ class Growth:
         if len(set(sizes)) < 2:
             return cls(math.nan, math.nan)
         each, base = np.polyfit(sizes, [taken(window) for window in windows], 1)
-        return cls(float(base), float(each))
+        return cls(round(float(base), 6) + 0.0, round(float(each), 6) + 0.0)  # the fit's own noise would print as -0.00
 
 
 def carried(windows: Sequence[Window]) -> int:
