@@ -76,7 +76,7 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None, drain_s
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
                 if store is not None:
                     send_thread = stack.enter_context(SendThread(clock=clock, metrics=metrics))
-                    cluster = await stack.enter_async_context(clustered(config, clock))
+                    cluster = await stack.enter_async_context(clustered(config, clock, metrics))
                     await serve(
                         config,
                         store=store,
@@ -156,14 +156,14 @@ async def traced(config: Config) -> AsyncIterator[TraceSpan]:
 
 
 @contextlib.asynccontextmanager
-async def clustered(config: Config, clock: Clock) -> "AsyncIterator[Cluster | None]":
+async def clustered(config: Config, clock: Clock, metrics: Metrics) -> "AsyncIterator[Cluster | None]":
     """Inside the block, this process is a member of the cluster, if the settings name one. Raises ConfigError for an invalid URL."""
     if not config.cluster.url:
         yield None
         return
     from discordplex.cluster.cluster import joined  # noqa: PLC0415 -- what is not configured costs nothing
 
-    async with joined(config.cluster.url, clock=clock) as cluster:
+    async with joined(config.cluster.url, clock=clock, metrics=metrics) as cluster:
         yield cluster
 
 

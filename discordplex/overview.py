@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 
 from discordplex.metrics import Metrics
 
-DiscordState: TypeAlias = Literal["logging in", "connected", "reconnecting", "unreachable", "stopping"]
+DiscordState: TypeAlias = Literal["logging in", "connected", "standby", "reconnecting", "unreachable", "stopping"]
+"""`standby`: the other processes of the bot have all of its gateway connections."""
+
 StoreState: TypeAlias = Literal["ok", "memory only", "away"]
 
 SILENT_DBFS = -100.0
@@ -66,6 +68,40 @@ class EngineServer:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessOverview:
+    """One process of a bot that has several."""
+
+    name: str
+    """Its machine and its number there, for the operator."""
+    version: str
+    shards: tuple[int, ...] = ()
+    calls: int = 0
+    draining: bool = False
+    """It takes nothing new."""
+    lapsed: bool = False
+    """It has not been heard of for so long that others may take what it has."""
+    own: bool = False
+    """It is the one that tells this."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOverview:
+    """All processes of the bot, as the database said when it was last reached."""
+
+    connected: bool
+    """Whether it was reached at the last try: without it no call begins."""
+    age_s: float
+    """How long ago it was last reached."""
+    processes: tuple[ProcessOverview, ...] = ()
+    """This one first."""
+    shards: int = 0
+    free_shards: tuple[int, ...] = ()
+    """Those that no living process has."""
+    waiting: int = 0
+    """Channels that wait for an engine in any process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The whole bot."""
 
@@ -76,3 +112,7 @@ class Overview:
     waiting: tuple[str, ...] = ()
     """For each channel in the queue, the next one first, where it is; empty texts without names."""
     engines: tuple[EngineServer, ...] = ()
+    draining: bool = False
+    """No call begins any more; those that run may go on for a while."""
+    cluster: ClusterOverview | None = None
+    """The processes of the bot; None if it has only this one."""

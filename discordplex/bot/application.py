@@ -84,6 +84,7 @@ class BotApplication:
         )
         self._parts.preferences.forgetting.add(self._order.forget)
         self._stop = asyncio.Event()
+        self._draining = False
         self._login: Login | None = None
         self._between_logins: DiscordState = "logging in"
 
@@ -93,6 +94,8 @@ class BotApplication:
             found = Overview(self._between_logins, engines=tuple(servers_of(self._parts.provider)))
         else:
             found = self._login.overview(names=names)
+        cluster = self._parts.cluster
+        found = replace(found, draining=self._draining, cluster=cluster.overview if cluster else None)
         return replace(found, discord="stopping") if self._stop.is_set() else found
 
     def stop(self) -> None:
@@ -103,6 +106,7 @@ class BotApplication:
         """Start no call from now on, and return when no call runs any more, or after this time. Then `stop` it."""
         clock = self._parts.clock
         deadline = clock.now() + longest_s
+        self._draining = True
         log.info("draining", calls=self._login.calls if self._login else 0, longest_s=longest_s)
         if self._parts.cluster:
             self._parts.cluster.drain()

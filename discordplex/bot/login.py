@@ -151,6 +151,8 @@ class Login:
         """The bot as an observer sees it; with `names`, of servers, channels and people."""
         calls, waiting = self._dispatcher.overview(names=names)
         state: DiscordState = "connected" if self._connections.are_connected else "reconnecting" if self.was_connected else "logging in"
+        if self._parts.cluster and self._parts.cluster.is_standby:
+            state = "standby"
         return Overview(state, sum(1 for _ in self._connections.guilds), calls, waiting, tuple(servers_of(self._parts.provider)))
 
     async def run(self, token: str, stop: asyncio.Event) -> str | None:

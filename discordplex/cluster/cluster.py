@@ -14,12 +14,15 @@ import structlog
 from discordplex import __version__
 from discordplex.clock import Clock
 from discordplex.cluster.arbiter import SHARDS, OwnSide, arbitrate, next_turn
+from discordplex.cluster.overview import overview_of
 from discordplex.cluster.queue import ClusterQueue
 from discordplex.cluster.rows import EVERYBODY, Rows
 from discordplex.cluster.slots import ClusterSlots
 from discordplex.cluster.snapshot import TTL_S, Snapshot
 from discordplex.errors import StoreError
 from discordplex.logs import place_of
+from discordplex.metrics import Metrics
+from discordplex.overview import ClusterOverview
 from discordplex.store import address
 from discordplex.store.reasons import code, is_of_the_database
 from discordplex.tasks import cancel_and_wait, wait_for
@@ -39,6 +42,9 @@ come first."""
 CLOCK_JUMP_S = 1.0
 """If the database's clock and this process's differ by so much more than before, one of them was set."""
 
+LONGEST_AGE_S = 1e6
+"""What is told of the age of rows that were never read."""
+
 LEAVE_S = 1.0
 """How long giving everything back may take: a process that is asked to end has 5 s for everything."""
 
@@ -46,8 +52,13 @@ LEAVE_S = 1.0
 class Cluster:
     """What this process shares with the others of its bot: shards, engine slots, the queue. Use it with `joined`. Thread: loop."""
 
-    def __init__(self, rows: Callable[[Callable[[str], None]], Rows], *, clock: Clock, name: str = "") -> None:
+    def __init__(
+        self, rows: Callable[[Callable[[str], None]], Rows], *, clock: Clock, metrics: Metrics | None = None, name: str = ""
+    ) -> None:
         """`rows` makes the connection; `name` is how operators read of this process."""
+        metrics = metrics or Metrics()
+        self._failed_beats, self._beat_ms = metrics.counter("cluster.failed_beats"), metrics.histogram("cluster.beat_ms")
+        self._shards_taken = metrics.counter("cluster.shards_taken")
         self.member = secrets.token_hex(8)
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.on_change: Callable[[], None] = lambda: None
@@ -83,6 +94,18 @@ class Cluster:
     def alive(self) -> bool:
         """Whether this process has run without a long stop, so that what it holds is its own."""
         return self._clock.now() - self._completed < TTL_S
+
+    @property
+    def overview(self) -> ClusterOverview:
+        """All processes of the bot, for an observer. While this process is stopped for long, nothing is known."""
+        age_s = min(self._clock.now() - self._last_success, LONGEST_AGE_S)
+        return overview_of(self.snapshot, self.member, connected=self.connected and self.alive, age_s=age_s)
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether the other processes have all shards, and this one none."""
+        shards = self.snapshot.shards.values()
+        return not self.shards and bool(shards) and all(self.snapshot.is_alive(shard.holder) for shard in shards)
 
     @property
     def draining(self) -> bool:
@@ -177,6 +200,7 @@ class Cluster:
             await wait_for(self._transact(), ATTEMPT_S)
         except Exception as fault:  # noqa: BLE001 - whatever it is, this process must go on saying that it lives
             self._rows.drop()
+            self._failed_beats.add()
             self._seen_since = None
             self.connected = False
             if not (is_of_the_database(fault) or isinstance(fault, StoreError)):
@@ -243,7 +267,9 @@ class Cluster:
     def _apply(self, after: Snapshot, own: OwnSide, begun: float) -> None:
         now = self._clock.now()
         self.snapshot = after
-        self.shards = frozenset(number for number, shard in after.shards.items() if shard.holder == self.member)
+        self._beat_ms.record((now - begun) * 1000)
+        before, self.shards = self.shards, frozenset(number for number, shard in after.shards.items() if shard.holder == self.member)
+        self._shards_taken.add(len(self.shards - before))
         self._logins = {shard: groups for shard, groups in self._logins.items() if own.logins.get(shard) != groups}
         lapses = [member.expires_at for member in after.members.values() if member.expires_at > after.now and member.member != self.member]
         self._lapse_at = now + max(0.0, min(lapses, default=float("inf")) - self.now())
@@ -307,13 +333,13 @@ def who_must_know(before: Snapshot, after: Snapshot, member: str) -> list[str]:
 
 
 @asynccontextmanager
-async def joined(url: str, *, clock: Clock, name: str = "") -> AsyncIterator[Cluster]:
+async def joined(url: str, *, clock: Clock, metrics: Metrics | None = None, name: str = "") -> AsyncIterator[Cluster]:
     """A member of the cluster in the database at `url` (`cluster.url`). At the end of the block it gives back everything.
 
     Raises ConfigError for an invalid URL. A database that cannot be reached is tried until it can be.
     """
     where = address.parse(url, "cluster.url")
-    cluster = Cluster(lambda heard: Rows(where, heard, timeout_s=ATTEMPT_S), clock=clock, name=name)
+    cluster = Cluster(lambda heard: Rows(where, heard, timeout_s=ATTEMPT_S), clock=clock, metrics=metrics, name=name)
     beating = asyncio.create_task(cluster.run(), name="cluster beat")
     try:
         yield cluster

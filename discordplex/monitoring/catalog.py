@@ -108,6 +108,8 @@ COUNTERS = {
     "handover.crossfaded": Family("handover_crossfaded", "Of these, hand-overs in the middle of a word."),
     "handover.renewed": Family("handover_renewed", "Conversations that were opened anew on the same slot."),
     "handover.failed": Family("handover_failed", "Next conversations that failed."),
+    "cluster.failed_beats": Family("cluster_failed_beats", "Times that this process did not reach the database of the cluster."),
+    "cluster.shards_taken": Family("cluster_taken_shards", "Shards that this process has taken since its start."),
     "poster.writes": Family("poster_writes", "Messages written or edited in channels."),
     "poster.failures": Family("poster_failures", "Writes in channels that failed."),
     "poster.dropped": Family("poster_dropped", "Messages that were given up."),
@@ -130,6 +132,7 @@ HISTOGRAMS = {
     "cascade.first_audio_ms": HistogramFamily(
         "cascade_first_audio_seconds", "From the end of an utterance to the first sound of the reply.", ANSWERS
     ),
+    "cluster.beat_ms": HistogramFamily("cluster_beat_seconds", "How long a beat took: reading and writing the rows of the cluster."),
     "hearing.transcribe_ms": HistogramFamily(
         "hearing_transcribe_seconds", "From the end of an utterance to its text, by the ears.", ANSWERS
     ),
@@ -166,6 +169,15 @@ OF_THE_PROCESS = {
     "status_viewers": "Browsers that have the status page open.",
 }
 """Metrics that are not counted but looked up."""
+
+OF_THE_CLUSTER = {
+    "cluster_connected": "1 if the database of the cluster was reached at the last try. Without it no call begins.",
+    "cluster_age_seconds": "How long ago the database of the cluster was last reached.",
+    "cluster_processes": "Processes of the bot that live, as this one knows.",
+    "cluster_shards": "Shards of the bot, by who has them: this process (own), another one (other), or none (nobody).",
+    "cluster_queue_length": "Channels that wait for an engine in any process.",
+}
+"""The same, of a process that is one of several. All processes tell the same, except for what is their own."""
 
 
 def counter_of(dotted: str) -> tuple[Family, str]:

@@ -11,10 +11,19 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 
 from discordplex import __version__
-from discordplex.monitoring.catalog import GAUGES, LOOP_LAG, OF_THE_PROCESS, PREFIX, HistogramFamily, counter_of, histogram_of
+from discordplex.monitoring.catalog import (
+    GAUGES,
+    LOOP_LAG,
+    OF_THE_CLUSTER,
+    OF_THE_PROCESS,
+    PREFIX,
+    HistogramFamily,
+    counter_of,
+    histogram_of,
+)
 from discordplex.monitoring.distribution import Distribution
 from discordplex.monitoring.sampler import Sampler
-from discordplex.overview import CallOverview, Overview
+from discordplex.overview import CallOverview, ClusterOverview, Overview
 
 
 class BotCollector:
@@ -37,6 +46,8 @@ class BotCollector:
             f"{PREFIX}build", OF_THE_PROCESS["info"], {"version": __version__, "python_version": platform.python_version()}
         )
         yield from self._states(overview)
+        if overview.cluster:
+            yield from cluster_states(overview.cluster)
         yield from gauges(overview.calls)
         yield from counters(self._sampler.metrics.counters())
         yield histogram(LOOP_LAG, self._sampler.loop_lag)
@@ -69,6 +80,25 @@ class BotCollector:
         for code, count in sorted(self._sampler.problems.totals.items()):
             problems.add_metric([code], count)
         yield problems
+
+
+def cluster_states(cluster: ClusterOverview) -> Iterator[Metric]:
+    """What all processes of the bot have together."""
+    alive = [process for process in cluster.processes if not process.lapsed]
+    own = sum(len(process.shards) for process in alive if process.own)
+    found = {
+        "cluster_connected": cluster.connected,
+        "cluster_age_seconds": cluster.age_s,
+        "cluster_processes": len(alive),
+        "cluster_queue_length": cluster.waiting,
+    }
+    for name, value in found.items():
+        yield GaugeMetricFamily(PREFIX + name, OF_THE_CLUSTER[name], value)
+    shards = GaugeMetricFamily(f"{PREFIX}cluster_shards", OF_THE_CLUSTER["cluster_shards"], labels=["holder"])
+    nobody = len(cluster.free_shards)
+    for holder, count in {"own": own, "other": cluster.shards - own - nobody, "nobody": nobody}.items():
+        shards.add_metric([holder], count)
+    yield shards
 
 
 def gauges(calls: Iterable[CallOverview]) -> Iterator[Metric]:

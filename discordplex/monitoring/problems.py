@@ -54,6 +54,8 @@ ADVICE = {
     "changes not saved yet": "The database does not take changes. The bot tries again by itself.",
     "transcript not saved": "The database does not take transcripts. The bot tries again by itself.",
     "queue order not saved": "The database does not take the queue. Its order would be lost by a restart.",
+    "cluster database unreachable": "The database that the processes share does not answer. Calls go on, and no new one begins.",
+    "cluster beat failed": "The rows of the cluster could not be used because of a bug. The log has the details: please report it.",
     "not allowed to write in a channel": "The bot lacks the permission to write captions and notices.",
     "writing in a channel failed": "Discord did not take a message. The bot tries again by itself.",
     "command failed": "A slash command failed because of a bug. The log has the details: please report it.",

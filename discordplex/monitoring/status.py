@@ -12,12 +12,17 @@ from discordplex import __version__
 from discordplex.monitoring.problems import LoggedProblem
 from discordplex.monitoring.readiness import Readiness
 from discordplex.monitoring.sampler import Sampler
-from discordplex.overview import CallOverview, EngineServer, Overview, VoiceOverview
+from discordplex.overview import CallOverview, ClusterOverview, EngineServer, Overview, ProcessOverview, VoiceOverview
 
 MOST_CALLS = 40
 MOST_PEOPLE = 12
 MOST_WAITING = 50
 MOST_PROBLEMS = 30
+MOST_PROCESSES = 30
+MOST_SHARDS = 12
+
+LONG_AGO_S = 100_000.0
+"""Of what is older, the age is not told."""
 
 QUIETEST_DBFS = -60.0
 """The lower end of a level's bar."""
@@ -57,6 +62,7 @@ def status(sampler: Sampler, *, names: bool) -> dict[str, Any]:
         "calls": [call_state(call) for call in overview.calls[:MOST_CALLS]],
         "queue": list(overview.waiting[:MOST_WAITING]),
         "engines": [engine_state(server, number, names=names) for number, server in enumerate(overview.engines, start=1)],
+        "processes": list(processes(overview.cluster, names=names)) if overview.cluster else None,
         "stages": list(stages(sampler)),
         "problems": [problem_state(problem, now) for problem in sampler.problems.last_hour(now)[:MOST_PROBLEMS]],
     }
@@ -65,7 +71,7 @@ def status(sampler: Sampler, *, names: bool) -> dict[str, Any]:
 def why_not(readiness: Readiness) -> str:
     """Why the bot is not ready."""
     discord, engines = readiness.parts["discord"]["state"], readiness.parts["engines"]["state"]
-    if discord != "connected":
+    if discord not in ("connected", "standby"):
         return {
             "starting": "The bot is starting.",
             "logging in": "The bot is logging in to Discord.",
@@ -73,7 +79,13 @@ def why_not(readiness: Readiness) -> str:
             "unreachable": "Discord does not answer. The bot tries again by itself.",
             "stopping": "The bot is stopping.",
         }[discord]
-    return "No engine works." if engines == "failed" else "The bot is starting."
+    if engines == "failed":
+        return "No engine works."
+    if "drain" in readiness.parts:
+        return "This process ends. It begins no call any more."
+    if readiness.parts.get("cluster", {}).get("state") == "away":
+        return "The database of the cluster does not answer: no call begins. The bot tries again by itself."
+    return "The bot is starting."
 
 
 def facts(sampler: Sampler, overview: Overview, readiness: Readiness) -> Iterator[dict[str, str]]:
@@ -84,8 +96,12 @@ def facts(sampler: Sampler, overview: Overview, readiness: Readiness) -> Iterato
     engines = readiness.parts["engines"]
     lag_s = sampler.loop_lag.recent(99)
     memory = memory_bytes()
-    yield fact("Discord", readiness.parts["discord"]["state"], servers(overview.guilds), bad=overview.discord != "connected")
+    yield fact(
+        "Discord", readiness.parts["discord"]["state"], servers(overview.guilds), bad=overview.discord not in ("connected", "standby")
+    )
     failed = engines.get("failed", 0)
+    if overview.cluster:
+        yield cluster_fact(overview.cluster)
     yield fact("Engines", engines["state"], f"{failed} failed" if failed else "", bad=engines["state"] == "failed")
     yield fact("Calls", str(len(overview.calls)), f"{len(overview.waiting)} waiting" if overview.waiting else "")
     yield fact("People", str(len(people)), f"{speaking} speaking" if speaking else "")
@@ -94,6 +110,49 @@ def facts(sampler: Sampler, overview: Overview, readiness: Readiness) -> Iterato
     yield fact("Memory", f"{memory / 2**20:.0f} MiB" if memory else "–", "")
     late_ms = (lag_s or 0.0) * 1000
     yield fact("Event loop", f"{late_ms:.0f} ms", "late, 99 %", warn=late_ms > SLOW_LOOP_MS)
+
+
+def cluster_fact(cluster: ClusterOverview) -> dict[str, str]:
+    """How many processes the bot has, and what is wrong with them."""
+    alive = sum(not process.lapsed for process in cluster.processes)
+    if not cluster.connected:
+        return fact(
+            "Processes", f"{alive}", f"as of {cluster.age_s:.0f} s ago" if cluster.age_s < LONG_AGO_S else "not known yet", bad=True
+        )
+    free = len(cluster.free_shards)
+    detail = f"{free} of {cluster.shards} shards without one" if free else f"{cluster.waiting} waiting in all" if cluster.waiting else ""
+    return fact("Processes", f"{alive}", detail, warn=bool(free))
+
+
+def processes(cluster: ClusterOverview, *, names: bool) -> Iterator[dict[str, str]]:
+    """Each process of the bot, with what it has."""
+    others = 1
+    for process in cluster.processes[:MOST_PROCESSES]:
+        if process.own:
+            shown = f"This process, {process.name}" if names else "This process"
+        else:
+            others += 1
+            shown = process.name if names else f"Process {others}"
+        state, tone = process_state(process)
+        yield {"name": shown, "state": state, "tone": tone, "detail": process_detail(process)}
+
+
+def process_state(process: ProcessOverview) -> tuple[str, str]:
+    """What a process does, in a word or two, and the tone of it."""
+    if process.lapsed:
+        return "gone", "bad"
+    if process.draining:
+        return "ending", "warn"
+    return ("at work", "good") if process.shards else ("stands by", "idle")
+
+
+def process_detail(process: ProcessOverview) -> str:
+    """Its shards, calls and version."""
+    shown = ", ".join(map(str, process.shards[:MOST_SHARDS]))
+    more = len(process.shards) - MOST_SHARDS
+    shards = f"{'shard' if len(process.shards) == 1 else 'shards'} {shown}" + (f" and {more} more" if more > 0 else "")
+    calls = f"{process.calls} {'call' if process.calls == 1 else 'calls'}"
+    return " · ".join([*([shards] if process.shards else []), calls, process.version])
 
 
 def fact(name: str, value: str, detail: str, *, bad: bool = False, warn: bool = False) -> dict[str, str]:

@@ -41,7 +41,7 @@ async def one_process(home: Home, url: str) -> AsyncIterator[BotApplication]:
     """One more process of the bot, until it is told to stop."""
     clock, metrics = SystemClock(), Metrics()
     config = home.config().model_copy(update={"cluster": ClusterConfig(url=url)})
-    async with open_store(url) as store, clustered(config, clock) as member:
+    async with open_store(url) as store, clustered(config, clock, Metrics()) as member:
         assert member
         with SendThread(clock=clock, metrics=metrics) as send_thread:
             provider = engine_provider(config, clock, member.slots)

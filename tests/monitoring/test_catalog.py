@@ -47,7 +47,7 @@ def families() -> Iterator[tuple[str, str]]:
     yield from ((family.name, family.help) for family in catalog.GAUGES.values())
     yield from ((family.name, family.help) for family in (*catalog.HISTOGRAMS.values(), catalog.LOOP_LAG))
     own = {"info": "build_info", "problems": "problems_total"}
-    yield from ((own.get(name, name), text) for name, text in catalog.OF_THE_PROCESS.items())
+    yield from ((own.get(name, name), text) for name, text in (catalog.OF_THE_PROCESS | catalog.OF_THE_CLUSTER).items())
 
 
 def test_every_metric_is_in_the_docs() -> None:

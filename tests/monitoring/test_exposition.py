@@ -17,7 +17,7 @@ from discordplex.metrics import CallMetrics, Metrics
 from discordplex.monitoring.catalog import COUNTERS, HISTOGRAMS
 from discordplex.monitoring.exposition import BotCollector, exposed, registry_of
 from discordplex.monitoring.sampler import Sampler
-from discordplex.overview import CallOverview, EngineServer, Overview, StoreState, VoiceOverview
+from discordplex.overview import CallOverview, ClusterOverview, EngineServer, Overview, ProcessOverview, StoreState, VoiceOverview
 
 SECRETS = ("Anna", "Lounge", "gpu.example", "123456789012345678")
 
@@ -28,6 +28,7 @@ class ScriptedBot:
     def __init__(self, metrics: Metrics) -> None:
         self.process = metrics
         self.calls: list[CallOverview] = []
+        self.cluster: ClusterOverview | None = None
 
     def enter(self, number: int, phase: str = "listening") -> CallMetrics:
         metrics = CallMetrics(self.process)
@@ -38,7 +39,7 @@ class ScriptedBot:
     def overview(self, *, names: bool = False) -> Overview:
         del names
         engines = (EngineServer("PersonaPlex", 1, 1, address="ws://gpu.example:8998"), EngineServer("PersonaPlex", 1, 0, 3, 4.0))
-        return Overview("connected", 2, tuple(self.calls), ("Lounge",), engines)
+        return Overview("connected", 2, tuple(self.calls), ("Lounge",), engines, cluster=self.cluster)
 
 
 async def memory_only() -> StoreState:
@@ -82,12 +83,45 @@ def test_the_official_parsers_read_it(sampler: Sampler) -> None:
     assert all(family.name.startswith("discordplex_") for family in families)
 
 
+CLUSTER = ClusterOverview(
+    connected=True,
+    age_s=0.25,
+    processes=(
+        ProcessOverview("gpu.example:1", "1.0", (0, 2), own=True),
+        ProcessOverview("b", "1.0", (1,)),
+        ProcessOverview("c", "1", lapsed=True),
+    ),
+    shards=4,
+    free_shards=(3,),
+    waiting=3,
+)
+
+
+def test_the_cluster_is_counted_where_there_is_one(sampler: Sampler) -> None:
+    """Who lives, whose the shards are, and who waits; without names of machines."""
+    bot = observed(sampler)
+    assert not [name for name in scrape(sampler) if "cluster" in name]
+    bot.cluster = CLUSTER
+    found = {name.removeprefix("discordplex_cluster_"): value for name, value in scrape(sampler).items() if "cluster" in name}
+    assert found == {
+        "connected": 1,
+        "age_seconds": 0.25,
+        "processes": 2,
+        "queue_length": 3,
+        "shards{holder=own}": 2,
+        "shards{holder=other}": 1,
+        "shards{holder=nobody}": 1,
+    }
+
+
 def test_promtool_finds_nothing(sampler: Sampler) -> None:
     """Prometheus' own naming rules, where promtool is at hand."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
-    observed(sampler).enter(1)
+    bot = observed(sampler)
+    bot.cluster = CLUSTER
+    bot.enter(1)
     for name in COUNTERS:
         sampler.metrics.counter(name + "late" if name.endswith(".") else name).add()
     for name in HISTOGRAMS:
@@ -154,6 +188,7 @@ def test_engines_and_queue(sampler: Sampler) -> None:
 def test_no_person_server_or_address_is_in_it(sampler: Sampler) -> None:
     """Whatever is running, and whatever the log says."""
     bot = observed(sampler)
+    bot.cluster = CLUSTER
     bot.enter(1)
     line: dict[str, Any] = {"event": "voice lost", "level": "warning", "guild": 123456789012345678, "cause": "4015", "who": "Anna"}
     sampler.problems.note(line, 0.0)
@@ -161,4 +196,4 @@ def test_no_person_server_or_address_is_in_it(sampler: Sampler) -> None:
     assert 'discordplex_problems_total{code="voice lost"} 1.0' in text
     assert not [secret for secret in SECRETS if secret in text]
     labels = {name for found in re.findall(r"\{([^}]*)\}", text) for name in re.findall(r'(\w+)="', found)}
-    assert labels <= {"le", "phase", "code", "reason", "remedy", "version", "python_version"}
+    assert labels <= {"le", "phase", "code", "reason", "remedy", "holder", "version", "python_version"}

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from discordplex.metrics import Metrics
 from discordplex.monitoring.readiness import readiness
-from discordplex.overview import DiscordState, EngineServer, Overview
+from discordplex.overview import CallOverview, ClusterOverview, DiscordState, EngineServer, Overview, ProcessOverview, VoiceOverview
 
 FREE = EngineServer("PersonaPlex", capacity=1, busy=0)
 BUSY = replace(FREE, busy=1)
@@ -49,6 +50,50 @@ def test_calls_work_without_the_database() -> None:
     found = readiness(Overview("connected", engines=(FREE,)), "away")
     assert found.ready
     assert found.parts["store"] == {"state": "away"}
+
+
+CALL = CallOverview(1, "listening", "PersonaPlex", 1.0, (), VoiceOverview(), Metrics())
+SHARED = ClusterOverview(
+    connected=True,
+    age_s=0.5,
+    processes=(ProcessOverview("a:1", "1", (0, 2), own=True), ProcessOverview("b:1", "1", (1,)), ProcessOverview("c:1", "1", lapsed=True)),
+    shards=4,
+    free_shards=(3,),
+)
+AWAY = replace(SHARED, connected=False)
+
+
+@pytest.mark.parametrize(
+    ("overview", "ready"),
+    [
+        (Overview("connected", cluster=SHARED), True),
+        (Overview("standby", cluster=SHARED), True),
+        (Overview("standby", cluster=AWAY), False),
+        (Overview("logging in", cluster=SHARED), False),
+        (Overview("reconnecting", cluster=SHARED), False),
+        (Overview("connected", cluster=AWAY), False),
+        (Overview("connected", cluster=AWAY, calls=(CALL,)), True),
+        (Overview("reconnecting", cluster=AWAY, calls=(CALL,)), False),
+        (Overview("connected", cluster=SHARED, draining=True), False),
+        (Overview("connected", cluster=SHARED, draining=True, calls=(CALL,)), True),
+        (Overview("connected", draining=True), False),
+        (Overview("stopping", cluster=SHARED, calls=(CALL,)), False),
+    ],
+)
+def test_a_process_of_a_cluster(overview: Overview, *, ready: bool) -> None:
+    """Without the cluster's database, and while it drains, a process begins no call; one that stands by could take over at any moment."""
+    assert readiness(replace(overview, engines=(FREE,)), "ok").ready == ready
+    assert not readiness(replace(overview, engines=(FAILED,)), "ok").ready
+
+
+def test_the_cluster_is_named() -> None:
+    """How many live, and which shards are whose."""
+    found = readiness(Overview("connected", engines=(FREE,), cluster=SHARED), "ok").parts
+    assert found["cluster"] == {"state": "connected", "processes": 2, "own_shards": 2, "free_shards": 1}
+    assert "drain" not in found
+    parts = readiness(Overview("connected", engines=(FREE,), cluster=AWAY, draining=True), "ok").parts
+    assert (parts["cluster"]["state"], parts["drain"]) == ("away", {"state": "draining"})
+    assert "cluster" not in readiness(Overview("connected", engines=(FREE,)), "ok").parts
 
 
 def test_before_there_is_a_bot() -> None:

@@ -1,14 +1,27 @@
 """What the status page is told."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from discordplex.loopback.clock import FakeClock
 from discordplex.metrics import Metrics
 from discordplex.monitoring.sampler import Sampler
-from discordplex.monitoring.status import MOST_CALLS, MOST_PEOPLE, MOST_PROBLEMS, STAGES, engine_state, status, voice_state
-from discordplex.overview import CallOverview, EngineServer, Overview, StoreState, VoiceOverview
+from discordplex.monitoring.status import (
+    MOST_CALLS,
+    MOST_PEOPLE,
+    MOST_PROBLEMS,
+    MOST_PROCESSES,
+    STAGES,
+    cluster_fact,
+    engine_state,
+    processes,
+    status,
+    voice_state,
+)
+from discordplex.overview import CallOverview, ClusterOverview, EngineServer, Overview, ProcessOverview, StoreState, VoiceOverview
 
 
 class ManyCalls:
@@ -86,3 +99,84 @@ def test_stages_are_those_of_the_last_minute(clock: FakeClock) -> None:
     sampler.read()
     assert [stage["name"] for stage in status(sampler, names=False)["stages"]] == list(STAGES.values())
     assert 7.5 <= status(sampler, names=False)["stages"][0]["p95_ms"] <= 10
+
+
+OWN = ProcessOverview("db1:7", "1.0", (0, 1), calls=1, own=True)
+CLUSTER = ClusterOverview(
+    connected=True,
+    age_s=0.4,
+    processes=(
+        OWN,
+        ProcessOverview("db2:8", "1.0", (2,), calls=2, draining=True),
+        ProcessOverview("db3:9", "1.1"),
+        ProcessOverview("db4:9", "1.0", (3,), lapsed=True),
+    ),
+    shards=5,
+    free_shards=(3, 4),
+    waiting=2,
+)
+
+
+def test_processes_in_words() -> None:
+    """What each has and does; machines have names only if they are asked for."""
+    found = [(one["name"], one["state"], one["detail"]) for one in processes(CLUSTER, names=False)]
+    assert found == [
+        ("This process", "at work", "shards 0, 1 · 1 call · 1.0"),
+        ("Process 2", "ending", "shard 2 · 2 calls · 1.0"),
+        ("Process 3", "stands by", "0 calls · 1.1"),
+        ("Process 4", "gone", "shard 3 · 0 calls · 1.0"),
+    ]
+    assert [one["name"] for one in processes(CLUSTER, names=True)][:2] == ["This process, db1:7", "db2:8"]
+    many = ClusterOverview(connected=True, age_s=0, processes=(ProcessOverview("a", "1", tuple(range(500))),) * 500)
+    shown = list(processes(many, names=True))
+    assert len(shown) == MOST_PROCESSES
+    assert shown[0]["detail"] == "shards 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 488 more · 0 calls · 1"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "detail", "tone"),
+    [
+        (CLUSTER, "2 of 5 shards without one", "warn"),
+        (replace(CLUSTER, free_shards=()), "2 waiting in all", ""),
+        (replace(CLUSTER, free_shards=(), waiting=0), "", ""),
+        (replace(CLUSTER, connected=False, age_s=12.4), "as of 12 s ago", "bad"),
+        (ClusterOverview(connected=False, age_s=1e6), "not known yet", "bad"),
+    ],
+)
+def test_the_cluster_in_one_figure(cluster: ClusterOverview, detail: str, tone: str) -> None:
+    """How many live, and the worst that is wrong."""
+    found = cluster_fact(cluster)
+    assert (found["name"], found["detail"], found["tone"]) == ("Processes", detail, tone)
+
+
+class OneOfSeveral:
+    """A bot with a cluster, in a state that a test sets."""
+
+    def __init__(self, overview: Overview) -> None:
+        self.state = overview
+
+    def overview(self, *, names: bool = False) -> Overview:
+        del names
+        return self.state
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, ""),
+        ({"draining": True}, "This process ends. It begins no call any more."),
+        (
+            {"cluster": replace(CLUSTER, connected=False)},
+            "The database of the cluster does not answer: no call begins. The bot tries again by itself.",
+        ),
+        ({"engines": ()}, "No engine works."),
+    ],
+)
+def test_why_a_process_is_not_ready(clock: FakeClock, change: dict[str, Any], why: str) -> None:
+    """One sentence on the page."""
+    sampler = Sampler(Metrics(), clock)
+    good = Overview("standby", engines=(EngineServer("P", 1, 0),), cluster=CLUSTER)
+    sampler.observe(OneOfSeveral(replace(good, **change)), in_memory)
+    state = status(sampler, names=False)
+    assert (state["why"], state["ready"]) == (why, not why)
+    assert len(state["processes"]) == 4

@@ -175,16 +175,28 @@ function draw(canvas, history) {
   });
 }
 
-function engines(state) {
-  list("engines", state.engines, (_engine, index) => index,
+// What has a name, a state, and more of it in a line below.
+function states(name, items) {
+  list(name, items, (_item, index) => index,
     () => { const node = make("li"); node.append(make("span"), make("span", "pill"), make("span", "detail")); return node; },
-    (node, engine) => {
-      put(node.children[0], engine.name);
-      put(node.children[1], engine.state);
-      node.children[1].dataset.tone = engine.tone;
-      put(node.children[2], engine.detail);
-      node.children[2].hidden = !engine.detail;
+    (node, item) => {
+      put(node.children[0], item.name);
+      put(node.children[1], item.state);
+      node.children[1].dataset.tone = item.tone;
+      put(node.children[2], item.detail);
+      node.children[2].hidden = !item.detail;
     });
+}
+
+function processes(state) {
+  get("processes-section").hidden = !state.processes;
+  if (!state.processes) return;
+  states("processes", state.processes);
+  put(get("processes-count"), String(state.processes.length));
+}
+
+function engines(state) {
+  states("engines", state.engines);
   put(get("engines-count"), `${state.busy} of ${state.capacity} in use`);
 }
 
@@ -263,6 +275,7 @@ function show(state) {
   get("calls-legend").hidden = state.calls.length === 0;
   put(get("calls-count"), state.running > state.calls.length ? `${state.calls.length} of ${state.running}` : state.running ? String(state.running) : "");
   engines(state);
+  processes(state);
   list("queue", state.queue, (_place, index) => index,
     () => { const node = make("li"); node.append(make("span"), make("span")); return node; },
     (node, place, index) => { put(node.firstChild, String(index + 1)); put(node.lastChild, place || "a voice channel"); });
