@@ -3,25 +3,18 @@
 import asyncio
 import importlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from discordplex.app import clustered, engine_provider
-from discordplex.bot.application import BotApplication
-from discordplex.clock import SystemClock
-from discordplex.config import ClusterConfig
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.loopback.personaplex.log import Connected
 from discordplex.loopback.personaplex.server import StandInServer
-from discordplex.metrics import Metrics
-from discordplex.store.store import open_store
-from discordplex.voice.rtp.threads import SendThread
 from tests.bot.conftest import WRITES, opened
-from tests.home import STOP_WITHIN_S, Home
+from tests.bot.processes import one_process
+from tests.home import Home
 from tests.store.conftest import MakeUrl
 from tests.store.conftest import cluster as postgresql
 from tests.store.conftest import make_postgresql_url as make_postgresql_url  # noqa: PLC0414 - a fixture
@@ -34,26 +27,6 @@ async def home(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Home]:
     """One engine; the first two guilds are on different shards, which may log in at the same time."""
     async with opened(LoopbackDiscord(writes=WRITES, shards=2, max_concurrency=2), monkeypatch) as home:
         yield home
-
-
-@asynccontextmanager
-async def one_process(home: Home, url: str) -> AsyncIterator[BotApplication]:
-    """One more process of the bot, until it is told to stop."""
-    clock, metrics = SystemClock(), Metrics()
-    config = home.config().model_copy(update={"cluster": ClusterConfig(url=url)})
-    async with open_store(url) as store, clustered(config, clock, Metrics()) as member:
-        assert member
-        with SendThread(clock=clock, metrics=metrics) as send_thread:
-            provider = engine_provider(config, clock, member.slots)
-            application = BotApplication(
-                config=config, provider=provider, store=store, send_thread=send_thread, clock=clock, metrics=metrics, cluster=member
-            )
-            running = asyncio.create_task(application.run(), name="bot")
-            try:
-                yield application
-            finally:
-                application.stop()
-                await timeouts.wait_for(running, STOP_WITHIN_S)
 
 
 async def test_who_waits_is_served_by_the_process_that_comes_after(home: Home, make_postgresql_url: MakeUrl) -> None:

@@ -44,15 +44,27 @@ def cluster() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="discordplex-pg-"))  # not tmp_path: pytest's folders are closed to `nobody`
     if as_nobody():
         shutil.chown(folder, **as_nobody())
-    control: list[Path | str] = [programs / "pg_ctl", "-D", folder / "data", "-s", "-w"]
-    setting = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=50"
     run(folder, programs / "initdb", "-D", folder / "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--no-sync", "--no-instructions")
     try:
-        run(folder, *control, "-o", setting, "-l", folder / "log", "start")
+        start(folder)
         yield folder
     finally:
-        run(folder, *control, "-m", "immediate", "stop")
+        stop(folder)
         shutil.rmtree(folder)
+
+
+def start(folder: Path) -> None:
+    """Start the server of this folder."""
+    control(folder, "-o", f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=50", "-l", folder / "log", "start")
+
+
+def stop(folder: Path) -> None:
+    """Stop it at once, as if its machine failed."""
+    control(folder, "-m", "immediate", "stop")
+
+
+def control(folder: Path, *words: Path | str) -> None:
+    run(folder, (postgresql_programs() or Path()) / "pg_ctl", "-D", folder / "data", "-s", "-w", *words)
 
 
 def run(folder: Path, *command: Path | str) -> None:
