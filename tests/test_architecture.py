@@ -41,6 +41,7 @@ LAYERS = {
         ["scheduling", "commands"],
         ["client"],
         ["connections"],
+        ["shared_shards"],
         ["login"],
         ["application"],
     ],

@@ -40,6 +40,9 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """The pause between tries to reach Discord doubles from the first to the longest. After short sessions, the pauses of `Pace` apply."""
 
+LONGEST_PAUSE_OF_ONE_S = 600.0
+"""The same for a process whose others reach Discord: each of its tries takes shards from them, and fails to connect them."""
+
 DRAIN_CHECK_S = 0.2
 """How often a process that waits for the end of its calls looks for it."""
 
@@ -129,16 +132,18 @@ class BotApplication:
     async def _log_in_again_and_again(self, token: str) -> None:
         api_url, clock = self._parts.config.discord.api_url, self._parts.clock
         discord.http.Route.API_BASE_URL = api_url
-        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        backoff, backoff_of_one = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S), Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_OF_ONE_S)
+        cluster = self._parts.cluster
         while not self._stop.is_set():
             self._login = login = Login(self._parts)
             cause = await login.run(token, self._stop)
             if login.was_connected:
                 backoff.reset()
+                backoff_of_one.reset()
             self._login, self._between_logins = None, "unreachable"
             if cause is None or self._stop.is_set():
                 return
-            wait_s = backoff.failed()
+            wait_s = backoff_of_one.failed() if cluster and cluster.others_take_part else backoff.failed()
             log.warning("discord unreachable", advice=texts.calls.discord_unreachable(api_url, cause), retry_in_s=round(wait_s, 1))
             await until(self._stop, clock.sleep_until(clock.now() + wait_s))
 

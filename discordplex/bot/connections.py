@@ -151,7 +151,8 @@ class GatewayConnections:
             if shard not in shards:
                 kept.ends.set()
         for shard in shards:
-            if shard not in self._kept:  # one that is being closed is taken again when that is done
+            # One that is being closed is taken again when that is done; and if their number has changed, all are closed first.
+            if shard not in self._kept and all(kept.count == shard.count for kept in self._kept):
                 kept = self._kept[shard] = KeptShard()
                 kept.task = asyncio.create_task(self._keep(shard, kept.ends), name=f"bot:shard:{shard.number}")
 
@@ -164,6 +165,7 @@ class GatewayConnections:
             self._end()
             raise
         if not self._over.is_set():
+            log.info("shard given up", shard=shard.number)
             del self._kept[shard]
             self.keep(self._wanted)
 

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 import discord
@@ -41,6 +41,7 @@ from discordplex.bot.settings.personas import PersonaCatalog
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
 from discordplex.bot.shards import AskError, LoginTurns, Shard, ask
+from discordplex.bot.shared_shards import LAST_WORDS_S, SharedShards, in_shard
 from discordplex.bridge.handover_timing import HandoverRule
 from discordplex.bridge.ports import EarsProvider
 from discordplex.clock import Clock
@@ -56,9 +57,6 @@ if TYPE_CHECKING:
     from discordplex.cluster.cluster import Cluster
 
 log = structlog.get_logger()
-
-LAST_WORDS_S = 2.4
-"""How long the last captions may take after the calls have ended."""
 
 MEMBERS_TIMEOUT_S = 2.0
 """How long Discord may take to say which users in a channel are bots. Without an answer, all count as people."""
@@ -122,6 +120,22 @@ class Login:
         self._opted_out = frozenset(self._preferences.opted_out)
         self._connections = GatewayConnections(self, turns=parts.turns, clock=parts.clock)
         self._commands_are_registered = False
+        self._shared = self._share(parts.cluster) if parts.cluster else None
+
+    def _share(self, cluster: "Cluster") -> SharedShards:
+        parts = self._parts
+        return SharedShards(
+            cluster,
+            connections=self._connections,
+            dispatcher=self._dispatcher,
+            registry=self._registry,
+            notices=self._notices,
+            preferences=self._preferences,
+            unfinished=self._unfinished,
+            queue_memory=parts.queue_memory,
+            usage_memory=parts.usage_memory,
+            turns=parts.turns,
+        )
 
     def make_client(self, shard: Shard) -> GatewayClient:
         """A client with all commands and buttons, for one shard."""
@@ -136,7 +150,7 @@ class Login:
         )
         prefix = self._parts.config.bot.prefix
         read = WrittenCommands(prefix, services).read if prefix else None
-        holds = self._holds if self._parts.cluster else None
+        holds = self._shared.holds if self._shared else None
         client = GatewayClient(self, shard=shard, clock=self._parts.clock, turns=self._parts.turns, read=read, holds=holds)
         add_commands(client, services)
         add_buttons(client, services)
@@ -164,8 +178,8 @@ class Login:
         Raises:
             LoginError: Discord refuses the token.
         """
-        if self._parts.cluster:
-            return await self._run_in(self._parts.cluster, token, stop)
+        if self._shared:
+            return await self._shared.run(self._parts.config.discord.api_url, self._parts.config.discord.shards, token, stop)
         # At the same time: a database that does not answer delays the login once.
         asked = asyncio.gather(self._shards(token), self._parts.queue_memory.load(), self._unfinished.load())
         try:
@@ -192,71 +206,15 @@ class Login:
         self._parts.turns.max_concurrency = advice.max_concurrency
         return advice.shards
 
-    # Several processes
-
-    async def _run_in(self, cluster: "Cluster", token: str, stop: asyncio.Event) -> str | None:
-        """As `run`, with the shards that are this process's at each moment."""
-        try:
-            recommended = await until(stop, self._ask(token))
-        except AskError as fault:
-            return str(fault)
-        except UNREACHABLE as fault:
-            return cause_of(fault)
-
-        async def wanted() -> int:
-            return self._parts.config.discord.shards or recommended or 1
-
-        count = await until(stop, cluster.shard_count(wanted))
-        if count is None:
-            return None
-        log.info("gateway connections", shards=count, own=sorted(cluster.shards), process=cluster.name)
-        cluster.is_busy, cluster.on_change = self._is_busy, functools.partial(self._cluster_changed, cluster)
-        try:
-            return await self._connections.run(shards_of(cluster), token, stop)
-        finally:
-            cluster.is_busy, cluster.on_change = is_idle, do_nothing
-
-    def _cluster_changed(self, cluster: "Cluster") -> None:
-        self._connections.keep(shards_of(cluster))
-        self._dispatcher.others_changed()
-
-    async def _holds(self, shard: Shard) -> bool:
-        """Whether this process has the shard. One that was stopped for long asks the others first."""
-        cluster = self._parts.cluster
-        if cluster is None:
-            return True
-        if not cluster.alive:
-            await cluster.passable()
-        return shard.number in cluster.shards
-
-    def _is_busy(self, number: int) -> bool:
-        """Whether a shard has calls or is about to, or something is not saved or posted yet, so that it stays with this process."""
-        shard = next((shard for shard in map(shard_of_client, self._connections.clients) if shard.number == number), None)
-        if shard is None:
-            return False
-        unsaved = not self._parts.queue_memory.is_saved(shard.covers) or self._preferences.waiting > 0
-        if unsaved or self._dispatcher.has_calls(shard.covers) or self._notices.writes_where(in_shard(shard)):
-            return True
-        return self._registry.starts_calls and self._dispatcher.has_waiting(shard.covers)
-
     async def shard_taken(self, shard: Shard) -> None:
         """Read what another process has left of the shard's guilds. Does nothing if there are no other processes."""
-        if self._parts.cluster is None:
-            return
-        log.info("shard taken", shard=shard.number)
-        memory, covers = self._parts.queue_memory, shard.covers
-        self._preferences.read_again(covers)
-        order, _, _ = await asyncio.gather(memory.load(shard), self._unfinished.load(covers), self._parts.usage_memory.load(covers))
-        since = memory.since
-        self._dispatcher.take_over(covers, order, {place: since[place] for place, _ in order if place in since})
+        if self._shared:
+            await self._shared.taken(shard)
 
     async def shard_moved(self, shard: Shard) -> None:
-        """Another process has the shard: end what is left of its calls, and forget its guilds, whose places are kept there."""
-        log.info("shard given up", shard=shard.number)
-        self._parts.queue_memory.release(shard)
-        self._unfinished.release(shard.covers)
-        await self._dispatcher.hand_over(shard.covers, timeout_s=LAST_WORDS_S)
-        await self._notices.close_where(in_shard(shard))
+        """Another process has the shard. May be called again."""
+        if self._shared:
+            await self._shared.moved(shard)
 
     @property
     def calls(self) -> int:
@@ -484,27 +442,3 @@ class Login:
             recap=self._parts.summarizer.name if self._parts.summarizer and engine.summary else "",
             summarizer=self._notes.summarizer_name,
         )
-
-
-def shards_of(cluster: "Cluster") -> list[Shard]:
-    """The shards that are this process's now."""
-    return [Shard(number, len(cluster.snapshot.shards)) for number in sorted(cluster.shards)]
-
-
-def shard_of_client(client: GatewayClient) -> Shard:
-    """Its shard."""
-    return client.shard
-
-
-def in_shard(shard: Shard) -> Callable[[Any], bool]:
-    """Whether a channel of py-cord belongs to a shard."""
-    return lambda channel: shard.covers(channel.guild.id)
-
-
-def is_idle(_shard: int) -> bool:
-    """No shard has calls before the login and after it."""
-    return False
-
-
-def do_nothing() -> None:
-    """Nobody looks at the cluster before the login and after it."""

@@ -28,6 +28,8 @@ MOST_SHARDS: Final = 1024
 
 ASK_TIMEOUT_S: Final = 20.0
 LONGEST_ANSWER: Final = 65_536
+LONGEST_ID: Final = 20
+"""Digits of a number of 64 bits."""
 
 UNAUTHORIZED, NOT_FOUND, OK = 401, 404, 200
 
@@ -173,19 +175,35 @@ async def ask(api_url: str, token: str) -> GatewayAdvice:
         AskError: there is no answer, or none that can be read.
         aiohttp.ClientError, OSError, asyncio.TimeoutError: Discord cannot be reached.
     """
+    body = await answer_of(f"{api_url}/gateway/bot", token)
+    return GatewayAdvice() if body is None else advice(body)  # a server without this path does not divide bots
+
+
+async def ask_who(api_url: str, token: str) -> str:
+    """Ask Discord for the id of the bot's user. Raises as `ask` does."""
+    body = await answer_of(f"{api_url}/users/@me", token)
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        user_id = json.loads(body or b"")["id"]
+        if isinstance(user_id, str) and user_id.isascii() and user_id.isdigit() and len(user_id) <= LONGEST_ID:
+            return user_id
+    raise AskError(NOT_DISCORD)
+
+
+async def answer_of(url: str, token: str) -> bytes | None:
+    """The body of an answer; None if there is nothing at this address. Raises as `ask` does."""
     connector = Connector(response_class=BoundedResponse)
     headers, timeout = {"Authorization": f"Bot {token}"}, aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
     async with (
         aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session,
-        session.get(f"{api_url}/gateway/bot", allow_redirects=False) as answer,
+        session.get(url, allow_redirects=False) as answer,
     ):
         if answer.status == UNAUTHORIZED:
             raise LoginError(texts.calls.LOGIN_REFUSED)
-        if answer.status == NOT_FOUND:  # a server that does not divide bots
-            return GatewayAdvice()
+        if answer.status == NOT_FOUND:
+            return None
         if answer.status != OK:
             raise AskError(f"HTTP status {answer.status}")
-        return advice(await read_all(answer.content))
+        return await read_all(answer.content)
 
 
 async def read_all(content: aiohttp.StreamReader) -> bytes:

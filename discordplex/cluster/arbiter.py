@@ -33,8 +33,8 @@ MOST_UNCLAIMED_S = 60.0
 MOST_LENGTHS = 50
 """How many of the newest calls' lengths are kept, for estimates."""
 
-SHARDS, LENGTHS = "shards", "lengths"
-"""The facts: into how many shards the bot is divided; how long the newest calls lasted, as JSON."""
+BOT, SHARDS, LENGTHS = "bot", "shards", "lengths"
+"""The facts: the id of the bot's user; into how many shards the bot is divided; how long the newest calls lasted, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class OwnSide:
     slots: tuple[str, ...] = ()
     """The slots of its configuration."""
     draining: bool = False
+    """It takes nothing new: it ends, or does not reach Discord."""
     leaving: bool = False
     """It gives back everything."""
     may_bury: bool = True
@@ -69,8 +70,12 @@ class OwnSide:
     """Slots that it does not need any more, or did not take."""
     wishes: tuple[WishRow, ...] = ()
     reports: Mapping[str, SlotReport] = field(default_factory=dict)
+    bot: str = ""
+    """The id of its bot's user; empty while it does not know it."""
     shard_count: int | None = None
     """Into how many shards it would divide the bot; None if it does not know."""
+    outgrown: bool = False
+    """Whether Discord refuses the number that the others have: a larger one replaces it."""
     logins: Mapping[int, int] = field(default_factory=dict)
     """The shards for which it wants a turn to log in, each with Discord's `max_concurrency`."""
     lengths: tuple[float, ...] = ()
@@ -164,9 +169,12 @@ def renewed(before: Snapshot, own: OwnSide) -> Snapshot:
 
 
 def counted(before: Snapshot, own: OwnSide) -> Snapshot:
-    """The number of shards is set by a process that is alone; the facts about calls are added to."""
+    """Whose the cluster is and the number of shards are set by a process that is alone; the facts about calls are added to."""
     facts = dict(before.facts)
-    if own.shard_count is not None and (SHARDS not in facts or before.members.keys() == {own.member}):
+    alone = before.members.keys() == {own.member}
+    if own.bot and (BOT not in facts or alone):
+        facts[BOT] = own.bot
+    if own.shard_count is not None and (SHARDS not in facts or alone or (own.outgrown and own.shard_count > int(facts[SHARDS]))):
         facts[SHARDS] = str(own.shard_count)
     if own.lengths:
         facts[LENGTHS] = json.dumps([*json.loads(facts.get(LENGTHS, "[]")), *(round(one, 1) for one in own.lengths)][-MOST_LENGTHS:])

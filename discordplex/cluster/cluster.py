@@ -13,13 +13,13 @@ import structlog
 
 from discordplex import __version__
 from discordplex.clock import Clock
-from discordplex.cluster.arbiter import SHARDS, OwnSide, arbitrate, next_turn
+from discordplex.cluster.arbiter import BOT, SHARDS, OwnSide, arbitrate, next_turn
 from discordplex.cluster.overview import overview_of
 from discordplex.cluster.queue import ClusterQueue
 from discordplex.cluster.rows import EVERYBODY, Rows
 from discordplex.cluster.slots import ClusterSlots
 from discordplex.cluster.snapshot import TTL_S, Snapshot
-from discordplex.errors import StoreError
+from discordplex.errors import ConfigError, StoreError
 from discordplex.logs import place_of
 from discordplex.metrics import Metrics
 from discordplex.overview import ClusterOverview
@@ -73,10 +73,15 @@ class Cluster:
         """The shards of this process, as of then."""
         self.connected = False
         """Whether the last beat succeeded."""
+        self.takes_part = False
+        """Whether this process may have shards: while it does not reach Discord, the others have them all."""
+        self.outgrown = False
+        """Whether Discord refused the number of shards: `shard_count` asks for a larger one."""
         self._clock = clock
         self._rows = rows(self._heard)
         self._draining = False
         self._leaving = False
+        self._bot = ""
         self._shard_count: int | None = None
         self._logins: dict[int, int] = {}
         self._wanted = asyncio.Event()
@@ -100,6 +105,12 @@ class Cluster:
         """All processes of the bot, for an observer. While this process is stopped for long, nothing is known."""
         age_s = min(self._clock.now() - self._last_success, LONGEST_AGE_S)
         return overview_of(self.snapshot, self.member, connected=self.connected and self.alive, age_s=age_s)
+
+    @property
+    def others_take_part(self) -> bool:
+        """Whether another process lives and may have shards."""
+        others = (row for name, row in self.snapshot.members.items() if name != self.member and not row.draining)
+        return any(self.snapshot.is_alive(row.member) for row in others)
 
     @property
     def is_standby(self) -> bool:
@@ -127,18 +138,25 @@ class Cluster:
         self._hurry()
         return await asyncio.shield(self._next)
 
-    async def shard_count(self, ask: Callable[[], Awaitable[int]]) -> int:
-        """Into how many shards the bot is divided: as the others have it, or, if there are none, as `ask` says. Waits for the database.
+    async def shard_count(self, ask: Callable[[], Awaitable[int]], bot: str) -> int:
+        """Into how many shards this bot is divided: as the others have it, or, if there are none, as `ask` says. Waits for the database.
 
-        Raises what `ask` raises.
+        Raises what `ask` raises, and ConfigError if the others run another bot. `bot` is the id of this one's user.
         """
         while not (await self.beat() and self._others_are_known()):
             await self._clock.sleep_until(self._clock.now() + BEAT_S)
-        if SHARDS not in self.snapshot.facts or self.snapshot.members.keys() == {self.member}:
+        self._bot = bot
+        if self.outgrown or SHARDS not in self.snapshot.facts or self.snapshot.members.keys() == {self.member}:
             self._shard_count = await ask()
-            while not await self.beat():
-                await self._clock.sleep_until(self._clock.now() + BEAT_S)
-            self._shard_count = None  # from now on it is what the rows say, also where this process is alone one day
+        while not await self.beat():
+            await self._clock.sleep_until(self._clock.now() + BEAT_S)
+        self._shard_count, self.outgrown = None, False  # from now on it is what the rows say, also where this process is alone one day
+        owner = self.snapshot.facts[BOT]
+        if owner != bot:
+            raise ConfigError(
+                f"The database of cluster.url belongs to another bot: the user id of that one is {owner}, and of this one {bot}. "
+                "Give each bot a database of its own."
+            )
         return int(self.snapshot.facts[SHARDS])
 
     async def login_turn(self, shard: int, max_concurrency: int) -> float:
@@ -157,6 +175,12 @@ class Cluster:
     def now(self) -> float:
         """The time of the database's clock, as far as this process can tell."""
         return self._clock.now() + self._clock_offset
+
+    def take_part(self, part: bool) -> None:  # noqa: FBT001 - the only word
+        """Have shards from now on, or none that has no call."""
+        if part != self.takes_part:
+            self.takes_part = part
+            self._hurry()
 
     def drain(self) -> None:
         """Take nothing new, and release each shard as soon as it has no call."""
@@ -247,12 +271,14 @@ class Cluster:
             own,
             name=self.name,
             version=__version__,
-            draining=self._draining,
+            draining=self._draining or not self.takes_part,
             leaving=self._leaving,
             may_bury=self._may_bury(before),
             shards=self.shards,
             busy=frozenset(shard for shard in self.shards if self.is_busy(shard)),
+            bot=self._bot,
             shard_count=self._shard_count,
+            outgrown=self.outgrown,
             logins=dict(self._logins),
             lengths=self.queue.lengths,
         )

@@ -11,6 +11,8 @@ NAME = "cluster"
 TIMEOUT_S = 5.0
 MOST_SHOWN = 10
 
+PASSIVE = " (takes nothing: starts, ends, or does not reach Discord)"
+
 
 async def check_cluster(config: ClusterConfig) -> list[Finding]:
     """Read the rows, and change nothing."""
@@ -37,8 +39,7 @@ def judge(snapshot: Snapshot) -> list[Finding]:
         return [ok(NAME, "No process of the bot runs now.")]
     held = [shard.holder for shard in snapshot.shards.values()]
     shown = ", ".join(
-        f"{member.name} with {held.count(member.member)} of {len(held)} shards{' (draining)' if member.draining else ''}"
-        for member in alive
+        f"{member.name} with {held.count(member.member)} of {len(held)} shards{PASSIVE if member.draining else ''}" for member in alive
     )
     found = [ok(NAME, f"{len(alive)} {'process lives' if len(alive) == 1 else 'processes live'}: {shown}.")]
     if dead:

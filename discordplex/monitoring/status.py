@@ -82,7 +82,7 @@ def why_not(readiness: Readiness) -> str:
     if engines == "failed":
         return "No engine works."
     if "drain" in readiness.parts:
-        return "This process ends. It begins no call any more."
+        return "This process ends when its calls have ended. It begins no other."
     if readiness.parts.get("cluster", {}).get("state") == "away":
         return "The database of the cluster does not answer: no call begins. The bot tries again by itself."
     return "The bot is starting."
@@ -142,7 +142,7 @@ def process_state(process: ProcessOverview) -> tuple[str, str]:
     if process.lapsed:
         return "gone", "bad"
     if process.draining:
-        return "ending", "warn"
+        return "takes nothing", "warn"
     return ("at work", "good") if process.shards else ("stands by", "idle")
 
 

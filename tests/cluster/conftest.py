@@ -22,6 +22,9 @@ from tests.store.conftest import make_postgresql_url as make_postgresql_url  # n
 
 cluster = postgresql
 
+BOT = "42"
+"""The id of the bot's user."""
+
 NOON = 1_767_357_000.0
 
 
@@ -73,13 +76,14 @@ class World:
                 heard(payload)
 
         made = Cluster(lambda heard: self.rows(functools.partial(hear, heard)), clock=clock, name=f"host:{len(self.processes)}")
+        made.takes_part = True
         process = Process(self, made, clock, asyncio.create_task(made.run()))
         made.on_change = process.changed
         made.slots.declare(slots)
         self.processes.append(process)
         try:
             if shards:
-                await made.shard_count(lambda: answer(shards))
+                await made.shard_count(lambda: answer(shards), BOT)
             if not self.away:
                 await process.beat()
             yield process

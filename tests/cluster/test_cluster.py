@@ -17,7 +17,7 @@ from discordplex.doctor.cluster import check_cluster
 from discordplex.errors import ConfigError
 from discordplex.loopback import timeouts
 from discordplex.queue_order import GuildCall, WaitingChannel
-from tests.cluster.conftest import User, World, WorldRows, answer
+from tests.cluster.conftest import BOT, User, World, WorldRows, answer
 from tests.store.conftest import Sql, postgresql_programs, run
 
 A, B = "personaplex:a", "personaplex:b"
@@ -336,7 +336,7 @@ async def test_who_joins_takes_the_number_of_shards_of_the_others(world: World) 
         async def ask() -> int:
             raise AssertionError
 
-        assert await two.cluster.shard_count(ask) == 3
+        assert await two.cluster.shard_count(ask, BOT) == 3
 
 
 async def test_processes_that_ask_at_the_same_time_get_one_number_that_stays(world: World) -> None:
@@ -350,7 +350,7 @@ async def test_processes_that_ask_at_the_same_time_get_one_number_that_stays(wor
                 await asyncio.sleep(0)
             return number
 
-        ours, theirs = await asyncio.gather(one.cluster.shard_count(lambda: ask(2)), two.cluster.shard_count(lambda: ask(4)))
+        ours, theirs = await asyncio.gather(one.cluster.shard_count(lambda: ask(2), BOT), two.cluster.shard_count(lambda: ask(4), BOT))
         assert ours == theirs
         first, second = (one, two) if ours == 2 else (two, one)
         await first.end()
@@ -363,7 +363,7 @@ async def test_who_comes_after_a_crash_waits_until_the_dead_are_known(world: Wor
     async with world.process(shards=3) as one:
         await one.kill()
     async with world.process() as two:
-        counting = asyncio.create_task(two.cluster.shard_count(lambda: answer(5)))
+        counting = asyncio.create_task(two.cluster.shard_count(lambda: answer(5), BOT))
         await world.advance(5)
         assert not counting.done() or counting.result() == 3
         await world.advance(5)

@@ -2,7 +2,7 @@
 
 from discordplex.cluster.snapshot import MemberRow, ShardRow, Snapshot
 from discordplex.config import ClusterConfig
-from discordplex.doctor.cluster import check_cluster, judge
+from discordplex.doctor.cluster import PASSIVE, check_cluster, judge
 
 NOW = 1000.0
 
@@ -32,7 +32,10 @@ async def test_a_database_that_cannot_be_reached(closed_port: int) -> None:
 def test_everybody_lives() -> None:
     """Who they are, and what they hold."""
     (found,) = judge(snapshot(member("a"), member("b", draining=True), holders=("a", "a", "b")))
-    assert (found.verdict, found.says) == ("ok", "2 processes live: host:a with 2 of 3 shards, host:b with 1 of 3 shards (draining).")
+    assert (found.verdict, found.says) == (
+        "ok",
+        f"2 processes live: host:a with 2 of 3 shards, host:b with 1 of 3 shards{PASSIVE}.",
+    )
 
 
 def test_nobody_runs() -> None:

@@ -122,7 +122,7 @@ def test_processes_in_words() -> None:
     found = [(one["name"], one["state"], one["detail"]) for one in processes(CLUSTER, names=False)]
     assert found == [
         ("This process", "at work", "shards 0, 1 · 1 call · 1.0"),
-        ("Process 2", "ending", "shard 2 · 2 calls · 1.0"),
+        ("Process 2", "takes nothing", "shard 2 · 2 calls · 1.0"),
         ("Process 3", "stands by", "0 calls · 1.1"),
         ("Process 4", "gone", "shard 3 · 0 calls · 1.0"),
     ]
@@ -164,7 +164,7 @@ class OneOfSeveral:
     ("change", "why"),
     [
         ({}, ""),
-        ({"draining": True}, "This process ends. It begins no call any more."),
+        ({"draining": True}, "This process ends when its calls have ended. It begins no other."),
         (
             {"cluster": replace(CLUSTER, connected=False)},
             "The database of the cluster does not answer: no call begins. The bot tries again by itself.",

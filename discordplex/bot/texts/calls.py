@@ -449,6 +449,19 @@ MESSAGES_REFUSED = (
 )
 
 
+OTHER_NUMBER_OF_SHARDS = (
+    "The other processes of the bot began with another number. "
+    "To change it, end all processes, and start them with the same discord.shards."
+)
+"""For the log: `discord.shards` differs between the processes of a cluster."""
+
+TOO_FEW_SHARDS = (
+    "Discord wants more connections, because the bot is in more servers. All processes change to the number that Discord recommends. "
+    "Where discord.shards is set, end all processes, and start them with a larger number."
+)
+"""For the log: close code 4011 in a cluster."""
+
+
 def discord_unreachable(api_url: str, cause: str) -> str:
     """No server answers at Discord's address."""
     return f"Discord cannot be reached at {api_url} ({cause}); trying again."
