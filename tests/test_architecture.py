@@ -14,7 +14,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     "": [
-        ["errors", "redact", "plaintext", "stopping", "retry", "token_bucket", "bounded", "descriptors", "heap", "tasks", "installing"],
+        [
+            "errors",
+            "redact",
+            "plaintext",
+            "stopping",
+            "retry",
+            "token_bucket",
+            "bounded",
+            "descriptors",
+            "heap",
+            "tasks",
+            "installing",
+            "sharding",
+        ],
         ["websocket", "systemd", "tracing"],
         ["config", "metrics", "clock", "fifo", "cancellable", "logs", "pycord", "network"],
         ["audio", "services", "overview"],
@@ -141,6 +154,7 @@ TESTED_IN = {
     "services.response": "cascade/test_budgets.py",
     "services.service": "cascade/test_services.py",
     "services.sse": "cascade/test_shapes.py",
+    "sharding": "bot/test_shards.py",
     "store.backends": "store/test_database.py",
     "store.migrations": "store/test_schema.py",
     "store.tables": "store/test_schema.py",

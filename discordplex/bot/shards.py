@@ -13,6 +13,7 @@ from discordplex.bot.rate_limits import BoundedResponse
 from discordplex.errors import DiscordplexError, LoginError
 from discordplex.network import Connector
 from discordplex.retry import Backoff
+from discordplex.sharding import shard_of
 
 IDENTIFY_S: Final = 5.0
 """The time in which `max_concurrency` shards may log in (documented)."""
@@ -50,8 +51,8 @@ class Shard:
     count: int
 
     def covers(self, guild_id: int) -> bool:
-        """Whether Discord sends this guild's events to this shard (documented)."""
-        return (guild_id >> 22) % self.count == self.number
+        """Whether Discord sends this guild's events to this shard."""
+        return shard_of(guild_id, self.count) == self.number
 
 
 WHOLE: Final = Shard(0, 1)

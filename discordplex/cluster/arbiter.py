@@ -4,6 +4,7 @@ It runs in one process at a time, under a lock of the database. Each process tak
 slots to wishes of all: who comes first gets the next one, whichever process notices that it is free.
 """
 
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishKey, WishRow, kind_of
 from discordplex.engine_slots import SlotPurpose
 from discordplex.queue_order import in_order
+from discordplex.sharding import shard_of
 
 LOGIN_SPACING_S = 5.5
 """Discord allows one login of a group in 5 s; the rest is for the way there."""
@@ -189,40 +191,53 @@ def counted(before: Snapshot, own: OwnSide) -> Snapshot:
 
 
 def share_shards(shards: dict[int, ShardRow], state: Snapshot, own: OwnSide) -> None:
-    """Claim free shards up to a fair share, or release idle ones of which others have too few."""
-    active = [name for name, member in state.members.items() if not member.draining]
-    have = dict.fromkeys([*active, own.member], 0)
+    """Claim free shards where others have no fewer, or release idle ones where another process has at least two fewer.
+
+    Only those move that serve nobody, and nobody gets more than one more than whoever has fewest: each moves once at most.
+    """
+    idle = [shard for shard in shards.values() if shard.holder == own.member and shard.shard not in own.busy]
+    if own.draining:
+        for shard in idle:
+            shards[shard.shard] = released(shard, state.now)
+        return
+    have = {name: 0 for name, member in state.members.items() if not member.draining}
     for shard in shards.values():
         if shard.holder in have:
             have[shard.holder] += 1
-    mine = [shard for shard in shards.values() if shard.holder == own.member and shard.shard not in own.busy]
-    if own.draining:
-        for shard in mine:
-            shards[shard.shard] = released(shard, state.now)
-        return
-    least = len(shards) // len(active)
-    most = -(-len(shards) // len(active))
-    lacking = sum(max(0, least - have[name]) for name in active if name != own.member)
     free = sorted((shard for shard in shards.values() if shard.holder is None), key=lambda shard: shard.shard)
-    while free and (have[own.member] < least or (have[own.member] < most and len(free) > lacking)):
-        claimed = free.pop(0)
-        have[own.member] += 1
+    shares = filled(have, len(free))
+    share = shares[own.member]
+    for claimed in free[: share - have[own.member]]:
         login_at = claimed.login_at if claimed.login_at > state.now - LOGIN_SPACING_S else 0.0
         shards[claimed.shard] = replace(claimed, holder=own.member, moved_at=state.now, login_at=login_at)
-    too_many = max(have[own.member] - most, min(lacking - len(free), have[own.member] - least))
-    for shard in to_release(mine, too_many, may_move=not free and is_calm(shards, state.now), now=state.now):
+    if share - min(shares.values()) <= 1:
+        return
+    may_move = not free and is_calm(state, shards, others_first=share < max(shares.values()))
+    fair = -(-sum(shares.values()) // len(shares))
+    for shard in to_release(idle, max(1, share - fair), may_move=may_move, now=state.now):
         shards[shard.shard] = released(shard, state.now)
 
 
-def is_calm(shards: Mapping[int, ShardRow], now: float) -> bool:
-    """Whether no shard has moved lately."""
-    return all(shard.moved_at <= now - MOVE_PAUSE_S for shard in shards.values())
+def filled(have: Mapping[str, int], free: int) -> dict[str, int]:
+    """How many shards each process has when the free ones have gone, one by one, to whoever has fewest then."""
+    fewest = [(number, name) for name, number in have.items()]
+    heapq.heapify(fewest)
+    for _ in range(free):
+        number, name = fewest[0]
+        heapq.heapreplace(fewest, (number + 1, name))
+    return {name: number for number, name in fewest}
+
+
+def is_calm(state: Snapshot, shards: Mapping[int, ShardRow], *, others_first: bool) -> bool:
+    """Whether no shard has moved lately. `others_first`: nor has a process joined, so that those who have more shards cannot give any."""
+    changes = [shard.moved_at for shard in shards.values()]
+    if others_first:  # a process that started later than now did so before the database's clock was set back
+        changes += (member.started_at for member in state.members.values() if member.started_at <= state.now)
+    return max(changes) <= state.now - MOVE_PAUSE_S * (2 if others_first else 1)
 
 
 def to_release(idle: Iterable[ShardRow], number: int, *, may_move: bool, now: float) -> list[ShardRow]:
     """Up to so many shards: those that wait for their login, else one that is logged in where that may move."""
-    if number <= 0:
-        return []
     newest_first = sorted(idle, key=lambda shard: (shard.login_at or now, shard.shard), reverse=True)
     waiting = [shard for shard in newest_first if shard.login_at > now or not shard.login_at]
     return waiting[:number] or (newest_first[:1] if may_move else [])
@@ -292,7 +307,7 @@ def is_away(guild_id: int, state: Snapshot) -> bool:
     """Whether no process knows yet who is in this guild, because its shard has moved or logs in just now."""
     if not state.shards:
         return False
-    shard = state.shards[(guild_id >> 22) % len(state.shards)]
+    shard = state.shards[shard_of(guild_id, len(state.shards))]
     lasts_s = MOST_UNCLAIMED_S if shard.holder is None else RETURN_S
     return state.now < max(shard.moved_at, shard.login_at) + lasts_s
 

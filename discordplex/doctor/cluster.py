@@ -14,13 +14,13 @@ MOST_SHOWN = 10
 PASSIVE = " (takes nothing: starts, ends, or does not reach Discord)"
 
 
-async def check_cluster(config: ClusterConfig) -> list[Finding]:
-    """Read the rows, and change nothing."""
+async def check_cluster(config: ClusterConfig, shards: int | None = None) -> list[Finding]:
+    """Read the rows, and change nothing. `shards` is `discord.shards`."""
     if config.url is None:
         return []
     rows = Rows(address.parse(config.url, "cluster.url"), lambda _: None, timeout_s=TIMEOUT_S)
     try:
-        return judge(await rows.read())
+        return judge(await rows.read(), shards)
     except Exception as fault:
         if not is_of_the_database(fault):
             raise
@@ -31,8 +31,8 @@ async def check_cluster(config: ClusterConfig) -> list[Finding]:
         await rows.close()
 
 
-def judge(snapshot: Snapshot) -> list[Finding]:
-    """What the rows say of the processes."""
+def judge(snapshot: Snapshot, shards: int | None = None) -> list[Finding]:
+    """What the rows say of the processes, and whether they have another number of shards than this one would."""
     alive = [member for name, member in sorted(snapshot.members.items()) if snapshot.is_alive(name)]
     dead = [member for name, member in sorted(snapshot.members.items()) if not snapshot.is_alive(name)]
     if not alive:
@@ -56,4 +56,12 @@ def judge(snapshot: Snapshot) -> list[Finding]:
     versions = sorted({member.version for member in alive})
     if len(versions) > 1:
         found.append(warning(NAME, f"The processes have different versions: {', '.join(versions)}.", "Finish the upgrade."))
+    if shards and held and shards != len(held):
+        found.append(
+            warning(
+                NAME,
+                f"discord.shards is {shards} here, and the processes that run have {len(held)}: a process that joins them takes theirs.",
+                "To change it, end all processes, and start them with the same discord.shards.",
+            )
+        )
     return found

@@ -96,7 +96,7 @@ def checks(config: Config, *, deep: bool = False) -> list[tuple[str, Check]]:
     def cluster() -> Awaitable[Findings]:
         from discordplex.doctor.cluster import check_cluster
 
-        return check_cluster(config.cluster)
+        return check_cluster(config.cluster, config.discord.shards)
 
     return [
         ("python", machine("check_python")),

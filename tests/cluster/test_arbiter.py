@@ -199,30 +199,74 @@ def test_spares_are_asked_back_exactly_for_those_who_need_them(before: Snapshot)
         assert all(after[slot.slot].asked_back for slot in spares if fits(slot, wish, before)) or len(asked) >= 1
 
 
-@given(st.integers(1, 12), st.lists(st.tuples(st.sampled_from("abcdefg"), st.booleans()), min_size=1, max_size=60))
-def test_shards_end_within_one_of_a_fair_share_and_stay(count: int, history: list[tuple[str, bool]]) -> None:
-    """Whoever joins and leaves in whatever order: then the numbers of shards differ by one at most, and nothing moves any more."""
+@given(
+    count=st.integers(1, 12),
+    history=st.lists(st.tuples(st.sampled_from("abcdefg"), st.booleans()), min_size=1, max_size=60),
+    busy=st.frozensets(st.integers(0, 11)),
+    login=st.booleans(),
+)
+def test_shards_are_shared_as_evenly_as_calls_allow_and_each_moves_once(
+    *, count: int, history: list[tuple[str, bool]], busy: frozenset[int], login: bool
+) -> None:
+    """Whoever joins and leaves in whatever order: then nobody has a shard without calls and two more than another one.
+
+    On the way there each shard moves once at most, one with calls not at all, and then nothing moves any more.
+    """
     state, living = Snapshot(NOW), set[str]()
     for name, joins in history:
         living = living | {name} if joins else living - {name}
         state = beat(state, name, count, leaving=not joins)
-    for _ in range(len(living) + 2 * count):
+    state = replace(state, shards={number: replace(one, login_at=state.now * login) for number, one in state.shards.items()})
+    busy = frozenset(number for number in busy if number in state.shards and state.shards[number].holder)
+    had = {number: [one.holder] for number, one in state.shards.items()}
+    for _ in range(len(living) + 3 * count):
         for name in sorted(living):
-            state = beat(state, name, count)
+            state = beat(state, name, count, busy=busy)
+            for number, one in state.shards.items():
+                had[number] += [one.holder] * (one.holder not in (None, had[number][-1]))
+    assert all(len(holders) <= (1 if number in busy or not living else 2) for number, holders in had.items())
     held = [shard.holder for shard in state.shards.values()]
-    numbers = [held.count(name) for name in living]
-    assert not living or (max(numbers) - min(numbers) <= 1 and None not in held)
+    fewest = min((held.count(name) for name in living), default=0)
+    for number, one in state.shards.items():
+        assert number in busy or (one.holder and held.count(one.holder) - fewest <= 1) or not living
     for name in sorted(living):
-        later = beat(state, name, count)
-        assert later.shards == state.shards
+        assert beat(state, name, count, busy=busy).shards == state.shards
 
 
-def beat(state: Snapshot, name: str, count: int, *, leaving: bool = False) -> Snapshot:
+def beat(state: Snapshot, name: str, count: int, *, leaving: bool = False, busy: frozenset[int] = frozenset()) -> Snapshot:
     """A process's beat, so long after the last one that a shard may move."""
     mine = frozenset(number for number, shard in state.shards.items() if shard.holder == name)
     now = state.now + MOVE_PAUSE_S
     members = {member: replace(row, expires_at=now + 1) for member, row in state.members.items()}
-    return arbitrate(replace(state, now=now, members=members), OwnSide(name, shards=mine, shard_count=count, leaving=leaving))
+    own = OwnSide(name, shards=mine, busy=mine & busy, shard_count=count, leaving=leaving)
+    return arbitrate(replace(state, now=now, members=members), own)
+
+
+@pytest.mark.parametrize(
+    ("holders", "busy", "wanted"),
+    [
+        ("aaaabb", "aaaa", "aaaabc"),  # a has too many and cannot help it: b is the next to give
+        ("aabb ", "aabb", "aabbc"),
+        ("aab   ", "aab", "aabbcc"),  # also where the others look first
+        ("aaaaaa", "", "aabbcc"),
+    ],
+)
+def test_who_has_fewest_gets_what_is_free(holders: str, busy: str, wanted: str) -> None:
+    """Whatever calls keep where they are."""
+    state = snapshot(*map(member, "abc"), shards=logged_in(*(one.strip() or None for one in holders)))
+    kept = frozenset(range(len(busy)))
+    for name in "abc" * 12:
+        state = beat(state, name, len(holders), busy=kept)
+    assert sorted(shard.holder or "" for shard in state.shards.values()) == sorted(wanted)
+
+
+def test_who_has_most_gives_first() -> None:
+    """Else a process would give a shard away and get another one back."""
+    state = snapshot(*map(member, "ab"), replace(member("c"), started_at=NOW), shards=logged_in(*"aaabbbb"))
+    assert beat(state, "a", 7).shards == state.shards
+    assert [shard.holder for shard in beat(state, "b", 7).shards.values()].count(None) == 1
+    later = replace(state, now=NOW + MOVE_PAUSE_S)  # all shards of b have calls
+    assert [shard.holder for shard in beat(later, "a", 7).shards.values()].count(None) == 1
 
 
 def logged_in(*holders: str | None) -> tuple[ShardRow, ...]:
@@ -258,6 +302,13 @@ def test_shards_that_wait_for_their_login_move_at_once() -> None:
     state = snapshot(member("anna"), member("bert"), shards=waiting)
     after = arbitrate(state, OwnSide("anna", shards=frozenset(range(4))))
     assert [shard.holder for shard in after.shards.values()] == ["anna", "anna", None, None]
+
+
+def test_no_more_of_them_move_than_the_fair_share_of_the_others() -> None:
+    """Two processes that both have too many do not give so many that one gets some back."""
+    waiting = tuple(ShardRow(number, "anna" if number < 4 else "bert") for number in range(8))
+    after = arbitrate(snapshot(*map(member, ("anna", "bert", "carl")), shards=waiting), OwnSide("anna", shards=frozenset(range(4))))
+    assert [shard.holder for shard in after.shards.values()].count(None) == 1
     assert after.shards[3].login_at == 0
 
 

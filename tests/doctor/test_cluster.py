@@ -56,3 +56,12 @@ def test_what_is_not_as_it_should_be() -> None:
         "Shards that no living process has: 1, 2.",
         "The processes have different versions: 1, 2.",
     ]
+
+
+def test_another_number_of_shards() -> None:
+    """The first process that started has set it, and `discord.shards` of a later one changes nothing."""
+    running = snapshot(member("a"), holders=("a", "a"))
+    _, found = judge(running, 8)
+    assert found.verdict == "warning"
+    assert found.says == "discord.shards is 8 here, and the processes that run have 2: a process that joins them takes theirs."
+    assert [one.verdict for one in (*judge(running, 2), *judge(running, None), *judge(snapshot(member("a")), 8))] == ["ok"] * 3
