@@ -25,6 +25,9 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """The pause before a shard that failed is connected again doubles from the first to the longest."""
 
+STUCK_S = 30.0
+"""How long a shard may fail, while another one is connected, before its owner is told."""
+
 SHORT_SESSIONS = "its sessions end as soon as they begin"
 """Why Discord counts as unreachable although it accepts each login."""
 
@@ -52,6 +55,10 @@ class ShardOwner(Protocol):
 
     async def shard_lost(self, shard: Shard) -> None:
         """This shard's connection is lost for good, and a new one follows: end its calls."""
+        ...
+
+    def shard_stuck(self, shard: Shard) -> None:
+        """This shard cannot be connected for a while now, and another one is connected. It is tried on. May be called again."""
         ...
 
     async def shard_moved(self, shard: Shard) -> None:
@@ -171,17 +178,21 @@ class GatewayConnections:
 
     async def _connect_again_and_again(self, shard: Shard, ends: asyncio.Event) -> None:
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        wait_s = 0.0
+        wait_s, failing_since = 0.0, float("inf")
         while not ends.is_set():
             await until(ends, self._wait_for_turn(shard, wait_s))
             if ends.is_set() and not self._over.is_set():
                 break
+            failing_since = min(failing_since, self._clock.now())
             cause, was_connected = await self._hold(shard, ends)
             if was_connected:
                 backoff.reset()
+                failing_since = float("inf")
             wait_s = backoff.failed()
             if not ends.is_set():
                 log.warning("shard unreachable", shard=shard.number, cause=cause, retry_in_s=round(wait_s, 1))
+                if self._clock.now() - failing_since >= STUCK_S:
+                    self._owner.shard_stuck(shard)
         if not self._over.is_set():
             await self._owner.shard_moved(shard)
 

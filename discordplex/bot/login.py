@@ -135,6 +135,7 @@ class Login:
             queue_memory=parts.queue_memory,
             usage_memory=parts.usage_memory,
             turns=parts.turns,
+            clock=parts.clock,
         )
 
     def make_client(self, shard: Shard) -> GatewayClient:
@@ -210,6 +211,11 @@ class Login:
         """Read what another process has left of the shard's guilds. Does nothing if there are no other processes."""
         if self._shared:
             await self._shared.taken(shard)
+
+    def shard_stuck(self, shard: Shard) -> None:
+        """Let another process try. Does nothing if there is none."""
+        if self._shared:
+            self._shared.stuck(shard)
 
     async def shard_moved(self, shard: Shard) -> None:
         """Another process has the shard. May be called again."""

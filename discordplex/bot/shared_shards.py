@@ -16,13 +16,17 @@ from discordplex.bot.scheduling.registry import SessionRegistry
 from discordplex.bot.scheduling.usage_store import UsageMemory
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.bot.settings.unfinished import StoredUnfinishedNotices
-from discordplex.bot.shards import AskError, LoginTurns, Shard, ask, ask_who
+from discordplex.bot.shards import AskError, LoginTurns, Pace, Shard, ask, ask_who
+from discordplex.clock import Clock
 from discordplex.tasks import until
 
 if TYPE_CHECKING:
     from discordplex.cluster.cluster import Cluster
 
 log = structlog.get_logger()
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 600.0
+"""How long a process claims no shard when it could not connect one; longer each time, so that shards do not go round in an outage."""
 
 LAST_WORDS_S = 2.4
 """How long the last captions of a shard's calls may take after they have ended."""
@@ -44,8 +48,9 @@ class SharedShards:
         queue_memory: StoredOrder,
         usage_memory: UsageMemory,
         turns: LoginTurns,
+        clock: Clock,
     ) -> None:
-        """All but `cluster`, the two memories and `turns` are of the login."""
+        """All but `cluster`, the two memories, `turns` and `clock` are of the login."""
         self.cluster = cluster
         self._connections = connections
         self._dispatcher = dispatcher
@@ -56,6 +61,8 @@ class SharedShards:
         self._queue_memory = queue_memory
         self._usage_memory = usage_memory
         self._turns = turns
+        self._clock = clock
+        self._pace = Pace(first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S, lasting_s=LONGEST_PAUSE_S * 2)
 
     async def run(self, api_url: str, shards: int | None, token: str, stop: asyncio.Event) -> str | None:
         """As `Login.run`. `shards` is `discord.shards`; None for what Discord recommends."""
@@ -106,6 +113,17 @@ class SharedShards:
         order, _, _ = await asyncio.gather(memory.load(shard), self._unfinished.load(covers), self._usage_memory.load(covers))
         since = memory.since
         self._dispatcher.take_over(covers, order, {place: since[place] for place, _ in order if place in since})
+
+    def stuck(self, shard: Shard) -> None:
+        """Let another process have a shard that cannot be connected here, where there is one, and take none for a while."""
+        if not self.cluster.others_take_part:
+            return
+        now = self._clock.now()
+        if not self._pace.wait_s(now):
+            self._pace.begin(now)
+        pause_s = self._pace.wait_s(now)
+        log.warning("shard left to others", shard=shard.number, pause_s=round(pause_s), advice=texts.calls.SHARD_STUCK)
+        self.cluster.pass_on(shard.number, pause_s)
 
     async def moved(self, shard: Shard) -> None:
         """Another process has the shard: end what is left of its calls, and forget its guilds, whose places are kept there."""

@@ -35,8 +35,9 @@ MOST_UNCLAIMED_S = 60.0
 MOST_LENGTHS = 50
 """How many of the newest calls' lengths are kept, for estimates."""
 
-BOT, SHARDS, LENGTHS = "bot", "shards", "lengths"
-"""The facts: the id of the bot's user; into how many shards the bot is divided; how long the newest calls lasted, as JSON."""
+BOT, SHARDS, LENGTHS, PASSING = "bot", "shards", "lengths", "passing"
+"""The facts: the id of the bot's user; into how many shards the bot is divided; how long the newest calls lasted, as JSON; which members
+claim no shard for now, because they could not connect one, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class OwnSide:
     """It takes nothing new: it ends, or does not reach Discord."""
     leaving: bool = False
     """It gives back everything."""
+    unconnected: frozenset[int] = frozenset()
+    """Shards that it could not connect, while it had others: if another process may have them, it gives them up and claims none."""
     may_bury: bool = True
     """Whether it has seen the cluster for long enough to tell who is dead."""
     shards: frozenset[int] = frozenset()
@@ -88,6 +91,8 @@ def arbitrate(before: Snapshot, own: OwnSide) -> Snapshot:
     """The rows after this process's beat."""
     if own.leaving:
         return without(before, {own.member}, died=False)
+    if not others_take_part(before, own.member):
+        own = replace(own, unconnected=frozenset())
     after = renewed(without_old_times(before), own)
     if own.may_bury:
         after = without(after, {one for one in after.members if not after.is_alive(one)}, died=True)
@@ -100,6 +105,17 @@ def arbitrate(before: Snapshot, own: OwnSide) -> Snapshot:
     book_logins(shards, after.now, own)
     after = replace(after, shards=shards, slots=reported(after, own), wishes=wished(after, own))
     return replace(after, slots=share_slots(after))
+
+
+def others_take_part(state: Snapshot, member: str) -> bool:
+    """Whether another process lives and claims shards."""
+    return any(state.is_alive(name) for name in claiming(state) if name != member)
+
+
+def claiming(state: Snapshot) -> list[str]:
+    """The processes that claim shards."""
+    passing = json.loads(state.facts.get(PASSING, "[]"))
+    return [name for name, row in state.members.items() if not row.draining and name not in passing]
 
 
 def without_old_times(before: Snapshot) -> Snapshot:
@@ -171,7 +187,7 @@ def renewed(before: Snapshot, own: OwnSide) -> Snapshot:
 
 
 def counted(before: Snapshot, own: OwnSide) -> Snapshot:
-    """Whose the cluster is and the number of shards are set by a process that is alone; the facts about calls are added to."""
+    """Whose the cluster is and the number of shards are set by a process that is alone; each adds what it knows to the others."""
     facts = dict(before.facts)
     alone = before.members.keys() == {own.member}
     if own.bot and (BOT not in facts or alone):
@@ -180,6 +196,9 @@ def counted(before: Snapshot, own: OwnSide) -> Snapshot:
         facts[SHARDS] = str(own.shard_count)
     if own.lengths:
         facts[LENGTHS] = json.dumps([*json.loads(facts.get(LENGTHS, "[]")), *(round(one, 1) for one in own.lengths)][-MOST_LENGTHS:])
+    if own.unconnected or PASSING in facts:
+        passing = {name for name in json.loads(facts.get(PASSING, "[]")) if name in before.members and name != own.member}
+        facts[PASSING] = json.dumps(sorted(passing | ({own.member} if own.unconnected else set())))
     count = int(facts.get(SHARDS, "0"))
     shards = {number: before.shards.get(number) or ShardRow(number) for number in range(count)}
     if len(before.shards) not in (0, count):
@@ -196,11 +215,12 @@ def share_shards(shards: dict[int, ShardRow], state: Snapshot, own: OwnSide) -> 
     Only those move that serve nobody, and nobody gets more than one more than whoever has fewest: each moves once at most.
     """
     idle = [shard for shard in shards.values() if shard.holder == own.member and shard.shard not in own.busy]
-    if own.draining:
+    if own.draining or own.unconnected:
         for shard in idle:
-            shards[shard.shard] = released(shard, state.now)
+            if own.draining or shard.shard in own.unconnected:
+                shards[shard.shard] = released(shard, state.now)
         return
-    have = {name: 0 for name, member in state.members.items() if not member.draining}
+    have = dict.fromkeys(claiming(state), 0)
     for shard in shards.values():
         if shard.holder in have:
             have[shard.holder] += 1

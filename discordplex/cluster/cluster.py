@@ -13,7 +13,7 @@ import structlog
 
 from discordplex import __version__
 from discordplex.clock import Clock
-from discordplex.cluster.arbiter import BOT, SHARDS, OwnSide, arbitrate, next_turn
+from discordplex.cluster.arbiter import BOT, SHARDS, OwnSide, arbitrate, next_turn, others_take_part
 from discordplex.cluster.overview import overview_of
 from discordplex.cluster.queue import ClusterQueue
 from discordplex.cluster.rows import EVERYBODY, Rows
@@ -83,6 +83,8 @@ class Cluster:
         self._leaving = False
         self._bot = ""
         self._shard_count: int | None = None
+        self._unconnected: dict[int, float] = {}
+        """The shards that could not be connected, and until when that counts."""
         self._logins: dict[int, int] = {}
         self._wanted = asyncio.Event()
         self._next: asyncio.Future[bool] | None = None
@@ -109,8 +111,7 @@ class Cluster:
     @property
     def others_take_part(self) -> bool:
         """Whether another process lives and may have shards."""
-        others = (row for name, row in self.snapshot.members.items() if name != self.member and not row.draining)
-        return any(self.snapshot.is_alive(row.member) for row in others)
+        return others_take_part(self.snapshot, self.member)
 
     @property
     def is_standby(self) -> bool:
@@ -181,6 +182,11 @@ class Cluster:
         if part != self.takes_part:
             self.takes_part = part
             self._hurry()
+
+    def pass_on(self, shard: int, pause_s: float) -> None:
+        """Let the others have a shard that cannot be connected here, and claim none for so long. Without others, nothing changes."""
+        self._unconnected[shard] = self._clock.now() + pause_s
+        self._hurry()
 
     def drain(self) -> None:
         """Take nothing new, and release each shard as soon as it has no call."""
@@ -273,6 +279,7 @@ class Cluster:
             version=__version__,
             draining=self._draining or not self.takes_part,
             leaving=self._leaving,
+            unconnected=frozenset(shard for shard, until in self._unconnected.items() if self._clock.now() < until),
             may_bury=self._may_bury(before),
             shards=self.shards,
             busy=frozenset(shard for shard in self.shards if self.is_busy(shard)),

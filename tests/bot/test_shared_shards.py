@@ -1,17 +1,22 @@
 """Which shards a process of a cluster gets, and which it must not: here several in one, with a real PostgreSQL server between them."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
 
 from discordplex.bot import shards
-from discordplex.bot.shards import AskError, Pace, ask_who
+from discordplex.bot.application import BotApplication
+from discordplex.bot.client import GatewayClient
+from discordplex.bot.login import Login
+from discordplex.bot.shards import AskError, Pace, Shard, ask_who
 from discordplex.errors import ConfigError
 from discordplex.loopback import timeouts
 from discordplex.loopback.discord.server import LoopbackDiscord
 from discordplex.monitoring.readiness import readiness
+from discordplex.sharding import shard_of
 from tests.bot.conftest import WRITES, opened
 from tests.bot.processes import one_process, soon
 from tests.home import Home
@@ -128,3 +133,41 @@ async def test_who_the_bot_is_comes_from_discord(home: Home) -> None:
     assert await ask_who(url, home.bot.token) == home.bot.id
     with pytest.raises(AskError):
         await ask_who(f"{url}/nowhere", home.bot.token)
+
+
+async def test_one_shard_that_cannot_be_connected_is_left_to_others(
+    home: Home, make_postgresql_url: MakeUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the process has no file left for it. It keeps its other shard, and the guild is served by the other process."""
+    monkeypatch.setattr("discordplex.bot.connections.STUCK_S", 0.0)
+    monkeypatch.setattr("discordplex.bot.connections.FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr("discordplex.cluster.arbiter.MOVE_PAUSE_S", 0.05)
+    url, sessions = make_postgresql_url(), home.discord.gateway.sessions
+    sessions.shards = sessions.max_concurrency = 4
+    shard = shard_of(int(home.lounge.guild_id), 4)
+    make_client, without_files = Login.make_client, list[Login | None]()
+
+    def make(login: Login, wanted: Shard) -> GatewayClient:
+        if wanted.number == shard and login in without_files:
+            raise OSError(errno.EMFILE, "too many open files")
+        return make_client(login, wanted)
+
+    def held(process: BotApplication) -> set[int]:
+        """The shards of a process that are connected."""
+        return {client.shard.number for client in process._login._connections.clients if client.is_connected} if process._login else set()
+
+    monkeypatch.setattr(Login, "make_client", make)
+    async with one_process(home, url) as first, one_process(home, url) as second:
+        await soon(lambda: len(held(first)) == len(held(second)) == 2)
+        failing, other = (first, second) if shard in held(first) else (second, first)
+        kept = held(failing) - {shard}
+        without_files.append(failing._login)
+        with capture_logs() as lines:
+            sessions.end_all(shard)
+            await home.discord.gateway.drop(home.bot.id, code=4010, shard=shard)
+            await soon(lambda: held(other) == {0, 1, 2, 3} - kept)
+        assert held(failing) == kept
+        assert [line["shard"] for line in lines if line["event"] == "shard left to others"] == [shard]
+        home.discord.enter(home.ada, home.lounge)
+        await home.says(home.lounge, "listening")
+        home.discord.leave(home.ada)

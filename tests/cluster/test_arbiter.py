@@ -110,6 +110,7 @@ own_sides = st.builds(
     may_bury=st.booleans(),
     shards=st.frozensets(st.integers(0, 11)),
     busy=st.frozensets(st.integers(0, 11)),
+    unconnected=st.just(frozenset()) | st.frozensets(st.integers(0, 11)),
     uses=st.dictionaries(st.sampled_from(SLOTS), st.sampled_from(["call", "spare"])),
     reports=st.dictionaries(st.sampled_from(SLOTS), st.builds(SlotReport, st.integers(0, 2), st.sampled_from([0.0, 9.0]))),
     shard_count=st.none() | st.integers(1, 12),
@@ -310,6 +311,28 @@ def test_no_more_of_them_move_than_the_fair_share_of_the_others() -> None:
     after = arbitrate(snapshot(*map(member, ("anna", "bert", "carl")), shards=waiting), OwnSide("anna", shards=frozenset(range(4))))
     assert [shard.holder for shard in after.shards.values()].count(None) == 1
     assert after.shards[3].login_at == 0
+
+
+def test_who_cannot_connect_a_shard_leaves_it_to_others_and_keeps_the_rest() -> None:
+    """It claims none meanwhile, also where it has fewest. Whoever is the last that could have it keeps it."""
+    state = snapshot(member("anna"), member("bert"), shards=logged_in("anna", "anna", "bert", "bert"))
+    stuck = OwnSide("anna", shards=frozenset({0, 1}), unconnected=frozenset({1}))
+    after = arbitrate(arbitrate(state, stuck), OwnSide("bert", shards=frozenset({2, 3})))
+    assert [shard.holder for shard in after.shards.values()] == ["anna", "bert", "bert", "bert"]
+    assert arbitrate(after, replace(stuck, shards=frozenset({0}))).shards == after.shards
+    of_bert = OwnSide("bert", shards=frozenset({1, 2, 3}), unconnected=frozenset({1}))
+    assert arbitrate(after, of_bert).shards == after.shards
+    later = replace(after, now=NOW + MOVE_PAUSE_S, members={one.member: one for one in (long_lived("anna"), long_lived("bert"))})
+    again = arbitrate(arbitrate(later, OwnSide("anna", shards=frozenset({0}))), of_bert)
+    assert [shard.holder for shard in again.shards.values()] == ["anna", None, "bert", "bert"]
+    alone = snapshot(member("anna"), member("bert", expires_at=NOW - 1), shards=logged_in("anna", "anna"))
+    assert arbitrate(alone, stuck).shards == alone.shards
+    busy = replace(stuck, busy=frozenset({1}))
+    assert arbitrate(state, busy).shards == state.shards
+
+
+def long_lived(name: str) -> MemberRow:
+    return member(name, expires_at=NOW + MOVE_PAUSE_S + TTL_S)
 
 
 def test_a_draining_process_releases_what_is_idle_and_takes_nothing() -> None:

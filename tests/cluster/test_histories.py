@@ -119,6 +119,9 @@ class Player:
             cluster.drain()
         elif act in ("offline", "online"):
             cluster.take_part(act == "online")
+        elif act == "unconnected":
+            for shard in cluster.shards:
+                cluster.pass_on(shard, 60.0)
         elif act == "freeze":
             self.process.frozen = True
         elif act in ("busy", "idle"):
@@ -156,6 +159,7 @@ ACTS = (
     "drain",
     "offline",
     "online",
+    "unconnected",
     "advance",
     "advance",
     "advance",
@@ -266,7 +270,7 @@ class History:
         for player in self.players:
             await self.act("wake", player, 0)
             player.do("online")
-        await self.advance(TTL_S * 3 + MOVE_PAUSE_S * SHARDS * 2, step_s=2.5)
+        await self.advance(60 + TTL_S * 3 + MOVE_PAUSE_S * SHARDS * 2, step_s=2.5)
         self.check()
 
 

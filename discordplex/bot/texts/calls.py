@@ -461,6 +461,12 @@ TOO_FEW_SHARDS = (
 )
 """For the log: close code 4011 in a cluster."""
 
+SHARD_STUCK = (
+    "This process cannot connect it, and has others that are connected. Another process takes it. "
+    "If that happens again, look at this machine's network and at its limit of open files."
+)
+"""For the log: one of a process's shards fails for long."""
+
 
 def discord_unreachable(api_url: str, cause: str) -> str:
     """No server answers at Discord's address."""
