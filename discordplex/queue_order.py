@@ -68,6 +68,8 @@ class GuildCall:
     channel_id: int
     since: float
     """When it began, by the queue's `now`."""
+    turn: float
+    """When its channel asked for it."""
     lasts: bool = True
     """False while it is ending."""
 

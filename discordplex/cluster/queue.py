@@ -42,7 +42,9 @@ class ClusterQueue:
             WishRow(self._member, one.guild_id, one.channel_id, "call", turn=one.turn, since=one.since, ready=one.ready, kinds=one.kinds)
             for one in waiting
         )
-        running = (WishRow(self._member, one.guild_id, one.channel_id, "running", since=one.since, ready=one.lasts) for one in calls)
+        running = (
+            WishRow(self._member, one.guild_id, one.channel_id, "running", turn=one.turn, since=one.since, ready=one.lasts) for one in calls
+        )
         own = {wish.key: wish for wish in (*wishes, *running)}
         if own != self._own:
             self._own = own
@@ -66,7 +68,7 @@ class ClusterQueue:
     @property
     def calls_elsewhere(self) -> Sequence[GuildCall]:
         """The calls of other processes."""
-        return [GuildCall(one.guild_id, one.channel_id, one.since, one.ready) for one in self._others if one.purpose == "running"]
+        return [GuildCall(one.guild_id, one.channel_id, one.since, one.turn, one.ready) for one in self._others if one.purpose == "running"]
 
     @property
     def lengths_s(self) -> Sequence[float]:

@@ -85,7 +85,7 @@ class WishRow:
     channel_id: int
     purpose: WishPurpose = "call"
     turn: float = 0.0
-    """The order of guilds."""
+    """The order of guilds; for a running call, when its channel asked for it."""
     since: float = 0.0
     """The order of channels within a guild; for a running call, when it began."""
     ready: bool = True

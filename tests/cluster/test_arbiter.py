@@ -439,9 +439,13 @@ def test_only_a_new_call_gets_what_failed(purpose: str) -> None:
     assert after["personaplex:a"].holder is None
 
 
+@pytest.mark.parametrize("began_s_ago", [60, 20])
 @pytest.mark.parametrize("leaving", [False, True])
-def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool) -> None:
-    """Whoever came later does not get their engine while their shard logs in elsewhere; then they ask again, or lose their place."""
+def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool, began_s_ago: float) -> None:
+    """Whoever came later does not get their engine while their shard logs in elsewhere; then they ask again, or lose their place.
+
+    It counts when they asked: since another process died, their call may have begun anew, after the later ones came.
+    """
     guild, later = 1 << 22, 2 << 22
     before = snapshot(
         member("anna", slots=SLOTS[:1]),
@@ -449,7 +453,7 @@ def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool) -> 
         shards=(ShardRow(0, "anna", login_at=NOW - 300), ShardRow(1, "bert", login_at=NOW - 300)),
         slots=(SlotRow(SLOTS[0], "bert"),),
         wishes=(
-            WishRow("bert", guild, 1, "running", since=NOW - 60),
+            WishRow("bert", guild, 1, "running", turn=NOW - 61, since=NOW - began_s_ago),
             WishRow("anna", later, 2, turn=NOW - 30, since=NOW - 30, kinds=("personaplex",)),
         ),
     )

@@ -482,7 +482,7 @@ async def test_the_queue_of_the_others_is_known(world: World) -> None:
     """Who waits, which calls run, how long calls last; not those that can begin."""
     async with world.process(A) as one, world.process() as two:
         waiting = [WaitingChannel(guild, guild * 10, guild, guild, True, ("personaplex",)) for guild in (1, 2)]
-        one.cluster.queue.publish(waiting, [GuildCall(3, 30, 99.0), GuildCall(4, 40, 98.0, lasts=False)])
+        one.cluster.queue.publish(waiting, [GuildCall(3, 30, 99.0, 9.0), GuildCall(4, 40, 98.0, 8.0, lasts=False)])
         one.cluster.queue.ended(61.0)
         assert not one.cluster.queue.is_known(1, 10)
         await world.beat()

@@ -55,7 +55,7 @@ class CallingProcess:
 
     def publish(self) -> None:
         waiting = [WaitingChannel(guild, guild, since, since, kinds=("personaplex",)) for guild, since in self.waiting.items()]
-        self.process.cluster.queue.publish(waiting, [GuildCall(guild, guild, 0.0) for guild in self.calls])
+        self.process.cluster.queue.publish(waiting, [GuildCall(guild, guild, 0.0, 0.0) for guild in self.calls])
 
 
 class DeafWorld(World):

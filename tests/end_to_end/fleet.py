@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -12,8 +13,11 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 from sqlalchemy.engine import URL
@@ -25,11 +29,17 @@ from discordplex.loopback.personaplex.log import Connected, ConversationClosed, 
 from discordplex.loopback.personaplex.server import StandInServer
 from tests.store.conftest import OWNER, as_nobody, postgresql_programs, run
 
+READY_WITHIN_S = 6.0
+"""How long after a fault is over a process may say otherwise: a member that is gone is missed after 4 s."""
+
 END_WITHIN_S = 5.0
 """What the command line promises for SIGTERM."""
 
 SETTLED_WITHIN_S = 15.0
 """After every fault, everybody who sits in a channel is heard or in the queue by then."""
+
+SHARDS_IN_TIME, LOGIN_S = 2, 5.5
+"""So many shards of one process fit into that time. Each further one waits for its turn to log in (5 s, and the way there)."""
 
 JOINED = "gateway connections"
 """What a process logs when it is a member."""
@@ -91,6 +101,8 @@ class Fleet:
     people: list[User] = field(default_factory=list)
     processes: dict[str, Process] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    ports: dict[str, int] = field(default_factory=dict)
+    """Where each process says how it is."""
     told: list[str] = field(default_factory=list)
     """What the settling after each fault took, in words."""
 
@@ -122,6 +134,7 @@ class Fleet:
             "DISCORDPLEX_DISCORD__API_URL": self.discord.api_url + "/v10",
             "DISCORDPLEX_PERSONAPLEX__URLS": json.dumps([engine.url for engine in self.engines]),
             "DISCORDPLEX_CLUSTER__URL": self.database.url,
+            "DISCORDPLEX_MONITORING__LISTEN": f"127.0.0.1:{self.ports.setdefault(name, free_port())}",
             "SSL_CERT_FILE": str(self.discord.ca_file),
         }
         (self.folder / f"{name}.log").touch()
@@ -175,22 +188,56 @@ class Fleet:
         """What a process has logged."""
         return (self.folder / f"{name}.log").read_text()
 
-    async def settled(self, what: str, *, within_s: float = SETTLED_WITHIN_S, waiting: int = 0) -> None:
-        """Everybody is heard, but for so many who wait, and every channel has one notice that says so."""
-        began = time.monotonic()
+    async def settled(self, what: str, *, within_s: float = SETTLED_WITHIN_S, shards: int = 0) -> None:
+        """Everybody for whom there is an engine is heard, and their channel has one notice that says so; who came later waits in the queue.
+
+        `shards` is how many the process had that is gone.
+        """
+        began, within_s = time.monotonic(), within_s + LOGIN_S * max(0, shards - SHARDS_IN_TIME)
         try:
-            await self.discord.wait_for(lambda: self.heard() == len(self.channels) - waiting == self.conversations(), timeout_s=within_s)
+            await self.discord.wait_for(self.is_settled, timeout_s=within_s)
         except (TimeoutError, asyncio.TimeoutError):
             raise AssertionError(f"{what}: after {within_s} s {self.state()}") from None
         self.told.append(f"{what}: {time.monotonic() - began:.1f} s")
+        print(self.told[-1])  # TEMP
+
+    def is_settled(self) -> bool:
+        """Whether the people who came first have the engines, and the others their places in the queue."""
+        first, rest = self.channels[: len(self.engines)], self.channels[len(self.engines) :]
+        waits = all(f"number {place} in the queue" in self.newest(channel) for place, channel in enumerate(rest, start=1))
+        return waits and not any(map(self.is_heard, rest)) and all(map(self.is_heard, first)) and self.conversations() == len(first)
+
+    def newest(self, channel: Channel) -> str:
+        """The newest message in a channel."""
+        return "".join(message.content for message in self.discord.messages(channel)[-1:])
+
+    async def ready(self, name: str) -> tuple[int, dict[str, Any]]:
+        """What a process answers at /readyz: the status, and each part."""
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.ports[name]}/readyz") as answer:
+            found: dict[str, Any] = await answer.json()
+        assert found["ready"] == (answer.status == HTTPStatus.OK)
+        return answer.status, found["parts"]
+
+    async def says_ready(self, what: str, *, cluster: str = "connected") -> None:
+        """Every process that runs says within a few seconds that it is ready, and of the cluster what is so."""
+
+        async def found() -> list[tuple[int, str, int, int]]:
+            answers = [await self.ready(name) for name in self.processes]
+            own = sum(parts["cluster"]["own_shards"] for _, parts in answers)
+            return [(status, parts["cluster"]["state"], parts["cluster"]["processes"], own) for status, parts in answers]
+
+        number = len(self.processes)
+        wanted = [(HTTPStatus.OK, cluster, number, self.discord.gateway.sessions.shards)] * number
+        answers = await found()
+        with anyio.move_on_after(READY_WITHIN_S * timeouts.FACTOR):
+            while answers != wanted:
+                await anyio.sleep(0.1)
+                answers = await found()
+        assert answers == wanted, what
 
     def conversations(self) -> int:
         """How many conversations the engines have."""
         return sum(len(open_now(engine)) for engine in self.engines)
-
-    def heard(self) -> int:
-        """How many people have a call that listens."""
-        return sum(self.is_heard(channel) for channel in self.channels)
 
     def is_heard(self, channel: Channel) -> bool:
         """Whether the bot is in the channel in its newest session, and its only notice of a running call is the newest."""
@@ -235,6 +282,14 @@ class Fleet:
         )
         assert callbacks <= len(self.discord.interactions.all), "a command was answered twice"
         assert [one.user_id for one in self.discord.interactions.all[before:] if one.failed] == []
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        number: int = found.getsockname()[1]
+        return number
 
 
 def open_now(engine: StandInServer) -> set[int]:

@@ -30,6 +30,8 @@ class RegisteredCall:
     lease: EngineLease
     since: float
     """When it began, by the queue's time."""
+    turn: float
+    """When its channel asked, also if that was in a process that is gone. After a death it goes before those who asked later."""
     ending: bool = False
     """The call is ending: its engine is not free yet, and nobody can join it."""
 
@@ -348,7 +350,8 @@ class SessionRegistry:
         ticket = self._take_out(place)
         if ticket is None:
             self._memory.entered(place, asker)
-        self._calls[place.guild_id] = RegisteredCall(place.channel_id, lease, self._shared.now())
+        now = self._shared.now()
+        self._calls[place.guild_id] = RegisteredCall(place.channel_id, lease, now, ticket.since if ticket else now)
         self._changed()
         return Granted(place, lease, asker, ticket)
 
@@ -402,7 +405,7 @@ class SessionRegistry:
                     replace(one, ready=self.starts_calls and self.may_begin(one.guild_id), kinds=self._kinds(one.guild_id))
                     for one in self._waiting()
                 ],
-                [GuildCall(guild_id, call.channel_id, call.since, not call.ending) for guild_id, call in self._calls.items()],
+                [GuildCall(guild_id, call.channel_id, call.since, call.turn, not call.ending) for guild_id, call in self._calls.items()],
             )
 
     def _kinds(self, guild_id: int) -> tuple[str, ...]:
