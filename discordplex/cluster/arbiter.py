@@ -103,7 +103,8 @@ def arbitrate(before: Snapshot, own: OwnSide) -> Snapshot:
             shards[shard] = replace(shards[shard], holder=own.member, moved_at=after.now)
     share_shards(shards, after, own)
     book_logins(shards, after.now, own)
-    after = replace(after, shards=shards, slots=reported(after, own), wishes=wished(after, own))
+    after = replace(after, shards=shards, slots=reported(after, own))
+    after = replace(after, wishes=wished(after, own))
     return replace(after, slots=share_slots(after))
 
 
@@ -311,15 +312,16 @@ def reported(state: Snapshot, own: OwnSide) -> dict[str, SlotRow]:
 
 
 def wished(state: Snapshot, own: OwnSide) -> dict[WishKey, WishRow]:
-    """The wishes of all members, and the places of guilds whose process is gone and that have not asked again."""
-    members = {key: wish for key, wish in state.wishes.items() if wish.holder not in (own.member, NOBODY)}
-    members |= {wish.key: wish for wish in own.wishes}
+    """The wishes of all members, and the places of guilds whose process is gone and that have not asked again.
+
+    A process that stood still has calls and waiting channels in guilds that are another one's by now: it speaks no more for these.
+    """
+    mine = {wish.key: wish for wish in own.wishes if state.may_speak(own.member, wish.guild_id)}
+    members = {key: wish for key, wish in state.wishes.items() if wish.holder not in (own.member, NOBODY)} | mine
     back = {wish.guild_id for wish in members.values() if wish.ready or wish.purpose == "running"}
-    kept = {
-        key: wish
-        for key, wish in state.wishes.items()
-        if wish.holder == NOBODY and wish.guild_id not in back and is_away(wish.guild_id, state)
-    }
+    lost = (place_of(wish, state.members.get(own.member)) for wish in own.wishes if wish.key not in mine)
+    places = {wish.key: wish for wish in lost if wish} | {key: wish for key, wish in state.wishes.items() if wish.holder == NOBODY}
+    kept = {key: wish for key, wish in places.items() if wish.guild_id not in back and is_away(wish.guild_id, state)}
     return kept | members
 
 

@@ -35,7 +35,12 @@ class SlotWish:
     number: int
     kinds: tuple[str, ...]
     since: float
+    """When it was changed last."""
     until: float
+    asked: float
+    """When it was made: who has waited longest comes first."""
+    turn: float | None = None
+    """The same by the database's clock, from the first beat on that carries it."""
     carried: bool = False
     """Whether a beat has told it to the others, so that it is granted if it can be."""
 
@@ -98,10 +103,13 @@ class ClusterSlots:
     def want(self, purpose: SlotPurpose, wisher: object, kinds: Sequence[str]) -> None:
         """Wish for a slot of one of these kinds, for the next 2 s."""
         wish, now = self._wishes.get((purpose, wisher)), self._clock.now()
-        if wish is not None and wish.kinds == tuple(kinds) and now < wish.until:
+        if wish is None or now >= wish.until:
+            self._wishes[purpose, wisher] = SlotWish(next(self._numbers), tuple(kinds), now, now + WISH_S, asked=now)
+        elif wish.kinds != tuple(kinds):
+            self._wishes[purpose, wisher] = replace(wish, kinds=tuple(kinds), since=now, until=now + WISH_S, carried=False)
+        else:
             wish.until = now + WISH_S
             return
-        self._wishes[purpose, wisher] = SlotWish(wish.number if wish else next(self._numbers), tuple(kinds), now, now + WISH_S)
         self._changed()
 
     def is_pending(self, purpose: SlotPurpose, wisher: object) -> bool:
@@ -137,6 +145,8 @@ class ClusterSlots:
         now = self._clock.now()
         self._shunned = {guild_id: until for guild_id, until in self._shunned.items() if until > now}
         self._wishes = {key: wish for key, wish in self._wishes.items() if wish.until > now}
+        for made in self._wishes.values():
+            made.turn = before.now - (now - made.asked) if made.turn is None else made.turn
         ready = {wish.guild_id for wish in wishes if wish.purpose == "call" and wish.ready}
         wanted = ready | {-wish.number for wish in self._wishes.values()}
         for slot, since in [*self._granted.items()]:
@@ -154,7 +164,10 @@ class ClusterSlots:
             returned=frozenset(self._returned),
             wishes=(
                 *(replace(wish, ready=False) if wish.guild_id in self._shunned else wish for wish in wishes),
-                *(WishRow(member, -wish.number, 0, purpose, kinds=wish.kinds) for (purpose, _), wish in self._wishes.items()),
+                *(
+                    WishRow(member, -wish.number, 0, purpose, since=wish.turn or 0.0, kinds=wish.kinds)
+                    for (purpose, _), wish in self._wishes.items()
+                ),
             ),
             reports=dict(self._reports),
         )

@@ -117,6 +117,10 @@ class Snapshot:
         row = self.members.get(member or "")
         return row is not None and self.now < row.expires_at < self.now + 2 * TTL_S
 
+    def may_speak(self, member: str, guild_id: int) -> bool:
+        """Whether a guild is on a shard of this member. A negative number stands for a call of the member itself."""
+        return guild_id < 0 or not self.shards or self.shards[(guild_id >> 22) % len(self.shards)].holder == member
+
 
 def kind_of(slot: str) -> str:
     """The kind of engine of a slot."""

@@ -162,8 +162,9 @@ class Process:
         await self.clock.jump(after_s)
 
     def wish(self, *guilds: int, ready: bool = True, kinds: tuple[str, ...] = ("personaplex",)) -> None:
-        """These guilds wait for an engine, the first one for the longest time."""
-        self.cluster.queue.publish([WaitingChannel(guild, guild * 10, guild, guild, ready, kinds) for guild in guilds], [])
+        """Guilds on a shard of this process wait for an engine, the one with the least number for the longest time."""
+        shard = min(self.cluster.shards, default=0) << 22
+        self.cluster.queue.publish([WaitingChannel(shard + one, one * 10, one, one, ready, kinds) for one in guilds], [])
 
 
 @dataclass

@@ -21,7 +21,7 @@ from discordplex.cluster.arbiter import (
     share_slots,
     to_be_served,
 )
-from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishRow
+from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishPurpose, WishRow
 
 NOW = 1000.0
 NAMES = ("anna", "bert", "carl", "dora")
@@ -474,6 +474,39 @@ def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool, beg
     assert back.slots[SLOTS[0]].guild_id == guild
     empty = arbitrate(with_time(moved, NOW + RETURN_S + LOGIN_SPACING_S), replace(anna, shards=frozenset({0, 1})))
     assert empty.slots[SLOTS[0]].guild_id == later
+
+
+@pytest.mark.parametrize("purpose", ["call", "running"])
+def test_a_process_that_stood_still_speaks_no_more_for_guilds_that_another_one_has(purpose: WishPurpose) -> None:
+    """Neither its waiting channel nor its call there keeps the guild's people from the engine that they get in the other process."""
+    guild, later = 1 << 22, 2 << 22
+    before = snapshot(
+        member("bert", slots=SLOTS[:1]),
+        shards=(ShardRow(0, "bert", login_at=NOW - 300), ShardRow(1, "bert", login_at=NOW - 300)),
+        slots=(SlotRow(SLOTS[0]),),
+        wishes=(WishRow("bert", guild, 1, turn=NOW - 9, since=NOW - 9, kinds=("personaplex",)),),
+    )
+    old = WishRow("anna", guild, 2, purpose, turn=NOW - 90, since=NOW - 90, kinds=("personaplex",))
+    woken = arbitrate(before, OwnSide("anna", slots=SLOTS[:1], shards=frozenset({0, 1}), wishes=(old, replace(old, guild_id=later))))
+    assert [(wish.holder, wish.guild_id) for wish in woken.wishes.values()] == [("bert", guild)]
+    assert (woken.slots[SLOTS[0]].holder, woken.slots[SLOTS[0]].guild_id) == ("bert", guild)
+
+
+def test_a_shard_that_is_given_up_leaves_its_waiting_channels_in_their_places() -> None:
+    """As those of a process that is gone: whoever came later does not get their engine before they can ask again."""
+    guild, later = 1 << 22, 2 << 22
+    waits = WishRow("bert", guild, 1, turn=NOW - 60, since=NOW - 60, kinds=("personaplex",))
+    before = snapshot(
+        member("anna", slots=SLOTS[:1]),
+        member("bert", slots=SLOTS[:1]),
+        shards=(ShardRow(0, "anna", login_at=NOW - 300), ShardRow(1, "bert", login_at=NOW - 300)),
+        slots=(SlotRow(SLOTS[0]),),
+        wishes=(WishRow("anna", later, 2, turn=NOW - 30, since=NOW - 30, kinds=("personaplex",)),),
+    )
+    drained = arbitrate(before, OwnSide("bert", slots=SLOTS[:1], shards=frozenset({1}), draining=True, wishes=(waits,)))
+    assert drained.shards[1].holder is None
+    assert replace(waits, holder=NOBODY) in drained.wishes.values()
+    assert drained.slots[SLOTS[0]].guild_id is None
 
 
 def with_time(state: Snapshot, now: float) -> Snapshot:

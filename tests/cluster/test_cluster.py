@@ -14,10 +14,11 @@ from discordplex.cluster.cluster import joined
 from discordplex.cluster.snapshot import TTL_S
 from discordplex.config import ClusterConfig
 from discordplex.doctor.cluster import check_cluster
+from discordplex.engine_slots import SlotPurpose
 from discordplex.errors import ConfigError
 from discordplex.loopback import timeouts
 from discordplex.queue_order import GuildCall, WaitingChannel
-from tests.cluster.conftest import BOT, User, World, WorldRows, answer
+from tests.cluster.conftest import BOT, Process, User, World, WorldRows, answer
 from tests.store.conftest import Sql, postgresql_programs, run
 
 A, B = "personaplex:a", "personaplex:b"
@@ -476,6 +477,44 @@ async def test_a_wish_lapses(world: World) -> None:
         await world.advance(4)
         assert not one.cluster.slots.may_take(A, "rescue")
         assert one.cluster.snapshot.slots[A].holder is None
+
+
+@pytest.mark.parametrize("purpose", ["rescue", "spare"])
+async def test_who_has_wished_for_longest_comes_first_whatever_its_process_is_called(world: World, purpose: SlotPurpose) -> None:
+    """Calls that lost their engines, and those that ask for a spare one: over all processes, and also if a wish is repeated or changed."""
+    preferred, any_kind = ("personaplex",), ("personaplex", "cascade")
+    async with world.process(A) as one, world.process(A) as other:
+        first, second = sorted((one, other), key=lambda process: process.cluster.member, reverse=True)
+        await take(world, first, purpose, "before")
+        asked = {"a": first, "b": second, "c": first, "d": second}
+        for call, process in asked.items():
+            process.cluster.slots.want(purpose, call, preferred)
+            await world.beat()
+            await world.advance(0.25)
+        served = []
+        last = first
+        while asked:
+            for call, process in asked.items():
+                process.cluster.slots.want(purpose, call, any_kind if call == "a" else preferred)
+            await world.beat()
+            last.cluster.slots.give_back(A)
+            await world.beat()
+            await world.beat()  # whoever gets it has beaten before the other one gave it
+            last = next(process for process in (first, second) if process.cluster.slots.may_take(A, purpose))
+            number = last.cluster.snapshot.slots[A].guild_id or 0
+            call = next(str(wisher) for (_, wisher), wish in last.cluster.slots._wishes.items() if wish.number == -number)
+            last.cluster.slots.take(A, purpose, call, User())
+            served.append(call)
+            del asked[call]
+        assert served == ["a", "b", "c", "d"]
+
+
+async def take(world: World, process: Process, purpose: SlotPurpose, wisher: object) -> None:
+    """It wants the slot A, gets it and uses it."""
+    process.cluster.slots.want(purpose, wisher, ("personaplex",))
+    await world.beat()
+    assert process.cluster.slots.may_take(A, purpose)
+    process.cluster.slots.take(A, purpose, wisher, User())
 
 
 async def test_the_queue_of_the_others_is_known(world: World) -> None:
