@@ -355,6 +355,8 @@ class Login:
 
     async def end_calls(self) -> None:
         """End every call, and write what is still to be written."""
+        if self._shared:
+            self._shared.end_calls()
         await self._timers.close()
         await self._dispatcher.close()
         await self._notes.close()

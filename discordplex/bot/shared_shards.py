@@ -88,16 +88,20 @@ class SharedShards:
         if shards and shards != count:
             log.warning("discord.shards not used", wanted=shards, used=count, advice=texts.calls.OTHER_NUMBER_OF_SHARDS)
         cluster.is_busy, cluster.on_change = self._is_busy, self._changed
-        cluster.take_part(True)
+        cluster.take_part()
         try:
             cause = await self._connections.run(self._own, token, stop)
         finally:
-            cluster.take_part(False)
+            cluster.retire()
             cluster.is_busy, cluster.on_change = is_idle, do_nothing
         if cause == TOO_FEW_SHARDS:
             cluster.outgrown = True
             log.warning("too few gateway connections", shards=count, advice=texts.calls.TOO_FEW_SHARDS)
         return cause
+
+    def end_calls(self) -> None:
+        """All calls are about to end."""
+        self.cluster.retire()
 
     async def holds(self, shard: Shard) -> bool:
         """Whether this process has the shard. One that was stopped for long asks the others first."""

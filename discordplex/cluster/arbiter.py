@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, SlotRow, Snapshot, WishKey, WishRow, kind_of
 from discordplex.engine_slots import SlotPurpose
 from discordplex.queue_order import in_order
-from discordplex.sharding import shard_of
 
 LOGIN_SPACING_S = 5.5
 """Discord allows one login of a group in 5 s; the rest is for the way there."""
@@ -59,6 +58,8 @@ class OwnSide:
     """The slots of its configuration."""
     draining: bool = False
     """It takes nothing new: it ends, or does not reach Discord."""
+    ending: bool = False
+    """Its calls end: their guilds keep their places, and those of who waits, until another process has their shards."""
     leaving: bool = False
     """It gives back everything."""
     unconnected: frozenset[int] = frozenset()
@@ -314,9 +315,10 @@ def reported(state: Snapshot, own: OwnSide) -> dict[str, SlotRow]:
 def wished(state: Snapshot, own: OwnSide) -> dict[WishKey, WishRow]:
     """The wishes of all members, and the places of guilds whose process is gone and that have not asked again.
 
-    A process that stood still has calls and waiting channels in guilds that are another one's by now: it speaks no more for these.
+    A process that stood still has calls and waiting channels in guilds that are another one's by now: it speaks no more for these. One that
+    ends speaks for nobody.
     """
-    mine = {wish.key: wish for wish in own.wishes if state.may_speak(own.member, wish.guild_id)}
+    mine = {wish.key: wish for wish in own.wishes if not own.ending and state.may_speak(own.member, wish.guild_id)}
     members = {key: wish for key, wish in state.wishes.items() if wish.holder not in (own.member, NOBODY)} | mine
     back = {wish.guild_id for wish in members.values() if wish.ready or wish.purpose == "running"}
     lost = (place_of(wish, state.members.get(own.member)) for wish in own.wishes if wish.key not in mine)
@@ -326,10 +328,13 @@ def wished(state: Snapshot, own: OwnSide) -> dict[WishKey, WishRow]:
 
 
 def is_away(guild_id: int, state: Snapshot) -> bool:
-    """Whether no process knows yet who is in this guild, because its shard has moved or logs in just now."""
+    """Whether no process knows yet who is in this guild, because its shard has moved or logs in just now, or is about to move."""
     if not state.shards:
         return False
-    shard = state.shards[shard_of(guild_id, len(state.shards))]
+    shard = state.shard_of(guild_id)
+    holder = state.members.get(shard.holder or NOBODY)
+    if holder is not None and holder.draining:
+        return True
     lasts_s = MOST_UNCLAIMED_S if shard.holder is None else RETURN_S
     return state.now < max(shard.moved_at, shard.login_at) + lasts_s
 

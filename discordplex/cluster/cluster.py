@@ -177,11 +177,17 @@ class Cluster:
         """The time of the database's clock, as far as this process can tell."""
         return self._clock.now() + self._clock_offset
 
-    def take_part(self, part: bool) -> None:  # noqa: FBT001 - the only word
-        """Have shards from now on, or none that has no call."""
-        if part != self.takes_part:
-            self.takes_part = part
-            self._hurry()
+    def take_part(self) -> None:
+        """Have shards from now on."""
+        self.takes_part = True
+        self.queue.hold(False)
+        self._hurry()
+
+    def retire(self) -> None:
+        """All calls end from now on: have no shard that has none any more. Their guilds keep their places for the next process."""
+        self.takes_part = False
+        self.queue.hold(True)
+        self._hurry()
 
     def pass_on(self, shard: int, pause_s: float) -> None:
         """Let the others have a shard that cannot be connected here, and claim none for so long. Without others, nothing changes."""
@@ -278,6 +284,7 @@ class Cluster:
             name=self.name,
             version=__version__,
             draining=self._draining or not self.takes_part,
+            ending=self.queue.held,
             leaving=self._leaving,
             unconnected=frozenset(shard for shard, until in self._unconnected.items() if self._clock.now() < until),
             may_bury=self._may_bury(before),

@@ -25,6 +25,8 @@ class ClusterQueue:
         self._own: dict[WishKey, WishRow] = {}
         self._lengths: list[float] = []
         self._snapshot = Snapshot()
+        self.held = False
+        """Whether what is published stays as it is."""
 
     @property
     def reachable(self) -> bool:
@@ -37,7 +39,9 @@ class ClusterQueue:
         return self._newest
 
     def publish(self, waiting: Sequence[WaitingChannel], calls: Sequence[GuildCall]) -> None:
-        """All waiting channels and calls of this process, as they are from now on."""
+        """All waiting channels and calls of this process, as they are from now on. Ignored while it is held."""
+        if self.held:
+            return
         wishes = (
             WishRow(self._member, one.guild_id, one.channel_id, "call", turn=one.turn, since=one.since, ready=one.ready, kinds=one.kinds)
             for one in waiting
@@ -49,6 +53,12 @@ class ClusterQueue:
         if own != self._own:
             self._own = own
             self._changed()
+
+    def hold(self, hold: bool) -> None:  # noqa: FBT001 - the only word
+        """Keep what was published last, although its calls end; or, with False, forget it: another login begins with nobody."""
+        if self.held and not hold:
+            self._own = {}
+        self.held = hold
 
     def ended(self, length_s: float) -> None:
         """A call that heard people has ended after so long."""

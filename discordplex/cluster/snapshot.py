@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from discordplex.engine_slots import SlotPurpose
+from discordplex.sharding import shard_of
 
 TTL_S = 4.0
 """How long a member lives after its last beat."""
@@ -119,7 +120,11 @@ class Snapshot:
 
     def may_speak(self, member: str, guild_id: int) -> bool:
         """Whether a guild is on a shard of this member. A negative number stands for a call of the member itself."""
-        return guild_id < 0 or not self.shards or self.shards[(guild_id >> 22) % len(self.shards)].holder == member
+        return guild_id < 0 or not self.shards or self.shard_of(guild_id).holder == member
+
+    def shard_of(self, guild_id: int) -> ShardRow:
+        """The shard that gets a guild's events. There must be shards."""
+        return self.shards[shard_of(guild_id, len(self.shards))]
 
 
 def kind_of(slot: str) -> str:

@@ -440,8 +440,8 @@ def test_only_a_new_call_gets_what_failed(purpose: str) -> None:
 
 
 @pytest.mark.parametrize("began_s_ago", [60, 20])
-@pytest.mark.parametrize("leaving", [False, True])
-def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool, began_s_ago: float) -> None:
+@pytest.mark.parametrize("how", ["died", "left", "ended its calls and left"])
+def test_guilds_of_a_process_that_is_gone_keep_their_place(how: str, began_s_ago: float) -> None:
     """Whoever came later does not get their engine while their shard logs in elsewhere; then they ask again, or lose their place.
 
     It counts when they asked: since another process died, their call may have begun anew, after the later ones came.
@@ -449,7 +449,7 @@ def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool, beg
     guild, later = 1 << 22, 2 << 22
     before = snapshot(
         member("anna", slots=SLOTS[:1]),
-        member("bert", slots=SLOTS[:1], expires_at=NOW + TTL_S if leaving else NOW - 1),
+        member("bert", slots=SLOTS[:1], expires_at=NOW - 1 if how == "died" else NOW + TTL_S),
         shards=(ShardRow(0, "anna", login_at=NOW - 300), ShardRow(1, "bert", login_at=NOW - 300)),
         slots=(SlotRow(SLOTS[0], "bert"),),
         wishes=(
@@ -459,7 +459,13 @@ def test_guilds_of_a_process_that_is_gone_keep_their_place(*, leaving: bool, beg
     )
     waits = (WishRow("anna", later, 2, turn=NOW - 30, since=NOW - 30, kinds=("personaplex",)),)
     anna = OwnSide("anna", slots=SLOTS[:1], shards=frozenset({0}), wishes=waits)
-    if leaving:
+    if "ended" in how:
+        held = tuple(wish for wish in before.wishes.values() if wish.holder == "bert")
+        bert = OwnSide("bert", slots=SLOTS[:1], shards=frozenset({1}), draining=True, ending=True, wishes=held)
+        before = arbitrate(before, replace(bert, uses={SLOTS[0]: "call"}, busy=frozenset({1})))
+        before = arbitrate(arbitrate(before, replace(bert, returned=frozenset(SLOTS[:1]), busy=frozenset({1}))), anna)
+        assert before.slots[SLOTS[0]].holder is None
+    if how != "died":
         before = arbitrate(before, OwnSide("bert", slots=SLOTS[:1], leaving=True))
     gone = arbitrate(before, anna)
     assert gone.slots[SLOTS[0]].holder is None

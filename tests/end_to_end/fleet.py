@@ -199,7 +199,6 @@ class Fleet:
         except (TimeoutError, asyncio.TimeoutError):
             raise AssertionError(f"{what}: after {within_s} s {self.state()}") from None
         self.told.append(f"{what}: {time.monotonic() - began:.1f} s")
-        print(self.told[-1])  # TEMP
 
     def is_settled(self) -> bool:
         """Whether the people who came first have the engines, and the others their places in the queue."""
