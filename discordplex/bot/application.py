@@ -82,7 +82,7 @@ class BotApplication:
             queue_memory=self._order,
             usage=usage,
             usage_memory=self._usage_memory,
-            turns=ClusterTurns(cluster.login_turn) if cluster else LoginTurns(),
+            turns=ClusterTurns(cluster.login_turn, clock) if cluster else LoginTurns(),
             cluster=cluster,
         )
         self._parts.preferences.forgetting.add(self._order.forget)

@@ -10,6 +10,7 @@ import aiohttp
 
 from discordplex.bot import texts
 from discordplex.bot.rate_limits import BoundedResponse
+from discordplex.clock import Clock
 from discordplex.errors import DiscordplexError, LoginError
 from discordplex.network import Connector
 from discordplex.retry import Backoff
@@ -146,10 +147,11 @@ class LoginTurns:
 class ClusterTurns(LoginTurns):
     """When each shard may log in, where other processes have shards of the same bot."""
 
-    def __init__(self, book: Callable[[int, int], Awaitable[float]]) -> None:
+    def __init__(self, book: Callable[[int, int], Awaitable[float]], clock: Clock) -> None:
         """`book` takes a shard and `max_concurrency`, and says in how many seconds its turn is, which is kept for it over all processes."""
         super().__init__()
         self._book = book
+        self._clock = clock
         self._turns: dict[Shard, float] = {}
 
     async def turn_s(self, shard: Shard, now: float) -> float:
@@ -159,7 +161,9 @@ class ClusterTurns(LoginTurns):
     async def identify_s(self, shard: Shard, now: float) -> float:
         """Seconds until this shard's turn. A turn that was missed is lost."""
         if now > self._turns.get(shard, float("-inf")) + MISSED_S:
-            self._turns[shard] = now + await self._book(shard.number, self.max_concurrency)
+            wait_s = await self._book(shard.number, self.max_concurrency)
+            now = self._clock.now()  # the database may have taken its time
+            self._turns[shard] = now + wait_s
         return max(0.0, self._turns[shard] - now)
 
     def begin(self, shard: Shard, now: float) -> None:

@@ -13,7 +13,7 @@ from discordplex.cluster.snapshot import NOBODY, TTL_S, MemberRow, ShardRow, Slo
 from discordplex.engine_slots import SlotPurpose
 from discordplex.queue_order import in_order
 
-LOGIN_SPACING_S = 5.5
+LOGIN_SPACING_S = 6.0
 """Discord allows one login of a group in 5 s; the rest is for the way there."""
 
 MOVE_PAUSE_S = 5.0

@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from discordplex.bot.shards import IDENTIFY_S, WHOLE, AskError, GatewayAdvice, LoginTurns, Pace, Shard, advice, pace_of_identifies
+from discordplex.bot.shards import (
+    IDENTIFY_S,
+    WHOLE,
+    AskError,
+    ClusterTurns,
+    GatewayAdvice,
+    LoginTurns,
+    Pace,
+    Shard,
+    advice,
+    pace_of_identifies,
+)
+from discordplex.loopback.clock import FakeClock
 
 
 def test_pauses_double_until_one_has_lasted() -> None:
@@ -102,3 +114,17 @@ def test_an_answer_that_is_none(body: bytes) -> None:
     """A proxy's page, half an answer, or one that is deep."""
     with pytest.raises(AskError):
         advice(body)
+
+
+async def test_a_slow_answer_about_a_turn_makes_nobody_early(clock: FakeClock) -> None:
+    """Discord would refuse a login that comes before its turn, and the shard would wait for another one."""
+
+    async def book(_shard: int, _groups: int) -> float:
+        await clock.advance(0.3)
+        return 5.0
+
+    turns, shard = ClusterTurns(book, clock), Shard(1, 2)
+    booked_at = clock.now() + 0.3
+    assert await turns.identify_s(shard, clock.now()) == pytest.approx(5.0)
+    await clock.advance(4.0)
+    assert await turns.identify_s(shard, clock.now()) == pytest.approx(booked_at + 5.0 - clock.now())

@@ -38,7 +38,7 @@ END_WITHIN_S = 5.0
 SETTLED_WITHIN_S = 15.0
 """After every fault, everybody who sits in a channel is heard or in the queue by then."""
 
-SHARDS_IN_TIME, LOGIN_S = 2, 5.5
+SHARDS_IN_TIME, LOGIN_S = 2, 6.0
 """So many shards of one process fit into that time. Each further one waits for its turn to log in (5 s, and the way there)."""
 
 JOINED = "gateway connections"
