@@ -118,7 +118,7 @@ class Player:
         elif act == "drain":
             cluster.drain()
         elif act in ("offline", "online"):
-            cluster.take_part(act == "online")
+            cluster.take_part() if act == "online" else cluster.retire()
         elif act == "unconnected":
             for shard in cluster.shards:
                 cluster.pass_on(shard, 60.0)
