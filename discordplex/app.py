@@ -73,7 +73,8 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None, drain_s
                 metrics.span = await stack.enter_async_context(traced(config))
                 monitor = await stack.enter_async_context(monitored(config, metrics, clock))
                 # If the database cannot be opened, calls still work: settings are kept in memory, and people are told so.
-                store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True)))
+                several = bool(config.cluster.url)
+                store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True, shared=several)))
                 if store is not None:
                     send_thread = stack.enter_context(SendThread(clock=clock, metrics=metrics))
                     cluster = await stack.enter_async_context(clustered(config, clock, metrics))

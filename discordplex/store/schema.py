@@ -14,6 +14,10 @@ MIGRATION_LOCK = 0x64_70_6D_67
 """The key of PostgreSQL's advisory lock under which the schema is made or migrated."""
 
 
+class NewerSchemaError(StoreError):
+    """A newer version of this program has migrated the database."""
+
+
 async def bring_up_to_date(database: Database, shown: str) -> None:
     """Migrate the database. Raises StoreError, which calls it `shown`, and changes nothing if it is not a database of an older version."""
 
@@ -70,7 +74,10 @@ def make(connection: Connection) -> None:
 
 
 def version_of(connection: Connection) -> str | None:
-    """The version of its schema; None if it is empty. Raises StoreError if the database is not ours or is newer."""
+    """The version of its schema; None if it is empty.
+
+    Raises StoreError if the database is not ours, and NewerSchemaError if it is newer.
+    """
     tables = set(inspect(connection).get_table_names())
     version = None
     if VERSION_TABLE in tables:
@@ -81,7 +88,7 @@ def version_of(connection: Connection) -> str | None:
             raise StoreError(f"The database belongs to another program (it has a table {min(strange)!r}): choose another store.url.")
         return None
     if version not in REVISIONS:
-        raise StoreError(
+        raise NewerSchemaError(
             f"The settings were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
             "nothing was changed. Install that version, or choose another store.url."
         )

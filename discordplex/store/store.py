@@ -144,12 +144,13 @@ def identity(path: Path | None) -> tuple[int, int] | None:
 
 
 @asynccontextmanager
-async def open_store(url: str, *, volatile: bool = False, busy_s: float = BUSY_S) -> AsyncIterator[Store]:
+async def open_store(url: str, *, volatile: bool = False, shared: bool = False, busy_s: float = BUSY_S) -> AsyncIterator[Store]:
     """The store at `url` (`store.url`), with its schema migrated to the current one.
 
     Raises ConfigError for an invalid URL, and StoreError if another process uses the SQLite file. Also raises StoreError if the database
     cannot be opened, is damaged, locked for longer than `busy_s`, or newer than this code, unless `volatile`: then it gives a store whose
-    `problem` is set. Its writes raise until `recover` succeeds, and its reads work as far as possible.
+    `problem` is set. Its writes raise until `recover` succeeds, and its reads work as far as possible. With `shared`, a newer one is
+    refused all the same: other processes of the bot serve everybody with it, and this one would not know who must not be heard.
     """
     where = address.parse(url)
     # Memory is never slow, only this process is. A cancelled transaction would delete the whole database in memory.
@@ -163,7 +164,7 @@ async def open_store(url: str, *, volatile: bool = False, busy_s: float = BUSY_S
         except SecondProcessError:
             raise
         except StoreError as fault:
-            if not volatile:
+            if not volatile or (shared and isinstance(fault, schema.NewerSchemaError)):
                 raise
             log.warning("settings are kept in memory only", cause=fault.full)
         yield store
