@@ -260,6 +260,10 @@ class Notebook:
     def entered(self, place: Place, asker: int | None) -> None:
         self.entries.setdefault(place, asker)
 
+    def returned(self, place: Place, asker: int | None, before: float | None) -> None:
+        del before
+        self.entries = {place: asker} | self.entries
+
     def moved(self, before: Place, after: Place) -> None:
         self.entries = {after if place == before else place: asker for place, asker in self.entries.items()}
 

@@ -98,10 +98,14 @@ class StoredOrder:
 
     def entered(self, place: Place, asker: int | None) -> None:
         """A channel got a call or waits. A known channel keeps its place."""
-        if place not in self._wanted and len(self._wanted) < MOST_PLACES and not self._is_released(place):
-            self._newest = max(datetime.fromtimestamp(self._now(), timezone.utc), self._newest + TICK)
-            self._wanted[place] = QueueEntry(place.guild_id, place.channel_id, asker, self._newest)
-            self._stir()
+        self._newest = max(datetime.fromtimestamp(self._now(), timezone.utc), self._newest + TICK)
+        self._remember(place, asker, self._newest)
+
+    def returned(self, place: Place, asker: int | None, before: float | None) -> None:
+        """A channel waits in front of everybody: also of other processes' channels, which have asked at `before` at the earliest."""
+        earliest = min((one.since for one in self._wanted.values()), default=datetime.fromtimestamp(self._now(), timezone.utc))
+        elsewhere = earliest if before is None else datetime.fromtimestamp(before, timezone.utc)
+        self._remember(place, asker, min(earliest, elsewhere) - TICK)
 
     def moved(self, before: Place, after: Place) -> None:
         """A call moved to another channel and keeps its place."""
@@ -123,6 +127,11 @@ class StoredOrder:
                     del places[place]
                 elif one.user_id is not None and owner == Owner("person", one.user_id):
                     places[place] = replace(one, user_id=None)
+
+    def _remember(self, place: Place, asker: int | None, since: datetime) -> None:
+        if place not in self._wanted and len(self._wanted) < MOST_PLACES and not self._is_released(place):
+            self._wanted[place] = QueueEntry(place.guild_id, place.channel_id, asker, since)
+            self._stir()
 
     def _drop(self, covers: Callable[[int], bool]) -> None:
         for places in (self._wanted, self._stored):

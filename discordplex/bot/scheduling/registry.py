@@ -104,6 +104,10 @@ class QueueMemory(Protocol):
         """A channel got a call, or waits."""
         ...
 
+    def returned(self, place: Place, asker: int | None, before: float | None) -> None:
+        """A channel waits in front of everybody: also of other processes' channels, which have asked at `before` at the earliest."""
+        ...
+
     def moved(self, before: Place, after: Place) -> None:
         """A call moved to another channel."""
         ...
@@ -121,6 +125,9 @@ class NoMemory:
         return ()
 
     def entered(self, place: Place, asker: int | None) -> None:
+        """Do nothing."""
+
+    def returned(self, place: Place, asker: int | None, before: float | None) -> None:
         """Do nothing."""
 
     def moved(self, before: Place, after: Place) -> None:
@@ -321,8 +328,8 @@ class SessionRegistry:
     def return_to_queue(self, place: Place, asker: int | None) -> None:
         """They were granted an engine that there was not: they wait in front of everybody."""
         if place not in self._queue:
-            self._memory.entered(place, asker)
             front = self._front()
+            self._memory.returned(place, asker, front if self._shared.shared else None)
             self._queue[place] = Ticket(next(self._serials), asker, front)
             self._turns[place.guild_id] = front
             self._changed()

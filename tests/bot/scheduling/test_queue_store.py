@@ -42,6 +42,20 @@ async def test_the_order_survives(store: Store) -> None:
     assert await kept(store) == [(D, ANNA), (C, BERT)]
 
 
+async def test_who_is_put_in_front_is_first_in_the_next_process_too(store: Store) -> None:
+    """Of those that this process remembers, and of those of others, who asked before them."""
+    noon = 1_767_357_000.0
+    async with StoredOrder(store.queue, clock=FakeClock(), now=lambda: noon) as memory:
+        await memory.load()
+        memory.entered(A, ANNA)
+        memory.returned(B, BERT, None)
+        memory.returned(C, None, noon - 60)
+        since = {place: at - noon for place, at in memory.since.items()}
+    assert await kept(store) == [(C, None), (B, BERT), (A, ANNA)]
+    assert -0.001 < since[B] < since[A] == 0
+    assert -60.001 < since[C] < -60
+
+
 async def test_the_next_process_goes_on_with_it(store: Store) -> None:
     """Whoever comes then stands behind those of before, and who has gone is struck off."""
     async with StoredOrder(store.queue, clock=FakeClock()) as first:

@@ -47,7 +47,7 @@ def test_an_ended_call_serves_the_next_who_still_waits(registry: SessionRegistry
 
 
 def test_who_was_granted_an_engine_that_there_was_not_is_next(engines: Callable[[int], CountedEngines]) -> None:
-    """They wait in front of everybody who has asked since, and are remembered."""
+    """They wait in front of everybody who has asked since, and are remembered so."""
     memory = Notebook()
     registry = SessionRegistry(engines(1), memory)
     for place in (A1, B1, C1):
@@ -55,7 +55,7 @@ def test_who_was_granted_an_engine_that_there_was_not_is_next(engines: Callable[
     registry.end(A1.guild_id)
     registry.return_to_queue(A1, 100)
     assert registry.queue == (A1, B1, C1)
-    assert list(memory.entries) == [B1, C1, A1]
+    assert list(memory.entries) == [A1, B1, C1]
     served = registry.serve(everybody)
     assert served is not None
     assert (served.place, served.asker) == (A1, 100)
