@@ -82,6 +82,8 @@ async def long_faults(ships: Fleet) -> None:
     await anyio.sleep(FROZEN_S)
     ships.wake("three")
     await ships.settled(f"three woke after {FROZEN_S:.0f} s", shards=shards)
+    await ships.says_ready("three woke")
+    await ships.settled("three knows what it has lost", shards=shards)
     await ships.database.stop()
     await anyio.sleep(AWAY_S)
     await ships.settled(f"the database was away for {AWAY_S:.0f} s")
