@@ -21,7 +21,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -368,14 +368,23 @@ class Connector(aiohttp.TCPConnector):
     Make it inside the running loop. It has a TLS context of its own: aiohttp's default one reads `SSL_CERT_FILE` only once, at import.
     """
 
-    def __init__(self, *, verify: bool = True, writes_to: str = "", response_class: type[aiohttp.ClientResponse] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        verify: bool = True,
+        writes_to: str = "",
+        response_class: type[aiohttp.ClientResponse] | None = None,
+        passes: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """With `writes_to`, a URL, requests other than GET are sent to that server alone; a redirect of one raises RedirectedError.
 
-        With `response_class`, every answer is of that class, also where a library makes the session. Raises NetworkSettingError where the
-        certificates named in the environment cannot be read.
+        With `response_class`, every answer is of that class, also where a library makes the session. Each request awaits `passes` right
+        before it is sent, and fails with what that raises. Raises NetworkSettingError where the certificates named in the environment
+        cannot be read.
         """
         self._writes_to = URL(writes_to).origin() if writes_to else None
         self._response_class = response_class
+        self._passes = passes
         self._tls = tls_context(verify=verify)
         super().__init__(ssl=self._tls)
         self._through_socks: dict[str, aiohttp.TCPConnector] = {}
@@ -386,6 +395,18 @@ class Connector(aiohttp.TCPConnector):
             raise RedirectedError
         if self._response_class is not None:
             req.response_class = self._response_class
+        if self._passes is None:
+            return await self._connect(req, traces, timeout)
+        await self._passes()
+        connection = await self._connect(req, traces, timeout)
+        try:
+            await self._passes()  # a new connection takes some time
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
         proxy = proxy_for(str(req.url))
         if proxy is None:
             return await super().connect(req, traces, timeout)

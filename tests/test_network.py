@@ -342,6 +342,31 @@ async def test_what_is_written_goes_nowhere_else(status: int) -> None:
     elsewhere.close()
 
 
+@pytest.mark.parametrize("refused_at", [1, 2, 3])
+async def test_a_request_passes_right_before_it_is_sent(refused_at: int) -> None:
+    """Before it waits for a connection and when it has one: the first of two requests needs a new one, the second one is refused."""
+    met, passed = [], itertools.count(1)
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.readuntil(b"\r\n\r\n"):
+            met.append(request)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def passes() -> None:
+        if next(passed) == refused_at:
+            raise aiohttp.ClientConnectionError
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with aiohttp.ClientSession(connector=Connector(passes=passes)) as session:
+        if refused_at == 3:
+            await session.get(url)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(url)
+    assert len(met) == (1 if refused_at == 3 else 0)
+    server.close()
+
+
 FRAMES_AHEAD = 16
 """So many frames the library keeps before it pauses reading."""
 

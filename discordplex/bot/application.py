@@ -67,6 +67,8 @@ class BotApplication:
 
         With `cluster`, this process is one of several of the same bot.
         """
+        if cluster:
+            store.fence = cluster
         self._order = StoredOrder(store.queue, clock=clock, now=cluster.queue.now if cluster else time.time)
         usage = Usage(time.time)
         self._usage_memory = UsageMemory(usage, store.usage, clock=clock)

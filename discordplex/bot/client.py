@@ -46,7 +46,7 @@ class SessionsFailError(DiscordplexError):
     """Discord ends our sessions as soon as they begin."""
 
 
-class ShardMovedError(ConnectionResetError):
+class ShardMovedError(aiohttp.ClientConnectionError, ConnectionResetError):
     """Another process has this shard now, and speaks to Discord in its guilds."""
 
 
@@ -137,7 +137,7 @@ class GatewayClient(discord.Bot):
             **divided,
             intents=least_intents(messages=read is not None),
             # By itself, py-cord follows redirects with what people said, and waits as long as an answer asks.
-            connector=Connector(writes_to=discord.http.Route.API_BASE_URL, response_class=BoundedResponse),
+            connector=Connector(writes_to=discord.http.Route.API_BASE_URL, response_class=BoundedResponse, passes=self._pass),
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags(voice=True, joined=False, interaction=False),
             chunk_guilds_at_startup=False,
@@ -229,13 +229,16 @@ class GatewayClient(discord.Bot):
 
     async def _request(self, route: discord.http.Route, **options: Any) -> Any:
         """Make a request. If it is cancelled while it waits for the global rate limit, the other requests do not wait forever."""
-        if self._holds is not None and not await self._holds(self.shard):
-            raise ShardMovedError
         try:
             return await self._pycord_request(route, **options)
         except BaseException:
             self.http._global_over.set()  # noqa: SLF001 -- py-cord sets it only where the wait was not cut short
             raise
+
+    async def _pass(self) -> None:
+        """What a request awaits before it is sent, however long it waited for a rate limit or another try: also the answer to a command."""
+        if self._holds is not None and not await self._holds(self.shard):
+            raise ShardMovedError
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """py-cord asks for a new session, at once or five seconds after Discord refused a resume."""

@@ -131,6 +131,7 @@ class Login:
             registry=self._registry,
             notices=self._notices,
             preferences=self._preferences,
+            transcripts=self._transcripts,
             unfinished=self._unfinished,
             queue_memory=parts.queue_memory,
             usage_memory=parts.usage_memory,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from discordplex.bot import texts
+from discordplex.bot.call.transcripts import TranscriptWriter
 from discordplex.bot.chat.notices import Notices
 from discordplex.bot.client import GatewayClient
 from discordplex.bot.connections import TOO_FEW_SHARDS, UNREACHABLE, GatewayConnections, cause_of
@@ -44,6 +45,7 @@ class SharedShards:
         registry: SessionRegistry,
         notices: Notices,
         preferences: StoredPreferences,
+        transcripts: TranscriptWriter,
         unfinished: StoredUnfinishedNotices,
         queue_memory: StoredOrder,
         usage_memory: UsageMemory,
@@ -57,6 +59,7 @@ class SharedShards:
         self._registry = registry
         self._notices = notices
         self._preferences = preferences
+        self._transcripts = transcripts
         self._unfinished = unfinished
         self._queue_memory = queue_memory
         self._usage_memory = usage_memory
@@ -150,8 +153,9 @@ class SharedShards:
         shard = next((shard for shard in map(shard_of_client, self._connections.clients) if shard.number == number), None)
         if shard is None:
             return False
-        unsaved = not self._queue_memory.is_saved(shard.covers) or self._preferences.waiting > 0
-        if unsaved or self._dispatcher.has_calls(shard.covers) or self._notices.writes_where(in_shard(shard)):
+        if self._dispatcher.has_calls(shard.covers) or self._notices.writes_where(in_shard(shard)) or self._preferences.waiting:
+            return True
+        if not all(one.is_saved(shard.covers) for one in (self._queue_memory, self._transcripts, self._usage_memory)):
             return True
         return self._registry.starts_calls and self._dispatcher.has_waiting(shard.covers)
 

@@ -79,6 +79,8 @@ class Cluster:
         """Whether Discord refused the number of shards: `shard_count` asks for a larger one."""
         self._clock = clock
         self._rows = rows(self._heard)
+        self.deaths = 0
+        """How often the others have taken this process for dead."""
         self._draining = False
         self._leaving = False
         self._bot = ""
@@ -93,6 +95,7 @@ class Cluster:
         """When the last beat that has ended began."""
         self._seen_since: float | None = None
         self._last_success = float("-inf")
+        self._sure_until = float("-inf")
         self._clock_offset = 0.0
         self._lapse_at = float("inf")
         self._failing = False
@@ -131,6 +134,17 @@ class Cluster:
         """
         while not self.alive:
             await self.beat()
+
+    async def is_sure(self) -> bool:
+        """Return whether a beat has succeeded so lately that nobody can have taken anything; after a gap, when one has."""
+        while not (self.alive and self._clock.now() < self._sure_until):
+            if not await self.beat():
+                return False
+        return True
+
+    def holds(self, guild_id: int) -> bool:
+        """Whether a guild is on a shard of this process. Before the bot is divided, it has every guild."""
+        return not self.snapshot.shards or self.snapshot.shard_of(guild_id).shard in self.shards
 
     async def beat(self) -> bool:
         """Read and write the rows now; returns whether that succeeded."""
@@ -306,7 +320,7 @@ class Cluster:
 
     def _apply(self, after: Snapshot, own: OwnSide, begun: float) -> None:
         now = self._clock.now()
-        self.snapshot = after
+        self.snapshot, self._sure_until = after, begun + TTL_S
         self._beat_ms.record((now - begun) * 1000)
         before, self.shards = self.shards, frozenset(number for number, shard in after.shards.items() if shard.holder == self.member)
         self._shards_taken.add(len(self.shards - before))
@@ -319,6 +333,8 @@ class Cluster:
     def _keep_time(self, before: Snapshot) -> None:
         """Compare the clocks, and notice gaps: after one, the others may be late, too."""
         now = self._clock.now()
+        if self._sure_until > float("-inf") and self.member not in before.members:
+            self.deaths += 1
         offset = before.now - now
         jumped = abs(offset - self._clock_offset) > CLOCK_JUMP_S
         if self._seen_since is None or jumped or now - self._last_success > TTL_S:

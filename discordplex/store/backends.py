@@ -38,6 +38,9 @@ SERVER_CONNECTIONS = 4
 FILE_CONNECTIONS = 2
 """One connection for the writer, one for readers; each has its own thread."""
 
+STANDSTILL_MS = 2000
+"""The server ends a transaction in whose middle its process stands still for so long: others wait for its locks."""
+
 Insert: TypeAlias = Callable[[Table], sqlite.Insert]
 """`INSERT` with `ON CONFLICT`; PostgreSQL's has the same methods."""
 
@@ -56,6 +59,8 @@ class Backend:
     """How many may read at once; 0 if readers take turns with the writers."""
     reserved: int = 0
     """Connections that are kept free for urgent work."""
+    opening: str = ""
+    """The first statement of each transaction that writes."""
     journal: bool = False
     """Whether deleted data stays in a journal until that is written back and emptied."""
 
@@ -169,4 +174,5 @@ def open_postgresql(address: Address, busy_s: float) -> Backend:
     def insert(table: Table) -> Any:
         return postgresql.insert(table)
 
-    return Backend(engine, engine, insert, writers=SERVER_CONNECTIONS, reserved=1)
+    opening = f"SET LOCAL idle_in_transaction_session_timeout = {STANDSTILL_MS}"
+    return Backend(engine, engine, insert, writers=SERVER_CONNECTIONS, reserved=1, opening=opening)

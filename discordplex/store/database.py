@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from discordplex.errors import StoreError
 from discordplex.store.backends import Backend, Insert, join_failed
-from discordplex.store.reasons import SILENT, code, is_of_the_database, lost_connection, may_pass, reason
+from discordplex.store.fence import Fence, NoFence, TakenOverError
+from discordplex.store.reasons import SILENT, UNREACHABLE, code, is_of_the_database, lost_connection, may_pass, reason
 
 log = structlog.get_logger()
 
@@ -98,6 +99,8 @@ class Database:
         """Whether the file was replaced while the connections have the old one open: writes would be lost."""
         self.unclean = False
         """Deleted text is still in SQLite's journal: call `scrub` again."""
+        self.fence: Fence = NoFence()
+        """What every write passes."""
         self._backend = backend
         self._patience_s = patience_s
         self._write_turns = PrioritySemaphore(backend.writers, reserved=backend.reserved)
@@ -114,18 +117,19 @@ class Database:
             raise StoreError(f"{failure}. {self.problem}", retry=True, why=self.problem)
         return await self._bounded(failure, self._reading(work), Attempt())
 
-    async def write(self, failure: str, work: Work[T], *, urgent: bool = False) -> T:
+    async def write(self, failure: str, work: Work[T], *, urgent: bool = False, still: Callable[[], bool] | None = None) -> T:
         """Return what `work` returns, when what it wrote is on the disk. If this raises, nothing is written.
 
         An exception of `work` itself passes through and undoes what it wrote. Urgent work, such as a wish about privacy, does not wait for
-        ordinary work, except for the one transaction that SQLite is running.
+        ordinary work, except for the one transaction that SQLite is running. With `still`, which is asked right before the commit when it
+        is known what this process has, False raises TakenOverError.
         """
         if self.problem is not None:
             raise StoreError(f"{failure}. {self.problem}", retry=True, why=self.problem)
         if self.moved():
             raise complaint(failure, "the database file is gone, or another one is in its place", retry=True)
         attempt = Attempt()
-        return await self._bounded(failure, self._writing(work, attempt, urgent=urgent), attempt)
+        return await self._bounded(failure, self._writing(self._fenced(failure, work, still), attempt, urgent=urgent), attempt)
 
     async def open(self, failure: str, work: Work[None], patience_s: float) -> None:
         """Run the work that makes the database usable, on new connections: old ones may belong to a file that no longer exists."""
@@ -181,6 +185,24 @@ class Database:
             attempt.committing = True
             await connection.commit()
             return result
+
+    def _fenced(self, failure: str, work: Work[T], still: Callable[[], bool] | None) -> Work[T]:
+        """The work of a process that may have stood still before it, or stands still in the middle of it."""
+
+        async def fenced(connection: AsyncConnection) -> T:
+            await self.fence.passable()
+            if still is not None and not await self.fence.is_sure():
+                raise complaint(failure, UNREACHABLE, retry=True)
+            if self._backend.opening:
+                await connection.exec_driver_sql(self._backend.opening)
+            result = await work(connection)
+            if not self.fence.alive:
+                raise complaint(failure, "the bot stood still", retry=True)
+            if still is not None and not still():
+                raise TakenOverError(f"{failure}: another process of the bot is responsible for it now.")
+            return result
+
+        return fenced
 
     async def _disconnecting(self) -> None:
         async with self._write_turns.turn(urgent=True), self._read_turns.turn():  # a connection in use would not be closed

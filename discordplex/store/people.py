@@ -52,12 +52,28 @@ class People:
         """From now on the person must not be heard, in any guild."""
         await self._change("Your wish not to be heard was not saved", user_id, lambda now: replace(now, opted_out=True), urgent=True)
 
-    async def opt_in(self, user_id: int) -> None:
-        """From now on the person may be heard again."""
-        await self._change("Your wish to be heard again was not saved", user_id, lambda now: replace(now, opted_out=False), urgent=True)
+    async def opt_in(self, user_id: int, *, deaths: int | None = None) -> None:
+        """From now on the person may be heard again. They said so when this process had died so often (see `Fence`).
+
+        If it has died since, they may have opted out in another process meanwhile: then this raises TakenOverError.
+        """
+        fence = self._database.fence
+        await self._change(
+            "Your wish to be heard again was not saved",
+            user_id,
+            lambda now: replace(now, opted_out=False),
+            urgent=True,
+            still=None if deaths is None else lambda: fence.deaths == deaths,
+        )
 
     async def _change(
-        self, failure: str, user_id: int, change: Callable[[PersonSettings], PersonSettings], *, urgent: bool = False
+        self,
+        failure: str,
+        user_id: int,
+        change: Callable[[PersonSettings], PersonSettings],
+        *,
+        urgent: bool = False,
+        still: Callable[[], bool] | None = None,
     ) -> tuple[PersonSettings, PersonSettings]:
         async def work(connection: AsyncConnection) -> tuple[PersonSettings, PersonSettings]:
             await connection.execute(self._database.insert(PEOPLE).values(user_id=user_id).on_conflict_do_nothing())
@@ -69,7 +85,7 @@ class People:
                 await announce(connection)
             return before, settings
 
-        return await self._database.write(failure, work, urgent=urgent)
+        return await self._database.write(failure, work, urgent=urgent, still=still)
 
 
 async def read_person(connection: AsyncConnection, user_id: int) -> PersonSettings:

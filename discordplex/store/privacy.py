@@ -1,5 +1,7 @@
 """What is stored about a person or a guild, and how to delete it."""
 
+import functools
+
 from sqlalchemy import delete, func, select, text, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -49,7 +51,8 @@ class Privacy:
     async def forget_guild(self, guild_id: int) -> None:
         """Delete what is stored of a guild, such as after the bot was removed: settings, personas, queue, transcripts, notices.
 
-        The seconds that it has used stay, which are deleted after a day anyway: an invitation must not reset a limit.
+        The seconds that it has used stay, which are deleted after a day anyway: an invitation must not reset a limit. Only the process that
+        has the guild may say so: it may have been invited again to another one.
         """
 
         async def work(connection: AsyncConnection) -> None:
@@ -60,7 +63,8 @@ class Privacy:
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id))
             await connection.execute(delete(UNFINISHED_NOTICES).where(UNFINISHED_NOTICES.c.guild_id == guild_id))
 
-        await self._database.write("What is stored about this server was not deleted", work, urgent=True)
+        still = functools.partial(self._database.fence.holds, guild_id)
+        await self._database.write("What is stored about this server was not deleted", work, urgent=True, still=still)
         await self._database.scrub()
 
     async def guilds(self) -> frozenset[int]:

@@ -1,5 +1,6 @@
 """Who waits for an engine, so that a restart keeps everybody's place."""
 
+from collections.abc import Callable
 from datetime import timezone
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
@@ -36,7 +37,7 @@ class Queue:
             }
             await connection.execute(self._database.insert(QUEUE).values(values).on_conflict_do_nothing())
 
-        await self._database.write("The place in the queue was not saved", work)
+        await self._database.write("The place in the queue was not saved", work, still=self._is_here(waiting.guild_id))
 
     async def move(self, guild_id: int, before: int, after: int) -> bool:
         """Give the place of one channel to another of the same guild, replacing its own; returns whether there was such a place."""
@@ -49,7 +50,7 @@ class Queue:
             await connection.execute(update(QUEUE).where(QUEUE.c.place == theirs).values(channel_id=after))
             return True
 
-        return await self._database.write("The place in the queue was not saved", work)
+        return await self._database.write("The place in the queue was not saved", work, still=self._is_here(guild_id))
 
     async def leave(self, guild_id: int, channel_id: int) -> bool:
         """Remove a channel; returns whether it was in the queue."""
@@ -57,7 +58,11 @@ class Queue:
         async def work(connection: AsyncConnection) -> bool:
             return (await connection.execute(delete(QUEUE).where(in_channel(guild_id, channel_id)))).rowcount > 0
 
-        return await self._database.write("Leaving the queue was not saved", work)
+        return await self._database.write("Leaving the queue was not saved", work, still=self._is_here(guild_id))
+
+    def _is_here(self, guild_id: int) -> Callable[[], bool]:
+        """Places are written by the process alone that has the guild."""
+        return lambda: self._database.fence.holds(guild_id)
 
 
 def in_channel(guild_id: int, channel_id: int) -> ColumnElement[bool]:

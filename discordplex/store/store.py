@@ -14,6 +14,7 @@ from discordplex.store import address, rescue, schema
 from discordplex.store.address import Address
 from discordplex.store.backends import open_backend
 from discordplex.store.database import BUSY_S, PATIENCE, Database
+from discordplex.store.fence import Fence
 from discordplex.store.filelock import SecondProcessError, alone
 from discordplex.store.guilds import Guilds
 from discordplex.store.notices import StoredNotices
@@ -51,6 +52,15 @@ class Store:
         self.usage = StoredUsage(database)
         self.transcripts = Transcripts(database)
         self.privacy = Privacy(database)
+
+    @property
+    def fence(self) -> Fence:
+        """What every write passes. Set it where several processes share the database."""
+        return self._database.fence
+
+    @fence.setter
+    def fence(self, fence: Fence) -> None:
+        self._database.fence = fence
 
     @property
     def volatile(self) -> bool:

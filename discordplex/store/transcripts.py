@@ -21,16 +21,18 @@ class Transcripts:
         """Store these lines, except those of a guild with transcripts off and of people who opted out. Returns how many were stored.
 
         The store checks this in the same transaction, whatever the caller asks. It also checks `still` for each line, because somebody may
-        have asked for a deletion while the lines waited.
+        have asked for a deletion while the lines waited. If another process has the guild, somebody may have asked there.
         """
+        holds, guilds = self._database.fence.holds, set[int]()
 
         async def work(connection: AsyncConnection) -> int:
-            wanted = [line for line in await welcome(connection, lines) if still(line)]
+            wanted = [line for line in await welcome(connection, lines) if still(line) and holds(line.guild_id)]
             if wanted:
                 await connection.execute(insert(TRANSCRIPTS), [values(line) for line in wanted])
+            guilds.update(line.guild_id for line in wanted)
             return len(wanted)
 
-        return await self._database.write("The transcript was not saved", work) if lines else 0
+        return await self._database.write("The transcript was not saved", work, still=lambda: all(map(holds, guilds))) if lines else 0
 
     async def calls(self, guild_id: int) -> tuple[TranscribedCall, ...]:
         """The calls of the guild with a transcript, the oldest first."""

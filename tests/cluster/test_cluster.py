@@ -148,6 +148,31 @@ async def test_a_process_that_wakes_gives_up_what_was_taken_before_it_handles_an
         assert len(two.cluster.shards) == 1
 
 
+async def test_a_process_that_wakes_knows_what_it_may_write(world: World) -> None:
+    """Nothing of a guild before it has asked the others, also if it could not reach them at first; then of what it has."""
+    async with world.process(shards=2) as one, world.process() as two:
+        await world.advance(20)
+        mine = min(two.cluster.shards) << 22
+        assert two.cluster.holds(mine)
+        assert await two.cluster.is_sure()
+        two.frozen = True
+        await world.advance(60)
+        one.cluster.is_busy = lambda _: True
+        two.clock.stand_still(60)
+        two.frozen, world.away = False, True
+        assert not await two.cluster.is_sure()
+        world.away = False
+        asked = asyncio.create_task(two.cluster.is_sure())
+        await world.advance(2)
+        assert await asked
+        assert not two.cluster.holds(mine)
+        assert (one.cluster.deaths, two.cluster.deaths) == (0, 1)
+        one.cluster.is_busy = lambda _: False
+        await world.advance(20)
+        assert two.cluster.deaths == 1
+        assert two.cluster.holds(min(two.cluster.shards) << 22)
+
+
 async def test_a_process_that_was_stopped_for_a_moment_goes_on(world: World) -> None:
     """Events pass at once while it lives."""
     async with world.process(A, shards=2) as one:

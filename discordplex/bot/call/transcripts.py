@@ -101,6 +101,10 @@ class TranscriptWriter:
             self._waiting.remove(one)
             self._bytes -= one.bytes
 
+    def is_saved(self, covers: Callable[[int], bool]) -> bool:
+        """Whether nothing of these guilds waits."""
+        return not any(covers(one.line.guild_id) for one in (*self._saving, *self._waiting))
+
     async def saved(self) -> None:
         """Return once what waits is saved, or could not be."""
         while self._task and not self._task.done():

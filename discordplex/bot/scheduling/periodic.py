@@ -15,6 +15,9 @@ log = structlog.get_logger()
 ROUND_S = 1.0
 """How often the checks run."""
 
+LONGEST_ROUND_S = 5.0
+"""A round that comes later finds a process that stood still: nobody has talked meanwhile, and its calls may be another process's."""
+
 
 class PeriodicChecks:
     """Runs the checks while there are calls. All methods: the event loop's thread."""
@@ -39,7 +42,14 @@ class PeriodicChecks:
             self._timers.later("round", ROUND_S, self._go_round)
 
     def _go_round(self) -> None:
-        self._count_minutes()
+        elapsed_s = self._clock.now() - self._counted_at
+        if elapsed_s <= LONGEST_ROUND_S:
+            self._check_calls(elapsed_s)
+        if self._running.calls:
+            self.begin()
+
+    def _check_calls(self, elapsed_s: float) -> None:
+        self._count_minutes(elapsed_s)
         lasting = self._lasting()
         for call in lasting.values():
             call.show_status(self._status_of(call))
@@ -48,16 +58,13 @@ class PeriodicChecks:
         self._look_for_idleness(lasting)
         for verdict in self._judge(lasting):
             self._execute(verdict)
-        if self._running.calls:
-            self.begin()
 
     def _lasting(self) -> dict[int, AnyCall]:
         """The calls that are not ending, by guild."""
         return {guild_id: call for guild_id in self._running.calls if (call := self._running.lasting(guild_id))}
 
-    def _count_minutes(self) -> None:
+    def _count_minutes(self, elapsed_s: float) -> None:
         """Count the minutes that cost money; give a notice when few are left, and end the call when none is."""
-        elapsed_s = self._clock.now() - self._counted_at
         lasting = self._lasting()
         self._warned &= lasting.keys()
         for guild_id, call in lasting.items():

@@ -14,6 +14,7 @@ from discordplex.bot.place import Place
 from discordplex.bot.shards import WHOLE, Shard
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
+from discordplex.store.fence import TakenOverError
 from discordplex.store.queue import Queue
 from discordplex.store.records import Owner, QueueEntry
 
@@ -156,11 +157,15 @@ class StoredOrder:
 
     async def _write_one(self) -> None:
         outdated = next((place for place, one in self._stored.items() if self._wanted.get(place) != one), None)
-        if outdated:
-            await self._queue.leave(outdated.guild_id, outdated.channel_id)
-            self._stored.pop(outdated, None)
-            return
-        place, one = next((place, one) for place, one in self._wanted.items() if place not in self._stored)
-        await self._queue.enter(one)
-        if not self._is_released(place):
-            self._stored[place] = one
+        place = outdated or next(place for place in self._wanted if place not in self._stored)
+        try:
+            if outdated:
+                await self._queue.leave(place.guild_id, place.channel_id)
+                self._stored.pop(place, None)
+            else:
+                one = self._wanted[place]
+                await self._queue.enter(one)
+                if not self._is_released(place):
+                    self._stored[place] = one
+        except TakenOverError:  # another process keeps the places of this guild; `release` is about to say so
+            self._drop(lambda guild_id: guild_id == place.guild_id)

@@ -11,7 +11,7 @@ from discordplex.bot.scheduling.usage import Usage
 from discordplex.clock import Clock
 from discordplex.errors import StoreError
 from discordplex.store.usage import StoredUsage
-from discordplex.tasks import cancel_and_wait
+from discordplex.tasks import cancel_and_wait, until
 
 log = structlog.get_logger()
 
@@ -33,6 +33,7 @@ class UsageMemory:
         self._saved_hour = 0
         """The oldest hour that counted at the last save: after it, older rows are deleted."""
         self._saving = asyncio.Lock()
+        self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def load(self, covers: Callable[[int], bool] | None = None) -> None:
@@ -45,6 +46,13 @@ class UsageMemory:
         except StoreError as fault:
             log.warning("used minutes not read", cause=fault.full)
 
+    def is_saved(self, covers: Callable[[int], bool]) -> bool:
+        """Whether the next process that reads what these guilds have used reads all. If not, it is saved now."""
+        if not any(covers(one.guild_id) for one in self._usage.unsaved):
+            return True
+        self._wanted.set()
+        return False
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._save_again_and_again(), name="usage memory")
         return self
@@ -56,9 +64,12 @@ class UsageMemory:
         await cancel_and_wait(*(task for task in (self._task, *unfinished) if task))
 
     async def _save_again_and_again(self) -> None:
+        succeeded = True
         while True:
-            await self._clock.sleep_until(self._clock.now() + SAVE_S)
-            await self._save()
+            sooner = self._wanted if succeeded else asyncio.Event()  # a database that fails is not asked more often
+            await until(sooner, self._clock.sleep_until(self._clock.now() + SAVE_S))
+            self._wanted.clear()
+            succeeded = await self._save()
 
     async def _load(self, covers: Callable[[int], bool] | None = None) -> None:
         stored = await self._stored.list(self._usage.oldest_hour)
@@ -68,8 +79,10 @@ class UsageMemory:
         elif self._loaded:
             self._usage.replace([one for one in stored if covers(one.guild_id)], covers)
 
-    async def _save(self, *, cleans: bool = True) -> None:
+    async def _save(self, *, cleans: bool = True) -> bool:
         """Add the new seconds to the stored ones, so that those of other processes stay. Old rows alone are only deleted if it `cleans`.
+
+        Returns whether that succeeded.
 
         The end of the process does not: a database that is locked may hold each write for two seconds, and the end has five for all.
         """
@@ -84,3 +97,5 @@ class UsageMemory:
                     self._saved_hour = oldest_hour
             except StoreError as fault:
                 log.warning("used minutes not saved", cause=fault.full)
+                return False
+        return True

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TypeAlias, TypeVar
 
 import structlog
@@ -19,6 +19,7 @@ from discordplex.config import Config
 from discordplex.engine import EngineProvider, Persona
 from discordplex.errors import StoreError
 from discordplex.retry import Backoff
+from discordplex.store.fence import TakenOverError
 from discordplex.store.guilds import MOST_AT_ONCE
 from discordplex.store.personas import PER_OWNER, key
 from discordplex.store.records import (
@@ -270,7 +271,7 @@ class StoredPreferences:
     def change_guild(self, guild_id: int, change: Change[GuildSettings]) -> Awaitable[SaveStatus]:
         """Apply `change` to a guild's settings."""
         before = self._guild_changes.get(guild_id, ())
-        self._guild_changes[guild_id] = added(before, change, self.guild(guild_id) if self._is_read(guild_id) else None)
+        self._guild_changes[guild_id] = added(before, change, self._guilds[guild_id] if self._is_read(guild_id) else None)
         try:
             self.guild(guild_id)
             save_status = self._behind.put(
@@ -284,8 +285,8 @@ class StoredPreferences:
 
     def change_person(self, user_id: int, change: Change[PersonSettings]) -> Awaitable[SaveStatus]:
         """Apply `change` to a person's settings, except their opt-out."""
-        before, known = self._person_changes.get(user_id, ()), self._people.get(user_id)
-        self._person_changes[user_id] = added(before, change, known and applied(before, known))
+        before = self._person_changes.get(user_id, ())
+        self._person_changes[user_id] = added(before, change, self._people.get(user_id))
         try:
             return self._behind.put(Key("settings", Owner("person", user_id)), functools.partial(self._save_person, user_id), unchanged)
         except StoreError:
@@ -365,7 +366,8 @@ class StoredPreferences:
         self._wishes[user_id] = out
         self._people.pop(user_id, None)
         self._weigh_wishes()
-        return self._behind.put(Key("heard", Owner("person", user_id)), functools.partial(self._save_wish, user_id), unchanged, urgent=True)
+        save = functools.partial(self._save_wish, user_id, self.store.fence.deaths)
+        return self._behind.put(Key("heard", Owner("person", user_id)), save, unchanged, urgent=True)
 
     def _weigh_wishes(self) -> None:
         """Update the opt-outs: the stored ones, and changes since."""
@@ -374,11 +376,18 @@ class StoredPreferences:
         if self._opted_out != before:
             self.changed()
 
-    async def _save_wish(self, user_id: int) -> bool:
+    async def _save_wish(self, user_id: int, deaths: int) -> bool:
         out = self._wishes.get(user_id)
         if out is None:
             return True  # it was saved with an earlier change
-        await (self.store.people.opt_out if out else self.store.people.opt_in)(user_id)
+        try:
+            await (self.store.people.opt_out(user_id) if out else self.store.people.opt_in(user_id, deaths=deaths))
+        except TakenOverError:  # in doubt, a person is not heard
+            if self._wishes.get(user_id) is out:
+                del self._wishes[user_id]
+            self._weigh_wishes()
+            self._other_process_changed(None)
+            raise
         self._read_opted_out = with_wishes(self._read_opted_out, {user_id: out})
         if self._saved_wishes is not None:
             self._saved_wishes[user_id] = out
@@ -532,14 +541,15 @@ def with_wishes(opted_out: frozenset[int], wishes: Mapping[int, bool]) -> frozen
     return (opted_out - wishes.keys()) | {user_id for user_id, out in wishes.items() if out}
 
 
-def added(before: tuple[Callable[[T], T], ...], change: Callable[[T], T], now: T | None) -> tuple[Callable[[T], T], ...]:
-    """The waiting changes plus `change`; only `change` if the settings `now`, with the earlier changes applied, are known.
+def added(before: tuple[Callable[[T], T], ...], change: Callable[[T], T], stored: T | None) -> tuple[Callable[[T], T], ...]:
+    """The waiting changes plus `change`; if the settings that they apply to are known, in one that sets what they change and nothing else.
 
     Raises StoreError if too many wait.
     """
-    if before and now is not None:
-        settled = change(now)
-        return (lambda _: settled,)
+    if before and stored is not None:
+        after = change(applied(before, stored))
+        names = [one.name for one in fields(after) if getattr(after, one.name) != getattr(stored, one.name)]
+        return (lambda now: replace(now, **{name: getattr(after, name) for name in names}),)
     if len(before) >= MOST_CHANGES:
         raise StoreError("The setting was not saved: too many changes wait for the database already.")
     return before + (change,)  # noqa: RUF005 - mypy loses the type of the other way

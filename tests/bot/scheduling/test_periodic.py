@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -140,6 +141,25 @@ async def test_silence_that_costs_money_ends(town: Town, clock: FakeClock) -> No
     await clock.advance(WRITTEN_S)
     assert town.live == [A1]
     assert town.said(B1) == [texts.waiting.idle(5)]
+
+
+async def test_a_process_that_stood_still_counts_no_minutes_and_decides_nothing(clock: FakeClock) -> None:
+    """Nobody has talked meanwhile, and its calls may be another process's: the next round goes on."""
+    town = Town(clock, CountedEngines(1), rules=replace(BOX, minutes_per_day=30))
+    town.engines.info = PAID
+    town.move(ANNA, None, A1)
+    town.move(BERT, None, B1)
+    await clock.advance(10)
+    used_s = town.usage.used_s(A1.guild_id)
+    assert used_s > 0
+    said = town.said(A1)
+    await clock.jump(200.0)
+    assert town.usage.used_s(A1.guild_id) == used_s
+    assert town.said(A1) == said
+    await clock.advance(2 * ROUND_S + WRITTEN_S)
+    assert used_s < town.usage.used_s(A1.guild_id) <= used_s + 2 * ROUND_S + WRITTEN_S
+    assert town.said(A1) == [*said, texts.waiting.time_is_short(NOTICE_S)]
+    await town.close()
 
 
 async def test_the_status_line_tells_how_things_are(town: Town, clock: FakeClock) -> None:

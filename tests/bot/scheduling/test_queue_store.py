@@ -11,6 +11,7 @@ from discordplex.bot.scheduling.queue_store import RETRY_S, StoredOrder
 from discordplex.bot.shards import Shard
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock
+from discordplex.store.fence import NoFence
 from discordplex.store.records import Owner
 from discordplex.store.store import Store, open_store
 
@@ -67,6 +68,25 @@ async def test_the_next_process_goes_on_with_it(store: Store) -> None:
         second.left(A)
         second.left(D)
     assert await kept(store) == [(B, ANNA), (C, BERT)]
+
+
+async def test_places_that_another_process_keeps_are_dropped(store: Store) -> None:
+    """As after a freeze: what it had not saved of a guild that it lost is not saved any more, and the rest is."""
+
+    class Woken(NoFence):
+        def holds(self, guild_id: int) -> bool:
+            return guild_id != B.guild_id
+
+    async with StoredOrder(store.queue, clock=FakeClock()) as memory:
+        memory.entered(B, BERT)
+    async with StoredOrder(store.queue, clock=FakeClock()) as memory:
+        await memory.load()
+        store.fence = Woken()
+        memory.left(B)
+        memory.entered(Place(B.guild_id, 22), ANNA)
+        memory.entered(A, ANNA)
+    assert await kept(store) == [(B, BERT), (A, ANNA)]
+    assert memory.is_saved(lambda _: True)
 
 
 async def test_a_database_that_fails_is_made_up_for(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

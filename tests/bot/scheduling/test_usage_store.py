@@ -1,5 +1,6 @@
 """Used minutes in a real store: saved behind, whatever the database does meanwhile."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -50,6 +51,20 @@ async def test_a_killed_process_loses_a_minute(store: Store, clock: FakeClock) -
         await stored(store)  # the database serves this after the save that runs
         await clock.advance(SAVE_S)
         assert await stored(store) == []
+
+
+async def test_what_the_next_process_has_to_know_is_saved_when_somebody_asks(store: Store, clock: FakeClock) -> None:
+    """Not after a minute: a guild that moves to another process takes its minutes along."""
+    usage = Usage(clock.now)
+    memory = UsageMemory(usage, store.usage, clock=clock)
+    await memory.load()
+    async with memory:
+        usage.add(1, 20.5)
+        assert memory.is_saved(lambda guild_id: guild_id == 2)
+        assert not memory.is_saved(lambda guild_id: guild_id == 1)
+        while not memory.is_saved(lambda guild_id: guild_id == 1):  # noqa: ASYNC110 - the database's threads work in real time
+            await asyncio.sleep(0.001)
+        assert [one.seconds for one in await stored(store)] == [20]
 
 
 async def test_a_database_that_fails_is_made_up_for(store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

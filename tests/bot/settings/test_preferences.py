@@ -18,6 +18,7 @@ from discordplex.engine import Persona
 from discordplex.errors import StoreError
 from discordplex.loopback.clock import FakeClock, settle
 from discordplex.store.database import Database
+from discordplex.store.fence import NoFence
 from discordplex.store.guilds import MOST_AT_ONCE
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings, Owner, SavedPersona, SaveStatus
 from discordplex.store.store import Store, open_store
@@ -185,6 +186,42 @@ async def test_a_change_while_the_database_is_away_holds_and_is_saved_later(
     assert later.rules(GUILD).transcripts
     assert (await later.persona(GUILD, ANNA)).voice == "NATM1.pt"
     assert await later.personas(MINE) == (PIRATE,)
+
+
+async def test_changes_that_waited_leave_alone_what_others_changed_meanwhile(
+    hasty: StoredPreferences, database: Path, clock: FakeClock
+) -> None:
+    """Several changes of one server that wait are saved as what they change, and not as all settings of that time."""
+    preferences = hasty
+    await preferences.learn(GUILD)
+    await preferences.person(ANNA)
+    with locked(database):
+        for minutes in (3, 4):
+            preferences.change_guild(GUILD, lambda now, minutes=minutes: replace(now, idle_minutes=minutes))  # type: ignore[misc]
+            await preferences.change_person(ANNA, lambda now: replace(now, choice=replace(now.choice, voice="NATM1.pt")))
+    await preferences.store.guilds.change(GUILD, lambda now: replace(now, transcripts=True))
+    await saved(preferences, clock)
+    found = await preferences.store.guilds.get(GUILD)
+    assert (found.idle_minutes, found.transcripts) == (4, True)
+
+
+async def test_a_wish_to_be_heard_from_before_a_freeze_is_dropped(preferences: StoredPreferences, clock: FakeClock) -> None:
+    """The person may have opted out in another process since: what is stored counts."""
+
+    class Woken(NoFence):
+        async def passable(self) -> None:
+            self.deaths = 1
+
+    async with preferences:
+        await preferences.silence(ANNA)
+        preferences.store.fence = Woken()
+        with pytest.raises(StoreError, match="heard again was not saved"):
+            await preferences.listen(ANNA)
+        assert preferences.opted_out == {ANNA}
+        assert await preferences.store.people.opted_out() == {ANNA}
+        await preferences.listen(ANNA)
+        await saved(preferences, clock)
+        assert preferences.opted_out == frozenset()
 
 
 async def test_a_wish_that_nobody_awaits_is_saved(preferences: StoredPreferences, clock: FakeClock) -> None:
