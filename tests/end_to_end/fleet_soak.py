@@ -54,11 +54,11 @@ class Wishes:
     async def ask(self, person: User, channel: Channel) -> None:
         """A person chooses a role of their own."""
         self.asked += 1
-        role = f"number {self.asked}"
+        role = f"number {self.asked:06}"
         self.possible[person.id].append(role)
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             answer = await self.ships.discord.press_slash(person, channel, "persona set", {"role": role})
-            if f"{role}\n" in f"{answer.content}\n" and NOT_SAVED_YET not in answer.content:
+            if role in answer.content and NOT_SAVED_YET not in answer.content:
                 self.acknowledged += 1
                 self.possible[person.id] = [role]
 
@@ -138,6 +138,7 @@ async def soak(kills: int, seed: int) -> None:
                 f"{wishes.asked} changes asked for, {wishes.acknowledged} acknowledged, {len(lost)} lost\n"
                 f"most conversations of one engine at once: {ships.most_at_once(HandshakeSent)}\n"
             )
+            assert wishes.acknowledged >= kills, "hardly anything was acknowledged"
             assert not lost, "\n".join(lost)
             assert ships.most_at_once(HandshakeSent) == 1, "an engine had two conversations"
 
