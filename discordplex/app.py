@@ -32,6 +32,7 @@ from discordplex.installing import pip_extra
 from discordplex.metrics import Metrics
 from discordplex.personaplex.pool import PersonaPlexPool
 from discordplex.stopping import Stop
+from discordplex.store import address
 from discordplex.store.store import Store, open_store
 from discordplex.tasks import beside, until
 from discordplex.tracing import NO_SPAN, TraceSpan
@@ -72,6 +73,8 @@ async def run(config: Config, *, stop: Stop, report: Path | None = None, drain_s
             async with contextlib.AsyncExitStack() as stack:
                 metrics.span = await stack.enter_async_context(traced(config))
                 monitor = await stack.enter_async_context(monitored(config, metrics, clock))
+                if config.cluster.url:  # first, because store.url is the same unless it is set
+                    address.parse(config.cluster.url, "cluster.url")
                 # If the database cannot be opened, calls still work: settings are kept in memory, and people are told so.
                 several = bool(config.cluster.url)
                 store = await until(asked, stack.enter_async_context(open_store(config.store.url, volatile=True, shared=several)))

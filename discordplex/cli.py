@@ -26,6 +26,9 @@ STAYS = ("run", "standin", "loopback")
 MOST_SHARDS = 1024
 """More gateway connections than any bot of one process has."""
 
+MOST_DRAIN_S = 86_400.0
+"""No call is waited for longer: whoever drains a process wants its end."""
+
 ORDERLY = (*STAYS, "demo")
 """Verbs that clean up before they end. A signal ends every other verb at once, like any program."""
 
@@ -129,10 +132,11 @@ def add_run(commands: "Commands[argparse.ArgumentParser]") -> None:
     run.add_argument("--report", type=Path, metavar="FILE", help="write the measurements to FILE (JSON) at the end")
     run.add_argument(
         "--drain",
-        type=positive,
+        type=drain_time,
         default=0,
         metavar="S",
-        help="after SIGTERM, let calls that run go on for up to S seconds while no other ones begin (default: end them at once)",
+        help=f"after SIGTERM, let calls that run go on for up to S seconds, at most {MOST_DRAIN_S:.0f}, while no other ones begin "
+        "(default: end them at once)",
     )
     run.set_defaults(run=verbs.run)
 
@@ -268,6 +272,14 @@ def shards(word: str) -> int:
     if not word.isdecimal() or not 1 <= int(word) <= MOST_SHARDS:
         raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to {MOST_SHARDS}")
     return int(word)
+
+
+def drain_time(word: str) -> float:
+    """A number of seconds above 0, a day at most."""
+    seconds = positive(word)
+    if seconds > MOST_DRAIN_S:
+        raise argparse.ArgumentTypeError(f"{word!r} is more than a day ({MOST_DRAIN_S:.0f} seconds)")
+    return seconds
 
 
 def positive(word: str) -> float:

@@ -133,9 +133,9 @@ def config_check(args: argparse.Namespace) -> int:
     from discordplex.personaplex.endpoint import Endpoint, check_prompt, check_voice
     from discordplex.store import address
 
-    address.parse(config.store.url)
-    if config.cluster.url:
+    if config.cluster.url:  # first, because store.url is the same unless it is set
         address.parse(config.cluster.url, "cluster.url")
+    address.parse(config.store.url)
     if config.monitoring.listen:
         from discordplex.monitoring.access import Access
 

@@ -18,6 +18,7 @@ from discordplex.descriptors import NO_DESCRIPTORS
 from discordplex.errors import ConfigError, DiscordplexError, EngineError
 from discordplex.services import clients
 from discordplex.stopping import Stop
+from discordplex.store import address
 
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyzABCDEF"
 
@@ -322,6 +323,29 @@ def test_config_check_tells_that_a_service_needs_a_key(capsys: pytest.CaptureFix
     assert (code, err) == (0, "")
     assert ("realtime.api_key is not set" in out) == hinted
     assert "sk-proj" not in out
+
+
+@pytest.mark.parametrize(("word", "why"), [("1e9", "more than a day (86400 seconds)"), ("0", "above 0"), ("inf", "above 0")])
+def test_a_process_drains_for_a_day_at_most(capsys: pytest.CaptureFixture[str], word: str, why: str) -> None:
+    """A larger number is refused with the bound."""
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--drain", word])
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [("config", "check"), ("run",)])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_mistake_in_the_cluster_s_url_names_the_cluster(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...], *, missing: bool
+) -> None:
+    """Where the settings are checked and where the bot starts: not store.url, which nobody has set."""
+    monkeypatch.setattr(address, "find_spec", lambda _: None if missing else object())
+    url = "postgresql://me:hunter2@db.example:99999/bot"
+    code, out, err = outcome(capsys, *verb, "--set", f"discord.token={TOKEN}", "--set", f"cluster.url={url}")
+    assert code == cli.WRONG
+    assert "cluster.url" in out + err
+    assert "store.url" not in out + err
+    assert "hunter2" not in out + err
 
 
 def test_config_check_asks_the_store_side_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,13 @@
 """Parses `store.url`, also in the usual spellings that SQLAlchemy does not take."""
 
 import contextlib
+import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -15,6 +17,15 @@ from discordplex.installing import pip_extra
 from discordplex.redact import shown_url
 
 EXTRA = "postgres"
+
+MOST_PORT = 65_535
+
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+
+OPTIONS = ("ssl", "target_session_attrs", "passfile", "krbsrvname", "gsslib")
+"""Those of asyncpg's that a URL may have."""
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -107,7 +118,47 @@ def parse(text: str, key: str = "store.url") -> Address:
     if find_spec("asyncpg") is None:
         missing = f"{key} names a PostgreSQL server, and the package for that is not installed."
         raise ConfigError(f"{missing} It is in discordplex[{EXTRA}].", full=f"{missing} Run: {pip_extra(EXTRA)}")
-    return Address(in_words_of_asyncpg(url), "server")
+    url = in_words_of_asyncpg(url)
+    wrong = mistake_in(url)
+    if wrong:
+        raise ConfigError(f"{key} is {shown_url(text)!r}, {wrong}.")
+    return Address(url, "server")
+
+
+def mistake_in(url: URL) -> str | None:
+    """What no PostgreSQL server can have, as the end of a sentence: trying again would never help. It names nothing that may be secret."""
+    dialect: Any = url.get_dialect()()
+    try:
+        options: dict[str, Any] = dialect.create_connect_args(url)[1]
+    except (ArgumentError, ValueError):
+        return "whose hosts and ports do not belong together"
+    ports = [url.port, *in_list(options.get("port"))]
+    if not all(port is None or 1 <= port <= MOST_PORT for port in ports):
+        return f"but a port is a number from 1 to {MOST_PORT}"
+    if not all(map(may_exist, in_list(options.get("host")))):
+        return "but no host can have this name. In a password, write @ as %40, / as %2F, [ as %5B and ] as %5D"
+    unknown = sorted(options.keys() - {"host", "port", "user", "password", "database", *OPTIONS})
+    if unknown:
+        return f"and it has an option that is not known here: remove it. Known are {', '.join(OPTIONS)} and sslmode"
+    if options.get("ssl", SSL_MODES[0]) not in SSL_MODES:
+        return f"but sslmode is one of {', '.join(SSL_MODES)}"
+    return None
+
+
+def in_list(value: Any) -> list[Any]:
+    """One value, several, or none."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def may_exist(host: str) -> bool:
+    """Whether this can be the name or the address of a host, or the folder of a socket."""
+    if host.startswith("/"):
+        return True
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    with contextlib.suppress(UnicodeError):
+        return bool(HOST.fullmatch(host.encode("idna").decode("ascii")))
+    return False
 
 
 def in_words_of_asyncpg(url: URL) -> URL:
