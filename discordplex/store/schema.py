@@ -18,16 +18,19 @@ class NewerSchemaError(StoreError):
     """A newer version of this program has migrated the database."""
 
 
-async def bring_up_to_date(database: Database, shown: str) -> None:
-    """Migrate the database. Raises StoreError, which calls it `shown`, and changes nothing if it is not a database of an older version."""
+async def bring_up_to_date(database: Database, shown: str, *, newer: bool = False) -> None:
+    """Migrate the database. Raises StoreError, which calls it `shown`, and changes nothing if it is not a database of an older version.
+
+    With `newer`, one that a newer version has migrated is used as it is: migrations only add.
+    """
 
     async def work(connection: AsyncConnection) -> None:
         if connection.dialect.name == "postgresql":  # several processes may start at once
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
-        version = await connection.run_sync(version_to_write)
+        version = await connection.run_sync(version_to_write, newer)
         if version is None:
             await connection.run_sync(make)
-        elif version != REVISIONS[-1]:
+        elif version in REVISIONS[:-1]:
             from discordplex.store.upgrade import upgrade  # noqa: PLC0415 - Alembic, where it is needed
 
             await connection.run_sync(upgrade)
@@ -39,11 +42,11 @@ async def bring_up_to_date(database: Database, shown: str) -> None:
         raise
 
 
-async def is_current(database: Database) -> bool:
-    """Whether the schema is current, so that a read-only database can at least be read."""
+async def is_current(database: Database, *, newer: bool = False) -> bool:
+    """Whether the schema is current, or `newer` is allowed and it is, so that a read-only database can at least be read."""
 
     async def work(connection: AsyncConnection) -> bool:
-        return await connection.run_sync(version_of) == REVISIONS[-1]
+        return await connection.run_sync(version_of, newer) not in (None, *REVISIONS[:-1])
 
     try:
         return await database.read("The settings were not read", work, even_unready=True)
@@ -73,10 +76,10 @@ def make(connection: Connection) -> None:
     connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:version)"), {"version": REVISIONS[-1]})  # noqa: S608 - our constant
 
 
-def version_of(connection: Connection) -> str | None:
+def version_of(connection: Connection, newer: bool = False) -> str | None:  # noqa: FBT001, FBT002 - `run_sync` passes it on
     """The version of its schema; None if it is empty.
 
-    Raises StoreError if the database is not ours, and NewerSchemaError if it is newer.
+    Raises StoreError if the database is not ours, and NewerSchemaError if it is newer, unless `newer` allows that.
     """
     tables = set(inspect(connection).get_table_names())
     version = None
@@ -87,7 +90,7 @@ def version_of(connection: Connection) -> str | None:
         if strange:
             raise StoreError(f"The database belongs to another program (it has a table {min(strange)!r}): choose another store.url.")
         return None
-    if version not in REVISIONS:
+    if version not in REVISIONS and not newer:
         raise NewerSchemaError(
             f"The settings were written by a newer discordplex (schema {version}, this one knows {REVISIONS[-1]}): "
             "nothing was changed. Install that version, or choose another store.url."
@@ -95,9 +98,9 @@ def version_of(connection: Connection) -> str | None:
     return str(version)
 
 
-def version_to_write(connection: Connection) -> str | None:
+def version_to_write(connection: Connection, newer: bool = False) -> str | None:  # noqa: FBT001, FBT002 - `run_sync` passes it on
     """The same, and raises if the database cannot be written."""
-    version = version_of(connection)
+    version = version_of(connection, newer)
     if version is not None:
         # Writing the same value again shows now, and not at the first change, whether the database can be written.
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))  # noqa: S608 - a constant of ours

@@ -37,9 +37,12 @@ class Store:
     people, nothing was saved. It takes at most `BUSY_S` times `PATIENCE`. Methods may run at the same time.
     """
 
-    def __init__(self, where: Address, database: Database) -> None:
+    def __init__(self, where: Address, database: Database, *, beside_others: bool = False) -> None:
+        """`beside_others`: other processes of the bot use the same database, perhaps of a newer version."""
         self._where = where
         self._database = database
+        self._beside_others = beside_others
+        self._was_open = False
         self._opened: tuple[int, int] | None = None
         database.moved = lambda: self.moved
         self._lock = ExitStack()
@@ -108,18 +111,23 @@ class Store:
             return found
 
     async def recover(self) -> None:
-        """Open the database, or open it again after a failure, on new connections. Raises StoreError if that fails."""
+        """Open the database, or open it again after a failure, on new connections. Raises StoreError if that fails.
+
+        If others have migrated it since it was open here, this process goes on with it until it is replaced.
+        """
         if self._where.kind == "memory":
             return
+        newer = self._beside_others and self._was_open
         try:
             self._where.prepare()
             self._opened = identity(self._where.path)
             self._be_alone()
-            await schema.bring_up_to_date(self._database, self._where.shown)
+            await schema.bring_up_to_date(self._database, self._where.shown, newer=newer)
         except StoreError as fault:
             self._database.problem = str(fault)
-            self._database.readable = await schema.is_current(self._database)
+            self._database.readable = await schema.is_current(self._database, newer=newer)
             raise
+        self._was_open = True
         self._database.problem = None
         self._database.readable = True
         await self._database.scrub()  # a process may have been killed between a deletion and this
@@ -165,7 +173,7 @@ async def open_store(url: str, *, volatile: bool = False, shared: bool = False, 
     where = address.parse(url)
     # Memory is never slow, only this process is. A cancelled transaction would delete the whole database in memory.
     database = Database(open_backend(where, busy_s), patience_s=None if where.kind == "memory" else busy_s * PATIENCE)
-    store = Store(where, database)
+    store = Store(where, database, beside_others=shared)
     try:
         if where.kind == "memory":
             await schema.make_in_memory(database)

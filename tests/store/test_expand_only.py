@@ -10,7 +10,7 @@ from discordplex.store.schema import NewerSchemaError
 from discordplex.store.store import open_store
 from discordplex.store.tables import REVISIONS, VERSION_TABLE
 from discordplex.store.upgrade import upgrade
-from tests.store.conftest import Sql
+from tests.store.conftest import MakeUrl, Sql
 from tests.store.test_schema import with_connection
 
 SHARED_SINCE = "0006"
@@ -106,3 +106,21 @@ async def test_a_process_of_several_does_not_begin_with_a_newer_schema(tmp_path:
     with pytest.raises(NewerSchemaError, match="Install that version"):
         async with open_store(url, volatile=True, shared=True):
             pass
+
+
+async def test_who_had_it_open_goes_on_after_the_migration(make_postgresql_url: MakeUrl) -> None:
+    """Also when it lost the database meanwhile and opens it again: what waited in it is saved. Alone, nobody opens a newer one."""
+    url = make_postgresql_url()
+    async with open_store(url, shared=True) as beside_others, open_store(url) as alone:
+        async with Sql(url) as other:
+            await other("ALTER TABLE people ADD COLUMN mood TEXT")
+            await other(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608 - a constant of ours
+            await other.commit()
+        await beside_others.recover()
+        assert not beside_others.volatile
+        await beside_others.people.opt_out(1)
+        assert await beside_others.opted_out() == {1}
+        with pytest.raises(NewerSchemaError):
+            await alone.recover()
+        async with Sql(url) as other:
+            assert await other(f"SELECT version_num FROM {VERSION_TABLE}") == [("9999",)]  # noqa: S608 - a constant of ours
