@@ -1,4 +1,7 @@
-"""Three processes of one bot, eight engines, nine guilds with somebody in each: every fault that a fleet has, one after the other."""
+"""Three processes of one bot, four shards, four engines, five guilds with somebody in each: every fault that a fleet has, one after the other.
+
+`make soak-fleet` does the same with eight engines and nine guilds, and for longer: here other tests run beside it.
+"""
 
 import asyncio
 from pathlib import Path
@@ -20,7 +23,7 @@ LONGER_THAN_LOST_S = 6.0
 
 
 async def opened(ships: Fleet) -> None:
-    """Three processes; everybody enters, the ninth person last."""
+    """Three processes; everybody enters, the one who will have to wait last."""
     await asyncio.gather(*map(ships.start, NAMES))
     for person, channel in zip(ships.people[:-1], ships.channels[:-1], strict=True):
         ships.discord.enter(person, channel)
@@ -38,7 +41,7 @@ async def test_a_process_after_the_other_is_gone(tmp_path: Path, how: str) -> No
 
     Commands are answered once, and the processes that are left know that they have all shards.
     """
-    async with fleet(tmp_path, guilds=9) as ships:
+    async with fleet(tmp_path, guilds=5, engines=4) as ships:
         await opened(ships)
         for name in NAMES:
             shards = ships.shards(name)
@@ -53,7 +56,7 @@ async def test_a_process_after_the_other_is_gone(tmp_path: Path, how: str) -> No
 @pytest.mark.timeout(FAULTS_TAKE_S)
 async def test_who_stands_still_and_who_is_away(tmp_path: Path) -> None:
     """A process is frozen and wakes; the database is restarted, and is away: the same holds, and /readyz says what is so."""
-    async with fleet(tmp_path, guilds=9) as ships:
+    async with fleet(tmp_path, guilds=5, engines=4) as ships:
         await opened(ships)
         await ships.freeze("three")
         ships.wake("three")
