@@ -1,4 +1,4 @@
-"""Three processes of one bot, four shards, four engines, five guilds with somebody in each: every fault that a fleet has, one after the other.
+"""Three processes of one bot, four shards, four engines, five guilds with somebody in each: every fault of a fleet, one after the other.
 
 `make soak-fleet` does the same with eight engines and nine guilds, and for longer: here other tests run beside it.
 """
