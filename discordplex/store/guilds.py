@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from discordplex.store.database import Database
 from discordplex.store.records import CaptionsSetting, Choice, GuildSettings
 from discordplex.store.tables import GUILD_RULES, GUILDS
+from discordplex.store.watch import announce
 
 MOST_AT_ONCE = 500
 """Guilds in one statement: SQLite took 999 values before 2020, and a statement of 500 takes milliseconds."""
@@ -49,6 +50,7 @@ class Guilds:
             before = await read_guild(connection, guild_id)
             settings = change(before)
             await write_guild(connection, guild_id, settings)
+            await announce(connection, "guild", guild_id)
             return before, settings
 
         before, settings = await self._database.write("The setting was not saved", work)

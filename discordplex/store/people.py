@@ -81,8 +81,7 @@ class People:
             before = await read_person(connection, user_id)
             settings = change(before)
             await write_person(connection, user_id, settings)
-            if settings.opted_out != before.opted_out:
-                await announce(connection)
+            await announce(connection, *(("people",) if settings.opted_out != before.opted_out else ("person", user_id)))
             return before, settings
 
         return await self._database.write(failure, work, urgent=urgent, still=still)

@@ -41,7 +41,7 @@ class Privacy:
             await connection.execute(delete(PERSONAS).where(owned_by(Owner("person", user_id))))
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.user_id == user_id))
             await connection.execute(update(QUEUE).where(QUEUE.c.user_id == user_id).values(user_id=None))
-            await announce(connection, forget=user_id)
+            await announce(connection, "forget", user_id)
             return stored
 
         stored = await self._database.write("What is stored about you was not deleted", work, urgent=True)
@@ -62,6 +62,7 @@ class Privacy:
             await connection.execute(delete(QUEUE).where(QUEUE.c.guild_id == guild_id))
             await connection.execute(delete(TRANSCRIPTS).where(TRANSCRIPTS.c.guild_id == guild_id))
             await connection.execute(delete(UNFINISHED_NOTICES).where(UNFINISHED_NOTICES.c.guild_id == guild_id))
+            await announce(connection, "guild", guild_id)
 
         still = functools.partial(self._database.fence.holds, guild_id)
         await self._database.write("What is stored about this server was not deleted", work, urgent=True, still=still)

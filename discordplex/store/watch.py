@@ -1,11 +1,12 @@
-"""Several processes on one PostgreSQL database: each tells the others when an opt-out changes or a person's data is deleted."""
+"""Several processes on one PostgreSQL database: each tells the others when settings change or a person's data is deleted."""
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import structlog
 from sqlalchemy import text
@@ -21,9 +22,10 @@ from discordplex.store.reasons import code, is_of_the_database
 log = structlog.get_logger()
 
 CHANNEL = "discordplex_people"
-"""The channel of NOTIFY. A message is empty (an opt-out changed), `forget <id>`, or the token that a listener sends to itself."""
+"""The channel of NOTIFY. A message is empty (an opt-out changed), `forget <id>` (a person), `person <id>` or `guild <id>` (their settings
+changed), or the token that a listener sends to itself."""
 
-FORGET = "forget "
+MESSAGE = re.compile("(forget|person|guild) ([0-9]{1,20})")
 TOKEN_CHARACTERS = 16
 
 POLL_S = 1.5
@@ -35,16 +37,25 @@ CHECK_S = 15.0
 RETRY_S = 1.0
 """The pause before a lost connection is opened again."""
 
+FIRST_SILENT = 3
+"""After so many it is logged."""
+
 MOST_SILENT = 40
 """After this many tests without a message, the connection is opened again: it may be dead."""
 
 CONNECT_S = 5.0
 
 
-async def announce(connection: AsyncConnection, *, forget: int | None = None) -> None:
+What: TypeAlias = Literal["people", "forget", "person", "guild"]
+
+Heard: TypeAlias = Callable[[What, "int | None"], None]
+"""Called with what has changed, and whose: `people` and None if any opt-out, and anybody's settings, may have."""
+
+
+async def announce(connection: AsyncConnection, what: What, whose: int | None = None) -> None:
     """Tell the other processes when this transaction commits. SQLite has one process."""
     if connection.dialect.name == "postgresql":
-        await notify(connection, "" if forget is None else f"{FORGET}{forget}")
+        await notify(connection, "" if whose is None else f"{what} {whose}")
 
 
 async def notify(connection: AsyncConnection, payload: str) -> None:
@@ -52,21 +63,20 @@ async def notify(connection: AsyncConnection, payload: str) -> None:
     await connection.execute(text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
 
 
-Heard: TypeAlias = Callable[[int | None], None]
-"""Called with the person to forget, or with None if any opt-out may have changed."""
-
-
 async def watch(database: Database, url: URL, clock: Clock, heard: Heard) -> None:
     """Call `heard` whenever another process may have changed data of people. Runs until it is cancelled.
 
-    `heard` is also called with None after every new connection, because earlier notifications are lost. Behind a pooler in transaction mode
-    notifications do not arrive; then it is called every `POLL_S`.
+    `heard` is also called with `people` after every new connection, because earlier notifications are lost. Behind a pooler in transaction
+    mode notifications do not arrive; then it is called so every `POLL_S`. Of guilds nothing is lost: their settings change in the process
+    that has them, and another one that takes them reads them.
     """
+    said = False
     while True:
         try:
             async with listening(database, url, heard) as line:
-                heard(None)
-                await line.stay(clock)
+                heard("people", None)
+                await line.stay(clock, quiet=said)
+                said = True
         except Exception as fault:
             if not is_of_the_database(fault):
                 raise
@@ -102,16 +112,18 @@ class NotifyListener:
         """A message arrived."""
         if payload == self._token:
             self._echoed.set()
-        elif len(payload) < TOKEN_CHARACTERS or payload.startswith(FORGET):
-            who = payload.removeprefix(FORGET)
-            self._heard(int(who) if who.isdecimal() else None)
+        elif found := MESSAGE.fullmatch(payload):
+            what: What = next(one for one in get_args(What) if one == found[1])
+            self._heard(what, int(found[2]))
+        elif len(payload) < TOKEN_CHARACTERS:
+            self._heard("people", None)
 
     def lost(self, _connection: object) -> None:
         """The connection has ended."""
         self._lost.set()
 
-    async def stay(self, clock: Clock) -> None:
-        """Test the connection regularly until it is lost, and poll if it delivers nothing."""
+    async def stay(self, clock: Clock, *, quiet: bool) -> None:
+        """Test the connection regularly until it is lost, and poll if it delivers nothing; unless `quiet`, say so, too."""
         silent = 0
         while not self._lost.is_set() and silent < MOST_SILENT:
             if await self._brings_messages(clock):
@@ -119,7 +131,9 @@ class NotifyListener:
                 await self._wait(self._lost, clock, CHECK_S)
             else:
                 silent += 1
-                self._heard(None)
+                if silent == FIRST_SILENT and not quiet:
+                    log.warning("no notifications: is the database behind a pooler in transaction mode?", asked_every_s=POLL_S)
+                self._heard("people", None)
 
     async def _brings_messages(self, clock: Clock) -> bool:
         """Whether a message that we send on another connection arrives within `POLL_S`."""

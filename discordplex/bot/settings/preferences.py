@@ -33,6 +33,7 @@ from discordplex.store.records import (
     UnfinishedNotice,
 )
 from discordplex.store.store import Store
+from discordplex.store.watch import What
 
 log = structlog.get_logger()
 
@@ -82,6 +83,10 @@ class StoredPreferences:
         self._recovering = asyncio.Lock()
         self._loading = asyncio.Lock()
         self._changed_elsewhere = asyncio.Event()
+        self._opt_outs_changed = False
+        self._guilds_changed: set[int] = set()
+        self._heard = 0
+        """How often another process has said something: what was read before may be old."""
         self._tasks: set[asyncio.Task[None]] = set()
         # What is stored, and what waits to be saved. The second takes precedence.
         self._read_opted_out: frozenset[int] = frozenset()
@@ -175,12 +180,14 @@ class StoredPreferences:
         if found is None:
             found = PersonSettings(user_id, opted_out=user_id in self._opted_out)
             if not self._behind.holds(EVERYTHING, Owner("person", user_id)):
+                heard = self._heard
                 try:
                     found = await self.store.people.get(user_id)
                 except StoreError as fault:
                     log.warning("settings of a person not read", cause=fault.full)
                 else:
-                    self._keep(found)
+                    if heard == self._heard:
+                        self._keep(found)
         settings = applied(self._person_changes.get(user_id, ()), found)
         return replace(settings, opted_out=user_id in self._opted_out)
 
@@ -222,7 +229,7 @@ class StoredPreferences:
 
         The opt-outs are read again, too: a message about one may have been lost.
         """
-        self._other_process_changed(None)
+        self._other_process_changed("people", None)
         for guild_id in [guild_id for guild_id in self._guilds if covers(guild_id)]:
             del self._guilds[guild_id]
             self._unread.discard(guild_id)
@@ -386,7 +393,7 @@ class StoredPreferences:
             if self._wishes.get(user_id) is out:
                 del self._wishes[user_id]
             self._weigh_wishes()
-            self._other_process_changed(None)
+            self._other_process_changed("people", None)
             raise
         self._read_opted_out = with_wishes(self._read_opted_out, {user_id: out})
         if self._saved_wishes is not None:
@@ -500,20 +507,44 @@ class StoredPreferences:
                 backoff.reset()
 
     async def _watch(self) -> None:
-        """Apply changes of other processes to people's data."""
+        """Apply changes of other processes."""
         async with self.store.watched(self._clock, self._other_process_changed):
             while True:
                 await self._changed_elsewhere.wait()
                 self._changed_elsewhere.clear()
-                await self.load()
+                if self._opt_outs_changed:
+                    self._opt_outs_changed = False
+                    await self.load()
+                while self._guilds_changed:
+                    await self._read_guild_again(self._guilds_changed.pop())
 
-    def _other_process_changed(self, forgotten: int | None) -> None:
-        self._people.clear()
-        if forgotten is None:
-            self._changed_elsewhere.set()
+    def _other_process_changed(self, what: What, whose: int | None) -> None:
+        self._heard += 1
+        if what == "guild":
+            if whose in self._guilds:
+                self._guilds_changed.add(whose)
+                self._changed_elsewhere.set()
+        elif what == "person" and whose is not None:
+            self._people.pop(whose, None)
         else:
-            for forget in self.forgetting:
-                forget(Owner("person", forgotten), None)
+            self._people.clear()
+            if whose is None:
+                self._opt_outs_changed = True
+                self._changed_elsewhere.set()
+            else:
+                for forget in self.forgetting:
+                    forget(Owner("person", whose), None)
+
+    async def _read_guild_again(self, guild_id: int) -> None:
+        """Another process has changed a guild's settings. If they cannot be read, the next `learn` tries again."""
+        before = self.guild(guild_id)
+        try:
+            await self.read_guild(guild_id)
+        except StoreError as fault:
+            log.warning("settings of guilds not read", guilds=1, cause=fault.full)
+            self._unread.add(guild_id)
+        if self.guild(guild_id) != before:
+            self.changed()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name="bot:preferences")
