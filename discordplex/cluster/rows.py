@@ -118,7 +118,8 @@ class Rows:
     async def read(self) -> Snapshot:
         """The rows as they are, without the lock."""
         connection = await self._connected()
-        return parsed(await connection.fetchval(READ))
+        async with connection.transaction():  # a pooler may give each of its two round trips to another server process otherwise
+            return parsed(await connection.fetchval(READ))
 
     def drop(self) -> None:
         """Close the connection without a word; the next transaction opens another one."""

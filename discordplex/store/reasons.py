@@ -13,6 +13,8 @@ BUSY = "another program is using the database"
 SILENT = "the database did not answer in time"
 UNREACHABLE = "the database server cannot be reached"
 
+STATEMENT_MODE = "its pooler allows no transactions: its pool_mode has to be transaction or session"
+
 BY_SQLITE = {
     "locked": BUSY,
     "readonly": "the database is read-only",
@@ -60,6 +62,8 @@ def reason(fault: BaseException) -> str:
         return next((words for part, words in BY_SQLITE.items() if part in str(driver)), "the database refused")
     if isinstance(driver, UnicodeError | OverflowError):
         return BY_SQLSTATE["22"]
+    if "statement pooling mode" in str(driver):  # PgBouncer's words; it closes the connection, and the code says that alone
+        return STATEMENT_MODE
     state = str(getattr(driver, "sqlstate", None) or "")
     by_state = next((words for start, words in BY_SQLSTATE.items() if state.startswith(start)), None)
     return by_state or (UNREACHABLE if lost_connection(fault) else "the database refused")

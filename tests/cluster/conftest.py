@@ -18,6 +18,7 @@ from discordplex.store.store import open_store
 from discordplex.tasks import cancel_and_wait
 from tests.store.conftest import MakeUrl, Sql
 from tests.store.conftest import cluster as postgresql
+from tests.store.conftest import make_pooler as make_pooler  # noqa: PLC0414 - a fixture
 from tests.store.conftest import make_postgresql_url as make_postgresql_url  # noqa: PLC0414 - a fixture
 
 cluster = postgresql

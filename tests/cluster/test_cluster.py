@@ -19,7 +19,7 @@ from discordplex.errors import ConfigError
 from discordplex.loopback import timeouts
 from discordplex.queue_order import GuildCall, WaitingChannel
 from tests.cluster.conftest import BOT, Process, User, World, WorldRows, answer
-from tests.store.conftest import Sql, postgresql_programs, run
+from tests.store.conftest import MakePooler, Sql, postgresql_programs, run
 
 A, B = "personaplex:a", "personaplex:b"
 
@@ -575,6 +575,28 @@ async def test_the_doctor_reads_the_rows(world: World, sql: Callable[[], Sql]) -
         await other.commit()
     (found,) = await check_cluster(ClusterConfig(url=world.url))
     assert found.says == "No process of the bot runs now."
+
+
+@pytest.mark.parametrize(("mode", "connections"), [("transaction", 1), ("transaction", 3), ("session", 12)])
+async def test_processes_may_meet_behind_a_pooler(world: World, make_pooler: MakePooler, mode: str, connections: int) -> None:
+    """The lock is its transaction's, so nobody keeps it: a slot moves, a killed process is replaced, the rows are read without it."""
+    world.url = await make_pooler(mode, connections=connections)
+    async with world.process(A, shards=2) as one, world.process(A) as two:
+        await world.advance(20)
+        assert len(one.cluster.shards) == len(two.cluster.shards) == 1
+        await take(world, two, "rescue", "call")
+        one.cluster.slots.want("rescue", "other call", ("personaplex",))
+        await world.beat()
+        two.cluster.slots.give_back(A)
+        await world.beat()
+        await world.beat()
+        assert one.cluster.slots.may_take(A, "rescue")
+        rows = WorldRows(world, lambda _: None)
+        assert (await rows.read()).members.keys() == {one.cluster.member, two.cluster.member}
+        await rows.close()
+        await two.kill()
+        await world.advance(10)
+        assert one.cluster.shards == {0, 1}
 
 
 @pytest.mark.usefixtures("world")

@@ -10,12 +10,14 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
+import anyio
 import pytest
 from sqlalchemy import NullPool, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 from typing_extensions import Self
 
+from discordplex.loopback import timeouts
 from discordplex.store.store import Store, open_store
 
 OWNER = "discordplex"
@@ -142,6 +144,46 @@ def migrate(url: str) -> None:
 def url(make_url: MakeUrl, request: pytest.FixtureRequest) -> str:
     """A database with nothing in it; without tables too, unless the test wants an open store anyway."""
     return make_url(current=not {"store", "hasty"}.isdisjoint(request.fixturenames))
+
+
+class MakePooler(Protocol):
+    """Puts a pgbouncer in front of our own server."""
+
+    async def __call__(self, mode: str = "transaction", *, connections: int = 2) -> str:
+        """The URL of the server's database through it, when it accepts connections."""
+        ...
+
+
+@pytest.fixture
+def make_pooler(cluster: Path) -> Iterator[MakePooler]:
+    """One at a time, in front of the server of `make_postgresql_url`; `pool_mode` is `mode`."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    if program is None:
+        pytest.skip("no pgbouncer at hand (Debian: apt install pgbouncer)")
+    settings, socket = cluster / "pgbouncer.ini", cluster / ".s.PGSQL.6432"
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        quiet = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+        running.append(subprocess.Popen([program, "-q", settings], **quiet, **as_nobody()))  # type: ignore[call-overload]  # noqa: S603 - our own words
+
+    async def make(mode: str = "transaction", *, connections: int = 2) -> str:
+        settings.write_text(
+            f"[databases]\npostgres = host={cluster} dbname=postgres user={OWNER}\n"
+            f"[pgbouncer]\nunix_socket_dir = {cluster}\nlisten_port = 6432\nauth_type = any\n"
+            f"pool_mode = {mode}\ndefault_pool_size = {connections}\nserver_idle_timeout = 60\n"
+        )
+        start()
+        with anyio.fail_after(25.0 * timeouts.FACTOR):
+            while not socket.exists():  # noqa: ASYNC110 - another program's
+                await asyncio.sleep(0.01)
+        return f"postgresql://{OWNER}@/postgres?host={cluster}&port=6432"
+
+    yield make
+    for one in running:
+        one.kill()
+        one.wait()
+    socket.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,13 @@ from structlog.testing import capture_logs
 from discordplex.bot.settings.preferences import StoredPreferences
 from discordplex.config import Config
 from discordplex.engine import Persona
+from discordplex.errors import StoreError
 from discordplex.loopback import timeouts
 from discordplex.store.records import Choice, Owner, PersonSettings, SavedPersona
 from discordplex.store.store import open_store
 from discordplex.store.watch import TOKEN_CHARACTERS, NotifyListener
 from tests.bot.fakes import CountedEngines
-from tests.store.conftest import OWNER, as_nobody
+from tests.store.conftest import MakePooler
 
 pytestmark = pytest.mark.parametrize("make_url", ["postgresql"], indirect=True)
 
@@ -239,33 +238,10 @@ async def test_a_server_that_stands_still_does_not_keep_a_process_from_ending(
 
 
 @pytest.fixture
-def pooler(cluster: Path) -> Iterator[str]:
-    """The URL of a pgbouncer in transaction mode, with two server connections, in front of our own server."""
-    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    if program is None:
-        pytest.skip("no pgbouncer at hand (Debian: apt install pgbouncer)")
-    settings = cluster / "pgbouncer.ini"
-    settings.write_text(
-        f"[databases]\npostgres = host={cluster} dbname=postgres user={OWNER}\n"
-        f"[pgbouncer]\nunix_socket_dir = {cluster}\nlisten_port = 6432\nauth_type = any\n"
-        "pool_mode = transaction\ndefault_pool_size = 2\nserver_idle_timeout = 60\n"
-    )
-    running = subprocess.Popen([program, "-q", settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **as_nobody())  # type: ignore[call-overload]  # noqa: S603 - our own words
-    yield f"postgresql://{OWNER}@/postgres?host={cluster}&port=6432"
-    running.kill()
-    running.wait()
-    (cluster / ".s.PGSQL.6432").unlink(missing_ok=True)
-
-
-@pytest.fixture
-async def pooled(url: str, pooler: str, cluster: Path) -> str:
-    """It accepts connections, and the database has no tables yet."""
+async def pooled(url: str, make_pooler: MakePooler) -> str:
+    """Through a pooler in transaction mode; the database has no tables yet."""
     del url
-    socket = cluster / ".s.PGSQL.6432"
-    with anyio.fail_after(LONG_S * timeouts.FACTOR):
-        while not socket.exists():  # noqa: ASYNC110 - the same
-            await asyncio.sleep(0.01)
-    return pooler
+    return await make_pooler()
 
 
 async def test_a_pooler_in_transaction_mode_is_like_the_server_itself(pooled: str) -> None:
@@ -284,3 +260,11 @@ async def test_behind_a_pooler_wishes_are_asked_for(pooled: str) -> None:
         async with process(pooled) as one, process(pooled) as other:
             await follow(one, other, notified=False)
     assert {"no notifications: is the database behind a pooler in transaction mode?"} <= {one["event"] for one in logs}
+
+
+async def test_a_pooler_in_statement_mode_is_refused_in_a_sentence(url: str, make_pooler: MakePooler) -> None:
+    """Nothing can be done in it: each change is a transaction."""
+    del url
+    with pytest.raises(StoreError, match="pool_mode has to be transaction or session"):
+        async with open_store(await make_pooler("statement")):
+            pass
