@@ -76,7 +76,15 @@ class Wishes:
 
 
 async def long_faults(ships: Fleet) -> None:
-    """A process stands still for a minute, and the database is away for half of one."""
+    """Each process is killed, and each told to end; one stands still for a minute; the database is away for half of one."""
+    for leaves in (ships.kill, ships.end):
+        for name in NAMES:
+            shards = ships.shards(name)
+            await leaves(name)
+            await ships.settled(f"{name} is gone", shards=shards)
+            await ships.says_ready(f"{name} is gone")
+            await ships.start(name)
+            await ships.commands()
     shards = ships.shards("three")
     await ships.freeze("three")
     await anyio.sleep(FROZEN_S)
